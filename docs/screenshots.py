@@ -100,7 +100,7 @@ async def story(home: str | None, run: str) -> None:
         await pilot.press("3")
         await picture(pilot, "queue", "at a time")
         await pilot.press("4")
-        await picture(pilot, "launch", "what it is for")
+        await picture(pilot, "launch", "first row")
 
 
 async def together(kind: str, home: str, name: str) -> None:

@@ -234,7 +234,9 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     async def start_supervisor(self) -> None:
         """Start a supervisor in place of one that is gone, or try a broken link now; the connection finds it."""
         lost = [machine for machine in self.machines if machine.is_lost]
-        self.say("trying …" if any(machine.is_unlinked for machine in lost) else "starting it …")
+        self.say(
+            "connecting …" if any(machine.is_unlinked for machine in lost) else "starting the supervisor …"
+        )
         try:
             for machine in lost:
                 await asyncio.to_thread(self._begin, machine)
@@ -259,13 +261,13 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     def _fatal_error(self) -> None:
         """Leave after a fault of the app's own: one line says it, a file has the traceback."""
         error = self._exception
-        words = f"a fault in the app: {clean_line(repr(error))}"
+        words = f"the app crashed: {clean_line(repr(error))}"
         try:
             write_whole(self.fault_file, "".join(traceback.format_exception(error)).encode())
         except OSError:
-            self.fault = Fault(f"{words}.", hint="Nothing that runs was stopped.")
+            self.fault = Fault(f"{words}.", hint="Running jobs keep running.")
         else:
-            hint = f"Nothing that runs was stopped. Its traceback is in {self.fault_file}."
+            hint = f"Running jobs keep running. The traceback is in {self.fault_file}."
             self.fault = Fault(f"{words}.", hint=hint)
         self._close_messages_no_wait()
 
@@ -358,12 +360,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         return "" if on == " --on ." else on
 
     def action_how_to_leave(self) -> None:
-        self.say("q leaves. Nothing that runs is stopped by leaving.")
+        self.say("q quits. Running jobs keep running.")
 
     def action_leave(self) -> None:
         number = sum(self.running.values())
         self.exit(
-            f"{jobs.counts(self.running)} go{'es' if number == 1 else ''} on. See them again with: finetop{self._on()}"
+            f"{jobs.counts(self.running)} keep{'s' if number == 1 else ''} running. To return: finetop{self._on()}"
             if number
             else ""
         )

@@ -120,7 +120,7 @@ async def find(host: Host, text: str) -> list[Found]:
     found += _named(
         words,
         (
-            Found(clean_line(key), "metric", "sort the runs by it", partial(host.sort_runs, key))
+            Found(clean_line(key), "metric", "sort runs by this metric", partial(host.sort_runs, key))
             for key in metrics
         ),
     )

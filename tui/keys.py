@@ -42,24 +42,27 @@ class Key:
 
 
 PAGES = (
-    Key("pagedown", "", "page(1)", "a page down"),
-    Key("pageup", "", "page(-1)", "a page up"),
+    Key("pagedown", "", "page(1)", "page down"),
+    Key("pageup", "", "page(-1)", "page up"),
     Key("ctrl+d", "", "page(0.5)", "half a page down"),
     Key("ctrl+u", "", "page(-0.5)", "half a page up"),
 )
 # Before any other key of a screen on `n`: once / has found something, n goes through it.
-MATCH = Key("n", "match", "match(1)", "the next match, once / has found some", sign="n N")
-MATCHES = (MATCH, Key("N", "", "match(-1)", "the match before"))
-NO_MORE = "There is no more of it that way."
-NO_SEARCH, NO_MATCH = "/ searches; n and N then go through the matches.", "No more matches that way."
-BACK = Key("escape", "back", "back", "back to where you came from")
+MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
+MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
+NO_MORE = "nothing more in that direction."
+NO_SEARCH, NO_MATCH = (
+    "no search yet: / starts one, then n and N step through the matches.",
+    "no more matches in that direction.",
+)
+BACK = Key("escape", "back", "back", "back to the previous screen")
 
 
 def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
     """Return the keys that move through a list, the same on every screen; the screen has `move`, `page` and `ends`."""
     return (
         Key("j,down", "", "move(1)", f"next {thing}"),
-        Key("k,up", "", "move(-1)", f"{thing} before"),
+        Key("k,up", "", "move(-1)", f"previous {thing}"),
         *PAGES,
         Key("g,home", "", "ends(-1)", f"first {thing}"),
         Key("G,end", "", "ends(1)", last or f"last {thing}"),

@@ -26,7 +26,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     without = "`finetop ls` lists the runs without one."
     if os.environ.get("TERM") == "dumb":
         raise EnvironmentTrouble(
-            "TERM is dumb, and the app needs a terminal that moves its cursor.", hint=without
+            "TERM is dumb: the app needs a terminal that can move its cursor.", hint=without
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)

@@ -40,14 +40,19 @@ EVERYWHERE = (
     *(place.as_key for place in PLACES),
     Key("", "", "live", "live view of running jobs", "finetop queue", sign=":"),
     Key("question_mark,f1", "", "help", "all keys of this screen (also F1)"),
-    Key("colon,ctrl+p", "", "palette", "every command by name"),
-    Key("e", "", "save", "save what is shown: csv, md, svg"),
-    Key("y,ctrl+y", "", "copy", "copy what the cursor is on (charts: ctrl+y); again, next's command"),
-    Key("ctrl+l", "", "redraw", "draw all again, after line noise"),
-    Key("q", "", "leave", "leave; runs go on"),
+    Key("colon,ctrl+p", "", "palette", "find a command, screen, run or theme by name"),
+    Key("e", "", "save", "save this view as csv, md, png or svg"),
+    Key(
+        "y,ctrl+y",
+        "",
+        "copy",
+        "copy what is under the cursor (charts: ctrl+y); again: the next step as a command",
+    ),
+    Key("ctrl+l", "", "redraw", "redraw the screen"),
+    Key("q", "", "leave", "quit; running jobs keep running"),
 )
-MESSAGES = Key("", "", "messages", "all messages so far")
-THEME = Key("", "", "theme", "choose the colours, kept", sign=":")
+MESSAGES = Key("", "", "messages", "all messages")
+THEME = Key("", "", "theme", "choose a theme", sign=":")
 
 
 def new_screen(name: str, *arguments: Any) -> Screen[Any]:

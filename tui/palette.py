@@ -20,13 +20,13 @@ THEMES: Final[tuple[Colours, ...]] = (
     "none",
 )
 THEME_ABOUT: Final[Mapping[str, str]] = {
-    "": "as the terminal says: dark or light",
+    "": "to match the terminal: dark or light",
     "dark": "for a dark background",
     "light": "for a light background",
     "colour-blind dark": "no red against green",
     "colour-blind light": "no red against green",
     "16": "the terminal's own 16 colours",
-    "none": "bold, dim and reverse alone",
+    "none": "bold, dim and reverse only",
 }
 
 

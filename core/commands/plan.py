@@ -48,7 +48,7 @@ WIDTH = 80
 MARKS = {"fits": "✓ ", "tight": "! ", "no": "✗ ", "unknown": "? "}
 VERDICTS = {
     "fits": "fits",
-    "tight": "tight: it may fit, without room for error",
+    "tight": "tight: it may fit, with no headroom",
     "no": "does NOT fit",
     "unknown": "GPU memory unknown: give --gpu-memory GIB",
 }

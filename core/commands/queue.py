@@ -149,7 +149,7 @@ def tell(found: QueueAnswer) -> None:
     if not found.rows:
         print(f"Nothing waits. {running}.")
         return
-    print(f"{running}. Waiting, first to start on top:")
+    print(f"{running}. Waiting, next to start first:")
     columns = [
         column for column in COLUMNS if column[0] in ALWAYS or any(column[1](row) for row in found.rows)
     ]

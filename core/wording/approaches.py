@@ -31,7 +31,7 @@ def head(found: ApproachesAnswer) -> tuple[str, ...]:
         "approach",
         metric_words(found.metric),
         "seeds",
-        "to the best",
+        "vs best",
         "retained",
         "forgot?",
     )
@@ -160,12 +160,12 @@ def asides(found: ApproachesAnswer) -> list[str]:
             again = next((run.name for run in row.runs if run.said and row.state == "failed"), "")
             lines.append(
                 f"{row.name}: {row.state}{f', {clean_line(row.said)}' if row.said else ''}"
-                f"{f' (try again: finetop retry {clean_line(again)})' if again else ''}"
+                f"{f' (to retry: finetop retry {clean_line(again)})' if again else ''}"
             )
     gaps = [gap for row in found.rows for gap in (row.gap, row.news and row.news.gain) if gap]
     if any(gap.is_open for gap in gaps):
         lines.append(
-            "= no proven difference from the best, or from before: the paired 95 % interval contains 0."
+            "= no proven difference (from the best, or from before): the paired 95 % interval contains 0."
         )
     return [*lines, *_of_prices(found)]
 
@@ -179,9 +179,9 @@ def _of_prices(found: ApproachesAnswer) -> list[str]:
     how = f"{first.of} seconds{' on one thread' if first.of == 'CPU' else ''}"
     lines = [
         f"{query_head(found)}: median [least, most] of {counted(first.rounds, 'round')} over"
-        f" {counted(first.queries, 'question')}, in {how}; prices whose ranges overlap are the same."
+        f" {counted(first.queries, 'question')}, in {how}; costs whose ranges overlap don't differ."
     ]
     if busy := {name: one for name, one in prices.items() if is_busy(one)}:
         each = ", ".join(f"{name} ({100 * (one.others or 0.0):.0f} %)" for name, one in busy.items())
-        lines.append(f"! priced while other processes used the CPUs: {each}.")
+        lines.append(f"! measured while other processes used the CPUs: {each}.")
     return lines

@@ -19,7 +19,7 @@ LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
 NO_ROWS = "No row hashes for this run."
 TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
-NO_TRAINING = "It was not trained: no weight moved."
+NO_TRAINING = "Not trained: no weights changed."
 
 
 def source_words(row: SourceRow | DataVersion) -> str:
@@ -50,7 +50,7 @@ def changes(difference: Difference) -> str:
     if not difference.both:
         return f"other rows, all {difference.new:,}"
     if not difference.same_order:
-        found.append("the others in another order" if found else "the same rows in another order")
+        found.append("the rest in another order" if found else "the same rows in another order")
     return ", ".join(found)
 
 
@@ -77,9 +77,9 @@ def beside(facts: SourceFacts) -> Iterator[str]:
     if row.revision:
         yield f"revision {clean_line(row.revision)}"
     if row.fingerprint:
-        yield f"fingerprint of datasets {clean_line(row.fingerprint)}"
+        yield f"datasets fingerprint {clean_line(row.fingerprint)}"
     if row.after_queue:
-        yield f"{FILE} was written, or put there, after the run was queued"
+        yield f"{FILE} was written after the run was queued"
     if row.number < row.newest:
         yield f"other runs have read up to v{row.newest}"
     if row.origin is not None:
@@ -90,17 +90,17 @@ def beside(facts: SourceFacts) -> Iterator[str]:
     if now.lint is not None:
         yield lint_words(now.lint)
     if now.state == "changed":
-        holds = f"v{facts.now_number}" if facts.now_number else "what no run has read"
+        holds = f"v{facts.now_number}" if facts.now_number else "a version no run has read"
         rows = (
-            "it can't be read as rows now"
+            "it can no longer be read as rows"
             if now.rows is None
-            else f"it holds {holds} now, {counted(now.rows, 'row')}"
+            else f"now {holds}, {counted(now.rows, 'row')}"
         )
-        yield f"{FILE} was changed since: {rows}"
+        yield f"{FILE} has changed since: {rows}"
     elif now.state == "gone":
-        yield f"{FILE} is gone now"
+        yield f"{FILE} no longer exists"
     elif now.state == "unread":
-        yield f"{FILE} was written to since, and is too long to be read again for this"
+        yield f"{FILE} has been written to since; too large to read again here"
 
 
 def lint_words(kept: Kept) -> str:
@@ -136,7 +136,7 @@ def pair_words(pair: SourcePair, one: str, other: str) -> str:
         row = pair.one or pair.other
         assert row is not None
         if row.use == "test":
-            return f"only {one if pair.one is not None else other} says what it was measured on: {version_words(row)}"
+            return f"only {one if pair.one is not None else other} records its test: {version_words(row)}"
         return f"only {one if pair.one is not None else other} has {version_words(row)}, as {row.use}"
     before, after = version_words(pair.one), version_words(pair.other)
     names = before if before == after else f"{before} | {after}"
@@ -151,7 +151,7 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
         return f"can't be compared: {difference.why_not}"
     if difference.is_same:
         return "the same rows in the same order"
-    found = [f"{difference.both:,} in both" if difference.both else "no row in both"]
+    found = [f"{difference.both:,} in both" if difference.both else "no rows in common"]
     for number, word in (
         (difference.changed, "changed"),
         (difference.gone, f"only in {one}"),
@@ -173,15 +173,15 @@ def settings(pair: SourcePair) -> list[str]:
         f"{name}: {_set(before)} | {_set(after)}"
         for name, before, after in (
             ("share", one.share, other.share),
-            ("rows wanted", one.limit, other.limit),
-            ("used as", one.use, other.use),
+            ("row limit", one.limit, other.limit),
+            ("use", one.use, other.use),
         )
         if before != after
     ]
     is_same = pair.difference is not None and pair.difference.is_same
     if is_same and one.learned and other.learned and one.learned != other.learned:
         found.append(
-            "the same rows were learned otherwise: other ones set aside, another template, or cut elsewhere"
+            "same rows, trained differently: other rows held out, another template or other truncation"
         )
     return found
 
@@ -208,7 +208,7 @@ def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
 
 def same_line(rows: Sequence[SourceRow]) -> str:
     """Say that several runs have read the same."""
-    return f"Their data are the same: {', '.join(map(version_words, rows))}."
+    return f"Same data: {', '.join(map(version_words, rows))}."
 
 
 def unknown_rows(recipe: Mapping[str, Any]) -> str:
@@ -235,9 +235,9 @@ def differ_lines(
                 yield "+", clean_line(example.after)
         if pair.difference.not_found:
             rows = counted(pair.difference.not_found, "row")
-            yield "setting", f"{rows} can't be shown: what differs is not in the files any more"
+            yield "setting", f"{rows} can't be shown: the files no longer hold them"
         is_test = pair.one is not None and pair.other is not None and pair.one.use == "test"
         if is_test and not pair.difference.is_same:
             yield "", TESTS_DIFFER
     if found.whole is not None:
-        yield "", f"all rows that are trained on: {shared(found.whole, one, other)}"
+        yield "", f"all training rows: {shared(found.whole, one, other)}"

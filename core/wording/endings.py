@@ -13,7 +13,7 @@ from finetop.core.protocol.runs import RunDetail, Running, RunRow, State, Stoppe
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 
-_ENDED = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue", "pause": "paused"}
+_ENDED = {"stop": "stopped", "kill": "killed", "cancel": "removed from the queue", "pause": "paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ def stop_asking(detail: RunDetail, name: str = "") -> Asking:
     named = jobs.named(name or clean_line(row.name), ends)
     trains = [job.state for job in ends if job.verb == "train"]
     if not any(isinstance(job.state, Running) for job in ends):
-        return Asking(f"Take {named} out of the queue?", _left_of(row) if trains else jobs.kept(ends))
+        return Asking(f"Remove {named} from the queue?", _left_of(row) if trains else jobs.kept(ends))
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
     is_training = any(isinstance(state, Running) for state in trains)
     return Asking(f"Stop {named}?", saves if is_training else jobs.kept(ends))
 
 
 def _left_of(row: RunRow) -> str:
-    return f"It stays as it is, at step {count(row.step)}." if row.step else "Nothing of it has run yet."
+    return f"It stays at step {count(row.step)}." if row.step else "Nothing of it has run yet."
 
 
 def kill_asking(detail: RunDetail, name: str = "") -> Asking:

@@ -31,7 +31,7 @@ def lines_of(gpu: GpuRow) -> Iterator[str]:
         size = "" if one.gib is None else f", {gib(one.gib)} GiB"
         yield f"{stranger(one)}{size}"
     if gpu.kept_for:
-        yield f"kept for {clean_line(gpu.kept_for)}"
+        yield f"reserved for {clean_line(gpu.kept_for)}"
     if gpu.left_out:
         yield gpu.left_out
 

@@ -127,24 +127,24 @@ def _kept(job: SideJob) -> str:
     match job.verb:
         case "remedy":
             if job.tried is None or not job.tried.done:
-                return "None is done yet."
+                return "No scores yet."
             tried = f"{count(job.tried.done)} of {count(job.tried.total)}"
-            return f"{tried} is done and stays." if job.tried.done == 1 else f"{tried} are done and stay."
+            return f"{tried} done; {'score' if job.tried.done == 1 else 'scores'} kept."
         case "check":
-            return "No verdict; what was scored is kept."
+            return "No verdict; scores so far are kept."
         case "export":
             return "No model is written."
         case "import":
             return "No model is imported."
         case _:
-            return "Its comparison gets no numbers from it."
+            return "Its comparison gets no result from it."
 
 
 def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:
     """Say what becomes of jobs that were asked to end: 'demo saves a checkpoint, then stops.'"""
     live = [job for job in jobs if isinstance(job.state, Running)]
     if not live:
-        return f"{named(name, jobs)} left the queue."
+        return f"{named(name, jobs)} removed from the queue."
     doing = {"stop": "stopping", "kill": "killing", "pause": "pausing"}[wish]
     beside = [job for job in jobs if job.verb != "train"]
     if not any(job.verb == "train" for job in live):

@@ -73,7 +73,7 @@ def how(found: RemediesAnswer, row: RemedyRow) -> str:
         return "not available"
     if row.verdict:
         return verdict(row)
-    return "waits" if waits(found, row) else "not tried"
+    return "queued" if waits(found, row) else "not tried"
 
 
 def asides(found: RemediesAnswer) -> list[str]:
@@ -136,7 +136,7 @@ def next_step(found: RemediesAnswer) -> Next:
 
     One that is not confirmed is confirmed first. One that gives up most of what was learned comes last: behind one that
     keeps more, those that were not tried, and training again. Where half of them were tried and none is fine, or all
-    that were tried failed, training again comes before the others.
+    tried so far failed, training again comes before the others.
     """
     row = next((one for one in found.rows if one.name == found.best), None)
     untried = len(left(found))
@@ -146,9 +146,9 @@ def next_step(found: RemediesAnswer) -> Next:
         have_failed = bool(tried) and all(one.verdict == "failed" for one in tried)
         if untried and not (again and (have_failed or len(tried) >= untried)):
             return Next("try")
-        why = "none of these is proven fine" if tried else "nothing can be done without training"
+        why = "none of these is proven ok" if tried else "no remedy works without training"
         if have_failed:
-            why = f"all {len(tried)} that were tried failed" if len(tried) > 1 else f"{tried[0].label} failed"
+            why = f"all {len(tried)} tried so far failed" if len(tried) > 1 else f"{tried[0].label} failed"
         return Next("retrain", again, why) if again else Next("nothing", why=why)
     if (better := _better(found, row)) is not None:
         return Next("confirm", better.name, f"keeps {gain(better)} of the gain, not confirmed yet")
@@ -161,7 +161,7 @@ def next_step(found: RemediesAnswer) -> Next:
     if row.confirmation == "ok":
         return Next("export", row.name, f"keeps only {gain(row)} of the gain" if keeps_little(row) else "")
     if row.confirmation == "no_items":
-        why = f"{row.label} can't be confirmed on this suite: no items left"
+        why = f"{row.label} can't be confirmed on this suite: no fresh items left"
         return Next("retrain", again, why) if again else Next("nothing", why=why)
     return Next("confirm", row.name, "not confirmed yet")
 
@@ -198,7 +198,7 @@ def in_brackets(drops: tuple[float, float] | None, margin: float) -> str:
 
 
 def verdict(row: RemedyRow) -> str:
-    """Name a remedy's verdict; on the items for choosing it is no claim."""
+    """Name a remedy's verdict; on the selection items it is no claim."""
     return WORDS.get(row.verdict, "")
 
 
@@ -215,7 +215,7 @@ def now(found: RemediesAnswer) -> str:
 def measured_by(found: RemediesAnswer, row: RemedyRow) -> str:
     """Say on which items it was measured where the run stands: the newest check's, or those that remedies choose by."""
     if found.now_by == "choosing":
-        return f"on the {counted(row.items_used, 'item')} that remedies are chosen by"
+        return f"on the {counted(row.items_used, 'selection item')}"
     return f"by its newest check ({row.items_used:,} of {counted(row.items_total, 'item')})"
 
 
@@ -238,7 +238,7 @@ def best(found: RemediesAnswer) -> list[str]:
         lost = row.fresh_drop or 0.0
         moved = f"forgets {lost:.1f}" if round(lost, 1) > 0 else "forgets nothing"
         return [*lines, f"{head}{moved}. Confirmed on {row.fresh_used:,} fresh items: ✓ ok"]
-    why = {"no_items": "not confirmed: no items left"}.get(row.confirmation, "not confirmed yet")
+    why = {"no_items": "not confirmed: no fresh items left"}.get(row.confirmation, "not confirmed yet")
     return [*lines, f"{head}is the best so far, {why}"]
 
 
@@ -248,4 +248,4 @@ def price(found: RemediesAnswer) -> str:
     if found.price_s is None or not count:
         return ""
     took = long_span(count * found.price_s + found.confirming_s)
-    return f": about {took}, nothing is retrained"
+    return f": about {took}, no retraining"

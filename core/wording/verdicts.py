@@ -246,7 +246,7 @@ def beside_lines(result: CheckResult) -> list[str]:
     if result.contamination.items:
         named = ", ".join(f"{task} {n}" for task, n in result.contamination.by_task.items())
         lines.append(
-            f"left out  {counted(result.contamination.items, 'item')} that the training data contains ({named})"
+            f"left out  {counted(result.contamination.items, 'item')} found in the training data ({named})"
         )
     return [*lines, *result.notes]
 

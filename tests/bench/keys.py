@@ -105,7 +105,7 @@ def here(rig: Rig, keys: int) -> None:
         app.pump(0.2)
     app.keys("\r")
     app.pump(2.0)
-    for what, key in (("cursor down, its pane with it", DOWN), ("a page down", PAGE_DOWN)):
+    for what, key in (("cursor down, its pane with it", DOWN), ("page down", PAGE_DOWN)):
         taken = [press(app, key) for _ in range(keys)]
         shown(what, [one for one, _ in taken], [size for _, size in taken])
     app.keys("\x1b")

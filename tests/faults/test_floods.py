@@ -54,7 +54,7 @@ def key_s(app: Terminal) -> float:
         began = time.monotonic()
         app.keys("?")
         wait_until(
-            lambda: app.pump(0.01) or ("twice the steps" in app.text()) == is_shown,  # noqa: B023
+            lambda: app.pump(0.01) or ("zoom out" in app.text()) == is_shown,  # noqa: B023
             lambda: f"'?' is not obeyed:\n{app.text()}",
         )
         taken.append(time.monotonic() - began)

@@ -76,7 +76,7 @@ def test_a_job_that_is_held_there_says_how_it_is_let_go(live, cluster, survived)
     cluster.call("scontrol", "uhold", number)  # as a user does; root's own hold is an administrator's
     state = wait_because(live, name, "JobHeldUser")
     row = live.ask(GetRun(name)).row
-    assert state.because == f"waits for: JobHeldUser (held; let it go: scontrol release {number})"
+    assert state.because == f"waits for: JobHeldUser (held; to release: scontrol release {number})"
     assert (data.word(row.state), row.state.because) == ("queued", state.because)
     assert [one.name for one in live.ask(Runs(filter="state:queued")).rows] == [name]
     with pytest.raises(FinetopError, match="waits in Slurm's queue"):

@@ -61,9 +61,9 @@ async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itsel
         before = text_of(app).splitlines()[:12]
         fake.leave()
         await settled(pilot, 0.1)
-        words = "✗ NO SUPERVISOR since 14:22, numbers are from then. Runs go on without it."
+        words = "✗ NO SUPERVISOR since 14:22, numbers are from then. Runs keep going."
         assert words in text_of(app)
-        assert "next  R  start it again" in text_of(app)
+        assert "next  R  restart it" in text_of(app)
         assert text_of(app).splitlines()[:12] == before
         await pilot.press("4")
         await settled(pilot)
@@ -89,7 +89,7 @@ async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it
     app = make_app(fake, start=start)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, but_threads=True)
-        assert "asking the supervisor" in text_of(app)
+        assert "loading …" in text_of(app)
         await pilot.press("question_mark")  # the app answers while the start takes its time
         await settled(pilot, but_threads=True)
         assert isinstance(app.screen, KeysPage)
@@ -166,7 +166,7 @@ async def test_places_by_number_help_and_commands() -> None:
         assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
         await pilot.press("G")
         await settled(pilot)
-        assert "every command by name" in text_of(app)
+        assert "find a command, screen, run or theme by name" in text_of(app)
         await pilot.press("escape", "4")
         await settled(pilot)
         assert isinstance(app.screen, LaunchScreen)
@@ -189,7 +189,7 @@ async def test_commands_act_on_the_screen_they_were_called_from() -> None:
         await pilot.press("colon", *"forgetting", "enter")
         await settled(pilot)
         assert isinstance(app.screen, RunsScreen)
-        assert "a check of support-full-1e-4" in text_of(app)
+        assert "check of support-full-1e-4" in text_of(app)
 
 
 async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
@@ -217,9 +217,9 @@ async def test_leaving_says_what_goes_on() -> None:
         await settled(pilot)
         await pilot.press("ctrl+c")
         await settled(pilot)
-        assert "q leaves." in text_of(app)
+        assert "q quits." in text_of(app)
         await pilot.press("q")
-    assert app.return_value == "3 trainings, 1 check go on. See them again with: finetop"
+    assert app.return_value == "3 trainings, 1 check keep running. To return: finetop"
 
 
 async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:
@@ -377,13 +377,13 @@ async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_no
         assert row_with(app, "▸").split()[1:5] == ["run", "support-r16", "ok", "-0.1"]
         await pilot.press("ctrl+u", *"eval_loss")
         await settled(pilot, 0.3)
-        assert "metric" in row_with(app, "sort the runs by it")
+        assert "metric" in row_with(app, "sort runs by this metric")
         await pilot.press("ctrl+u", *"arith")
         await settled(pilot, 0.3)
         assert row_with(app, " in support").split()[1:3] == ["task", "arith"]
         await pilot.press("ctrl+u", *"zzz")
         await settled(pilot, 0.3)
-        assert "nothing is called 'zzz'" in text_of(app)
+        assert "nothing matches 'zzz'" in text_of(app)
         await pilot.press("ctrl+u", *"qlora")
         await settled(pilot, 0.3)
         assert "recipe" in row_with(app, "qlora")

@@ -92,4 +92,4 @@ async def test_a_theme_of_the_environment_is_said_to_go_before(
     app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await themes(pilot)
-        assert "the environment has chosen the colours: 16." in text_of(app)
+        assert "the environment sets the colours: 16." in text_of(app)

@@ -124,15 +124,15 @@ def _trouble(machine: Machine, *, several: bool) -> str:
     if machine.is_unlinked:
         assert machine.home.link is not None
         why = _BEFORE_WHY.sub("", machine.home.link.words().removeprefix(f"{label} is out of reach: "))
-        words = f"NO LINK to {label} since {since}, trying again. Numbers are from then."
+        words = f"NO LINK to {label} since {since}, reconnecting. Numbers are from then."
         return f"{words} {cut_end(clean_line(why), REASON)}".rstrip()
     where = f" on {label}" if several or machine.is_elsewhere else ""
     if machine.refusal:
         return f"NO SUPERVISOR{where} since {since}. {machine.refusal}"
-    return f"NO SUPERVISOR{where} since {since}, numbers are from then. Runs go on without it."
+    return f"NO SUPERVISOR{where} since {since}, numbers are from then. Runs keep going."
 
 
 def restart_words(machines: Sequence[Machine]) -> str:
     """Say what R does while something is lost."""
     is_broken = any(machine.is_lost and machine.is_unlinked for machine in machines)
-    return "try now" if is_broken else "start it again"
+    return "reconnect now" if is_broken else "restart it"

@@ -48,15 +48,15 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
         if not (target.exists() or target.is_symlink()):
             _write(host, target, shown, screen)
             return
-        words = f" {cut_middle(clean_line(target.name), 40)} is there already."
-        over = Answer("y", "write over it", lambda: _write(host, target, shown, screen))
-        bottom.ask(((words, "bold"),), [over], leave="leave it")
+        words = f" {cut_middle(clean_line(target.name), 40)} already exists."
+        over = Answer("y", "overwrite", lambda: _write(host, target, shown, screen))
+        bottom.ask(((words, "bold"),), [over], leave="cancel")
 
     bottom.ask_text(
         "save as",
         f"{clean_line(shown.name)}{endings(shown)[0]}",
         done=done,
-        keep="save; format by extension" if len(endings(shown)) > 1 else "save",
+        keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
         leave="cancel",
         fault=lambda text: _fault(host, text, shown),
         complete=lambda text: completed(text, host.folder),
@@ -77,9 +77,9 @@ def _fault(host: Host, text: str, shown: Sheet) -> str:
     except BadInput as error:
         return error.message
     if target.suffix.lower() not in forms:
-        return f"end it in {' or '.join(forms)}"
+        return f"the extension must be {', '.join(forms[:-1])}{' or ' * (len(forms) > 1)}{forms[-1]}"
     if not target.parent.is_dir():
-        return f"no folder {cut_middle(clean_line(str(target.parent)), 30)}"
+        return f"no such folder: {cut_middle(clean_line(str(target.parent)), 30)}"
     return "that is a folder" if target.is_dir() else ""
 
 

@@ -117,9 +117,9 @@ def compare(
     return Sheet(
         "compare",
         (
-            Table(("what came out", *names), tuple((outcome.label, *outcome.cells) for outcome in outcomes)),
+            Table(("results", *names), tuple((outcome.label, *outcome.cells) for outcome in outcomes)),
             Table(
-                ("what differs", *names),
+                ("recipe differences", *names),
                 tuple((difference.key, *difference.values) for difference in differences),
             ),
             Table(("data", *names), tuple((source.key, *source.values) for source in data_differences)),
@@ -145,7 +145,7 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
             )
         )
     return Sheet(
-        "queue", (Table(("run", "what", "state", "on or wants", "priority", "why", "starts"), tuple(rows)),)
+        "queue", (Table(("run", "what", "state", "on / wants", "priority", "why", "starts"), tuple(rows)),)
     )
 
 
@@ -181,10 +181,10 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
             Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
             Table(words.seen_head(answer), tuple(words.seen(row) for row in done)),
             Table(
-                ("not measured", "how it stands", "why"),
+                ("not measured", "state", "why"),
                 tuple((row.name, row.state, row.said) for row in left),
             ),
-            Table(("what for", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
+            Table(("topic", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
         ),
     )
 

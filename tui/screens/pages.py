@@ -22,7 +22,7 @@ from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
-BACK = Key("escape,question_mark,f1", "back", "back", "back to the screen before")
+BACK = Key("escape,question_mark,f1", "back", "back", "back to the previous screen")
 SEARCH = Key("slash", "search", "search", "search in these lines")
 MOVES = moves()
 TYPED_BESIDE = tuple(
@@ -134,7 +134,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         self._rows: tuple[KeyRow, ...] = ()
 
     def on_mount(self) -> None:
-        self.show_title(f"Keys of {self._of}", "small letters look, capitals act on a run")
+        self.show_title(f"Keys of {self._of}", "lower case looks, capitals act on a run")
         self.query_one(Bottom).offer([], (SEARCH, MATCH, BACK))
 
     def on_resize(self) -> None:
@@ -180,7 +180,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         messages = host_of(self).messages
-        self.show_title(counted(len(messages), "message") if messages else "No messages so far.")
+        self.show_title(counted(len(messages), "message") if messages else "No messages yet.")
         self.query_one(Table).show(len(messages))
         self.query_one(Bottom).offer([], (SEARCH, BACK))
 
@@ -210,12 +210,12 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
     def on_mount(self) -> None:
         self._show(self._all)
         self.query_one(Bottom).ask_text(
-            ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"
+            ":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel"
         )
 
     def _show(self, matching: Sequence[Key | Found], aside: str = "", at: int = 0) -> None:
         self._matching = tuple(matching)
-        self.show_title("Commands", aside or "type a name: of a command, screen, run, recipe, task, theme")
+        self.show_title("Commands", aside or "type the name of a command, screen, run, recipe, task or theme")
         self.query_one(Table).show(len(self._matching), at)
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
@@ -249,7 +249,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
             cursor = self.query_one(Table).cursor
             chosen = self._matching[cursor] if 0 < cursor < len(self._matching) else None
             at = matching.index(chosen) if chosen in matching else 0
-            self._show(matching, "" if matching else f"nothing is called {clean_line(text)!r}", at)
+            self._show(matching, "" if matching else f"nothing matches {clean_line(text)!r}", at)
 
     def _done(self, text: str, is_chosen: bool) -> None:
         cursor = self.query_one(Table).cursor

@@ -18,7 +18,7 @@ from finetop.tui.text import Line, cursor_mark, cut_end, padded
 from finetop.tui.widgets.frame import Bottom, TextQuestion
 from finetop.tui.widgets.table import Table
 
-PICK = Key("space", "pick", "pick", "pick it, or drop it")
+PICK = Key("space", "pick", "pick", "select or deselect")
 _TEXT = ("+", "-", '"')  # a line that begins so is typed whole, blanks and all
 _NAME = 28  # cells
 
@@ -108,8 +108,8 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         self._listed = tuple(found)
         on_ = [choice.name for choice in self._all if self._changed.get(choice.name, choice.is_on)]
         on_ += [choice.name for choice in made]
-        aside = f", or to name a {self._new}" if self._new else ""
-        picked = f"picked: {clean_line(', '.join(on_))}" if on_ else f"type to find one{aside}"
+        aside = f", or to add a {self._new}" if self._new else ""
+        picked = f"picked: {clean_line(', '.join(on_))}" if on_ else f"type to search{aside}"
         self.show_title(self._title, cut_end(picked, max(0, self.size.width - cell_len(self._title) - 6)))
         self.query_one(Table).show(len(found), 0 if word else None)
 

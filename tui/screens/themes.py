@@ -20,7 +20,7 @@ from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
 KEEP = Key("enter", "keep", "keep", "keep this theme")
-BACK = Key("escape", "cancel", "back", "back to the theme before")
+BACK = Key("escape", "cancel", "back", "back to the previous theme")
 
 
 def open_themes(app: App[Any]) -> None:
@@ -41,7 +41,7 @@ def keep_theme(host: Host) -> None:
     try:
         keep(host.homes[0], theme=host.theme_chosen)
     except (OSError, FinetopError) as error:
-        host.say(f"the theme is not kept for the next time: {error}", "red")
+        host.say(f"theme not saved: {error}", "red")
 
 
 def _is_chosen(host: Host) -> bool:
@@ -49,7 +49,7 @@ def _is_chosen(host: Host) -> bool:
     environ = os.environ
     named = environ.get("FINETOP_THEME", "") or ("NO_COLOR" if environ.get("NO_COLOR") else "")
     if named:
-        host.say(f"the environment has chosen the colours: {named}.")
+        host.say(f"the environment sets the colours: {named}.")
     return bool(named)
 
 
@@ -65,7 +65,7 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
         self._before = host.theme_chosen
         few = THEMES[-2:]  # of the terminal's own
         self._themes = ("", *(few if host.look.depth == 4 else THEMES))
-        self.show_title("Theme", "kept on this machine; FINETOP_THEME overrides it")
+        self.show_title("Theme", "saved on this machine; FINETOP_THEME overrides it")
         now = self._themes.index(self._before) if self._before in self._themes else 0
         self.query_one(Table).show(len(self._themes), now)
         self.query_one(Bottom).offer([], (KEEP, BACK))

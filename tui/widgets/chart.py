@@ -70,7 +70,7 @@ def draw(
     axis: Line = ((f"{ticks.unit:>{LABEL}} ", "dim"), (ticks.text, "dim"))
     cells: Cells = [[(" ", "")] * columns for _ in range(rows)]
     if scale is None:
-        words = "nothing yet"[:columns]
+        words = "no data yet"[:columns]
         cells[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
         return [*(((" " * GUTTER, ""), *joined(row)) for row in cells), axis]
     labels: dict[int, str] = {}

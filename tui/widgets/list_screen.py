@@ -166,7 +166,7 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
             self.listed.filter,
             changed=self.filter_by,
             done=lambda text, is_kept: self.filter_by(text if is_kept else ""),
-            keep="keep",
+            keep="apply",
             leave="clear the filter",
         )
 

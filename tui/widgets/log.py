@@ -73,7 +73,7 @@ def skipped(tail: Tail, answer: LogAnswer) -> Tail:
     offset = answer.size - FIRST_BYTES
     if offset - answer.next <= PIECE_BYTES:
         return tail
-    words = log_file.words_for(offset - answer.next, "not read: it grows faster than it is shown")
+    words = log_file.words_for(offset - answer.next, "skipped: the log grows faster than it can be shown")
     return replace(_with_gap(tail, words), offset=offset)
 
 

@@ -160,5 +160,5 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
     ] in lines
     saw = ["lora", "16", "of", "70", "0.23", "2.31", "to", "1.20", "12", "[10,", "27]!"]
     assert saw in lines and "rows seen" in out and "CPU s a query" in out
-    assert "! priced while other processes used the CPUs: retrieval-lora (83 %)" in out
-    assert "prices whose ranges overlap are the same" in " ".join(out.split())
+    assert "! measured while other processes used the CPUs: retrieval-lora (83 %)" in out
+    assert "costs whose ranges overlap don't differ" in " ".join(out.split())

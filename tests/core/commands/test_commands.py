@@ -165,7 +165,7 @@ def test_at_a_terminal_it_is_asked_first_in_the_words_of_the_app(finetop, rig, m
     rig.submit("next", steps=1)
     rig.wait_step("long")
     assert finetop("stop", "next")[:2] == (1, "Nothing was done.\n")
-    assert asked.pop() == "Take next out of the queue?  Nothing of it has run yet. [y/N] "
+    assert asked.pop() == "Remove next from the queue?  Nothing of it has run yet. [y/N] "
     assert finetop("kill", "long")[:2] == (0, "long is being killed.\n")
     words = str(kill_asking(rig.ask(GetRun("long"))))
     assert asked.pop().split()[:2] == words.split()[:2] == ["Kill", "long?"]

@@ -58,7 +58,7 @@ def test_a_file_that_was_edited_is_another_version(finetop, rig, two):
     )
     assert "    + Question 20? -> Answer 20." in lines and "    + Question 21? -> Answer 21." in lines
     assert "    + Question 3? -> A better answer 3." in lines
-    assert "3 rows can't be shown: what differs is not in the files any more" in out  # before the edit
+    assert "3 rows can't be shown: the files no longer hold them" in out  # before the edit
     write(two, rows_of(20) + rows_of(22, edits=(3, 7, 8)))  # a file that holds both
     out = finetop("compare", "one", "two", "--data")[1]
     assert "    - Question 3? -> Answer 3.\n    + Question 3? -> A better answer 3." in out
@@ -89,13 +89,13 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     out = finetop("report", "three", "--to", "-", "--markdown")[1]
     assert "| answers that are empty | faq.jsonl | error | 3 | 22 |" in out
     assert "| 3 changed, 2 new since v1, of one |" in out
-    assert "Their data are the same: faq.jsonl v2 (22 rows)." in finetop("compare", "two", "three")[1]
+    assert "Same data: faq.jsonl v2 (22 rows)." in finetop("compare", "two", "three")[1]
     assert "old: No row hashes for this run." in finetop("compare", "two", "old", "--data")[1]
     assert "version" not in finetop("show", "old")[1]
     said = "selected from faq.jsonl v2 by random, 2 of 22 rows"
     out = finetop("show", "few")[1]
     assert said in out and said in finetop("data")[1]
-    late = "the file was written, or put there, after the run was queued"
+    late = "the file was written after the run was queued"
     assert late in out and late not in finetop("show", "three")[1]
 
 
@@ -114,7 +114,7 @@ def test_runs_that_were_measured_on_different_tests_say_so(finetop, rig, tmp_pat
     assert out.count(different) == 2  # in place of who is best, and of the data
     assert "test test.jsonl v1 (3 rows) | test test.jsonl v2 (3 rows): 2 in both, 1 changed" in out
     out = finetop("compare", "two", "three", "--data")[1]
-    assert out == "Their data are the same: faq.jsonl v1 (4 rows), test test.jsonl v2 (3 rows).\n"
+    assert out == "Same data: faq.jsonl v1 (4 rows), test test.jsonl v2 (3 rows).\n"
     out = finetop("compare", "one", "untold", "--data")[1]
     assert "Their data are the same" in out and "different tests" not in out  # what is not known is not said
     assert "test.jsonl" in finetop("data", "test.jsonl")[1]

@@ -31,7 +31,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert finetop("queue", "first", "b")[:2] == (0, "b is first in the queue.\n")
     code, out, _ = finetop("queue")
     assert re.sub(r"\d\d:\d\d", "14:38", out).splitlines() == [
-        "Running: busy. Waiting, first to start on top:",
+        "Running: busy. Waiting, next to start first:",
         "#  run  what   wants   starts about  priority  why it waits",
         "1  b    train  CPU     14:38                   waits for the one job slot",
         "2  a    train  CPU     14:38                   waits for the one job slot",

@@ -31,7 +31,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
 
     code, out, _ = finetop("remedy", name, "--only", "interpolate", "--wait")
     assert code == 0
-    assert "that remedies are chosen by: nats/token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
+    assert "selection items: nats/token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
     row = next(line for line in out.splitlines() if "half-way" in line and "interpolate" in line)
     assert row.split()[:6] == ["★", "c", "half-way", "to", "the", "base"]
     assert row.split()[6:] == ["1.50", "80%", "-0.4", "(-2.0", "to", "+1.0)", "ok", "interpolate-0.5"]

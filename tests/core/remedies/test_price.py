@@ -54,4 +54,4 @@ def test_nothing_is_said_where_nothing_was_measured() -> None:
 def test_all_that_is_left_is_priced_with_confirming_the_best() -> None:
     rows = [RemedyRow(str(number), "x", "x", 1) for number in range(9)]
     found = RemediesAnswer("run", 1, "", {}, 3.0, None, rows, [], price_s=60.0, confirming_s=60.0)
-    assert remedies.price(found) == ": about 10 min, nothing is retrained"
+    assert remedies.price(found) == ": about 10 min, no retraining"

@@ -1,4 +1,4 @@
-"""The job: candidates on the items for choosing, the best confirmed on fresh ones, and written out as it was scored."""
+"""The job: candidates on the selection items, the best confirmed on fresh ones, and written out as it was scored."""
 
 from __future__ import annotations
 

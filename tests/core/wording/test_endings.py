@@ -26,7 +26,7 @@ def detail(state: Any, step: int = 820, saved: tuple[int, ...] = (), **more: Any
 
 @pytest.mark.parametrize(
     ("how", "word"),
-    [("stop", "stopped"), ("kill", "killed"), ("pause", "paused"), ("cancel", "taken out of the queue")],
+    [("stop", "stopped"), ("kill", "killed"), ("pause", "paused"), ("cancel", "removed from the queue")],
 )
 def test_a_run_that_was_ended_on_request_says_how(how: Any, word: str) -> None:
     assert state_word(Stopped(1.0, how)) == word
@@ -51,13 +51,13 @@ def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost() -> None:
     ] == [
         "Stop r16?  It saves step 820 first.",
         "Stop r16?  It has no step to save yet.",
-        "Take r16 out of the queue?  It stays as it is, at step 820.",
-        "Take r16 out of the queue?  Nothing of it has run yet.",
-        "Stop the check of r16?  No verdict; what was scored is kept.",
-        "Take the check of r16 out of the queue?  It has not started.",
+        "Remove r16 from the queue?  It stays at step 820.",
+        "Remove r16 from the queue?  Nothing of it has run yet.",
+        "Stop the check of r16?  No verdict; scores so far are kept.",
+        "Remove the check of r16 from the queue?  It has not started.",
         "Kill r16?  20 steps lost: step 800 is saved.",
         "Kill r16?  820 steps lost: nothing is saved.",
-        "Take r16 out of the queue?  Nothing of it has run yet.",
+        "Remove r16 from the queue?  Nothing of it has run yet.",
     ]
     assert str(trash_asking(["a"], "3.0 MB")) == "Move a to the trash?  3.0 MB"
     assert str(trash_asking(["a", "b"], "3.0 MB")) == "Move 2 runs to the trash?  3.0 MB"

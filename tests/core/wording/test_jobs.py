@@ -46,11 +46,14 @@ def test_jobs_are_counted_by_what_they_do() -> None:
 
 
 def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone() -> None:
-    assert jobs.ending("hot", [REMEDIES], "stop") == "stopping the remedies of hot. 2 of 8 are done and stay."
-    assert jobs.ending("hot", [REMEDIES], "kill") == "killing the remedies of hot. 2 of 8 are done and stay."
+    assert jobs.ending("hot", [REMEDIES], "stop") == "stopping the remedies of hot. 2 of 8 done; scores kept."
+    assert jobs.ending("hot", [REMEDIES], "kill") == "killing the remedies of hot. 2 of 8 done; scores kept."
     assert jobs.ending("hot", [CHECK], "pause") == "pausing the check of hot."
     assert jobs.ending("hot", [TRAINING], "stop") == "hot saves a checkpoint, then stops."
     both = jobs.ending("hot", [TRAINING, CHECK], "stop")
     assert both == "hot saves a checkpoint, then stops. Also stopping its check."
-    assert jobs.ending("hot", [SideJob("check", Queued(1))], "stop") == "the check of hot left the queue."
+    assert (
+        jobs.ending("hot", [SideJob("check", Queued(1))], "stop")
+        == "the check of hot removed from the queue."
+    )
     assert jobs.named("hot", [TRAINING, CHECK, REMEDIES]) == "hot and its check and its remedies"

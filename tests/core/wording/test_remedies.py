@@ -42,7 +42,7 @@ def test_the_best_is_said_with_how_sure_that_is():
     assert remedies.star(found, rows[1]) == ""
     unsure = [row("a", confirmation="no_items")]
     assert remedies.best(answer(unsure, "a")) == [
-        "☆ a keeps 90% of the gain and is the best so far, not confirmed: no items left"
+        "☆ a keeps 90% of the gain and is the best so far, not confirmed: no fresh items left"
     ]
 
 
@@ -57,7 +57,7 @@ def test_what_is_advised_is_confirmed_or_is_confirmed_next():
     fine, tiny = row("half", confirmation="ok"), row("tenth", 0.1)
     assert steps([fine, tiny], "half") == ("export", "half", "")
     assert steps([row("half")], "half") == ("confirm", "half", "not confirmed yet")
-    no_items = ("retrain", "lower-rate", "half can't be confirmed on this suite: no items left")
+    no_items = ("retrain", "lower-rate", "half can't be confirmed on this suite: no fresh items left")
     assert steps([row("half", confirmation="no_items")], "half") == no_items
     assert steps([row("half", confirmation="no_items")], "half", trains=False)[0] == "nothing"
 
@@ -69,8 +69,8 @@ def test_after_half_that_are_not_fine_or_after_failures_alone_training_again_com
     untried = [row(f"new-{n}", None, "", target={}, drop=None) for n in range(4)]
     assert steps(untried)[0] == "try"
     assert steps([*bad[:1], *untried])[0] == "try", "one of five is no reason to give the others up"
-    assert steps([*bad, *untried]) == ("retrain", "lower-rate", "none of these is proven fine")
-    assert steps([*broke, *untried]) == ("retrain", "lower-rate", "all 4 that were tried failed")
+    assert steps([*bad, *untried]) == ("retrain", "lower-rate", "none of these is proven ok")
+    assert steps([*broke, *untried]) == ("retrain", "lower-rate", "all 4 tried so far failed")
     assert steps([*broke[:1], *untried]) == ("retrain", "lower-rate", "failed-0 failed")
     assert steps([*bad, *untried], trains=False)[0] == "try", "nothing else is left"
     assert remedies.left(answer([*bad, *untried])) == [one.name for one in untried]
@@ -123,9 +123,9 @@ def test_where_the_job_is():
     found = answer(rows, job=Running(1.0, "b: scoring tuned"))
     assert [remedies.is_trying(found, one) for one in rows] == [False, True]
     assert [remedies.waits(found, one) for one in rows] == [False, True]
-    assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
+    assert remedies.cells(found, rows[1]) == ("", "", "", "queued")
     assert remedies.cells(found, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
-    assert remedies.price(found) == ": about 30 s, nothing is retrained"
+    assert remedies.price(found) == ": about 30 s, no retraining"
 
 
 def test_where_the_run_stands_says_on_which_items():
@@ -135,7 +135,7 @@ def test_where_the_run_stands_says_on_which_items():
     said = "nats/token 1.00, retained -0.8 REGRESSED, limit 3.0"
     assert remedies.now(by_check) == f"now, by its newest check (412 of 672 items): {said}"
     chosen = msgspec.structs.replace(by_check, now_by="choosing")
-    assert remedies.now(chosen) == f"now, on the 412 items that remedies are chosen by: {said}"
+    assert remedies.now(chosen) == f"now, on the 412 selection items: {said}"
 
 
 def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing() -> None:

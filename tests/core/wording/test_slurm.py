@@ -11,16 +11,16 @@ from finetop.core.wording import slurm
     ("reason", "words"),
     [
         ("Priority", "waits for: Priority (jobs with a higher priority go first)"),
-        ("JobHeldUser", "waits for: JobHeldUser (held; let it go: scontrol release 7)"),
+        ("JobHeldUser", "waits for: JobHeldUser (held; to release: scontrol release 7)"),
         ("QOSMaxJobsPerUser", "waits for: QOSMaxJobsPerUser (a limit of the QOS is reached)"),
         ("AssocGrpCpuLimit", "waits for: AssocGrpCpuLimit (a limit of the account is reached)"),
         (
             "ReqNodeNotAvail, UnavailableNodes:n[1-4]",
-            "waits for: ReqNodeNotAvail (nodes that it may use are down, drained or reserved)",
+            "waits for: ReqNodeNotAvail (the nodes it may use are down, drained or reserved)",
         ),
         (
             "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions",
-            "waits for: ReqNodeNotAvail (nodes that it may use are down, drained or reserved)",
+            "waits for: ReqNodeNotAvail (the nodes it may use are down, drained or reserved)",
         ),
         ("SomethingNew", "waits for: SomethingNew"),
         ("", "waits for: None (Slurm schedules it next)"),

@@ -183,7 +183,7 @@ def test_report_shows_all_that_stands_beside() -> None:
         "drift  +0.500 nats/token on general text (2.000 -> 2.500, KL 0.250)",
         "other batches: 1 flip of 48 items",
         "noise floor  engine continuous against exact: 2 flips of 20 answers",
-        "left out  2 items that the training data contains (arith 2)",
+        "left out  2 items found in the training data (arith 2)",
         "a note",
         "guesses: no verdict. The base model scores 0.250, within 3 standard errors of chance (0.250)",
     ):

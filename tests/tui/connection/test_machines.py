@@ -32,14 +32,14 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         lab.down()
         await settled(pilot, 0.1)
         assert "on lab reconnecting" in text_of(app).splitlines()[0]
-        assert "✗ NO LINK to lab since 14:22, trying again. Numbers are from then. Timeout" in text_of(app)
+        assert "✗ NO LINK to lab since 14:22, reconnecting. Numbers are from then. Timeout" in text_of(app)
         assert text_of(app).splitlines()[1:12] == before
         await pilot.press("f")
         await settled(pilot)
         assert "not connected to lab: it was not asked." in text_of(app)
         await pilot.press("j")
         await settled(pilot)
-        assert "next  R  try now" in text_of(app)
+        assert "next  R  reconnect now" in text_of(app)
         await pilot.press("R")
         await settled(pilot)
         assert lab.link.tries >= 1
@@ -59,7 +59,7 @@ async def test_a_supervisor_that_is_gone_there_is_not_a_broken_link() -> None:
         lab.leave()
         await settled(pilot, 0.1)
         assert "✗ NO SUPERVISOR on lab since 14:22" in text_of(app)
-        assert "next  R  start it again" in text_of(app)
+        assert "next  R  restart it" in text_of(app)
 
 
 async def test_several_machines_are_one_list_with_a_host_column() -> None:
@@ -154,11 +154,11 @@ async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> 
         await settled(pilot)
         await pilot.press("n")
         await settled(pilot, 0.3)
-        assert "no plan yet: it may run on lab, box; R asks on which" in text_of(app)
+        assert "no plan yet: R asks which machine to run on (lab, box)" in text_of(app)
         await pilot.press("R")
         await settled(pilot)
         assert "On which machine?" in text_of(app)
-        assert "1 lab   2 box   esc don't queue it" in text_of(app)
+        assert "1 lab   2 box   esc cancel" in text_of(app)
         await pilot.press("2")
         await settled(pilot, 0.2)
         (submitted,) = [ask for ask in box.asked if isinstance(ask, Submit)]
@@ -190,8 +190,7 @@ async def test_leaving_says_how_to_come_back() -> None:
         await settled(pilot)
         await pilot.press("q")
     assert (
-        app.return_value
-        == "4 trainings, 1 check go on. See them again with: finetop --on ana@lab --on ana@box"
+        app.return_value == "4 trainings, 1 check keep running. To return: finetop --on ana@lab --on ana@box"
     )
 
 

@@ -55,7 +55,7 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         await pilot.press("e")
         await settled(pilot)
         await pilot.press("enter")
-        assert "runs.csv is there already." in text_of(app)
+        assert "runs.csv already exists." in text_of(app)
         await pilot.press("escape")
         assert (tmp_path / "runs.csv").read_text() == "mine"
         await pilot.press("e")
@@ -84,8 +84,8 @@ async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("x.doc", "end it in .csv"),
-        ("none/x.csv", "no folder"),
+        ("x.doc", "the extension must be .csv"),
+        ("none/x.csv", "no such folder"),
         ("~nobody.here/x.csv", "no such user"),
         ("", "type a name that ends in"),
     ],
@@ -175,7 +175,7 @@ async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
             *("support-full-1e-4", "finetop remedy support-full-1e-4", "support-full-1e-4"),
             "sql-lora-70b",
         ]
-        app.say("lora.yaml is written. Edit it, then: finetop run lora.yaml")
+        app.say("wrote lora.yaml. To queue it: finetop run lora.yaml")
         await pilot.press("y")
         assert "copied: finetop run lora.yaml" in text_of(app)
 

@@ -129,7 +129,7 @@ def test_ascii_charts_have_one_mark_a_cell() -> None:
 
 def test_nothing_and_one_point() -> None:
     empty = draw([], width=30, height=5, view=VIEW, scale=fitted(None, [], VIEW))
-    assert "nothing yet" in "".join(text for line in empty for text, _ in line)
+    assert "no data yet" in "".join(text for line in empty for text, _ in line)
     one = [Series(curve({3: 2.5}))]
     rows = rows_of(one, scale=fitted(None, one, VIEW))
     assert sum(letter not in " ┈┊" for row in rows[:4] for letter in row[GUTTER:]) == 1

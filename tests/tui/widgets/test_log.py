@@ -162,7 +162,7 @@ def test_who_falls_behind_goes_to_the_end_and_says_so() -> None:
     tail = skipped(fed(tail, far), far)
     assert tail.offset == 50_000_000 - FIRST_BYTES
     assert tail.shown[:2] == ("first", "second")
-    assert "49.9 MB of this log are not read" in tail.shown[2]
+    assert "49.9 MB of this log are skipped" in tail.shown[2]
     assert feed(tail, "next\n").shown[-1] == "next"
 
 

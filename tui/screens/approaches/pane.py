@@ -45,16 +45,16 @@ def title_lines(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list
     target = cut_middle(clean_line(answer.target), 24)
     notes = f" {model} on {target}, {better} is better"
     if of_costs and any(row.query is not None and words.is_busy(row.query) for row in answer.rows):
-        notes = f" {model}; ! priced on a busy machine"
+        notes = f" {model}; ! measured on a busy machine"
     if any(row.gap is not None and row.gap.is_open for row in answer.rows):
-        notes += "; = no proven difference"
+        notes += "; = unproven"
     return [spread(left, right, width), ((cut_end(notes, width - 1), "dim"),)]
 
 
 def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     """Write the advice: each topic with its sentences, wrapped."""
     if not answer.advice:
-        return [((" The advice follows from the numbers: two approaches must be measured.", "dim"),)]
+        return [((" No advice yet: it needs two measured approaches.", "dim"),)]
     lines: list[Line] = []
     for topic, texts in groupby(answer.advice, key=lambda line: line.topic):
         lines.append(((f" {clean_line(topic)}", "bold"),))
@@ -86,7 +86,7 @@ def _standing(run: RunBrief) -> str:
     if run.is_measured:
         return "measured"
     said = clean_line(run.said)
-    state = f"{run.state}, to be measured" if run.state == "finished" and not said else run.state
+    state = f"{run.state}, not measured yet" if run.state == "finished" and not said else run.state
     return f"{state}: {said}" if said else state
 
 
@@ -105,7 +105,7 @@ def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> L
         return ((f" {said}{to_come}", "bold"),) if said or to_come else ()
     name = cut_middle(clean_line(run), 26)
     if any(own.name == run and has_failed(own) for own in row.runs):
-        return next_line("enter", f"open {name}: why it failed; T there tries it again")
+        return next_line("enter", f"open {name}: why it failed; T there retries it")
     return next_line("enter", f"open {name}{f'. {said}' if said else ''}{to_come}")
 
 
@@ -145,7 +145,7 @@ def picture_lines(
             )
         )
     if len(spots) < 2 or height < LEAST:
-        return [((" A picture needs two approaches that are measured and checked.", "dim"),)]
+        return [((" The chart needs two approaches that are measured and checked.", "dim"),)]
     rows = height - 1 if absent else height
     kept = [row.retained for row in answer.rows if row.retained is not None]
     drawn = scatter(
@@ -157,7 +157,7 @@ def picture_lines(
         lower_is_better=answer.lower_is_better,
     )
     if absent:
-        drawn.append(((f" Not in it, as it was not checked: {', '.join(absent)}", "dim"),))
+        drawn.append(((f" Not in the chart (not checked): {', '.join(absent)}", "dim"),))
     return drawn
 
 

@@ -30,22 +30,20 @@ from finetop.tui.widgets.table import Table
 
 Part = Literal["advice", "picture", "runs"]  # what is below the table
 PARTS: tuple[Part, ...] = ("advice", "picture", "runs")
-OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+OPEN = Key("enter", "open it", "open", "open the selected run", "finetop show RUN")
 APPROACH = Key("j,down", "approach", "move(1)", "next approach", sign="↑↓")
-VIEW = Key("v", "prices", "view", "how well they do, or what they cost")
-PART = Key("tab", "advice, picture, runs", "part(1)", "below the table: the advice, a picture, the runs")
-PART_BEFORE = Key("shift+tab", "", "part(-1)", "the part before")
-RUN = Key("right", "run", "choose(1)", "the next run of the approach: another seed", sign="←→")
-RUN_BEFORE = Key("left,h", "", "choose(-1)", "the run before")
-PAGE = Key("pagedown", "more", "page(1)", "read on in the advice")
+VIEW = Key("v", "costs", "view", "scores or costs")
+PART = Key("tab", "advice, chart, runs", "part(1)", "below the table: advice, chart or runs")
+PART_BEFORE = Key("shift+tab", "", "part(-1)", "previous part")
+RUN = Key("right", "run", "choose(1)", "next run of the approach (another seed)", sign="←→")
+RUN_BEFORE = Key("left,h", "", "choose(-1)", "previous run")
+PAGE = Key("pagedown", "more", "page(1)", "scroll down in the advice")
 COMPARE = Key("c", "compare", "compare", "compare a run of each approach", "finetop compare RUN RUN")
-OTHER = Key(
-    "right_square_bracket", "other", "other(1)", "the next comparison", "finetop approaches", sign="[ ]"
-)
-OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "the comparison before")
+OTHER = Key("right_square_bracket", "other", "other(1)", "next comparison", "finetop approaches", sign="[ ]")
+OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "previous comparison")
 MOVES = (
-    Key("k,up", "", "move(-1)", "approach before"),
-    Key("pageup", "", "page(-1)", "back in the advice"),
+    Key("k,up", "", "move(-1)", "previous approach"),
+    Key("pageup", "", "page(-1)", "scroll up in the advice"),
     *PAGES[2:],
     Key("g,home", "", "move(-1000)", "first approach"),
     Key("G,end", "", "move(1000)", "last approach"),
@@ -125,7 +123,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         title = self.query_one("#title", Lines)
         if answer is None:
             title.show((((" Approaches", "bold"),),))
-            words = self._trouble or ("" if self._was_answered else "asking the supervisor …")
+            words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#part", Lines).show(empty_lines(words))
             keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
             self.query_one(Bottom).offer((), keys)
@@ -177,7 +175,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
                 first = max(0, chosen % max(1, len(row.runs)) + 2 - height)
                 lines = lines[first:]
             case _:
-                title = "advice, from these numbers alone"
+                title = "advice, from these numbers only"
                 lines = advice_lines(answer, width)
                 self._has_more = len(lines) > height
                 self._first = max(0, min(self._first, len(lines) - height))
@@ -248,14 +246,14 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         if self.run:
             host_of(self).open_run(self.run)
         elif self.at is not None:
-            host_of(self).say(f"{self.at.name} has no run: it was left out.")
+            host_of(self).say(f"{self.at.name} has no run.")
 
     def action_compare(self) -> None:
         """Compare a run of each approach that has one."""
         rows = [] if self.answer is None else self.answer.rows
         runs = [run for run in (_run_of(row, self.chosen) for row in rows) if run]
         if len(runs) < 2:
-            host_of(self).say("Select at least two runs to compare.")
+            host_of(self).say("a comparison needs at least two runs.")
             return
         host_of(self).open_compare(runs[: compare_runs.MOST])
 
@@ -265,7 +263,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             return  # it is not known yet whether there are others
         names = [comparison.name for comparison in self.answer.comparisons]
         if len(names) < 2:
-            host_of(self).say("there is no other comparison.")
+            host_of(self).say("no other comparison.")
             return
         at = names.index(self.comparison) if self.comparison in names else -1
         self.comparison = names[(at + by) % len(names)]

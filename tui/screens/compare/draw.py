@@ -67,17 +67,17 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     )
     left_out = len(runs) - len(shown)
     beside: Line = ((f"{left_out} more don't fit", "dim"), (" ", "")) if left_out else ()
-    lines = [rule((("what came out, * best", ""),), width, beside), head]
+    lines = [rule((("results, * best", ""),), width, beside), head]
     outcomes = compare_runs.outcomes(runs, now)
     for row in outcomes:
         title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
         lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
     for why in compare_runs.why_no_best(outcomes):
         lines += paragraph(why, width, indent=3, style="bold")
-    lines.append(rule((("what differs in their recipes", ""),), width))
+    lines.append(rule((("recipe differences", ""),), width))
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
-        lines.append((("   nothing: they differ only by chance or by machine", "dim"),))
+        lines.append((("   none: same recipe, only chance or the machine differs", "dim"),))
 
     def difference_line(key: str, values: Sequence[str]) -> Line:
         cells = [(f" {cut_end(values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]
@@ -85,7 +85,7 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
 
     lines += [difference_line(cut_end(setting.key, label), setting.values) for setting in differing]
     if sources := compare_runs.data_differences(runs):
-        lines.append(rule((("what differs in their data", ""),), width))
+        lines.append(rule((("data differences", ""),), width))
         lines += [difference_line(cut_middle(source.key, label), source.values) for source in sources]
     return lines
 
@@ -136,7 +136,7 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
             style = _weight(at, chosen)
             label = f" {LETTERS[at]}"
             if sample is None:
-                lines.append(((f"{label:<4}", style), ("(never asked)", "dim")))
+                lines.append(((f"{label:<4}", style), ("(no sample)", "dim")))
                 continue
             step = f"  step {count(sample.step)}"
             text = wrapped(sample.text, width - 18, _ANSWER_ROWS) or ["(nothing)"]
@@ -165,9 +165,9 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
     if why := compare_runs.why_no_trades(runs):
         return [(), *paragraph(why, width, indent=3, style="dim")]
     if len(trades) < 2:
-        words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
-        have = "one run has one." if trades else "no run has one."
-        return [(), ((f"   {words}", "dim"),), ((f"   Here {have}", "dim"),)]
+        words = "A run is drawn once it has been checked on a target and on a suite."
+        have = "Only one run has been so far." if trades else "No run has been so far."
+        return [(), ((f"   {words}", "dim"),), ((f"   {have}", "dim"),)]
     front = compare_runs.front(trades)
     spots = [_spot(trade, chosen, is_best=trade.run in front) for trade in trades]
     base = next(

@@ -63,20 +63,20 @@ from finetop.tui.widgets.pointed_lines import PointedLines
 
 SMOOTHING = 0.6  # until `m` changes it: noise would hide which is which
 NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
-RUN = Key("j,down", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it", sign="↑↓")
-RUN_BEFORE = Key("k,up", "", "choose(-1)", "the run before")
-OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
-CURSOR = Key("left,h", "cursor", "cursor(-1)", "cursor on the chart to the left", sign="←→")
-FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left")
-ALL = Key("0", "", "all", "all steps, no cursor")
-METRIC = Key("v", "metric", "metric(1)", "the next metric")
-METRIC_BEFORE = Key("V", "", "metric(-1)", "the metric before")
-HIDE = Key("space", "hide", "hide", "hide the chosen run's curve, or show it again")
-DROP = Key("X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
+RUN = Key("j,down", "run", "choose(1)", "next run: its curve is bold, enter opens it", sign="↑↓")
+RUN_BEFORE = Key("k,up", "", "choose(-1)", "previous run")
+OPEN = Key("enter", "open it", "open", "open the selected run", "finetop show RUN")
+CURSOR = Key("left,h", "cursor", "cursor(-1)", "chart cursor left", sign="←→")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns left")
+ALL = Key("0", "", "all", "show all steps, clear the cursor")
+METRIC = Key("v", "metric", "metric(1)", "next metric")
+METRIC_BEFORE = Key("V", "", "metric(-1)", "previous metric")
+HIDE = Key("space", "hide", "hide", "hide or show the selected run's curve")
+DROP = Key("X", "", "drop", "leave the selected run out of this view; nothing is deleted")
 MOVES = (
     *PAGES,
-    Key("g,home", "", "ends(-1)", "the first row"),
-    Key("G,end", "", "ends(1)", "the last row"),
+    Key("g,home", "", "ends(-1)", "first row"),
+    Key("G,end", "", "ends(1)", "last row"),
 )
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT),
@@ -147,7 +147,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
         runs = self.held.runs
         if not runs:
-            words = self._trouble or "asking the supervisor …"
+            words = self._trouble or "loading …"
             head.show((((f" Compare {len(self.names)} runs", "bold"),), ((f"   {words}", "dim"),)))
             body.show(())
             self.query_one(Bottom).offer((), footer_keys(self.tab)[-1:])
@@ -235,7 +235,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def action_drop(self) -> None:
         """Leave the chosen run out; two stay at least."""
         if len(self.names) <= 2:
-            host_of(self).say("Select at least two runs to compare.")
+            host_of(self).say("a comparison needs at least two runs.")
             return
         self.names.pop(self.chosen)
         self.held.runs.pop(self.chosen)

@@ -305,7 +305,7 @@ def _problem(error: RecipeError) -> Problem:
     if "; it must be " in short:
         short = "must be " + _brief(short.partition("; it must be ")[2])
     if error.key == "data.train" and "is not set" in message:
-        short, hint = "needs a data file", "Type the path of a file of rows: .jsonl, .csv, .parquet …"
+        short, hint = "needs a data file", "Type the path of a data file: .jsonl, .csv, .parquet …"
         return Problem(error.key, short, f"{message} {hint}")
     return Problem(error.key, short.rstrip("."), f"{message} {error.hint}".strip())
 

@@ -8,34 +8,32 @@ from finetop.tui.keys import MATCH, MATCHES, PAGES, Key
 
 EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
 QUEUE = Key(
-    "R", "queue it", "queue", "queue the run, or all of a sweep", "finetop run RECIPE --set KEY=VALUE"
+    "R", "queue it", "queue", "queue the run, or the whole sweep", "finetop run RECIPE --set KEY=VALUE"
 )
 SWEEP = Key(
     "w",
     "sweep",
     "sweep",
-    "a run for each of several values of the field",
+    "one run for each of several values of this field",
     "finetop run RECIPE --sweep KEY=V,V",
 )
 APPROACHES = Key(
     "C",
     "compare approaches",
     "approaches",
-    "prompt, retrieval and training side by side on check.target (asks)",
+    "compare prompting, retrieval and training on check.target (asks)",
     "finetop approaches RECIPE",
 )
-WRITE = Key("e", "write file", "write", "write the recipe as a file to edit", "finetop show RUN --recipe")
-PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "recipes or settings")
-ALL = Key("v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
-SEARCH = Key("slash", "search", "search", "find a recipe by its name, or a setting", "finetop methods")
-UNDO = Key("u", "undo field", "undo", "take the field back to what the recipe says")
-LINT = Key(
-    "L", "data", "lint", "what was found in the data: duplicates, leaks, damage", "finetop lint RECIPE"
-)
-BACK = Key("escape", "back", "back", "back to the runs; the form stays as it is")
+WRITE = Key("e", "write file", "write", "write the recipe to a file", "finetop show RUN --recipe")
+PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "switch between recipes and settings")
+ALL = Key("v", "all settings", "view", "all settings, or the most common", "finetop methods")
+SEARCH = Key("slash", "search", "search", "find a recipe or a setting", "finetop methods")
+UNDO = Key("u", "reset field", "undo", "reset the field to the recipe's value")
+LINT = Key("L", "data", "lint", "findings in the data: duplicates, leaks, damage", "finetop lint RECIPE")
+BACK = Key("escape", "back", "back", "back to Runs; the form is kept")
 MOVES = (
     Key("j,down", "", "move(1)", "next recipe or field"),
-    Key("k,up", "", "move(-1)", "recipe or field before"),
+    Key("k,up", "", "move(-1)", "previous recipe or field"),
     Key("g,home", "", "move(-999)", "first"),
     Key("G,end", "", "move(999)", "last"),
     *PAGES,

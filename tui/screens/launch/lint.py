@@ -101,7 +101,7 @@ def errors_of(linted: Linted) -> int:
 def lint_words(linted: Linted) -> Line:
     """Say in a few words what was found: 'data: 12 findings, 3 errors  L reads all'."""
     if linted.share is not None:
-        return ((f"looking at the data, {100 * linted.share:.0f} %", "dim"), (" ", ""))
+        return ((f"checking the data, {100 * linted.share:.0f} %", "dim"), (" ", ""))
     if linted.trouble:
         return (("data: ", "dim"), (clean_line(linted.trouble, limit=50), "dim"), (" ", ""))
     report = linted.report
@@ -113,7 +113,7 @@ def lint_words(linted: Linted) -> Line:
     style: StyleName = "red" if errors else "amber mark" if report.matters else "dim"
     words = counted(len(report.findings), "finding")
     worst = f", {counted(errors, 'error')}" if errors else ""
-    return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" reads all ", "dim"))
+    return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" details ", "dim"))
 
 
 class LintScreen(TablePage[None], inherit_bindings=False):
@@ -161,4 +161,4 @@ class LintScreen(TablePage[None], inherit_bindings=False):
         if heads:
             table.move((later or heads)[0] - table.cursor)
         else:
-            host_of(self).say("nothing was found.")
+            host_of(self).say("no findings.")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least
 VERDICTS: dict[str, tuple[str, StyleName, str]] = {
     "fits": ("✓", "green", "fits"),
-    "tight": ("!", "amber mark", "tight, without room for error"),
+    "tight": ("!", "amber mark", "tight, no headroom"),
     "no": ("✗", "red", "does NOT fit"),
     "unknown": ("?", "amber mark", "memory unknown"),
 }
@@ -155,7 +155,7 @@ def _time(view: View, plan: Plan) -> str:
     number = runs_of(view.form)
     steps = "" if plan.steps is None else counted(plan.steps.steps, "step")
     if plan.time is None:
-        return steps or "time unknown: nothing like it has run here"
+        return steps or "time unknown: no similar run here yet"
     about = "about" if plan.time.is_measured else "perhaps"
     words = f"{about} {long_span(plan.time.seconds)}"
     if number > 1:

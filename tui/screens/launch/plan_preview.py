@@ -102,7 +102,7 @@ class Ahead:
         home, *others = host.homes
         if others:
             names = ", ".join(machine.label for machine in host.homes)
-            self.outlook = Outlook(trouble=f"no plan yet: it may run on {names}; R asks on which")
+            self.outlook = Outlook(trouble=f"no plan yet: R asks which machine to run on ({names})")
             return
         if home.link is None and not home.root.is_dir():
             self.outlook = UNKNOWN  # no supervisor was ever here

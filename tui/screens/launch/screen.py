@@ -377,12 +377,14 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self._change(edited(swept(self.form, self.key, is_swept=False), self.key, None))
             self._check()
         else:
-            host_of(self).say("nothing to undo: it is as the recipe says.")
+            host_of(self).say("nothing to reset: it has the recipe's value.")
 
     def action_sweep(self) -> None:
         """Let the field under the cursor hold several values, and type them."""
         if self.key in ("", "name"):
-            host_of(self).say("w sweeps the setting under the cursor: put it on one, say the learning rate.")
+            host_of(self).say(
+                "w sweeps the setting under the cursor: go to one first, e.g. the learning rate."
+            )
             return
         self._change(swept(self.form, self.key, is_swept=True))
         value = value_of(self.form, self.key)
@@ -419,7 +421,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         """Queue a comparison of approaches on what the form says, after asking with how many runs."""
         form = self._valid_form()
         if form is not None and form.sweeps:
-            host_of(self).say("a comparison sweeps over approaches alone: u takes a sweep back.")
+            host_of(self).say("a comparison can't be swept; u undoes the sweep.")
         elif form is not None:
             bottom, host, start = self.query_one(Bottom), host_of(self), self.run_worker
             ask_before(
@@ -437,7 +439,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         wrong = "; ".join(f"{problem.key}: {problem.short}" for problem in form.problems)
         if form.loaded is not None:  # found in the files: whole sentences, with their place
             wrong = form.problems[0].whole.removesuffix(".")
-        host_of(self).say(f"not queued. {wrong}.", "red")
+        host_of(self).say(f"not queued: {wrong}.", "red")
         return None
 
     def _go_to_first_problem(self) -> None:

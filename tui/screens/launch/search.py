@@ -62,7 +62,7 @@ def search(screen: Searched) -> None:
             one = screen.part.removesuffix("s")
             bottom.say_aside(((counted(len(found[screen.part]), one), "dim"),))
         else:
-            bottom.say_aside(((f"no recipe or setting has {clean_line(text)!r}", "red"),))
+            bottom.say_aside(((f"no recipe or setting matches {clean_line(text)!r}", "red"),))
 
     def done(text: str, is_kept: bool) -> None:
         key, screen.searched, screen.sought = screen.key, "", text if is_kept else ""
@@ -74,7 +74,7 @@ def search(screen: Searched) -> None:
         screen.put_cursor_on(key)
         screen.redraw()
 
-    bottom.ask_text("/", "", changed=changed, done=done, keep="go to it", leave="back")
+    bottom.ask_text("/", "", changed=changed, done=done, keep="go to it", leave="cancel")
     changed("")
 
 

@@ -42,7 +42,7 @@ async def ask_comparison(bottom: Bottom, host: Host, start: Start, form: Form, h
     with refusals_said(host):
         ask = await _comparison(host, form, home)
         queue = partial(_queue_comparison, host, ask)
-        bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="queue nothing")
+        bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="cancel")
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
@@ -118,7 +118,7 @@ async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
         again = len(made.runs) - new
         words = f"{counted(new, 'run')} {'is' if new == 1 else 'are'} queued"
         if again:
-            words += f", {again} of before {'is' if again == 1 else 'are'} used again"
+            words += f", {counted(again, 'earlier run')} reused"
         host.open_approaches(made.comparison)
         host.say(f"{words}.")
 
@@ -132,7 +132,7 @@ def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], 
         go_on()
         return
     words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
-    bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="don't")
+    bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="cancel")
 
 
 def _ask_how_many(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
@@ -144,7 +144,7 @@ def _ask_how_many(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home
         return
     name = clean_line(value_of(form, "name"))
     words: Line = ((f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"), ("  All or none.", ""))
-    bottom.ask(words, [Answer("y", "queue them", go_on)], leave="queue nothing")
+    bottom.ask(words, [Answer("y", "queue them", go_on)], leave="cancel")
 
 
 def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> None:
@@ -157,8 +157,8 @@ def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> 
         Answer(str(number), clean_line(home.label), partial(submit, home))
         for number, home in enumerate(homes[:9], start=1)
     ]
-    words: Line = ((" On which machine?", "bold"), ("  Its data must lie there.", ""))
-    bottom.ask(words, answers, leave="don't queue it")
+    words: Line = ((" On which machine?", "bold"), ("  Its data must be there.", ""))
+    bottom.ask(words, answers, leave="cancel")
 
 
 def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
@@ -168,16 +168,16 @@ def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
         text = recipe_text(form, host.folder)
         write(path, text, overwrite=False)
     except FileExistsError:
-        words: Line = ((f" {clean_line(path.name)} is there.", "bold"), ("  Write over it?", ""))
-        over = Answer("y", "write over it", partial(_write_over, host, path, text))
-        bottom.ask(words, [over], leave="leave it")
+        words: Line = ((f" {clean_line(path.name)} already exists.", "bold"), ("  Overwrite it?", ""))
+        over = Answer("y", "overwrite", partial(_write_over, host, path, text))
+        bottom.ask(words, [over], leave="cancel")
     except FinetopError as error:
         host.say(str(error), "red")
     else:
-        host.say(f"{path.name} is written. Edit it, then: finetop run {path.name}")
+        host.say(f"wrote {path.name}. To queue it: finetop run {path.name}")
 
 
 def _write_over(host: Host, path: Path, text: str) -> None:
     with refusals_said(host):
         write(path, text, overwrite=True)
-        host.say(f"{path.name} is written.")
+        host.say(f"wrote {path.name}.")

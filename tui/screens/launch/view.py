@@ -165,24 +165,24 @@ def explained(view: View, width: int) -> list[Line]:
     said = paragraph(clean_line(about(form)), width, 2)
     trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
     both = [*said[: 2 - len(trouble)], *trouble, (), ()][:2]
-    return [rule((("what it is for", "dim"),), width), *both]
+    return [rule((("about", "dim"),), width), *both]
 
 
 def next_words(view: View) -> Line:
     """Return the next step: fix the first setting that is wrong, or the rows of the data, else queue."""
     form, errors = view.form, errors_of(view.linted)
-    read_all = f"read what is wrong with the data: {counted(errors, 'error')}"
+    read_all = f"read the data findings: {counted(errors, 'error')}"
     if not form.problems:
         number = runs_of(form)
         runs = f"{counted(number, 'run')} of " if number > 1 else ""
         if errors:
-            return next_line("L", f"{read_all}; R queues it as it is")
+            return next_line("L", f"{read_all}; R queues it anyway")
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
     if errors and form.loaded is not None and first == "data.train":
         return next_line("L", read_all)  # a row is refused: lint names all of them
     if not is_known(form, first):
-        return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file itself", "red"),)
+        return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file", "red"),)
     labels = {field.key: label for label, field in view.fields}
     wrong = dict.fromkeys(owner(form, problem.key) for problem in form.problems)
     listed = ", ".join(labels.get(key, key) for key in wrong)

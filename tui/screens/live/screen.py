@@ -22,15 +22,15 @@ from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 
-OPEN = Key("enter", "open", "open", "open what is under the cursor", "finetop open RUN")
+OPEN = Key("enter", "open", "open", "open the run", "finetop open RUN")
 MOVES = (
-    Key("left,h", "other tile", "move(-1)", "the tile before", sign="←→↑↓"),
-    Key("right,l", "", "move(1)", "the next tile"),
-    Key("k,up", "", "row(-1)", "a row up"),
-    Key("j,down", "", "row(1)", "a row down"),
+    Key("left,h", "other tile", "move(-1)", "previous tile", sign="←→↑↓"),
+    Key("right,l", "", "move(1)", "next tile"),
+    Key("k,up", "", "row(-1)", "one row up"),
+    Key("j,down", "", "row(1)", "one row down"),
     *PAGES,
-    Key("g,home", "", "ends(-1)", "the first tile"),
-    Key("G,end", "", "ends(1)", "the last tile"),
+    Key("g,home", "", "ends(-1)", "first tile"),
+    Key("G,end", "", "ends(1)", "last tile"),
 )
 MOST = 48  # runs
 
@@ -94,10 +94,10 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
             self.query_one(Bottom),
         )
         if not self.tiles:
-            words = "Nothing runs now." if self._was_answered else self._trouble or "asking the supervisor …"
+            words = "Nothing is running." if self._was_answered else self._trouble or "loading …"
             state.show((((f" {words}", "bold"),),))
             tiles.show(())
-            bottom.offer((next_line("esc", "back to the runs"),), (BACK,))
+            bottom.offer((next_line("esc", "back to Runs"),), (BACK,))
             return
         width, height = tiles.size
         columns = across(width)

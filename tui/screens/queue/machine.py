@@ -65,7 +65,7 @@ def head_line(width: int, answer: GpusAnswer | None = None) -> Line:
 
 def _label(machine: OnMachine) -> Line:
     name: Line = ((f" {cut_end(clean_line(machine.label), 30)}", "bold"),)
-    return (*name, ("  out of reach, as it was last seen", "amber")) if machine.is_away else name
+    return (*name, ("  out of reach; last known state", "amber")) if machine.is_away else name
 
 
 def _lines(answer: GpusAnswer, width: int) -> list[Line]:
@@ -160,7 +160,7 @@ def who(gpu: GpuRow, room: int) -> Line:
     if gpu.left_out:
         parts.append((clean_line(gpu.left_out), "dim"))
     elif gpu.kept_for:
-        kept = f"kept for {cut_middle(clean_line(gpu.kept_for), 24)}"
+        kept = f"reserved for {cut_middle(clean_line(gpu.kept_for), 24)}"
         parts.append((kept if parts else f"free, {kept}", ""))
     return _joined(parts, room) if parts else (("free", "dim"),)
 

@@ -18,7 +18,7 @@ from finetop.tui.widgets.frame import next_line
 def state_line(queues: QueueList, width: int) -> Line:
     """Say how the whole stands: how many wait and run, and whether anything starts."""
     if not queues.is_known:
-        return ((" asking the supervisor …", "dim"),)
+        return ((" loading …", "dim"),)
     waiting, running = queues.counts()
     line: Line = ((f" {count(waiting)} waiting", "bold" if waiting else "dim"),)
     line = (*line, (f"   {count(running)} running", ""))
@@ -47,7 +47,7 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
 
 def _live_words(row: LiveRow, now: float) -> list[str]:
     on = f"on {row.on}, " if row.on else ""
-    return [f"runs {on}since {clock(row.state.since)}: {progress(row, now)}"]
+    return [f"running {on}since {clock(row.state.since)}: {progress(row, now)}"]
 
 
 def _waiting_words(row: QueueRow, now: float) -> list[str]:
@@ -55,7 +55,7 @@ def _waiting_words(row: QueueRow, now: float) -> list[str]:
     wants = f"wants {row.wants}" if row.wants and not because.startswith("wants") else ""
     words = ["; ".join(filter(None, (wants, because)))]
     if row.starts_at is not None:
-        after = f", when {clean_line(row.after)} has ended" if row.after else ""
+        after = f", after {clean_line(row.after)}" if row.after else ""
         away = row.starts_at - now
         when = clock(row.starts_at) if away < DAY_S else f"in {long_span(away)}"
         words.append(f"starts about {when}{after}")
@@ -74,13 +74,13 @@ def empty_lines(queues: QueueList) -> list[Line]:
         (),
         (
             (
-                f" Nothing runs, nothing waits{'' if queues.stopped() else ': what is queued now starts at once'}.",
+                f" The queue is empty{'' if queues.stopped() else ': a new run starts at once'}.",
                 "bold",
             ),
         ),
         (),
-        ((" A run gets a place here when it is queued (4 Launch, or finetop run RECIPE),", ""),),
-        ((" its check when it ends.", ""),),
+        ((" Queued runs appear here (4 Launch, or finetop run RECIPE), and so do", ""),),
+        ((" their checks.", ""),),
     ]
 
 
@@ -99,12 +99,12 @@ def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
     if row.state.held:
         return next_line("R", "release it" if row.state.paused_at is None else "resume it")
     if row.state.next_at is not None:
-        return next_line("R", "have its next try now")
+        return next_line("R", "retry now")
     place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)
     behind = line[place + 1] if place + 1 < len(line) else None
     if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, which"):
         return next_line(
-            "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: it waits for nothing else"
+            "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: nothing else holds it up"
         )
     if place > 0:
         return next_line("[", f"start it before {cut_middle(clean_line(line[place - 1].run), 30)}")

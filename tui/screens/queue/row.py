@@ -94,7 +94,7 @@ def because(entry: Entry, now: float) -> str:
     if entry.row.state.held and entry.row.state.paused_at is None:
         return "R releases it"
     if entry.row.after:
-        return f"{cut_middle(clean_line(entry.row.after), 24)} ends first"
+        return f"after {cut_middle(clean_line(entry.row.after), 24)}"
     return why(entry.row.state, now)
 
 

@@ -49,14 +49,16 @@ HIGHER = Key(
     "plus,equals_sign", "priority", "prioritise(-1)", "a higher priority", "finetop queue priority RUN high"
 )
 LOWER = Key("minus", "", "prioritise(1)", "a lower priority", "finetop queue priority RUN low")
-HOLD = Key("H", "hold", "hold", "hold it: it waits for a release", "finetop queue hold RUN")
-RELEASE = Key("R", "release", "release", "release it, or have its next try now", "finetop queue release RUN")
-STOP = Key("S", "take out", "stop", "take it out, or stop what runs (asks)", "finetop stop RUN")
+HOLD = Key("H", "hold", "hold", "hold it until released", "finetop queue hold RUN")
+RELEASE = Key("R", "release", "release", "release it, or start its next try now", "finetop queue release RUN")
+STOP = Key(
+    "S", "remove", "stop", "remove it from the queue, or stop it if it runs (asks)", "finetop stop RUN"
+)
 PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")
 WHOLE = Key("W", "whole queue", "whole", "hold or release the whole queue (asks)", "finetop queue hold")
-UNDO = Key("u", "undo", "undo", "take back the last change of order, priority or hold")
+UNDO = Key("u", "undo", "undo", "undo the last change of order, priority or hold")
 OPEN = Key("enter", "open", "open", "open the run", "finetop show RUN")
-FILTER = Key("slash", "filter", "filter", "only rows with this in name, kind, wants, reason")
+FILTER = Key("slash", "filter", "filter", "filter by name, kind, wants or reason")
 BACK = Key("escape", "back", "back", "clear the filter, else back to Runs")
 MOVES = moves()
 KEYS = (
@@ -190,7 +192,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             change = with_priority(entry, self.queues.line_of(entry), levels)
             self._change(
                 change,
-                f"{entry.row.run} has the {'highest' if levels < 0 else 'lowest'} of the named priorities.",
+                f"{entry.row.run} has the {'highest' if levels < 0 else 'lowest'} priority already.",
             )
 
     def action_hold(self) -> None:
@@ -237,11 +239,11 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             return
         words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
-        self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
+        self.query_one(Bottom).ask(words, [hold], leave="cancel")
 
     def action_undo(self) -> None:
         if not self._done:
-            host_of(self).say("nothing of this screen's to take back.")
+            host_of(self).say("nothing to undo here.")
             return
         change = self._done.pop()
         self._do(*change.back, about=f"undone: {change.about}.")

@@ -70,7 +70,7 @@ class Entry:
         on = f" on {clean_line(self.label)}" if self.label else ""
         if isinstance(self.row, LiveRow):
             return f"running{on}"
-        return f"waiting{on}, first to start on top"
+        return f"waiting{on}, next to start first"
 
 
 class QueueList:
@@ -224,7 +224,7 @@ def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
 
 def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
     ask = Move(entry.name, "last") if before is None else Move(entry.name, "before", _named(entry, before))
-    return Change(ask, _back(entry, line, place), f"the place of {entry.row.run}")
+    return Change(ask, _back(entry, line, place), f"the position of {entry.row.run}")
 
 
 def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:

@@ -6,33 +6,31 @@ from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRo
 from finetop.core.protocol.runs import RemedyRow
 from finetop.tui.keys import Key, moves
 
-OPEN = Key("enter", "details", "open", "all that is known of this one", "finetop remedy RUN --list --json")
+OPEN = Key("enter", "details", "open", "details", "finetop remedy RUN --list --json")
 RUN = Key(
     "R",
     "try it",
     "run",
-    "try this one, or the marked; train again otherwise",
+    "try it, or the marked ones; retrain with its settings",
     "finetop remedy RUN [--only NAME]",
 )
 EXPORT = Key(
     "E",
     "export",
     "export",
-    "write this one as a whole model, verified",
+    "export it as a full model, verified",
     "finetop export RUN --remedy NAME --to DIR",
 )
-MARK = Key("space", "mark", "mark", "mark, to try several")
-STOP = Key("S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")
-SORT = Key("o", "sort", "sort", "most gain kept first, or in their order")
-METRIC = Key("v", "metric", "view", "show what is reached by the target's next metric")
-COMPARE = Key(
-    "c", "compare", "compare", "compare with the runs that trained again", "finetop compare RUN RUN"
-)
+MARK = Key("space", "mark", "mark", "mark, to try several at once")
+STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
+SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")
+METRIC = Key("v", "metric", "view", "next metric of the target")
+COMPARE = Key("c", "compare", "compare", "compare with the retrained runs", "finetop compare RUN RUN")
 BACK = Key("escape", "back", "back", "back one level")
-MOVES = moves("one")
+MOVES = moves("remedy")
 KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
 EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of what was scored
-_TRAIN = Key("", "train again so", "run", sign="R")
+_TRAIN = Key("", "retrain", "run", sign="R")
 _SCROLL = Key("", "scroll", sign="↑↓")
 
 

@@ -24,11 +24,11 @@ def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
         left = (*left, (f" at step {count(answer.step)}", ""))
     tried = sum(1 for row in answer.rows if row.verdict)
     can = sum(1 for row in answer.rows if not row.why_not)
-    most = "most of each gain kept, the" if remedies.has_several(answer) else "most gain kept, with the"
-    looked: Line = ((f" Looking for: {most} drop proven under {answer.margin:.1f}", ""),)
+    most = "most of each gain kept" if remedies.has_several(answer) else "most gain kept"
+    looked: Line = ((f" Goal: {most}, with a drop proven under {answer.margin:.1f}", ""),)
     if isinstance(answer.job, Failed | Lost):
         cause = cut_end(clean_line(answer.job.cause), width - 44)
-        looked = ((" ✗ ", "red"), (f"the trying failed: {cause}", "red"))
+        looked = ((" ✗ ", "red"), (f"failed: {cause}", "red"))
     right: Line = ((f"{tried} of {can} tried ", "dim"),)
     return [spread(left, (*_now(answer, width), (" ", "")), width), spread(looked, right, width)]
 
@@ -50,7 +50,7 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         (),
         ((f" {clean_line(row.label)}", "bold"), (f"   {clean_line(row.name)}", "dim")),
         *(((f"   {words}", ""),) for words in wrapped(row.about, width - 6)),
-        ((f"   made of the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
+        ((f"   made from the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
     ]
     if row.why_not:
         return [*lines, (), ((f"   {clean_line(row.why_not)}", "amber"),)]
@@ -63,7 +63,7 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         before = answer.now.target.get(metric) if answer.now is not None else None
         now = "" if before is None else f", now {before:.3f}"
         kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
-        counts = ": the least, which counts" if metric == remedies.least(row) else ""
+        counts = ": the worst metric, which counts" if metric == remedies.least(row) else ""
         lines.append(((f"   {metric_words(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
     lines += [
@@ -91,7 +91,7 @@ def _chosen_on(row: RemedyRow, margin: float) -> list[Line]:
         style: StyleName = "red" if row.verdict == "failed" else ""
         return [((f"   {remedies.verdict(row)}: {clean_line(row.reason)}", style),)]
     mark, words = MARKS[row.verdict], remedies.verdict(row)
-    used = f"{count(row.items_used)} of {count(row.items_total)} items for choosing"
+    used = f"{count(row.items_used)} of {count(row.items_total)} selection items"
     return [((f"   {mark.mark} {words}", mark.style), (f"  {remedies.retained(row, margin)} on {used}", ""))]
 
 
@@ -100,7 +100,7 @@ def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
         case "":
             return [(("     not confirmed on fresh items", "dim"),)]
         case "no_items":
-            return [(("     not confirmed: no items left", "dim"),)]
+            return [(("     not confirmed: no fresh items left", "dim"),)]
     mark = MARKS[row.confirmation]
     drop = change_of(row.fresh_drop or 0.0, margin) + remedies.in_brackets(row.fresh_decided, margin)
     used = f"{count(row.fresh_used)} of {count(row.fresh_total)} fresh items"
@@ -122,7 +122,7 @@ def _under_way(answer: RemediesAnswer) -> Line:
     """Say what the job does while nothing is found yet."""
     job = answer.job
     if isinstance(job, Queued):
-        return ((" ○ they wait in the queue", ""),)
+        return ((" ○ remedies queued", ""),)
     if not isinstance(job, Running):
         return ()
     some = "" if job.done is None or not job.total else f", {count(int(job.done))} of {count(int(job.total))}"
@@ -132,16 +132,14 @@ def _under_way(answer: RemediesAnswer) -> Line:
 def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
     """Say what to do next, and what it costs."""
     if answer.is_under_way:
-        return [next_line("esc", "back: it keeps running, scores are kept")]
+        return [next_line("esc", "back; it keeps running")]
     letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
     step, left = remedies.next_step(answer), remedies.left(answer)
     why = f": {clean_line(step.why)}" if step.why else ""
     match step.do:
         case "export":
             words = (
-                f"export it, which {clean_line(step.why)}"
-                if why
-                else "export it as one whole model, then verified"
+                f"export it, which {clean_line(step.why)}" if why else "export it as a full model, verified"
             )
             return [next_line("E", f"on {letters[step.name]}: {words}")]
         case "confirm":
@@ -152,7 +150,7 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
             some = counted(len(left), "remedy", "remedies")
             return [next_line("R", f"try {some}, or one{why or remedies.price(answer)}")]
         case "retrain":
-            again = next_line("R", f"on one below, train again{why}")
+            again = next_line("R", f"on one below: retrain{why}")
             more = next_line("R", f"try {counted(len(left), 'more remedy', 'more remedies')}", before="or")
             return [again, more] if left else [again]
     return [next_line("esc", f"back{why}")]

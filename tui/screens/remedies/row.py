@@ -73,7 +73,7 @@ def remedy_line(
         return (*start, (f"  {cut_end(_doing(answer), room)}", "cyan"))
     if not row.verdict:
         price = "" if answer.price_s is None else f", about {long_span(answer.price_s)}"
-        words = "waits" if remedies.waits(answer, row) else f"not tried{price}"
+        words = "queued" if remedies.waits(answer, row) else f"not tried{price}"
         return (*start, (f"  {cut_end(words, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
@@ -88,7 +88,7 @@ def remedy_line(
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw one that trains again: what it costs, or why not."""
     cursor: Span = cursor_mark(has_cursor)
-    price = "" if row.price_s is None else f"about {long_span(row.price_s)}, as this run"
+    price = "" if row.price_s is None else f"about {long_span(row.price_s)}, like this run"
     words = clean_line(row.why_not) if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
     return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
@@ -128,7 +128,7 @@ def _gain(row: RemedyRow, columns: Columns) -> Line:
 def _verdict(row: RemedyRow) -> Line:
     mark = MARKS[row.verdict]
     if row.confirmation in ("regressed", "no_verdict"):
-        return ((mark.mark, ""), (" not again", ""))
+        return ((mark.mark, ""), (" unproven", ""))
     return (
         (mark.mark, mark.style),
         (f" {remedies.verdict(row)}", "red" if row.verdict == "regressed" else mark.style),

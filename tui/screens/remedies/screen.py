@@ -135,7 +135,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
         if answer is None:
             title.show((((f" Remedies for {clean_line(self.run)}", ""),),))
-            self.query_one("#best", Lines).show(empty_lines(self._trouble or "asking the supervisor …")[1:])
+            self.query_one("#best", Lines).show(empty_lines(self._trouble or "loading …")[1:])
             self.query_one(Bottom).offer([], footer_keys(None, None))
             return
         title.show(title_lines(answer, width))
@@ -243,15 +243,15 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             if again:
                 host.open_compare([answer.run, *again])
             else:
-                host.say("no run has trained again from here: R on one that needs training makes one.")
+                host.say("no retrained run yet: R on a row that needs training starts one.")
 
     def action_mark(self) -> None:
         row = self.at
         if row is None:
             return
         if isinstance(row, RetrainingRow) or row.why_not:
-            why = row.why_not or "it trains again, alone: R fills Launch with it"
-            host_of(self).say(f"not to be marked: {why}.")
+            why = row.why_not or "it retrains the run; R opens Launch with its settings"
+            host_of(self).say(f"can't mark it: {why}.")
             return
         self.marked ^= {row.name}
         self.query_one(Table).refresh_rows()
@@ -282,13 +282,13 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             self._try([row.name])
         else:
             words: Line = (
-                (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} that are left?", "bold"),
+                (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} remaining?", "bold"),
             )
             price: Line = ((f"  {remedies.price(answer).strip(': ').partition(',')[0]}", ""),)
             if row.why_not:
-                words = ((f" Try the {len(left)} that can be had?", "bold"),)
+                words = ((f" Try the {len(left)} available?", "bold"),)
             answers = [every] if row.why_not else [this, every]
-            self.query_one(Bottom).ask((*words, *price), answers, leave="try none")
+            self.query_one(Bottom).ask((*words, *price), answers, leave="cancel")
 
     def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
         """Do what is offered as next where the one under the cursor can't be had; say why where nothing is."""
@@ -319,7 +319,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         if row is None:
             return
         if row.verdict not in EXPORTABLE:
-            host_of(self).say("try it first: only what was scored can be exported.")
+            host_of(self).say("try it first: only scored remedies can be exported.")
             return
         name = answer.run.rpartition(":")[2]
         export = partial(Export, self.run, step=answer.step, remedy=row.name)
@@ -333,11 +333,11 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
                     self._do(export(str(target)))
 
         self.query_one(Bottom).ask_text(
-            f"write {row.label} to",
+            f"export {row.label} to",
             str(host.folder / f"{name}-{row.name}"),
             done=done,
-            keep="write it there",
-            leave="write nothing",
+            keep="export",
+            leave="cancel",
             complete=(lambda text: completed(text, host.folder)) if is_here else None,
         )
 
@@ -346,7 +346,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         """Ask before the run's jobs end, which names them all."""
         host = host_of(self)
         if self.answer is None or not self.answer.is_under_way:
-            host.say("nothing is being tried.")
+            host.say("no remedy is running.")
             return
         with refusals_said(host):
             detail: RunDetail = await host.ask(GetRun(self.run))

@@ -25,7 +25,7 @@ def no_check_lines(row: RunRow) -> list[Line]:
     if row.checking is not None:
         return [(), under_way(row.checking)]
     if isinstance(row.state, Queued):
-        return [(), (("   No check before it has run.", "dim"),)]
+        return [(), (("   It can be checked once it has run.", "dim"),)]
     return [
         (),
         (("   Not checked yet.", "bold"),),
@@ -38,7 +38,7 @@ def under_way(checking: Running | Queued) -> Line:
     """Say how far a check is."""
     if isinstance(checking, Queued):
         place = f"{ordinal(checking.place)} in the queue" if checking.place else clean_line(checking.because)
-        return (("   a check waits: ", "bold"), (place, ""))
+        return (("   check queued: ", "bold"), (place, ""))
     if checking.asked:
         return ((f"   check {jobs.asked('check', checking)}", "bold"),)
     left = f", {long_span(round(checking.left_s, -1))} left" if checking.left_s is not None else ""

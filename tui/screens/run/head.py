@@ -130,7 +130,7 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     if state.pulse:
         return silence(state)
     if state.asked:
-        return ((f"{state.asked} asked" + (", it saves first" if state.asked == "stop" else ""), "bold"),)
+        return ((jobs.asked(row.made_by, state), "bold"),)
     if state.phase not in ("", "training"):
         return ((jobs.phase(state), ""),)
     if slow.left_s is None:

@@ -21,7 +21,7 @@ def metrics_line(bottom: Bottom, grid: Grid, look_anew: Callable[[], object]) ->
         grid.sought,
         changed=seek,
         done=lambda text, is_kept: seek(text if is_kept else ""),
-        keep="only metrics with this in their names",
+        keep="filter",
         leave="all metrics",
     )
 
@@ -39,6 +39,6 @@ def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], objec
         "search",
         "" if before is None else before.text,
         done=search,
-        keep="find it in the whole log; or step 412: go there",
+        keep="search the whole log (step 412 goes to that step)",
         leave="cancel",
     )

@@ -16,46 +16,46 @@ from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REME
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
-CURSOR = Key(
-    "left,h", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right", sign="←→"
-)
-RIGHT = Key("right", "", "cursor(1)", "cursor to the right")
-FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left; of two samples the left")
-FAR_RIGHT = Key("shift+right", "", "cursor(10)", "ten columns to the right")
-ZOOM = Key("plus,equals_sign", "zoom", "zoom(1)", "half the steps, around the cursor")
-ZOOM_OUT = Key("minus", "", "zoom(-1)", "twice the steps")
-ALL = Key("0", "all", "all", "all steps, no cursor")
+CURSOR = Key("left,h", "cursor", "cursor(-1)", "chart cursor, or right sample: left", sign="←→")
+RIGHT = Key("right", "", "cursor(1)", "right")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns, or left sample: left")
+FAR_RIGHT = Key("shift+right", "", "cursor(10)", "right")
+ZOOM = Key("plus,equals_sign", "zoom", "zoom(1)", "zoom in around the cursor")
+ZOOM_OUT = Key("minus", "", "zoom(-1)", "zoom out")
+ALL = Key("0", "all", "all", "show all steps, clear the cursor")
 AXIS = Key("x", "axis", "axis", "x axis by step, tokens, time or epoch")
-FIT = Key("i", "fit", "fit", "axes up to what is there, or all")
-FULL = Key("z", "full screen", "full", "the chart under the cursor in the whole tab, or the grid again")
-LOG_SCALE = Key("y", "log scale", "log_scale", "y axis logarithmic or not")
+FIT = Key("i", "fit", "fit", "fit the axes to the data, or show them whole")
+FULL = Key("z", "full screen", "full", "the chart under the cursor full screen, or back to the grid")
+LOG_SCALE = Key("y", "log scale", "log_scale", "logarithmic y axis on or off")
 SMOOTH = Key("m", "smooth", "smooth", "smooth the curves: off, 0.6, 0.9")
 NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab")
-TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "tab before")
+TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "previous tab")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
 LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
-SEARCH = Key("slash", "search", "search", "metrics by name; else search in the whole log, or go to `step N`")
+SEARCH = Key("slash", "search", "search", "filter metrics; else search the log, or go to `step N`")
 EVENT = Key(
-    "right_square_bracket", "alarm, checkpoint", "event(1)", "the next alarm, check, checkpoint", sign="[ ]"
+    "right_square_bracket",
+    "alarm, checkpoint",
+    "event(1)",
+    "next event: alarm, check or checkpoint",
+    sign="[ ]",
 )
-EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "the alarm, check or checkpoint before")
-HITS = Key("full_stop", "", "hit(1)", "the next line that was searched for")
-HIT_BEFORE = Key("comma", "", "hit(-1)", "the line before that was searched for")
+EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "previous event")
+HITS = Key("full_stop", "", "hit(1)", "next match in the log")
+HIT_BEFORE = Key("comma", "", "hit(-1)", "previous match in the log")
 STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
-VIEW = Key(
-    "v", "turn", "view", "a group of metrics; earlier check; other job's log; more samples; all settings"
-)
+VIEW = Key("v", "switch", "view", "switch metric group, check, job log, samples or settings")
 OPEN = Key(
     "enter",
     "open",
     "open",
-    "what matters most: check, log, answers; the metric under the cursor full screen",
+    "go deeper: check, log, answers, the chart full screen",
     "finetop flips RUN",
 )
 TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
-FOLDER = Key("o", "folder", "folder", "its folder in the editor, the pager or a shell; or copy its path")
+FOLDER = Key("o", "folder", "folder", "open its folder: editor, pager, shell, or copy its path")
 BACK = Key("escape", "back", "back", "back one level")
-MOVES = moves(last="last row; the log follows its end")
+MOVES = moves(last="last row; in the log: follow its end")
 KEYS = (
     *MATCHES,
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
@@ -75,12 +75,12 @@ _TASK = Key("", "task", sign="↑↓")
 _STEP = Key("", "step", sign="↑↓")
 _ANSWERS = Key("", "answers", sign="enter")
 _EARLIER = Key("", "earlier check", sign="v")
-_OTHER_JOB = Key("", "other job's", sign="v")
+_OTHER_JOB = Key("", "other job", sign="v")
 _END_SEARCH = Key("", "end search", sign="esc")
 _MORE_SAMPLES = Key("", "more steps", sign="v")
 _PAIR = Key("", "right", sign="←→")
 _PAIR_LEFT = Key("", "left", sign="⇧←→")
-_SETTINGS = Key("", "all or what differs", sign="v")
+_SETTINGS = Key("", "all or differing", sign="v")
 _OPEN_RUN = Key("", "open it", sign="enter")
 
 
@@ -186,10 +186,10 @@ def _next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     if is_held(row):
         return next_step(row)
     if isinstance(row.state, Queued):
-        return "esc", "back to the runs: it starts by itself"
+        return "esc", "back to Runs; it starts on its own"
     if row.checking is not None:
         return (
-            ("esc", "back to the runs: the check keeps running")
+            ("esc", "back to Runs; the check keeps running")
             if tab == "check"
             else ("enter", "watch the check")
         )
@@ -199,9 +199,9 @@ def _next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         return next_step(row)
     rest = _unsaid(row.check) if row.check.verdict == "regressed" and accepts(row, "check") else 0
     if tab == "check" and rest:
-        return "f", f"check the remaining {counted(rest, 'item')}: which tasks lost it"
+        return "f", f"check the remaining {counted(rest, 'item')} to see which tasks lost it"
     if tab == "check":
-        answers = ("enter", "read the answers that changed, whole")
+        answers = ("enter", "read the changed answers in full")
         return answers if row.check.drop is not None else ("n", "a new run from this one")
     if advised(row):
         return next_step(row)
@@ -229,8 +229,8 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
         if tab == "check":
             return "tab", "see the checkpoints"
         return "enter", "see what the check found, task by task"
-    end = ", and is checked at its end" if _checks_at_end(detail) else ""
-    return "esc", f"back to the runs: it keeps running{end}"
+    end = " and is checked at its end" if _checks_at_end(detail) else ""
+    return "esc", f"back to Runs; it keeps running{end}"
 
 
 def _checks_at_end(detail: RunDetail) -> bool:

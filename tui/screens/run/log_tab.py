@@ -223,7 +223,7 @@ def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, h
     job = log_job(detail, log_view.job)
     if job is None:
         return [(), (("   No log yet: nothing has run.", "dim"),)]
-    other: Line = (("v", "key"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
+    other: Line = (("v", "key"), (" other job's log", "dim")) if len(detail.jobs) > 1 else ()
     room = max(10, width - 8 - line_width(other))
     title = rule(((cut_end(_title(log_view, held, job), room), ""),), width, other)
     searched_text = "" if log_view.search is None else log_view.search.text
@@ -242,24 +242,24 @@ def _title(log_view: LogView, held: RunData, job: JobRow) -> str:
     if search is not None:
         return f"{words}, {_search_words(search)}"
     if log_view.step is not None:
-        return f"{words}, step {count(log_view.step)} is looked for …"
+        return f"{words}, searching for step {count(log_view.step)} …"
     if log_view.at is not None:
         size = max(1, log_view.page.size if log_view.page is not None else held.tail.offset or 1)
         return f"{words}, from {log_view.at / size:.0%} of {size_word(size)}".replace("%", " %")
-    return words + (", newest last" if log_view.first is None else ", held while you read")
+    return words + (", newest last" if log_view.first is None else ", paused while you read")
 
 
 def _search_words(search: Search) -> str:
     text = f"“{cut_end(clean_line(search.text), 24)}”"
     if search.begin is None:
-        return f"{text} is looked for …"
+        return f"searching for {text} …"
     hits = counted(len(search.hits), "line")
     if not search.is_over:
         done = size_word(search.size - search.begin)
-        return f"{text} is in {hits} of {done} so far, of {size_word(search.size)}"
+        return f"{text}: {hits} in {done} so far, of {size_word(search.size)}"
     if not search.hits:
         return f"no line has {text}"
     if search.at is None:
-        return f"{text} is in {hits}"
+        return f"{text}: {hits}"
     more = "+" if len(search.hits) >= MOST and search.begin else ""
     return f"{text}, line {count(search.hits.index(search.at) + 1)} of {count(len(search.hits))}{more}"

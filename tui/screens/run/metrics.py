@@ -42,7 +42,7 @@ def metrics_lines(board: Board, width: int, height: int, *, is_full: bool = Fals
     if is_full:
         return lines[:height]
     if not board.charts:
-        lines.append(((" No metric has that in its name.", "dim"),))
+        lines.append(((" No metric has this in its name.", "dim"),))
     lines += _number_rows(board, width)
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
@@ -72,7 +72,7 @@ def _cursor_rule(board: Board, width: int) -> Line:
 
 def _waiting_lines(detail: RunDetail, width: int) -> list[Line]:
     """Show what a run will do, while it has no numbers."""
-    title = rule((("no numbers before it starts; this is what it will do", ""),), width)
+    title = rule((("not started yet; its settings", ""),), width)
     return [title, *settings_lines(detail.recipe, width)]
 
 
@@ -105,9 +105,9 @@ def _check_cell(row: RunRow) -> Line:
     if isinstance(row.checking, Running):
         state = row.checking
         done = f" {state.done:.0f} of {state.total:.0f}" if state.done is not None and state.total else ""
-        return (*label, (f"under way{done}", "cyan"))
+        return (*label, (f"running{done}", "cyan"))
     if isinstance(row.checking, Queued):
-        return (*label, ("waits for its turn", ""))
+        return (*label, ("queued", ""))
     if row.check is None:
         return (*label, ("none yet", "dim"))
     return (*label, *verdict_words(row.check, short=True))

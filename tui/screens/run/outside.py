@@ -39,7 +39,7 @@ def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[s
         (" Open the run's folder?", "bold"),
         (f"  {cut_middle(clean_line(str(folder)), SHOWN)}", ""),
     )
-    bottom.ask(words, answers, leave="leave it")
+    bottom.ask(words, answers, leave="cancel")
 
 
 def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
@@ -48,7 +48,7 @@ def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
         with app.suspend(), interrupts_left():
             subprocess.run(command, cwd=folder, check=False)
     except SuspendNotSupported:
-        host_of(app.screen).say("this terminal can't be lent: copy the path instead.", "red")
+        host_of(app.screen).say("can't start a program in this terminal; copy the path instead.", "red")
     except OSError as error:
         host_of(app.screen).say(f"{clean_line(command[0])}: {error.strerror or error}.", "red")
     host_of(app.screen).action_redraw()  # what the other program drew is not known

@@ -41,7 +41,7 @@ def recipe_lines(
     name, base = base_of(detail)
     if base is None or is_whole:
         turn: Line = (("v", "key"), (f" what differs from {name}", "dim")) if base is not None else ()
-        lines.append(rule((("settings, all defaults filled in", ""),), width, turn))
+        lines.append(rule((("all settings, with defaults", ""),), width, turn))
         return [*lines, *settings_lines(detail.recipe, width)]
     turn = (("v", "key"), (" all", "dim"))
     lines.append(rule(((f"settings that differ from the recipe {name}", ""),), width, turn))
@@ -72,7 +72,7 @@ def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, wi
     own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
     differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
     if not differing:
-        return [((f" nothing: it is {name} as it comes", "dim"),)]
+        return [((f" none: same as {name}", "dim"),)]
     name_width = min(34, max(len(key) for key, _ in differing))
     lines: list[Line] = []
     for key, text in differing:
@@ -111,7 +111,7 @@ def plan_line(detail: RunDetail) -> list[Line]:
         words += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
     if learns and whole:
-        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters learn"
+        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters trained"
     return [((f" {'plan':<{_LABEL - 1}}", "dim"), (words, ""))]
 
 

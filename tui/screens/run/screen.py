@@ -117,7 +117,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         width = self.size.width
         self._measure()
         if detail is None:
-            words = self._trouble or "asking the supervisor …"
+            words = self._trouble or "loading …"
             head.show((((f"   {clean_line(self.run)}", "bold"),), ((f"   {words}", "dim"),)))
             body.show(())
         else:
@@ -257,7 +257,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if self.detail is None or (self.view_state.tab != "log" and self._has_no_charts()):
             return
         if not to_event(self.view_state, self.held, self.detail, direction):
-            host_of(self).say("No alarm, check or checkpoint that way.")
+            host_of(self).say("no more alarms, checks or checkpoints in that direction.")
         self.look_anew()
         self._follow()
 

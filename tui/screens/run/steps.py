@@ -36,7 +36,7 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
         gutter: Line = (cursor_mark(has_cursor),)
         step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
         is_best = detail.best is not None and detail.best.step == checkpoint.step
-        kept: Line = ((", kept as the best", "bold"),) if is_best else ()
+        kept: Line = ((", the best", "bold"),) if is_best else ()
         lines.append((*gutter, *step, (facts, ""), *said, *kept))
     return lines
 
@@ -87,7 +87,7 @@ def lineage_lines(
     if not detail.parents and not detail.children and not data:
         return [], 0
     parents, children = len(detail.parents), len(detail.children)
-    lines: list[Line] = [rule((("comes from, and led to", ""),), width)]
+    lines: list[Line] = [rule((("where it comes from, and what came from it", ""),), width)]
     for at, parent in enumerate(detail.parents):
         lines.append(_row("┌" if not at else "├", parent, has_cursor=cursor == at, is_parent=True))
     lines += data
@@ -104,7 +104,7 @@ def lineage_lines(
 def _row(branch: str, relative: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
     gutter: Line = (cursor_mark(has_cursor),)
     indent = "" if is_parent else "─ "
-    step = "its last step" if relative.step is None else f"step {count(relative.step)}"
+    step = "last step" if relative.step is None else f"step {count(relative.step)}"
     name = cut_middle(clean_line(relative.name), _NAME)
     return (
         *gutter,

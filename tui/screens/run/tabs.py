@@ -31,7 +31,7 @@ from finetop.tui.widgets.series import View, fitted, in_columns
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4
 _LABEL = 10  # cells
-_STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}
+_STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "stopped", "Z": "ended"}
 
 
 def body_lines(
@@ -132,7 +132,7 @@ def _check_lines(view_state: ViewState, held: RunData, detail: RunDetail) -> tup
     if shown is None:
         if not detail.checks:
             return no_check_lines(detail.row), ""
-        words = "its result can't be read" if held.checks_asked else "asking for the result …"
+        words = "can't read the result" if held.checks_asked else "loading the result …"
         return [(), ((f"   {words}", "dim"),)], ""
     if view_state.is_reading and tasks:
         task = tasks[min(view_state.task_at, len(tasks) - 1)]
@@ -209,7 +209,7 @@ def system_lines(board: Board, processes: Sequence[ProcessRow], width: int) -> l
 def _why(detail: RunDetail) -> str:
     device = detail.device
     if not detail.row.step:
-        return " (nothing is measured before its first step)"
+        return " (measured from the first step on)"
     return (
         " (it runs on the CPU)" if device.startswith("cpu") else "" if device else " (it was made elsewhere)"
     )

@@ -167,7 +167,7 @@ def seen(chosen: Sequence[RunRow], every: Sequence[RunRow], do: Do) -> Question 
 
     new = [row for row in chosen if is_unseen(row)]
     if not new and not every:
-        return "no failed or lost run is new: nothing to mark as seen."
+        return "nothing to mark: all failed and lost runs are seen."
     one = short_name(new[0]) if len(new) == 1 else counted(len(new), "run")
     all_of_them = f"all {len(every)} failed or lost runs"
     answers = [answer("y", f"mark {'it' if len(new) == 1 else 'them'}", new)] if new else []
@@ -187,7 +187,7 @@ def several(verb: Literal["Stop", "Kill"], rows: Sequence[RunRow]) -> CountQuest
     others = len(rows) - len(asks)
     ended = f" ({counted(others, 'other')} {'has' if others == 1 else 'have'} ended)" if others else ""
     words = f"{verb} {len(asks)} runs{ended}? Type {len(asks)}:"
-    return CountQuestion(words, len(asks), tuple(asks), verb.lower(), "leave them running")
+    return CountQuestion(words, len(asks), tuple(asks), verb.lower(), "keep them running")
 
 
 async def ending(host: Host, verb: Literal["Stop", "Kill"], row: RunRow, do: Do) -> Question:
@@ -209,6 +209,6 @@ def trash(going: Sequence[Removed], do: Do) -> Question | CountQuestion:
     asking = trash_asking([cut_middle(clean_line(removed.name), 32) for removed in going], size)
     if len(going) == 1:
         words: Line = ((f" {asking.question}", "bold"), (f"  {asking.effect}; u brings it back.", ""))
-        return Question(words, (Answer("y", "to the trash", lambda: do(asks)),), "leave it there")
+        return Question(words, (Answer("y", "move to trash", lambda: do(asks)),), "keep it")
     text = f"{asking}. Type {len(going)}:"
-    return CountQuestion(text, len(going), asks, "to the trash", "leave them there")
+    return CountQuestion(text, len(going), asks, "move to trash", "keep them")

@@ -29,7 +29,7 @@ from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_actions import short_name
 from finetop.tui.widgets.frame import Bottom, TextQuestion
 
-_PARTS = ("of the run", "metrics, the last value", "settings of the recipe")  # of the list of columns
+_PARTS = ("run", "metrics, last value", "recipe settings")  # of the list of columns
 FILTER = "/"  # what stands before it
 
 
@@ -87,7 +87,7 @@ def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None
         text,
         changed=lambda typed: screen.filter_by(without_begun(typed, metrics)),
         done=lambda typed, is_kept: screen.filter_by(typed if is_kept else left),
-        keep="keep",
+        keep="apply",
         leave=leave,
     )
     show_example(screen)
@@ -116,7 +116,7 @@ def ask_count(screen: TypedLines, question: CountQuestion) -> None:
         keep=question.keep,
         leave=question.leave,
         fault=lambda text: (
-            "" if text.strip() == str(question.number) else f"{question.number} runs: type that number"
+            "" if text.strip() == str(question.number) else f"type {question.number} to confirm"
         ),
         once=True,
     )
@@ -147,7 +147,7 @@ def pick_tags(screen: TypedLines) -> None:
         [Choice(tag, of="tags", is_on=_has(rows, tag)) for tag in names if _is_own(tag, rows)],
         read=read_noted,
         new="new tag",
-        text=Choice("note", clean_line(note), "a note, typed between two quotes"),
+        text=Choice("note", clean_line(note), "a note, in quotes"),
     )
     screen.app.push_screen(page, done)
 
@@ -178,8 +178,8 @@ def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
 
 
 ABOUT = {
-    "id": "its number", "age": "since it ended, else since it was made", "drop": "points lost in its check",
-    "verdict": "ok, regressed, no verdict", "suite": "what it was checked on",
+    "id": "run number", "age": "time since it ended, else since it was created", "drop": "points lost in its check",
+    "verdict": "ok, regressed, no verdict", "suite": "suite of its check",
 }  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def pick_columns(screen: TypedLines) -> None:
             _choose(screen, read_columns(" ".join([*kept, *picked.on, picked.text])))
 
     page = PickPage(
-        "Columns of the list of runs",
+        "Columns of Runs",
         "columns:",
         choices,
         read=lambda text: read_columns(" ".join([*shown, text])),
@@ -231,11 +231,11 @@ def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
     has_hosts = len(screen.host.homes) > 1
     needed = needed_width(columns, has_hosts=has_hosts)
     if needed > screen.size.width:
-        screen.host.say(f"all of them need a terminal of {needed} columns; this one has {screen.size.width}.")
+        screen.host.say(f"these columns need a terminal {needed} wide; this one is {screen.size.width}.")
     try:
         keep(screen.host.homes[0], columns=list(columns))
     except (OSError, FinetopError) as error:
-        screen.host.say(f"the columns are not kept for the next time: {error}", "red")
+        screen.host.say(f"columns not saved: {error}", "red")
     screen.load_anew()
 
 

@@ -20,7 +20,7 @@ from finetop.tui.screens.shared.run_actions import (
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
-SWEEP = Key("w", "sweep", "sweep", "the sweep that the run is of, else the newest", "finetop sweep NAME")
+SWEEP = Key("w", "sweep", "sweep", "its sweep, else the newest", "finetop sweep NAME")
 APPROACHES = Key(
     "a",
     "approaches",
@@ -29,19 +29,19 @@ APPROACHES = Key(
     "finetop approaches NAME",
 )
 LIVE = Key("d", "live", "live", "live view of running jobs", "finetop queue")
-FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
-SORT = Key("o", "sort", "sort", "change the order, or show what is new", "finetop ls --sort newest")
+FILTER = Key("slash", "filter", "filter", "filter, e.g. method:lora loss<1.2 -tag:x", "finetop ls FILTER")
+SORT = Key("o", "sort", "sort", "sort, or show new runs", "finetop ls --sort newest")
 MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T, A and X")
-COMPARE = Key("c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
+COMPARE = Key("c", "compare", "compare", "compare the marked runs", "finetop compare RUN RUN")
 TAG = Key("t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
 TRASH = Key("X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
-SEEN = Key("A", "seen", "seen", "mark what failed or was lost as seen (asks)", "finetop tag RUN +seen")
+SEEN = Key("A", "seen", "seen", "mark failed or lost runs as seen (asks)", "finetop tag RUN +seen")
 UNDO = Key("u", "undo", "undo", "undo the last tag, note or trash")
 BACK = Key("escape", "", "back", "clear the marks, then the filter")
 COMMANDS = (  # of the palette alone
     Key("", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY", sign=":"),
     Key("", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING", sign=":"),
-    Key("", "", "columns", "choose more columns, kept", "finetop ls --columns A,B", sign=":"),
+    Key("", "", "columns", "choose more columns", "finetop ls --columns A,B", sign=":"),
 )
 MOVES = moves("run")
 KEYS = (

@@ -38,13 +38,13 @@ _WORDS: Mapping[str, str] = {
     "newest": "newest first",
     "-newest": "oldest first",
     "name": "by name",
-    "-name": "by name, last first",
-    "age": "youngest first",
-    "-age": "longest ago first",
+    "-name": "by name, reversed",
+    "age": "by age",
+    "-age": "by age, oldest first",
 }
 MORE = 10  # cells for how many tasks are not named
 SHOWN = 24  # cells of a filter
-EXAMPLE = "a word that is listed, such as failed, or loss<1.2, or tag:draft"
+EXAMPLE = "a listed word (failed), loss<1.2 or tag:draft"
 LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
@@ -194,8 +194,8 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
         (),
         ((f" No runs yet in {home}.", "bold"),),
         (),
-        ((" A run tunes a model on your rows, then proves whether", ""),),
-        ((" it forgot what it could do before.", ""),),
+        ((" A run fine-tunes a model on your data, then checks", ""),),
+        ((" whether it forgot anything.", ""),),
         (),
         ((" On the command line:  ", "dim"), ("finetop demo   finetop run RECIPE", "")),
     ]
@@ -225,8 +225,8 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
         return []
     if runs.listed[0]:
         return [next_line("esc", "clear the filter")]
-    demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
-    return [demo, next_line("n", "start my own", before="or")]
+    demo = next_line("enter", "run the demo: two small runs, one of which forgets")
+    return [demo, next_line("n", "start your own run", before="or")]
 
 
 def sort_words(sort: Sort) -> str:
@@ -239,7 +239,7 @@ def state_line(runs: RunList, width: int) -> Line:
     """Say how the whole stands, and how it is listed: what has no room is left out as a whole."""
     answer = runs.answer
     if answer is None:
-        return ((" asking the supervisor …", "dim"),)
+        return ((" loading …", "dim"),)
     right = _order_words(runs, width - LEFT) if answer.total else ()
     marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
     who = count(answer.need_you) if answer.need_you else "nothing"
@@ -247,7 +247,7 @@ def state_line(runs: RunList, width: int) -> Line:
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
     style: StyleName = "cyan" if answer.jobs else "dim"
-    running = jobs.counts(answer.jobs) or "nothing runs"
+    running = jobs.counts(answer.jobs) or "nothing running"
     short = f"{sum(answer.jobs.values())} running" if answer.jobs else running
     queued: Line = (("   ", ""), (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
     rest: Line = (
@@ -272,7 +272,7 @@ def _order_words(runs: RunList, width: int) -> Line:
     if runs.pages.newcomers:
         pieces.append((("o", "key"), (f" shows {runs.pages.newcomers} new", "bold")))
     elif runs.pages.reordered:
-        pieces.append((("o", "key"), (" sorts again: the order changed", "dim")))
+        pieces.append((("o", "key"), (" re-sorts: the order changed", "dim")))
     if runs.line.group:
         pieces.append(((f"by {clean_line(runs.line.group)}", "bold"),))
     if not (runs.pages.newcomers or runs.pages.reordered):

@@ -276,7 +276,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         words = await actions.demo_question(self.host)
         if self.is_current and self.query_one(Bottom).question is None and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
-            self.query_one(Bottom).ask(words, [answer], leave="not now")
+            self.query_one(Bottom).ask(words, [answer], leave="cancel")
 
     @work
     async def _queue_demo(self) -> None:
@@ -301,9 +301,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if len(self.runs.marked) > 1:
             self.host.open_compare([row.name for row in self.runs.marked.values()])
             if len(self.runs.marked) > compare_runs.MOST:
-                self.host.say(f"the first {compare_runs.MOST} of {len(self.runs.marked)} are compared.")
+                self.host.say(f"comparing the first {compare_runs.MOST} of {len(self.runs.marked)}.")
         else:
-            self.host.say("mark two runs or more with space, then c compares them.")
+            self.host.say("mark at least two runs with space, then press c to compare them.")
 
     def action_sweep(self) -> None:
         self.host.open_sweep("" if self.row is None else sweep_of(self.row))
@@ -401,7 +401,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_undo(self) -> None:
         """Undo the last change of tags, a note, or the trash."""
         if self.undo is None:
-            self.host.say("nothing to undo: tags, notes and the trash can be.")
+            self.host.say("nothing to undo. u undoes tags, notes and the trash.")
             return
         undo, self.undo = self.undo, None
         self.do(undo.asks, said=f"undone: {undo.words}.")

@@ -57,7 +57,9 @@ async def check(
     if not _is_free(bottom):
         return
     if not tasks:
-        host.say(f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are checked.")
+        host.say(
+            f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are already checked."
+        )
         return
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
@@ -72,7 +74,7 @@ async def check(
         (f" Check the remaining {counted(left(tasks), 'item')}?", "bold"),
         ("  Same verdict, tighter interval.", ""),
     )
-    bottom.ask(words, answers, leave="leave it")
+    bottom.ask(words, answers, leave="cancel")
 
 
 def _is_free(bottom: Bottom) -> bool:
@@ -111,7 +113,7 @@ def _ask_to_bisect(bottom: Bottom, host: Host, start: Start, run: str, bisection
         (f"  {counted(bisection.most, 'check')} at most{about}", ""),
     )
     single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
-    bottom.ask(words, [answer("y", "find it", on=True), *single], leave="leave it")
+    bottom.ask(words, [answer("y", "find it", on=True), *single], leave="cancel")
 
 
 def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer) -> None:
@@ -128,4 +130,4 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer
         for name in names:
             await order(host, Check(name))
 
-    bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="leave it")
+    bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="cancel")

@@ -27,7 +27,7 @@ REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "fineto
 STOP = Key("S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")
-RETRY = Key("T", "retry", "retry", "retry what failed, or was stopped", "finetop retry RUN")
+RETRY = Key("T", "retry", "retry", "retry a failed or stopped run", "finetop retry RUN")
 NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 GO_ON = Key("", "resume", sign="P")  # in the footer, as what PAUSE does then
 Order = Stop | Kill
@@ -58,18 +58,18 @@ def said(answer: Any) -> str:
     match answer:
         case CheckAnswer():
             step = f" at step {count(answer.step)}" if answer.step else ""
-            return f"a check of {answer.run}{step} is queued."
+            return f"check of {answer.run}{step} queued."
         case ExportAnswer():
-            return f"an export of {answer.run} is queued; it is verified when it is written."
+            return f"export of {answer.run} queued; it is verified once written."
         case RetryAnswer():
-            where = f"from step {count(answer.step)}" if answer.step else "from its beginning"
-            what = f"resumes {where}" if answer.what == "train" else f"has its {answer.what} again"
+            where = f"from step {count(answer.step)}" if answer.step else "from the start"
+            what = f"resumes {where}" if answer.what == "train" else f"repeats its {answer.what}"
             return f"{answer.run} {what}, {ordinal(answer.place)} in the queue."
         case RemedyAnswer():
             return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
         case RemoveAnswer():
             names = answer.runs[0].name if len(answer.runs) == 1 else f"{len(answer.runs)} runs"
-            return f"{names} in the trash. u brings back what went last."
+            return f"{names} moved to the trash. u undoes it."
         case _:
             return str(answer.message)
 
@@ -85,11 +85,11 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     ends = [job for job in jobs.under_way(row) if isinstance(job.state, Running)]
     words, stop = _words(stop_asking(detail, short_name(row))), Stop(row.name)
     if not ends:
-        return Question(words, (Answer("y", "take it out", lambda: do(stop)),), "leave it there")
+        return Question(words, (Answer("y", "remove it", lambda: do(stop)),), "keep it")
     answers: tuple[Answer, ...] = (Answer("y", "stop", lambda: do(stop)),)
     if any(job.verb == "train" for job in ends):
         answers = (*answers, Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name))))
-    return Question(words, answers, "leave it running")
+    return Question(words, answers, "keep it running")
 
 
 def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
@@ -100,7 +100,7 @@ def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     saves = ", saves first" if row.made_by == "train" and isinstance(row.state, Running) else ""
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
-    return Question(_words(kill_asking(detail, short_name(row))), answers, "leave it running")
+    return Question(_words(kill_asking(detail, short_name(row))), answers, "keep it running")
 
 
 def _words(asking: Asking) -> Line:

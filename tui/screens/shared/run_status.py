@@ -263,7 +263,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
             (f"  {at}{kept[state.how]}; not checked for forgetting", ""),
         )
     if row.method == NO_WEIGHT:
-        words = "  no weight moved: it is the base, asked in its own way"
+        words = "  no weights changed: the base model, prompted another way"
         return (*start, ("same weights", "bold"), (words, ""))
     return (*start, ("not checked yet", "bold"))
 
@@ -273,7 +273,7 @@ def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
         step = f"at step {count(state.paused_at)}" + (f" of {count(row.steps)}" if row.steps else "")
         return (("paused", "bold"), (f"  {step}: resumes from there when released", ""))
     if state.held:
-        return (("held", "bold"), ("  it waits in the queue until it is released", ""))
+        return (("held", "bold"), ("  stays in the queue until released", ""))
     because = why(state, now)
     place = f"{ordinal(state.place)} in the queue" if state.place else "in Slurm"
     words = f"  {place}{f': {because}' if because else ''}"
@@ -310,9 +310,9 @@ def next_step(row: RunRow) -> tuple[str, str]:
                 "it resumes from its newest checkpoint" if row.saved else "it starts again"
             )
         case "check":
-            return "f", "check it for forgetting: the base model against this one, on the same items"
+            return "f", "check it for forgetting: base against tuned, on the same items"
         case "check again":
-            return "f", "check it again, once the target's file is put right"
+            return "f", "check it again, once check.target is fixed"
         case "remedies":
             return "r", "remedies: fix it without retraining"
     return _look_at(row)
@@ -326,16 +326,16 @@ def _look_at(row: RunRow) -> tuple[str, str]:
             return "n", f"a new run from this one, with {clean_line(words)}"
         return "enter", "read the end of its log"
     if isinstance(state, Queued):
-        return "enter", "see what it will do"
+        return "enter", "see its settings"
     if isinstance(state, Running):
         if state.pulse in ("hung", "stopped"):
-            return "enter", "see where it stands: the end of its log"
+            return "enter", "read the end of its log"
         return ("enter", "open it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
     if row.side_jobs:
         verb = row.side_jobs[0].verb
         return "r" if verb == "remedy" else "enter", f"watch the {jobs.NAMES[verb]}"
     if row.method == NO_WEIGHT:
-        return "esc", "back to the runs: there is nothing to check, as no weight moved"
+        return "esc", "back to Runs; nothing to check, as no weights changed"
     if not is_checkable(row.objective):
         return "n", "a new run from this one; new models and reward models are not checked"
     check = row.check

@@ -50,7 +50,7 @@ def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, no
     title = cut_middle(words or clean_line(values_of(setting)[0]), max(10, width - 30))
     spread_words = counted(len(setting.runs), "run")
     if held.curves is None and len(setting.runs) > 1:
-        spread_words += ", ± is their standard deviation"
+        spread_words += ", ± standard deviation"
     lines = [rule(((title, "bold"),), width, ((spread_words, "dim"), (" ", "")))]
     chosen = setting.runs.index(held.run_of(setting))
     room = max(1, height - 1)
@@ -85,7 +85,7 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
     better = "lower" if curves.is_lower_better else "higher"
     metric = metric_words(curves.metric)
     aside: Line = ((f"{metric}, {better} is better ", "dim"),)
-    lines = [rule((("what follows, from these numbers alone", ""),), width, aside)]
+    lines = [rule((("findings, from these numbers only", ""),), width, aside)]
     for sentence in selection_curve.sentences(curves):
         lines += [
             ((f"{'   ' if row else ' '}{text}", ""),)

@@ -104,7 +104,7 @@ def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height
     name = metric or "loss"
     second = _points(held, axis, chosen, seed_groups.retained)
     if not first and not second:
-        return [rule(((f"by {key}", ""),), width), ((" No run of it has finished.", "dim"),)]
+        return [rule(((f"by {key}", ""),), width), ((" No run has finished yet.", "dim"),)]
     count = 2 if first and second and width >= TWO_FROM else 1
     each = (width - 2 * (count - 1)) // count
     how = "95 % intervals over" if held.curves is not None else "the spread over"

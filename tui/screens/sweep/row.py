@@ -128,7 +128,7 @@ def answer(runs: Sequence[RunRow], now: float) -> Line:
         line = (*line, (", ", ""), part) if line else (part,)
     if line:
         return line
-    return (("to come" if any(isinstance(run.state, Queued) for run in runs) else "not checked", "dim"),)
+    return (("queued" if any(isinstance(run.state, Queued) for run in runs) else "not checked", "dim"),)
 
 
 class CurveColumns(NamedTuple):
@@ -145,14 +145,14 @@ def curve_columns_of(width: int, curves: selection_curve.Curves) -> CurveColumns
     is_wide = width >= WIDE
     kept = (MARKED + (RETAINED + ANSWER) * is_wide) * was_checked
     room = width - START - ROWS - DONE - MEASURE - AGAINST - kept
-    longest = max(len("rows by"), *(len(clean_line(cell.by)) for cell in curves.cells))
+    longest = max(len("selector"), *(len(clean_line(cell.by)) for cell in curves.cells))
     return CurveColumns(min(longest, max(6, room)), is_wide, was_checked)
 
 
 def curve_head_line(columns: CurveColumns) -> Line:
     """Name the columns."""
-    line = " " * START + f"{'rows by':<{columns.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
-    line += f"{'target ± 95 %':<{MEASURE}}{'against random':<{AGAINST}}"
+    line = " " * START + f"{'selector':<{columns.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
+    line += f"{'target ± 95 %':<{MEASURE}}{'vs random':<{AGAINST}}"
     if columns.has_retained:
         line += f"{'retained':<{RETAINED + MARKED}}did it forget?" if columns.has_verdicts else "retained"
     return ((line, "dim"),)
@@ -171,7 +171,7 @@ def cell_line(
     number = f"{cell.rows:>{ROWS - 1},}{f'{cell.finished}/{cell.runs}':>{DONE - 1}}  "
     against, colour = AGAINST_WORDS.get(cell.against, ("", ""))
     words = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)
-    words = "the control" if cell.by == CONTROL else words
+    words = "control" if cell.by == CONTROL else words
     apart = " " * max(0, AGAINST - len(words) - 1 - len(against))
     line: Line = (
         cursor_mark(has_cursor),

@@ -35,24 +35,24 @@ LOW = 22  # rows of the terminal: below there is no picture
 BEST = Key(
     "b", "best", "best", "open the run with the best target that has not regressed", "finetop sweep NAME"
 )
-OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+OPEN = Key("enter", "open it", "open", "open the selected run", "finetop show RUN")
 SETTING = Key("j,down", "setting", "move(1)", "next setting", sign="↑↓")
-RUN = Key("right", "seed", "choose(1)", "the next run of the setting: another seed", sign="←→")
-RUN_BEFORE = Key("left,h", "", "choose(-1)", "the run before")
-PART = Key("tab", "what follows", "part", "the runs of the setting, or what follows from the curve")
+RUN = Key("right", "seed", "choose(1)", "next run of the setting (another seed)", sign="←→")
+RUN_BEFORE = Key("left,h", "", "choose(-1)", "previous run")
+PART = Key("tab", "findings", "part", "the runs of the setting, or the findings of the curve")
 COMPARE = Key("c", "compare", "compare", "compare the runs of this setting", "finetop compare RUN RUN")
-SORT = Key("o", "sort", "sort", "best target first, or as they were queued")
+SORT = Key("o", "sort", "sort", "best target first, or in queue order")
 SWEEP = Key(
     "right_square_bracket",
     "other",
     "sweep(1)",
-    "the next sweep, the newest first",
+    "next sweep, newest first",
     "finetop sweep",
     sign="[ ]",
 )
-SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "the sweep before")
+SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "previous sweep")
 MOVES = (
-    Key("k,up", "", "move(-1)", "setting before"),
+    Key("k,up", "", "move(-1)", "previous setting"),
     *PAGES,
     Key("g,home", "", "move(-1000000)", "first setting"),
     Key("G,end", "", "move(1000000)", "last setting"),
@@ -118,7 +118,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.set_class(not held.settings, "-empty")
         if not held.settings:
             title.show(((((" Sweep", "bold"),)),))
-            words = self._trouble or ("" if self._was_answered else "asking the supervisor …")
+            words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#pane", Lines).show(empty_lines(words))
             self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
             return
@@ -183,7 +183,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     def action_part(self) -> None:
         """Show what follows from a curve, or the picture and the runs again."""
         if self.held.curves is None:
-            host_of(self).say("tab is for curves over selected rows: finetop select RECIPE --curve.")
+            host_of(self).say("tab is for selection curves: finetop select RECIPE --curve.")
             return
         self.has_words = not self.has_words
         self.show_pane()
@@ -195,9 +195,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     def action_best(self) -> None:
         leader = best(self.held)
         if leader is None:
-            host_of(self).say(
-                "no best yet: two settings with a target are needed, one of them not regressed."
-            )
+            host_of(self).say("no best yet: it needs two settings with a target, one of them not regressed.")
         else:
             host_of(self).open_run(self.held.run_of(leader).name)
 
@@ -209,11 +207,11 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         if len(names) < 2:
             names = [self.held.run_of(setting).name for setting in self.held.settings]
         if len(names) < 2:
-            host_of(self).say("one run is nothing to compare.")
+            host_of(self).say("a comparison needs at least two runs.")
             return
         host_of(self).open_compare(names)
         if len(names) > compare_runs.MOST:
-            host_of(self).say(f"the first {compare_runs.MOST} of {len(names)} are compared.")
+            host_of(self).say(f"comparing the first {compare_runs.MOST} of {len(names)}.")
 
     def action_sort(self) -> None:
         setting = self.at
@@ -229,7 +227,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         if answer is None:
             return  # it is not known yet whether there are others
         if len(answer.sweeps) < 2:
-            host_of(self).say("there is no other sweep.")
+            host_of(self).say("no other sweep.")
             return
         names = [sweep.name for sweep in answer.sweeps]
         at = names.index(self.held.name) if self.held.name in names else -1

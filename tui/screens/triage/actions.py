@@ -29,7 +29,13 @@ def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have the run named that fixes it."""
     settled = partial(Standing, "fixed", own_name())
     _type(
-        bottom, row, task, "which run fixes it?", lambda text: settled(fixed_by=text), say, keep="it is fixed"
+        bottom,
+        row,
+        task,
+        "which run fixes it?",
+        lambda text: settled(fixed_by=text),
+        say,
+        keep="mark as fixed",
     )
 
 

@@ -70,8 +70,8 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.top = min(self.top, max(0, len(lines) - body.room.height))
         body.show(lines[self.top :])
         more = len(lines) - self.top > body.room.height
-        step = ("↓", "the next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
-        step = ("pgdn", "there is more below") if more else step
+        step = ("↓", "next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
+        step = ("pgdn", "scroll down") if more else step
         self.query_one(Bottom).offer((next_line(*step),), ITEM_KEYS)
 
     def on_mount(self) -> None:
@@ -137,12 +137,12 @@ def item_lines(known: ItemAnswer, width: int) -> list[Line]:
     """Write all of an item, as many rows as it needs."""
     item = known.item
     lines = [rule((("question", ""),), width, ((clean_line(item.item), "dim"), (" ", "")))]
-    question = item.question or "its text was not kept: a check keeps that of the 300 surest changes"
+    question = item.question or "text not kept: a check keeps the texts of its 300 most certain changes"
     lines += paragraph(question, width, _QUESTION_ROWS, style="" if item.question else "dim")
     lines += [(), *_choices(known, width), *_answers(item, width), (), *_beside(known, width)]
     whole = item.tuned_answer
     if cell_len(clean_line(whole)) > _answer_width(width):
-        cut = f", its first {_KEPT} characters" if len(whole) >= _KEPT else ", whole"
+        cut = f", first {_KEPT} characters" if len(whole) >= _KEPT else ", whole"
         lines += [(), rule((("tuned model's answer", ""), (cut, "dim")), width)]
         lines += paragraph(whole, width, 40)
     return lines
@@ -234,5 +234,5 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
         name = clean_line(kind.kind).replace("_", " ")
         what = f"{kind.won} of {kind.n} items of this kind ({name}) are won"
         words = what if is_won else f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
-        lines += labelled("like it", words, width, cells=_LABEL, rows=4)
+        lines += labelled("similar", words, width, cells=_LABEL, rows=4)
     return lines

@@ -65,7 +65,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         if self.kind_at(index) is not None:
             return "tasks" if not self.items.task else "kinds of items"
         item = self.item_at(index)
-        return "" if item is None else "won" if item.won else "lost, the surest on top"
+        return "" if item is None else "won" if item.won else "lost, most certain first"
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         kind = self.kind_at(index)
@@ -96,13 +96,13 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         elif item is not None:
             kind_words: Line = ((clean_line(item.category), "dim"), (" ", ""))
             lines = [rule(((clean_line(item.item), "bold"),), width, kind_words)]
-            lines += paragraph(item.question or "its text was not kept", width, 3)
+            lines += paragraph(item.question or "text not kept", width, 3)
             said = clean_line(item.tuned_answer).strip() or "(nothing)"
             lines.append(((" tuned said  ", "dim"), (said, "")))
         self.query_one("#pane", Lines).show(lines)
         step = (
             "enter",
-            "its items alone" if kind is not None else "all of it: answers, choices, when, where else",
+            "only its items" if kind is not None else "the whole item: answers, choices, steps, other runs",
         )
         if kind is None and item is None:
             step = ("esc", "clear the filter" if self.items.filter else "back to the table")
@@ -204,7 +204,7 @@ def flip_line(item: Flip, widths: ItemWidths, *, has_cursor: bool, with_task: bo
 def empty_words(items: Items) -> str:
     """Say why there is no item."""
     if items.answer is None:
-        return "asking the supervisor …"
+        return "loading …"
     if items.filter:
         return f"0 of {counted(items.answer.lost + items.answer.won, 'item')} match"
     return "no answer changed."

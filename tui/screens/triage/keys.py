@@ -14,28 +14,32 @@ OPEN = Key(
     "enter",
     "answers",
     "open",
-    "the surest lost answer, and behind it all items; on a name its run",
+    "the most certain lost answer, then all items; on a name: its run",
     "finetop flips RUN [--task TASK]",
 )
-LEFT = Key("left,h", "", "column(-1)", "cell to the left; turned: the run before", sign="←→")
-RIGHT = Key("right", "", "column(1)", "cell to the right; turned: the next run")
+LEFT = Key("left,h", "", "column(-1)", "cell to the left; with one run: previous run", sign="←→")
+RIGHT = Key("right", "", "column(1)", "cell to the right; with one run: next run")
 ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
 OWN = Key("O", "assign to me", "own", "assign it to yourself, or unassign it", "finetop triage RUN --looking")
 FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
 NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
-UNDO = Key("u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
-VIEW = Key("v", "one run", "view", "one run, a task a row; or all runs again", "finetop triage RUN")
+UNDO = Key("u", "undo", "undo", "undo the last of these", "finetop triage RUN --new")
+VIEW = Key("v", "one run", "view", "one run, one row per task; or all runs", "finetop triage RUN")
 STEPS = Key(
     "s",
-    "earlier steps",
+    "bisect",
     "steps",
     "find the checkpoint that lost it, by bisection (asks)",
     "finetop check RUN --curve",
 )
 CHECK = Key("f", "more items", "check", "check the remaining items", "finetop check RUN --more [TASK]")
-MARK = Key("space", "", "mark", "mark or unmark for a comparison")
+MARK = Key("space", "", "mark", "mark for a comparison")
 COMPARE = Key(
-    "c", "compare", "compare", "compare the marked; else with a run that is ok", "finetop compare RUN RUN"
+    "c",
+    "compare",
+    "compare",
+    "compare the marked runs; else with an ok run of its base",
+    "finetop compare RUN RUN",
 )
 FILTER = Key(
     "slash",
@@ -44,8 +48,8 @@ FILTER = Key(
     "only runs with these words in name, model, state",
     "finetop triage --filter WORDS",
 )
-SORT = Key("o", "sort", "sort", "worst first again, with what is new", "finetop triage")
-BACK = Key("escape", "", "back", "clear the filter; turn back")
+SORT = Key("o", "sort", "sort", "sort again, worst first, with new checks", "finetop triage")
+BACK = Key("escape", "", "back", "clear the filter; back to all runs")
 MOVES = moves()
 KEYS = (
     *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
@@ -56,7 +60,7 @@ _CELL = Key("", "cell", sign="←→↑↓")
 _RUN = Key("", "open run", sign="enter")
 _TASK = Key("", "task", sign="↑↓")
 _OTHER = Key("", "run", sign="←→")
-ITEM = Key("enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN [--task TASK]")
+ITEM = Key("enter", "open", "open", "the whole item; on a kind: its items", "finetop flips RUN [--task TASK]")
 ITEMS_FILTER = Key(
     "slash",
     "filter",
@@ -68,11 +72,11 @@ ITEMS_BACK = Key("escape", "back", "back", "clear the filter, then back to the t
 ITEMS_KEYS = (ITEM, ITEMS_FILTER, *MATCHES, ITEMS_BACK, *MOVES)
 ITEM_BACK = Key("escape", "back", "back", "back to the items")
 ITEM_KEYS = (
-    Key("j,down", "other items", "move(1)", "the next item", sign="↑↓"),
-    Key("k,up", "", "move(-1)", "the item before"),
+    Key("j,down", "other items", "move(1)", "next item", sign="↑↓"),
+    Key("k,up", "", "move(-1)", "previous item"),
     *PAGES,
-    Key("g,home", "", "ends(-1)", "the first item"),
-    Key("G,end", "", "ends(1)", "the last item"),
+    Key("g,home", "", "ends(-1)", "first item"),
+    Key("G,end", "", "ends(1)", "last item"),
     ITEM_BACK,
 )
 
@@ -118,8 +122,8 @@ def unchecked_step(held: TriageList) -> tuple[str, str] | None:
     if answer is None or answer.new + answer.looking or held.filter or not answer.unchecked_total:
         return None
     if answer.unchecked_total == 1:
-        return "f", f"check {clean_line(answer.unchecked[0])}, which has ended and was never checked"
-    return "f", f"check {count(answer.unchecked_total)} runs that have ended and were never checked"
+        return "f", f"check {clean_line(answer.unchecked[0])}: finished, never checked"
+    return "f", f"check {count(answer.unchecked_total)} finished runs that were never checked"
 
 
 def next_of(row: TriageRow) -> tuple[str, str]:
@@ -128,7 +132,7 @@ def next_of(row: TriageRow) -> tuple[str, str]:
     if seen is None:
         return "enter", "see which answers changed"
     if seen.state == "accepted":
-        return "enter", "see which answers were lost; u or a note if that was wrong"
+        return "enter", "see which answers were lost"
     if seen.state == "fixed" or "remedies" in row.refuses:
         return "enter", "see which answers were lost"
     return "r", "remedies: fix it without retraining"
@@ -141,7 +145,7 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     left = 0 if cell is None or "check" in row.refuses else cell.facts.total - cell.facts.n
     if cell is not None and cell.facts.mark == "open" and left > 0:
         what = f" of {cut_end(clean_line(cell.facts.task), 24)}" if cell.facts.task else ""
-        return "f", f"it is open: check the remaining {counted(left, 'item')}{what}"
+        return "f", f"still open: check the remaining {counted(left, 'item')}{what}"
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
     if hidden and "bisect" not in row.refuses:

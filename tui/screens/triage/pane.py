@@ -44,7 +44,7 @@ def pane_lines(
     since = since_words(cell.curve) if cell is not None else ""
     lines = [rule(title, width, ((since, ""), (" ", "")) if since else ())]
     if cell is None:
-        return [*lines, (("   asking the supervisor …", "dim"),)][:height]
+        return [*lines, (("   loading …", "dim"),)][:height]
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
     lines += _seen(row, task, width, now)
@@ -97,7 +97,7 @@ def _word(facts: TaskFacts, settled: str) -> str:
         return "REGRESSED"
     if facts.mark == "kept":
         return "ok, a real drop" if facts.is_drop_proven else "ok"
-    return "size open" if facts.is_drop_proven else "open"
+    return "real drop, size open" if facts.is_drop_proven else "open"
 
 
 def _score(value: float | None) -> str:
@@ -121,7 +121,7 @@ def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
     if seen.drop is not None and seen.state == "accepted":
         words += f" at {change(seen.drop / 100)}"
     said = ": ".join(filter(None, (words, clean_line(seen.reason))))
-    texts = {"seen": said, "note": seen.note}
+    texts = {"state": said, "note": seen.note}
     room = width - _LABEL - 1
     return [_labelled(key, row) for key, text in texts.items() if text for row in wrapped(text, room, 2)]
 

@@ -256,7 +256,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def action_sort(self) -> None:
         if not self.held.pages.is_old:
-            host_of(self).say("it is sorted, the worst first, and nothing is new.")
+            host_of(self).say("already sorted, worst first; no new checks.")
         self.load_anew()
 
     def action_back(self) -> None:
@@ -344,7 +344,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         if len(names) > 1:
             host_of(self).open_compare(names)
         else:
-            host_of(self).say("mark another run with space: no run of this base that was checked is ok.")
+            host_of(self).say("mark another run with space: no ok run of this base to compare with.")
 
     def action_remedies(self) -> None:
         if self.row is not None:

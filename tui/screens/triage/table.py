@@ -218,7 +218,7 @@ def state_line(held: TriageList, width: int, now: float) -> Line:
     """Say how many regressions are new, looked at and settled; at the right what was checked, or the filter."""
     answer = held.answer
     if answer is None:
-        return ((" asking the supervisor …", "dim"),)
+        return ((" loading …", "dim"),)
     if not answer.total and not held.filter:
         return ()  # said below
     words = counts_line(answer)
@@ -238,7 +238,7 @@ def _right(held: TriageList) -> Line:
     if pages.newcomers:
         return (("o", "key"), (f" shows {counted(pages.newcomers, 'new check')}", "bold"))
     if pages.reordered:
-        return (("o", "key"), (" sorts again: the order changed", "dim"))
+        return (("o", "key"), (" re-sorts: the order changed", "dim"))
     return ((facts_words(list(held.pages.rows.values())), "dim"),)
 
 
@@ -275,7 +275,7 @@ def empty_lines(held: TriageList) -> list[Line]:
         return []
     if held.filter and answer.total:
         hidden = f" 0 of {counted(answer.total, 'checked run')} match   {clean_line(held.filter)}"
-        return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
+        return [(), ((hidden, ""),), ((" ", ""), ("esc", "key"), (" clears the filter.", ""))]
     how = " f checks one." if answer.unchecked_total else ""
     return [(), ((f" No run has been checked yet.{how}", "bold"),), *unchecked_lines(held)]
 
@@ -294,4 +294,4 @@ def unchecked_lines(held: TriageList) -> list[Line]:
 
 def newest_words(answer: TriageAnswer, now: float) -> str:
     """Say when something was checked last."""
-    return f"the last {long_span(now - answer.newest_at)} ago ({cut_middle(clean_line(answer.newest), 24)})"
+    return f"last check {long_span(now - answer.newest_at)} ago ({cut_middle(clean_line(answer.newest), 24)})"

@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput
 
 
 def test_ssh_understands_every_option():
-    """With -G ssh reads all options and prints what they come to, and connects to nothing."""
+    """With -G ssh details options and prints what they come to, and connects to nothing."""
     words = ssh.command(
         Place("lab", "ana@lab"), "/tmp/x/s", "/home/ana/.finetop/supervisor.sock", may_ask=False
     )

@@ -138,7 +138,7 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
     assert out.splitlines() == [
         "Nothing starts on lab: the queue is held",
         "Nothing starts on box: the queue is held",
-        "Running: nothing. Waiting, first to start on top:",
+        "Running: nothing. Waiting, next to start first:",
         "host  #  run      what   why it waits",
         f"lab   1  {q}-a     train  the queue is held",
         f"lab   2  {q}-both  train  the queue is held",

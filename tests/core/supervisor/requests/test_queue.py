@@ -270,5 +270,5 @@ def test_remedies_that_run_are_named_with_how_far_they_are_and_a_stop_says_what_
     assert [(job.verb, job.tried.total) for job in row.side_jobs] == [("remedy", live.tried.total)]
     assert jobs.counts(quiet.supervisor.connection) == ({"remedy": 1}, 0)
     said = stop_pause_kill.stop(quiet.supervisor, Stop("hot")).message
-    assert said == "stopping the remedies of hot. None is done yet."
+    assert said == "stopping the remedies of hot. No scores yet."
     assert row.state == runs.row(quiet.supervisor.connection, row.id).state

@@ -65,7 +65,7 @@ async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparis
         assert [run.name for run in ask.runs] == ["kb-few-shot", "kb-prompt", "kb-lora-s1", "kb-lora-s2"]
         assert (ask.name, ask.metric, list(ask.left_out)) == ("kb", "exact_match", ["retrieval"])
         assert isinstance(app.screen, ApproachesScreen)
-        assert "3 runs are queued, 1 of before is used again." in text_of(app)
+        assert "3 runs are queued, 1 earlier run reused." in text_of(app)
 
 
 async def test_without_a_target_it_says_what_is_missing(folder: Path) -> None:

@@ -38,12 +38,12 @@ def said(linted: Linted) -> str:
 
 def test_few_words_say_how_far_it_is_and_what_was_found() -> None:
     far = taken_in(NOT_LINTED, Told(progress=Progress("reading rows", 30, 120)))
-    assert said(far) == "looking at the data, 25 % "
+    assert said(far) == "checking the data, 25 % "
     assert taken_in(far, Told(progress=Progress("comparing", 1, 2))) == far
     error = Finding("empty", "answers that are empty", "error", 2, 40, "Why.")
     note = Finding("labels", "labels", "note", 2, 40, "Why.")
-    assert said(Linted(report_of(error, note))) == "data: 2 findings, 1 error  L reads all "
-    assert said(Linted(report_of(note))) == "data: 1 finding  L reads all "
+    assert said(Linted(report_of(error, note))) == "data: 2 findings, 1 error  L details "
+    assert said(Linted(report_of(note))) == "data: 1 finding  L details "
     assert said(Linted(report_of())) == "data: ✓ nothing found "
     assert "no such file" in said(taken_in(far, Told(trouble=Trouble("a.jsonl: no such file.", "", 2))))
 
@@ -79,7 +79,7 @@ async def test_the_pane_sums_up_and_the_page_reads_all(
         await settled(pilot, but_threads=True)
         assert isinstance(app.screen, LaunchScreen)
         async with asyncio.timeout(TORCH_LIMIT_S):
-            while "L reads all" not in text_of(app):
+            while "L details" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "1 error" in text_of(app)
         await pilot.press("L", "n")
@@ -90,4 +90,4 @@ async def test_the_pane_sums_up_and_the_page_reads_all(
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, LaunchScreen)
-        assert "next  L  read what is wrong with the data: 1 error" in text_of(app), "rather than to queue it"
+        assert "next  L  read the data findings: 1 error" in text_of(app), "rather than to queue it"

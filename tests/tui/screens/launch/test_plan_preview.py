@@ -189,7 +189,7 @@ async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_qu
         assert "faq.jsonl:41" in row_with(app, "data  ")
         await pilot.press("R")
         await settled(pilot, but_threads=True)
-        assert "not queued. faq.jsonl:41: messages must be" in text_of(app)
+        assert "not queued: faq.jsonl:41: messages must be" in text_of(app)
         assert not any(isinstance(ask, Submit) for ask in fake.asked)
 
 

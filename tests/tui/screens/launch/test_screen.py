@@ -135,7 +135,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
         await pilot.press("4", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
-        assert "not queued. data.train: needs a data file." in text_of(app)
+        assert "not queued: data.train: needs a data file." in text_of(app)
         assert not submitted(fake)
 
 
@@ -266,7 +266,7 @@ async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
         assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
         await pilot.press("slash", *"no such thing")
-        assert "no recipe or setting has 'no such thing'" in text_of(app)
+        assert "no recipe or setting matches 'no such thing'" in text_of(app)
         assert "no setting has that name" in text_of(app)
         await pilot.press("escape")
         await settled(pilot)

@@ -105,12 +105,12 @@ async def test_e_writes_the_recipe_and_asks_before_it_writes_over_one(folder: Pa
         await at(pilot, "name")
         await pilot.press("enter", "ctrl+u", *"tone", "enter", "e")
         await settled(pilot)
-        assert "tone.yaml is written. Edit it, then: finetop run tone.yaml" in text_of(app)
+        assert "wrote tone.yaml. To queue it: finetop run tone.yaml" in text_of(app)
         assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
         (folder / "tone.yaml").write_text("mine: own\n")
         await pilot.press("e")
         await settled(pilot)
-        assert "tone.yaml is there.  Write over it?" in text_of(app)
+        assert "tone.yaml already exists.  Overwrite it?" in text_of(app)
         await pilot.press("escape")
         assert (folder / "tone.yaml").read_text() == "mine: own\n"
         await pilot.press("e", "y")

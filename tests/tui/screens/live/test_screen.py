@@ -81,7 +81,7 @@ async def test_where_nothing_runs_it_says_so() -> None:
         await settled(pilot)
         app.action_live()
         await settled(pilot)
-        assert " Nothing runs now." in text_of(app)
+        assert " Nothing is running." in text_of(app)
 
 
 async def test_a_screen_that_was_left_is_not_drawn_by_what_comes_late() -> None:

@@ -44,11 +44,11 @@ async def test_who_is_on_the_gpus_what_runs_and_what_waits_is_said() -> None:
         assert "1 of 4 GPUs free" in row_with(app, "4 waiting")
         assert "████████████▉░░░░░░░   51 of 80    92 %  support-r16" in text_of(app)
         assert "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒░   74 of 80    99 %  ana: python 48213" in text_of(app)
-        assert "free, kept for support-dpo" in text_of(app)
+        assert "free, reserved for support-dpo" in text_of(app)
         assert "820/1,200, ends 14:38" in text_of(app)
-        assert "2 x 40 GiB    14:38   support-r16 ends first" in row_with(app, "▸")
-        assert "starts about 14:38, when support-r16 has ended" in text_of(app)
-        assert row_with(app, "next  ]  let smollm2").endswith("lr2e-5-s2 go first: it waits for nothing else")
+        assert "2 x 40 GiB    14:38   after support-r16" in row_with(app, "▸")
+        assert "starts about 14:38, after support-r16" in text_of(app)
+        assert row_with(app, "next  ]  let smollm2").endswith("lr2e-5-s2 go first: nothing else holds it up")
 
 
 async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_back() -> None:
@@ -63,7 +63,7 @@ async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_
         await pilot.press("u")
         await settled(pilot, 0.1)
         assert [row.run for row in fake.waiting] == [row.run for row in WAITING]
-        assert "undone: the place of support-dpo." in text_of(app)
+        assert "undone: the position of support-dpo." in text_of(app)
         await pilot.press("left_square_bracket")
         await settled(pilot)
         assert "support-dpo is first already." in text_of(app)
@@ -85,7 +85,7 @@ async def test_the_priority_goes_up_and_down_by_its_names() -> None:
         assert fake.orders() == [Prioritise("support-dpo", 5)]
         await pilot.press("plus")
         await settled(pilot)
-        assert "support-dpo has the highest of the named priorities." in text_of(app)
+        assert "support-dpo has the highest priority already." in text_of(app)
         await pilot.press("minus", "minus")
         await settled(pilot, 0.2)
         assert fake.waiting[0].priority in (10, 20)
@@ -125,7 +125,7 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         await opened(pilot)
         await pilot.press("j", "j", "S")
         await settled(pilot)
-        assert "Take the check of support-old out of the queue?  It has not started." in text_of(app)
+        assert "Remove the check of support-old from the queue?  It has not started." in text_of(app)
         await pilot.press("escape")
         assert not fake.orders()
         await pilot.press("S", "y")
@@ -191,7 +191,7 @@ async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_
         fake.live, fake.waiting, fake.gpus = [], [], make_gpus(cores=2)
         fake.change()
         async with asyncio.timeout(LIMIT_S):
-            while "Nothing runs, nothing waits" not in text_of(app):
+            while "The queue is empty" not in text_of(app):
                 await pilot.press("k")
                 await settled(pilot, 0.1)
         assert "next  4  launch a run" in text_of(app)
@@ -229,7 +229,7 @@ async def test_several_machines_have_their_gpus_and_queue_under_their_names() ->
         await settled(pilot, 0.3)
         box.change()
         async with asyncio.timeout(LIMIT_S):
-            while "out of reach, as it was last seen" not in text_of(app):
+            while "out of reach; last known state" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "support-dpo" in text_of(app)
 

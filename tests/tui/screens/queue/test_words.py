@@ -28,7 +28,7 @@ def said(line):
             Queued(2, "paused at step 412", held=True, paused_at=412), "paused", "paused at step 412",
             "■ paused  at step 412 of 900: resumes from there when released",
         ),
-        (Queued(2, "held", held=True), "queued", "held", "○ held  it waits in the queue until it is released"),
+        (Queued(2, "held", held=True), "queued", "held", "○ held  stays in the queue until released"),
         (
             Queued(2, "killed by signal 9", next_at=NOW + 240, tries="2nd of 3 tries"), "queued",
             "2nd of 3 tries in 4 min: killed by signal 9",
@@ -58,7 +58,7 @@ def test_a_target_that_failed_is_said_beside_the_verdict_and_what_to_do():
     check = make_check("ok", 0.4, worst=[], target={}, target_failed="held.jsonl: no such file.")
     run = row(Finished(1.0, 2.0, "stopped early at step 412: it did not improve"), check=check)
     assert said(forgot(run, NOW)) == "ok -0.4; target failed"
-    assert next_step(run) == ("f", "check it again, once the target's file is put right")
+    assert next_step(run) == ("f", "check it again, once check.target is fixed")
     shown = [said(line) for line in pane_lines(run, width=120, height=12, now=NOW, spark="")]
     assert any(line.startswith("target failed: held.jsonl: no such file.") for line in shown)
     assert "ended  stopped early at step 412: it did not improve" in shown

@@ -60,10 +60,10 @@ async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() ->
         await opened(pilot)
         await pilot.press("R")
         await settled(pilot)
-        assert "Try the 4 that can be had?  about 3 min" in text_of(app)
+        assert "Try the 4 available?  about 3 min" in text_of(app)
         await pilot.press("escape", "j", "R")
         await settled(pilot)
-        assert "Try 3/4 of the change, or all 4 that are left?" in text_of(app)
+        assert "Try 3/4 of the change, or all 4 remaining?" in text_of(app)
         assert not of(Remedy, fake)
         await pilot.press("y")
         await settled(pilot)
@@ -86,7 +86,7 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         await opened(pilot)
         await pilot.press("j", "j", "j", "E")
         await settled(pilot)
-        target = "write half-way to the base to /nowhere/support-full-1e-4-interpolate-0.5"
+        target = "export half-way to the base to /nowhere/support-full-1e-4-interpolate-0.5"
         assert target in text_of(app), (
             "nothing was made of the one under the cursor: it is the best that is exported"
         )
@@ -98,7 +98,7 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         (export,) = of(Export, fake)
         assert (export.run, export.step, export.remedy) == (RUN, 1200, "interpolate-0.5")
         assert export.to == "/nowhere/support-full-1e-4-interpolate-0.5"
-        assert "it is verified when it is written" in text_of(app)
+        assert "it is verified once written" in text_of(app)
         await pilot.press("E")
         await settled(pilot)
         await pilot.press("ctrl+u", *"half", "enter")
@@ -130,7 +130,7 @@ async def test_details_say_all_and_can_be_scrolled() -> None:
         await pilot.press("j", "j", "enter")
         await settled(pilot)
         text = text_of(app)
-        assert "-0.8 (-1.8 to -0.3) on 192 of 336 items for choosing" in text
+        assert "-0.8 (-1.8 to -0.3) on 192 of 336 selection items" in text
         assert "✓ confirmed  -0.8 (-2.0 to +0.4) on 300 of 336 fresh items, at alpha 0.005" in text
         assert "strength 0.5" in text and "arith" in text
         await pilot.press("escape")
@@ -162,7 +162,7 @@ async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_count
     app = make_app(MendingSupervisor(after()))
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(pilot)
-        assert "Looking for: most of each gain kept" in text_of(app)
+        assert "Goal: most of each gain kept" in text_of(app)
         assert "gain kept (worst metric)" in text_of(app)
         assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
         assert "exact match against retained" in text_of(app)
@@ -175,7 +175,7 @@ async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_count
         assert "exact match against retained" in text_of(app)
         await pilot.press("j", "j", "enter")
         await settled(pilot)
-        assert "rules 0.663, now 1.000, 66% of the gain: the least, which counts" in text_of(app)
+        assert "rules 0.663, now 1.000, 66% of the gain: the worst metric, which counts" in text_of(app)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
@@ -217,7 +217,7 @@ async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path
         assert (best["gain kept by exact_match"], best["confirmed"]) == ("0.95", "ok")
         await pilot.press("c")
         await settled(pilot)
-        assert "no run has trained again from here" in text_of(app)
+        assert "no retrained run yet" in text_of(app)
         again = make_row(77, "support-full-1e-4-lower-rate", Finished(NOW - 9, NOW - 5))
         fake.rows = [*fake.rows, again, make_row(78, "support-full-1e-4-x", Finished(NOW - 9, NOW - 5))]
         await pilot.press("c")
@@ -245,7 +245,7 @@ async def test_why_the_trying_failed_is_said() -> None:
     app = make_app(MendingSupervisor(failed))
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        assert "✗ the trying failed: out of memory even with rows of" in text_of(app)
+        assert "✗ failed: out of memory even with rows of" in text_of(app)
         assert "keeps 66% of the gain by rules" in text_of(app)
 
 

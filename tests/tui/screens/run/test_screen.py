@@ -126,7 +126,7 @@ async def test_starting_says_what_it_does_and_what_is_known() -> None:
         await opened(fake, pilot)
         assert "starting  loading model, 3.1 of 8 GB" in text_of(app) and "40 s left" in text_of(app)
         assert "812 rows, 809 kept, 3 dropped" in text_of(app)
-        assert "4.9 of 139 M parameters learn" in text_of(app)
+        assert "4.9 of 139 M parameters trained" in text_of(app)
         assert " reading data" in text_of(app)
 
 
@@ -535,7 +535,7 @@ async def test_metrics_are_found_by_name_and_shown_by_group() -> None:
         screen = await opened(fake, pilot, "slash", *"gpu")
         assert row_with(app, "GPU busy").startswith(" GPU busy") and "/gpu 1 of 1" in row_with(app, "metrics")
         await pilot.press("enter", "slash", *"nn", "enter")
-        assert "No metric has that in its name." in text_of(app)
+        assert "No metric has this in its name." in text_of(app)
         await pilot.press("escape")
         assert "1-2 of 8" in row_with(app, "metrics") and screen is app.screen
         await pilot.press("v", "v")
@@ -609,7 +609,7 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         assert steps == [602, 450, 300, 450], "what is in one column is gone to once"
         assert "step 450: spike: the loss rose" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
-        assert "No alarm, check or checkpoint that way." in text_of(app)
+        assert "no more alarms, checks or checkpoints in that direction." in text_of(app)
         await pilot.press("l", "right_square_bracket")
         await settled(pilot)
         assert text_of(app).splitlines()[5].startswith("▸step 450/1200")
@@ -686,7 +686,7 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "l", "slash", *"cuda")
-        assert " search cuda" in text_of(app) and "or step 412: go there" in text_of(app)
+        assert " search cuda" in text_of(app) and "step 412 goes to that step" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
         assert "log of job 12, train, “cuda”, line 2 of 2" in text_of(app)
@@ -700,7 +700,7 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
         assert text_of(app).splitlines()[5] == "▸CUDA is not there"
         await pilot.press("comma")
         await settled(pilot)
-        assert "No more matches that way." in text_of(app)
+        assert "no more matches in that direction." in text_of(app)
         await pilot.press("full_stop")
         await settled(pilot)
         assert "line 2 of 2" in text_of(app)
@@ -813,7 +813,7 @@ async def test_parents_and_children_are_a_tree_whose_runs_open() -> None:
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "s")
         assert "   ┌ base-cpt  step 400, as model.id" in text_of(app)
-        assert "   └ ─ support-dpo  its last step, as model.id" in text_of(app)
+        assert "   └ ─ support-dpo  last step, as model.id" in text_of(app)
         await pilot.press("down", "down", "down")
         assert row_with(app, "▸").startswith("▸  └ ─ support-dpo")
         assert row_with(app, "next ") == " next  enter  open support-dpo"
@@ -831,7 +831,7 @@ async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists
         assert set(asked(fake, Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
         assert row_with(app, " not available") == " not available: power, temperature, host memory"
         assert row_with(app, "run_job").split() == [
-            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "runs")
+            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "running")
         ]
         assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
         fake.change()
@@ -934,7 +934,7 @@ async def test_many_checked_steps_fit_one_row_newest_last() -> None:
         assert len(row) <= 80
         await pilot.press("s")
         await settled(pilot)
-        assert row_with(app, " 900 ").endswith("ok -0.4, arith -22.0, kept as the best")
+        assert row_with(app, " 900 ").endswith("ok -0.4, arith -22.0, the best")
 
 
 async def test_an_accepted_regression_is_not_red_any_more() -> None:
@@ -974,7 +974,7 @@ async def test_a_result_of_another_format_is_left_out() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "enter")
-        assert "can't be read" in text_of(app)
+        assert "can't read the result" in text_of(app)
 
 
 async def test_steps_list_checkpoints_with_what_was_found_and_check_the_chosen_one() -> None:
@@ -999,7 +999,7 @@ async def test_f_checks_the_newest_checkpoint_and_says_so() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "f")
         assert asked(fake, Check) == [Check("support-r16", None)]
-        assert "a check of support-r16 at step 820 is queued." in text_of(app)
+        assert "check of support-r16 at step 820 queued." in text_of(app)
 
 
 async def test_stop_asks_names_the_run_and_says_what_is_saved() -> None:
@@ -1042,7 +1042,7 @@ async def test_a_check_of_a_run_that_has_ended_can_be_stopped() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "S")
-        assert "Stop the check of support-r16?  No verdict; what was scored is kept." in text_of(app)
+        assert "Stop the check of support-r16?  No verdict; scores so far are kept." in text_of(app)
 
 
 async def test_what_the_supervisor_refuses_is_said() -> None:
@@ -1114,7 +1114,7 @@ async def test_help_lists_the_keys_of_this_screen() -> None:
         await settled(pilot)
         await pilot.press("question_mark")
         await settled(pilot)
-        assert "y axis logarithmic or not" in text_of(app)
+        assert "logarithmic y axis on or off" in text_of(app)
 
 
 # --- hostile texts ------------------------------------------------------------------------------------------
@@ -1259,7 +1259,7 @@ async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> 
         shown = text_of(app)
         assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
         assert "other runs have read up to v3" in shown
-        assert "the file was changed since: it holds v3 now, 431 rows" in shown
+        assert "the file has changed since: now v3, 431 rows" in shown
         await pilot.press("tab", "tab")
         await settled(pilot, 0.2)
         assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
@@ -1289,7 +1289,7 @@ async def test_a_drop_that_no_task_shows_alone_says_what_it_is_proven_on_and_off
         text = text_of(app)
         assert "Proven over all tasks together. Each had 9 to" in text
         assert "-100.0 to" not in text and " open " in row_with(app, "arith ")
-        assert "next  f  check the remaining 2,588 items: which tasks lost it" in text
+        assert "next  f  check the remaining 2,588 items to see which tasks lost it" in text
 
 
 async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(

@@ -273,8 +273,8 @@ async def test_without_runs_it_offers_the_demo_and_launching() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         assert "No runs yet in /home/you/.finetop." in text_of(app)
-        assert "next  enter  show me" in text_of(app)
-        assert "or  n  start my own" in text_of(app)
+        assert "next  enter  run the demo" in text_of(app)
+        assert "or  n  start your own run" in text_of(app)
         await pilot.press("n")
         await settled(pilot)
         assert isinstance(app.screen, LaunchScreen)
@@ -315,7 +315,7 @@ async def test_stop_asks_and_only_y_stops() -> None:
         await settled(pilot)
         rows = text_of(app).splitlines()
         assert rows[-2].startswith(" Stop support-r16?  It saves step 820 first.")
-        assert rows[-1] == " y stop   K kill now, saves nothing   esc leave it running"
+        assert rows[-1] == " y stop   K kill now, saves nothing   esc keep it running"
         await pilot.press("j", "x", "escape")
         await settled(pilot)
         assert not asked(fake, Stop)
@@ -392,7 +392,7 @@ async def test_a_queued_run_is_taken_out_and_an_ended_one_is_not_asked_about() -
         assert "support-full-1e-4 has ended: nothing to stop." in text_of(app)
         await pilot.press(*["j"] * 5, "K")
         await settled(pilot)
-        assert "Take support-r64 out of the queue?" in text_of(app)
+        assert "Remove support-r64 from the queue?" in text_of(app)
         await pilot.press("y")
         await settled(pilot)
         assert asked(fake, Stop) == [Stop("support-r64")]
@@ -406,7 +406,7 @@ async def test_f_queues_a_check_and_a_refusal_is_said() -> None:
         await pilot.press("f")
         await settled(pilot)
         assert asked(fake, Check) == [Check("support-full-1e-4")]
-        assert "a check of support-full-1e-4 at step 1,200 is queued." in text_of(app)
+        assert "check of support-full-1e-4 at step 1,200 queued." in text_of(app)
         fake.rows = []
         await pilot.press("n")  # a run that is gone by now
         await settled(pilot)
@@ -589,7 +589,7 @@ async def test_c_compares_those_that_are_marked(monkeypatch: pytest.MonkeyPatch)
         await settled(pilot)
         await pilot.press("c")
         await settled(pilot)
-        assert "mark two runs or more with space" in text_of(app)
+        assert "mark at least two runs with space" in text_of(app)
         await pilot.press("space", "space", "c")
         await settled(pilot)
         assert opened == [["support-full-1e-4", "sql-lora-70b"]]
@@ -606,7 +606,7 @@ async def test_several_are_stopped_once_their_number_is_typed() -> None:
         await pilot.press("1", "enter")
         await settled(pilot)
         assert not asked(fake, Stop)
-        assert text_of(app).splitlines()[-2].endswith("2 runs: type that number")
+        assert text_of(app).splitlines()[-2].endswith("type 2 to confirm")
         await pilot.press("backspace", "2", "enter")
         await settled(pilot)
         assert asked(fake, Stop) == [Stop("legal-cpt"), Stop("support-r16")]
@@ -975,7 +975,7 @@ async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_questio
         assert "next  r  watch the remedies" in text_of(app)
         await pilot.press("S")
         await settled(pilot)
-        assert "Stop the remedies of hot?  2 of 8 are done and stay." in text_of(app)
+        assert "Stop the remedies of hot?  2 of 8 done; scores kept." in text_of(app)
         await pilot.press("y")
         await settled(pilot)
         assert Stop("hot") in fake.asked

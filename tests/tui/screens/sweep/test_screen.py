@@ -119,7 +119,7 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
         assert "by rows, with 95 % intervals over seeds" in text_of(app)
         assert row_with(app, "b length").split()[:3] == ["b", "length", "100"]
         assert "limit -3" in text_of(app)
-        assert "against random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
+        assert "vs random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
         assert "+0.050 ± 0.000 better" in row_with(app, "c loss_band"), "at 100 rows, seed by seed"
         assert "18 of 18 runs finished" in text_of(app)
         await pilot.press("o")

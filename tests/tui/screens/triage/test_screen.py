@@ -185,7 +185,7 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
         rows = text_of(app).splitlines()
         assert "2 Triage 2" in rows[0]
         assert rows[4].split()[-1] == "accepted", "it stays where it was"
-        assert "o sorts again" in rows[1]
+        assert "o re-sorts" in rows[1]
         await pilot.press("o")
         await settled(pilot, 0.1)
         assert "sql-full-2e-5" in text_of(app).splitlines()[4]
@@ -258,9 +258,9 @@ async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckd
         assert isinstance(app.screen, ItemsScreen)
         rows = [row.strip() for row in text_of(app).splitlines()]
         assert rows[1].startswith("arith in support-full-1e-4   9 lost, 1 won")
-        assert [row for row in rows if row in ("kinds of items", "lost, the surest on top", "won")] == [
+        assert [row for row in rows if row in ("kinds of items", "lost, most certain first", "won")] == [
             "kinds of items",
-            "lost, the surest on top",
+            "lost, most certain first",
             "won",
         ]
         assert app.screen.item_at(app.screen.query_one(Table).cursor) is not None, "on what was read"
@@ -321,7 +321,7 @@ async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
         await opened(pilot, "s")
         shown = text_of(app).splitlines()
         assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
-        assert "y find it   o one check   esc leave it" in shown[-1]
+        assert "y find it   o one check   esc cancel" in shown[-1]
         assert asked(fake, LookEarlier) == []
         await pilot.press("y")
         await settled(pilot)
@@ -339,13 +339,13 @@ async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckD
         await opened(pilot, "right", "f")
         shown = text_of(app).splitlines()
         assert "Check the remaining 560 items?  Same verdict, tighter interval." in shown[-2]
-        assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc leave it" in shown[-1]
+        assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc cancel" in shown[-1]
         await pilot.press("y")
         await settled(pilot)
         assert asked(fake, Check) == [Check("support-full-1e-4", more=["arith"])]
         await pilot.press("left", "f")
         await settled(pilot)
-        assert "y all 560, about 4 min   esc leave it" in text_of(app)
+        assert "y all 560, about 4 min   esc cancel" in text_of(app)
         await pilot.press("y")
         await settled(pilot)
         assert asked(fake, Check)[-1] == Check("support-full-1e-4", more=[])
@@ -380,9 +380,9 @@ async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: 
         assert (
             text_of(app)
             .splitlines()[1]
-            .startswith(" Nothing to triage: no regression in 1 checked run; the last")
+            .startswith(" Nothing to triage: no regression in 1 checked run; last check")
         )
-        assert "or  f  check 2 runs that have ended and were never checked" in text_of(app)
+        assert "or  f  check 2 finished runs that were never checked" in text_of(app)
         await pilot.press("f")
         await settled(pilot)
         assert "Check 2 runs?  support-r3, support-r2" in text_of(app)
@@ -441,7 +441,7 @@ async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyC
             "A accept",
             "O assign to me",
             "v one run",
-            "s earlier steps",
+            "s bisect",
             "/ filter",
         ):
             assert words in footer
