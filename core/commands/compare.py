@@ -18,7 +18,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
-ABOUT = "compare runs: what differs, what came out"
+ABOUT = "compare runs: differences and results"
 GROUP = "compare"
 
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             (row.label, *(f"{cell}{' *' if at in row.best else ''}" for at, cell in enumerate(row.cells)))
             for row in outcomes
         ]
-        print_table(("what came out (* best)", *names), rows)
+        print_table(("results (* best)", *names), rows)
         for why in compare_runs.why_no_best(outcomes):
             print(why)
         print(f"\n{compare_runs.front_sentence(found, names)}")

@@ -10,7 +10,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 ABOUT = "find problems of this machine or home"
-GROUP = "keep house"
+GROUP = "maintenance"
 
 MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
 

@@ -55,7 +55,7 @@ GROUPS = (
     "data",
     "compare",
     "organise",
-    "keep house",
+    "maintenance",
 )  # of --help, in this order
 # What other programs call it.
 OTHER_WORDS = {
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
         return 0
     except Exception as error:
         if isinstance(error, FileNotFoundError) and not has_folder():
-            print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
+            print("finetop: the current folder no longer exists. cd to one that does.", file=sys.stderr)
             return 4
         if isinstance(error, OSError) and error.filename is not None:
             print(f"finetop: {clean_line(os_error_words(error))}.", file=sys.stderr)
@@ -193,7 +193,9 @@ def run_app(where: Where, open_app: OpenApp) -> int:
 
 def require_machine(where: Where) -> None:
     if where.remote_command:
-        raise BadInput("--remote-command goes with --on HOST.", hint="Name the machine, or leave it out.")
+        raise BadInput(
+            "--remote-command works only with --on HOST.", hint="Name the machine, or leave it out."
+        )
 
 
 def take_where(words: list[str]) -> tuple[Where, list[str]]:
@@ -237,7 +239,7 @@ def add_arguments(parser: argparse.ArgumentParser, own: Callable[[argparse.Argum
         "--remote-command",
         default="",
         metavar="WORDS",
-        help="path of finetop there, if its shell does not find it: '~/venv/bin/finetop'",
+        help="path of finetop on that machine, if it is not on PATH: '~/venv/bin/finetop'",
     )
 
 

@@ -74,8 +74,8 @@ def retry(row: RunRow) -> None:
     """Require that a run which ended badly can be made once more: nothing of it is under way, and it can go on."""
     free(row)
     if row.saved and not row.resumable:
-        hint = f"Train on from its weights: model.id: run:{row.name}."
-        raise BadInput(f"{row.name} has no trainer's state: train.resumable was off.", hint=hint)
+        hint = f"Start from its weights: model.id: run:{row.name}."
+        raise BadInput(f"{row.name} has no trainer state: train.resumable was off.", hint=hint)
 
 
 def free(row: RunRow) -> None:

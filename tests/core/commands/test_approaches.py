@@ -79,8 +79,8 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     (nothing / "a.md").touch()
     queued = finetop("ls")[1]
     for words, said in (
-        (("tome",), "there is no comparison and no recipe 'tome'. Did you mean tone?"),
-        (("zzzzz",), "there is no comparison and no recipe 'zzzzz'. Options: tone, tone-2."),
+        (("tome",), "there is no comparison or recipe 'tome'. Did you mean tone?"),
+        (("zzzzz",), "there is no comparison or recipe 'zzzzz'. Options: tone, tone-2."),
         ((recipe, "--only", "lorra"), "no approach 'lorra'"),
         (("--only", "lora"), "which recipe?"),
         ((recipe, "--set", "check.target=null"), "check.target is not set"),

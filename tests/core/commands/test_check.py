@@ -78,7 +78,7 @@ def test_a_check_of_a_run_that_is_being_checked_follows_that_one(finetop, rig, o
     lines = on_line("is being checked already", lambda: rig.let_go(name, "check"))
     code, out, _ = finetop("check", name)
     assert (code, "REGRESSED" in out, checks_of(rig, name)) == (1, True, 1)
-    assert lines[0] == f"{name} is being checked already; following that check."
+    assert lines[0] == f"{name} is already being checked; following that check."
 
 
 def test_a_check_of_another_step_comes_after_the_one_that_is_made(finetop, rig, on_line):
@@ -155,7 +155,7 @@ def test_an_interrupt_leaves_the_check_under_way_and_says_so(finetop, rig, on_li
 
     on_line("check", interrupt)
     code, _, err = finetop("check", name)
-    assert (code, f"the check of {name} goes on. To follow it again: finetop check {name}" in err) == (
+    assert (code, f"the check of {name} keeps running. To follow it again: finetop check {name}" in err) == (
         130,
         True,
     )

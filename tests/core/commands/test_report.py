@@ -36,7 +36,7 @@ def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
     name = rig.submit("one", steps=5)
     rig.wait_state(name, "finished")
     for words, said in (
-        (["--to", str(tmp_path / "x.pdf")], "pdf is no format. End it in .html or .md."),
+        (["--to", str(tmp_path / "x.pdf")], "pdf is not a format. End it in .html or .md."),
         (["--to", str(tmp_path / "none" / "x.md")], "no folder"),
         (["--to", str(tmp_path), "--markdown"], "is a folder"),
         (["--to", str(tmp_path / "x.html"), "--markdown"], "are two formats"),

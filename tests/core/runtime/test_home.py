@@ -80,7 +80,7 @@ def test_a_home_of_a_user_that_has_none_is_an_error(
     monkeypatch.setenv("HOME", users)
     monkeypatch.delenv("FINETOP_HOME", raising=False)
     with pytest.raises(
-        EnvironmentTrouble, match=f"the home folder is ~/.finetop, and {says}: no absolute path"
+        EnvironmentTrouble, match=f"the home folder is ~/.finetop, and {says}: not an absolute path"
     ):
         find_home()
     with pytest.raises(EnvironmentTrouble, match="--home is ~, "):

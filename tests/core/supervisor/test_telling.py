@@ -288,7 +288,7 @@ async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed
         tell = quiet.supervisor.settings.tell
         is_through, said = await deliver.send(tell, "webhook", '{"a": 1}')
         assert (is_through, other.got) == (False, [])
-        assert "it sends on to another host" in said
+        assert "it redirects to another host" in said
         hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
         assert await deliver.send(tell, "webhook", '{"a": 1}') == (True, "taken")
         assert hook.got == [{"a": 1}, {"a": 1}]

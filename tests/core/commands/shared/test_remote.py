@@ -154,7 +154,7 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
     assert (found["stopped"]["lab"], found["total"]) == ("the queue is held", 4)
     assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
     assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")
-    assert f"{q}-b stands before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
+    assert f"{q}-b is now before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
     assert finetop("--on", "box", "queue", "before", f"box:{q}-both", f"box:{q}-b")[0] == 0
     assert finetop(*BOTH, "pause", f"{q}-a")[1].startswith(f"{q}-a is held.")
     assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(f"{q}-a resumes, from its beginning, place ")
@@ -165,7 +165,7 @@ def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
         (f"queue first {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
         (f"queue before {q}-a box:{q}-b", f"box:{q}-b is on another machine than lab:{q}-a, and each has a queue"),
         ("queue hold", "on which machine? Name one alone: finetop --on ana@lab queue hold.\n"),
-        ("queue frist", "the queue can't be changed by 'frist'. Did you mean first?\n"),
+        ("queue frist", "finetop queue has no action 'frist'. Did you mean first?\n"),
         ("queue last", "finetop queue last: which run?"),
         (f"pause {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
     ):  # fmt: skip

@@ -72,7 +72,7 @@ def test_what_is_no_tag_and_too_much_is_refused(quiet):
     for tag in ("", "a b", "-x", "\x1b[31m", "x" * 41):
         with pytest.raises(BadInput, match="is no tag"):
             notes.tag(supervisor, Tag("a", [tag]))
-    with pytest.raises(BadInput, match="would have 21 tags, and may have 20"):
+    with pytest.raises(BadInput, match="would have 21 tags; the limit is 20"):
         notes.tag(supervisor, Tag("a", [f"t{number}" for number in range(21)]))
     with pytest.raises(BadInput, match="may have 2,000"):
         notes.note(supervisor, Note("a", "x" * 2001))
