@@ -204,13 +204,13 @@ def why(
         return (
             f"waits for GPU memory: {used}"
             if want.gpus == 1
-            else f"needs {want.gpus} GPUs{size}, {count(free)}: {used}"
+            else f"wants {want.gpus} GPUs{size}, {count(free)}: {used}"
         )
     behind = sorted({kept[card.uuid] for card in able if card.uuid in kept})
     if behind:
         return f"waits behind {behind[0]}, for which {indices(c for c in able if c.uuid in kept)} is reserved"
     if want.gpus > 1:
-        return f"needs {want.gpus} GPUs{size}, {count(free)}"
+        return f"wants {want.gpus} GPUs{size}, {count(free)}"
     if wanted.gib is None or not rules.share:
         return "waits for a free GPU"
     return f"waits for {whole_gib(wanted.gib)} GiB on a GPU"
@@ -224,13 +224,13 @@ def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) ->
         number = len(whole)
         here = f"{number} works{out}" if unfit else f"{number} {'is' if number == 1 else 'are'} here"
         divided = " (a process can use one instance of a divided GPU)" if number < len(cards) else ""
-        return f"needs {counted(want.gpus, 'GPU')}, {here}{divided}"
+        return f"wants {counted(want.gpus, 'GPU')}, {here}{divided}"
     largest = max(card.total_gib for card in whole)
     if not able:
         return (
-            f"needs {whole_gib(want.gib)} GiB of GPU memory, the largest here has {whole_gib(largest)}{out}"
+            f"wants {whole_gib(want.gib)} GiB of GPU memory, the largest here has {whole_gib(largest)}{out}"
         )
-    return f"needs {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} large enough{out}"
+    return f"wants {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} large enough{out}"
 
 
 def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:

@@ -39,7 +39,7 @@ BUSY = answer(
     row(3, fault="failing", trouble="its memory is worn out", jobs=[GpuJob(4, "old", "check", None, None)]),
     row(4, busy=None, celsius=None, left_out="left out by settings.yaml gpus.only"),
     on_cpu=[GpuJob(9, "far", "import", None, None)],
-    waiting=[GpuWaiting("support-dpo", "needs 2 GPUs, 0 are free"), GpuWaiting("small", "waits for a free GPU")],
+    waiting=[GpuWaiting("support-dpo", "wants 2 GPUs, 0 are free"), GpuWaiting("small", "waits for a free GPU")],
 )  # fmt: skip
 SHOWN = """\
 GPU  name            GiB  ours  others  free  busy  °C  last 10 min
@@ -57,7 +57,7 @@ GPU  name            GiB  ours  others  free  busy  °C  last 10 min
   4  H100 80GB HBM3   80   0.0     0.0  79.6     -   -
      left out by settings.yaml gpus.only
 far (import) is on the CPU
-support-dpo waits: needs 2 GPUs, 0 are free
+support-dpo waits: wants 2 GPUs, 0 are free
 small waits for a free GPU
 """
 

@@ -32,10 +32,10 @@ CASES = [
     (Want(2), TWO, (), RULES, [0, 1]),
     (Want(), TWO, [share(0)], RULES, [1]),
     (Want(), TWO, [share(0), share(1)], RULES, "waits for a free GPU"),
-    (Want(2), TWO, [share(0)], RULES, "needs 2 GPUs, 1 is free"),
-    (Want(2, 40), TWO, [share(0), share(1, 50)], RULES, "needs 2 GPUs with 40 GiB, 0 are free"),
-    (Want(3), TWO, (), RULES, "needs 3 GPUs, 2 are here"),
-    (Want(1), (), (), RULES, "needs 1 GPU, 0 are here"),
+    (Want(2), TWO, [share(0)], RULES, "wants 2 GPUs, 1 is free"),
+    (Want(2, 40), TWO, [share(0), share(1, 50)], RULES, "wants 2 GPUs with 40 GiB, 0 are free"),
+    (Want(3), TWO, (), RULES, "wants 3 GPUs, 2 are here"),
+    (Want(1), (), (), RULES, "wants 1 GPU, 0 are here"),
     # shared memory: an idle GPU first, then the one with fewer jobs, then what fits
     (Want(1, 20), TWO, [share(0, 30)], RULES, [1]),
     (Want(1, 20), TWO, [share(0, 30), share(1, 20), share(1, 20)], RULES, [0]),
@@ -54,13 +54,13 @@ CASES = [
     (Want(), (card(0, others=60), card(1, others=10)), (), RULES,
      "waits for GPU memory: 10 of 80 GiB are used by others on GPU 1"),
     (Want(2, 60), (card(0, others=38), card(1)), (), RULES,
-     "needs 2 GPUs with 60 GiB, 1 is free: 38 of 80 GiB are used by others on GPU 0"),
+     "wants 2 GPUs with 60 GiB, 1 is free: 38 of 80 GiB are used by others on GPU 0"),
     (Want(), (card(others=0.1),), (), RULES, [0]),  # a screen's
     # large and small GPUs
     (Want(1, 20), (card(0), card(1, total=24)), (), RULES, [1]),
     (Want(1, 30), (card(0, total=24), card(1)), (), RULES, [1]),
-    (Want(1, 100), TWO, (), RULES, "needs 100 GiB of GPU memory, the largest here has 80"),
-    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "needs 2 GPUs with 30 GiB, 1 so large"),
+    (Want(1, 100), TWO, (), RULES, "wants 100 GiB of GPU memory, the largest here has 80"),
+    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "wants 2 GPUs with 30 GiB, 1 so large"),
     (Want(1, 79.9), (card(),), (), RULES, [0]),  # alone it needs no reserve
     # an estimate that is too large for all becomes a whole GPU, the largest
     (Want(1, 100, True), (card(0, total=24), card(1)), (), RULES, [1]),
@@ -68,7 +68,7 @@ CASES = [
     (Want(2, 100, True), (card(0, total=24), card(1)), (), RULES, [1, 0]),
     # an instance of a divided GPU is never one of two
     (Want(2), (card(0, is_part=True), card(1, is_part=True)), (), RULES,
-     "needs 2 GPUs, 0 are here (a process can use one instance of a divided GPU)"),
+     "wants 2 GPUs, 0 are here (a process can use one instance of a divided GPU)"),
     (Want(1), (card(0, is_part=True), card(1, is_part=True)), (), RULES, [0]),
 ]  # fmt: skip
 
@@ -91,11 +91,11 @@ def test_what_is_placed_says_what_it_has_and_what_others_had():
 
 def test_gpus_out_of_service_are_told_of():
     assert (
-        place(Want(2), (card(),), (), RULES, unfit=1).text == "needs 2 GPUs, 1 works and 1 is out of service"
+        place(Want(2), (card(),), (), RULES, unfit=1).text == "wants 2 GPUs, 1 works and 1 is out of service"
     )
-    assert place(Want(1), (), (), RULES, unfit=2).text == "needs 1 GPU, 0 works and 2 are out of service"
+    assert place(Want(1), (), (), RULES, unfit=2).text == "wants 1 GPU, 0 works and 2 are out of service"
     found = place(Want(1, 100), (card(),), (), RULES, unfit=1)
-    assert found.text == "needs 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
+    assert found.text == "wants 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
 
 
 def jobs(*wants):
@@ -113,7 +113,7 @@ def test_the_first_that_waits_for_us_keeps_what_is_free_and_those_behind_say_so(
     assert set(made.starts) == {3}
     assert made.kept == {"GPU-0": "run1", "GPU-1": "run1"}
     assert made.reasons == {
-        1: "needs 2 GPUs, 1 is free",
+        1: "wants 2 GPUs, 1 is free",
         2: "waits behind run1, for which GPU 0, 1 is reserved",
     }
 

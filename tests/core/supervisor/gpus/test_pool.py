@@ -90,7 +90,7 @@ def test_a_job_for_both_gpus_is_not_overtaken(rig):
     rig.wait_state(running, "running")
     big = rig.submit("big", budget={"gpus": 2}, **LONG)
     behind = rig.submit("behind", steps=2)
-    because(rig, big, "needs 2 GPUs, 1 is free")
+    because(rig, big, "wants 2 GPUs, 1 is free")
     because(rig, behind, "waits behind big, for which GPU 0, 1 is reserved")
     rig.ask(Kill(running))
     rig.wait_state(big, "running")
@@ -178,10 +178,10 @@ def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
     rig.wait_state(name, "running")
     assert seen_by(rig, name) == [UUIDS[1]]
     pair = rig.submit("pair", budget={"gpus": 2}, steps=2)
-    because(rig, pair, "needs 2 GPUs, 1 works and 1 is out of service")
+    because(rig, pair, "wants 2 GPUs, 1 works and 1 is out of service")
     cards.change(0, error=None, mute=False)
     until(lambda: not rig.ask(Changes(0, 0.0)).trouble)
-    because(rig, pair, "needs 2 GPUs, 1 is free")
+    because(rig, pair, "wants 2 GPUs, 1 is free")
 
 
 def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards):
