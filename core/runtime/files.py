@@ -268,7 +268,8 @@ def require_local(folder: Path) -> None:
         raise EnvironmentTrouble(
             f"{folder} {why}.",
             hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are."
-            " On a cluster, leave the home there and put the database on a local disk: FINETOP_DATABASE=/var/tmp/finetop.",
+            " On a cluster, leave the home there and put the database on a local disk:"
+            " FINETOP_DATABASE=/var/tmp/finetop.",
         )
 
 

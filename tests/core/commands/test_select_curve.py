@@ -86,10 +86,10 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     [
         (
             "[{path: rows.jsonl}, {path: rows.jsonl}]",
-            "data.train has 2 sources to select from, and a curve needs one.",
+            "data.train has 2 sources to select from, but a curve needs one.",
         ),
-        ("[{id: org/name}]", "'org/name' is no file, and rows are taken from one line by line."),
-        ("[{path: rows.jsonl, rows: 5}]", "data.train[0].rows is set, and a curve decides it."),
+        ("[{id: org/name}]", "'org/name' is not a file; rows are selected from the lines of a file."),
+        ("[{path: rows.jsonl, rows: 5}]", "data.train[0].rows is set, but a curve sets it."),
     ],
 )
 def test_a_recipe_that_a_curve_can_t_take_is_one_line(finetop_of, tmp_path, train, says):
