@@ -54,7 +54,7 @@ def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
     ("layers", "method", "says"),
     [
         ([2], "full", "protect.freeze_layers: there is no layer 2; the model has 2."),
-        ([0, 1], "lora", "protect.freeze_layers: nothing is left that would move."),
+        ([0, 1], "lora", "protect.freeze_layers: nothing is left to train."),
     ],
 )
 def test_what_does_not_fit_is_refused(
