@@ -85,7 +85,7 @@ def writes_with_flash(*, flash: bool, in_float32: bool) -> bool:
 
 
 def _refusal(wanted: EngineChoice, fault: str) -> BadInput:
-    said = f"model.engine: {wanted} does not go with {fault}."
+    said = f"model.engine: {wanted} does not work with {fault}."
     return BadInput(said, hint="Set model.engine to exact.")
 
 

@@ -37,7 +37,9 @@ def rows(file: BinaryIO, name: str) -> Rows:
     elif first == "{":
         yield from _objects(text)
     elif first:
-        raise BadData(f"{name}: is no JSON of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].')
+        raise BadData(
+            f"{name}: is not a JSON list of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
+        )
 
 
 def _items(text: _Stream, number: int) -> Rows:

@@ -165,7 +165,7 @@ def write_file(
     for name, shape in shapes.items():
         is_float = shape.dtype in FLOATS
         if not is_float:
-            raise FinetopError(f"{name} is held in {shape.dtype}, which is not merged.")
+            raise FinetopError(f"{name} is stored in {shape.dtype}, which can't be merged.")
         size = shape.count * written.itemsize
         header[name] = {"dtype": NAMES[written], "shape": shape.size, "data_offsets": [at, at + size]}
         at += size

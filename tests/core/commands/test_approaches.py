@@ -47,7 +47,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
             "tone-prompt is queued, held",
             "tone-lora-s1 is queued, held",
             "tone-lora-s2 is queued, held",
-            "retrieval is left out: ask.documents names nothing to look things up in",
+            "retrieval is left out: ask.documents names nothing to retrieve from",
             "3 of 3 runs are new. Results: finetop approaches tone",
         ],
     )

@@ -232,7 +232,7 @@ def test_a_wrong_base_fails_the_import_in_one_line(finetop: Run, tiny_model: Pat
     code, _, err = finetop("import", "mine", "--base", "other")
     assert code == 2
     assert "the import of mine failed:" in err
-    assert "down_proj takes 96 inputs, and the adapter's 128. Give the base" in err
+    assert "down_proj has 96 inputs, but the adapter's 128. Give the base" in err
     assert err.count("\n") == 1
     assert shown(finetop, "mine")["row"]["state"]["type"] == "failed"
     code, _, err = finetop("check", "--model", "mine", "--base", "org/nowhere")

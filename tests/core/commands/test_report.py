@@ -85,5 +85,5 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     assert "| kb-lora | NOT CHECKED |" in out
     assert finetop("report", "approaches/kb", "--to", "-", "--markdown")[1].split("\n*")[0] in out
     of_run = finetop("report", "kb-lora", "--to", "-", "--markdown")[1]
-    assert "## Approaches" in of_run and "This run is of the comparison kb" in of_run
+    assert "## Approaches" in of_run and "This run belongs to the comparison kb" in of_run
     assert finetop("report", "approaches/none", "--to", "-", "--markdown")[0] == 2

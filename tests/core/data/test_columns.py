@@ -88,7 +88,7 @@ def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
         ),
         (
             {"prompt": "{topic} {xyz}", "completion": "answer"},
-            "there is no column 'xyz', which columns.prompt names.",
+            "columns.prompt names the column 'xyz', which does not exist.",
         ),
     ):
         with pytest.raises(BadInput) as caught:

@@ -157,7 +157,7 @@ def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("no-such-program-here", "lab has no finetop that its shell finds. Install it there"),
+        ("no-such-program-here", "lab: its shell does not find finetop. Install it there"),
         (
             "sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --",
             "too old to be asked from here",

@@ -168,7 +168,7 @@ def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
     wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
     (found,) = adapter.export_adapter(wanted, general_text(recipe, home), home, events)
     assert found.holds and found.largest == 0.0 and found.tokens > 100
-    assert "exported tiny@7, the adapter alone, in float32" in capsys.readouterr().out
+    assert "exported tiny@7, the adapter only, in float32" in capsys.readouterr().out
     names = {file.name for file in wanted.to.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
     assert not names & {checkpoint.STATE, checkpoint.MANIFEST, "model.safetensors"}

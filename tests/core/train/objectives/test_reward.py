@@ -111,7 +111,7 @@ def test_models_that_cannot_judge_are_refused(
     words = json.loads((one / "tokenizer.json").read_text())
     words["added_tokens"].append({**words["added_tokens"][-1], "id": 5000, "content": "<|new|>"})
     (one / "tokenizer.json").write_text(json.dumps(words))
-    with pytest.raises(BadInput, match=r"one knows 375 tokens, and its tokenizer has token \d+"):
+    with pytest.raises(BadInput, match=r"one has 375 tokens, but its tokenizer has token \d+"):
         loaded(one, tmp_path / "home")
 
 

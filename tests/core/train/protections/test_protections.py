@@ -29,7 +29,11 @@ OFF = {
 }
 # By section of a recipe; what it says.
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"ewc": 1}, {"method": {"name": "lora"}}, "protect.ewc weighs the base's own weights, and lora leaves"),
+    (
+        {"ewc": 1},
+        {"method": {"name": "lora"}},
+        "protect.ewc protects the base's own weights, but lora does not",
+    ),
     ({"kl_to_base": -1}, {}, "protect.kl_to_base.weight is -1; it must be a number from 0 to 1000."),
     (
         {"kl_to_base": {"weight": 1, "wait": 2}},

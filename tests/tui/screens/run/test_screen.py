@@ -1315,7 +1315,7 @@ async def test_an_export_and_the_writing_of_samples_say_how_far_they_are() -> No
     fake = training()
     state = Running(NOW - 20, "writing", 2.0, 8.0, "GB")
     jobs = [*fake.detail.jobs, JobRow(40, "export", state, 1, "jobs/0040-export", 0)]
-    going = Running(NOW - 800, "generating samples", 12.0, 32.0, "tokens")
+    going = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
     row = msgspec.structs.replace(fake.detail.row, state=going, alarm="")
     fake.detail = msgspec.structs.replace(fake.detail, jobs=jobs, row=row)
     app = make_run_app(fake)
