@@ -72,7 +72,7 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         (("rows.jsonl", "--rows", "0", "--to", "x.jsonl"), 2, "--rows is '0'; it must be a whole number"),
         (("rows.jsonl", "--rows", "1"), 2, "--to is missing."),
         (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
-        (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "A data set of the hub has no lines to take"),
+        (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "Save a hub data set to a file first"),
         (("rows.jsonl", "--rows", "1", "--by", "best", "--to", "x.jsonl"), 2, "there is no selector 'best'."),
         (
             ("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"),

@@ -22,10 +22,10 @@ RECIPE = (
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("1/0", "'1/0' is no amount of rows"),
-        ("2/1", "'2/1' is no amount"),
-        ("0", "'0' is no amount"),
-        ("", "'' is no amount"),
+        ("1/0", "'1/0' is not a number of rows"),
+        ("2/1", "'2/1' is not a number of rows"),
+        ("0", "'0' is not a number of rows"),
+        ("", "'' is not a number of rows"),
         ("all", "with all rows there is nothing to choose"),
     ],
 )

@@ -115,7 +115,7 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
         (["triage", "bad", "--fixed-by", "bad"], 1, "does not fix itself"),
         (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
-        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check goes with none"),
+        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check can't be combined with"),
         (
             ["flips", "bad", "--task", "knowlege"],
             2,

@@ -93,7 +93,7 @@ def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput) as caught:
             sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
-        assert str(caught.value).startswith("a.csv:2: there is no column") and said in str(caught.value)
+        assert str(caught.value).startswith("a.csv:2: columns.") and said in str(caught.value)
     with pytest.raises(
         BadInput, match=r"a\.csv:2: completion is missing\. completion is the column 'answer'\."
     ):

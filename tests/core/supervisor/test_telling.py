@@ -385,7 +385,7 @@ async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_els
 @pytest.mark.parametrize(
     ("text", "mode", "says"),
     [
-        ("https://example.org/x", 0o644, "holds a secret, and others may read it. chmod 600 "),
+        ("https://example.org/x", 0o644, "holds a secret, but others can read it. chmod 600 "),
         ("ftp://example.org/x", 0o600, "must hold an address that begins with https://"),
         ("http://example.org/x", 0o600, "must hold an address that begins with https://"),
         (None, 0, "can't be read: No such file or directory"),

@@ -16,7 +16,7 @@ WEIGHTS, MANIFEST, STATE = "adapter_model.safetensors", "manifest.json", "state/
 
 def resume(what: str, damage: Callable[[Path], object], *says: str) -> Bad:
     """A run is to go on from it."""
-    return Bad(what, ("resume", damage), ("good@20 is not whole", *says, "good@10"))
+    return Bad(what, ("resume", damage), ("good@20 is incomplete", *says, "good@10"))
 
 
 def trainer(what: str, damage: Callable[[Path], object], *says: str) -> Bad:

@@ -127,7 +127,7 @@ def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
     monkeypatch.setattr("finetop.core.client.connection.ANSWER_TIMEOUT_S", 1.0)
     found = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
     if found.level == "trouble":  # else it has made its socket anew meanwhile
-        assert "has the lock, and does not answer" in found.text
+        assert "holds the lock but does not answer" in found.text
     cold_rig.wait_ready()
     assert by_subject(processes.supervisor(cold_rig.home))["lock"].level == "ok"
 

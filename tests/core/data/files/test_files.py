@@ -127,7 +127,7 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     "text as parquet": ("a.parquet", b"hello", "a.parquet: is not a Parquet file, or is damaged: "),
     "lines as text": ("a.txt", b'{"prompt": "a"}\n', "a.txt: holds JSON lines, not text. Rename it to .jsonl."),
     "latin text": ("a.md", b"one\ntwo \xe9\n", "a.md:2: is not UTF-8 text; it may be cp1252"),
-    "half packed": ("a.csv.gz", gzip.compress(b"a,b\n" + b"0123456789" * 99)[:-9], "a.csv.gz: is packed by gzip"),
+    "half packed": ("a.csv.gz", gzip.compress(b"a,b\n" + b"0123456789" * 99)[:-9], "a.csv.gz: is a damaged gzip file"),
     "not packed": ("a.jsonl.gz", b"\x1f\x8b\x08 x", "a.jsonl.gz: is a damaged gzip file: "),
 }  # fmt: skip
 
@@ -207,7 +207,7 @@ def test_what_is_no_folder_of_rows_is_said(tmp_path: Path) -> None:
     (saved / "state.json").write_text("{}")
     for path, said in (
         (tmp_path / "within", r"is a folder without files\. There is deeper/"),
-        (tmp_path / "*.csv", r"no file has such a name\. There is saved/, within/"),
+        (tmp_path / "*.csv", r"no file matches\. There is saved/, within/"),
         (saved, r"was written by save_to_disk\. Write id: .*saved"),
     ):
         with pytest.raises(BadInput, match=said):

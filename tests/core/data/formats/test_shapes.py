@@ -101,15 +101,19 @@ def test_is_told_by_its_keys_and_read(kind: Any, row: dict[str, Any], record: An
 
 FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     ("conversation", {"instruction": "", "output": "b"}, "instruction is empty"),
-    ("conversation", {"instruction": "a", "output": "b", "history": ["c"]}, "history[0] is no pair of texts"),
+    (
+        "conversation",
+        {"instruction": "a", "output": "b", "history": ["c"]},
+        "history[0] is not a pair of texts",
+    ),
     ("conversation", {"conversations": [HUMAN]}, "conversations ends with a turn of user"),
     ("conversation", {"conversations": [{"from": "bot", "value": "a"}]}, "conversations[0].from is 'bot'"),
     (
         "conversation",
         {"conversations": [HUMAN, {"from": "function_call", "value": "x"}]},
-        "is no call of a function",
+        "is not a function call",
     ),
-    ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is no list of functions"),
+    ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is not a list of functions"),
     ("conversation", {"chosen": "a", "rejected": "b"}, "a row with chosen, rejected has no shape that fits"),
     ("conversation", {"Question": "a", "answer": "b"}, "columns: {prompt: Question, completion: answer}"),
     ("conversation", {"prompt": "a", "response": "b"}, "columns: {prompt: prompt, completion: response}"),
@@ -120,7 +124,7 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
         {"prompt": "a", "chosen": "b", "rejected": "b"},
         "chosen and rejected are the same answer",
     ),
-    ("preference", {"chosen": "b", "rejected": "c"}, "nothing is asked before the answers"),
+    ("preference", {"chosen": "b", "rejected": "c"}, "there is no prompt before the answers"),
     (
         "labelled",
         {"messages": [ASK, SAY], "label": "good"},

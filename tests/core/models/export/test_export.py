@@ -106,7 +106,7 @@ def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, tiny_model, h
     recipe = recipe_of(tiny_model)
     folder = make_checkpoint(tmp_path, recipe, home, events)
     monkeypatch.setattr(merge, "merged", lambda tuned, folder: tuned.unload())
-    with pytest.raises(FinetopError, match="does not say what tiny@7 says") as caught:
+    with pytest.raises(FinetopError, match="does not give the outputs of tiny@7") as caught:
         export.export(wanted_of(tmp_path, recipe, folder), general_text(recipe, home), home, events)
     assert caught.value.exit_code == 1
     assert not (tmp_path / "out").exists()
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_before_anything_is_loaded(tmp_path, tiny_model, hom
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(save.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     recipe = recipe_of(tiny_model)
-    with pytest.raises(EnvironmentTrouble, match="GiB free, and the model needs"):
+    with pytest.raises(EnvironmentTrouble, match="GiB free, but the model needs"):
         export.export(
             wanted_of(tmp_path, recipe, tmp_path / "nothing"), general_text(recipe, home), home, events
         )
@@ -205,7 +205,7 @@ def test_an_adapter_that_is_damaged_on_the_way_is_told_and_kept(
     folder = make_checkpoint(tmp_path, recipe, home, events)
     monkeypatch.setattr(adapter.shutil, "copytree", damage)
     wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
-    with pytest.raises(FinetopError, match="does not say what tiny@7 says"):
+    with pytest.raises(FinetopError, match="does not give the outputs of tiny@7"):
         adapter.export_adapter(wanted, general_text(recipe, home), home, events)
     assert not wanted.to.exists()
 

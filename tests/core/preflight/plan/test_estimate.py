@@ -291,7 +291,7 @@ def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
     taught = recipe("lora", "objective={name: distill, teacher: big/teacher}")
     alone = estimate(taught, llama_8b, card, SHORT)
     assert part(alone, "other models") == 2 * alone.parameters
-    assert any("the teacher is counted as large" in note for note in alone.notes)
+    assert any("the teacher is assumed to be as large" in note for note in alone.notes)
     known = replace(SHORT, teacher={**llama_8b, "num_hidden_layers": 64})
     assert part(estimate(taught, llama_8b, card, known), "other models") > 1.8 * 2 * alone.parameters
 
@@ -314,7 +314,7 @@ def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
     plan = estimate(paid, llama_8b, card, SHORT)
     logits = next(part.bytes for part in plan.parts if part.name == "logits")
     assert logits == paid.train.batch_size * 128 * 128256 * 14
-    assert any("as long as objective.max_new_tokens lets them be" in note for note in plan.notes)
+    assert any("answers are assumed to have objective.max_new_tokens tokens" in note for note in plan.notes)
 
 
 def test_an_engine_holds_a_bounded_cache_or_weights_of_its_own(llama_8b, card, monkeypatch):

@@ -206,7 +206,7 @@ def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
         "claim": 0,
     }
     quiet.run("fine", (5,))
-    with pytest.raises(Refused, match="fine has finished: nothing of it failed"):
+    with pytest.raises(Refused, match="fine has finished: nothing in it failed"):
         requests_retry.retry(quiet.supervisor, RetryRequest("fine"))
 
 

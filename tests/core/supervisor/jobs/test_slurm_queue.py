@@ -282,7 +282,7 @@ def test_a_limit_on_how_many_jobs_may_wait_there_is_waited_out(launcher, slurm, 
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)
     launcher._queue.round()
-    assert launcher.list([attempt])[1].place.waits.startswith("waits: Slurm takes no more jobs of yours now")
+    assert launcher.list([attempt])[1].place.waits.startswith("waits: Slurm accepts no more of your jobs now")
     assert look(launcher, attempt).place.waits.startswith("waits for: Priority")
 
 

@@ -558,7 +558,7 @@ NAMED = [
     (("store", "run", "created"), 1e300, "store.run.created is 1e+300 (Expected `float` <="),
     (("store", "run", "tags"), "keep", "store.run.tags is 'keep' (JSON is malformed"),
     (("store", "run", "tags"), "[1]", "store.run.tags[0] is 1 (Expected `str`"),
-    (("store", "run", "name"), "../x", "store.run.name is '../x' (no name of a run)"),
+    (("store", "run", "name"), "../x", "store.run.name is '../x' (not a run's name)"),
     (("store", "run", "state"), {"type": "?"}, "store.run.state.type is '?' (Invalid value '?')"),
     (("store", "checks", 0, 1), 1, "store.checks[0][1] is 1 (the run has no such job)"),
     (("store", "tables", "triage", 0, "state"), "sad", "store.tables.triage[0].state is 'sad' (Inval"),

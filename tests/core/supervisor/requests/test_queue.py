@@ -125,7 +125,7 @@ def test_order_and_holds_outlive_the_supervisor(queued):
         (lambda s: move(s, "x", "first"), NotFound, "there is no run 'x'"),
         (lambda s: move(s, "done", "first"), Refused, "done is not waiting"),
         (lambda s: move(s, "a", "before"), BadInput, "before which run?"),
-        (lambda s: move(s, "a", "before", "a"), BadInput, "a can't stand before itself"),
+        (lambda s: move(s, "a", "before", "a"), BadInput, "a can't be moved before itself"),
         (lambda s: move(s, "a", "before", "done"), Refused, "done is not waiting"),
         (lambda s: hold(s, "done"), Refused, "is not waiting"),
         (

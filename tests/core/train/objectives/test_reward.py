@@ -96,7 +96,7 @@ def test_models_that_cannot_judge_are_refused(
 ) -> None:
     (tmp_path / "home").mkdir()
     two = classifier(tiny_model, tmp_path / "two", 2)
-    with pytest.raises(BadInput, match="is a classifier with 2 labels, and a reward is one number"):
+    with pytest.raises(BadInput, match="is a classifier with 2 labels, but a reward is one number"):
         train(pairs, name="a", model={"id": str(two)}, **REWARD)
     with pytest.raises(BadInput, match=r"objective\.reward\.model: .*two is a classifier with 2 labels"):
         loaded(two, tmp_path / "home")
@@ -127,7 +127,7 @@ def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[s
         ({"check": {}}, r"check\.general: reward makes no model to compare with its base"),
         (
             {"check": {"general": None, "target": {"path": "x.jsonl"}}},
-            r"check\.target: a reward model writes no",
+            r"check\.target: a reward model generates no",
         ),
         ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
     ],

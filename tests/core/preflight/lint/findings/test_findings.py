@@ -272,7 +272,7 @@ def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
     assert (twice.count, twice.kinds) == (3, {"yes": 54, "Yes.": 3})
     assert balance.severity == "warning"
     assert balance.kinds == {"yes": 57, "no": 6}
-    assert "Always saying yes is right in 90 %" in balance.why
+    assert "Always answering yes is right 90 % of the time" in balance.why
 
 
 def test_free_answers_are_no_labels(tmp_path: Path) -> None:
