@@ -10,7 +10,7 @@ from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
 
-ABOUT = "adopt a model made elsewhere as a run"
+ABOUT = "import a model trained elsewhere, as a run"
 GROUP = "check"
 
 

@@ -67,10 +67,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--max-tokens", type=int, metavar="N", help="longest row, in tokens (default: the recipe's)"
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="search only for this; repeatable"
+        "--only", action="append", default=[], metavar="NAME", help="run only this check; repeatable"
     )
     parser.add_argument(
-        "--skip", action="append", default=[], metavar="NAME", help="do not search for this; repeatable"
+        "--skip", action="append", default=[], metavar="NAME", help="skip this check; repeatable"
     )
 
     parser.add_argument(

@@ -246,9 +246,7 @@ def add_arguments(parser: argparse.ArgumentParser, own: Callable[[argparse.Argum
 def print_help() -> None:
     print("finetop: fine-tune language models and prove whether they forgot.\n")
     print("  finetop                the app")
-    print(
-        "  finetop --on HOST      the app here, on the runs of another machine, through ssh (again for more)"
-    )
+    print("  finetop --on HOST      the app on another machine's runs, over ssh (repeat for more)")
     modules = {verb: import_module(module_of(verb)) for verb in verbs()}
     groups = {module.GROUP for module in modules.values()}
     for group in sorted(groups, key=lambda group: (GROUPS.index(group) if group in GROUPS else 99, group)):
@@ -260,7 +258,7 @@ def print_help() -> None:
                         wrap(module.ABOUT, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
                     )
                 )
-    print("\nEach takes --json, --home DIR and --help; those that show or change runs, --on HOST.")
+    print("\nAll accept --json, --home DIR and --help; those that show or change runs also --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 
 

@@ -25,7 +25,7 @@ from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
-ABOUT = "write one page about a run or a comparison, for a colleague: HTML or Markdown"
+ABOUT = "write a one-page report of a run or a comparison: HTML or Markdown"
 GROUP = "compare"
 ANYWHERE = True
 STDOUT = "-"

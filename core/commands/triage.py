@@ -27,7 +27,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of
 
-ABOUT = "what each run lost, worst first, and its owner"
+ABOUT = "show what each run lost, worst first, and its owner"
 GROUP = "fix"
 ANYWHERE = True
 TASKS = 6  # columns of the table; --tasks N shows more

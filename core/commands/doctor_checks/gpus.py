@@ -38,7 +38,7 @@ def look() -> Iterator[Finding]:
         text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is incomplete"
         yield Finding("trouble", "GPU", text, WHOLE)
     else:
-        yield Finding("ok", "GPU", f"none seen; {os.cpu_count()} CPU cores")
+        yield Finding("ok", "GPU", f"none found; {os.cpu_count()} CPU cores")
 
 
 def words(seen: GpuReading) -> str:

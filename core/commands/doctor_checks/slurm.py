@@ -32,7 +32,7 @@ def look(home: Home) -> Iterator[Finding]:
     if settings is None:
         if shutil.which("sbatch") is not None:
             yield Finding(
-                "ok", "Slurm", "sbatch is here; jobs run on this machine: no slurm in settings.yaml"
+                "ok", "Slurm", "sbatch is available; jobs run on this machine: no slurm in settings.yaml"
             )
         return
     missing = [name for name in COMMANDS if shutil.which(name) is None]

@@ -78,7 +78,7 @@ def test_a_reward_model_learns_comes_back_and_pays(
         paid = train(pairs, name="paid", objective=objective, train={"max_steps": 2})
         assert paid.ended == events.Ended("finished")
         assert paid.curve("reward") == paid.curve("reward_model")
-        with pytest.raises(BadInput, match="is a reward model, which writes no text"):
+        with pytest.raises(BadInput, match="is a reward model, which generates no text"):
             load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
 
 
@@ -100,7 +100,7 @@ def test_models_that_cannot_judge_are_refused(
         train(pairs, name="a", model={"id": str(two)}, **REWARD)
     with pytest.raises(BadInput, match=r"objective\.reward\.model: .*two is a classifier with 2 labels"):
         loaded(two, tmp_path / "home")
-    with pytest.raises(BadInput, match=r"model\.id: .*two is a reward model, which writes no text"):
+    with pytest.raises(BadInput, match=r"model\.id: .*two is a reward model, which generates no text"):
         train(pairs, name="b", model={"id": str(two)}, objective={"name": "dpo"})
     with pytest.raises(BadInput, match="model holds no reward model"):
         loaded(tiny_model, tmp_path / "home")
