@@ -131,7 +131,7 @@ def _print_json(
     points = [
         {
             "step": step,
-            "seen": seen.get(step, "not checked"),  # a word of --json: it stays
+            "seen": seen.get(step, "not looked at"),  # a word of --json: it stays
             "looked_now": step in looked,
             **{key: results[step].get(key) for key in kept if step in results},
         }

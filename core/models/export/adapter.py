@@ -72,9 +72,7 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
         (aside / "README.md").write_text(card(request, base), encoding="utf-8")
         events.write(Phase("loading it again"))
         found, _ = merging.load_tuned(base, aside, kind, request.device)
-        agreements = [
-            compare("comparing the reloaded model with the trained one", said, scores(found, texts), work)
-        ]
+        agreements = [compare("reloaded vs. trained", said, scores(found, texts), work)]
         del found
         whole.publish(request, base, format_of(aside), agreements, aside)
     return agreements

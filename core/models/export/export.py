@@ -89,9 +89,7 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
     events.write(Phase("merging"))
     whole = merge(request, base, tuned, work)
     del tuned
-    agreements = [
-        compare("comparing the merged model with the trained one", said, scores(whole, texts), work)
-    ]
+    agreements = [compare("merged vs. trained", said, scores(whole, texts), work)]
     whole = save.recast(whole, load.torch_dtype(written, "file"))
     with save.beside(request.to) as aside:
         events.write(Phase("writing"))
@@ -102,10 +100,8 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
         events.write(Phase("loading it again"))
         found = listen(base, aside, texts, work, request.device)
         # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
-        agreements.append(compare("comparing the reloaded model with the merged one", rounded, found, work))
-        agreements.append(
-            compare("comparing the reloaded model with the trained one", said, found, work, written)
-        )
+        agreements.append(compare("reloaded vs. merged", rounded, found, work))
+        agreements.append(compare("reloaded vs. trained", said, found, work, written))
         publish(request, base, written, agreements, aside)
     return agreements
 
@@ -132,9 +128,7 @@ def export_by_tensor(
         free_memory(request.device)
         events.write(Phase("loading it again"))
         found = listen(base, aside, texts, work, request.device)
-        agreements = [
-            compare("comparing the reloaded model with the trained one", said, found, work, written)
-        ]
+        agreements = [compare("reloaded vs. trained", said, found, work, written)]
         publish(request, base, written, agreements, aside)
     return agreements
 

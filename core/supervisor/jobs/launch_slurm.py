@@ -115,7 +115,7 @@ class SlurmLauncher:
             return Look(None, True, size, Place("", listed.nodes))
         has_begun = record_of(attempt.folder, attempt.number) is not None
         alive = Look(
-            None, True, size, Place("" if has_begun else queue.silence() or "waits for: in Slurm's queue")
+            None, True, size, Place("" if has_begun else queue.silence() or "waits in Slurm's queue")
         )
         if view is None or queue.is_silent:
             return alive
