@@ -90,7 +90,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
         ),
         (
             (recipe, "--set", f"check.target.path={odd}"),
-            "odd.jsonl:1: a row with question, answer has no shape",
+            "odd.jsonl:1: no format fits a row with question, answer",
         ),
         ((recipe, "--set", f"ask.documents=[{nothing}]"), "can be used. nothing/a.md: is empty."),
     ):

@@ -148,7 +148,7 @@ def test_what_the_error_prints_is_pasted_and_works(
     """As a person would: the lines go behind the path, in a recipe and as --set."""
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(BadInput, match="has no shape that fits") as caught:
+    with pytest.raises(BadInput, match="no format fits a row") as caught:
         sources.read(Source(path=str(file)), None, (kind,))
     lines = caught.value.hint.partition("take it as --columns): ")[2]
     recipe = resolve_text(f"recipe: 1\nextends: lora\ndata: {{train: [{{path: {file}, {lines}}}]}}\n").recipe

@@ -37,7 +37,7 @@ def test_a_file_that_is_there_too_will_do(rows):
         ),
         ("folder", 0, "on lab, {0} is not a file you can read"),
         ("other", 0, "on lab, {0} is not a file you can read"),
-        ("file", 0, "on lab {0} is empty"),
+        ("file", 0, "on lab, {0} is empty"),
         ("file", 99, "{0} differs on lab: 99 bytes there, 35 here. Copy it again"),
     ],
 )

@@ -208,7 +208,7 @@ def test_what_is_no_folder_of_rows_is_said(tmp_path: Path) -> None:
     for path, said in (
         (tmp_path / "within", r"is a folder without files\. There is deeper/"),
         (tmp_path / "*.csv", r"no file matches\. There is saved/, within/"),
-        (saved, r"was written by save_to_disk\. Write id: .*saved"),
+        (saved, r"was written by save_to_disk\. Use id: .*saved"),
     ):
         with pytest.raises(BadInput, match=said):
             read_rows(path)

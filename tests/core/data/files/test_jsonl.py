@@ -128,6 +128,6 @@ def test_auto_takes_the_format_of_the_first_row_for_all(tmp_path: Path) -> None:
     assert len(read_conversations(path, limit=1)) == 1
     path.write_bytes(b'{"id": 1, "question": "a"}')
     with pytest.raises(
-        BadInput, match=r"faq\.jsonl:1: a row with id, question has no shape .* columns: \{prompt"
+        BadInput, match=r"faq\.jsonl:1: no format fits a row with id, question\..* columns: \{prompt"
     ):
         read_conversations(path)

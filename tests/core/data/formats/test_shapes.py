@@ -114,10 +114,14 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
         "is not a function call",
     ),
     ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is not a list of functions"),
-    ("conversation", {"chosen": "a", "rejected": "b"}, "a row with chosen, rejected has no shape that fits"),
+    ("conversation", {"chosen": "a", "rejected": "b"}, "no format fits a row with chosen, rejected"),
     ("conversation", {"Question": "a", "answer": "b"}, "columns: {prompt: Question, completion: answer}"),
     ("conversation", {"prompt": "a", "response": "b"}, "columns: {prompt: prompt, completion: response}"),
-    ("conversation", {"question": "a", "reason": "b", "id": "c"}, "has no shape that fits. Write {"),
+    (
+        "conversation",
+        {"question": "a", "reason": "b", "id": "c"},
+        "no format fits a row with question, reason, id. Write {",
+    ),
     ("preference", {"prompt": "a", "chosen": "b"}, "rejected is missing"),
     (
         "preference",

@@ -60,7 +60,7 @@ CASES = [
     (Want(1, 20), (card(0), card(1, total=24)), (), RULES, [1]),
     (Want(1, 30), (card(0, total=24), card(1)), (), RULES, [1]),
     (Want(1, 100), TWO, (), RULES, "wants 100 GiB of GPU memory, the largest here has 80"),
-    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "wants 2 GPUs with 30 GiB, 1 so large"),
+    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "wants 2 GPUs with 30 GiB, 1 large enough"),
     (Want(1, 79.9), (card(),), (), RULES, [0]),  # alone it needs no reserve
     # an estimate that is too large for all becomes a whole GPU, the largest
     (Want(1, 100, True), (card(0, total=24), card(1)), (), RULES, [1]),

@@ -198,7 +198,7 @@ def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards
         "GPU 0 (NVIDIA H100 80GB HBM3) fails: 2 uncorrectable memory errors since the driver was loaded:"
         " it needs a reset: nvidia-smi --gpu-reset -i 0"
     )
-    assert (state.kind, "It said: killed by signal 9" in state.hint) == ("gpu_lost", True)
+    assert (state.kind, "The job ended with: killed by signal 9" in state.hint) == ("gpu_lost", True)
 
 
 def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, tmp_path):
