@@ -73,7 +73,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         (("priority", "a"), "priority: which one? Use high (5), normal (10), low (20)"),
         (
             ("priority", "a", "101"),
-            "priority is '101'. It is high (5), normal (10), low (20) or a number from 0",
+            "priority is '101'. Use high (5), normal (10), low (20) or a number from 0",
         ),
         (("priority", "a", "-1"), ""),
         (("priority", "a", "²"), "priority is '²'."),

@@ -56,7 +56,7 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
     ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
     assert ended.cause == (
         "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
-        "allows are held"
+        "allows are used"
     )
 
 
@@ -81,7 +81,7 @@ def test_what_neighbours_leave_is_told_as_theirs(beside):
     ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "20.00 GiB", "18.93 GiB")), LOWER)
     assert ended.cause == (
         "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that are left beside runs "
-        "first, second are held"
+        "first, second are used"
     )
     assert ended.kind == "gpu_taken"
     assert ended.hint == f"Try again once runs first, second have ended, or: {LOWER}"

@@ -86,7 +86,7 @@ def test_what_a_person_wrote_is_a_limit_and_the_failure_names_it(rig):
     state = rig.wait_state(name, "failed").state
     assert state.cause == (
         "out of memory on the GPU: 2.00 GiB more needed, 19.00 GiB of the 20.00 GiB that budget.memory_gib"
-        " allows are held"
+        " allows are used"
     )
     assert state.hint.startswith("Lower train.batch_size")
 
@@ -99,7 +99,7 @@ def test_beside_another_it_may_take_what_that_one_leaves_and_the_failure_names_i
     assert 10 < promised(rig, name) < 45
     assert state.cause == (
         "out of memory on the GPU: 2.00 GiB more needed, 48.00 GiB of the 49.00 GiB that are left beside run first"
-        " are held"
+        " are used"
     )
     assert state.kind == "gpu_taken"  # tried again later, as others' memory is
     assert "Try again once run first has ended, or: Lower train.batch_size" in state.hint

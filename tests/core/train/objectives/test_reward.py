@@ -124,7 +124,7 @@ def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[s
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"check": {}}, r"check\.general: reward makes no model to compare with its base"),
+        ({"check": {}}, r"check\.general: reward produces no model to compare with its base"),
         (
             {"check": {"general": None, "target": {"path": "x.jsonl"}}},
             r"check\.target: a reward model generates no",
