@@ -320,7 +320,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
         text += f" {row.name} costs more once and no less a query."
     elif row.query.of == other.query.of == "GPU" and row.gpu_s is not None:
         saved = other.query.median - row.query.median
-        text += f" In GPU time, {row.name} is paid back after {math.ceil(row.gpu_s / saved):,} queries."
+        text += f" In GPU time, {row.name} pays off after {math.ceil(row.gpu_s / saved):,} queries."
     else:
         text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
     busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]

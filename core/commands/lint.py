@@ -151,7 +151,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
 
     if columns:
         raise BadInput(
-            "--columns is for files; a recipe names its own.", hint="Write it beside path in the recipe."
+            "--columns is for files; a recipe names its own.", hint="Set it next to path in the recipe."
         )
     chain = load_chain(args.data[0], args.set)
     if args.model is not None:

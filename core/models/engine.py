@@ -101,7 +101,7 @@ def _fault_of(config: Any) -> str:
         "full_attention",
         "sliding_attention",
     }:
-        return "layers that hold a state in place of keys and values"
+        return "layers with a state instead of keys and values"
     return "keys and values of two widths" if getattr(text, "kv_lora_rank", None) else ""
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 WORDS = {
-    "float32": "trained weights are kept in float32, and computed with in {}",
+    "float32": "trained weights are kept in float32; computation is in {}",
     "stochastic": "trained weights are kept in {} and rounded stochastically; so is the optimizer's state",
     "nearest": "trained weights are kept in {} and rounded to nearest: updates far smaller than a weight are lost",
 }

@@ -127,7 +127,7 @@ def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
     try:
         if not trust_code and b"!function" in read_given(file):
             raise BadInput(
-                f"{place}: {file} runs Python that lies beside it (!function).",
+                f"{place}: {file} runs Python from files next to it (!function).",
                 hint="Read that code, then set trust_code: true for this task.",
             )
         config: dict[str, Any] = load_yaml(file, resolve_func=trust_code)
@@ -169,7 +169,7 @@ def _absolute(paths: Any, file: Path) -> Any:
         elif (folder / paths).exists():
             return str(folder / paths)
     raise BadInput(
-        f"{file}: data_files names {paths}, which is neither beside it nor in the {LEVELS_UP} folders above.",
+        f"{file}: data_files names {paths}, which is neither next to it nor in the {LEVELS_UP} folders above.",
         hint="Write the path from the YAML's own folder, or an absolute one.",
     )
 

@@ -103,7 +103,8 @@ def _fault(reason: str, place: str) -> BadData:
         return BadData(f"{place}: a quote that opens in this row is never closed.", hint=hint)
     if "expected after" in reason:
         return BadData(
-            f"{place}: a quoted cell goes on after its quote.", hint='Write a quote within one twice: "".'
+            f"{place}: a quoted cell continues after its closing quote.",
+            hint='Write a quote within one twice: "".',
         )
     if "new-line" in reason:
         return BadData(

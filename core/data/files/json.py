@@ -52,7 +52,7 @@ def _items(text: _Stream, number: int) -> Rows:
         yield number, _row(text.value(number), text.name, number)
         following = text.peek()
         if following not in (",", "]"):
-            raise text.fault(number, "is followed by no comma" if following else "is the last that is whole")
+            raise text.fault(number, "is followed by no comma" if following else "is the last complete one")
         text.take()
         if following == "]":
             return

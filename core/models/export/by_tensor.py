@@ -72,7 +72,7 @@ class Merger:
         except (ValueError, NotImplementedError, AttributeError) as error:
             raise FinetopError(
                 f"{path} can't be merged: {first_line(error)}",
-                hint="Use the checkpoint as an adapter of PEFT, beside the base model.",
+                hint="Use the checkpoint as a PEFT adapter with the base model.",
             ) from error
         merged = own_tensors(module.get_base_layer())
         for name in merged:  # the skeleton is empty again

@@ -233,8 +233,9 @@ def say_what_is_lost(base: ResolvedModel) -> None:
     """Warn that a base in fewer bits is written out with its rounding."""
     if base.quantize != "none":
         print(
-            f"warning: the run trained beside {base.id} held in {base.quantize}. The written weights are those rounded"
-            " numbers with the adapter added: what it was trained to be, not the original weights with it."
+            f"warning: the run trained on {base.id} quantized to {base.quantize}. The exported"
+            " weights are the quantized"
+            " weights plus the adapter, as trained, not the original weights plus the adapter."
         )
 
 

@@ -234,7 +234,7 @@ def test_vocabulary_is_read_from_nats_where_they_were_measured():
 
 
 def test_training_is_paid_back_by_shorter_queries_or_it_is_not():
-    assert "In GPU time, lora is paid back after 200 queries" in texts([RETRIEVAL, LORA])["price"]
+    assert "In GPU time, lora pays off after 200 queries" in texts([RETRIEVAL, LORA])["price"]
     slow = msgspec.structs.replace(LORA, query=price(3.0))
     assert "costs more once and no less a query" in texts([RETRIEVAL, slow])["price"]
 

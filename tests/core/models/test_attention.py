@@ -120,7 +120,10 @@ def made(**said: Any) -> Any:
         ({"attention_dropout": 0.1}, "this model trains with attention dropout 0.1"),
         ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
         ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
-        ({"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2}, "attention dropout 0.2"),
+        (
+            {"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
+            "attention dropout 0.2",
+        ),
     ],
 )
 def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(

@@ -103,7 +103,7 @@ def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"documents": ()}, "documents: there are none. Name a file or a folder."),
+        ({"documents": ()}, "documents: no file or folder is named. Name a file or a folder."),
         ({"overlap_words": 150}, "overlap_words is 150, and a chunk has 150 words. It must be less."),
         ({"search": "dense"}, "search: dense needs a model. Give a static model's folder or hub id."),
         pytest.param(
