@@ -97,7 +97,7 @@ def test_a_changed_yaml_changes_the_fingerprint(folder: Path) -> None:
         ("output_type: multiple_choice", "output_type: multiple_choices", "invalid output_type"),
         ("doc_to_choice: cities", "doc_to_choice: towns", "the harness refuses the task capitals"),
         ("test_split: test", "test_split: tests", "the harness refuses the task capitals"),
-        ("right\n", "!function own.right\n", "runs Python that lies beside it"),
+        ("right\n", "!function own.right\n", "runs Python from files next to it"),
         ("task: capitals", "task: [capitals", "can't read the task"),
     ],
 )

@@ -109,7 +109,7 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     "header alone": ("a.csv", b"a,b\n", "a.csv: has no rows."),
     "too many cells": ("a.csv", b"a,b\n1,2\n3,4,5\n", "a.csv:3: has 3 cells, but there are 2 columns. Put cells that"),
     "an open quote": ("a.csv", b'a,b\n1,2\n"x,4\n5,6\n', "a.csv:3: a quote that opens in this row is never closed."),
-    "a bare quote": ("a.csv", b'a,b\n"x" y,4\n', "a.csv:2: a quoted cell continues after its closing quote. Write a quote"),
+    "a bare quote": ("a.csv", b'a,b\n"x" y,4\n', "a.csv:2: a quoted cell continues after its closing quote."),
     "latin": ("a.csv", b"a,b\nx,caf\xe9\n", "a.csv:2: is not UTF-8 text; it may be cp1252, of Windows. Make it UTF-8:"),
     "unknown bytes": ("a.csv", b"a,b\nx,\x81\xe9\n", "a.csv:2: is not UTF-8 text. Save the file as UTF-8."),
     "binary": ("a.csv", b"a,b\nx,\0\n", "a.csv:2: is binary, not text."),

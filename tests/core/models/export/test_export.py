@@ -83,7 +83,7 @@ def test_what_is_written_says_what_the_checkpoint_says(
     if recipe.model.quantize == "none":  # else it was never in memory as a whole
         assert agreements[1].largest == 0.0
     said = capsys.readouterr().out
-    assert ("warning: the run trained beside" in said) == (recipe.model.quantize != "none")
+    assert ("warning: the run trained on" in said) == (recipe.model.quantize != "none")
     names = {file.name for file in wanted.to.iterdir()}
     assert {
         "model.safetensors",
