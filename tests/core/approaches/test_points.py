@@ -73,7 +73,7 @@ def test_a_full_recipes_rate_is_brought_to_an_adapters():
     ("sets", "asked", "said"),
     [
         (["check.target=null"], {}, "check.target is not set"),
-        (["approaches.metric=exact_match"], {}, "approaches.metric exact_match"),
+        (["approaches.metric=exact_match"], {}, "approaches.metric: exact_match"),
         ([], {"only": ["lorra"]}, "no approach 'lorra'. Did you mean lora"),
         (["approaches.settings={full: {train.epoch: 1}}"], {"only": ["full"]}, "approach full: .*epoch"),
         (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach is available"),

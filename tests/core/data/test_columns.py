@@ -178,7 +178,7 @@ def test_labels_of_all_rows_are_printed_for_their_names(tmp_path: Path) -> None:
             "columns.prompt has a { that stands alone. Write {column} for a column",
         ),
         ("columns: {prompt: '{{q}}'}", "columns.prompt names no column."),
-        ("columns: {text: q}, labels: {0: a}", "labels has nothing to name"),
+        ("columns: {text: q}, labels: {0: a}", "labels has no effect"),
         ("columns: [a]", "data.train[0].columns is "),
         ("labels: {0: 1}", "data.train[0].labels is "),
     ],

@@ -137,7 +137,7 @@ def test_what_can_not_be_said_is_refused_and_nothing_is_kept(
     checked(connection, tmp_path, "bad", arith=9, arc=0)
     checked(connection, tmp_path, "good", arith=0)
     add_run(connection, "unchecked")
-    with pytest.raises(BadInput, match="for a reason"):
+    with pytest.raises(BadInput, match="needs a reason"):
         say(connection, "bad", "accepted", reason=" ")
     with pytest.raises(BadInput, match="2,000 are kept"):
         say(connection, "bad", "accepted", reason="x" * 2001)
