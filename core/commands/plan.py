@@ -252,7 +252,7 @@ def about_words(number: int, noun: str, edges: tuple[int, int] | None, part: Sam
 
 def steps_words(steps: Steps) -> str:
     number = about_words(steps.steps, "", None if steps.sampled is None else steps.sampled.steps)
-    return f"{number} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in all"
+    return f"{number} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in total"
 
 
 def time_words(time: Time | None, steps: Steps | None) -> str:

@@ -53,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "recipe", type=shared_args.a_path, metavar="RECIPE", help="a built-in recipe's name, or a .yaml file"
     )
     shared_args.settings(
-        parser, "change one setting: train.learning_rate=1e-4; in a chain, of one stage: sft.train.epochs=1"
+        parser, "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
     )
     parser.add_argument(
         "--sweep",

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         tell(found[0])
     else:
         print_table(
-            ("suite", "tasks", "what it is"),
+            ("suite", "tasks", "about"),
             [(suite.name, str(len(suite.tasks)), suite.about) for suite in found],
             right=(1,),
         )

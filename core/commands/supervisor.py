@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 print_json({"supervisor": plain(facts), "trouble": trouble})
             else:
                 print(
-                    f"supervisor {facts.pid} of finetop {facts.version}, for {ago(facts.started)}, {facts.device}"
+                    f"supervisor {facts.pid}, finetop {facts.version}, up {ago(facts.started)}, {facts.device}"
                 )
                 print(f"  home    {facts.home}\n  socket  {home.socket}")
                 print(f"  spare   {facts.spare}")

@@ -36,14 +36,14 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Speeds(msgspec.Struct, frozen=True):
-    """Arithmetic of matrix products, GFLOP a CPU second: neighbours on a busy machine change it little."""
+    """Arithmetic of matrix products, GFLOP per CPU second: neighbours on a busy machine change it little."""
 
     float32: Positive
     bfloat16: Positive
 
     @property
     def words(self) -> str:
-        return f"bfloat16 {self.bfloat16:.0f} GFLOP a CPU second, float32 {self.float32:.0f}"
+        return f"bfloat16 {self.bfloat16:.0f} GFLOP per CPU second, float32 {self.float32:.0f}"
 
 
 class Kept(msgspec.Struct, frozen=True):

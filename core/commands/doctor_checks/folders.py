@@ -20,7 +20,7 @@ SHOWN = 3  # of a list
 
 
 def look(home: Home) -> Iterator[Finding]:
-    yield Finding("ok", "home", f"{home.root}, for you only")
+    yield Finding("ok", "home", f"{home.root}, private to you")
     yield rights(home)
     yield file_system(home.database.parent)
     yield disk(home.root)
@@ -63,7 +63,7 @@ def rights(home: Home) -> Finding:
     if open_ones:
         text = f"{listed(open_ones)} could be read by others, if the home were open"
         return Finding("warning", "rights", text, f"chmod -R go= {home.root}")
-    return Finding("ok", "rights", "all of it is yours, and for you only")
+    return Finding("ok", "rights", "all of it is yours and private")
 
 
 def listed(names: list[str]) -> str:

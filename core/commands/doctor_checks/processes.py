@@ -87,7 +87,7 @@ def socket_rights(path: Path) -> Finding:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 or path.stat().st_uid != os.getuid():
         return Finding("trouble", "socket", f"open to others ({mode:o})", RESTART)
-    return Finding("ok", "socket", f"for you only ({mode:o})")
+    return Finding("ok", "socket", f"private to you ({mode:o})")
 
 
 def keepers(home: Home) -> Iterator[Finding]:
