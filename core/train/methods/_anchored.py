@@ -83,7 +83,7 @@ def require_matrices(wrapped: PeftModel) -> None:
     if path is not None:
         name = path.rpartition(".")[2]
         raise BadInput(
-            f"method: it can't be initialized from the weights of {name}, which hold many experts in one.",
+            f"method: it can't be initialised from the weights of {name}, which hold many experts in one.",
             hint="Name others as method.target_modules, such as [q_proj, k_proj, v_proj, o_proj]; or use lora.",
         )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ABOUT = "training rows that contain items of a benchmark"
 WHY = (
-    "A model that has memorized a benchmark scores well on it whatever else it has forgotten."
+    "A model that has memorised a benchmark scores well on it whatever else it has forgotten."
     " A check leaves such items out, so its verdict rests on fewer."
 )
 FIX = "remove the rows"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.second_pass import Whole
 
 ABOUT = "rows that appear more than once"
-WHY = "A row that appears twice counts twice and is memorized sooner; its copies add nothing new."
+WHY = "A row that appears twice counts twice and is memorised sooner; its copies add nothing new."
 FIX = "remove the copies and keep the first"
 DO = "remove the copies"
 SEVERITY = "warning"

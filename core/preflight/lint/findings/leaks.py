@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ABOUT = "training rows that are also test or held-out rows"
 WHY = (
-    "The test then measures what the model memorized, not what it can do: its score is too high, and"
+    "The test then measures what the model memorised, not what it can do: its score is too high, and"
     " comparisons with it are invalid."
 )
 FIX = "remove them from the training rows"
