@@ -100,5 +100,5 @@ def test_in_json_lines_the_first_row_has_the_key(tmp_path: Path) -> None:
     file.write_text('{"q": "Why?", "more": null, "a": "So."}\n')
     assert formats.texts_of(sources.read(source, None)[0].record) == ("Why?", "So.")
     file.write_text('{"q": "Why?", "a": "So."}\n')
-    with pytest.raises(BadInput, match="no column 'more'"):
+    with pytest.raises(BadInput, match="names the column 'more'"):
         sources.read(source, None)

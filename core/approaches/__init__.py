@@ -57,8 +57,8 @@ def metric_of(recipe: Recipe) -> str:
         raise BadInput("check.target is not set: approaches are compared by their score on it.", hint=hint)
     wanted = recipe.approaches.metric or target.metrics[0]
     if wanted not in target.metrics:
-        hint = f"Add it there, or take {' or '.join(target.metrics)}."
-        raise BadInput(f"approaches.metric is {wanted} is not in check.target.metric.", hint=hint)
+        hint = f"Add it there, or use {' or '.join(target.metrics)}."
+        raise BadInput(f"approaches.metric {wanted} is not in check.target.metric.", hint=hint)
     return wanted
 
 
@@ -82,9 +82,9 @@ def points(
     """
     metric_of(recipe)
     if recipe.objective.name != "sft":
-        hint = "Take a recipe whose objective is sft."
+        hint = "Use a recipe whose objective is sft."
         raise BadInput(
-            f"approaches compare ways to answer, and objective is {recipe.objective.name}.", hint=hint
+            f"approaches compare ways to answer, but objective is {recipe.objective.name}.", hint=hint
         )
     asked = tuple(only) or recipe.approaches.only
     _require_known((*asked, *recipe.approaches.settings))
@@ -100,11 +100,11 @@ def points(
     if not made:
         why = "; ".join(f"{one.approach}: {one.why}" for one in left_out)
         raise BadInput(
-            f"no approach can be had of this recipe: {why}.", hint="Set data.train or ask.documents."
+            f"no approach is available for this recipe: {why}.", hint="Set data.train or ask.documents."
         )
     if len(made) > MOST:
         raise BadInput(
-            f"that is {len(made)} runs, and at most {MOST} are queued at once.", hint="Take fewer seeds."
+            f"that is {len(made)} runs, and at most {MOST} are queued at once.", hint="Use fewer seeds."
         )
     return made, left_out
 

@@ -82,7 +82,7 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
 def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:
     """Add to a choice that does not train who of those that do had no fair chance."""
     why = "" if chosen.trains else _against_training(done)
-    return f" It says little of training: {why}." if why else ""
+    return f" It says little about training: {why}." if why else ""
 
 
 def _saw(done: Sequence[ApproachRow]) -> str:
@@ -204,9 +204,9 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
         text += f" With them {_and([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
     again = [row for row in missed if row.news is not None and row.news.how == "train"]
     if again and (why := _against_training(again)):
-        text += f" That says little of training: {why}."
+        text += f" That says little about training: {why}."
     cannot = [row.name for row in asked if row not in tried]
-    return f"{text} {_and(cannot)} took none in.".strip() if cannot else text.strip()
+    return f"{text} {_and(cannot)} learned none of them.".strip() if cannot else text.strip()
 
 
 def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
@@ -214,7 +214,7 @@ def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
     if not took:
         return ""
     ways = {row.news.how for row in took if row.news is not None}
-    head = "Look it up" if ways == {"index"} else "Train anew" if ways == {"train"} else "Either way"
+    head = "Retrieve" if ways == {"index"} else "Retrain" if ways == {"train"} else "Either way"
     words = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in took)
     text = f"{head}: new facts are answered better by {words}."
     sign = -1 if metric in LOWER_IS_BETTER else 1
@@ -263,16 +263,14 @@ def _form(done: Sequence[ApproachRow], metric: str) -> str:
     """Does training hold a form better than asking for it? Rules alone measure that."""
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
         name = metric_words(metric)
-        return f"Not measured: {name} is no score of form. Add rules to check.target, and to its metric."
+        return f"Not measured: {name} is not a score of form. Add rules to check.target, and to its metric."
     return _trained_against_asked(done, "rules", metric, "keeps the rules")
 
 
 def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
     """Nats a token of right answers: how expected a domain's wording is to the model."""
     if not any(_by_metric(row, "nats_per_token", metric)[0] for row in done):
-        return (
-            "Not measured: add nats_per_token to check.target.metric, which says how expected the wording is."
-        )
+        return "Not measured: add nats_per_token to check.target.metric, which measures how expected the wording is."
     return _trained_against_asked(done, "nats_per_token", metric, "expects the wording of right answers")
 
 
@@ -322,7 +320,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
         text += f" {row.name} costs more once and no less a query."
     elif row.query.of == other.query.of == "GPU" and row.gpu_s is not None:
         saved = other.query.median - row.query.median
-        text += f" In GPU time, {row.name} is paid back after {math.ceil(row.gpu_s / saved):,} queries."
+        text += f" In GPU time, {row.name} pays off after {math.ceil(row.gpu_s / saved):,} queries."
     else:
         text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
     busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]
@@ -344,7 +342,7 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
     best = done[0].target
     level = [(row, row.gap) for row in done[1:] if row.gap is not None and row.gap.is_open]
     if best is not None and (level or best.rows < FEW_ROWS):
-        text = f"More rows to ask: {best.rows} were"
+        text = f"More target rows: {best.rows} were asked"
         if level:
             text += f", and {_and([row.name for row, _ in level])} can't be distinguished from the best"
         nearest = min(level, key=lambda one: _nearness(one[1]), default=None)

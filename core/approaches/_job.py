@@ -59,7 +59,7 @@ TIMED_S = 60.0  # but only as many as all rounds have room for in this time, by 
 TIMED_LEAST = 2  # and at least these
 GIB = 2**30
 SAID = 20  # documents that are named, of those that could not be used
-ASKS_NOTHING = "the target's rows are texts, before which nothing is put: this is the score without it."
+ASKS_NOTHING = "the target's rows are plain texts, which get no prompt: this is the score without it."
 SHOWN_ANSWER = 300  # characters of an answer that are kept beside its score
 Scores = dict[str, list[RowScore]]
 
@@ -175,7 +175,7 @@ def _of_documents(asker: Asker | None) -> list[str]:
     missed = sum(number == 0 for number in asker.found)
     if missed:
         told = [
-            f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one.",
+            f"no passage fits {missed} of {len(asker.found)} questions: they got none.",
             *told,
         ]
     return told

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.runs import JobRow, RunRow, State as RunState
 
 NOT_FOR = {
-    "prompt": "it knows what its weights know, and nothing is looked up",
-    "from-scratch": "not trained anew: it is there for scale",
+    "prompt": "it has only its weights and retrieves nothing",
+    "from-scratch": "not retrained: shown for scale",
 }
 
 
@@ -302,7 +302,7 @@ def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
         return _trained_anew(members, before, metric)
     after = [_items(one.news_after.get(metric, ())) for one in own if one.news_after.get(metric)]
     if not after:
-        why = NOT_FOR.get(members[0].approach, "nothing that it looks things up in has the new facts")
+        why = NOT_FOR.get(members[0].approach, "none of its documents has the new facts")
         return News("", statistics.score(before), said=why)
     return News(
         "index",

@@ -18,5 +18,5 @@ UPDATES = "train"
 def settings(recipe: Recipe) -> dict[str, Any] | str:
     """Train an adapter on weights in 4 bits."""
     if find_spec("bitsandbytes") is None:
-        return "bitsandbytes is not installed, which holds weights in 4 bits"
+        return "bitsandbytes, needed for 4-bit weights, is not installed"
     return {**adapter(recipe, "nf4"), "ask.documents": []} if recipe.data.train else NO_ROWS

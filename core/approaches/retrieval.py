@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 ABOUT = "puts the documents' best passages before each question"
 TRAINS = False
 UPDATES = "index"
-NO_DOCUMENTS = "ask.documents names nothing to look things up in"
+NO_DOCUMENTS = "ask.documents names nothing to retrieve from"
 
 
 def settings(recipe: Recipe) -> dict[str, Any] | str:

@@ -162,7 +162,7 @@ def caveats_of(
     Both models are asked with the same prompts: the base's tokenizer and its chat template, or the recipe's.
     """
     folder = pair.checkpoint
-    caveats = ["both models are asked with the chat template of the recipe"] if has_own_template else []
+    caveats = ["both models use the recipe's chat template"] if has_own_template else []
     if folder is None:
         return tuple(caveats)
     trained_on = _manifest(folder).get("base", {}).get("weights_hash")
@@ -182,16 +182,12 @@ def _tokenizer_caveats(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list
     try:
         own: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError):
-        return ["the checkpoint's own tokenizer can't be read; both models are asked with the base's"]
+        return ["the checkpoint's own tokenizer can't be read; both models use the base's"]
     caveats = []
     if own.chat_template is not None and own.chat_template != tokenizer.chat_template:
-        caveats.append(
-            "the checkpoint comes with another chat template; both models are asked with the base's"
-        )
+        caveats.append("the checkpoint has another chat template; both models use the base's")
     if own.get_vocab() != tokenizer.get_vocab():
-        caveats.append(
-            "the checkpoint comes with another vocabulary; both models are asked in the base's tokens"
-        )
+        caveats.append("the checkpoint has another vocabulary; both models use the base's tokenizer")
     return caveats
 
 

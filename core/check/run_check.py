@@ -195,7 +195,7 @@ def _more_words(more: Sequence[str] | None) -> list[str]:
     if more is None:
         return []
     what = f"of {', '.join(more)}" if more else "of the suite"
-    return [f"every item {what} was asked, also once the answer was proven: the same claim, on more."]
+    return [f"every item {what} was scored, even after the answer was proven: the same claim, on more items."]
 
 
 def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bool = False) -> CheckPlan:

@@ -137,7 +137,7 @@ class AsyncClient:
         async with self._lock:
             if link is not None and not link.is_up:
                 self._drop()
-                raise NoSupervisor(f"not connected to {link.label}: it was not asked.")
+                raise NoSupervisor(f"not connected to {link.label}: the request was not sent.")
             try:
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_unix_connection(
@@ -176,8 +176,8 @@ class AsyncClient:
 def broken(label: str) -> NoSupervisor:
     """Say that a connection broke after something was asked for and before it was answered."""
     return NoSupervisor(
-        f"the link to {label} broke before it answered: whether it was done is not known.",
-        hint="Look when it is back.",
+        f"the link to {label} broke before it answered: the request may or may not have been carried out.",
+        hint="Check when it is back.",
     )
 
 
@@ -192,8 +192,8 @@ def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
         ) from error
     if len(line) > wire.REQUEST_LIMIT:
         raise BadInput(
-            f"the request is {len(line) / 2**20:.1f} MiB, and may be {wire.REQUEST_LIMIT >> 20}.",
-            hint="Put less into it.",
+            f"the request is {len(line) / 2**20:.1f} MiB; the limit is {wire.REQUEST_LIMIT >> 20}.",
+            hint="Send less.",
         )
     return line
 

@@ -50,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--only", default="", metavar="A,B", help=f"only these approaches: {', '.join(approaches.names())}"
     )
     parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="train each approach N times")
-    parser.add_argument("--name", help="the comparison's name (else the recipe's)")
+    parser.add_argument("--name", help="the comparison's name (default: the recipe's)")
     parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
     parser.add_argument(
         "--priority",
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             raise
         is_recipe = error.hint.startswith("Did") and not near(args.what[:80], known)
         hint = error.hint if not known or is_recipe else did_you_mean(args.what[:80], known)
-        raise NotFound(f"there is no comparison and no recipe {args.what[:80]!r}.", hint=hint) from error
+        raise NotFound(f"there is no comparison or recipe {args.what[:80]!r}.", hint=hint) from error
 
 
 def queue(args: argparse.Namespace, home: Home) -> int:
@@ -145,7 +145,7 @@ def tell_all(args: argparse.Namespace, home: Home) -> int:
         print("No comparisons yet. Queue one: finetop approaches RECIPE (see finetop methods).")
     else:
         print_table(
-            ("comparison", "compared by", "approaches", "runs", "measured", "to come", "failed", "queued"),
+            ("comparison", "compared by", "approaches", "runs", "measured", "pending", "failed", "queued"),
             [
                 (
                     *(clean_line(one.name), clean_line(one.metric), str(one.approaches), str(one.runs)),

@@ -54,20 +54,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=shared_args.a_path,
         metavar="PATH",
-        help="a model made elsewhere, in place of RUN: see finetop import",
+        help="a model not trained by finetop, instead of RUN: see finetop import",
     )
     imports.arguments(parser)
     parser.add_argument(
-        "--suite", type=shared_args.a_path, metavar="NAME|FILE.yaml", help="check on this (else the recipe's)"
+        "--suite",
+        type=shared_args.a_path,
+        metavar="NAME|FILE.yaml",
+        help="suite to check on (default: the recipe's)",
     )
     parser.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",
-        help="a drop of this or more is REGRESSED (else the recipe's)",
+        help="a drop of this or more is REGRESSED (default: the recipe's)",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="order in which items are drawn (else the recipe's)"
+        "--seed", type=int, metavar="N", help="random seed for drawing items (default: the recipe's)"
     )
     parser.add_argument(
         "--more",
@@ -75,7 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help="continue after the verdict until all items (of these tasks) are scored: same claim, more items",
     )
-    parser.add_argument("--again", action="store_true", help="check once more, though there is a verdict")
+    parser.add_argument("--again", action="store_true", help="check again even though there is a verdict")
     parser.add_argument("--last", action="store_true", help="print the newest check and run nothing")
     ci_reports.arguments(parser)
     check_curve.arguments(parser)
@@ -158,21 +161,21 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
     if bool(args.run) == bool(args.model):
         said = f"both {args.run} and --model" if args.run else "neither a run nor --model"
         raise BadInput(
-            f"{said}: say what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
+            f"{said}: name what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
         )
     if args.model and home.link is not None:
         raise BadInput(
-            f"--model {args.model} is a folder of this machine, and {home.label} is elsewhere.",
+            f"--model {args.model} is a folder on this machine, but {home.label} is another.",
             hint=f"Run it there: ssh {home.label} finetop check --model …",
         )
     of_model = [f"--{word}" for word in OF_MODEL if getattr(args, word)]
     if args.quantize != "none":
         of_model.append("--quantize")
     if args.run and of_model:
-        raise BadInput(f"{of_model[0]} goes with --model; a run knows its own.", hint="Leave it out.")
+        raise BadInput(f"{of_model[0]} works only with --model; a run has its own.", hint="Leave it out.")
     if args.all and not args.curve:
         raise BadInput(
-            "--all goes with --curve.", hint=f"Try `finetop check {args.run or 'RUN'} --curve --all`."
+            "--all works only with --curve.", hint=f"Try `finetop check {args.run or 'RUN'} --curve --all`."
         )
     if args.curve and (args.last or "@" in (args.run or "")):
         word = "--last" if args.last else f"step {args.run.partition('@')[2]}"
@@ -184,13 +187,13 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
     if args.again and (args.last or args.curve or args.more is not None):
         word = "--last" if args.last else "--curve" if args.curve else "--more"
-        raise BadInput(f"--again begins a check anew, and {word} does not.", hint="Leave one of them out.")
+        raise BadInput(f"--again starts a new check; {word} does not.", hint="Leave one of them out.")
     if args.more is not None and (args.last or args.curve):
         word = "--last" if args.last else "--curve"
-        raise BadInput(f"--more continues one check, and {word} makes none.", hint="Leave one of them out.")
+        raise BadInput(f"--more continues a check; {word} does not.", hint="Leave one of them out.")
     if args.last and settings:
         raise BadInput(
-            f"--last prints what there is, whatever --{next(iter(settings))} says.",
+            f"--last only prints the newest check; it can't use --{next(iter(settings))}.",
             hint="Leave one of them out.",
         )
 
@@ -239,7 +242,7 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "
             job = follow.until_ended(home, name, answer.job_id, progress)
         except KeyboardInterrupt:
             going = name if answer.stands == "after" and not answer.step else f"the check of {name}"
-            warn(f"{going} goes on. To follow it again: finetop check {asked.text}")
+            warn(f"{going} keeps running. To follow it again: finetop check {asked.text}")
             raise
         if answer.stands != "after":
             what = f"the check of {name} ended without a verdict"
@@ -256,7 +259,7 @@ def standing_words(asked: Asked, answer: CheckAnswer) -> str:
         case "after":
             return f"waits for {name} to be trained and checked. A saved checkpoint now: finetop check {name}@STEP"
         case "under_way":
-            return f"{name} is being checked already; following that check."
+            return f"{name} is already being checked; following that check."
     return ""
 
 

@@ -16,19 +16,19 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.units import size_word
 
 ABOUT = "show old checkpoints, merged models, scores and data to delete; --yes deletes them"
-GROUP = "keep house"
+GROUP = "maintenance"
 ANYWHERE = True
 
 OPTIONS = {
-    "last": ("N", "checkpoints: the newest N of each run stay"),
-    "best": ("N", "checkpoints: beside those, the N with the lowest eval_loss stay"),
-    "days": ("D", "checkpoints: those of runs that ended D days ago go, but for the newest and best"),
-    "total_gib": ("G", "checkpoints: the oldest go until all take at most G GiB"),
-    "merged_days": ("D", "merged models that were not used for D days go"),
-    "scores_days": ("D", "item scores and indexes of documents that were not used for D days go"),
-    "datasets_days": ("D", "data sets of the hub that were not used for D days go"),
-    "selected_days": ("D", "rows selected for a curve that no run names, not used for D days, go"),
-    "trash_days": ("D", "runs that are in the trash for D days go for good"),
+    "last": ("N", "checkpoints: keep the newest N of each run"),
+    "best": ("N", "checkpoints: also keep the N with the lowest eval_loss"),
+    "days": ("D", "checkpoints: delete those of runs that ended D days ago, except the newest and best"),
+    "total_gib": ("G", "checkpoints: delete the oldest until all take at most G GiB"),
+    "merged_days": ("D", "delete merged models not used for D days"),
+    "scores_days": ("D", "delete item scores and document indexes not used for D days"),
+    "datasets_days": ("D", "delete hub data sets not used for D days"),
+    "selected_days": ("D", "delete rows selected for a curve that no run uses, not used for D days"),
+    "trash_days": ("D", "permanently delete runs that have been in the trash for D days"),
 }
 
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif args.yes:
         print(f"{len(found.items)} gone, {size_word(total)}.")
     elif found.items:
-        print(f"{size_word(total)} can go: finetop clean --yes, with the same options, does it.")
+        print(f"{size_word(total)} can be deleted: finetop clean --yes with the same options.")
     return 0
 
 

@@ -18,7 +18,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
-ABOUT = "compare runs: what differs, what came out"
+ABOUT = "compare runs: differences and results"
 GROUP = "compare"
 
 

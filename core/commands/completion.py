@@ -8,7 +8,7 @@ from finetop.core.commands.shared.output import print_json
 from finetop.core.runtime.home import Home
 
 ABOUT = "print a completion script for bash, zsh or tcsh"
-GROUP = "keep house"
+GROUP = "maintenance"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print(
             f"No version of a source with {clean_line(args.path)!r} in its path."
             if args.path
-            else "No versions yet: a run notes what it reads when it starts."
+            else "No versions yet: a run records the data it reads when it starts."
         )
     else:
         print_table(

@@ -27,8 +27,8 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.verdicts import report, short_answer
 
-ABOUT = "the whole story in small: one run remembers, one forgets"
-GROUP = "keep house"
+ABOUT = "train two small runs: one remembers, one forgets"
+GROUP = "maintenance"
 
 RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
@@ -49,7 +49,7 @@ LINE_S = 10.0  # between two lines of one phase
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, help="seed of both runs (else the recipes')")
+    parser.add_argument("--seed", type=int, help="seed of both runs (default: the recipes')")
     parser.add_argument("--no-app", action="store_true", help="print lines even in a terminal")
 
 
@@ -214,4 +214,4 @@ def verdict_line(recipe: str, row: data.RunRow) -> str:
     if as_expected(recipe, row):
         return f"✓ {row.name} was made {hope}, and did."
     came = row.check.verdict.replace("_", " ") if row.check else state_words(row)
-    return f"✗ {row.name} was made {hope}. It came out otherwise: {came}."
+    return f"✗ {row.name} was made {hope}, but did not: {came}."

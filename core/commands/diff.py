@@ -95,7 +95,7 @@ def metrics_of(words: list[str]) -> dict[str, str]:
             raise BadInput(f"--metric {word[:60]!r} names no metric.", hint="Give NAME or TASK=NAME.")
         if task in metrics:
             raise BadInput(
-                f"--metric: {task or 'the metric of all tasks'} comes twice.", hint="Give it once."
+                f"--metric: {task or 'the metric of all tasks'} is given twice.", hint="Give it once."
             )
         metrics[task] = name
     return metrics

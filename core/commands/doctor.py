@@ -9,8 +9,8 @@ from finetop.core.commands.shared.output import print_json
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
-ABOUT = "find problems of this machine or home"
-GROUP = "keep house"
+ABOUT = "find problems with this machine or home"
+GROUP = "maintenance"
 
 MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
 

@@ -22,7 +22,7 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
-ABOUT = "write a run's model, or only its adapter, to a folder, and prove that it computes the same"
+ABOUT = "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same"
 GROUP = "run"
 ANYWHERE = True
 
@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
-        help="number format of the written weights (else the base model's own)",
+        help="number format of the written weights (default: the base model's)",
     )
     parser.add_argument(
         "--adapter",
@@ -76,7 +76,7 @@ def target_of(given: str, name: str, home: Home) -> Path:
     """Return the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
     if home.link is not None and not given.startswith("/"):
         raise BadInput(
-            f"--to {given or 'is missing'}: the folder is made on {home.label}.",
+            f"--to {given or 'is missing'}: the folder is created on {home.label}.",
             hint="Give its whole path there: --to /path/there.",
         )
     return given_path(given or name).absolute()

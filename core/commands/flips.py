@@ -74,8 +74,8 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     """Print the items that a filter leaves of the check that the run is known by. Raises BadInput."""
     if args.check is not None:
         raise BadInput(
-            "--check goes with none of --kind, --margin, --in-runs.",
-            hint="They sift the check that the run is known by.",
+            "--check can't be combined with --kind, --margin or --in-runs.",
+            hint="They filter the check that decided the run's verdict.",
         )
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}; it must be 0 or more nats.")

@@ -13,7 +13,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
-ABOUT = "this machine's GPUs: memory, who uses it, jobs that run or wait"
+ABOUT = "show this machine's GPUs: memory, users, running and waiting jobs"
 GROUP = "organise"
 ANYWHERE = True
 

@@ -10,7 +10,7 @@ from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
 
-ABOUT = "adopt a model made elsewhere as a run"
+ABOUT = "import a model trained elsewhere, as a run"
 GROUP = "check"
 
 
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--suite", type=shared_args.a_path, metavar="NAME|FILE.yaml", help="suite to check it on (quick)"
     )
     parser.add_argument(
-        "--copy", action="store_true", help="copy the weights into the home (else: link them)"
+        "--copy", action="store_true", help="copy the weights into the home (default: link them)"
     )
     parser.add_argument("--check", action="store_true", help="queue a check too")
 

@@ -61,16 +61,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=shared_args.a_path,
         metavar="ID",
-        help="count tokens with this model's tokenizer (for files; a recipe names its own)",
+        help="count tokens with this model's tokenizer (for files; a recipe sets its own)",
     )
     parser.add_argument(
-        "--max-tokens", type=int, metavar="N", help="longest row, in tokens (else as the recipe says)"
+        "--max-tokens", type=int, metavar="N", help="longest row, in tokens (default: the recipe's)"
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="search only for this; repeatable"
+        "--only", action="append", default=[], metavar="NAME", help="run only this check; repeatable"
     )
     parser.add_argument(
-        "--skip", action="append", default=[], metavar="NAME", help="do not search for this; repeatable"
+        "--skip", action="append", default=[], metavar="NAME", help="skip this check; repeatable"
     )
 
     parser.add_argument(
@@ -79,13 +79,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=shared_args.count,
         const=SAMPLE,
         metavar="ROWS",
-        help=f"score answers by the base model too, ROWS of them evenly over all (else {SAMPLE:,})",
+        help=f"also score answers with the base model, on ROWS evenly spaced rows (default: {SAMPLE:,})",
     )
     parser.add_argument(
         "--fix",
         type=shared_args.a_path,
         metavar="OUT",
-        help="write the rows without what is surely wrong into a new file, every change in OUT.manifest.jsonl",
+        help="write a new file with certain errors fixed or removed; each change is listed in OUT.manifest.jsonl",
     )
 
 
@@ -113,7 +113,7 @@ def require_new_file(text: str) -> None:
     """See that --fix names what can be a new file. Raises BadInput."""
     out = given_path(text)
     if text.endswith("/") or out.name in ("", "..") or out.is_dir():
-        raise BadInput(f"--fix {quoted(text)}: is not the name of a file.", hint="Try --fix fixed.jsonl.")
+        raise BadInput(f"--fix {quoted(text)}: not a file name.", hint="Try --fix fixed.jsonl.")
 
 
 def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
@@ -138,7 +138,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     if all(_is_data(word) for word in args.data):
         if args.set:
             raise BadInput(
-                "--set changes a recipe, and files were named.", hint="Name a recipe, or leave it out."
+                "--set changes a recipe, but files were given.", hint="Name a recipe, or leave it out."
             )
         named = tuple(Given("train", {"path": path, **columns}) for path in args.data)
         return {WHOLE: Asked((*named, *tests), model=args.model, **common)}
@@ -149,7 +149,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
 
     if columns:
         raise BadInput(
-            "--columns is for files; a recipe names its own.", hint="Write it beside path in the recipe."
+            "--columns is for files; a recipe names its own.", hint="Set it next to path in the recipe."
         )
     chain = load_chain(args.data[0], args.set)
     if args.model is not None:
@@ -158,7 +158,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
         return {WHOLE: Asked(tests, recipe=load_recipe(args.data[0], args.set).resolved, **common)}
     if args.fix is not None:
         raise BadInput(
-            f"--fix writes one file, and {args.data[0]} has {len(chain.stages)} stages.",
+            f"--fix writes one file, but {args.data[0]} has {len(chain.stages)} stages.",
             hint="Fix the files of a stage one by one: finetop lint FILE.jsonl --fix OUT",
         )
     return _of_stages(chain, tests, common)

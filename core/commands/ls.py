@@ -32,17 +32,17 @@ GROUP = "watch"
 ANYWHERE = True
 WIDEST = 60  # cells of a column in a pipe; --json has all of it
 FILTER = """\
-A filter's terms must all hold; - before one negates it:
-  failed  support         part of what is listed: name, state, verdict, model, method, tags, note, host
+All terms of a filter must match; a leading - negates one:
+  failed  support         part of any of: name, state, verdict, model, method, tags, note, host
   method:lora             part of: name, model, method, objective, how, tag, note, alarm, suite, host;
                           with = the whole
-  forgot:regressed        part of what stands below "did it forget?"
+  forgot:regressed        part of the text under "did it forget?"
   state:failed            queued, running, finished, stopped, failed, lost
   verdict:regressed       ok, regressed, accepted, fixed, no_verdict, none
   loss<1.2                any metric, and step, steps, drop (in points), id
   train.learning_rate<=1e-4  method.rank:16   any setting of the recipe
-  age<2d  left<1h         since it ended, else since it was made; what is left: 30m, 2h, 2d, 1w
-  sort:-drop group:train.seed   the order, and what the list is parted by
+  age<2d  left<1h         time since it ended (else since it was created); time remaining: 30m, 2h, 2d, 1w
+  sort:-drop group:train.seed   sort order, and the setting to group by
 In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 
 

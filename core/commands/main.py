@@ -55,7 +55,7 @@ GROUPS = (
     "data",
     "compare",
     "organise",
-    "keep house",
+    "maintenance",
 )  # of --help, in this order
 # What other programs call it.
 OTHER_WORDS = {
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
         return 0
     except Exception as error:
         if isinstance(error, FileNotFoundError) and not has_folder():
-            print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
+            print("finetop: the current folder no longer exists. cd to one that does.", file=sys.stderr)
             return 4
         if isinstance(error, OSError) and error.filename is not None:
             print(f"finetop: {clean_line(os_error_words(error))}.", file=sys.stderr)
@@ -193,7 +193,9 @@ def run_app(where: Where, open_app: OpenApp) -> int:
 
 def require_machine(where: Where) -> None:
     if where.remote_command:
-        raise BadInput("--remote-command goes with --on HOST.", hint="Name the machine, or leave it out.")
+        raise BadInput(
+            "--remote-command works only with --on HOST.", hint="Name the machine, or leave it out."
+        )
 
 
 def take_where(words: list[str]) -> tuple[Where, list[str]]:
@@ -237,16 +239,14 @@ def add_arguments(parser: argparse.ArgumentParser, own: Callable[[argparse.Argum
         "--remote-command",
         default="",
         metavar="WORDS",
-        help="path of finetop there, if its shell does not find it: '~/venv/bin/finetop'",
+        help="path of finetop on that machine, if it is not on PATH: '~/venv/bin/finetop'",
     )
 
 
 def print_help() -> None:
     print("finetop: fine-tune language models and prove whether they forgot.\n")
     print("  finetop                the app")
-    print(
-        "  finetop --on HOST      the app here, on the runs of another machine, through ssh (again for more)"
-    )
+    print("  finetop --on HOST      the app on another machine's runs, over ssh (repeat for more)")
     modules = {verb: import_module(module_of(verb)) for verb in verbs()}
     groups = {module.GROUP for module in modules.values()}
     for group in sorted(groups, key=lambda group: (GROUPS.index(group) if group in GROUPS else 99, group)):
@@ -258,7 +258,7 @@ def print_help() -> None:
                         wrap(module.ABOUT, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
                     )
                 )
-    print("\nEach takes --json, --home DIR and --help; those that show or change runs, --on HOST.")
+    print("\nAll accept --json, --home DIR and --help; those that show or change runs also --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     print()
     print_table(("objective", "the training objective"), learns)
     print()
-    print_table(("protect", "against forgetting, in training"), protects)
+    print_table(("protect", "reduces forgetting during training"), protects)
     print()
     print_table(("recipe", "built in: finetop run RECIPE"), recipes)
     return 0

@@ -22,7 +22,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         raise BadInput("finetop open shows a run in the app; it has no --json.", hint="See `finetop show`.")
     if args.open_app is None:
-        raise EnvironmentTrouble("there is no app here.", hint=f"`finetop show {args.run}` prints the run.")
+        raise EnvironmentTrouble(
+            "the app is not available here.", hint=f"`finetop show {args.run}` prints the run."
+        )
     with Client(home) as client:
         found = client.ask(GetRun(args.run))
     return int(args.open_app([home], found.row.name))

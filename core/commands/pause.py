@@ -15,7 +15,7 @@ ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    several.arguments(parser, "name or number of a run that trains, is checked or waits")
+    several.arguments(parser, "name or number of a run that is training, being checked or waiting")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -114,9 +114,9 @@ def asked(args: argparse.Namespace) -> Ask:
         return Queue()
     if action not in ACTIONS:
         hint = did_you_mean(action[:60], ACTIONS)
-        raise BadInput(f"the queue can't be changed by {action[:60]!r}.", hint=hint)
+        raise BadInput(f"finetop queue has no action {action[:60]!r}.", hint=hint)
     if not run and action not in ("hold", "release"):
-        raise BadInput(f"finetop queue {action}: which run?", hint=f"Write it so: {CHANGES}.")
+        raise BadInput(f"finetop queue {action}: which run?", hint=f"Use {CHANGES}.")
     if other and action not in ("before", "priority"):
         raise BadInput(f"finetop queue {action} takes one run, not {other[:60]!r} too.", hint="Leave it out.")
     match action:
@@ -136,7 +136,7 @@ def priority_of(word: str) -> int:
         return PRIORITIES[word]
     if not word.isdecimal() or not LEAST <= int(word[:9]) <= MOST:
         words = ", ".join(f"{name} ({number})" for name, number in PRIORITIES.items())
-        hint = f"It is {words} or a number from {LEAST} to {MOST}; the smaller starts first, a check has 0."
+        hint = f"Use {words} or a number from {LEAST} to {MOST}; smaller starts first, a check has 0."
         raise BadInput(f"priority is {word[:60]!r}." if word else "priority: which one?", hint=hint)
     return int(word)
 

@@ -16,7 +16,7 @@ from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, is_made, prepare
 
 ABOUT = "rebuild the database from the run folders"
-GROUP = "keep house"
+GROUP = "maintenance"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         check=False,
     )
     if made.returncode:
-        lines = made.stderr.strip().splitlines() or ["it ended without a word."]
+        lines = made.stderr.strip().splitlines() or ["it ended without a message."]
         raise {2: BadInput, 4: EnvironmentTrouble}.get(made.returncode, FinetopError)(lines[-1])
     told = msgspec.json.decode(made.stdout)
     if args.json:

@@ -49,14 +49,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
             return error.exit_code
     if args.set or args.all:
         hint = "Name a recipe too: finetop recipe lora --set train.epochs=3"
-        raise BadInput(f"{'--set' if args.set else '--all'} goes with a recipe.", hint=hint)
+        raise BadInput(f"{'--set' if args.set else '--all'} works only with a recipe.", hint=hint)
     chosen = list(sections()) if args.what is None else [args.what]
     if args.markdown:
         print(page(), end="")
     elif args.json:
         print_json({"settings": [as_json(field) for key in chosen for field in settings_at(key)]})
     elif args.what is None:
-        print_table(("section", "what it says"), list(sections().items()))
+        print_table(("section", "contents"), list(sections().items()))
         print("\nSettings of one: finetop recipe train; of a method or objective: finetop methods lora")
         print("A recipe as it will run, and where each value comes from: finetop recipe my.yaml")
     else:

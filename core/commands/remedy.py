@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if sum(map(bool, (args.list, args.rerun, args.only or args.wait))) > 1:
-        raise BadInput("--list, --rerun and --only --wait exclude each other.", hint="Use one of them.")
+        raise BadInput("--list, --rerun and --only --wait can't be combined.", hint="Use one of them.")
     name, step = run_and_step(args.run)
     if args.rerun:
         return rerun(args, home, name)
@@ -92,7 +92,7 @@ def print_all(found: RemediesAnswer, run: str) -> None:
     ]
     print_table(head, rows, right=(3, 4))
     if isinstance(found.job, data.Failed | data.Lost):
-        print(f"the trying failed: {clean_line(found.job.cause)}")
+        print(f"the job failed: {clean_line(found.job.cause)}")
     for line in (*words.asides(found), *words.best(found)):
         print(line)
     print("needs training:")

@@ -25,7 +25,7 @@ from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
-ABOUT = "write one page about a run or a comparison, for a colleague: HTML or Markdown"
+ABOUT = "write a one-page report of a run or a comparison: HTML or Markdown"
 GROUP = "compare"
 ANYWHERE = True
 STDOUT = "-"
@@ -84,11 +84,11 @@ def format_of(ending: str, *, markdown: bool) -> str:
     endings = {formats.load(name).ENDING: name for name in formats.names()}
     if markdown:
         if ending == ".html":
-            raise BadInput("--markdown and --to FILE.html are two formats.", hint="Use one of them.")
+            raise BadInput("--markdown contradicts --to FILE.html.", hint="Use one of them.")
         return "markdown"
     if ending and ending not in endings:
         raise BadInput(
-            f"--to: {plain(ending)} is no format.", hint=f"End it in {' or '.join(sorted(endings))}."
+            f"--to: {plain(ending)} is not a format.", hint=f"End it in {' or '.join(sorted(endings))}."
         )
     return endings.get(ending, "html")
 
@@ -96,7 +96,7 @@ def format_of(ending: str, *, markdown: bool) -> str:
 def require_free(target: Path, *, force: bool) -> None:
     """See that a file can be written there. Raises BadInput."""
     if not target.parent.is_dir():
-        raise BadInput(f"--to: no folder {plain(str(target.parent))}.", hint="Make it first.")
+        raise BadInput(f"--to: no folder {plain(str(target.parent))}.", hint="Create it first.")
     if target.is_dir():
         raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
     if not force and (target.exists() or target.is_symlink()):

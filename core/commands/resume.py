@@ -91,7 +91,7 @@ def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, An
 
 def tell(queued: ResumeAnswer) -> None:
     """Say from where the run goes on, and what was changed."""
-    where = f"from step {queued.step}" if queued.step else "from its beginning: it has no checkpoint yet"
+    where = f"from step {queued.step}" if queued.step else "from the beginning: it has no checkpoint yet"
     print(f"{queued.run} resumes {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
     for change in queued.changes:
         print(f"  {change}")

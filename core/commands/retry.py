@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"retried": plain(queued)})
         return 0
-    where = f", from step {queued.step}" if queued.step else ", from its beginning"
-    what = f"resumes{where}" if queued.what == "train" else f"has its {queued.what} again"
+    where = f", from step {queued.step}" if queued.step else ", from the beginning"
+    what = f"resumes{where}" if queued.what == "train" else f"repeats its {queued.what}"
     print(f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}")
     return 0

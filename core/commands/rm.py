@@ -16,7 +16,7 @@ from finetop.core.wording.endings import trash_asking
 from finetop.core.wording.units import size_word
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
-GROUP = "keep house"
+GROUP = "maintenance"
 ANYWHERE = True
 
 

@@ -53,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "recipe", type=shared_args.a_path, metavar="RECIPE", help="a built-in recipe's name, or a .yaml file"
     )
     shared_args.settings(
-        parser, "change one setting: train.learning_rate=1e-4; in a chain, of one stage: sft.train.epochs=1"
+        parser, "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
     )
     parser.add_argument(
         "--sweep",
@@ -74,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         dest="first",
         default="",
         metavar="STAGE",
-        help="start a chain at this stage, on the runs that its earlier stages made",
+        help="start a chain at this stage, from the runs of its earlier stages",
     )
     parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
     parser.add_argument(
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
             )
         elif queued.held:
-            print(f"{queued.name} is queued, held. Let it go: finetop queue release {queued.name}")
+            print(f"{queued.name} is queued, held. Release it: finetop queue release {queued.name}")
         else:
             print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
         return 0
@@ -174,7 +174,7 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
         with Client(looker.home) as client:
             answer = client.ask(LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
     except FinetopError as error:
-        warn(f"not looked at before it is queued: {clean_line(str(error))}")
+        warn(f"not checked before queueing: {clean_line(str(error))}")
         return []
     shown = [msgspec.convert(finding, Shown) for finding in answer.findings]
     return [as_error(problem) for one in shown[:1] for problem in one.problems]
@@ -192,7 +192,7 @@ def say_what_stops(client: Client) -> None:
         warn(f"nothing starts: {clean_line(stopped)}.")
     if os.environ.get(ranks.CPU_RANKS) and (there := client.ask(Hello()).cpu_ranks) != ranks.without_gpu():
         warn(
-            f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here, but the supervisor started with {there}, which counts. "
+            f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here, but the supervisor started with {there}, and uses that. "
             "To change it: finetop supervisor stop, and run again."
         )
 

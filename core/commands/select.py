@@ -53,10 +53,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
         metavar="SELECTOR",
-        help=f"{', '.join(select.names())} (else random); of a curve several, or all (else all)",
+        help=f"{', '.join(select.names())} (default: random); with --curve, several or all (default: all)",
     )
     parser.add_argument(
-        "--seed", type=shared_args.count_or_none, default=1, metavar="S", help="of all chance (1)"
+        "--seed", type=shared_args.count_or_none, default=1, metavar="S", help="random seed (1)"
     )
     shared_args.settings(parser, "a setting of the selector: see --list")
     parser.add_argument(
@@ -64,9 +64,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=shared_args.a_path,
         default=DEFAULT_MODEL,
         metavar="MODEL",
-        help="whose loss it is: a hub id, a folder, run:NAME",
+        help="model that computes the loss: a hub id, a folder, run:NAME",
     )
-    parser.add_argument("--format", default="auto", help="shape of the rows (else that of the first)")
+    parser.add_argument("--format", default="auto", help="format of the rows (default: that of the first)")
     shared_args.columns(parser)
     parser.add_argument(
         "--to", type=shared_args.a_path, metavar="FILE", help="the new file; a manifest is written next to it"
@@ -77,17 +77,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="train on the rows of each selector, at several amounts, as one sweep",
     )
     parser.add_argument(
-        "--seeds", type=shared_args.count, default=3, metavar="N", help="of a curve: runs each (3)"
+        "--seeds", type=shared_args.count, default=3, metavar="N", help="with --curve: runs per point (3)"
     )
     parser.add_argument(
         "--equal",
         choices=("steps", "epochs"),
         default="steps",
-        help="of a curve: all runs take the steps of the recipe on all rows, or its epochs (steps)",
+        help="with --curve: train all runs for equal steps or equal epochs (steps)",
     )
-    parser.add_argument("--name", help="of a curve: the sweep's name (else the recipe's)")
-    parser.add_argument("--hold", action="store_true", help="of a curve: wait until `finetop queue release`")
-    parser.add_argument("--show", metavar="NAME", help="results of a curve: the same as `finetop sweep NAME`")
+    parser.add_argument("--name", help="with --curve: the sweep's name (default: the recipe's)")
+    parser.add_argument(
+        "--hold", action="store_true", help="with --curve: hold it until `finetop queue release`"
+    )
+    parser.add_argument("--show", metavar="NAME", help="show a curve's results, as `finetop sweep NAME` does")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -109,7 +111,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             print_json({"selected": plain(told)})
         else:
             print(f"{told.rows:,} of {told.of:,} rows, by {told.by}, in {shown(told.path)}")
-            print(f"Which, and how they were chosen: {shown(told.manifest)}")
+            print(f"The rows, and how they were chosen: {shown(told.manifest)}")
     return 0
 
 
@@ -119,7 +121,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
         raise BadInput("--curve needs a recipe.", hint="finetop select tone.yaml --curve")
     if Path(args.data).is_file() and not args.data.endswith((".yaml", ".yml")):
         hint = "Name the recipe that trains on it: finetop select tone.yaml --curve"
-        raise BadInput(f"--curve needs a recipe, and {shown(args.data)} is a file of rows.", hint=hint)
+        raise BadInput(f"--curve needs a recipe, but {shown(args.data)} is a file of rows.", hint=hint)
     sets = [*args.set, *([] if args.name is None else [f'name="{check_name(args.name, "--name")}"'])]
     base = load_recipe(args.data, sets)
     check_files(base)
@@ -207,7 +209,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
             hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl",
         )
     if args.rows is None:
-        raise BadInput("--rows is missing.", hint="Say how many: --rows 200.")
+        raise BadInput("--rows is missing.", hint="Add the number of rows: --rows 200.")
     if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= shared_args.MOST):
         raise BadInput(f"--rows is {args.rows[:40]!r}; it must be a whole number, 1 or more.")
     by = args.by or select.CONTROL
@@ -222,7 +224,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
                 hint="Give another file.",
             )
     if not to.parent.is_dir():
-        raise BadInput(f"--to: no folder {shown(str(to.parent))}.", hint="Make it, or give another file.")
+        raise BadInput(f"--to: no folder {shown(str(to.parent))}.", hint="Create it, or give another file.")
     return Wanted(by, args.seed, rows=int(args.rows), to=str(to), settings=msgspec.to_builtins(settings))
 
 
@@ -250,15 +252,15 @@ def source_of(text: str) -> Path:
         and not text.startswith((".", "/", "~"))
         and Path(text).suffix not in files.endings()
     ):
-        hint = "A data set of the hub has no lines to take: save it first, datasets.load_dataset(…).to_json(FILE)."
+        hint = "Save a hub data set to a file first: datasets.load_dataset(…).to_json(FILE)."
     raise BadInput(f"there is no file {shown(text)}.", hint=hint or "Give a file of rows.")
 
 
 def too_few(told: TooFew) -> BadInput:
     """Say that a selector has not so many rows to give."""
     return BadInput(
-        f"{told.by} takes only rows that {told.may}: {told.most:,} of {told.of:,}, and {told.rows:,} are asked for.",
-        hint=f"Ask for {told.most:,} or fewer." if told.most else "Choose by another selector.",
+        f"{told.by} takes only rows that {told.may}: {told.most:,} of {told.of:,}, but {told.rows:,} were requested.",
+        hint=f"Request {told.most:,} or fewer." if told.most else "Choose by another selector.",
     )
 
 

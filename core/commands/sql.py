@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spreadsheet",
         action="store_true",
-        help="CSV for spreadsheets: no cell is taken for a formula",
+        help="CSV for spreadsheets: no cell is read as a formula",
     )
     shared_args.limit(parser, 1000)
     parser.add_argument(

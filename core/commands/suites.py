@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         tell(found[0])
     else:
         print_table(
-            ("suite", "tasks", "what it is"),
+            ("suite", "tasks", "about"),
             [(suite.name, str(len(suite.tasks)), suite.about) for suite in found],
             right=(1,),
         )
@@ -152,8 +152,8 @@ def power_lines(power: dict[str, Any]) -> list[str]:
     ]
     if more:
         lines.append(f"To catch {twice:g} points{' more often' if caught else ''}: {', '.join(more)}.")
-    flips = f"{power['won']:g} % of the items are won by chance, and as many lost"
-    lines.append(f"Assumed: margin {power['margin']:g} points, every item is asked, {flips}.")
+    flips = f"{power['won']:g} % of the items are won by chance and as many are lost"
+    lines.append(f"Assumed: margin {power['margin']:g} points, every item is scored, {flips}.")
     return lines
 
 

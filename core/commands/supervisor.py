@@ -16,7 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 
 ABOUT = "start, show or stop the supervisor (jobs keep running)"
-GROUP = "keep house"
+GROUP = "maintenance"
 ANYWHERE = True
 
 
@@ -36,11 +36,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 print_json({"supervisor": plain(facts), "trouble": trouble})
             else:
                 print(
-                    f"supervisor {facts.pid} of finetop {facts.version}, for {ago(facts.started)}, {facts.device}"
+                    f"supervisor {facts.pid}, finetop {facts.version}, up {ago(facts.started)}, {facts.device}"
                 )
                 print(f"  home    {facts.home}\n  socket  {home.socket}")
                 print(f"  spare   {facts.spare}")
-                print(f"  {trouble or 'all is well'}")
+                print(f"  {trouble or 'healthy'}")
             return 0
         done = client.ask(Shutdown())
     until_ended(home, facts.pid)

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print("No sweeps yet. Queue one: finetop run RECIPE --sweep train.learning_rate=1e-5,2e-5 --seeds 3")
     else:
         rows = [(one.name, str(one.runs), str(one.finished), str(one.to_come)) for one in found.sweeps]
-        print_table(("sweep", "runs", "finished", "to come"), rows, right=(1, 2, 3))
+        print_table(("sweep", "runs", "finished", "pending"), rows, right=(1, 2, 3))
     return 0
 
 

@@ -17,7 +17,7 @@ ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name or number; options stand before it")
+    parser.add_argument("run", metavar="RUN", help="name or number; options go before it")
     parser.add_argument(
         "tags", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="+keep adds a tag, -draft removes it"
     )

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="start with the last N steps",
     )
     parser.add_argument("--log", action="store_true", help="the job's log instead of its metrics")
-    parser.add_argument("--no-follow", action="store_true", help="print what there is and exit")
+    parser.add_argument("--no-follow", action="store_true", help="print the lines so far and exit")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -13,7 +13,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.units import size_word
 
 ABOUT = "list removed runs, restore them, or delete them for good"
-GROUP = "keep house"
+GROUP = "maintenance"
 ANYWHERE = True
 
 

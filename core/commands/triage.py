@@ -27,7 +27,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of
 
-ABOUT = "what each run lost, worst first, and who is on it"
+ABOUT = "show what each run lost, worst first, and its owner"
 GROUP = "fix"
 ANYWHERE = True
 TASKS = 6  # columns of the table; --tasks N shows more
@@ -45,7 +45,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs whose name, model or state contains these"
     )
-    parser.add_argument("--tasks", type=shared_args.count, default=TASKS, metavar="N", help="columns at most")
+    parser.add_argument(
+        "--tasks", type=shared_args.count, default=TASKS, metavar="N", help="maximum number of columns"
+    )
     shared_args.limit(parser, 50)
 
 
@@ -91,8 +93,8 @@ def _standing(args: argparse.Namespace) -> Standing | None:
     if not said and not args.note:
         if args.task:
             raise BadInput(
-                f"say what is to be kept of {args.task}: --looking, --note, --fixed-by or --new.",
-                hint=f"What was lost of it: finetop flips {args.run} --task {args.task}",
+                f"nothing to record for {args.task}: add --looking, --note, --fixed-by or --new.",
+                hint=f"The lost items: finetop flips {args.run} --task {args.task}",
             )
         return None
     if not args.run:

@@ -61,7 +61,7 @@ def require(row: Row, columns: Mapping[str, str], place: Place) -> None:
     for key, written in columns.items():
         for name, is_column in parts(written):
             if is_column and name not in row:
-                said = f"there is no column {quoted(name)}, which columns.{key} names."
+                said = f"columns.{key} names the column {quoted(name)}, which does not exist."
                 raise BadData(f"{place}: {said}", hint=unknown_column(name, row))
 
 

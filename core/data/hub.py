@@ -78,8 +78,8 @@ def ask(
     if isinstance(answer, str):
         return answer
     if isinstance(answer, errors.GatedRepoError):
-        hint = f"Accept its terms at its page on the hub ({repository}), then log in with `hf auth login`."
-        return BadInput(f"{key}: {repository} is only for people who accept its terms.", hint=hint)
+        hint = f"Accept its terms on its hub page ({repository}), then log in with `hf auth login`."
+        return BadInput(f"{key}: {repository} is available only after you accept its terms.", hint=hint)
     if isinstance(answer, errors.RevisionNotFoundError):
         return BadInput(
             f"model.revision: {repository} has no revision {revision!r}.", hint="Check the spelling."

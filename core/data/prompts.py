@@ -41,7 +41,7 @@ class Asker:
         return [] if self.index is None else [f"documents: {line}" for line in self.index.passed_over]
 
     def asked(self, record: Record) -> Record:
-        """Return a row with its prompt as the model is asked it; a plain text asks nothing."""
+        """Return a row with its prompt as the model is asked it; a plain text has no prompt."""
         if isinstance(record, Text):
             return record
         began = time.process_time()

@@ -61,8 +61,8 @@ def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss:
             spans.append((len(before), len(through)))
         elif is_last:
             raise BadData(
-                f"{place}: the chat template writes the prompt differently once the answer is there, so that "
-                "the answer can't be separated from it.",
+                f"{place}: the chat template writes the prompt differently once the answer is there,"
+                " so the answer can't be separated from it.",
                 hint="Set model.chat_template to a template that only adds text, or objective.loss to all.",
             )
         else:
@@ -180,7 +180,9 @@ def tokenize(rows: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> li
         return []
     if not tokenizer.is_fast:
         hint = "Pick a model with a tokenizer.json."
-        raise BadInput("model.id: its tokenizer can't say where a token lies in the text.", hint=hint)
+        raise BadInput(
+            "model.id: its tokenizer does not give the positions of tokens in the text.", hint=hint
+        )
     encoded: Any = tokenizer(
         [row.text for row in rows], add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )

@@ -77,9 +77,7 @@ def format_of(
         return formats.detect({**dict.fromkeys(source.columns), **row}, str(place), kinds)
     except BadData as error:
         if source.columns:
-            error.hint = (
-                f"With columns a row has the keys that it lists alone. Write {formats.shapes(kinds)}."
-            )
+            error.hint = f"With columns, a row has only the listed keys. Write {formats.shapes(kinds)}."
             raise
         first = [row for _, row in islice(entries(source, home), LOOKED_AT) if isinstance(row, dict)]
         error.hint = formats.renaming(first, kinds)

@@ -33,11 +33,11 @@ def use(model: Any, wanted: Attention, device: str, *, packs: bool) -> None:
         model.set_attn_implementation(name)
     except (ValueError, ImportError) as error:
         if wanted == "auto":
-            print(f"model.attention: this model does not take {name}: {first_line(error)}", flush=True)
+            print(f"model.attention: this model does not support {name}: {first_line(error)}", flush=True)
             return
         hint = "Set model.attention to auto."
         raise BadInput(
-            f"model.attention: this model does not take {wanted}: {first_line(error)}", hint=hint
+            f"model.attention: this model does not support {wanted}: {first_line(error)}", hint=hint
         ) from error
 
 
@@ -115,8 +115,8 @@ def best_kernel(
     lacks = compiler.triton_lacks()
     fault = flex_fault or (f"needs {lacks}" if lacks else "")
     if not fault:
-        return "flex", f"{missing}: packed rows take flex attention"
-    told = "packed rows take sdpa, whose mask has a cell for every two tokens"
+        return "flex", f"{missing}: packed rows use flex attention"
+    told = "packed rows use sdpa, whose mask has an entry for every pair of tokens"
     return "sdpa", f"{missing}, and flex attention {fault}: {told}"
 
 
@@ -139,9 +139,9 @@ def flex_fault(config: Mapping[str, Any], head_width: int | None, *, is_supporte
     known += [inner.get(name) for name in DROPOUTS] if isinstance(inner, dict) else []
     dropout = max((part for part in known if isinstance(part, float | int)), default=0)
     if dropout:
-        return f"has no dropout, and this model trains with one of {dropout:g} in its attention"
+        return f"has no dropout, but this model trains with attention dropout {dropout:g}"
     if head_width is not None and head_width < NARROWEST_HEAD:
-        return f"takes heads of {NARROWEST_HEAD} numbers at least, and this model's have {head_width}"
+        return f"needs heads of at least {NARROWEST_HEAD} dimensions, but this model's have {head_width}"
     return ""
 
 

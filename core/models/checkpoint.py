@@ -171,7 +171,7 @@ def fault_of(folder: Path) -> str:
     if told.format > FORMAT:
         return f"a newer finetop wrote it, in format {told.format}"
     if told.step not in (None, step_of(folder)):
-        return f"its {MANIFEST} is of step {told.step}"
+        return f"its {MANIFEST} belongs to step {told.step}"
     if not told.files:
         return f"its {MANIFEST} names no file"
     return next(

@@ -36,13 +36,13 @@ def read(path: Path) -> dict[str, Any]:
             value = part.get(key)
             if isinstance(value, int | float) and value < (0 if "expert" in key else 1):
                 raise BadInput(
-                    f"{plain(str(path))}: {key} is {value}, and no model has so few.",
-                    hint="Give the config.json of a model that there is.",
+                    f"{plain(str(path))}: {key} is {value}, which is too small for a model.",
+                    hint="Give the config.json of a real model.",
                 )
             if isinstance(value, int | float) and value > most:
                 raise BadInput(
-                    f"{plain(str(path))}: {key} is {value:,}, and no model has more than {most:,}.",
-                    hint="Give the config.json of a model that there is.",
+                    f"{plain(str(path))}: {key} is {value:,}; the limit is {most:,}.",
+                    hint="Give the config.json of a real model.",
                 )
     return config
 

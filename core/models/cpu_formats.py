@@ -36,14 +36,14 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Speeds(msgspec.Struct, frozen=True):
-    """Arithmetic of matrix products, GFLOP a CPU second: neighbours on a busy machine change it little."""
+    """Arithmetic of matrix products, GFLOP per CPU second: neighbours on a busy machine change it little."""
 
     float32: Positive
     bfloat16: Positive
 
     @property
     def words(self) -> str:
-        return f"bfloat16 {self.bfloat16:.0f} GFLOP a CPU second, float32 {self.float32:.0f}"
+        return f"bfloat16 {self.bfloat16:.0f} GFLOP per CPU second, float32 {self.float32:.0f}"
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = 
     if before == "bfloat16" and not (device == "cpu" or devices.has_bfloat16(device)):
         raise BadInput(
             f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it.",
-            hint="Resume it on a GPU with bfloat16, or begin a run from its checkpoint: model.id=run:NAME@STEP.",
+            hint="Resume it on a GPU with bfloat16, or start a run from its checkpoint: model.id=run:NAME@STEP.",
         )
     if before:
         return before, "" if before == wanted else f"{before} is used, in which this run began"

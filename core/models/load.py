@@ -178,7 +178,7 @@ def load_model(
             raise
         if isinstance(error, ImportError | RuntimeError) and resolved.quantize != "none":
             raise EnvironmentTrouble(
-                f"model.quantize: {resolved.quantize} can't be had here: {first_line(error)}",
+                f"model.quantize: {resolved.quantize} is not available here: {first_line(error)}",
                 hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
             ) from error
         raise _unusable(resolved, "model", error) from error
@@ -233,21 +233,21 @@ def is_reward_model(folder: Path) -> bool:
 def require_text(folder: Path, name: str) -> None:
     """See that a saved model writes text. Raises BadInput."""
     if is_reward_model(folder):
-        hint = "Pick one that does; objective.reward.model of ppo, rloo or grpo takes this one."
-        raise BadInput(f"{name} is a reward model, which writes no text.", hint=hint)
+        hint = "Pick one that does; this one can be the objective.reward.model of ppo, rloo or grpo."
+        raise BadInput(f"{name} is a reward model, which generates no text.", hint=hint)
 
 
 def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput | EnvironmentTrouble:
     text = str(error)
     if "trust_remote_code" in text:
         hint = "Read that code, then set model.trust_remote_code: true; or pick another model."
-        return BadInput(f"model.id: {resolved.id} wants to run Python code that comes with it.", hint=hint)
+        return BadInput(f"model.id: {resolved.id} needs to run Python code that comes with it.", hint=hint)
     if "Unrecognized configuration class" in text:
         return BadInput(
-            f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text."
+            f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that generates text."
         )
     if isinstance(error, ImportError):
-        said = f"model.id: {resolved.id} needs what is not installed: {first_line(error)}"
+        said = f"model.id: {resolved.id} needs a package that is not installed: {first_line(error)}"
         return EnvironmentTrouble(said, hint="Install it, or pick another model.")
     return BadInput(
         f"model.id: can't load the {part} of {resolved.id}: {first_line(error)}",

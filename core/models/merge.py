@@ -69,7 +69,7 @@ def merged(tuned: Any, folder: Path) -> Any:
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise FinetopError(
             f"{folder.name} can't be merged: {first_line(error)}",
-            hint="Use the checkpoint as an adapter of PEFT, beside the base model.",
+            hint="Use the checkpoint as a PEFT adapter with the base model.",
         ) from error
 
 

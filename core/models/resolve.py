@@ -92,7 +92,7 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
     said = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
     if load.is_reward_model(folder):
         raise BadInput(
-            f"model.id: {text} is a reward model, which writes no text.", hint="Begin from another run."
+            f"model.id: {text} is a reward model, which generates no text.", hint="Start from another run."
         )
     if not load.is_adapter(folder):
         return folder, said
@@ -109,8 +109,8 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     base = resolve_model(recipe.model, home, events)
     known = checkpoint.weights_hash_of(folder)
     if known not in (None, base.weights_hash):
-        hint = "Put back the weights that it was trained from."
-        raise BadInput(f"model.id: the base of {run_folder.name} has other weights than then.", hint=hint)
+        hint = "Restore the weights that it was trained from."
+        raise BadInput(f"model.id: the weights of {run_folder.name}'s base have changed since.", hint=hint)
     device = devices.pick_device()
     dtype = devices.scoring_dtype(recipe.model.dtype, base.path, device)
     parts = [base.weights_hash, adapter_hash(folder), dtype, base.quantize]
@@ -118,7 +118,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     target = home.models / KEPT / key
     if target.is_dir():
         return target
-    events.write(Phase("merging the model it begins from"))
+    events.write(Phase("merging the model it starts from"))
     save.require_room(target, base.path, dtype)
     number_format = load.torch_dtype(dtype, device)
     model = merge.whole(base, folder, number_format, device)

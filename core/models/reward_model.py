@@ -95,7 +95,7 @@ def make(
         if is_of_machine(error):
             raise
         raise BadInput(
-            f"model.id: no reward model can be made of {base.id}: {first_line(error)}",
+            f"model.id: can't make a reward model from {base.id}: {first_line(error)}",
             hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
         ) from error
     body = sorted(key for key in found["missing_keys"] if key.split(".")[0] not in ("score", "classifier"))
@@ -113,8 +113,8 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
     labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
     if labels != 1:
         raise BadInput(
-            f"{key}: {name} is a classifier with {labels} labels, and a reward is one number.",
-            hint="Give a model that writes text, or a reward model with num_labels 1.",
+            f"{key}: {name} is a classifier with {labels} labels, but a reward is one number.",
+            hint="Give a model that generates text, or a reward model with num_labels 1.",
         )
 
 
@@ -123,6 +123,6 @@ def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str
     known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
     if largest >= known:
         raise BadInput(
-            f"{key}: {name} knows {known} tokens, and its tokenizer has token {largest}.",
+            f"{key}: {name} has {known} tokens, but its tokenizer has token {largest}.",
             hint="Model and tokenizer do not belong together: give the folder of a saved model.",
         )

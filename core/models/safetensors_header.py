@@ -54,7 +54,7 @@ def read_header(file: Path) -> dict[str, Shape]:
         with open_given(file) as opened:
             length = int.from_bytes(opened.read(8), "little")
             if not 2 <= length <= min(LONGEST_HEADER, size - 8):
-                raise BadInput(f"{plain(str(file))} is no safetensors file.", hint="Copy it again.")
+                raise BadInput(f"{plain(str(file))} is not a safetensors file.", hint="Copy it again.")
             raw = msgspec.json.decode(opened.read(length), type=dict[str, msgspec.Raw])
         entries = {
             name: msgspec.json.decode(entry, type=_Entry)
@@ -68,7 +68,7 @@ def read_header(file: Path) -> dict[str, Shape]:
     wanted = 8 + length + max((entry.data_offsets[1] for entry in entries.values()), default=0)
     if wanted != size:
         raise BadInput(
-            f"{plain(str(file))} has {size:,} bytes, and its header says {wanted:,}: it was cut short.",
+            f"{plain(str(file))} has {size:,} bytes, but its header says {wanted:,}: it was cut short.",
             hint="Copy it again.",
         )
     return {name: Shape(entry.dtype, tuple(entry.shape)) for name, entry in entries.items()}

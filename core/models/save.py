@@ -35,7 +35,7 @@ def require_room(folder: Path, model: Path, dtype: str) -> int:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise EnvironmentTrouble(
-            f"{place} has {gib_of(free)} GiB free, and the model needs {gib_of(needed)}.",
+            f"{place} has {gib_of(free)} GiB free, but the model needs {gib_of(needed)}.",
             hint="Free some, or give a folder of another disk.",
         )
     return needed

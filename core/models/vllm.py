@@ -52,8 +52,8 @@ def require(device: str) -> None:
 
     kind = device.partition(":")[0]
     if current_platform.device_type != kind:
-        said = f"model.engine: the vllm that is installed writes on {current_platform.device_type or 'nothing here'}"
-        raise EnvironmentTrouble(f"{said}, and this runs on {kind}.", hint="Set model.engine to auto.")
+        said = f"model.engine: the installed vllm runs on {current_platform.device_type or 'nothing here'}"
+        raise EnvironmentTrouble(f"{said}, but this run is on {kind}.", hint="Set model.engine to auto.")
     if kind == "cuda":  # kernels of its own, and it compiles the model
         kernels.require_triton("model.engine: vllm", "set model.engine to auto")
 
@@ -61,7 +61,10 @@ def require(device: str) -> None:
 def require_reach(config: Any, device: str) -> None:
     """See that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
     if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
-        said = "model.engine: on a CPU vllm takes no new weights of a head that is the embedding, as this model has it."
+        said = (
+            "model.engine: on a CPU, vllm can't update an output layer that is tied to the embeddings,"
+            " as in this model."
+        )
         raise BadInput(said, hint="Set model.engine to auto.")
 
 
@@ -142,7 +145,7 @@ def _merged(layer: Any, path: str, told: set[int]) -> Iterator[tuple[str, Tensor
         yield from _own(base, path, told)
         return
     if layer.base_layer is not base:  # an adapter of another parameter of the module
-        said = f"model.engine: vllm reads merged weights, and {path[:-1]} has one adapter within another."
+        said = f"model.engine: vllm reads merged weights, but {path[:-1]} has one adapter within another."
         raise FinetopError(said, hint="Set model.engine to auto.")
     held = [(weight, weight.data) for weight in base.parameters(recurse=False)]
     for weight, data in held:
@@ -155,7 +158,7 @@ def _merged(layer: Any, path: str, told: set[int]) -> Iterator[tuple[str, Tensor
             layer.unmerge()
     except (ValueError, NotImplementedError, AttributeError) as error:
         said = (
-            f"model.engine: vllm reads merged weights, and {path[:-1]} can't be merged: {first_line(error)}"
+            f"model.engine: vllm reads merged weights, but {path[:-1]} can't be merged: {first_line(error)}"
         )
         raise FinetopError(said, hint="Set model.engine to auto.") from error
     finally:
@@ -215,7 +218,7 @@ class Copy:
         self.room = min(longest_input(model.config), tokens)
         cache = (-(-tokens // PAGE) + SPARE_PAGES) * PAGE * cache_bytes(model)
         weights = sum(weight.numel() for weight in model.parameters()) * model.dtype.itemsize
-        print("vllm: a copy of the model is opened", flush=True)
+        print("vllm: loading a copy of the model", flush=True)
         self.opened = LLM(
             model=str(self.folder),
             dtype=self.dtype,

@@ -20,7 +20,7 @@ def writes_text(row: RunRow) -> None:
     weights(row.method, row.name)
     if not plugins.writes_text(row.objective):
         hint = "Check what was trained against it; its own score is eval_reward_accuracy."
-        raise BadInput(f"{row.name} is a reward model, which writes no text to check.", hint=hint)
+        raise BadInput(f"{row.name} is a reward model, which generates no text to check.", hint=hint)
     if not plugins.has_base(row.objective):
         hint = f"Its evaluation loss and its target are curves: finetop show {row.name}."
         raise BadInput(f"{row.name} is a new model: there is no base to check it against.", hint=hint)
@@ -30,7 +30,7 @@ def weights(method: str, name: str) -> None:
     """Require that a run has weights of its own."""
     if method == NO_WEIGHT:
         raise Refused(
-            f"{name} moves no weight: it is the base model, asked in its own way.",
+            f"{name} trains no weights: it is the base model, prompted in its own way.",
             hint="See `finetop approaches`.",
         )
 
@@ -39,7 +39,7 @@ def check(row: RunRow) -> None:
     """Require what a check needs: text, a checkpoint, and no other check under way."""
     writes_text(row)
     if row.checking is not None:
-        raise Refused(f"{row.name} is being checked already.", hint=f"See `finetop show {row.name}`.")
+        raise Refused(f"{row.name} is already being checked.", hint=f"See `finetop show {row.name}`.")
     _checkpoint(row)
 
 
@@ -54,7 +54,7 @@ def remedy(row: RunRow) -> None:
     remedies(row)
     if any(job.verb == "remedy" for job in row.others):
         raise Refused(
-            f"remedies of {row.name} are being tried already.", hint=f"See `finetop show {row.name}`."
+            f"remedies of {row.name} are already being tried.", hint=f"See `finetop show {row.name}`."
         )
 
 
@@ -74,8 +74,8 @@ def retry(row: RunRow) -> None:
     """Require that a run which ended badly can be made once more: nothing of it is under way, and it can go on."""
     free(row)
     if row.saved and not row.resumable:
-        hint = f"Train on from its weights: model.id: run:{row.name}."
-        raise BadInput(f"{row.name} has no trainer's state: train.resumable was off.", hint=hint)
+        hint = f"Start from its weights: model.id: run:{row.name}."
+        raise BadInput(f"{row.name} has no trainer state: train.resumable was off.", hint=hint)
 
 
 def free(row: RunRow) -> None:
@@ -86,7 +86,7 @@ def free(row: RunRow) -> None:
         said = f"the {row.side_jobs[0].verb} of {row.name} is {word(row.side_jobs[0].state)}"
     else:
         return
-    raise Refused(f"{said}.", hint=f"Wait for its end, or `finetop stop {row.name}` first.")
+    raise Refused(f"{said}.", hint=f"Wait for it to end, or `finetop stop {row.name}` first.")
 
 
 def _checkpoint(row: RunRow) -> None:

@@ -8,15 +8,15 @@ from finetop.core.plugins import ALARMS
 
 ENDINGS = {
     "failed": "a run, a check or an export failed",
-    "lost": "its process is gone, or the machine restarted",
-    "hung": "a run says nothing any more",
+    "lost": "its process died or the machine restarted",
+    "hung": "a run has stopped reporting",
     "regressed": "a check proved that it forgot",
-    "finished": "a run came to its end",
+    "finished": "a run finished",
     "stopped": "a run was stopped or killed",
 }
 OTHERS = {
-    "check": "a check on the way failed, or left no checkpoint that is OK",
-    "suite": "the data of a suite is out of reach",
+    "check": "a check during training failed, or left no OK checkpoint",
+    "suite": "the data of a suite can't be fetched",
     "over": "an alarm is over",
 }
 TEST = "test"

@@ -49,10 +49,10 @@ def read_tags(words: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for word in words:
         tag = word[1:] if word[:1] in ("+", "-") else word
         if '"' in word:
-            raise BadInput(f"{word[:40]}: the quote is not closed.", hint='A note stands between two ".')
+            raise BadInput(f"{word[:40]}: the quote is not closed.", hint='Put a note between two ".')
         (drop if word.startswith("-") else add).append(require_tag(tag, word))
     if both := set(add) & set(drop):
-        raise BadInput(f"{min(both)} can't be put on and taken off at once.")
+        raise BadInput(f"{min(both)} can't be both added and removed.")
     return tuple(dict.fromkeys(add)), tuple(dict.fromkeys(drop))
 
 
@@ -60,7 +60,7 @@ def require_tag(tag: str, word: str = "") -> str:
     """Give a tag back if it is one. Raises BadInput."""
     if not _TAG.fullmatch(tag):
         hint = "1 to 40 letters, digits, . _ : / @ or -, with + or - before it: +keep -draft."
-        raise BadInput(f"{(word or tag)[:60]!r} is no tag.", hint=hint)
+        raise BadInput(f"{(word or tag)[:60]!r} is not a tag.", hint=hint)
     return tag
 
 
@@ -68,7 +68,7 @@ def require_note(text: str) -> str:
     """Give a note back as one clean line. Raises BadInput."""
     note = clean_line(text, limit=4 * LONGEST_NOTE).strip()
     if len(note) > LONGEST_NOTE:
-        raise BadInput(f"the note has {len(note):,} characters, and may have {LONGEST_NOTE:,}.")
+        raise BadInput(f"the note has {len(note):,} characters; the limit is {LONGEST_NOTE:,}.")
     return note
 
 

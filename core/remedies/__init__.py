@@ -33,9 +33,9 @@ class Subject:
     def no_weights(self) -> str:
         """Say why the weights themselves can't be worked on; nothing where they can."""
         if self.is_adapter and not self.merges:
-            return "its adapter stands before the text and moves no weight"
+            return "its adapter adds tokens before the text and changes no weights"
         if self.quantize != "none":
-            return f"its base is held in {self.quantize}, whose weights can't be written anew one by one"
+            return f"its base is loaded in {self.quantize}, whose weights can't be rewritten one by one"
         return ""
 
 
@@ -100,10 +100,8 @@ def chosen(found: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
         meant = [one for one in found if name in (one.name, one.remedy)]
         if not meant:
             words = sorted({word for one in found for word in (one.name, one.remedy)})
-            raise NotFound(
-                f"there is no remedy {name[:60]!r} of this run.", hint=did_you_mean(name[:60], words)
-            )
+            raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], words))
         if all(one.why_not for one in meant):
-            raise NotFound(f"{meant[0].name} can't be had: {meant[0].why_not}.", hint="Leave it out.")
+            raise NotFound(f"{meant[0].name} is not available: {meant[0].why_not}.", hint="Leave it out.")
         picked += [one for one in meant if not one.why_not and one not in picked]
     return [one for one in found if one in picked]

@@ -223,7 +223,7 @@ def remembered(change: Change, context: CheckContext) -> Change:
     """Keep beside the scores what a change has made: the weights' hash, and what it said of it."""
 
     def make(model: Any) -> Any:
-        context.events.write(Phase(f"{context.model_label}: making the model"))
+        context.events.write(Phase(f"{context.model_label}: building the model"))
         made = change.make(model)
         key, prompts = _weights_key(context)
         words = ItemScore("weights", 0.0, f"{fingerprint(made)} {'; '.join(change.told)}".strip())

@@ -9,7 +9,7 @@ from finetop.core.protocol.messages.remedies import Candidate
 if TYPE_CHECKING:
     from finetop.core.remedies import Subject
 
-ABOUT = "an earlier checkpoint of the run, among those that were saved"
+ABOUT = "an earlier saved checkpoint of the run"
 COST = "loading it"
 MOST = 3
 

@@ -65,8 +65,8 @@ def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Chang
         whole = changed(model, base, mix, matrices_alone=True)
         touched = sum(1 for count in counts if count)
         if not touched:
-            raise Unchanged(f"none of its {len(counts)} matrices that moved has an intruder.")
-        told.append(f"{sum(counts):,} intruders in {touched:,} of {len(counts):,} matrices that moved")
+            raise Unchanged(f"none of its {len(counts)} changed matrices has an intruder dimension.")
+        told.append(f"{sum(counts):,} intruder dimensions in {touched:,} of {len(counts):,} changed matrices")
         return whole
 
     return Change({"name": "intruders", **settings}, True, make, told)

@@ -15,5 +15,5 @@ def settings(recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
     """Mix them in, where nothing is replayed yet."""
     replay = recipe.get("protect", {}).get("replay") or {}
     if replay.get("path") or replay.get("from_base"):
-        return "it replays already: raise protect.replay.share"
+        return "it already replays: raise protect.replay.share"
     return {"protect.replay.from_base": ROWS, "protect.replay.share": SHARE}

@@ -32,7 +32,7 @@ class Answer(NamedTuple):
 def last_line(text: bytes) -> str:
     """Return the last line that is not empty, up to 300 characters."""
     lines = text.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
+    return lines[-1][:300] if lines else "it printed nothing"
 
 
 def _command(module: str, words: tuple[str, ...]) -> list[str]:

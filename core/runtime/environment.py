@@ -34,5 +34,5 @@ def require_readable(environment: Mapping[str, str] = os.environ) -> None:
 
             raise EnvironmentTrouble(
                 f"{name} is {quoted(value)} in the environment; it must be {words}.",
-                hint=f"Set it so, or take it out: unset {name}",
+                hint=f"Set it to that, or unset it: unset {name}",
             )

@@ -28,7 +28,7 @@ _OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 ROUNDED_GIB = 0.1  # the allocator takes whole segments, and writes two decimals
 LONGEST = 500  # characters of a cause
-LESS = "Close other programs, or take a smaller model."
+LESS = "Close other programs, or use a smaller model."
 
 
 def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
@@ -132,11 +132,11 @@ def _numbers(error: BaseException) -> str:
     if wanted and allowed:
         beside = gpu_share.limit().beside
         whose = f"are left beside {named(beside)}" if beside else "budget.memory_gib allows"
-        return f" on the GPU: {wanted[1]} more wanted, {allowed[2]} of the {allowed[1]} that {whose} are held"
+        return f" on the GPU: {wanted[1]} more needed, {allowed[2]} of the {allowed[1]} that {whose} are used"
     if wanted and free:
-        return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
+        return f" on the GPU: {wanted[1]} more needed, {free[2]} of {free[1]} free"
     if host:
-        return f" on this machine: {gib_of(int(host[1]))} GiB more wanted{_available(', ')}"
+        return f" on this machine: {gib_of(int(host[1]))} GiB more needed{_available(', ')}"
     return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""
 
 
@@ -205,8 +205,8 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
         Cause(
             "gpu_error",
             "an assertion failed on the GPU (device-side assert)",
-            "Most often a number beyond its table: a token or label that the model's vocabulary has not. "
-            "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the number.",
+            "Most often an index out of range: a token or label outside the model's vocabulary. "
+            "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the index.",
         ),
     ),
     (

@@ -74,7 +74,7 @@ def open_regular(file: Path) -> BinaryIO:
         return os.fdopen(open_own(file, os.O_RDONLY), "rb")
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
-            raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file)) from error
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", str(file)) from error
         raise
 
 
@@ -258,7 +258,7 @@ def why_not_for_database(kind: str) -> str:
     if kind in NETWORK:
         return f"is on {kind}, a network file system: two machines could write the database at once"
     if kind.startswith("fuse") and kind not in LOCAL_FUSE:
-        return f"is on {kind}: a lock there may hold for nobody, and a write may come late"
+        return f"is on {kind}: locks there may not work, and writes may be delayed"
     return ""
 
 
@@ -268,7 +268,8 @@ def require_local(folder: Path) -> None:
         raise EnvironmentTrouble(
             f"{folder} {why}.",
             hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are."
-            " For a cluster leave it there, and put the database alone on one: FINETOP_DATABASE=/var/tmp/finetop.",
+            " On a cluster, leave the home there and put the database on a local disk:"
+            " FINETOP_DATABASE=/var/tmp/finetop.",
         )
 
 

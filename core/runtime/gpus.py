@@ -146,7 +146,7 @@ class Looker:
                 self._gpu(part, index, fault, trouble, capability, is_part=True)
                 for part in self._parts(handle)
             ]
-            text = "it is to be divided (MIG), and has no instance yet"
+            text = "it is in MIG mode, but has no instance yet"
             return parts or [Gpu(index, uuid, name, fault="unreadable", trouble=text)]
         except nvml.NVMLError as error:
             fault = "lost" if self._is_lost(error) else "unreadable"
@@ -211,11 +211,11 @@ class Looker:
         rows = self._told(nvml.nvmlDeviceGetRemappedRows, handle)
         if rows is not None and rows[3]:
             return "failing", "its memory is worn out (a row could not be remapped): have it replaced"
-        reset = f"it wants a reset: nvidia-smi --gpu-reset -i {index}"
+        reset = f"it needs a reset: nvidia-smi --gpu-reset -i {index}"
         kinds = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
         if errors := self._told(nvml.nvmlDeviceGetTotalEccErrors, handle, *kinds):
             count = counted(errors, "uncorrectable memory error")
-            return "failing", f"{count} since the driver began: {reset}"
+            return "failing", f"{count} since the driver was loaded: {reset}"
         if self._told(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle):
             return "failing", f"damaged pages of its memory wait to be retired: {reset}"
         return "", ""

@@ -158,14 +158,14 @@ def find_home(given: str | None = None) -> Home:
         if users is not None and not users.startswith("/"):
             shown = clean_line(users, limit=80) or "empty"
             raise EnvironmentTrouble(
-                f"{source} is {clean_line(chosen, limit=80)}, and HOME is {shown}: no absolute path.",
+                f"{source} is {clean_line(chosen, limit=80)}, and HOME is {shown}: not an absolute path.",
                 hint="Set HOME, or give --home or FINETOP_HOME a path that begins with /.",
             )
     try:
         return Home(Path(chosen).expanduser().absolute())
     except RuntimeError as error:  # ~nobody, or no HOME
         raise EnvironmentTrouble(
-            f"{source} is {clean_line(chosen, limit=80)}, and no such user.", hint=ANOTHER
+            f"{source} is {clean_line(chosen, limit=80)}: no such user.", hint=ANOTHER
         ) from error
 
 
@@ -232,8 +232,8 @@ def require_home(folder: Path) -> None:
         shown = ", ".join(clean_line(name, limit=30) for name in others[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise EnvironmentTrouble(
-            f"{clean_line(str(folder), limit=100)} is no home of finetop's: it holds {shown}{more}.",
-            hint="Give --home or FINETOP_HOME a folder that is empty, or not there yet.",
+            f"{clean_line(str(folder), limit=100)} is not a finetop home: it holds {shown}{more}.",
+            hint="Give --home or FINETOP_HOME an empty or new folder.",
         )
 
 

@@ -37,7 +37,7 @@ _WORDS = {
     "Authorization header": "an Authorization header",
     "password in a URL": "a password in an address",
 }
-HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and take it out of the recipe."
+HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remove it from the recipe."
 
 
 def is_secret_name(name: str) -> bool:
@@ -51,7 +51,7 @@ def require_none(text: str, place: str, hint: str = HINT) -> None:
     Raises BadInput, which does not repeat it.
     """
     if what := find(text):
-        raise BadInput(f"{place} holds {what}; it is not kept with a run.", hint=hint)
+        raise BadInput(f"{place} holds {what}; secrets are not stored with a run.", hint=hint)
 
 
 def find(text: str) -> str:
@@ -95,4 +95,4 @@ def require_no_setting(options: Mapping[str, object], place: str) -> None:
     """Refuse raw options that are secrets by their names. Raises BadInput."""
     for name, value in options.items():
         if value is not None and is_secret_name(name):
-            raise BadInput(f"{place}.{name} is a secret, and is not kept with a run.", hint=HINT)
+            raise BadInput(f"{place}.{name} is a secret; secrets are not stored with a run.", hint=HINT)

@@ -28,10 +28,10 @@ def open_store(path: Path) -> Connection:
     Raises StoreTrouble when it is a link, another process holds it, it is damaged, or a newer finetop made it.
     """
     if path.is_symlink():
-        raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or take another home.")
+        raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or use another home.")
     for file in (path, backups.wal_of(path)):
         if file.exists() and not file.is_file():  # a pipe would be waited for
-            raise StoreTrouble(f"{file} is not a file.", hint=f"Take it away. {REBUILD}")
+            raise StoreTrouble(f"{file} is not a file.", hint=f"Remove it. {REBUILD}")
     made_now = not path.exists()
     try:
         connection = duckdb.connect(
@@ -132,7 +132,7 @@ def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
             backups.copy(path, waiting[0][0])
         except OSError as error:
             raise StoreTrouble(
-                f"{path} must be brought up to date, and can't be copied first: {error.strerror}.",
+                f"{path} must be upgraded, but can't be copied first: {error.strerror}.",
                 hint="Free some room on the disk, then try again.",
             ) from error
     for name, sql in waiting:

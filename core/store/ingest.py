@@ -128,7 +128,7 @@ class NewerEvents(StoreTrouble):
 
     def __init__(self, format_: int) -> None:
         super().__init__(
-            f"its events are of format {format_}, and this finetop reads {events.FORMAT}.",
+            f"its events have format {format_}; this finetop reads {events.FORMAT}.",
             hint="A newer finetop wrote them: `finetop supervisor stop`, then use that one.",
         )
 

@@ -83,7 +83,7 @@ def for_export(connection: Connection, run_id: int, step: int, name: str) -> dic
     found = {one.name: one for one in candidates(connection, run_id, recipe, step)}
     row = of_run(connection, run_id, step).get(name)
     if name not in found:
-        raise NotFound(f"there is no remedy {name[:60]!r} of this run.", hint=did_you_mean(name[:60], found))
+        raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], found))
     if row is None:
         run = runs.row(connection, run_id).name
         raise NotFound(f"{name} was not tried yet.", hint=f"Run `finetop remedy {run} --only {name}`.")

@@ -275,7 +275,7 @@ def require_database(database: Path, runs: Path) -> None:
     there = sum(1 for file in runs.glob("*/run.json")) if gone else 0
     if there:
         raise StoreTrouble(
-            f"{database} is {'empty' if database.exists() else 'gone'}, but {there} run folders are there.",
+            f"{database} is {'empty' if database.exists() else 'gone'}, but there are {there} run folders.",
             hint=REBUILD,
         )
 

@@ -116,7 +116,7 @@ def newest_of_stage(connection: Connection, chain: str, stage: str) -> int:
         connection, "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)", [named]
     )
     if run_id is None:
-        hint = f"Begin before it: --from {stage}, or name another chain: --name NAME."
+        hint = f"Start before it: --from {stage}, or name another chain: --name NAME."
         raise NotFound(f"stage {stage} of {chain} was never run.", hint=hint)
     return run_id
 

@@ -138,11 +138,11 @@ def remove_left(database: Path) -> None:
 
 
 def _too_slow(timeout_s: float) -> BadInput:
-    return BadInput(f"the query took over {timeout_s:g} s and was stopped.", hint="Ask for less.")
+    return BadInput(f"the query took over {timeout_s:g} s and was stopped.", hint="Request less.")
 
 
 def _too_large() -> BadInput:
-    return BadInput(f"the query needs more than {MEMORY_BYTES >> 30} GiB of memory.", hint="Ask for less.")
+    return BadInput(f"the query needs more than {MEMORY_BYTES >> 30} GiB of memory.", hint="Request less.")
 
 
 def main() -> None:

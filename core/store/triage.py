@@ -309,7 +309,7 @@ def say(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
     )
     runs.set_rank(connection, run_id)
     if wanted.note and wanted.state == before.state:
-        return SetStandingAnswer(f"noted of {what}: {wanted.note}", before)
+        return SetStandingAnswer(f"note on {what}: {wanted.note}", before)
     said = _SAID[wanted.state].format(by=wanted.by or "somebody", reason=wanted.reason, fixed_by=fixed_by)
     return SetStandingAnswer(f"{what} {said}", before)
 
@@ -321,9 +321,9 @@ def _past(state: StandingState) -> str:
 def _require_words(standing: Standing) -> None:
     for key, text in (("reason", standing.reason), ("note", standing.note), ("name", standing.by)):
         if len(text) > LONGEST:
-            raise BadInput(f"the {key} has {len(text):,} characters; {LONGEST:,} are kept at most.")
+            raise BadInput(f"the {key} has {len(text):,} characters; the limit is {LONGEST:,}.")
     if standing.state == "accepted" and not standing.reason.strip():
-        raise BadInput("a regression is accepted for a reason.", hint="Give one: --reason TEXT.")
+        raise BadInput("accepting a regression needs a reason.", hint="Give one: --reason TEXT.")
     if standing.state == "fixed" and not standing.fixed_by:
         raise BadInput("say which run fixes it.", hint="Name it: --fixed-by RUN.")
 
@@ -343,6 +343,7 @@ def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
     check = runs.row(connection, fix_id).check
     if check is not None and check.verdict == "regressed":
         raise Refused(
-            f"{fix_name} has regressed itself: it fixes nothing.", hint=f"See `finetop show {fix_name}`."
+            f"{fix_name} has regressed itself, so it can't be the fix.",
+            hint=f"See `finetop show {fix_name}`.",
         )
     return fix_name

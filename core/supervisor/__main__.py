@@ -36,7 +36,7 @@ TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 SLOW_S = 5.0  # a beat takes 10 ms
 END_S = 2.0  # that a beat which is under way gets when the supervisor ends
-SLOW = "the disk of the run folders is slow: numbers of runs arrive late. They keep running."
+SLOW = "the disk of the run folders is slow: metrics of runs arrive late. Runs continue."
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
         prepare(home)
         lock = take_lock(home, wait_s=0.1)  # `doctor` may look at it at this moment
         if lock is None:
-            print("another supervisor has this home.", file=sys.stderr)
+            print("another supervisor already runs on this home.", file=sys.stderr)
             return 0
         supervisor = Supervisor(home, open_home(home))
         liveness.adopt(supervisor)
@@ -173,7 +173,7 @@ def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
 def say(supervisor: Supervisor, trouble: str) -> None:
     """Keep what is wrong with the whole, or that nothing is, and tell it once to log and clients."""
     if supervisor.trouble != trouble:
-        print(f"{time.strftime('%F %T')} {trouble or 'all is well again'}", file=sys.stderr)
+        print(f"{time.strftime('%F %T')} {trouble or 'recovered'}", file=sys.stderr)
         supervisor.trouble = trouble
         supervisor.touch()
 

@@ -71,7 +71,9 @@ class Callers:
     def hold(self, caller: Caller, size: int) -> None:
         """Count what a caller holds from now on. Raises TooMuch where that is more than there is for all."""
         if self.held - caller.held + size > HELD_BYTES and size > caller.held:
-            raise TooMuch("the supervisor holds too much for others that they don't take: try again.")
+            raise TooMuch(
+                "other clients don't read their answers, and the supervisor's buffers are full: try again."
+            )
         self.held += size - caller.held
         caller.held = size
 

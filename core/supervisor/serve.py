@@ -29,7 +29,7 @@ from finetop.core.supervisor.state import Supervisor
 NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 TELL_S = 60.0  # between two lines about a lack of handles
 ENVELOPE = 100  # bytes around an answer
-DISK_FULL = "the disk is full: new runs are refused and numbers may be missing until there is room."
+DISK_FULL = "the disk is full: new runs are refused and metrics may be missing until space is free."
 
 
 async def listen(supervisor: Supervisor) -> asyncio.Server:
@@ -68,7 +68,7 @@ class Faults:
             return
         self.told_at = now
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        words = f"no connection can be taken for a moment: {os.strerror(error.errno)} (ulimit -n is {limit})"
+        words = f"can't accept connections for a moment: {os.strerror(error.errno)} (ulimit -n is {limit})"
         print(f"{time.strftime('%F %T')} {words}", file=sys.stderr)
 
 
@@ -114,8 +114,8 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
         whole = wire.encoder.encode(made)
         if len(whole) > wire.ANSWER_LIMIT - ENVELOPE:
             raise Refused(
-                f"the answer is {len(whole) / 2**20:.0f} MiB, and may be {wire.ANSWER_LIMIT >> 20}.",
-                hint="Ask for less: --limit.",
+                f"the answer is {len(whole) / 2**20:.0f} MiB; the limit is {wire.ANSWER_LIMIT >> 20}.",
+                hint="Request less: --limit.",
             )
         return wire.encoder.encode((told or Told()).reply(envelope, ask, whole))
     except FinetopError as error:
@@ -127,7 +127,7 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
         # a bug: the client hears of it, the log has the whole
         traceback.print_exc(file=sys.stderr)
         return failed(
-            number, FinetopError(f"a fault in finetop: {error!r}.", hint="supervisor.log has the whole.")
+            number, FinetopError(f"internal error: {error!r}.", hint="The traceback is in supervisor.log.")
         )
 
 

@@ -173,9 +173,7 @@ async def _start_again(supervisor: Supervisor, job: Job) -> None:
     hint = "Can this machine start processes? See `finetop doctor`."
     if job.id in supervisor.places:
         hint = "Its slurm.txt says more. Every node must see the home, and this Python: `finetop doctor`."
-    await _fail(
-        supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint)
-    )
+    await _fail(supervisor, job, EnvironmentTrouble(f"its process failed to start {tries} times.", hint=hint))
 
 
 async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:

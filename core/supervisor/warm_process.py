@@ -76,10 +76,10 @@ def words(supervisor: Supervisor) -> str:
     warm = supervisor.launcher.warm()
     if not warm.waits:
         if warm.failures >= MOST_FAILURES:
-            return f"none: it died {MOST_FAILURES} times while it waited, see spare.log"
+            return f"none: it died {MOST_FAILURES} times while waiting, see spare.log"
         return f"none ({SWITCH}=0)" if os.environ.get(SWITCH) == "0" else "none now"
     if warm.pid is None:
-        return "is being made ready"
+        return "starting"
     try:
         held_mib = psutil.Process(warm.pid).memory_info().rss / 2**20
     except psutil.Error:

@@ -191,7 +191,7 @@ def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> CheckResult:
     """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
     if plan.row_tokens < checks.base.plan.row_tokens:
         if checks.base.whole:
-            raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
+            raise OutOfReach("out of memory, and the base model is no longer loaded to score it again.")
         checks.base = run_check.score_base(checks.context, plan)
     return run_check.score_until_decided(checks.context, checks.base, claim=claim)
 
@@ -278,7 +278,7 @@ def finish(checks: TrainingChecks | None, last_step: int) -> None:
         return
     share = 100 * checks.spent_s / max(time.monotonic() - checks.began, 1e-9)
     cost = f"{checks.spent_s:.0f} s with the base, {share:.0f} % of the time"
-    print(f"checks on the way: {len(checks.outcomes)}, {cost}", flush=True)
+    print(f"checks during training: {len(checks.outcomes)}, {cost}", flush=True)
     if not checks.keeps_best or not checks.outcomes:
         return
     best = best_step(checks)

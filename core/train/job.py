@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 LIBRARIES = ("datasets", "trl", "finetop.core.train.trainers.language")
-IF_STOPPED = "asked to stop, before the first step"
+IF_STOPPED = "asked to stop before the first step"
 
 
 def work(job: Job) -> Ended:

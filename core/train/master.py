@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 WORDS = {
-    "float32": "weights that move are held in float32, and computed with in {}",
-    "stochastic": "weights that move are held in {} and rounded by chance; so are the optimizer's numbers",
-    "nearest": "weights that move are held in {} and rounded to the nearest: steps far smaller than them are lost",
+    "float32": "trained weights are kept in float32; computation is in {}",
+    "stochastic": "trained weights are kept in {} and rounded stochastically; so is the optimizer's state",
+    "nearest": "trained weights are kept in {} and rounded to nearest: updates far smaller than a weight are lost",
 }
 
 
@@ -54,8 +54,10 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
         raise BadInput(said, hint="Set model.dtype to bfloat16, or train.master to float32.")
     needed = moving * master.float32_bytes(recipe.train, 2.0) + still * 2.0
     if in_float16 and memory is not None and needed > memory:
-        said = f"train.master: in float16 what moves is held in float32, with which {needed / 2**30:.1f} GiB are wanted"
-        hint = "Set method.name to lora, or take a GPU with bfloat16, where weights are rounded by chance."
+        said = f"train.master: in float16, trained weights are kept in float32, which needs {needed / 2**30:.1f} GiB"
+        hint = (
+            "Set method.name to lora, or use a GPU with bfloat16, where weights are rounded stochastically."
+        )
         raise BadInput(f"{said} of {memory / 2**30:.1f}.", hint=hint)
     if held == "float32":
         for weight in moving_weights(model):

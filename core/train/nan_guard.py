@@ -66,7 +66,7 @@ def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> Non
     rate, name = recipe.train.learning_rate, run_folder.name.partition("-")[2]
     hint = f"Lower train.learning_rate (now {number_words(rate)})"
     if good is None:
-        hint += ", and begin anew: there is no checkpoint from before."
+        hint += ", and start again: there is no earlier checkpoint."
     else:
         hint += f": finetop resume {name}@{good} --set train.learning_rate={number_words(rate / 3, 2)}"
     words = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"

@@ -84,8 +84,8 @@ def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
         hint = f"Set train.batch_size to {max(1, rows // now)}, or resume on {before}."
         raise BadInput(f"{said}{recipe.train.batch_size}.", hint=hint)
     print(
-        f"{before} ranks before, {now} now: train.grad_accumulation is {added * before // now} in place of {added}, "
-        "so that a step has as many rows",
+        f"{before} ranks before, {now} now: train.grad_accumulation is {added * before // now} in"
+        f" place of {added}, so that a step has the same number of rows",
         flush=True,
     )
     train = msgspec.structs.replace(recipe.train, grad_accumulation=added * before // now)

@@ -53,7 +53,7 @@ def begin(setup: Setup, trainer: Any) -> None:
         if not hasattr(module, "begin"):
             continue
         if not hasattr(trainer, "training_step"):
-            said = f"protect.{name}: {setup.recipe.objective.name} has a trainer that it can't act in."
+            said = f"protect.{name}: it does not work with the trainer of {setup.recipe.objective.name}."
             raise BadInput(said, hint="Leave it out.")
         setup.events.write(Phase(f"preparing {name}"))
         began = time.monotonic()

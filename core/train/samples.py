@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = 2000  # characters of a prompt in its event
 LONGEST = 1024  # tokens of a prompt
-PHASE, EVERY_S = "writing samples", 1.0
+PHASE, EVERY_S = "generating samples", 1.0
 
 
 def telling(events: EventLog, most: int) -> Callable[[int], None]:

@@ -30,8 +30,9 @@ def tell(method: str, model: Any, train: Sequence[AnyExample], events: EventLog)
     print(f"before step 1: {begins:.2f} nats/token with the learned tokens, {base:.2f} without", flush=True)
     if begins - base > MOST:
         text = (
-            f"it begins {begins - base:.1f} nats/token above its base: the tokens of {method} begin at random, and "
-            "what they undo has to be learned back (more steps, fewer method.tokens, or lora, which begins at the base)"
+            f"it starts {begins - base:.1f} nats/token above its base: the tokens of {method} start at random, and "
+            "training first has to undo their effect (more steps, fewer method.tokens, or lora,"
+            " which starts at the base)"
         )
         events.write(Alarm("drift", 0, text))
         print(f"alarm: {text}", flush=True)

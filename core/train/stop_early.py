@@ -124,7 +124,7 @@ def end_of(watch: Watch) -> str:
         return ""
     last, times = max(watch.values), counted(since, "check" if watch.of_target else "evaluation")
     if reference is None:
-        return f"stopped early at step {last}: {watch.name} was no number in {times}"
+        return f"stopped early at step {last}: {watch.name} was not finite in {times}"
     least = f" by more than {watch.wanted.min_delta:g}" if watch.wanted.min_delta else ""
     on = f"{reference[1]:.4g} (step {reference[0]})"
     return f"stopped early at step {last}: {watch.name} did not improve on {on}{least} in {times}"

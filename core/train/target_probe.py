@@ -62,7 +62,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         setup.events.write(Phase("scoring the target"))
         try:
             found = halve_until_it_fits(
-                self._scored, self.plan, setup.device, or_else="take fewer rows in check.target"
+                self._scored, self.plan, setup.device, or_else="use fewer rows in check.target"
             )
         except FinetopError as error:
             _failed(setup, step, error)

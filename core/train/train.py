@@ -233,9 +233,9 @@ def require_watched(
             said = (
                 f"train.stop_early watches the target, which can't be measured: {way.context.target_failed}"
             )
-            raise BadInput(said, hint="Put check.target right, or watch eval_loss.")
+            raise BadInput(said, hint="Fix check.target, or watch eval_loss.")
     elif not watch.of_target and not evaluation:
-        said = f"{watch.name} is watched, and no row is set aside to evaluate: there are too few."
+        said = f"{watch.name} is watched, but no rows are held out for evaluation: there are too few."
         raise BadInput(said, hint="Name rows in data.eval, or leave train.stop_early and train.keep out.")
 
 
@@ -301,7 +301,7 @@ def require_device(recipe: Recipe, device: str) -> None:
     if recipe.budget.gpus and not device.startswith("cuda"):
         hint = "Set budget.gpus to 0 to train on the CPU, or see finetop doctor."
         raise EnvironmentTrouble(
-            f"budget.gpus is {recipe.budget.gpus}, and no GPU can be used here.", hint=hint
+            f"budget.gpus is {recipe.budget.gpus}, but no GPU can be used here.", hint=hint
         )
 
 
@@ -334,7 +334,7 @@ def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
     if done.returncode == 0:
         return
     failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]
-    what = ", ".join(failed) or (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    what = ", ".join(failed) or (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
     text = f"the check at the end can't open {suite.name}: {what} (see `finetop suites {name} --fetch`)"
     events.write(Alarm("suite", 0, text))
     print(f"alarm: {text}", flush=True)

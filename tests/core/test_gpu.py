@@ -246,7 +246,7 @@ def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
     with pytest.raises(longest_batch.DoesNotFit) as caught:
         train(recipe, tmp_path, monkeypatch)
     wanted = (
-        r"the longest rows do not fit: out of memory on the GPU: .* more wanted, .* of the 2\.00 GiB that"
+        r"the longest rows do not fit: out of memory on the GPU: .* more needed, .* of the 2\.00 GiB that"
     )
     assert re.match(wanted, caught.value.message)
     assert caught.value.hint.startswith("Lower train.batch_size (now 8)")

@@ -28,7 +28,7 @@ def faults_of(bad: Bad, answer: Answer) -> Iterator[str]:
         yield f"the exit code is {answer.code}, not {bad.code}"
     if len(lines) != 1 or not answer.text.strip().isprintable():
         yield f"{len(lines)} lines"
-    if "Traceback" in answer.text or "a fault in finetop" in answer.text:
+    if "Traceback" in answer.text or "internal error" in answer.text:
         yield "a bug"
     for piece in bad.says:
         if piece not in answer.text:

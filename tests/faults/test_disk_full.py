@@ -79,7 +79,7 @@ def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, term
         ends_meanwhile.touch()
         wait_until(sides[WRITERS].with_suffix(".done").exists, "one is done while it is full")
         ballast.unlink()
-        wait_until(lambda: trouble(rig) == "", "all is well again")
+        wait_until(lambda: trouble(rig) == "", "recovered")
         wait_until(lambda: app.pump(0.1) or "the disk is full" not in app.text(), "the app says so too")
     is_over.touch()
     ends = [rig.wait_state(name, "finished", "failed", "lost", "stopped").state for name in names]

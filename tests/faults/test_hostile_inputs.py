@@ -108,7 +108,7 @@ def faults_of(told: Told) -> Iterator[str]:
         yield "a hang"
     elif told.code not in (0, 1, 2, 3, 4):
         yield f"exit code {told.code}"
-    if "Traceback" in told.text or "a fault in finetop" in told.text:
+    if "Traceback" in told.text or "internal error" in told.text:
         yield "a traceback"
     if any(not letter.isprintable() and letter not in "\n\r\t" for letter in told.text):
         yield "control characters"

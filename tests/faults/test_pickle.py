@@ -119,7 +119,7 @@ def test_a_model_s_own_code_runs_only_by_consent(tiny_model, tmp_path, monkeypat
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "mine.py").write_text(MODEL.format(sprung=str(sprung)))
     log = EventLog(tmp_path / "events.jsonl")
-    with pytest.raises(BadInput, match="wants to run Python code"):
+    with pytest.raises(BadInput, match="needs to run Python code"):
         load.load_model(resolve.resolve_model(Model(id=str(folder)), home, log), torch.float32, "cpu")
     assert not sprung.exists()
     trusting = Model(id=str(folder), trust_remote_code=True)

@@ -17,7 +17,7 @@ def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig
         started = [cold_rig.start() for _ in range(AT_ONCE)]
         cold_rig.wait_ready()
         wait_until(lambda: sum(one.poll() is None for one in started) == 1, "all but one have gone")  # noqa: B023
-        said = cold_rig.home.log.read_text().count("another supervisor has this home.")
+        said = cold_rig.home.log.read_text().count("another supervisor already runs on this home.")
         left = [one for one in started if one.poll() is None]
         wrong += said != AT_ONCE - 1
         wrong += cold_rig.ask(Hello()).pid != left[0].pid

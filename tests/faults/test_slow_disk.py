@@ -95,7 +95,7 @@ def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, mad
         wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said")
         wrong += data.word(live.ask(GetRun("long-one")).row.state) != "running"
         made.set()
-        wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "all is well again")
+        wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "recovered")
     written, lost, doubled, marked = counted(live, "long-one", begun)
     survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
              lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip

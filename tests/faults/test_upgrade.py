@@ -110,7 +110,7 @@ def test_newer_events_are_left_for_the_program_that_reads_them(quiet, tmp_path, 
     ours = newer_events(path, before=5, behind=7)
     assert ingest.take_in(connection, job, path)
     for _ in range(3):
-        with pytest.raises(ingest.NewerEvents, match=r"format 2, and this finetop reads 1.*supervisor stop"):
+        with pytest.raises(ingest.NewerEvents, match=r"format 2; this finetop reads 1.*supervisor stop"):
             ingest.take_in(connection, job, path)
     assert connection.execute("SELECT bytes_read, bad_lines FROM jobs").fetchone() == (len(ours), 0)
     assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (5,)

@@ -64,7 +64,7 @@ class Linked(FakeSupervisor):
 
     async def ask(self, ask: Ask) -> Any:
         if self.is_gone and not isinstance(ask, Changes):
-            raise NoSupervisor(f"not connected to {self.link.label}: it was not asked.")
+            raise NoSupervisor(f"not connected to {self.link.label}: the request was not sent.")
         if isinstance(ask, Paths):
             self.asked.append(ask)
             return PathsAnswer([PathFacts(path, "none", 0) for path in ask.paths])

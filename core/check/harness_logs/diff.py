@@ -233,7 +233,7 @@ def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked)
             if shots[0] != shots[1]
             else ""
         )
-        yield f"{task.task}: {task.other_prompt:,} documents were asked under another prompt{why}"
+        yield f"{task.task}: {task.other_prompt:,} documents had another prompt{why}"
     if task.other_target:
         yield f"{task.task}: {task.other_target:,} items have another target (first: {task.first_other_target})"
     if task.no_score:

@@ -157,7 +157,7 @@ def too_few(drop: float, items: int, chance: float | None, more: int | None, *, 
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
     by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
     tell = "over 20,000" if more is None else f"about {more:,}"
-    return f"{lost}, which {by_chance}: {tell} more items would tell."
+    return f"{lost}, which {by_chance}: {tell} more items would decide it."
 
 
 def _percent(chance: float) -> str:
@@ -170,7 +170,7 @@ def _percent(chance: float) -> str:
 def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
     """Say what part a check has in its run's claims, in one line; nothing for a run's only claim."""
     if watch:
-        return ("watch: a look on the way, no claim.",)
+        return ("watch: an intermediate check, no claim.",)
     if claim:
         return (f"claim {claim} of this run: {alpha:.2g} of alpha {alpha_total:g} is spent here.",)
     return ()
@@ -205,7 +205,7 @@ def claims_of(
         lines[0] += (
             "; all of them were scored."
             if certain and used == len(plan.order)
-            else "; whatever the other items say."
+            else ", whatever the other items show."
             if certain
             else f"; wrong with probability at most {plan.alpha:.3g}."
         )

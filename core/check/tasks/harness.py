@@ -65,7 +65,7 @@ def refuse_code_of_models(parts: Sequence[Any], place: str) -> None:
     unsafe = [part.task_name for part in parts if getattr(part, "UNSAFE_CODE", False)]
     if unsafe:
         raise BadInput(
-            f"{place}: {unsafe[0]} runs the code that a model writes.",
+            f"{place}: {unsafe[0]} runs code that a model generates.",
             hint="Set trust_code: true there if this machine may do that.",
         )
 
@@ -75,7 +75,7 @@ def _with_own_settings(task: SuiteTask, file: Path | None, place: str) -> Any:
     config = read_yaml(file, True, place) if file is not None else {}
     if "class" in config or not isinstance(config.get("task"), str):
         raise BadInput(
-            f"{place}: {task.task} is no single task, and lm_eval replaces settings of one.",
+            f"{place}: {task.task} is not a single task; lm_eval replaces the settings of one.",
             hint="Give its members one by one, or leave lm_eval out.",
         )
     settings = {key: value for key, value in config.items() if key not in ("tag", "group", "task_list")}
@@ -107,10 +107,10 @@ def _open(config: dict[str, Any], task: SuiteTask, place: str) -> Any:
     for key in config:
         if key not in known:
             hint = "Give its members one by one." if key == "group" else did_you_mean(key[:60], known)
-            raise BadInput(f"{place}: {key} is no setting of a task of the harness.", hint=hint)
+            raise BadInput(f"{place}: {key} is not a setting of a harness task.", hint=hint)
     if config.get("unsafe_code") and not task.trust_code:
         raise BadInput(
-            f"{place}: {task.name} runs the code that a model writes.",
+            f"{place}: {task.name} runs code that a model generates.",
             hint="Set trust_code: true there if this machine may do that.",
         )
     source = str(config.get("dataset_path"))
@@ -127,13 +127,13 @@ def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
     try:
         if not trust_code and b"!function" in read_given(file):
             raise BadInput(
-                f"{place}: {file} runs Python that lies beside it (!function).",
+                f"{place}: {file} runs Python from files next to it (!function).",
                 hint="Read that code, then set trust_code: true for this task.",
             )
         config: dict[str, Any] = load_yaml(file, resolve_func=trust_code)
     except (OSError, ValueError, ImportError, AttributeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())[:300]
-        raise BadInput(f"{place}: can't read the task {file}: {said}", hint="Correct that file.") from error
+        raise BadInput(f"{place}: can't read the task {file}: {said}", hint="Fix that file.") from error
     if not trust_code and any(callable(value) for value in config.values()):
         raise BadInput(f"{place}: a file that {file} includes runs Python.", hint="Set trust_code: true.")
     return config
@@ -169,7 +169,7 @@ def _absolute(paths: Any, file: Path) -> Any:
         elif (folder / paths).exists():
             return str(folder / paths)
     raise BadInput(
-        f"{file}: data_files names {paths}, which is neither beside it nor in the {LEVELS_UP} folders above.",
+        f"{file}: data_files names {paths}, which is neither next to it nor in the {LEVELS_UP} folders above.",
         hint="Write the path from the YAML's own folder, or an absolute one.",
     )
 
@@ -205,7 +205,7 @@ def faults(task: SuiteTask, place: str, source: str) -> Iterator[None]:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         if "find cache" in said or "Hub" in said:
             raise out_of_reach(task, source, error) from error
-        hint = "Correct lm_eval there." if task.data else "Correct the task, or leave it out."
+        hint = "Fix lm_eval there." if task.data else "Fix the task, or leave it out."
         raise BadInput(f"{place}: the harness refuses the task {task.name}: {said}", hint=hint) from error
 
 

@@ -119,8 +119,8 @@ def shape_of(row: Row) -> Shape:
             return shape
     shapes = "; or ".join(", ".join(keys) for keys in (KEYS["choice"], KEYS["written"], KEYS["pair"]))
     raise BadInput(
-        f"{row.place}: these keys make no item: {', '.join(sorted(row.values))[:200]}.",
-        hint=f"Rows have {shapes}. Or say under lm_eval how they are asked.",
+        f"{row.place}: these keys do not form an item: {', '.join(sorted(row.values))[:200]}.",
+        hint=f"Rows have {shapes}. Or set their prompt under lm_eval.",
     )
 
 

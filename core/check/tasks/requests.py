@@ -65,7 +65,7 @@ def build_task(task: SuiteTask, place: str) -> BenchmarkTask:
             f"{place}: {task.name} has {said}: {types}.",
             hint="Give its members as tasks of their own."
             if len(kinds) > 1
-            else f"Only scores in [0, 1] can decide: take {', '.join(KINDS)}.",
+            else f"Only scores in [0, 1] can decide: use {', '.join(KINDS)}.",
         )
     metric = grading.metric_of(task, parts, place)
     return BenchmarkTask(task, place, cast("Kind", kinds.pop()), metric, fingerprint, tuple(documents))
@@ -78,7 +78,7 @@ def _own_rows(task: SuiteTask, place: str) -> tuple[tuple[Row, ...], Any]:
     for key in task.lm_eval:
         if key not in known:
             raise BadInput(
-                f"{place}: lm_eval.{key} is no setting of the harness.", hint=did_you_mean(key[:60], known)
+                f"{place}: lm_eval.{key} is not a setting of the harness.", hint=did_you_mean(key[:60], known)
             )
     rows, config = jsonl.config_of(task)
     with harness.faults(task, place, str(task.data)):

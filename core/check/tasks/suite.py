@@ -292,14 +292,14 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
         if getattr(task, key) is not None and task.data is None:
             place = node.value[key].place
             raise RecipeError(
-                f"{key} does not go with {given[0]}.",
+                f"{key} can't be combined with {given[0]}.",
                 place=place,
                 key=key,
                 hint="It is for rows of a data file.",
             )
     if task.yaml is not None and task.lm_eval:
         raise RecipeError(
-            "lm_eval does not go with yaml.",
+            "lm_eval can't be combined with yaml.",
             place=node.value["lm_eval"].place,
             hint="Write it into that file.",
         )

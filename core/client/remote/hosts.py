@@ -54,7 +54,7 @@ def read_places(
         place = usual.get(word) or _place(word)
         place = replace(place, command=command or place.command, home=home or place.home, word=word)
         if any(place.destination == other.destination and place.home == other.home for other in places):
-            raise BadInput(f"--on {clean_line(word, limit=80)} is there twice.", hint="Leave one out.")
+            raise BadInput(f"--on {clean_line(word, limit=80)} is given twice.", hint="Leave one out.")
         places.append(_unlike(place, [other.label for other in places]))
     return places
 
@@ -65,7 +65,7 @@ def _place(word: str) -> Place:
     found = _DESTINATION.fullmatch(word)
     if found is None:
         raise BadInput(
-            f"--on {clean_line(word, limit=80)!r} is no host.",
+            f"--on {clean_line(word, limit=80)!r} is not a host.",
             hint="Give what ssh takes: host, user@host, a name of ~/.ssh/config or hosts.yaml; `.` is this machine.",
         )
     return Place(_label(found["host"]), word)
@@ -108,7 +108,9 @@ def usual_places(file: Path) -> dict[str, Place]:
     if root.value is None:
         return {}
     if not isinstance(root.value, dict):
-        raise RecipeError("is no mapping of names.", place=root.place, hint="Write `lab: {ssh: user@host}`.")
+        raise RecipeError(
+            "is not a mapping of names.", place=root.place, hint="Write `lab: {ssh: user@host}`."
+        )
     places: dict[str, Place] = {}
     for name, node in root.value.items():
         if not _LABEL.fullmatch(name) or name == HERE:
@@ -123,19 +125,19 @@ def usual_places(file: Path) -> dict[str, Place]:
         for key, setting in entries.items():
             if key not in SETTINGS:
                 raise RecipeError(
-                    f"{name}.{key} is no setting of a host.",
+                    f"{name}.{key} is not a setting of a host.",
                     place=setting.place,
                     hint=did_you_mean(key, SETTINGS),
                 )
             if not isinstance(setting.value, str) or not setting.value.isprintable() or not setting.value:
                 raise RecipeError(
-                    f"{name}.{key} is {quoted(setting.value)}: a text is wanted.", place=setting.place
+                    f"{name}.{key} is {quoted(setting.value)}; it must be text.", place=setting.place
                 )
             given[key] = setting.value
         destination = given.get("ssh", name)
         if not _DESTINATION.fullmatch(destination):
             raise RecipeError(
-                f"{name}.ssh is {quoted(destination)}: no host.",
+                f"{name}.ssh is {quoted(destination)}; it must be a host.",
                 place=entries.get("ssh", node).place,
                 hint="Give what ssh takes: host, user@host, or a name of ~/.ssh/config.",
             )

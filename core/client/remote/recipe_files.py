@@ -56,21 +56,19 @@ def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
             return "", ""
         if fact is None or fact.kind == "none":
             fix = (
-                f"Copy it there: scp {shown} {label}:{shown}"
-                if path.exists()
-                else "Give a path that is there."
+                f"Copy it there: scp {shown} {label}:{shown}" if path.exists() else "Give a path that exists."
             )
-            return f"{label} has no {shown}, and a run reads what lies where it runs.", fix
+            return f"{label} has no {shown}; a run reads the files of the machine that it runs on.", fix
         kinds = ("file", "folder") if is_folder is None else ("folder",) if is_folder else ("file",)
         if fact.kind not in kinds:
             wanted = "a folder" if is_folder else "a file"
-            return f"on {label} {shown} is not {wanted} that may be read.", ""
+            return f"on {label}, {shown} is not {wanted} you can read.", ""
         if fact.kind == "file" and fact.size == 0:
-            return f"on {label} {shown} is empty.", ""
+            return f"on {label}, {shown} is empty.", ""
         if not is_folder and path.is_file() and path.stat().st_size != fact.size:
             sizes = f"{fact.size:,} bytes there, {path.stat().st_size:,} here"
             return (
-                f"{shown} is another file on {label}: {sizes}.",
+                f"{shown} differs on {label}: {sizes}.",
                 "Copy it again, or queue the run from there.",
             )
         return "", ""

@@ -57,25 +57,23 @@ def failure(place: Place, code: int, said: str, *, could_ask: bool) -> tuple[Fin
     if code in (126, 127):
         hint = (
             f"Install it there (pip install finetop), or say where it is: --remote-command '~/venv/bin/finetop'"
-            f" (asked was: {place.command})."
+            f" (tried: {place.command})."
         )
-        return EnvironmentTrouble(f"{label} has no finetop that its shell finds.", hint=hint), True
+        return EnvironmentTrouble(f"{label}: its shell does not find finetop.", hint=hint), True
     if code != 255:
         if "invalid choice" in said:
             hint = "Upgrade it there: pip install --upgrade finetop."
-            return EnvironmentTrouble(
-                f"{label} has a finetop that is too old to be asked from here.", hint=hint
-            ), True
+            return EnvironmentTrouble(f"{label} has a finetop that is too old for this one.", hint=hint), True
         words = last.removeprefix("finetop: ") or f"finetop there ended with code {code}."
         return EnvironmentTrouble(f"{label}: {words}"), code != 0
     return NoSupervisor(
-        f"{label} is out of reach: {last or 'ssh says nothing'}.", hint=_hint(place, said, could_ask)
+        f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=_hint(place, said, could_ask)
     ), ("Permission denied" in said or "Host key verification failed" in said)
 
 
 def _hint(place: Place, said: str, could_ask: bool) -> str:
     if "Permission denied" in said and not could_ask:
-        return "ssh wants to ask you something: leave and open it again, or use a key in ssh-agent."
+        return "ssh needs your input: quit and start finetop again, or use a key in ssh-agent."
     if "Could not resolve" in said:
         return "Is it spelt as in ~/.ssh/config or hosts.yaml?"
     return f"Try `ssh {place.destination}` by hand."

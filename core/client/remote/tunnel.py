@@ -193,8 +193,8 @@ class Tunnel:
                     if not piece:
                         raise self._failure(process, may_ask=may_ask)
                 if self._is_closing or (not may_ask and time.monotonic() > deadline):
-                    raise NoSupervisor(f"{self.label} is out of reach: it says nothing.")
-            raise EnvironmentTrouble(f"{self.label}: its shell prints too much before finetop speaks.")
+                    raise NoSupervisor(f"{self.label} is out of reach: no answer.")
+            raise EnvironmentTrouble(f"{self.label}: its shell prints too much before finetop starts.")
         except BaseException:
             self._end_process()
             raise
@@ -219,7 +219,7 @@ class Tunnel:
             return
         words = ssh.last_words(self._said.decode("utf-8", "replace"))
         self._end_process()
-        raise EnvironmentTrouble(f"ssh does not forward {self.label}'s socket: {words or 'it says nothing'}.")
+        raise EnvironmentTrouble(f"ssh does not forward {self.label}'s socket: {words or 'no answer'}.")
 
     def _end_process(self) -> None:
         process = self._process

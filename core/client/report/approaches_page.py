@@ -71,7 +71,9 @@ def _verdicts(told: Compared) -> tuple[Block, ...]:
         rows.append((one.detail.row.name, word, sentence))
     if not rows:
         return ()
-    about = Points(("Of each approach that trains the run of its first seed; the table above counts all.",))
+    about = Points(
+        ("For each approach that trains: the run of its first seed. The table above includes all seeds.",)
+    )
     return (about, Table(("run", "verdict", "in words"), tuple(rows)))
 
 
@@ -81,16 +83,14 @@ def _data(told: Compared) -> tuple[Block, ...]:
     if not read:
         return ()
     first, *others = read
-    lines = [
-        f"These are of {first.detail.row.name}; where nothing else is said, the others have read the same."
-    ]
+    lines = [f"These are of {first.detail.row.name}; unless noted, the others have read the same."]
     for one in others:
         name, contents = one.detail.row.name, {row.content for row in one.detail.sources}
         if data_versions.same_data([first.detail.sources, one.detail.sources]):
             continue
         if contents and contents == {row.content for row in first.detail.sources}:
             lines.append(
-                f"{name} has read the same rows otherwise: in other prompts, cut or weighed otherwise."
+                f"{name} has read the same rows differently: in other prompts, truncated or weighted differently."
             )
         else:
             versions = ", ".join(map(data_versions.version_words, one.detail.sources)) or "version unknown"

@@ -20,7 +20,7 @@ SHOWN = 3  # of a list
 
 
 def look(home: Home) -> Iterator[Finding]:
-    yield Finding("ok", "home", f"{home.root}, for you only")
+    yield Finding("ok", "home", f"{home.root}, private to you")
     yield rights(home)
     yield file_system(home.database.parent)
     yield disk(home.root)
@@ -31,12 +31,12 @@ def look(home: Home) -> Iterator[Finding]:
 def look_ahead(home: Home) -> Iterator[Finding]:
     """Look where the home will be, before anything has made it."""
     above = next(folder for folder in (home.root, *home.root.parents) if folder.is_dir())
-    yield Finding("ok", "home", f"{home.root} is not there yet: the first run makes it")
+    yield Finding("ok", "home", f"{home.root} does not exist yet: the first run creates it")
     if not os.access(above, os.W_OK | os.X_OK):
         yield Finding(
             "trouble",
             "rights",
-            f"{above} can't be written by you",
+            f"you can't write to {above}",
             "Pick another with --home or FINETOP_HOME.",
         )
     of_database = home.database.parent
@@ -63,7 +63,7 @@ def rights(home: Home) -> Finding:
     if open_ones:
         text = f"{listed(open_ones)} could be read by others, if the home were open"
         return Finding("warning", "rights", text, f"chmod -R go= {home.root}")
-    return Finding("ok", "rights", "all of it is yours, and for you only")
+    return Finding("ok", "rights", "all of it is yours and private")
 
 
 def listed(names: list[str]) -> str:
@@ -87,7 +87,7 @@ def disk(root: Path) -> Finding:
     text = f"{gib_of(free)} GiB free"
     if facts.f_files and facts.f_favail < 1000:
         return Finding(
-            "warning", "disk", f"{text}, but room for {facts.f_favail} more files only", "finetop clean"
+            "warning", "disk", f"{text}, but only {facts.f_favail} more files fit", "finetop clean"
         )
     if free < LOW_DISK_BYTES:
         fix = "`finetop clean` shows what can go"
@@ -101,7 +101,7 @@ def own_settings(home: Home) -> Finding:
     except FinetopError as error:
         return Finding("trouble", "settings", error.message, error.hint or "Fix or remove that line.")
     exists = (home.root / home_settings.FILE).exists()
-    return Finding("ok", "settings", f"{home_settings.FILE} is well" if exists else "the defaults")
+    return Finding("ok", "settings", f"{home_settings.FILE} is valid" if exists else "the defaults")
 
 
 def strays(home: Home) -> Iterator[Finding]:
@@ -112,10 +112,13 @@ def strays(home: Home) -> Iterator[Finding]:
     )
     if links:
         yield Finding(
-            "warning", "runs", f"{listed(links)}: links, which are not followed", "Put the folder there."
+            "warning",
+            "runs",
+            f"{listed(links)}: links, which are not followed",
+            "Replace the link with the folder.",
         )
     if bare:
-        yield Finding("warning", "runs", f"{listed(bare)}: without run.json", "Look into it, then remove it.")
+        yield Finding("warning", "runs", f"{listed(bare)}: no run.json", "Inspect it, then remove it.")
     copies = sorted(home.root.glob("finetop.duckdb.before-*"))
     if copies:
         size = sum(copy.stat().st_size for copy in copies) / 2**20

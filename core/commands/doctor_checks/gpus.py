@@ -32,13 +32,13 @@ def look() -> Iterator[Finding]:
         yield from torch_fits(seen)
         yield from kernels_can_be_built()
         if not gpus.sees_all_processes():
-            text = "in a container: what others use is seen, who they are may not be"
+            text = "in a container: memory used by others is visible, but maybe not who uses it"
             yield Finding("ok", "GPU", text)
     elif devices:
-        text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is not whole"
+        text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is incomplete"
         yield Finding("trouble", "GPU", text, WHOLE)
     else:
-        yield Finding("ok", "GPU", f"none seen; {os.cpu_count()} CPU cores")
+        yield Finding("ok", "GPU", f"none found; {os.cpu_count()} CPU cores")
 
 
 def words(seen: GpuReading) -> str:
@@ -71,7 +71,7 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
     runtime = next(filter(None, (version_of(name) for name in RUNTIMES)), "")
     wanted, offered = runtime.partition(".")[0], seen.cuda.partition(".")[0]
     if wanted.isdecimal() and offered.isdecimal() and int(wanted) > int(offered):
-        text = f"torch {version} wants CUDA {wanted}, the driver {seen.driver} runs up to {seen.cuda}"
+        text = f"torch {version} needs CUDA {wanted}, but driver {seen.driver} supports up to {seen.cuda}"
         yield Finding(
             "trouble", "GPU", text, f"Update the driver, or install torch built for CUDA {offered}."
         )

@@ -131,6 +131,6 @@ def clock(home: Home) -> Finding:
     ]
     ahead = max(seen, default=0.0) - time.time()
     if ahead > TOLERATED_S:
-        text = f"stands {ahead / 3600:.1f} hours before files of this home: it was set back"
+        text = f"is {ahead / 3600:.1f} hours behind files of this home: it was set back"
         return Finding("warning", "clock", text, "timedatectl set-ntp true")
     return Finding("ok", "clock", time.strftime("%F %T %Z"))

@@ -35,7 +35,7 @@ def supervisor(home: Home) -> Iterator[Finding]:
             trouble = client.ask(Changes(0, 0.0)).trouble
     except FinetopError as error:
         if held:
-            text = f"one has the lock, and does not answer: {error.message}"
+            text = f"one holds the lock but does not answer: {error.message}"
             yield Finding("trouble", "supervisor", text, f"See {home.log}; end that process, jobs go on.")
             return
         yield Finding("ok", "supervisor", f"{error.message} The next command starts one.")
@@ -64,7 +64,7 @@ def database(home: Home) -> Iterator[Finding]:
     """Where no supervisor runs, say what the last one could not open: the last line of its log."""
     if not home.database.exists() and any(home.runs.glob("*/run.json")):
         yield Finding(
-            "trouble", "store", f"{home.database.name} is gone, and runs are there", "finetop rebuild"
+            "trouble", "store", f"{home.database.name} is missing, but there are runs", "finetop rebuild"
         )
         return
     try:
@@ -87,7 +87,7 @@ def socket_rights(path: Path) -> Finding:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 or path.stat().st_uid != os.getuid():
         return Finding("trouble", "socket", f"open to others ({mode:o})", RESTART)
-    return Finding("ok", "socket", f"for you only ({mode:o})")
+    return Finding("ok", "socket", f"private to you ({mode:o})")
 
 
 def keepers(home: Home) -> Iterator[Finding]:
@@ -100,11 +100,14 @@ def keepers(home: Home) -> Iterator[Finding]:
     if hollow:
         pids = " ".join(str(job.keeper) for _, job in hollow if job.keeper is not None)
         names = ", ".join(name for name, _ in hollow)
-        text = f"{names}: a keeper holds the job, whose process is gone or not there yet"
+        text = f"{names}: the keeper runs, but the job's process has ended or not started yet"
         yield Finding(
-            "warning", "keepers", text, f"If it stays so: kill {pids}" if pids else "Look again in a while."
+            "warning",
+            "keepers",
+            text,
+            f"If this persists: kill {pids}" if pids else "Check again in a minute.",
         )
-    words = f"{counted(len(live), 'job')} live" if live else "no job lives"
+    words = f"{counted(len(live), 'job')} live" if live else "no job is running"
     yield Finding("ok", "keepers", words)
     yield from astray(home, live)
 
@@ -127,6 +130,6 @@ def astray(home: Home, live: list[str]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "keepers",
-            f"{', '.join(unknown)}: lives, and is in no list",
-            "finetop rebuild takes it in.",
+            f"{', '.join(unknown)}: running, but not listed",
+            "finetop rebuild adds it.",
         )

@@ -32,7 +32,7 @@ def look(home: Home) -> Iterator[Finding]:
     if settings is None:
         if shutil.which("sbatch") is not None:
             yield Finding(
-                "ok", "Slurm", "sbatch is here; jobs run on this machine: no slurm in settings.yaml"
+                "ok", "Slurm", "sbatch is available; jobs run on this machine: no slurm in settings.yaml"
             )
         return
     missing = [name for name in COMMANDS if shutil.which(name) is None]
@@ -57,7 +57,7 @@ def partition(settings: Slurm, nodes: list[Node]) -> Finding:
     """Say whether the partition is there, with how many nodes and GPUs."""
     known = sorted({name.strip().rstrip("*") for node in nodes for name in node.partitions.split(",")})
     if settings.partition is not None and (lost := set(settings.partition.split(",")) - set(known)):
-        text = f"there is no partition {min(lost)}; there is {', '.join(known)}"
+        text = f"there is no partition {min(lost)}. Partitions: {', '.join(known)}"
         return Finding("trouble", "Slurm", text, "Set slurm.partition in settings.yaml.")
     own = settings.partition or ""
     inside = [node for node in nodes if not own or set(own.split(",")) & set(_names(node))]
@@ -79,7 +79,7 @@ def shared(folder: Path, nodes: list[Node]) -> Finding:
         return Finding(
             "warning", "Slurm", text, "Put it on the file system that all nodes share, at one path."
         )
-    return Finding("ok", "Slurm", f"{folder} is on {kind or 'a file system that is not known'}")
+    return Finding("ok", "Slurm", f"{folder} is on {kind or 'an unknown file system'}")
 
 
 def database(home: Home) -> Finding:

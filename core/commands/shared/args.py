@@ -53,7 +53,7 @@ def columns(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns",
         metavar="TEXT",
-        help="as beside a path in a recipe: 'columns: {prompt: question}, labels: {0: no, 1: yes}'",
+        help="as in a recipe: 'columns: {prompt: question}, labels: {0: no, 1: yes}'",
     )
 
 

@@ -49,7 +49,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
     there = steps_there(home, detail)
     seen |= {step: "missing" for step in steps if step not in seen and step not in there}
     if not [step for step in steps if seen.get(step) != "missing"]:
-        raise NotFound(f"{name} has no checkpoint that could be checked.", hint=f"See `finetop show {name}`.")
+        raise NotFound(f"{name} has no checkpoint that can be checked.", hint=f"See `finetop show {name}`.")
     newest = max(step for step in steps if seen.get(step) != "missing")
     looked: list[int] = []
     while (step := _next(steps, seen, every=every)) is not None:

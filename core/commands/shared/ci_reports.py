@@ -119,7 +119,7 @@ def on_stdout(args: argparse.Namespace) -> bool:
     for name in WRITERS:
         path = getattr(args, name)
         if path and path != STDOUT and not Path(path).parent.is_dir():
-            raise BadInput(f"--{name}: no folder {plain(str(Path(path).parent))}.", hint="Make it first.")
+            raise BadInput(f"--{name}: no folder {plain(str(Path(path).parent))}.", hint="Create it first.")
     return bool(taking)
 
 

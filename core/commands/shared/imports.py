@@ -23,22 +23,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--base",
         type=shared_args.a_path,
         metavar="ID|FOLDER",
-        help="the model that it was tuned from (else what an adapter says)",
+        help="the model it was tuned from (default: the one that an adapter names)",
     )
-    parser.add_argument("--name", default="", help="the run's name (else the folder's)")
+    parser.add_argument("--name", default="", help="the run's name (default: the folder's)")
     parser.add_argument(
         "--data",
         action="append",
         type=shared_args.a_path,
         default=[],
         metavar="FILE",
-        help="rows that it was trained on: benchmark items among them don't count; may come again",
+        help="rows it was trained on: benchmark items among them are not counted; repeatable",
     )
     parser.add_argument(
         "--quantize",
         choices=("none", "nf4", "int8"),
         default="none",
-        help="hold both models' linear layers in fewer bits",
+        help="load both models' linear layers in fewer bits",
     )
 
 

@@ -26,8 +26,8 @@ HEAD = """# Reference: every setting
 `--json` gives both as data. How a recipe is written: [recipes](recipe.md). This page is printed by
 `finetop recipe --markdown`.
 
-`[]` stands for each item of a list. *needed* has no default: it must be there where its section is. `null` takes a
-setting back to none; a section can be null only where this page says so (`general: null`).
+`[]` stands for each item of a list. *needed*: no default; it must be set where its section is used. `null` unsets a
+setting; a section can be null only where this page says so (`general: null`).
 """
 
 

@@ -34,9 +34,9 @@ _PARQUET = b"PAR1"
 _OURS = (".manifest.json", ".manifest.jsonl")  # beside what `finetop select` and `lint --fix` write
 _SAVED = ("state.json", "dataset_dict.json")  # of a folder that datasets' save_to_disk wrote
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (  # of files that hold no rows: what they are, what helps
-    (b"\x28\xb5\x2f\xfd", "is packed by zstd", "Unpack it: zstd -d {name}"),
-    (b"BZh", "is packed by bzip2", "Unpack it: bunzip2 -k {name}"),
-    (b"\xfd7zXZ\x00", "is packed by xz", "Unpack it: unxz -k {name}"),
+    (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it: zstd -d {name}"),
+    (b"BZh", "is compressed with bzip2", "Unpack it: bunzip2 -k {name}"),
+    (b"\xfd7zXZ\x00", "is compressed with xz", "Unpack it: unxz -k {name}"),
     (b"PK\x03\x04", "is a ZIP archive (.xlsx and .docx are, too)", "Unpack it, or save its rows as .csv."),
     (b"ARROW1", "is an Arrow file", "Name its folder in a recipe: data.train: [{{id: {folder}}}]"),
     (b"%PDF", "is a PDF", "Save its text as .txt."),
@@ -98,7 +98,7 @@ def entries(path: Path) -> Iterator[tuple[Place, Row | BadData]]:
             has_rows = True
             yield Place(name, number), row
     if not has_rows:
-        hint = "Write one JSON object a line." if type_of(path.name) == USUAL else "Name data that have some."
+        hint = "Write one JSON object a line." if type_of(path.name) == USUAL else "Give data that has some."
         raise BadData(f"{path.name}: has no rows.", hint=hint)
 
 
@@ -149,12 +149,10 @@ def listed(path: Path) -> list[Path]:
     if is_pattern(path):
         files = sorted(file for file in path.parent.glob(path.name) if _is_given(file))
         if not files:
-            raise BadInput(f"{path}: no file has such a name.", hint=_there(path.parent))
+            raise BadInput(f"{path}: no file matches.", hint=_there(path.parent))
     elif _is_folder(path):
         if any((path / name).is_file() for name in _SAVED):
-            raise BadInput(
-                f"{path}: was written by save_to_disk.", hint=f"Write id: {path} in place of path."
-            )
+            raise BadInput(f"{path}: was written by save_to_disk.", hint=f"Use id: {path} instead of path.")
         files = sorted(file for file in path.iterdir() if _is_given(file))
         if not files:
             raise BadInput(f"{path}: is a folder without files.", hint=_there(path))
@@ -284,7 +282,7 @@ def _unpacked(file: BinaryIO) -> BinaryIO:
 
 
 def _damaged(name: str, file: BinaryIO, error: Exception) -> BadData:
-    what = "is packed by gzip and damaged" if isinstance(file, gzip.GzipFile) else "can't be read"
+    what = "is a damaged gzip file" if isinstance(file, gzip.GzipFile) else "can't be read"
     return BadData(f"{name}: {what}: {_reason(error)}.", hint="Copy or write it again.")
 
 

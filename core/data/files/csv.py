@@ -20,7 +20,7 @@ ABOUT = "a table whose first row names the columns"
 ENDINGS = (".csv", ".tsv", ".tab")
 DELIMITERS = ",;\t|"
 LONGEST_NAME = 64  # characters of a column's name
-_NAMES = "Put a row before it that names the columns, such as prompt,completion."
+_NAMES = "Add a first row that names the columns, such as prompt,completion."
 
 
 def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
@@ -52,7 +52,7 @@ def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadD
             header = _header(cells, place)
         elif len(cells) > len(header):
             hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
-            said = f"has {len(cells)} cells, and there are {len(header)} columns."
+            said = f"has {len(cells)} cells, but there are {len(header)} columns."
             yield line, BadData(f"{place}: {said}", hint=hint)
         elif sum(map(len, cells)) > _text.MAX_BYTES:
             yield line, _text.too_long(place, "row")
@@ -79,7 +79,7 @@ def _header(cells: list[str], place: str) -> list[str]:
         if not name and number > 1:
             raise BadData(f"{place}: column {number} has no name.", hint="Give every column a name.")
         if name and _is_value(name):
-            said = f"the first row is no header: it has {quoted(name)}."
+            said = f"the first row is not a header: it has {quoted(name)}."
             raise BadData(f"{place}: {said}", hint=_NAMES)
         if name in names[: number - 1]:
             raise BadData(f"{place}: two columns are called {quoted(name)}.", hint="Rename one.")
@@ -103,13 +103,15 @@ def _fault(reason: str, place: str) -> BadData:
         return BadData(f"{place}: a quote that opens in this row is never closed.", hint=hint)
     if "expected after" in reason:
         return BadData(
-            f"{place}: a quoted cell goes on after its quote.", hint='Write a quote within one twice: "".'
+            f"{place}: a quoted cell continues after its closing quote.",
+            hint='Write a quote within one twice: "".',
         )
     if "new-line" in reason:
         return BadData(
-            f"{place}: the line ends are those of old Macs.", hint="Save the file with line feeds."
+            f"{place}: lines end in a carriage return alone, as on old Macs.",
+            hint="Save the file with line feeds.",
         )
-    return BadData(f"{place}: is no row of a table: {reason}.")
+    return BadData(f"{place}: is not a table row: {reason}.")
 
 
 def _shown(delimiter: str) -> str:

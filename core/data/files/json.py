@@ -37,7 +37,9 @@ def rows(file: BinaryIO, name: str) -> Rows:
     elif first == "{":
         yield from _objects(text)
     elif first:
-        raise BadData(f"{name}: is no JSON of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].')
+        raise BadData(
+            f"{name}: is not a JSON list of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
+        )
 
 
 def _items(text: _Stream, number: int) -> Rows:
@@ -50,7 +52,7 @@ def _items(text: _Stream, number: int) -> Rows:
         yield number, _row(text.value(number), text.name, number)
         following = text.peek()
         if following not in (",", "]"):
-            raise text.fault(number, "is followed by no comma" if following else "is the last that is whole")
+            raise text.fault(number, "is followed by no comma" if following else "is the last complete one")
         text.take()
         if following == "]":
             return

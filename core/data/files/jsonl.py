@@ -77,4 +77,4 @@ def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
 def _document(name: str) -> str:
     """Return a hint on how to read one JSON document of all rows."""
     old = name.rpartition("/")[2]
-    return f"This looks like one JSON document: let its name end in .json (mv {old} {old.partition('.')[0]}.json)."
+    return f"This looks like one JSON document: rename it to .json (mv {old} {old.partition('.')[0]}.json)."

@@ -50,7 +50,7 @@ def _table(file: BinaryIO, name: str) -> Iterator[Any]:
             yield parquet.ParquetFile(file)
         except ArrowException as error:
             reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
-            said = f"{name}: is no Parquet file, or is damaged: {reason}."
+            said = f"{name}: is not a Parquet file, or is damaged: {reason}."
             raise BadData(said, hint="Write it again.") from error
 
 

@@ -21,7 +21,7 @@ def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadD
     begin, size = 1, 0
     for number, line in enumerate(_text.lines(file, name), start=1):
         if number == 1 and line.startswith("{") and isinstance(jsonl.row_of(line.encode(), name, 1), dict):
-            raise BadData(f"{name}: holds JSON lines, not text.", hint="Let its name end in .jsonl.")
+            raise BadData(f"{name}: holds JSON lines, not text.", hint="Rename it to .jsonl.")
         part.append(line)
         size += len(line)
         if size >= ROW_CHARACTERS and not line.strip():

@@ -107,7 +107,7 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
         if module.matches(row):
             return name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
-    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=renaming([row], kinds))
+    raise BadData(f"{place}: no format fits a row with {keys}.", hint=renaming([row], kinds))
 
 
 def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
@@ -150,7 +150,7 @@ def as_prompt(record: Record) -> Prompt:
         case Preference(prompt):
             return Prompt(prompt)
         case Text():
-            raise TypeError("plain text asks nothing")
+            raise TypeError("plain text has no prompt")
 
 
 def texts_of(record: Record) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
             or not isinstance(arguments, dict)
         ):
             hint = 'Write {"name": "…", "arguments": {…}}.'
-            raise BadData(f"{place}: {key}[{i}] is no call of a function.", hint=hint)
+            raise BadData(f"{place}: {key}[{i}] is not a function call.", hint=hint)
         calls.append(Call(call["name"], arguments))
     return tuple(calls)
 
@@ -221,7 +221,7 @@ def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
     tools = _json(value) if isinstance(value, str) and value.strip() else value or []
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         hint = 'Write [{"name": "…", "description": "…", "parameters": {…}}].'
-        raise BadData(f"{place}: tools is no list of functions.", hint=hint)
+        raise BadData(f"{place}: tools is not a list of functions.", hint=hint)
     return tuple(tools)
 
 

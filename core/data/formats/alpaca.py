@@ -37,7 +37,7 @@ def _history(value: Any, place: str) -> list[Message]:
     for i, pair in enumerate(value if isinstance(value, list) else [value]):
         if not isinstance(pair, list) or len(pair) != 2:
             hint = 'Write [["an earlier question", "its answer"]].'
-            raise BadData(f"{place}: history[{i}] is no pair of texts.", hint=hint)
+            raise BadData(f"{place}: history[{i}] is not a pair of texts.", hint=hint)
         turns.append(Message("user", read_text(pair[0], f"history[{i}][0]", place)))
         turns.append(Message("assistant", read_text(pair[1], f"history[{i}][1]", place)))
     return turns

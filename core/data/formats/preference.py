@@ -30,7 +30,7 @@ def read(row: Mapping[str, Any], place: str = "row") -> Preference:
         shared = sum(1 for _ in _common(chosen, rejected))
         prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
     if not prompt:
-        raise BadData(f"{place}: nothing is asked before the answers.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: there is no prompt before the answers.", hint=f"Write {ABOUT}.")
     answers = []
     for key, turns in (("chosen", chosen), ("rejected", rejected)):
         if len(turns) != 1 or turns[0].role != "assistant":

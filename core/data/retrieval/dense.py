@@ -51,7 +51,7 @@ def find(model: str) -> Path:
         folder = _of_the_hub(model)
     if not (folder / "model.safetensors").is_file() or not (folder / "tokenizer.json").is_file():
         raise BadInput(
-            f"search: {model} is no static model: it needs model.safetensors and tokenizer.json.",
+            f"search: {model} is not a static model: it needs model.safetensors and tokenizer.json.",
             hint="Give one that model2vec has made, such as minishlab/potion-retrieval-32M.",
         )
     return folder

@@ -131,7 +131,7 @@ def _look_into(folder: Path, name: str, listing: Listing, seen: set[tuple[int, i
             _shown(names[0]) if len(names) == 1 else f"{_shown(name)}: {len(names)} {_shown(suffix)} files"
         )
         listing.passed_over.append(
-            f"{first}: not a kind that is read. {file_types.HINTS.get(suffix, file_types.SAVE_AS_TEXT)}"
+            f"{first}: this file type is not supported. {file_types.HINTS.get(suffix, file_types.SAVE_AS_TEXT)}"
         )
 
 

@@ -103,7 +103,7 @@ def _decoded(content: bytes, encoding: str) -> str:
     try:
         return content.decode(encoding)
     except LookupError:
-        raise Unusable(f": says that it is {encoding}, which is not known. Save it as UTF-8.") from None
+        raise Unusable(f": declares the encoding {encoding}, which is unknown. Save it as UTF-8.") from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         name = "UTF-8" if encoding == "utf-8-sig" else encoding
@@ -177,7 +177,7 @@ def _from_table(text: str, delimiter: str) -> Iterator[Text]:
             if body:
                 yield Text(reader.line_num, _first(by_name, TITLE_KEYS) or "", body)
     except csv.Error as error:
-        raise Unusable(f":{reader.line_num}: is no table: {error}.") from None
+        raise Unusable(f":{reader.line_num}: is not a table: {error}.") from None
 
 
 def _from_html(text: str) -> Text:

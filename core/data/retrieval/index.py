@@ -101,7 +101,7 @@ def build(settings: Settings, home: Home) -> Index:
 
 def _refuse_odd(settings: Settings) -> None:
     if not settings.documents:
-        raise BadInput("documents: there are none.", hint="Name a file or a folder.")
+        raise BadInput("documents: no file or folder is named.", hint="Name a file or a folder.")
     if not 0 <= settings.overlap_words < settings.chunk_words:
         raise BadInput(
             f"overlap_words is {settings.overlap_words}, and a chunk has {settings.chunk_words} words.",

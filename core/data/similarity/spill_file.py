@@ -39,7 +39,7 @@ def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
         file.write(data)
     except OSError as error:
         raise EnvironmentTrouble(
-            f"{disk_folder()}: {error.strerror}. What is kept of the rows, to compare them, goes there.",
+            f"{disk_folder()}: {error.strerror}. Row fingerprints for the comparison are written there.",
             hint="Make room, or name another folder: TMPDIR=FOLDER.",
         ) from error
 

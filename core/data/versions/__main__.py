@@ -12,7 +12,7 @@ from finetop.core.data.versions import current_file, diff
 from finetop.core.data.versions.lint_record import of_content
 from finetop.core.protocol.data_diff import Asked, Difference, Found, Pair
 
-NOT_KEPT = "the hashes of its rows are not kept any more"
+NOT_KEPT = "its row hashes were deleted"
 
 
 def main() -> int:

@@ -43,7 +43,7 @@ def _read(files: Sequence[str]) -> Hashes:
             return np.fromfile(file, dtype=f"<u{ROW_BYTES}")
         except FileNotFoundError:
             continue
-    raise FileNotFoundError(f"none of {len(files)} files is there")
+    raise FileNotFoundError(f"none of {len(files)} files exists")
 
 
 def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:

@@ -61,4 +61,4 @@ def keep(contents: Contents, run_folder: Path) -> None:
         make_inside(file.parent, run_folder)
         write_whole(file, bytes(contents.hashes))
     except OSError as error:
-        print(f"the hashes of the rows could not be kept ({error.strerror}): no run can be compared by them")
+        print(f"the row hashes could not be saved ({error.strerror}): runs can't be compared by rows")

@@ -41,7 +41,8 @@ tokenizer = AutoTokenizer.from_pretrained("this/folder")
 """
 FORMATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 IN_FEWER_BITS = """
-It was trained beside that model in {quantize}: to hear exactly what it learned, load the base so too (bitsandbytes).
+It was trained beside that model in {quantize}: to reproduce exactly what it learned, load the base the same
+way (bitsandbytes).
 """
 
 
@@ -71,7 +72,7 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
         (aside / "README.md").write_text(card(request, base), encoding="utf-8")
         events.write(Phase("loading it again"))
         found, _ = merging.load_tuned(base, aside, kind, request.device)
-        agreements = [compare("loaded again, beside as trained", said, scores(found, texts), work)]
+        agreements = [compare("reloaded vs. trained", said, scores(found, texts), work)]
         del found
         whole.publish(request, base, format_of(aside), agreements, aside)
     return agreements

@@ -72,7 +72,7 @@ class Merger:
         except (ValueError, NotImplementedError, AttributeError) as error:
             raise FinetopError(
                 f"{path} can't be merged: {first_line(error)}",
-                hint="Use the checkpoint as an adapter of PEFT, beside the base model.",
+                hint="Use the checkpoint as a PEFT adapter with the base model.",
             ) from error
         merged = own_tensors(module.get_base_layer())
         for name in merged:  # the skeleton is empty again
@@ -165,7 +165,7 @@ def write_file(
     for name, shape in shapes.items():
         is_float = shape.dtype in FLOATS
         if not is_float:
-            raise FinetopError(f"{name} is held in {shape.dtype}, which is not merged.")
+            raise FinetopError(f"{name} is stored in {shape.dtype}, which can't be merged.")
         size = shape.count * written.itemsize
         header[name] = {"dtype": NAMES[written], "shape": shape.size, "data_offsets": [at, at + size]}
         at += size

@@ -60,7 +60,7 @@ class ExportRequest:
     def name(self) -> str:
         """Name the model: RUN@STEP, and the remedy; or that it is the adapter alone."""
         remedy = "" if self.remedy is None else f", {self.remedy.candidate.name}"
-        return f"{self.run_name}@{self.step}{remedy}{', the adapter alone,' if self.adapter else ''}"
+        return f"{self.run_name}@{self.step}{remedy}{', the adapter only,' if self.adapter else ''}"
 
 
 def export(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
@@ -89,7 +89,7 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
     events.write(Phase("merging"))
     whole = merge(request, base, tuned, work)
     del tuned
-    agreements = [compare("merged, beside as trained", said, scores(whole, texts), work)]
+    agreements = [compare("merged vs. trained", said, scores(whole, texts), work)]
     whole = save.recast(whole, load.torch_dtype(written, "file"))
     with save.beside(request.to) as aside:
         events.write(Phase("writing"))
@@ -100,8 +100,8 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
         events.write(Phase("loading it again"))
         found = listen(base, aside, texts, work, request.device)
         # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
-        agreements.append(compare("loaded again, beside what was written", rounded, found, work))
-        agreements.append(compare("loaded again, beside as trained", said, found, work, written))
+        agreements.append(compare("reloaded vs. merged", rounded, found, work))
+        agreements.append(compare("reloaded vs. trained", said, found, work, written))
         publish(request, base, written, agreements, aside)
     return agreements
 
@@ -128,7 +128,7 @@ def export_by_tensor(
         free_memory(request.device)
         events.write(Phase("loading it again"))
         found = listen(base, aside, texts, work, request.device)
-        agreements = [compare("loaded again, beside as trained", said, found, work, written)]
+        agreements = [compare("reloaded vs. trained", said, found, work, written)]
         publish(request, base, written, agreements, aside)
     return agreements
 
@@ -151,7 +151,7 @@ def format_of(request: ExportRequest, base: ResolvedModel) -> str:
     wanted = "saved" if request.dtype == "auto" else request.dtype
     written = devices.number_format(wanted, base.path, "file")
     if written not in save.BYTES:
-        raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Say --dtype bfloat16 or float32.")
+        raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Use --dtype bfloat16 or float32.")
     return written
 
 
@@ -187,14 +187,14 @@ def load_remedied(
         tuned, _ = load_checkpoint(base, request.checkpoint, number_format, request.device)
     module = REMEDIES.load(remedy.candidate.remedy)
     if hasattr(module, "change"):
-        events.write(Phase("making the remedy's model"))
+        events.write(Phase("building the remedy's model"))
         tuned = module.change(remedy.candidate, base, request.checkpoint).make(tuned)
         made = fingerprint(tuned)
         if made != remedy.weights:
             raise FinetopError(
                 f"{request.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
-                f" {made[:12]} now); another device, or another version of torch, may round otherwise.",
-                hint=f"Try it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
+                f" {made[:12]} now); another device, or another version of torch, may round differently.",
+                hint=f"Score it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
             )
         print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
     tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
@@ -224,7 +224,7 @@ def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], a
     kept = request.to.with_name(f"{request.to.name}.unproven")
     save.put(aside, kept)
     raise FinetopError(
-        f"the written model does not say what {request.run_name}@{request.step} says. {broken.words}.",
+        f"the exported model does not give the outputs of {request.run_name}@{request.step}. {broken.words}.",
         hint=f"It is in {kept}, for inspection. Try --dtype float32.",
     )
 
@@ -233,8 +233,9 @@ def say_what_is_lost(base: ResolvedModel) -> None:
     """Warn that a base in fewer bits is written out with its rounding."""
     if base.quantize != "none":
         print(
-            f"warning: the run trained beside {base.id} held in {base.quantize}. The written weights are those rounded"
-            " numbers with the adapter added: what it was trained to be, not the original weights with it."
+            f"warning: the run trained on {base.id} quantized to {base.quantize}. The exported"
+            " weights are the quantized"
+            " weights plus the adapter, as trained, not the original weights plus the adapter."
         )
 
 
@@ -242,7 +243,7 @@ def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model:
     """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without one."""
     if not text:
         hint = "Set check.general.suite to one that has a text, such as quick."
-        raise BadInput("check.general: its suite has no general text to listen on.", hint=hint)
+        raise BadInput("check.general: its suite has no general text to compare on.", hint=hint)
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return windows(text, tokenizer, longest)
 

@@ -41,15 +41,15 @@ def _require_full(folder: Path, base: Path) -> int:
         here, there = own.get(key), known.get(key)
         if None not in (here, there) and here != there:
             raise BadInput(
-                f"{plain(str(folder))} has {key} {here}, and the base {plain(str(base))} has {there}:"
-                " it is not made of it.",
-                hint=f"{ASK_BASE} Two models that are not kin: `finetop diff` on their sample logs.",
+                f"{plain(str(folder))} has {key} {here}, but the base {plain(str(base))} has {there}:"
+                " it was not made from it.",
+                hint=f"{ASK_BASE} To compare unrelated models: `finetop diff` on their sample logs.",
             )
     words, wanted = own.get("vocab_size"), known.get("vocab_size")
     if isinstance(words, int) and isinstance(wanted, int) and words < wanted:
         raise BadInput(
-            f"{plain(str(folder))} has a vocabulary of {words:,}, and the base {plain(str(base))} one of {wanted:,}:"
-            " it could not read the base's prompts.",
+            f"{plain(str(folder))} has a vocabulary of {words:,}, but the base {plain(str(base))} has"
+            f" {wanted:,}: it can't read the base's prompts.",
             hint=ASK_BASE,
         )
     return sum(shape.count for shape in tensors(folder).values())
@@ -64,7 +64,7 @@ def _require_adapter(folder: Path, base: Path) -> int:
         wrong = _misfit_tokens(folder, base, added[TOKENS])
         if wrong:
             raise BadInput(
-                f"{plain(str(folder))} is no adapter on {plain(str(base))}: {wrong}.", hint=ASK_BASE
+                f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}.", hint=ASK_BASE
             )
         return added[TOKENS].count
     for name, shape in added.items():
@@ -72,7 +72,7 @@ def _require_adapter(folder: Path, base: Path) -> int:
             continue
         if wrong := misfit(known, name.removeprefix(PREFIX), shape):
             raise BadInput(
-                f"{plain(str(folder))} is no adapter on {plain(str(base))}: {wrong}.", hint=ASK_BASE
+                f"{plain(str(folder))} is not an adapter for {plain(str(base))}: {wrong}.", hint=ASK_BASE
             )
     return sum(shape.count for shape in added.values())
 
@@ -83,10 +83,10 @@ def _misfit_tokens(folder: Path, base: Path, added: Shape) -> str:
     config = config.get("text_config", config)
     layers, wanted = adapter.get("num_layers"), config.get("num_hidden_layers")
     if None not in (layers, wanted) and layers != wanted:
-        return f"it was made for {layers} layers, and the base has {wanted}"
+        return f"it was made for {layers} layers, but the base has {wanted}"
     width = config.get("hidden_size")
     if adapter.get("peft_type") != "PREFIX_TUNING" and isinstance(width, int) and added.size[-1] != width:
-        return f"its learned tokens are {added.size[-1]:,} wide, and the base is {width:,} wide"
+        return f"its learned tokens are {added.size[-1]:,} wide, but the base is {width:,} wide"
     return ""
 
 
@@ -123,11 +123,11 @@ def misfit(base: Base, name: str, added: Shape) -> str:
         return ""
     outputs, inputs = reversed(weight.size) if base.is_turned else weight.size
     if role.startswith("lora_A") and added.size[1] != inputs:
-        return f"{plain(module)} takes {inputs:,} inputs, and the adapter's {added.size[1]:,}"
+        return f"{plain(module)} has {inputs:,} inputs, but the adapter's {added.size[1]:,}"
     if role.startswith("lora_B") and added.size[0] != outputs:
-        return f"{plain(module)} gives {outputs:,} outputs, and the adapter's {added.size[0]:,}"
+        return f"{plain(module)} has {outputs:,} outputs, but the adapter's {added.size[0]:,}"
     if role == "weight" and added.size != weight.size:
-        return f"{plain(module)} is {_by(weight)}, and the adapter's {_by(added)}"
+        return f"{plain(module)} is {_by(weight)}, but the adapter's {_by(added)}"
     return ""
 
 

@@ -136,7 +136,7 @@ def require_weights(one: FolderModel) -> None:
         raise BadInput(
             f"{plain(str(one.folder))} has its weights as {weights[0]}: a pickle, which can run any code when"
             " it is opened.",
-            hint="Where you trust it, load it and call save_pretrained (it writes safetensors), then give that folder.",
+            hint="If you trust it, load it and call save_pretrained (it writes safetensors), then give that folder.",
         )
     raise BadInput(
         f"{plain(str(one.folder))} has no {wanted} beside its {CONFIGS[one.kind]}.", hint="Copy it again."
@@ -154,9 +154,9 @@ def read_adapter(folder: Path) -> AdapterConfig:
         )
     if peft_type.upper() in UNSCORED:
         raise BadInput(
-            f"{plain(str(file))}: peft_type {quoted(peft_type)} wants more than a text to read; such adapters can't be"
-            " scored.",
-            hint="Others can: LoRA and its kin, IA3, OFT, prompt tuning …",
+            f"{plain(str(file))}: peft_type {quoted(peft_type)} needs more input than text; such"
+            " adapters can't be scored.",
+            hint="Others can: LoRA and its variants, IA3, OFT, prompt tuning …",
         )
     if task not in (None, "CAUSAL_LM"):
         raise BadInput(

@@ -61,10 +61,10 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
     Raises BadInput for a folder, weights or base that can't be used, EnvironmentTrouble where the base is out of
     reach or the disk is full. Nothing is told of the run before all of it is looked at.
     """
-    events.write(Phase("looking at the folder"))
+    events.write(Phase("reading the folder"))
     found = look(path)
     base = find_base(recipe, home, events)
-    events.write(Phase("looking at the weights"))
+    events.write(Phase("reading the weights"))
     counts = [require_fit(one, base.path) for one in (*found.checkpoints, *_own(found))]
     history = read_history(found.state)
     chosen = choose(found, home)
@@ -126,7 +126,7 @@ def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
     if twin is not None:
         return ChosenCheckpoints(others, None if twin == others[-1] else twin.step)
     if own.step == others[-1].step:
-        print(f"the model of {own.folder} is none of its checkpoints: it takes the place of step {own.step}")
+        print(f"the model of {own.folder} is not one of its checkpoints: it replaces step {own.step}")
         others = others[:-1]
     return ChosenCheckpoints((*others, own), None)
 
@@ -168,7 +168,7 @@ def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         raise EnvironmentTrouble(
             f"can't put {one.folder} into {target.parent}: {error.strerror or error}.",
-            hint="Free some room, or leave --copy out: the weights are linked then.",
+            hint="Free some room, or leave --copy out, which links the weights.",
         ) from error
 
 

@@ -86,7 +86,7 @@ def base_of(
         return request.base, None
     if adapter is None:
         raise BadInput(
-            f"{place} is a full model, and does not say what it was tuned from.", hint="Add --base ID|FOLDER."
+            f"{place} is a full model that does not name its base model.", hint="Add --base ID|FOLDER."
         )
     if adapter.base is None:
         raise BadInput(f"{place}: adapter_config.json names no base model.", hint="Add --base ID|FOLDER.")
@@ -108,7 +108,7 @@ def require_model(folder: Path, who: str) -> None:
         raise BadInput(f"{who}: no folder {plain(str(folder))}.", hint="Check the spelling.")
     if not (folder / "config.json").is_file():
         raise BadInput(
-            f"{who}: {plain(str(folder))} holds no config.json: it is no whole model.",
+            f"{who}: {plain(str(folder))} holds no config.json: it is not a whole model.",
             hint="Give the folder of a saved model: --base ID|FOLDER.",
         )
 

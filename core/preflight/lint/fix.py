@@ -52,7 +52,9 @@ def require_place(out: Path, reads: list[Read]) -> None:
     trained = [read for read in reads if read.role in ("train", "replay")]
     if len(trained) != 1 or trained[0].source.path is None:
         number = "several sources" if len(trained) > 1 else "no file"
-        raise BadInput(f"--fix writes one new file, and {number} are to train on.", hint="Name one file.")
+        raise BadInput(
+            f"--fix writes one new file, but the recipe trains on {number}.", hint="Name one file."
+        )
     if trained[0].source.rows is not None:
         raise BadInput("--fix would leave out rows beyond the recipe's `rows`.", hint="Name the file itself.")
     for path in (out, manifest_of(out)):
@@ -61,7 +63,7 @@ def require_place(out: Path, reads: list[Read]) -> None:
                 f"{path} already exists; --fix does not overwrite files.", hint="Give another name."
             )
     if not out.parent.is_dir():
-        raise BadInput(f"{out}: no folder {out.parent}.", hint="Make it, or give another place.")
+        raise BadInput(f"{out}: no folder {out.parent}.", hint="Create it, or give another path.")
 
 
 def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -> Fixed:

@@ -199,9 +199,7 @@ def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRo
         if recipe.check.target is not None:
             given.append((recipe.check.target.source, "test"))
     if not given:
-        raise BadInput(
-            "data.train: there are no data to check.", hint="Name a file: data.train: [{path: …}]."
-        )
+        raise BadInput("data.train: there is no data to check.", hint="Name a file: data.train: [{path: …}].")
     return sorted(given, key=lambda one: ORDER.index(one[1]))
 
 

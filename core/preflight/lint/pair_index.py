@@ -146,7 +146,7 @@ class Gathered:
                 if len(members) > MOST_ROWS:
                     whole.notes.append(
                         f"of {len(members):,} different rows to {side[0]} on the first {MOST_ROWS:,} were compared for"
-                        " near duplicates and contradictions; the others for copies, leaks and benchmarks alone"
+                        " near duplicates and contradictions; the others only for copies, leaks and benchmarks"
                     )
                     members = members[:MOST_ROWS]
                 _, group, sizes = np.unique(
@@ -160,7 +160,7 @@ class Gathered:
             both = np.unique(np.concatenate([pairs @ [len(self), 1] for pairs in found]))
             if len(both) > MOST_PAIRS:
                 whole.notes.append(
-                    f"of the pairs of rows that may be alike {MOST_PAIRS:,} were compared, those of the first rows"
+                    f"{MOST_PAIRS:,} of the candidate pairs of rows were compared, those of the first rows"
                 )
             both = both[:MOST_PAIRS]
             self._alike = np.stack([both // max(1, len(self)), both % max(1, len(self))], axis=1)
@@ -201,9 +201,7 @@ class Gathered:
             self._same |= set(judged.same())
             texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
             if len(texts) > MOST_LIGHT:
-                whole.notes.append(
-                    f"of the pairs of texts that may be alike the first {MOST_LIGHT:,} were compared"
-                )
+                whole.notes.append(f"only the first {MOST_LIGHT:,} candidate pairs of texts were compared")
             self._light.update(dict.fromkeys(map(tuple, texts[:MOST_LIGHT].tolist()), EQUAL))
         return self._same
 

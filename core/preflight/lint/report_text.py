@@ -110,7 +110,8 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
     mended = [finding.name for finding in report.findings if finding.fix and finding.fixable]
     if mended and report.fixed is None:
         yield _Part(
-            f"--fix OUT writes a file without what is surely wrong: {', '.join(mended)}", "fix".ljust(LABEL)
+            f"--fix OUT writes a file with certain errors fixed or removed: {', '.join(mended)}",
+            "fix".ljust(LABEL),
         )
     if any(finding.count > len(finding.examples) for finding in report.findings):
         yield _Part("--json names up to 1,000 rows of each finding", "more".ljust(LABEL))

@@ -115,7 +115,7 @@ def read(
     role: SourceRole,
 ) -> Row:
     """Read a row of a known format as training does, else as far as it goes."""
-    record, why = None, "has no shape that fits"
+    record, why = None, "fits no format"
     try:
         if format_name is not None:
             record = formats.read(raw, place, format_name, kinds)

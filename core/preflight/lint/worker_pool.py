@@ -78,7 +78,7 @@ class _Worker:
         message = self.answers.get()
         if message is None:
             code = self.process.wait()
-            raise FinetopError(f"a worker of lint ended (exit {code}).", hint="Its last words stand above.")
+            raise FinetopError(f"a worker of lint ended (exit {code}).", hint="Its last output is above.")
         self.waiting -= 1
         return msgspec.msgpack.decode(message, type=Seen)
 

@@ -157,17 +157,19 @@ def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measu
     known = Known(lengths=measured)
     plan = estimate(recipe, config, whole, known)
     if plan.host is not None and plan.host.lacks:
-        said = f"{plan.host.ranks} ranks need {gib_of(plan.host.bytes)} GiB beside the GPUs, and this machine has"
+        said = (
+            f"{plan.host.ranks} ranks need {gib_of(plan.host.bytes)} GiB of host memory, but this machine has"
+        )
         raise Refused(
             f"{recipe.name} does not fit this machine's memory: {said} {gib_of(plan.host.total or 0.0)} in all.",
-            hint="Take fewer GPUs (budget.gpus), lora in place of all weights, or a smaller model.",
+            hint="Use fewer GPUs (budget.gpus), lora instead of full tuning, or a smaller model.",
         )
     if plan.verdict != "no" or plan.capacity is None:
         return
     fix = find_fix(recipe, shape_of(recipe, config), whole, known, plan.capacity, plan.gpus)
     sets = "" if fix is None else " ".join(f"--set {one}" for one in fix.sets)
     hint = (
-        "Take a smaller model: no change that is known here makes it fit."
+        "Use a smaller model: no known change makes it fit."
         if fix is None
         else f"It fits with {fix.text} ({gib_of(fix.need)} GiB with margin): {sets}"
     )

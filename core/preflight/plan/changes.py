@@ -57,7 +57,7 @@ def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
 
 
 def _cheap(start: Change) -> Iterator[Change]:
-    """Smaller batches, activations computed again, and both."""
+    """Smaller batches, activations recomputed, and both."""
     smallest = None
     for change in _batches(start):
         yield change
@@ -93,7 +93,7 @@ def _checkpointing(start: Change) -> Change | None:
         return None
     train = replace(recipe.train, activation_checkpointing=True)
     return start.then(
-        replace(recipe, train=train), "activations computed again", "train.activation_checkpointing=true"
+        replace(recipe, train=train), "activations recomputed", "train.activation_checkpointing=true"
     )
 
 
@@ -102,7 +102,7 @@ def _divided(start: Change) -> Change | None:
     divided = replace(start.recipe, train=replace(train, parallel="fsdp"))
     if way_of(start.recipe, gpus) != "ddp" or list(of_ranks(divided, gpus)):
         return None
-    return start.then(divided, "weights divided over the GPUs", "train.parallel=fsdp")
+    return start.then(divided, "weights sharded over the GPUs", "train.parallel=fsdp")
 
 
 def _stochastic(start: Change) -> Change | None:
@@ -114,7 +114,7 @@ def _stochastic(start: Change) -> Change | None:
     ):
         return None
     rounded = replace(start.recipe, train=replace(train, master="stochastic"))
-    return start.then(rounded, "weights in 16 bits, rounded by chance", "train.master=stochastic")
+    return start.then(rounded, "16-bit weights, rounded stochastically", "train.master=stochastic")
 
 
 def _lora(start: Change) -> Change | None:
@@ -122,7 +122,7 @@ def _lora(start: Change) -> Change | None:
         return None
     method = Method(name="lora", options=METHODS.load("lora").Options())
     return start.then(
-        replace(start.recipe, method=method), "LoRA in place of the weights", "method={name: lora}"
+        replace(start.recipe, method=method), "LoRA instead of full tuning", "method={name: lora}"
     )
 
 

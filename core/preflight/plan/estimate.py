@@ -378,7 +378,7 @@ def _fix(change: Change, need: float) -> Fix:
     return Fix(change.text, change.sets, need)
 
 
-WAYS: dict[Literal["ddp", "fsdp"], str] = {"ddp": "a copy on each (ddp)", "fsdp": "weights divided (fsdp)"}
+WAYS: dict[Literal["ddp", "fsdp"], str] = {"ddp": "a copy on each (ddp)", "fsdp": "weights sharded (fsdp)"}
 
 
 def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int) -> tuple[Sharded, ...]:
@@ -401,30 +401,28 @@ def notes(
     said += [known.note] if known.note else []
     if not shape.is_known:
         named = f"family {shape.family}" if shape.family else "a config without model_type"
-        said.append(f"{named} is not known here: counted as a Llama of the same widths.")
+        said.append(f"{named} is unknown: estimated as a Llama of the same size.")
     if not work.trained.is_known:
-        said.append(f"method {recipe.method.name} has no formula: counted as LoRA.")
+        said.append(f"method {recipe.method.name} has no formula: estimated as LoRA.")
     if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
-        said.append("protect.mask_surprising drops rows of which the base finds every token too unlikely.")
+        said.append("protect.mask_surprising drops rows in which the base finds every token too unlikely.")
     if recipe.train.optimizer in STATES_8BIT and work.trained.wide > work.trained.numbers * TOLD_SHARE:
         wide = work.trained.wide * STATES_32BIT
         said.append(
-            f"{recipe.train.optimizer} holds its numbers for embeddings in 32 bits: {gib_of(wide)} of the "
-            f"{gib_of(work.trained.numbers * work.optimizer_bytes)} GiB of the optimizer."
+            f"{recipe.train.optimizer} keeps its state of the embeddings in 32 bits: {gib_of(wide)} of the "
+            f"{gib_of(work.trained.numbers * work.optimizer_bytes)} GiB of optimizer state."
         )
     extras = extras_of(recipe.objective.name)
     if not extras.is_known:
-        said.append(f"objective {recipe.objective.name} has no row: counted as sft.")
+        said.append(f"objective {recipe.objective.name} has no formula: estimated as sft.")
     if work.frozen_models and extras.writes:
-        said.append("a reward model is counted as large as the one that trains.")
+        said.append("the reward model is assumed to be as large as the trained one.")
     if extras.writes:
-        said.append(
-            "answers are counted as long as objective.max_new_tokens lets them be, in tokens and time."
-        )
+        said.append("answers are assumed to have objective.max_new_tokens tokens.")
     if extras.teacher and known.teacher is None:
-        said.append("the teacher is counted as large as the model: its config.json is not here.")
+        said.append("the teacher is assumed to be as large as the model: its config.json is not here.")
     if known.lengths is None:
-        said.append(f"no data file was read: every row is taken to have {recipe.data.max_tokens} tokens.")
+        said.append(f"no data file was read: every row is assumed to have {recipe.data.max_tokens} tokens.")
     elif not known.lengths.is_whole:
         said.append("some sources are not local files: rows, tokens and time leave them out.")
     dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
@@ -437,7 +435,7 @@ def notes(
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
     elif wants_16:
         unknown = (
-            "the first run measures if bfloat16 is faster than float32 on this CPU; here it is taken to be."
+            "the first run measures if bfloat16 is faster than float32 on this CPU; this plan assumes so."
         )
         why = _on_cpu("bfloat16", recipe, shape, machine)[1]
         said.append(f"{why}." if why else unknown)
@@ -450,13 +448,13 @@ def notes(
         )
     if known.still_experts and work.trained.beside:
         said.append(
-            f"{recipe.method.name} leaves the experts as they are, {known.still_experts / shape.parameters:.0%} of the "
-            "weights. lora reaches them with method.target_parameters (docs/models.md)."
+            f"{recipe.method.name} does not train the experts, {known.still_experts / shape.parameters:.0%} of the "
+            "weights; lora does, with method.target_parameters (docs/models.md)."
         )
     said += [compiler.without_triton(machine.lacks)] if machine.lacks else []
     missed = attention_of(recipe, shape, on_gpu=machine.device == "gpu", flash=machine.has_bfloat16)[1]
     said += [f"{missed}."] if missed else []
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:
-        said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")
+        said.append(f"data.max_tokens exceeds the model's {positions} positions.")
     return said

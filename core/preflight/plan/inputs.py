@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 
-NOT_YET = (
-    "the demo model is not here yet, the first run fetches it: tokens are told from characters until then."
-)
+NOT_YET = "the demo model is not here yet, the first run fetches it: tokens are estimated from characters until then."
 
 
 class Found(NamedTuple):
@@ -50,7 +48,7 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
         return Found(read_config(file), file, is_here=False)
     if place is None:
         raise EnvironmentTrouble(
-            f"model.id: {model.id} is not on this machine, and a plan downloads nothing.",
+            f"model.id: {model.id} is not on this machine; a plan downloads nothing.",
             hint="Give its config.json with --config PATH.",
         )
     return Found(read_config(place), place / "config.json" if place.is_dir() else place)

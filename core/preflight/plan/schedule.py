@@ -232,7 +232,7 @@ def predict(
     for run in here:
         same = (run.model, run.method, run.objective) == (model, method, objective)
         if same and (not run.parameters or _times(run.parameters, parameters) < NEAR):
-            return Speed(run.tokens_per_s, f"as run {run.name} reached", True, True)
+            return Speed(run.tokens_per_s, f"measured by run {run.name}", True, True)
     others = [
         run
         for run in here
@@ -251,7 +251,7 @@ def predict(
         extras = extras_of(nearest.objective)
         share = (6.0 if nearest.trainable * 2 > nearest.parameters else 4.0) + 2.0 * extras.reads
         reached = nearest.tokens_per_s * nearest.parameters * share
-        return Speed(reached / flops, f"at the arithmetic that run {nearest.name} reached", True)
+        return Speed(reached / flops, f"from the FLOP/s of run {nearest.name}", True)
     if machine.flops is None:
         return None
     share = GPU_SHARE if machine.device == "gpu" else CPU_SHARE

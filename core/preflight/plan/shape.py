@@ -164,7 +164,7 @@ class _Reader:
         if found is None:
             raise BadInput(
                 f"config.json has no {names[0]} ({self.name or 'no model_type'}).",
-                hint="Give the config.json of a model that writes text.",
+                hint="Give the config.json of a model that generates text.",
             )
         return found
 

@@ -56,8 +56,8 @@ def work(ask: Ask, home: Home) -> None:
     pool.most = max(count_of(wanted, pool) for wanted in ask.wanted)
     if pool.most > len(pool):
         raise BadInput(
-            f"{pool.path.name} has {len(pool):,} rows, and {pool.most:,} are asked for.",
-            hint="Ask for fewer.",
+            f"{pool.path.name} has {len(pool):,} rows, but {pool.most:,} were requested.",
+            hint="Request fewer.",
         )
     if any(load(wanted.by).NEEDS_MODEL for wanted in ask.wanted):
         pool.scorer = scorer_of(ask.model, home)

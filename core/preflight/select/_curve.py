@@ -71,7 +71,7 @@ def amounts_of(text: str) -> tuple[Amount, ...]:
             found.append(Amount(rows=int(word)))
         else:
             raise BadInput(
-                f"--rows: {quoted(word)} is no amount of rows.", hint=f"Write {AMOUNTS}, or numbers."
+                f"--rows: {quoted(word)} is not a number of rows.", hint=f"Write {AMOUNTS}, or numbers."
             )
     if all(amount.share == 1 for amount in found):
         raise BadInput("--rows: with all rows there is nothing to choose.", hint=f"Write {AMOUNTS}.")
@@ -91,18 +91,18 @@ def source_of(recipe: Recipe) -> int:
     places = [at for at, source in enumerate(recipe.data.train) if source.role == "train"]
     if len(places) != 1:
         raise BadInput(
-            f"data.train has {len(places)} sources to select from, and a curve needs one.",
-            hint="Leave one; sources with role: replay may stay.",
+            f"data.train has {len(places)} sources to select from, but a curve needs one.",
+            hint="Keep one; sources with role: replay may stay.",
         )
     source, key = recipe.data.train[places[0]], f"data.train[{places[0]}]"
     if source.path is None:
         raise BadInput(
-            f"{key}: {quoted(source.id)} is no file, and rows are taken from one line by line.",
+            f"{key}: {quoted(source.id)} is not a file; rows are selected from the lines of a file.",
             hint="Save it first, datasets.load_dataset(…).to_json(FILE), and give it as path.",
         )
     for setting in ("rows", "share"):
         if getattr(source, setting) is not None:
-            raise BadInput(f"{key}.{setting} is set, and a curve decides it.", hint="Leave it out.")
+            raise BadInput(f"{key}.{setting} is set, but a curve sets it.", hint="Leave it out.")
     return places[0]
 
 
@@ -120,7 +120,7 @@ def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list
     if len(wanted) + seeds > MOST:
         raise BadInput(
             f"that is {len(wanted) + seeds:,} runs, and at most {MOST} are queued at once.",
-            hint="Take fewer selectors (--by), amounts (--rows) or seeds (--seeds).",
+            hint="Use fewer selectors (--by), amounts (--rows) or seeds (--seeds).",
         )
     return wanted
 

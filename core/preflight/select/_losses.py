@@ -169,7 +169,7 @@ def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
         "rows of a prompt and one answer" if not with_prompt else "rows of a prompt and one answer, or texts"
     )
     raise BadInput(
-        f"{place}: this selector needs {needs}, and this is another kind.",
+        f"{place}: this selector needs {needs}; these are of another kind.",
         hint="Choose by random, diversity, length or no-near-duplicates.",
     )
 

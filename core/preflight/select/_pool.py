@@ -81,7 +81,9 @@ def open_pool(source: Source, tell: Tell, sha256: str = "") -> Pool:
     """Read a file once: each row must be one. Raises BadInput at the first that is not."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
-        raise BadInput(f"{path}: rows are taken from one file, and this is more.", hint="Name one of them.")
+        raise BadInput(
+            f"{path}: rows are selected from one file; these are several.", hint="Name one of them."
+        )
     for place, row in sources.rows(source, None):
         if format_name == "auto":
             format_name = sources.format_of(source, None, row, place, KINDS)

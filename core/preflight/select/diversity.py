@@ -54,7 +54,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
         nearest[place] = np.inf
         if len(taken) % SAID_EVERY == 0:
             pool.tell("choosing", len(taken), wanted)
-    return Choice(taken, scores, "distance from the rows taken before it (1 - cosine)")
+    return Choice(taken, scores, "distance from the rows chosen before it (1 - cosine)")
 
 
 def _vectors(pool: Pool) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.similarity.spill_file import Store
 
-ABOUT = "random rows, of each group of copies and lightly edited ones the first alone (as `finetop lint` finds them)"
+ABOUT = "random rows, only the first of each group of copies and lightly edited copies (as `finetop lint` finds them)"
 PAPER = "Lee et al. 2022, Deduplicating Training Data, arXiv:2107.06499"
 NEEDS_MODEL = False
 TELLING = 4.0  # weight of an answer's words: a shorter one ("Yes") is that of many questions
@@ -46,7 +46,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
     gone = set(_near(single, asked, answers, pool))
     kept = set(single) - gone
     order = [place for place in shuffled(len(pool), seed) if place in kept]
-    return Choice(order, may="are no copy, and no lightly edited one, of a row before them")
+    return Choice(order, may="are neither a copy nor a lightly edited copy of an earlier row")
 
 
 def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:

@@ -11,7 +11,7 @@ from finetop.core.preflight.select import Choice
 if TYPE_CHECKING:
     from finetop.core.preflight.select._pool import Pool
 
-ABOUT = "rows drawn at random: the control that any other must better"
+ABOUT = "rows drawn at random: the control that any other must beat"
 PAPER = "Diddee & Ippolito 2024, Chasing Random, arXiv:2410.15225: often no worse than the others"
 NEEDS_MODEL = False
 

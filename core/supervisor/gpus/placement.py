@@ -208,7 +208,7 @@ def why(
         )
     behind = sorted({kept[card.uuid] for card in able if card.uuid in kept})
     if behind:
-        return f"waits behind {behind[0]}, which {indices(c for c in able if c.uuid in kept)} is kept for"
+        return f"waits behind {behind[0]}, for which {indices(c for c in able if c.uuid in kept)} is reserved"
     if want.gpus > 1:
         return f"wants {want.gpus} GPUs{size}, {count(free)}"
     if wanted.gib is None or not rules.share:
@@ -230,7 +230,7 @@ def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) ->
         return (
             f"wants {whole_gib(want.gib)} GiB of GPU memory, the largest here has {whole_gib(largest)}{out}"
         )
-    return f"wants {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} so large{out}"
+    return f"wants {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} large enough{out}"
 
 
 def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:

@@ -124,7 +124,7 @@ def ending_of(job: Job, state: data.State) -> data.State:
     """Name the GPU as the cause of a job's failure, where it can be; what the job itself said becomes the hint."""
     if not job.gpu_fault or not isinstance(state, data.Failed) or state.kind not in OF_A_GPU:
         return state
-    hint = f"It said: {state.cause}. See finetop gpus; then finetop resume {job.run_name}."
+    hint = f"The job ended with: {state.cause}. See finetop gpus; then finetop resume {job.run_name}."
     return replace(state, cause=job.gpu_fault, hint=hint, kind="gpu_lost")
 
 

@@ -174,7 +174,7 @@ def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool
 def _why_not(state: data.Failed | data.Lost) -> str:
     is_refusal = isinstance(state, data.Failed) and state.exit_code == 2
     hint = state.hint if isinstance(state, data.Failed) else ""
-    return f"going on {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
+    return f"resuming {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
 
 
 def _queue_asked(connection: Connection, job: Job) -> None:

@@ -17,7 +17,7 @@ from finetop.core.supervisor.jobs.launcher import Batch, Look
 from finetop.core.supervisor.state import Supervisor
 
 OF_GPUS = ("--gres", "--gpus", "--tres-per")
-ON_ITS_WAY = "is handed to Slurm"
+ON_ITS_WAY = "is being submitted to Slurm"
 
 
 def part(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[Job], list[Job]]:
@@ -38,14 +38,14 @@ def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
         return
     if supervisor.settings.slurm is None:
         hint = "Set slurm in settings.yaml (docs/clusters.md), or leave budget.nodes out."
-        raise BadInput(f"budget.nodes is {nodes}, and jobs run on this machine alone.", hint=hint)
+        raise BadInput(f"budget.nodes is {nodes}, but jobs run on this machine only.", hint=hint)
 
 
 def not_yet(supervisor: Supervisor, job: Job) -> str:
     """Say why a job can't go into the cluster's queue yet: nobody has heard of its nodes; nothing else."""
     if not goes_there(supervisor, job) or supervisor.launcher.nodes():
         return ""
-    return supervisor.launcher.trouble() or "waits: Slurm is asked for its nodes"
+    return supervisor.launcher.trouble() or "waits: requesting nodes from Slurm"
 
 
 def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:

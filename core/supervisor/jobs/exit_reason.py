@@ -144,7 +144,7 @@ def why_of_ranks(
         return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
     if first.said is None and first.signal is None:
         cause = failures.Cause(
-            "killed", "died without a word", "Somebody killed it, or its machine. See the log."
+            "killed", "died without a message", "It was killed, or its machine went down. See the log."
         )
     if first.said is not None and first.said.exit_code != 1:
         return cause  # what it was told, or its machine: nothing of this rank alone
@@ -160,7 +160,7 @@ def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Caus
             "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY
         )
     if said is not None and said.status == "stopped":
-        hint = f"Not asked through finetop: somebody, or the machine's own shutdown. {said.cause}."
+        hint = f"Not requested through finetop: a user, or the machine shutting down. {said.cause}."
         return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
     if said is not None:
         return failures.Cause(failures.as_kind(said.kind), said.cause, said.hint)
@@ -206,13 +206,13 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
         return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
-    hint = "finetop did not ask for it, and the kernel reports no lack of memory: a person or another program did."
+    hint = "finetop did not send it, and the kernel reports no lack of memory: a user or another program did."
     if _held_nearly_all(facts):
         hint = (
             f"The machine's memory may have been short{_held(facts)}; then something like earlyoom killed it."
         )
     elif facts.oom_kills is None:
-        hint = "finetop did not ask for it. If the machine ran out of memory, `dmesg` says so."
+        hint = "finetop did not send it. If the machine ran out of memory, `dmesg` shows it."
     return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
 
 

@@ -108,14 +108,14 @@ class SlurmLauncher:
         if not record.id:
             if key in queue.missing:
                 return Look(None, False, size, Place())
-            return Look(None, True, size, Place(queue.because(key) or "is handed to Slurm"))
+            return Look(None, True, size, Place(queue.because(key) or "is being submitted to Slurm"))
         queue.hurry()  # nobody holds its lock: it begins or ends now
         if listed is not None and not listed.is_over:
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", listed.nodes))
         has_begun = record_of(attempt.folder, attempt.number) is not None
         alive = Look(
-            None, True, size, Place("" if has_begun else queue.silence() or "waits for: Slurm has it")
+            None, True, size, Place("" if has_begun else queue.silence() or "waits in Slurm's queue")
         )
         if view is None or queue.is_silent:
             return alive
@@ -305,14 +305,14 @@ def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Caus
             return Cause("time_limit", "its time limit in Slurm was reached", LIMIT)
         case "CANCELLED":
             return Cause(
-                "cancelled", "cancelled in Slurm", "Not asked through finetop: somebody ran scancel."
+                "cancelled", "cancelled in Slurm", "Not requested through finetop: somebody ran scancel."
             )
         case "NODE_FAIL" | "BOOT_FAIL":
             return Cause("node_failed", "its node failed", "")
         case "OUT_OF_MEMORY":
             return Cause("out_of_memory", "out of memory on its node", "Raise it: slurm.extra: [--mem=64G].")
         case "PREEMPTED":
-            return Cause("preempted", "preempted in Slurm, for a job that goes first", "")
+            return Cause("preempted", "preempted in Slurm by a job of higher priority", "")
     if why == "time_limit":
         return Cause("time_limit", "its time limit in Slurm was reached before a new checkpoint", LIMIT)
     if why == "preempted":

@@ -34,15 +34,19 @@ def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]
         damaged = checkpoint.folder_of(folder, step)
         if damaged.exists():
             hint = (
-                f"The newest that is whole: {name}@{max(there)}."
+                f"The newest complete one: {name}@{max(there)}."
                 if there
-                else "None is whole: begin a new run."
+                else "None is complete: start a new run."
             )
-            raise NotFound(f"{name}@{step} is not whole: {checkpoint.fault_of(damaged)}.", hint=hint)
+            raise NotFound(f"{name}@{step} is incomplete: {checkpoint.fault_of(damaged)}.", hint=hint)
         steps = ", ".join(str(at) for at in sorted(there))
-        hint = f"It has {steps}." if there else f"It has none: `finetop resume {name}` begins anew."
+        hint = (
+            f"It has {steps}."
+            if there
+            else f"It has none: `finetop resume {name}` starts from the beginning."
+        )
         raise NotFound(f"{name} has no checkpoint at step {step}.", hint=hint)
     if not checkpoint.is_resumable(there[step]):
-        said = f"{name}@{step} has no trainer's state: train.resumable was off"
-        raise BadInput(f"{said}.", hint=f"Train on from its weights: model.id: run:{name}@{step}.")
+        said = f"{name}@{step} has no trainer state: train.resumable was off"
+        raise BadInput(f"{said}.", hint=f"Start from its weights: model.id: run:{name}@{step}.")
     return step, there[step]

@@ -127,11 +127,11 @@ class SlurmQueue:
         """Say why an attempt is not in the queue yet; nothing of one that is, or never will be."""
         with self._lock:
             if any(order.key == key for order in self._new):
-                return "is handed to Slurm"
+                return "is being submitted to Slurm"
             for group in self._groups:
                 if any(order.key == key for order in group.orders):
-                    return group.because or "is handed to Slurm"
-            return self.silence() or "is looked for in Slurm" if key in self._unsure else ""
+                    return group.because or "is being submitted to Slurm"
+            return self.silence() or "is being looked up in Slurm" if key in self._unsure else ""
 
     def hurry(self) -> None:
         """Look often again: something is about to change there, or has."""
@@ -354,7 +354,7 @@ class SlurmQueue:
             return
         elif words.may_pass(said):
             group.tried_at, group.not_before = None, time.monotonic() + FULL_S
-            group.because = f"waits: Slurm takes no more jobs of yours now ({said})"
+            group.because = f"waits: Slurm accepts no more of your jobs now ({said})"
         else:
             for order in group.orders:
                 self._know(

@@ -48,7 +48,7 @@ def digest(root: Path, groups: Sequence[tuple[Notice, int]]) -> str:
 
 def test(root: Path, at: float) -> str:
     """Write a message that says that messages arrive."""
-    text = f"a test: finetop on {platform.node()} can tell you what happens"
+    text = f"test: finetop on {platform.node()} can notify you"
     return body(root, Notice(int(at * 1e6), 0, "", TEST, None, text, at))
 
 

@@ -128,5 +128,5 @@ def _first_line(file: Path) -> str:
     except OSError as error:
         raise EnvironmentTrouble(f"tell.webhook.url_file: {file} can't be read: {error.strerror}.") from error
     if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o077:
-        raise BadInput(f"{file} holds a secret, and others may read it.", hint=f"chmod 600 {file}")
+        raise BadInput(f"{file} holds a secret, but others can read it.", hint=f"chmod 600 {file}")
     return lines[0].strip()

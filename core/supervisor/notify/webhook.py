@@ -28,7 +28,7 @@ class SameHost(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request:
         if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2] or not is_fine(newurl):
-            raise urllib.error.HTTPError(req.full_url, code, "it sends on to another host", headers, fp)
+            raise urllib.error.HTTPError(req.full_url, code, "it redirects to another host", headers, fp)
         return urllib.request.Request(newurl, data=req.data, headers=dict(req.header_items()), method="POST")
 
 

@@ -78,7 +78,7 @@ def wait_for_lock(home: Home) -> int:
     lock = take_lock(home, wait_s=LOCK_WAIT_S)
     if lock is None:
         raise EnvironmentTrouble(
-            f"a supervisor still has {home.root}.", hint="End it first: finetop supervisor stop."
+            f"a supervisor still runs on {home.root}.", hint="End it first: finetop supervisor stop."
         )
     return lock
 
@@ -117,7 +117,7 @@ def rebuild(home: Home) -> Rebuilt:
     except OSError as error:
         raise EnvironmentTrouble(
             f"can't write the new database: {os_error_words(error)}.",
-            hint="The old database is as it was. Free some room, then try again.",
+            hint="The old database is unchanged. Free some space, then try again.",
         ) from error
     return made
 
@@ -133,7 +133,7 @@ def require_known(home: Home) -> None:
         *((folder / "run.json", run_records.FORMAT) for folder in run_folders(home)),
     ):
         told = run_records.format_of(file)
-        newer[str(file)] = f"it is of format {told}, this one reads {known}" if told > known else ""
+        newer[str(file)] = f"its format is {told}, this finetop reads {known}" if told > known else ""
     for name, why in newer.items():
         if why:
             raise BadInput(

@@ -125,10 +125,10 @@ def read_record(folder: Path, number: int) -> Record:
     told = _as(dict[str, Any], told, "run.json")
     format_ = _as(int, told.get("format"), "run.json: format")
     if format_ != run_records.FORMAT:
-        raise BadInput(f"its run.json is of format {format_}; this finetop reads {run_records.FORMAT}.")
+        raise BadInput(f"its run.json has format {format_}; this finetop reads {run_records.FORMAT}.")
     run_id = _as(Number, told.get("id"), "run.json: id")
     if run_id != number:
-        raise BadInput(f"its run.json is of run {run_id}.")
+        raise BadInput(f"its run.json belongs to run {run_id}.")
     if "store" not in told:
         raise BadInput("it was never queued: finetop was killed while it made the folder.")
     _as(_Recipe, told.get("recipe"), "run.json: recipe")
@@ -160,12 +160,12 @@ def _require_one_run(record: Record, folder: Path) -> None:
         if job.get("folder") != (own := f"jobs/{job_id:04d}-{job.get('verb')}"):
             raise unkept(f"{place}.folder", job.get("folder"), f"job {job_id}'s is {own[:100]}")
         if not (folder / own).resolve().is_relative_to(folder.resolve()):
-            raise unkept(f"{place}.folder", own, "it leads out of the run's folder, by a link")
+            raise unkept(f"{place}.folder", own, "a link leads out of the run's folder")
         is_under_way |= isinstance(state_of(job, place), data.Queued | data.Running)
     state_of(run, "run.json: store.run")
     numbers = {job["id"] for job in jobs}
     if len(numbers) < len(jobs):
-        raise unkept("run.json: store.jobs", jobs, "two have one number")
+        raise unkept("run.json: store.jobs", jobs, "two have the same number")
     for i, (_, job_id, *_) in enumerate(record.store.checks):
         if job_id not in numbers:
             raise unkept(f"run.json: store.checks[{i}][1]", job_id, "the run has no such job")
@@ -188,7 +188,7 @@ def _require_name(name: Any) -> None:
     try:
         check_name(_as(str, name, "run.json: store.run.name"), "run.json: store.run.name")
     except RecipeError as error:
-        raise unkept("run.json: store.run.name", name, "no name of a run") from error
+        raise unkept("run.json: store.run.name", name, "not a run's name") from error
 
 
 def _require_recipe(recipe: dict[str, Any]) -> None:

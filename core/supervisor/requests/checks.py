@@ -116,7 +116,7 @@ def _require_more(
     made = _made(connection, run_id, step, wanted)
     if made is not None and not _has_more(made, more):
         what = ", ".join(more) or "the suite"
-        raise Refused(f"every item of {what} was asked already.", hint="Another suite has others: --suite.")
+        raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
 
 
 def _made(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:

@@ -213,8 +213,10 @@ def _named(connection: Connection, home: Home) -> set[str]:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                said = f"{file} can't be read ({error.strerror}), and may name rows that are still wanted."
-                raise EnvironmentTrouble(said, hint="Take that run out of the trash, or empty it.") from error
+                said = f"{file} can't be read ({error.strerror}), and may name rows that are still needed."
+                raise EnvironmentTrouble(
+                    said, hint="Restore that run from the trash, or empty it."
+                ) from error
             named.update(re.findall(NAME, content.decode("utf-8", "replace")))
     return named
 

@@ -176,11 +176,13 @@ async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
             answer = await child.answer("finetop.core.client.plan_preview", home, asked=asked)
     except TimeoutError as error:
         raise EnvironmentTrouble(
-            f"a plan took longer than {LONGEST_S:g} s.", hint="Ask there: `finetop plan RECIPE`."
+            f"a plan took longer than {LONGEST_S:g} s.", hint="Run it there: `finetop plan RECIPE`."
         ) from error
     lines = answer.output.splitlines()
     if not lines:
-        raise FinetopError("no plan could be made of this recipe.", hint="Ask there: `finetop plan RECIPE`.")
+        raise FinetopError(
+            "no plan could be made for this recipe.", hint="Run it there: `finetop plan RECIPE`."
+        )
     return LookAheadAnswer([msgspec.json.decode(line) for line in lines])
 
 

@@ -23,9 +23,7 @@ def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
     wanted = dict.fromkeys([*before, *map(require_tag, ask.add)])
     now = [one for one in wanted if one not in ask.drop]
     if len(now) > MOST:
-        raise BadInput(
-            f"{name} would have {len(now)} tags, and may have {MOST}.", hint="Take some off: -tag."
-        )
+        raise BadInput(f"{name} would have {len(now)} tags; the limit is {MOST}.", hint="Remove some: -tag.")
     if now != before:
         with transaction(connection):
             notes.set_tags(connection, run_id, now)

@@ -37,7 +37,7 @@ def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, A
 
 def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
     if reference.kind == "stage":
-        raise BadInput(f"{key}: {reference} is no stage of a chain.", hint="Name a run: run:NAME.")
+        raise BadInput(f"{key}: {reference} is not a stage of a chain.", hint="Name a run: run:NAME.")
     run_id, name = runs.find_run(connection, reference.name)
     require_fit(runs.recipe(connection, run_id), name, key)
     state = runs.row(connection, run_id).state
@@ -52,11 +52,11 @@ def require_fit(recipe: dict[str, Any], name: str, key: str) -> None:
     is_reward = recipe["objective"]["name"] == "reward"
     if is_reward and key != REWARD:
         hint = "Name it as objective.reward.model of ppo, rloo or grpo."
-        raise BadInput(f"{key}: {name} is a reward model, which writes no text.", hint=hint)
+        raise BadInput(f"{key}: {name} is a reward model, which generates no text.", hint=hint)
     if not is_reward and key == REWARD:
-        raise BadInput(f"{key}: {name} is no reward model.", hint="Train one with objective.name: reward.")
+        raise BadInput(f"{key}: {name} is not a reward model.", hint="Train one with objective.name: reward.")
     if key != REWARD and not _merges(recipe):
-        hint = "Begin from a run of another method, such as lora or full."
+        hint = "Start from a run of another method, such as lora or full."
         method = recipe["method"]["name"]
         raise BadInput(f"{key}: {name} was tuned by {method}, which can't be merged into a model.", hint=hint)
 
@@ -67,7 +67,7 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
         method = recipe["method"]["name"]
         raise BadInput(
             f"{name} was tuned by {method}, which can't be merged into the model's weights.",
-            hint=f"Export its adapter, which is loaded beside the base model: finetop export {name} --adapter",
+            hint=f"Export its adapter, to load with the base model: finetop export {name} --adapter",
         )
 
 
@@ -76,7 +76,7 @@ def require_adapter(recipe: dict[str, Any], name: str) -> None:
     method = str(recipe["method"]["name"])
     if method in methods.names() and not methods.load(method).KEEPS_BASE:
         raise BadInput(
-            f"{name} was tuned by {method}, which makes a whole model and no adapter.",
+            f"{name} was tuned by {method}, which trains a whole model, not an adapter.",
             hint=f"Export it whole: finetop export {name}",
         )
 

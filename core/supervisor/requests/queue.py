@@ -116,10 +116,10 @@ def move(supervisor: Supervisor, ask: Move) -> Done:
     before: Job | None = None
     if ask.to == "before":
         if not ask.other:
-            raise BadInput("before which run?", hint=f"Say it: finetop queue before {name} OTHER.")
+            raise BadInput("before which run?", hint=f"Name it: finetop queue before {name} OTHER.")
         other, there = waiting_of(supervisor, ask.other)
         if other == name:
-            raise BadInput(f"{name} can't stand before itself.", hint="Name another run.")
+            raise BadInput(f"{name} can't be moved before itself.", hint="Name another run.")
         before = there[0]
     elif ask.to == "first" and others:
         before = others[0]
@@ -127,7 +127,7 @@ def move(supervisor: Supervisor, ask: Move) -> Done:
         queue_order.move(connection, moving, before)
     ready.look(supervisor)
     moved = next(job for job in jobs.queued(connection) if job.id == moving[0].id)
-    where = f"stands before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
+    where = f"is now before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
     changed = (
         ""
         if moved.priority == moving[0].priority
@@ -149,7 +149,7 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
         )
     name, waiting = waiting_of(supervisor, ask.run)
     _hold(supervisor, waiting, held=True)
-    return Done(f"{name} is held. Let it go: finetop queue release {name}")
+    return Done(f"{name} is held. Release it: finetop queue release {name}")
 
 
 def release(supervisor: Supervisor, ask: Release) -> Done:
@@ -157,7 +157,7 @@ def release(supervisor: Supervisor, ask: Release) -> Done:
     connection = supervisor.connection
     if not ask.run:
         if not queue_order.is_held(connection):
-            raise Refused("the queue is not held.", hint="Of one run: finetop queue release RUN.")
+            raise Refused("the queue is not held.", hint="For one run: finetop queue release RUN.")
         with transaction(connection):
             queue_order.hold_all(connection, held=False)
         ready.look(supervisor)
@@ -196,12 +196,10 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     found = [job for job in jobs.queued(connection) if job.run_id == run_id]
     there = [job for job in jobs.live(connection) if isinstance(data.as_seen(job.state), data.Queued)]
     if not found and any(job.run_id == run_id for job in there):
-        hint = (
-            f"Take it back and hold it: finetop pause {name}. Slurm's own order: scontrol top, scontrol hold."
-        )
-        raise Refused(f"{name} waits in Slurm's queue, which finetop does not order.", hint=hint)
+        hint = f"Withdraw and hold it: finetop pause {name}. Slurm's own order: scontrol top, scontrol hold."
+        raise Refused(f"{name} waits in Slurm's queue, which finetop can't reorder.", hint=hint)
     if not found:
-        raise Refused(f"{name} is not waiting.", hint="What is: finetop queue.")
+        raise Refused(f"{name} is not waiting.", hint="What waits: finetop queue.")
     return name, found
 
 

@@ -83,7 +83,8 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
     picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
     if not picked:
         raise Refused(
-            f"nothing can be had of {name} without training.", hint=f"See `finetop remedy {name} --list`."
+            f"no remedy is available for {name} without training.",
+            hint=f"See `finetop remedy {name} --list`.",
         )
     candidates = [
         {

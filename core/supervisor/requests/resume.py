@@ -72,8 +72,8 @@ def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> Res
     if not any(job.held or job.not_before is not None for job in waiting):
         return None
     if ask.step is not None or ask.recipe is not None:
-        hint = f"Take it out first: finetop stop {name}. Then resume it so."
-        raise Refused(f"{name} waits in the queue already.", hint=hint)
+        hint = f"Remove it first: finetop stop {name}. Then resume."
+        raise Refused(f"{name} is already in the queue.", hint=hint)
     with transaction(connection):
         for job in waiting:
             queue_order.hold(connection, job.id, held=False)
@@ -85,11 +85,11 @@ def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> Res
 def require_ended(detail: data.RunDetail, name: str) -> None:
     """Refuse a run that trains or waits, or was never trained here. Raises Refused."""
     if any(job.verb == "import" for job in detail.jobs):
-        hint = f"Train on from it: model.id: run:{name}."
-        raise Refused(f"{name} was made elsewhere: there is no trainer's state to go on from.", hint=hint)
+        hint = f"Start a new run from it: model.id: run:{name}."
+        raise Refused(f"{name} was made elsewhere: it has no trainer state to resume from.", hint=hint)
     if any(job.verb == "approach" for job in detail.jobs):
         hint = f"Measure it again: finetop retry {name}, where that failed."
-        raise Refused(f"{name} moves no weight: there is nothing to train on.", hint=hint)
+        raise Refused(f"{name} trains no weights: there is nothing to resume.", hint=hint)
     accepts.free(detail.row)
 
 
@@ -118,9 +118,9 @@ def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None
     later = [checkpoint.step_of(one) for one in checkpoint.complete(folder) if checkpoint.step_of(one) > step]
     if later and not anyway:
         steps = ", ".join(str(at) for at in later)
-        hint = "Say --anyway to lose them, or begin a run of its own: model.id: run:NAME@STEP."
+        hint = "Add --anyway to lose them, or start a new run: model.id: run:NAME@STEP."
         raise Refused(
-            f"going on from step {step} removes the later checkpoints of {name}: {steps}.", hint=hint
+            f"resuming from step {step} removes the later checkpoints of {name}: {steps}.", hint=hint
         )
 
 

@@ -54,7 +54,7 @@ def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     found = [job for job in found if making or job.verb not in data.MAKES_A_RUN]
     if not found:
         hint = "To train it further, see `finetop resume --help`."
-        raise Refused(f"{name} has {data.word(detail.row.state)}: nothing of it failed.", hint=hint)
+        raise Refused(f"{name} has {data.word(detail.row.state)}: nothing in it failed.", hint=hint)
     return max(found, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
 
 

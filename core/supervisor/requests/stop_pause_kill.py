@@ -57,10 +57,10 @@ def pause(supervisor: Supervisor, asked: Pause) -> Done:
 def require_pausable(connection: Connection, job: Job) -> None:
     """See that a live job can go on later. Raises Refused."""
     if job.verb not in CAN_PAUSE:
-        hint = "Wait for its end: it does not take long."
+        hint = "Wait for it to end: it does not take long."
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
     if job.asked in ("stop", "kill"):
-        raise Refused(f"{job.run_name} was asked to {job.asked} already.")
+        raise Refused(f"{job.run_name} was already asked to {job.asked}.")
     if not goes_on_later(connection, job):
         hint = f"End it: finetop stop {job.run_name}."
         raise Refused(f"{job.run_name} could not be resumed: train.resumable is false.", hint=hint)

@@ -147,7 +147,7 @@ def absolute(text: str, key: str) -> Path:
     too_long = len(os.fsencode(text)) > 4095 or any(len(os.fsencode(part)) > 255 for part in path.parts)
     if not path.is_absolute() or "\0" in text or too_long:
         raise BadInput(
-            f"{key} is {quoted(text)}, which is no absolute path.", hint="Give one that begins with /."
+            f"{key} is {quoted(text)}, which is not an absolute path.", hint="Give one that begins with /."
         )
     return path
 

@@ -164,7 +164,8 @@ def _throw_away(connection: Connection, home: Home, run_id: int, folder: Path) -
             _move(folder, home.trash / folder.name)
     except OSError as error:
         raise EnvironmentTrouble(
-            f"can't move {folder.name} to the trash: {error.strerror}.", hint="See the disk and its rights."
+            f"can't move {folder.name} to the trash: {error.strerror}.",
+            hint="Check the disk and its permissions.",
         ) from error
 
 
@@ -215,18 +216,18 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
         if not connection.execute(
             "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)", [str(parent)]
         ).fetchone():
-            hint = f"Bring that back first: finetop trash --restore {parent}."
-            raise Refused(f"{one.name} begins from run {parent}, which is not there.", hint=hint)
+            hint = f"Restore that first: finetop trash --restore {parent}."
+            raise Refused(f"{one.name} starts from run {parent}, which does not exist.", hint=hint)
     name = runs.free_name(connection, one.name)
     folder = home.runs / one.folder
     if folder.exists():
-        raise Refused(f"{folder} is there.", hint="Move it away first.")
+        raise Refused(f"{folder} already exists.", hint="Move it out of the way first.")
     try:
         write_whole(place / REMOVED, msgspec.json.encode({"at": one.at, "back": True}))
         place.rename(folder)
     except OSError as error:
         raise EnvironmentTrouble(
-            f"can't bring {one.name} back: {error.strerror}.", hint="See the disk and its rights."
+            f"can't bring {one.name} back: {error.strerror}.", hint="Check the disk and its permissions."
         ) from error
     abort_at("folder-moved")
     try:
@@ -240,7 +241,7 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     abort_at("run-is-back")
     (folder / REMOVED).unlink(missing_ok=True)
     supervisor.touch()
-    other = "" if name == one.name else f" as {name}: its name was given away"
+    other = "" if name == one.name else f" as {name}: its name is taken"
     return Done(f"{one.name} is back{other}.")
 
 

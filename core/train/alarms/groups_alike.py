@@ -38,10 +38,10 @@ class GroupsAlike:
             return None
         match self.streak.take(alike >= 1 and reward != 0):  # of 0 another alarm speaks
             case "begins":
-                said = f"all answers to a prompt earn the same for {self.streak.length} steps: reward {reward:.3g}"
+                said = f"all answers to a prompt got the same reward for {self.streak.length} steps: {reward:.3g}"
                 return AlarmNote(said)
             case "over":
-                return AlarmNote("answers to a prompt earn different rewards again", is_over=True)
+                return AlarmNote("answers to a prompt get different rewards again", is_over=True)
         return None
 
 

@@ -59,7 +59,7 @@ class Nan:
         if not self.is_on or self.fine < CALM:
             return None
         self.is_on = False
-        return AlarmNote(f"loss and gradient are numbers again, {CALM} steps in a row", is_over=True)
+        return AlarmNote(f"loss and gradient are finite again, {CALM} steps in a row", is_over=True)
 
 
 def is_overflow(values: Mapping[str, float]) -> bool:

@@ -38,9 +38,9 @@ class NoReward:
             return None
         match self.streak.take(reward == 0 and not values.get("reward_deviation", 0.0)):
             case "begins":
-                return AlarmNote(f"the reward is 0 for {self.streak.length} steps: no answer earns anything")
+                return AlarmNote(f"the reward is 0 for {self.streak.length} steps: no answer gets a reward")
             case "over":
-                return AlarmNote(f"answers earn something: reward {reward:.3g}", is_over=True)
+                return AlarmNote(f"answers get rewards again: {reward:.3g}", is_over=True)
         return None
 
 

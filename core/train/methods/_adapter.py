@@ -28,8 +28,8 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
         config.task_type = "SEQ_CLS"  # PEFT then trains and saves the score whole
         if not hasattr(config, "modules_to_save"):
             raise BadInput(
-                f"method: {config.peft_type.value} can't train a reward model's score beside it.",
-                hint="Take lora or full.",
+                f"method: {config.peft_type.value} can't train a reward model's score layer too.",
+                hint="Use lora or full.",
             )
 
     with warnings.catch_warnings():
@@ -41,14 +41,14 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
         except (ValueError, TypeError) as error:
             kind = type(model).__name__
             raise BadInput(
-                f"method: {config.peft_type.value} does not go onto {kind}: {first_line(error)}",
-                hint="Change the method's options, or take lora or full.",
+                f"method: {config.peft_type.value} does not work on {kind}: {first_line(error)}",
+                hint="Change the method's options, or use lora or full.",
             ) from error
     assert isinstance(wrapped, PeftModel)  # mixed models are not asked for
     if not any(weight.requires_grad for weight in wrapped.parameters()):
         raise BadInput(
-            f"method: {config.peft_type.value} finds no layer of {type(model).__name__} that it can train.",
-            hint="Take lora or full.",
+            f"method: {config.peft_type.value} finds no layer of {type(model).__name__} to train.",
+            hint="Use lora or full.",
         )
     answer_in_kind(wrapped)
     return wrapped
@@ -108,7 +108,9 @@ def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
             )
             raise BadInput(
                 f"method.target_parameters: the model has no fused weight {name!r}.",
-                hint=f"It has {', '.join(fused)}." if fused else "It is no mixture of experts: leave it out.",
+                hint=f"It has {', '.join(fused)}."
+                if fused
+                else "It is not a mixture of experts: leave it out.",
             )
 
 

@@ -83,8 +83,8 @@ def require_matrices(wrapped: PeftModel) -> None:
     if path is not None:
         name = path.rpartition(".")[2]
         raise BadInput(
-            f"method: it can't begin at the weights of {name}, which are those of many experts in one.",
-            hint="Name others as method.target_modules, say [q_proj, k_proj, v_proj, o_proj]; or take lora.",
+            f"method: it can't be initialised from the weights of {name}, which hold many experts in one.",
+            hint="Name others as method.target_modules, such as [q_proj, k_proj, v_proj, o_proj]; or use lora.",
         )
 
 

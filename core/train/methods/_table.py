@@ -130,8 +130,8 @@ def _one_key_a_head(model: PreTrainedModel, options: PrefixTuningOptions) -> Non
     config = model.config.get_text_config()
     if config.model_type == "falcon" and (config.multi_query or config.new_decoder_architecture):
         raise BadInput(
-            "method: prefix-tuning does not go onto Falcon's keys, which its heads share.",
-            hint="Take prompt-tuning, or lora.",
+            "method: prefix-tuning does not work with Falcon's keys, which its heads share.",
+            hint="Use prompt-tuning, or lora.",
         )
 
 
@@ -215,7 +215,7 @@ ROWS: dict[str, TableMethod] = {
         config="OSFConfig",  # arXiv:2504.07097
         spelled={"kept": "effective_rank", "target_modules": "target_modules"},
         QUANTIZED=("none",),
-        NOT_QUANTIZED="it takes each matrix apart, which needs whole numbers",
+        NOT_QUANTIZED="it decomposes each matrix, which needs unquantized weights",
     ),
     "shira": TableMethod(
         ABOUT="trains a small random subset of the weights: high rank, few parameters",
@@ -267,7 +267,7 @@ ROWS: dict[str, TableMethod] = {
         MERGES=False,
         REFUSES={
             **TOKENS_FIRST,
-            "train.activation_checkpointing": "its keys and values are lost where activations are computed again",
+            "train.activation_checkpointing": "its keys and values are lost where activations are recomputed",
         },
     ),
 }

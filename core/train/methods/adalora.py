@@ -58,12 +58,12 @@ def require(model: PreTrainedModel, options: Options) -> None:
     if options.first_rank < options.rank:
         raise BadInput(
             f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank}).",
-            hint=f"Ranks are only taken away: set {options.rank} or more.",
+            hint=f"Ranks are only reduced: set {options.rank} or more.",
         )
     if options.wait + options.settle >= 1:
         both = f"{options.wait:g} + {options.settle:g}"
         raise BadInput(
-            f"method.settle: with method.wait it leaves no step between ({both}).",
+            f"method.settle: with method.wait it leaves no steps in between ({both}).",
             hint="Keep their sum below 1.",
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ABOUT = "LoRA initialised along the directions that general text uses least, or your rows use most"
 QUANTIZED: tuple[Quantize, ...] = ("none",)
-NOT_QUANTIZED = "it takes each matrix apart by what flows through it, which needs whole numbers"
+NOT_QUANTIZED = "it decomposes each matrix by its inputs, which needs unquantized weights"
 KEEPS_BASE = True
 MERGES = True
 require = require_rank

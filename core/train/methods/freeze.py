@@ -47,12 +47,14 @@ def require(model: PreTrainedModel, options: Options) -> None:
         )
     if not (options.layers or options.embeddings or options.head):
         hint = "Set method.layers to 1 or more, or embeddings or head to true."
-        raise BadInput("method.layers: 0 layers, no embeddings and no head: nothing would move.", hint=hint)
+        raise BadInput(
+            "method.layers: 0 layers, no embeddings and no head: nothing would be trained.", hint=hint
+        )
     is_tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
     if options.head != options.embeddings and is_tied:
         key = "head" if options.head else "embeddings"
         raise BadInput(
-            f"method.{key}: the model's output layer is its embeddings: both move, or neither.",
+            f"method.{key}: the model's output layer is its embeddings: train both, or neither.",
             hint="Set method.head and method.embeddings alike.",
         )
 
@@ -90,7 +92,7 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return module
     raise BadInput(
-        f"method: freeze does not find the layers of {type(model).__name__}.", hint="Take lora or full."
+        f"method: freeze can't find the layers of {type(model).__name__}.", hint="Use lora or full."
     )
 
 

@@ -94,5 +94,5 @@ class Whole:
             if name in self.file_of:
                 read: Tensor = self.file_of[name].get_tensor(name)
                 return read
-        hint = "Take lora on nf4 (recipe qlora), which needs no whole weights."
+        hint = "Use lora on nf4 (recipe qlora), which needs no unquantized weights."
         raise BadInput(f"method: loftq finds no {path}.weight in the base's files.", hint=hint)

@@ -49,8 +49,8 @@ def require(model: PreTrainedModel, options: Options) -> None:
     require_parameters(model, options.target_parameters)
     if options.target_parameters and options.dropout:
         raise BadInput(
-            f"method.dropout: {options.dropout} can't be had with method.target_parameters.",
-            hint="Set it to 0: a weight has no inputs that could be dropped.",
+            f"method.dropout: {options.dropout} does not work with method.target_parameters.",
+            hint="Set it to 0: a weight has no inputs to drop.",
         )
 
 

@@ -35,8 +35,8 @@ def require(model: PreTrainedModel, options: Options) -> None:
     )
     if turned is not None:
         raise BadInput(
-            f"method: olora does not go onto {turned.rpartition('.')[2]}, whose matrix is turned.",
-            hint="Take pissa, or lora.",
+            f"method: olora does not work on {turned.rpartition('.')[2]}, whose matrix is transposed.",
+            hint="Use pissa, or lora.",
         )
 
 

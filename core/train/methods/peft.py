@@ -24,10 +24,10 @@ MERGES = True
 
 # What a run here can't give them, or what does not work with PEFT 0.21.2 and transformers 5.24.
 UNFIT = {
-    "XLORA": "it mixes adapters that are there already",
-    "POLY": "it wants a task's number with every row",
-    "MULTITASK_PROMPT_TUNING": "it wants a task's number with every row",
-    "CPT": "it wants the kind of every token",
+    "XLORA": "it mixes existing adapters",
+    "POLY": "it needs a task id with every row",
+    "MULTITASK_PROMPT_TUNING": "it needs a task id with every row",
+    "CPT": "it needs the type of every token",
     "CARTRIDGE": "it is distilled from a long text",
     "SHADOW": "it does not run with this transformers",
     "TRAINABLE_TOKENS": "it does not fit models whose output layer is their embeddings",
@@ -115,7 +115,7 @@ def _class_of(name: str) -> type[PeftConfig]:
     spelled = _spelled(name)
     if spelled in UNFIT:
         raise BadInput(
-            f"method.type: {name} can't be trained here: {UNFIT[spelled]}.", hint="Take another type."
+            f"method.type: {name} can't be trained here: {UNFIT[spelled]}.", hint="Use another type."
         )
     if spelled in OURS:
         hint = f"Set method.name to {OURS[spelled]}."

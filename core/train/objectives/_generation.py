@@ -60,7 +60,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     yield from rewards.problems(recipe.objective.options.reward)
     name, method = recipe.objective.name, recipe.method.name
     if method in LEARNED_TOKENS:
-        said = f"method.name: {method} does not go with {name}: prompts are padded between its tokens and their text."
+        said = f"method.name: {method} does not work with {name}: prompts are padded between its tokens and their text."
         yield "method.name", said, "Set method.name to lora or full."
 
 

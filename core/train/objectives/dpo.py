@@ -32,7 +32,7 @@ OWN = {
     "beta": "objective.beta",
     "loss_type": "objective.loss",
     "label_smoothing": "objective.label_smoothing",
-    "precompute_ref_log_probs": "nothing: it is done where all weights move",
+    "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
 }
 
 Loss = Literal[
@@ -82,11 +82,15 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
     if options.loss_weights and len(options.loss_weights) != len(losses):
         said = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
-        yield "objective.loss_weights", said, f"Write one for each: {list(range(1, 1 + len(losses)))}, say."
+        yield (
+            "objective.loss_weights",
+            said,
+            f"Write one for each, such as {list(range(1, 1 + len(losses)))}.",
+        )
     if not losses:
-        yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, say."
+        yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, for example."
     if "exo_pair" in losses and not options.label_smoothing:
-        hint = "Set objective.label_smoothing to 0.001, say."
+        hint = "Set objective.label_smoothing, for example to 0.001."
         yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
 

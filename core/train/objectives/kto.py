@@ -33,7 +33,7 @@ OWN = {
     "loss_type": "objective.loss",
     "desirable_weight": "objective.good_weight",
     "undesirable_weight": "objective.bad_weight",
-    "precompute_ref_log_probs": "nothing: it is done where all weights move",
+    "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
 }
 
 
@@ -61,7 +61,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     for key in ("batch_size", "eval_batch_size"):
         if options.loss == "kto" and getattr(recipe.train, key) == 1:
             name = f"train.{key}"
-            yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to 2 at least."
+            yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to at least 2."
 
 
 def examples(

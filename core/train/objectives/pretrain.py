@@ -62,20 +62,20 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Refuse what needs weights that are there already."""
     if recipe.method.name != "full":
-        said = f"method.name: pretrain makes all weights new, {recipe.method.name} moves some."
+        said = f"method.name: pretrain trains all weights from scratch, but {recipe.method.name} trains only some."
         yield "method.name", said, "Set method.name to full."
     if recipe.model.quantize != "none":
-        said = "model.quantize: weights that are made new are not quantized."
+        said = "model.quantize: new weights are not quantized."
         yield "model.quantize", said, "Set model.quantize to none."
     options = recipe.objective.options
     heads, hidden = options.heads, options.hidden_size
     if heads and hidden and hidden % heads:
         said = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
-        yield "objective.heads", said, f"Set it to {_divisor(hidden, heads)}, say, which divides it."
+        yield "objective.heads", said, f"Set it to {_divisor(hidden, heads)}, for example, which divides it."
     if heads and options.key_value_heads and heads % options.key_value_heads:
         said = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
         fit = _divisor(heads, options.key_value_heads)
-        yield "objective.key_value_heads", said, f"Set it to {fit}, say, which divides them."
+        yield "objective.key_value_heads", said, f"Set it to {fit}, for example, which divides them."
 
 
 def _divisor(whole: int, near: int) -> int:

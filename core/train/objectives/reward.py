@@ -55,7 +55,11 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         said = f"method.name: {name} can't make a reward model: it does not train the score."
         yield "method.name", said, "Set method.name to lora or full."
     if recipe.check.target is not None:
-        yield "check.target", "check.target: a reward model writes no answers.", "Set check.target to null."
+        yield (
+            "check.target",
+            "check.target: a reward model generates no answers.",
+            "Set check.target to null.",
+        )
 
 
 def load_model(

@@ -44,7 +44,7 @@ class Reader:
         self.head = inner.get_output_embeddings()
         if self.head is None:
             raise BadInput(
-                f"model.id: {type(inner).__name__} has no output layer that can be found.",
+                f"model.id: can't find the output layer of {type(inner).__name__}.",
                 hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
             )
 

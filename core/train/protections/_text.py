@@ -61,7 +61,7 @@ def windows(
     ids = ids[skipped:]
     there = len(ids) // tokens
     if not there:
-        said = f"{key}: a window has {tokens} tokens, and general text has {len(ids)} beside those that are measured."
+        said = f"{key}: a window has {tokens} tokens, but general text has {len(ids)} that are not used for measuring."
         raise BadInput(said, hint=f"Set {key}.text to a .txt file with more.")
     picked = sorted({at * there // min(most, there) for at in range(min(most, there))})
     return [ids[at * tokens : (at + 1) * tokens] for at in picked]

@@ -57,10 +57,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     """Refuse adapters."""
     if methods.load(recipe.method.name).KEEPS_BASE:
-        said = (
-            f"protect.ewc weighs the base's own weights, and {recipe.method.name} leaves them where they are."
-        )
-        hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base goes with adapters."
+        said = f"protect.ewc protects the base's own weights, but {recipe.method.name} does not change them."
+        hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base works with adapters."
         yield "protect.ewc", said, hint
 
 
@@ -90,7 +88,7 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
 
     size = sum(start.numel() * (start.element_size() + FISHER_BYTES) for _, start, _ in held) / 1e6
     read = f"{len(pool)} windows of {options.tokens} tokens"
-    told = f"Fisher information of {read}, {size:,.1f} MB with where weights began"
+    told = f"Fisher information of {read}, {size:,.1f} MB with the starting weights"
     return Acting(told, gradients=gradients)
 
 

@@ -43,7 +43,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     if twice is not None:
         yield key, f"{key} names layer {twice} twice.", f"Set {key}.layers to {sorted(set(options.layers))}."
     if recipe.method.name in LEARNED_TOKENS:
-        said = f"{key}: {recipe.method.name} moves no layer; it learns tokens in front of the text."
+        said = f"{key}: {recipe.method.name} trains no layer; it learns tokens in front of the text."
         yield key, said, f"Set {key} to null."
 
 
@@ -66,8 +66,8 @@ def hold(options: Options, model: Any) -> None:
         weight.requires_grad_(False)
     left = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     if not left:
-        raise BadInput("protect.freeze_layers: nothing is left that would move.", hint="Name fewer layers.")
-    print(f"protect.freeze_layers: {frozen:,} of {frozen + left:,} weights do not move")
+        raise BadInput("protect.freeze_layers: nothing is left to train.", hint="Name fewer layers.")
+    print(f"protect.freeze_layers: {frozen:,} of {frozen + left:,} weights are frozen")
 
 
 def weights_of(options: Options, model: Any) -> list[Any]:

@@ -97,7 +97,9 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
         (options.weight * scale * kl).backward()
         return {"protect_kl": kl.detach()}
 
-    told = f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of what the base says of them"
+    told = (
+        f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of the base's probabilities for them"
+    )
     return Acting(told, gradients=gradients)
 
 

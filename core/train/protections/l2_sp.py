@@ -78,7 +78,7 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
 
     size = sum(start.numel() * start.element_size() for _, start in held) / 1e6
     told = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
-    told += [f"{len(held)} weights, {size:,.1f} MB of where they began"] * bool(held)
+    told += [f"{len(held)} weights, {size:,.1f} MB of their starting values"] * bool(held)
     return Acting(" and ".join(told), gradients=gradients)
 
 

@@ -45,7 +45,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     """Refuse objectives whose loss is no likelihood."""
     if recipe.objective.name not in IN_NATS:
         key, name = "protect.loss_adaptive_lr", recipe.objective.name
-        hint = f"Set {key} to null; a lower train.learning_rate does something alike."
+        hint = f"Set {key} to null; a lower train.learning_rate has a similar effect."
         yield key, f"{key}: the loss of {name} is not in nats/token.", hint
 
 
@@ -58,6 +58,4 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
     """Listen to the loss of each step."""
     from finetop.core.train.protections._step import Acting
 
-    return Acting(
-        f"steps are whole up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
-    )
+    return Acting(f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau))

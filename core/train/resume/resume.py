@@ -149,8 +149,8 @@ def require_same(base: ResolvedModel, point: ResumePoint) -> None:
     known = checkpoint.weights_hash_of(point.folder)
     if known is not None and known != base.weights_hash:
         raise BadInput(
-            f"model.id: the weights of {base.id} are not those that the run began with.",
-            hint=f"They were sha256 {known[:16]}, and are {base.weights_hash[:16]}: put them back.",
+            f"model.id: the weights of {base.id} are not those that the run started with.",
+            hint=f"Their sha256 was {known[:16]} and is now {base.weights_hash[:16]}: restore them.",
         )
     require_same_data(point.earlier.data, fingerprints(point.job_folder), anyway=point.anyway)
 
@@ -164,7 +164,9 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
     if len(changed) > 1:
         said += f" (and those of {len(changed) - 1} more)"
     if not anyway:
-        raise BadInput(f"{said}.", hint="Put them back, or resume with --anyway: it learns the new ones.")
+        raise BadInput(
+            f"{said}.", hint="Restore them, or resume with --anyway, which trains on the new ones."
+        )
     print(f"{said}; it continues with them", flush=True)
 
 
@@ -184,7 +186,7 @@ def announce(point: ResumePoint | None, run_folder: Path, last: int, events: Eve
         if checkpoint.step_of(folder) > point.step:
             checkpoint.remove(folder)
     events.write(Resumed(point.step))
-    print(f"going on from step {point.step} of {last}", flush=True)
+    print(f"resuming from step {point.step} of {last}", flush=True)
 
 
 def repeatable(trainer: Any, seed: int) -> None:
@@ -239,17 +241,17 @@ def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
     tree = read_state(folder / STATE, whole=not has_own_state(trainer))
     trainer.add_callback(Restorer(trainer, folder, tree))  # the last: others look at the fresh weights first
     if has_own_state(trainer):
-        with fitting("the trainer's numbers", folder):
+        with fitting("the trainer's state", folder):
             trainer.load_state(folder / STATE / OWN)
         meter.tokens = float(getattr(trainer, "tokens", 0))
         trainer.train()
         return
     trainer._load_from_checkpoint = lambda *_: None
-    trainer._load_optimizer_and_scheduler = fitting("the optimizer's numbers", folder)(
+    trainer._load_optimizer_and_scheduler = fitting("the optimizer's state", folder)(
         lambda _: restore_optimizer(trainer, tree, folder)
     )
     trainer._load_scaler = lambda _: None
-    trainer._load_rng_state = fitting("the generators' state", folder)(
+    trainer._load_rng_state = fitting("the random state", folder)(
         lambda _: random_state.put_back(random_of(tree))
     )
     for name, count in tree["counts"].items():
@@ -345,7 +347,7 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise EnvironmentTrouble(
-            f"{folder / STATE}: {what} can't be put back: {first_line(error)}.", hint=ANOTHER
+            f"{folder / STATE}: {what} can't be restored: {first_line(error)}.", hint=ANOTHER
         ) from error
 
 

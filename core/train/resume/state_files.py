@@ -97,4 +97,4 @@ def _read(written: Any, tensors: dict[str, Tensor]) -> Any:
     if kind in (LIST, TUPLE):
         made = [_read(value, tensors) for value in held]
         return made if kind == LIST else tuple(made)
-    raise ValueError(f"{kind!r} is no kind of value")
+    raise ValueError(f"{kind!r} is not a supported value")

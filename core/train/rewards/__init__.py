@@ -98,9 +98,9 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
     key = "objective.reward"
     if reward.model is None and not reward.rules:
         hint = f"Set {key}.rules, say to [{{rule: exact_match}}], or {key}.model."
-        yield key, f"{key}: nothing says what an answer earns.", hint
+        yield key, f"{key}: nothing defines the reward.", hint
     if reward.model is not None and not reward.weight:
-        said = f"{key}.weight is 0: the reward model would count for nothing."
+        said = f"{key}.weight is 0: the reward model would have no effect."
         yield f"{key}.weight", said, f"Set it to 1, or {key}.model to null."
     for number, rule in enumerate(reward.rules):
         at = f"{key}.rules[{number}]"
@@ -114,5 +114,5 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
             hint = f"{known.name} takes {suite_rules.WANTED[known.takes]}."
             yield f"{at}.value", f"{at}.value {said}.", hint
         if not rule.weight:
-            said = f"{at}.weight is 0: the rule would count for nothing."
+            said = f"{at}.weight is 0: the rule would have no effect."
             yield f"{at}.weight", said, "Set it to 1, or leave the rule out."

@@ -9,7 +9,7 @@ from finetop.core.recipe.answer_rules import contains
 if TYPE_CHECKING:
     from finetop.core.recipe.answer_rules import ValueKind
 
-ABOUT = "the row's answer stands in the text"
+ABOUT = "the text contains the row's answer"
 TAKES: ValueKind = "nothing"
 NEEDS_ANSWER = True
 

@@ -77,7 +77,7 @@ def begin(setup: Setup) -> RewardSum:
             reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
         )
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():
-            print("the reward model reads answers in tokens of its own: its vocabulary is another one")
+            print("the reward model tokenizes answers itself: its vocabulary differs")
     rules = tuple((rewards.load(rule.rule), rule.value, rule.weight) for rule in reward.rules)
     return RewardSum(model, reward.weight, rules)
 
@@ -161,6 +161,6 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
     manifest = folder / "manifest.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
     if known is not None and known["base"]["weights_hash"] not in (None, base.weights_hash):
-        hint = "Bring back the weights it was trained on, or train the reward model again."
+        hint = "Restore the weights it was trained on, or train the reward model again."
         raise BadInput(f"{KEY}: its base {name} has other weights than when it was trained.", hint=hint)
     return base

@@ -57,7 +57,7 @@ LORA = row(
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
     said = texts([RETRIEVAL, LORA])["changing knowledge"]
-    assert said.startswith("Look it up: new facts are answered better by retrieval, after 0.5 s of indexing")
+    assert said.startswith("Retrieve: new facts are answered better by retrieval, after 0.5 s of indexing")
     assert "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in said and "Not proven for lora, after 5.2 min of" in said
     fluent = msgspec.structs.replace(LORA, news=news("train", 0.85, 0.9, 310.0))
     beside = texts([RETRIEVAL, fluent])["changing knowledge"]
@@ -73,10 +73,10 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
     assert both.startswith("Either way") and "then lora, after 5.2 min of training" in both
     assert "Best on them is lora." in both
     alone = texts([msgspec.structs.replace(RETRIEVAL, news=news("index", 0.1, 0.12, 0.5)), learned])
-    assert alone["changing knowledge"].startswith("Train anew: new facts are answered better by lora")
+    assert alone["changing knowledge"].startswith("Retrain: new facts are answered better by lora")
     nobody = texts([LORA, row("prompt", 0.1, -0.3, news=News("", Score(0.1, 0, 0.2, 20)))])
     assert nobody["changing knowledge"].startswith("No approach is proven to answer new facts better")
-    assert nobody["changing knowledge"].endswith("prompt took none in.")
+    assert nobody["changing knowledge"].endswith("prompt learned none of them.")
     none = [msgspec.structs.replace(one, news=None) for one in (RETRIEVAL, LORA)]
     assert texts(none)["changing knowledge"].startswith("Not measured")
 
@@ -166,13 +166,15 @@ def test_nothing_speaks_against_training_that_had_no_fair_chance(facts, why):
     asked = row("few-shot", 0.9, query=price(1.0))
     said = texts([asked, full, unfair], "rules")
     assert said["style and format"].startswith("Not proven: few-shot keeps the rules better than full")
-    assert why in said["style and format"] and f"It says little of training: {why}" in said["on this target"]
+    assert (
+        why in said["style and format"] and f"It says little about training: {why}" in said["on this target"]
+    )
     fair = texts([asked, full, row("lora", 0.1, -0.8, trains=True)], "rules")
     assert fair["style and format"].startswith("Don't train") and "says little" not in fair["on this target"]
     assert "says little" not in texts([trained, row("few-shot", 0.1, -0.8)], "rules")["on this target"]
     news_missed = msgspec.structs.replace(unfair, news=news("train", 0.1, 0.12, 30.0))
     knowledge = texts([RETRIEVAL, news_missed])["changing knowledge"]
-    assert knowledge.startswith("Look it up") and f"That says little of training: {why}" in knowledge
+    assert knowledge.startswith("Retrieve") and f"That says little about training: {why}" in knowledge
 
 
 def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
@@ -232,7 +234,7 @@ def test_vocabulary_is_read_from_nats_where_they_were_measured():
 
 
 def test_training_is_paid_back_by_shorter_queries_or_it_is_not():
-    assert "In GPU time, lora is paid back after 200 queries" in texts([RETRIEVAL, LORA])["price"]
+    assert "In GPU time, lora pays off after 200 queries" in texts([RETRIEVAL, LORA])["price"]
     slow = msgspec.structs.replace(LORA, query=price(3.0))
     assert "costs more once and no less a query" in texts([RETRIEVAL, slow])["price"]
 

@@ -76,7 +76,7 @@ def test_a_full_recipes_rate_is_brought_to_an_adapters():
         (["approaches.metric=exact_match"], {}, "approaches.metric: exact_match"),
         ([], {"only": ["lorra"]}, "no approach 'lorra'. Did you mean lora"),
         (["approaches.settings={full: {train.epoch: 1}}"], {"only": ["full"]}, "approach full: .*epoch"),
-        (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach can be had"),
+        (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach is available"),
     ],
 )
 def test_a_recipe_that_cant_be_compared_says_why(sets, asked, said):

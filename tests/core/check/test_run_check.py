@@ -401,7 +401,9 @@ def test_the_verdict_stands_without_its_target(
 
     wrong = checked(home, tiny_model, 2, {"path": str(home / "texts.jsonl"), "metric": "exact_match"})
     assert wrong["verdict"] == "ok"
-    assert wrong["target_failed"].startswith("check.target.metric is exact_match, and texts.jsonl has texts")
+    assert wrong["target_failed"].startswith(
+        "check.target.metric is exact_match, but texts.jsonl has plain texts"
+    )
 
     measured = target.score_rows
 

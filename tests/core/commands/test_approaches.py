@@ -47,7 +47,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
             "tone-prompt is queued, held",
             "tone-lora-s1 is queued, held",
             "tone-lora-s2 is queued, held",
-            "retrieval is left out: ask.documents names nothing to look things up in",
+            "retrieval is left out: ask.documents names nothing to retrieve from",
             "3 of 3 runs are new. Results: finetop approaches tone",
         ],
     )
@@ -79,8 +79,8 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     (nothing / "a.md").touch()
     queued = finetop("ls")[1]
     for words, said in (
-        (("tome",), "there is no comparison and no recipe 'tome'. Did you mean tone?"),
-        (("zzzzz",), "there is no comparison and no recipe 'zzzzz'. Options: tone, tone-2."),
+        (("tome",), "there is no comparison or recipe 'tome'. Did you mean tone?"),
+        (("zzzzz",), "there is no comparison or recipe 'zzzzz'. Options: tone, tone-2."),
         ((recipe, "--only", "lorra"), "no approach 'lorra'"),
         (("--only", "lora"), "which recipe?"),
         ((recipe, "--set", "check.target=null"), "check.target is not set"),
@@ -90,7 +90,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
         ),
         (
             (recipe, "--set", f"check.target.path={odd}"),
-            "odd.jsonl:1: a row with question, answer has no shape",
+            "odd.jsonl:1: no format fits a row with question, answer",
         ),
         ((recipe, "--set", f"ask.documents=[{nothing}]"), "can be used. nothing/a.md: is empty."),
     ):

@@ -76,10 +76,10 @@ def test_what_was_checked_is_printed_at_once(finetop, rig, lost, code):
 
 def test_a_check_of_a_run_that_is_being_checked_follows_that_one(finetop, rig, on_line):
     name = trained(rig, lost=LOST, check=True, holds=["check"])
-    lines = on_line("is being checked already", lambda: rig.let_go(name, "check"))
+    lines = on_line("is already being checked", lambda: rig.let_go(name, "check"))
     code, out, _ = finetop("check", name)
     assert (code, "REGRESSED" in out, checks_of(rig, name)) == (1, True, 1)
-    assert lines[0] == f"{name} is being checked already; following that check."
+    assert lines[0] == f"{name} is already being checked; following that check."
 
 
 def test_a_check_of_another_step_comes_after_the_one_that_is_made(finetop, rig, on_line):
@@ -156,7 +156,7 @@ def test_an_interrupt_leaves_the_check_under_way_and_says_so(finetop, rig, on_li
 
     on_line("check", interrupt)
     code, _, err = finetop("check", name)
-    assert (code, f"the check of {name} goes on. To follow it again: finetop check {name}" in err) == (
+    assert (code, f"the check of {name} keeps running. To follow it again: finetop check {name}" in err) == (
         130,
         True,
     )
@@ -174,6 +174,6 @@ def test_more_of_a_check_that_scored_everything_is_that_check(finetop, rig):
 def test_a_request_that_uses_no_other_check_is_refused_while_one_is_under_way(rig):
     name = trained(rig, holds=["check"])
     rig.ask(Check(name))
-    with pytest.raises(FinetopError, match="being checked already"):
+    with pytest.raises(FinetopError, match="already being checked"):
         rig.ask(Check(name))
     rig.let_go(name, "check")

@@ -56,7 +56,7 @@ def test_what_comes_out_otherwise_is_said(
     queued(rig, monkeypatch, {**LOST, "demo-full-hot": 0})
     code, out, _ = finetop("demo")
     assert code == 1
-    assert "✗ demo-full-hot was made to forget. It came out otherwise: ok." in out
+    assert "✗ demo-full-hot was made to forget, but did not: ok." in out
 
 
 def row(state: data.State, step: int = 0, checking: data.Running | None = None) -> data.RunRow:

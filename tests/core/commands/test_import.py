@@ -232,7 +232,7 @@ def test_a_wrong_base_fails_the_import_in_one_line(finetop: Run, tiny_model: Pat
     code, _, err = finetop("import", "mine", "--base", "other")
     assert code == 2
     assert "the import of mine failed:" in err
-    assert "down_proj takes 96 inputs, and the adapter's 128. Give the base" in err
+    assert "down_proj has 96 inputs, but the adapter's 128. Give the base" in err
     assert err.count("\n") == 1
     assert shown(finetop, "mine")["row"]["state"]["type"] == "failed"
     code, _, err = finetop("check", "--model", "mine", "--base", "org/nowhere")
@@ -257,15 +257,15 @@ def test_what_can_be_seen_at_once_needs_no_job(
         (("check", "--model", "gone"), 2, "no folder"),
         (("check",), 2, "neither a run nor --model"),
         (("check", "mine", "--model", "mine"), 2, "both mine and --model"),
-        (("check", "mine", "--base", "x"), 2, "--base goes with --model"),
-        (("check", "mine", "--quantize", "nf4"), 2, "--quantize goes with --model"),
+        (("check", "mine", "--base", "x"), 2, "--base works only with --model"),
+        (("check", "mine", "--quantize", "nf4"), 2, "--quantize works only with --model"),
         (("check", "mine", "--margin", "0"), 2, "--margin is 0.0; it must be"),
         (("check", "mine", "--seed", "-1"), 2, "--seed is -1; it must be"),
         (("check", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
         (
             ("check", "mine", "--last", "--margin", "2"),
             2,
-            "--last prints what there is, whatever --margin says",
+            "--last only prints the newest check; it can't use --margin",
         ),
         (("check", "mine", "--curve", "--junit", "x.xml"), 2, "--junit and --markdown report one check"),
         (("check", "mine", "--json", "--junit", "-"), 2, "would mix on stdout"),

@@ -55,7 +55,7 @@ def test_tags_and_a_note_as_typed(rig: Rig, finetop):
     assert finetop("tag", "mine", "a b") == (
         2,
         "",
-        "finetop: 'a b' is no tag. 1 to 40 letters, digits, . _ : / @ or -, with + or - before it: +keep -draft.\n",
+        "finetop: 'a b' is not a tag. 1 to 40 letters, digits, . _ : / @ or -, with + or - before it: +keep -draft.\n",
     )
     assert finetop("tag", "mine")[0] == 2
     assert finetop("tag", "nobody", "+x")[0] == 2

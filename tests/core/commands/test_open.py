@@ -28,6 +28,6 @@ def test_what_can_not_be_opened_is_said_in_a_line(rig: Rig, finetop: object) -> 
     assert finetop("open", "nobody") == (
         4,
         "",
-        "finetop: there is no app here. `finetop show nobody` prints the run.\n",
+        "finetop: the app is not available here. `finetop show nobody` prints the run.\n",
     )
     assert finetop("open", "nobody", "--json")[0] == 2

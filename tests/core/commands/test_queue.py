@@ -27,7 +27,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         "recipe: 1\nextends: lora\nname: c\ndata: {train: [{path: rows.jsonl}]}\nbudget: {gpus: 0}\n"
     )
     code, out, _ = finetop("run", str(recipe), "--hold", "--priority", "high")
-    assert (code, out) == (0, "c is queued, held. Let it go: finetop queue release c\n")
+    assert (code, out) == (0, "c is queued, held. Release it: finetop queue release c\n")
     assert finetop("queue", "first", "b")[:2] == (0, "b is first in the queue.\n")
     code, out, _ = finetop("queue")
     assert re.sub(r"\d\d:\d\d", "14:38", out).splitlines() == [
@@ -66,14 +66,14 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("frist",), "the queue can't be changed by 'frist'. Did you mean first?"),
-        (("first",), "finetop queue first: which run? Write it so: first RUN"),
+        (("frist",), "finetop queue has no action 'frist'. Did you mean first?"),
+        (("first",), "finetop queue first: which run? Use first RUN"),
         (("hold", "a", "b"), "finetop queue hold takes one run, not 'b' too."),
-        (("before", "a"), "before which run? Say it: finetop queue before a OTHER"),
-        (("priority", "a"), "priority: which one? It is high (5), normal (10), low (20)"),
+        (("before", "a"), "before which run? Name it: finetop queue before a OTHER"),
+        (("priority", "a"), "priority: which one? Use high (5), normal (10), low (20)"),
         (
             ("priority", "a", "101"),
-            "priority is '101'. It is high (5), normal (10), low (20) or a number from 0",
+            "priority is '101'. Use high (5), normal (10), low (20) or a number from 0",
         ),
         (("priority", "a", "-1"), ""),
         (("priority", "a", "²"), "priority is '²'."),

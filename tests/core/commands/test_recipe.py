@@ -86,8 +86,8 @@ def test_sections_stay_what_they_were(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "--set", "train.epochs=1"], "--set goes with a recipe."),
-        (["--all"], "--all goes with a recipe."),
+        (["train", "--set", "train.epochs=1"], "--set works only with a recipe."),
+        (["--all"], "--all works only with a recipe."),
         (["lra"], "Did you mean lora?"),
         (["x.txt"], "there is no section, setting or built-in recipe 'x.txt'. See `finetop recipe` for"),
         (["mien.yaml"], "Did you mean mine.yaml?"),

@@ -18,7 +18,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     assert f"next: finetop remedy {name} --wait" in out
     for words, said in (
         ((name, "--only", "prun"), "Did you mean prune"),
-        ((name, "--only", "checkpoint"), "can't be had: none was saved"),
+        ((name, "--only", "checkpoint"), "not available: none was saved"),
         ((name, "--rerun", "lower"), "there is no such remedy"),
         ((name, "--list", "--wait"), "Use one of them"),
         ((f"{name}@x",), "is not a step"),

@@ -36,10 +36,10 @@ def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
     name = rig.submit("one", steps=5)
     rig.wait_state(name, "finished")
     for words, said in (
-        (["--to", str(tmp_path / "x.pdf")], "pdf is no format. End it in .html or .md."),
+        (["--to", str(tmp_path / "x.pdf")], "pdf is not a format. End it in .html or .md."),
         (["--to", str(tmp_path / "none" / "x.md")], "no folder"),
         (["--to", str(tmp_path), "--markdown"], "is a folder"),
-        (["--to", str(tmp_path / "x.html"), "--markdown"], "are two formats"),
+        (["--to", str(tmp_path / "x.html"), "--markdown"], "--markdown contradicts --to"),
         (["--to", "-", "--json"], "would both write"),
     ):
         code, _, err = finetop("report", name, *words)
@@ -81,9 +81,9 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     assert "compared by token f1 (higher is better)" in out and "**BEST: lora**" in out
     assert "2 of 2 runs are measured" in out and "| lora | 0.75 " in out
     assert "retrieval: left out, no documents" in out
-    assert "| rows.jsonl v1 |" in out and "These are of kb-lora; where nothing else is said" in out
+    assert "| rows.jsonl v1 |" in out and "These are of kb-lora; unless noted" in out
     assert "| kb-lora | NOT CHECKED |" in out
     assert finetop("report", "approaches/kb", "--to", "-", "--markdown")[1].split("\n*")[0] in out
     of_run = finetop("report", "kb-lora", "--to", "-", "--markdown")[1]
-    assert "## Approaches" in of_run and "This run is of the comparison kb" in of_run
+    assert "## Approaches" in of_run and "This run belongs to the comparison kb" in of_run
     assert finetop("report", "approaches/none", "--to", "-", "--markdown")[0] == 2

@@ -138,10 +138,10 @@ def a_template_that_refuses(folder: Folder) -> dict[str, Any]:
 REFUSED = {
     a_long_row: "rows.jsonl: 4 of 9 rows are longer than data.max_tokens (200); the longest has",
     a_bad_row: "rows.jsonl:6: completion is a number; it must be text.",
-    other_columns: "rows.jsonl:1: a row with first, second has no shape that fits.",
+    other_columns: "rows.jsonl:1: no format fits a row with first, second.",
     a_bad_eval_row: "eval.jsonl:2: completion is missing.",
-    a_bad_replay_row: "replay.jsonl:1: a row with chosen has no shape that fits.",
-    a_bad_prompt_of_replay: "prompts.jsonl:1: a row with text has no shape that fits.",
+    a_bad_replay_row: "replay.jsonl:1: no format fits a row with chosen.",
+    a_bad_prompt_of_replay: "prompts.jsonl:1: no format fits a row with text.",
     a_bad_suite_row: "items.jsonl:4: answer is 7, and there are 2 choices.",
     no_file_of_the_suite: "data: there is no file",
     no_such_suite: "there is no suite 'quik'.",

@@ -68,11 +68,11 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("rows.jsonl", "--rows", "5", "--to", "x.jsonl"), 2, "rows.jsonl has 4 rows, and 5 are asked for."),
+        (("rows.jsonl", "--rows", "5", "--to", "x.jsonl"), 2, "rows.jsonl has 4 rows, but 5 were requested."),
         (("rows.jsonl", "--rows", "0", "--to", "x.jsonl"), 2, "--rows is '0'; it must be a whole number"),
         (("rows.jsonl", "--rows", "1"), 2, "--to is missing."),
         (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
-        (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "A data set of the hub has no lines to take"),
+        (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "Save a hub data set to a file first"),
         (("rows.jsonl", "--rows", "1", "--by", "best", "--to", "x.jsonl"), 2, "there is no selector 'best'."),
         (
             ("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"),
@@ -84,7 +84,7 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),
         ((), 2, "select from what?"),
         (("--curve",), 2, "--curve needs a recipe."),
-        (("rows.jsonl", "--curve"), 2, "--curve needs a recipe, and rows.jsonl is a file of rows."),
+        (("rows.jsonl", "--curve"), 2, "--curve needs a recipe, but rows.jsonl is a file of rows."),
     ],
 )
 def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed, words, code, says):

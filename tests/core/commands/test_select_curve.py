@@ -22,10 +22,10 @@ RECIPE = (
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("1/0", "'1/0' is no amount of rows"),
-        ("2/1", "'2/1' is no amount"),
-        ("0", "'0' is no amount"),
-        ("", "'' is no amount"),
+        ("1/0", "'1/0' is not a number of rows"),
+        ("2/1", "'2/1' is not a number of rows"),
+        ("0", "'0' is not a number of rows"),
+        ("", "'' is not a number of rows"),
         ("all", "with all rows there is nothing to choose"),
     ],
 )
@@ -86,10 +86,10 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     [
         (
             "[{path: rows.jsonl}, {path: rows.jsonl}]",
-            "data.train has 2 sources to select from, and a curve needs one.",
+            "data.train has 2 sources to select from, but a curve needs one.",
         ),
-        ("[{id: org/name}]", "'org/name' is no file, and rows are taken from one line by line."),
-        ("[{path: rows.jsonl, rows: 5}]", "data.train[0].rows is set, and a curve decides it."),
+        ("[{id: org/name}]", "'org/name' is not a file; rows are selected from the lines of a file."),
+        ("[{path: rows.jsonl, rows: 5}]", "data.train[0].rows is set, but a curve sets it."),
     ],
 )
 def test_a_recipe_that_a_curve_can_t_take_is_one_line(finetop_of, tmp_path, train, says):

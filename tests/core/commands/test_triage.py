@@ -115,7 +115,7 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
         (["triage", "bad", "--fixed-by", "bad"], 1, "does not fix itself"),
         (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
-        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check goes with none"),
+        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check can't be combined with"),
         (
             ["flips", "bad", "--task", "knowlege"],
             2,
@@ -142,7 +142,7 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
     for step, lost in ((1200, 9), (300, 0), (900, 8), (600, 0)):
         answer = look()
         assert (answer.step, f"step {step:,} of bad is queued for a check" in answer.message) == (step, True)
-        with pytest.raises(Refused, match="being checked already"):
+        with pytest.raises(Refused, match="already being checked"):
             look()
         checked_at(step, lost)
     answer = look()

@@ -88,12 +88,12 @@ def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
         ),
         (
             {"prompt": "{topic} {xyz}", "completion": "answer"},
-            "there is no column 'xyz', which columns.prompt names.",
+            "columns.prompt names the column 'xyz', which does not exist.",
         ),
     ):
         with pytest.raises(BadInput) as caught:
             sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
-        assert str(caught.value).startswith("a.csv:2: there is no column") and said in str(caught.value)
+        assert str(caught.value).startswith("a.csv:2: columns.") and said in str(caught.value)
     with pytest.raises(
         BadInput, match=r"a\.csv:2: completion is missing\. completion is the column 'answer'\."
     ):
@@ -148,7 +148,7 @@ def test_what_the_error_prints_is_pasted_and_works(
     """As a person would: the lines go behind the path, in a recipe and as --set."""
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(BadInput, match="has no shape that fits") as caught:
+    with pytest.raises(BadInput, match="no format fits a row") as caught:
         sources.read(Source(path=str(file)), None, (kind,))
     lines = caught.value.hint.partition("take it as --columns): ")[2]
     recipe = resolve_text(f"recipe: 1\nextends: lora\ndata: {{train: [{{path: {file}, {lines}}}]}}\n").recipe

@@ -33,7 +33,7 @@ PAIRS = [
     if method != "lora, experts too" or model in OF_EXPERTS
 ]
 # What is refused in words before a step is made, and what it says.
-REFUSED = {("mamba", "lora"): "does not go onto MambaForCausalLM"}
+REFUSED = {("mamba", "lora"): "does not work on MambaForCausalLM"}
 SUITE = "suite: 1\nname: mini\ntasks:\n- {name: sums, data: items.jsonl}\n"
 
 

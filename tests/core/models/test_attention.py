@@ -50,7 +50,7 @@ def test_auto_takes_the_best_that_is_installed(
     is_told = packs and device != "cpu" and kernel != "flash_attention_2"
     said = capsys.readouterr().out
     assert ("flash-attn is not installed" in said) == is_told
-    assert ("a cell for every two tokens" in said) == (is_told and kernel == "sdpa")
+    assert ("an entry for every pair of tokens" in said) == (is_told and kernel == "sdpa")
     assert facts.get("lacks", "") in said
 
 
@@ -117,10 +117,13 @@ def made(**said: Any) -> Any:
     ("said", "words"),
     [
         ({}, ""),
-        ({"attention_dropout": 0.1}, "this model trains with one of 0.1 in its attention"),
+        ({"attention_dropout": 0.1}, "this model trains with attention dropout 0.1"),
         ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
         ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
-        ({"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2}, "one of 0.2"),
+        (
+            {"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
+            "attention dropout 0.2",
+        ),
     ],
 )
 def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(

@@ -46,8 +46,15 @@ def recipe(**train: Any) -> Any:
 @pytest.mark.parametrize(
     ("wanted", "speeds", "gib", "only_16_bit", "chosen", "says"),
     [
-        ("bfloat16", SLOW_16, 1, False, "float32", "177 GFLOP a CPU second, float32 343: float32 is used"),
-        ("bfloat16", FAST_16, 1, False, "bfloat16", "767 GFLOP a CPU second, float32 232: bfloat16 is used"),
+        ("bfloat16", SLOW_16, 1, False, "float32", "177 GFLOP per CPU second, float32 343: float32 is used"),
+        (
+            "bfloat16",
+            FAST_16,
+            1,
+            False,
+            "bfloat16",
+            "767 GFLOP per CPU second, float32 232: bfloat16 is used",
+        ),
         ("bfloat16", Speeds(100, 109), 1, False, "float32", "float32 is used"),  # no clear gain
         ("bfloat16", Speeds(100, 111), 1, False, "bfloat16", "bfloat16 is used"),
         ("bfloat16", SLOW_16, 9, False, "bfloat16", "float32 weights would take 9.0 of 16.0 GiB"),

@@ -205,7 +205,7 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
     for other, why in ((MambaConfig(), "the code of this model"), (DeepseekV3Config(), "two widths")):
         with pytest.raises(BadInput, match=why):
             engine.engine_for("continuous", "cpu", "bfloat16", other)
-    with pytest.raises(BadInput, match="vllm does not go with learned tokens"):
+    with pytest.raises(BadInput, match="vllm does not work with learned tokens"):
         engine.engine_for("vllm", "cpu", "float32", config, learned_tokens=True, copies=True)
     with pytest.raises(BadInput, match="learned tokens"):
         engine.engine_for("continuous", "cpu", "bfloat16", config, learned_tokens=True)

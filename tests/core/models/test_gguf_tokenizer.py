@@ -216,7 +216,7 @@ def test_a_copy_that_took_digits_together_stays_and_says_so(tmp_path: Path) -> N
         (folder / "tokenizer.json").write_text(json.dumps({"pre_tokenizer": steps}, indent=1))
         path, _, source = demo_model.find(None, home, events)
         assert path == folder
-        assert (f"to convert it anew, remove {folder}" in source) == is_said
+        assert (f"to convert it again, remove {folder}" in source) == is_said
     events.close()
 
 

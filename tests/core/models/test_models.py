@@ -158,7 +158,7 @@ def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, h
     (copy / "config.json").write_text(json.dumps(config))
     ran = tmp_path / "ran"
     (copy / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass C: pass\nclass M: pass\n")
-    with pytest.raises(BadInput, match="wants to run Python code"):
+    with pytest.raises(BadInput, match="needs to run Python code"):
         load.load_model(resolved_in(copy, home, events), torch.float32, "cpu")
     assert not ran.exists()
 
@@ -263,7 +263,7 @@ def hub_error(kind):
     ("kind", "says"),
     [
         ("RepositoryNotFoundError", r"the hub has no model 'org/name'\. Check the spelling"),
-        ("GatedRepoError", "only for people who accept its terms"),
+        ("GatedRepoError", "available only after you accept its terms"),
         ("RevisionNotFoundError", "has no revision 'v9'"),
     ],
 )
@@ -400,7 +400,7 @@ def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkey
         raise ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes")
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
-    with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 can't be had here") as told:
+    with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 is not available here") as told:
         load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
     assert "--quantize none" in told.value.hint
 

@@ -28,10 +28,10 @@ def test_all_tensors_with_their_shapes(full: Path) -> None:
     [
         (lambda whole: whole[:-100], "it was cut short"),
         (lambda whole: whole + b"\0", "its header says"),
-        (lambda whole: whole[:5], "no safetensors file"),
-        (lambda whole: b"\xff" * len(whole), "no safetensors file"),
+        (lambda whole: whole[:5], "is not a safetensors file"),
+        (lambda whole: b"\xff" * len(whole), "is not a safetensors file"),
         (lambda whole: whole[:8] + b"}" + whole[9:], "can't be read"),
-        (lambda whole: b"", "no safetensors file"),
+        (lambda whole: b"", "is not a safetensors file"),
     ],
 )
 def test_a_broken_file_is_refused(full: Path, spoil: object, says: str) -> None:

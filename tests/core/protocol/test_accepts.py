@@ -29,12 +29,12 @@ def test_a_finished_run_with_a_checkpoint_takes_all_but_what_is_under_way() -> N
 
 
 def test_a_check_of_what_writes_no_text_or_has_no_base_is_refused_in_one_line() -> None:
-    with pytest.raises(BadInput, match="judge is a reward model, which writes no text to check"):
+    with pytest.raises(BadInput, match="judge is a reward model, which generates no text to check"):
         accepts.check(run("judge", objective="reward"))
     with pytest.raises(BadInput, match="new is a new model: there is no base to check it against") as refused:
         accepts.check(run("new", objective="pretrain"))
     assert "finetop show new" in refused.value.hint
-    with pytest.raises(Refused, match="asked moves no weight"):
+    with pytest.raises(Refused, match="asked trains no weights"):
         accepts.check(run("asked", method="none", objective="none"))
 
 

@@ -18,10 +18,10 @@ def test_a_line_puts_on_takes_off_and_notes():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("+", "'+' is no tag. 1 to 40 letters"),
+        ("+", "'+' is not a tag. 1 to 40 letters"),
         ('"a" "b"', "a run has one note"),
         ('+a "b', '"b: the quote is not closed'),
-        ("+a -a", "a can't be put on and taken off at once"),
+        ("+a -a", "a can't be both added and removed"),
     ],
 )
 def test_faults_say_what_to_type(text, said):

@@ -42,7 +42,7 @@ def test_what_is_possible_goes_by_the_model():
     quantised = subject(is_adapter=True, scales=True, quantize="nf4")
     assert can(quantised) == {"interpolate"}
     (pruned,) = [one.why_not for one in remedies.candidates(quantised) if one.name == "prune-small"]
-    assert pruned == "its base is held in nf4, whose weights can't be written anew one by one"
+    assert pruned == "its base is loaded in nf4, whose weights can't be rewritten one by one"
     assert can(subject(is_adapter=True, merges=False)) == set()
 
 

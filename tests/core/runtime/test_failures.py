@@ -30,7 +30,7 @@ def test_full_tuning_in_float16_is_not_told_to_round_by_chance():
 def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
     torch = pytest.importorskip("torch")
     ended = failures.ended(torch.OutOfMemoryError(CUDA), LOWER)
-    assert ended.cause == "out of memory on the GPU: 2.50 GiB more wanted, 310.19 MiB of 79.11 GiB free"
+    assert ended.cause == "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
     assert ended.hint.startswith("Lower train.batch_size (now 4) and raise train.grad_accumulation (now 4)")
     assert "data.max_tokens (now 1024)" in ended.hint
     assert (ended.status, ended.exit_code) == ("failed", 1)
@@ -55,8 +55,8 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
     )
     ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
     assert ended.cause == (
-        "out of memory on the GPU: 2.50 GiB more wanted, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
-        "allows are held"
+        "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
+        "allows are used"
     )
 
 
@@ -80,8 +80,8 @@ def test_what_neighbours_leave_is_told_as_theirs(beside):
     torch = pytest.importorskip("torch")
     ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "20.00 GiB", "18.93 GiB")), LOWER)
     assert ended.cause == (
-        "out of memory on the GPU: 2.50 GiB more wanted, 18.93 GiB of the 20.00 GiB that are left beside runs "
-        "first, second are held"
+        "out of memory on the GPU: 2.50 GiB more needed, 18.93 GiB of the 20.00 GiB that are left beside runs "
+        "first, second are used"
     )
     assert ended.kind == "gpu_taken"
     assert ended.hint == f"Try again once runs first, second have ended, or: {LOWER}"
@@ -98,7 +98,7 @@ def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
     )
     ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
     assert ended.cause == (
-        "out of memory on the GPU: 2.50 GiB more wanted, 310.19 MiB of 79.11 GiB free, 65 GiB used by others"
+        "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free, 65 GiB used by others"
     )
     assert (ended.kind, ended.hint) == ("gpu_taken", f"Wait for them, or: {LOWER}")
 
@@ -108,7 +108,7 @@ def test_a_limit_that_was_lifted_is_none(beside):
     gpu_share.tell(beside, gpu_share.GpuShare(None, (), (1,)))
     assert gpu_share.look()
     ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "79.11 GiB", "78.50 GiB")), LOWER)
-    assert ended.cause == "out of memory on the GPU: 2.50 GiB more wanted, 310.19 MiB of 79.11 GiB free"
+    assert ended.cause == "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
     assert (ended.kind, ended.hint) == ("gpu_out_of_memory", LOWER)
 
 

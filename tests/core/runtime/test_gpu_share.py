@@ -70,7 +70,7 @@ def test_a_limit_that_moves_is_kept_by_the_allocator_and_named(tmp_path):
         with pytest.raises(torch.OutOfMemoryError) as caught:
             torch.zeros(2 * gib, dtype=torch.uint8, device=device)
         said = failures.ended(caught.value)
-        assert re.search(r"of the 2\.00 GiB that are left beside run first are held", said.cause)
+        assert re.search(r"of the 2\.00 GiB that are left beside run first are used", said.cause)
         devices.keep_to(None, device)
         assert torch.zeros(2 * gib, dtype=torch.uint8, device=device).numel() == 2 * gib
     finally:

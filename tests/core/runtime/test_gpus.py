@@ -58,7 +58,7 @@ def test_a_card_tells_its_capability_and_its_instances_have_it_too(cards):
         ({"error": "RESET_REQUIRED"}, "lost", "GPU requires restart"),
         ({"error": "GPU_IS_LOST", "mute": True}, "lost", "GPU is lost"),
         ({"error": "NO_PERMISSION"}, "unreadable", "Insufficient Permissions"),
-        ({"ecc": 1}, "failing", "1 uncorrectable memory error since the driver began"),
+        ({"ecc": 1}, "failing", "1 uncorrectable memory error since the driver was loaded"),
         ({"ecc": 3}, "failing", "nvidia-smi --gpu-reset -i 1"),
         ({"ecc": 0, "remap_failed": 1}, "failing", "have it replaced"),
         ({"ecc": 0, "remap_failed": 0}, "", ""),

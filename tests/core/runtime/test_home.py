@@ -58,7 +58,7 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_was(
     tmp_path.chmod(0o755)
     for name in names:
         (tmp_path / name).mkdir()
-    with pytest.raises(EnvironmentTrouble, match="is no home of finetop's: it holds ") as refused:
+    with pytest.raises(EnvironmentTrouble, match="is not a finetop home: it holds ") as refused:
         prepare(Home(tmp_path))
     assert names[0] in refused.value.message
     assert (mode(tmp_path), all_in(tmp_path)) == (0o755, set(names))
@@ -80,7 +80,7 @@ def test_a_home_of_a_user_that_has_none_is_an_error(
     monkeypatch.setenv("HOME", users)
     monkeypatch.delenv("FINETOP_HOME", raising=False)
     with pytest.raises(
-        EnvironmentTrouble, match=f"the home folder is ~/.finetop, and {says}: no absolute path"
+        EnvironmentTrouble, match=f"the home folder is ~/.finetop, and {says}: not an absolute path"
     ):
         find_home()
     with pytest.raises(EnvironmentTrouble, match="--home is ~, "):

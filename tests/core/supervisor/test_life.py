@@ -122,7 +122,9 @@ def test_one_is_started_as_soon_as_the_one_that_is_ending_lets_go_of_the_home(co
     held = take_lock(home)
     with ThreadPoolExecutor(1) as starting:
         started = starting.submit(start_supervisor, home)
-        wait_until(lambda: "another supervisor has this home" in home.log.read_text(), "it was refused")
+        wait_until(
+            lambda: "another supervisor already runs on this home" in home.log.read_text(), "it was refused"
+        )
         os.close(held)
         started.result()
     cold_rig.ask(Shutdown())

@@ -175,11 +175,11 @@ def test_without_handles_for_more_connections_the_log_has_one_line_and_all_are_s
         one.connect(str(cold_rig.home.socket))
         greedy.append(one)
     wait_until(
-        lambda: "no connection can be taken" in cold_rig.home.log.read_text(), cold_rig.home.log.read_text
+        lambda: "can't accept connections" in cold_rig.home.log.read_text(), cold_rig.home.log.read_text
     )
     wait_until(cold_rig.answers, cold_rig.home.log.read_text)
     log = cold_rig.home.log.read_text()
-    assert log.count("no connection can be taken for a moment: Too many open files (ulimit -n is 40)") == 1
+    assert log.count("can't accept connections for a moment: Too many open files (ulimit -n is 40)") == 1
     assert "Traceback" not in log
     for one in greedy:
         one.close()

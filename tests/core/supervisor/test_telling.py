@@ -288,7 +288,7 @@ async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed
         tell = quiet.supervisor.settings.tell
         is_through, said = await deliver.send(tell, "webhook", '{"a": 1}')
         assert (is_through, other.got) == (False, [])
-        assert "it sends on to another host" in said
+        assert "it redirects to another host" in said
         hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
         assert await deliver.send(tell, "webhook", '{"a": 1}') == (True, "taken")
         assert hook.got == [{"a": 1}, {"a": 1}]
@@ -385,7 +385,7 @@ async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_els
 @pytest.mark.parametrize(
     ("text", "mode", "says"),
     [
-        ("https://example.org/x", 0o644, "holds a secret, and others may read it. chmod 600 "),
+        ("https://example.org/x", 0o644, "holds a secret, but others can read it. chmod 600 "),
         ("ftp://example.org/x", 0o600, "must hold an address that begins with https://"),
         ("http://example.org/x", 0o600, "must hold an address that begins with https://"),
         (None, 0, "can't be read: No such file or directory"),

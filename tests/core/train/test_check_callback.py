@@ -322,7 +322,7 @@ def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(
         "1 is spared"
     )
     assert set(curve("eval_loss", happened)) == {1, 2, 3}, "every checked checkpoint has its evaluation loss"
-    assert "checks on the way: 3, " in capsys.readouterr().out
+    assert "checks during training: 3, " in capsys.readouterr().out
 
 
 def test_keep_best_says_that_nothing_is_ok(home: Home, tiny_model: Path, stop: stop_signal.Stop) -> None:

@@ -121,7 +121,7 @@ def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(master, "memory_of", lambda *_: 100.0)
-    with pytest.raises(BadInput, match=r"in float16 what moves is held in float32") as refused:
+    with pytest.raises(BadInput, match=r"in float16, trained weights are kept in float32") as refused:
         master.hold(torch.nn.Linear(3, 3).half(), recipe_with(), "float16", "cuda:0")
     assert refused.value.hint.startswith("Set method.name to lora")
 

@@ -25,4 +25,4 @@ def test_how_many_tokens_are_written_is_said_once_in_a_while(monkeypatch: pytest
     for done, passed in ((1, 0.5), (2, 1.1), (3, 1.2), (12, 2.5)):
         now[0] = 100.0 + passed
         tell(done)
-    assert events.written == [Phase("writing samples", float(done), 32.0, "tokens") for done in (2, 12)]
+    assert events.written == [Phase("generating samples", float(done), 32.0, "tokens") for done in (2, 12)]

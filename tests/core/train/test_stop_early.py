@@ -25,7 +25,7 @@ def watch(values, *, patience=3, min_delta=0.0, metric="eval_loss", lower=True):
             "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations",
         ),
         ({10: 1.0, 20: 1.1, 30: 1.1, 40: 0.9}, ""),
-        ({10: nan, 20: nan, 30: nan}, "stopped early at step 30: eval_loss was no number in 3 evaluations"),
+        ({10: nan, 20: nan, 30: nan}, "stopped early at step 30: eval_loss was not finite in 3 evaluations"),
         (
             {10: 1.0, 20: nan, 30: -inf, 40: 1.0},
             "stopped early at step 40: eval_loss did not improve on 1 (step 10) in 3 evaluations",

@@ -47,7 +47,7 @@ def test_the_best_is_said_with_how_sure_that_is():
 
 
 def steps(rows, best="", *, trains=True):
-    again = [RetrainingRow("replay", "20 %", {}, "it replays already")]
+    again = [RetrainingRow("replay", "20 %", {}, "it already replays")]
     again += [RetrainingRow("lower-rate", "rate / 3", {})] if trains else []
     found = remedies.next_step(msgspec.structs.replace(answer(rows, best), retrainings=again))
     return found.do, found.name, found.why

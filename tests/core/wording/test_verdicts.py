@@ -86,7 +86,7 @@ def test_a_claim_of_several_and_a_watch_say_so() -> None:
     )
     look = checked({}, watch=True)
     assert verdicts.verdict_line(check_result.read(look)).endswith(" of 400 items; watch, no claim")
-    assert "watch: a look on the way, no claim." in verdicts.report("run", check_result.read(look))
+    assert "watch: an intermediate check, no claim." in verdicts.report("run", check_result.read(look))
     only = verdicts.report("run", check_result.read(checked({})))
     assert "claim" not in only and "watch" not in only
     assert check_result.brief(5, 1.0, 120, second).claim == 2

@@ -16,7 +16,7 @@ WEIGHTS, MANIFEST, STATE = "adapter_model.safetensors", "manifest.json", "state/
 
 def resume(what: str, damage: Callable[[Path], object], *says: str) -> Bad:
     """A run is to go on from it."""
-    return Bad(what, ("resume", damage), ("good@20 is not whole", *says, "good@10"))
+    return Bad(what, ("resume", damage), ("good@20 is incomplete", *says, "good@10"))
 
 
 def trainer(what: str, damage: Callable[[Path], object], *says: str) -> Bad:
@@ -55,7 +55,7 @@ EXAMPLES = [
            MANIFEST, "damaged"),
     resume("a manifest that names no file", manifest(files={}), MANIFEST, "no file"),
     resume("a manifest whose file is elsewhere", manifest(files={"../../run.json": 9}), "../../run.json", "elsewhere"),
-    resume("a manifest of another step", manifest(step=10), MANIFEST, "of step 10"),
+    resume("a manifest of another step", manifest(step=10), MANIFEST, "to step 10"),
     trainer("a flipped bit in the trainer's state", replaced(STATE, b'{"mapping"', b'{"napping"'), "state", "napping"),
     trainer("a trainer's state without the optimizer", replaced(STATE, b'"optimizer"', b'"optimizes"'),
             "state is damaged", "no optimizer"),

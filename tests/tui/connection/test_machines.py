@@ -36,7 +36,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         assert text_of(app).splitlines()[1:12] == before
         await pilot.press("f")
         await settled(pilot)
-        assert "not connected to lab: it was not asked." in text_of(app)
+        assert "not connected to lab: the request was not sent." in text_of(app)
         await pilot.press("j")
         await settled(pilot)
         assert "next  R  reconnect now" in text_of(app)

@@ -102,7 +102,7 @@ def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
         return next_line("R", "retry now")
     place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)
     behind = line[place + 1] if place + 1 < len(line) else None
-    if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, which"):
+    if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, "):
         return next_line(
             "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: nothing else holds it up"
         )

@@ -18,9 +18,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
     found = told.comparison
     if found is None:
         return ()
-    about = (
-        f"This run is of the comparison {found.name}: finetop report approaches/{found.name} shows all of it."
-    )
+    about = f"This run belongs to the comparison {found.name}: finetop report approaches/{found.name} shows all of it."
     return (Points((about,)), *tables(found), advice(found))
 
 

@@ -44,7 +44,7 @@ def _versions(told: Told) -> list[Block]:
     """Say which version of each source was read, and how it came about."""
     if not told.detail.sources:
         return []
-    head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "to know")
+    head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "notes")
     lint = [row for facts in told.read for row in _lint(facts)]
     return [
         Table(head, tuple(map(_version, told.read)), right=(3,)),

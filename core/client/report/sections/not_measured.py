@@ -32,17 +32,17 @@ def _lines(told: Told) -> Iterable[str]:
             yield f"Tasks that are not decided one by one: {', '.join(opened)}."
         yield f"Abilities that the suite {outcome.suite or 'of this check'} has no task for."
         if outcome.watch:
-            yield f"The check is a look on the way{standing(outcome)}."
+            yield f"The check is an intermediate one{standing(outcome)}."
         if outcome.noise_floor is None or not outcome.noise_floor.items:
             yield "The noise floor: how often the base differs from itself in other batches."
         if outcome.target_failed:
             yield f"The target: {outcome.target_failed}"
         elif not outcome.target:
-            yield "The target: no score says what the training was for, before and after."
+            yield "The target: no score measures the training goal before and after."
         if outcome.drift is None:
             yield "Drift on general text at the end."
     if "eval_loss" not in told.curves:
-        yield "Loss on rows kept back from the training data."
+        yield "Loss on held-out rows of the training data."
     if len({check.step for check in detail.checks}) < 2:
         yield "Other checkpoints than the one that was checked." if detail.checks else "Any checkpoint."
     if (seed := (detail.recipe.get("train") or {}).get("seed")) is not None:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 ABOUT = "prompts with answers that contradict each other"
 WHY = (
-    "The model is taught two answers to one prompt and learns to guess between them; one of them is wrong, or the "
-    "prompt lacks what decides between them. Different answers to a prompt that has no one answer are not counted."
+    "The model is taught two answers to one prompt and learns to guess between them; one is wrong,"
+    " or the prompt lacks what tells them apart. Open-ended prompts, which have no single answer, are not counted."
 )
 FIX = ""
-DO = "decide which of the answers is right, or say in the prompt what decides"
+DO = "keep the right answer, or add to the prompt what tells the cases apart"
 SEVERITY = "warning"
 SHOWS_BOTH = True  # of an example both answers, from where they differ
 
@@ -54,7 +54,7 @@ class Finder(Comparing):
         one, other = heads[first], heads[second]
         kinds = {int(one["kind"]), int(other["kind"])}
         if kinds == {row_hashes.GOOD, row_hashes.BAD}:
-            return "one answer is called good and bad" if one["answer"] == other["answer"] else ""
+            return "one answer is labelled good and bad" if one["answer"] == other["answer"] else ""
         if kinds == {row_hashes.PREFERENCE}:
             is_turned = one["answer"] == other["worse"] and one["worse"] == other["answer"]
             return "the better answer of one is the worse of the other" if is_turned else ""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 ABOUT = "training rows that contain items of a benchmark"
 WHY = (
-    "A model that has learned a benchmark by heart scores well on it whatever else it has forgotten. A check leaves "
-    "such items out, and so has fewer to decide by."
+    "A model that has memorised a benchmark scores well on it whatever else it has forgotten."
+    " A check leaves such items out, so its verdict rests on fewer."
 )
 FIX = "remove the rows"
 DO = "remove the rows that contain items of a benchmark"

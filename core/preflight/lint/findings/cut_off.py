@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.second_pass import Whole
 
 ABOUT = "answers that end before they are finished"
-WHY = "The model learns to stop anywhere: its answers break off too. Often the limit of whoever wrote them was too low."
+WHY = (
+    "The model learns to stop anywhere: its answers break off too. Often the token limit at which they"
+    " were generated was too low."
+)
 FIX = ""  # what is missing is not known
 DO = "finish the answers that break off, or remove them"
 SEVERITY = "warning"

@@ -10,9 +10,9 @@ from finetop.core.preflight.lint.tally import Sight, excerpt
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
-ABOUT = "texts that were damaged on their way"
-WHY = "The model learns to write them so: â€™ in place of ’, &nbsp; and <br> in plain answers."
-FIX = "decode again what was UTF-8 and was read as Windows-1252, leave HTML as it is"
+ABOUT = "damaged texts"
+WHY = "The model learns to generate the same damage: â€™ in place of ’, &nbsp; and <br> in plain answers."
+FIX = "decode UTF-8 that was read as Windows-1252; leave HTML as it is"
 DO = "repair the damaged texts"
 SEVERITY = "warning"
 

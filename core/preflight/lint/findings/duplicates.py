@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.lint.second_pass import Whole
 
-ABOUT = "rows that come more than once"
-WHY = "A row that comes twice counts twice, and is learned by heart sooner than others; its copies are no new examples."
+ABOUT = "rows that appear more than once"
+WHY = "A row that appears twice counts twice and is memorised sooner; its copies add nothing new."
 FIX = "remove the copies and keep the first"
 DO = "remove the copies"
 SEVERITY = "warning"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
 ABOUT = "answers that are empty"
-WHY = "There is nothing to learn in them: training refuses such a row, or teaches to say nothing."
+WHY = "There is nothing to learn from them: training refuses such a row, or the model learns to say nothing."
 FIX = "remove these rows"
 DO = "write the answers that are empty, or remove the rows"
 SEVERITY = "error"
@@ -42,9 +42,9 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
     if not bare:
         return [Sight("empty", excerpt(row.asked), "remove")]
     if (len(bare) > 2 and set(bare) <= MARKS) or (set(bare) <= BARE and not _ends_in_marks(row.asked)):
-        return [Sight("nothing but marks", f"{excerpt(row.asked)} → {bare}")]
+        return [Sight("only punctuation", f"{excerpt(row.asked)} → {bare}")]
     if bare.lower().strip("<>[](){}\"'*_#. ") in WORDS:
-        return [Sight("a word for nothing", f"{excerpt(row.asked)} → {bare}")]
+        return [Sight("a placeholder such as n/a", f"{excerpt(row.asked)} → {bare}")]
     return None
 
 

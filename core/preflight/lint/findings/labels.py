@@ -73,7 +73,7 @@ class Finder:
         return [
             Finding(
                 name="labels",
-                about="labels that are written in several ways",
+                about="labels with several spellings",
                 severity="warning",
                 count=sum(counts[label] for label in rare),
                 of=of,
@@ -102,13 +102,14 @@ class Finder:
         words = f"{len(ranked)} labels, from {top:,} rows ({most}) to {bottom:,} ({least})."
         if is_lopsided:
             words += (
-                f" Always saying {most} is right in {100 * top / self.rows:.0f} %: training may end there."
+                f" Always answering {most} is right {100 * top / self.rows:.0f} % of the time:"
+                " the model may learn only that."
             )
         if rare:
             words += f" {len(rare)} have fewer than {RARE} rows, which is too few to learn them well."
-        about = "labels, and how often each is there"
+        about = "labels, and how often each occurs"
         if is_lopsided:
-            about = "labels that are out of balance"
+            about = "imbalanced labels"
         elif rare:
             about = f"labels of fewer than {RARE} rows"
         return [

@@ -13,10 +13,10 @@ from finetop.core.preflight.lint.template_families import Families
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.second_pass import Whole
 
-ABOUT = "training rows that are in the test or in the rows that are held back"
+ABOUT = "training rows that are also test or held-out rows"
 WHY = (
-    "The test then shows what the model has by heart, not what it can do: its score is too good, and no comparison "
-    "with it holds."
+    "The test then measures what the model memorised, not what it can do: its score is too high, and"
+    " comparisons with it are invalid."
 )
 FIX = "remove them from the training rows"
 DO = "remove the training rows that are in the test"

@@ -11,10 +11,10 @@ from finetop.core.preflight.lint.pair_findings import Comparing, Like
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.second_pass import Whole
 
-ABOUT = "rows that are nearly the same as another"
+ABOUT = "rows that are nearly the same as another row"
 WHY = (
-    "Rows that differ in a word or a mark are one example repeated: it weighs more than the others, and a "
-    "part of the data that is held back no longer tells what is new to the model."
+    "Rows that differ in a word or a punctuation mark are one example repeated: it weighs more than"
+    " others, and held-out rows no longer measure how the model does on new data."
 )
 FIX = "remove them and keep the first of each"
 DO = "remove the near copies"
@@ -67,5 +67,5 @@ class Finder(Comparing):
         if not is_telling and not is_long and not is_same:
             return ""
         if question.is_equal and answer.is_equal:
-            return "the same words, other marks"
-        return "something before or behind it" if question.added + answer.added else "a few words differ"
+            return "same words, other punctuation"
+        return "text added before or after" if question.added + answer.added else "a few words differ"

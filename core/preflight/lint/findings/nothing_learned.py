@@ -1,4 +1,4 @@
-"""Rows of which no token is learned: the answer is cut off whole, or the chat template leaves none of it."""
+"""Rows of which no token is learned: the whole answer is cut off, or the chat template leaves none of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from finetop.core.preflight.lint.tally import Sight, excerpt
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
-ABOUT = "rows of which nothing is learned"
+ABOUT = "rows from which nothing is learned"
 WHY = "They take time and teach nothing: training leaves them out. Their prompts alone fill data.max_tokens."
 FIX = "remove these rows"
-DO = "remove the rows of which nothing is learned"
+DO = "remove the rows from which nothing is learned"
 SEVERITY = "error"
 
 
@@ -24,6 +24,6 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
         return [Sight("no token is learned", excerpt(row.asked), "remove")] if lens.has_tokenizer else None
     if lens.on_long == "truncate":
         return [
-            Sight("the answer is cut off whole", f"{row.tokens:,} tokens: {excerpt(row.asked)}", "remove")
+            Sight("the whole answer is cut off", f"{row.tokens:,} tokens: {excerpt(row.asked)}", "remove")
         ]
     return None  # dropped as too long, which is a finding of its own

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
 ABOUT = "personal data"
-WHY = "A model can repeat addresses and numbers of persons that it was trained on; laws such as the GDPR apply to both."
+WHY = (
+    "A model can repeat people's addresses and phone numbers that it was trained on; laws such as the"
+    " GDPR apply to data and model."
+)
 FIX = ""
 DO = "replace personal data with placeholders"
 SEVERITY = "warning"

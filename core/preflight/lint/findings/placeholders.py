@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
 ABOUT = "unfilled placeholders"
-WHY = "The model learns to write the placeholder. Fill them in, or remove the rows."
+WHY = "The model learns to generate the placeholder. Fill them in, or remove the rows."
 FIX = ""
 DO = "fill in the placeholders, or remove the rows"
 SEVERITY = "warning"

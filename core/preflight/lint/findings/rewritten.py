@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 ABOUT = "earlier answers that are not learned"
 WHY = (
-    "The model's chat template writes an earlier answer differently once more is said (thoughts are taken out, say):"
+    "The model's chat template changes an earlier answer once the conversation continues (for"
+    " example, it drops the reasoning):"
     " only the last answer of these rows is learned."
 )
 FIX = ""

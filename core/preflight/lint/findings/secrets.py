@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ABOUT = "keys, tokens and passwords"
 WHY = "A model that is trained on a secret can be asked for it. Whoever has the file has the secret: revoke it first."
 FIX = ""
-DO = "revoke the keys and passwords, then take them out of the rows"
+DO = "revoke the keys and passwords, then remove them from the rows"
 SEVERITY = "error"
 ONE_IS_MANY = True
 

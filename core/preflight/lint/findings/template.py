@@ -10,13 +10,13 @@ from finetop.core.preflight.lint.tally import Sight, excerpt
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
-ABOUT = "marks of a chat template within texts"
+ABOUT = "chat template tokens in texts"
 WHY = (
-    "The tokenizer turns many of them into the tokens that end a turn or begin one: the model learns to end early, to"
-    " speak for the user, or to write the marks."
+    "The tokenizer reads many of them as the tokens that start or end a turn: the model learns to"
+    " stop early, to speak for the user, or to generate them as text."
 )
-FIX = "cut off marks that stand at the edge of a text, where nothing else can be meant"
-DO = "take the marks of chat templates out of the texts"
+FIX = "cut them off at the start and end of a text, where they can mean nothing else"
+DO = "remove chat template tokens from the texts"
 SEVERITY = "warning"
 
 _NAMES = (

@@ -82,13 +82,14 @@ class Finder:
             )
         if on_long == "truncate":
             return (
-                f"They are cut: {self.answers_cut:,} lose a part of the answer, {self.lost:,} tokens in all, and the"
+                f"They are truncated: {self.answers_cut:,} lose part of the answer, {self.lost:,}"
+                " tokens in all, and the"
                 " model learns to break off there. Raise data.max_tokens, shorten the prompts, or drop such rows."
             )
         if on_long is None:
-            return "Such rows are cut, dropped or refused, as a recipe's data.on_long says."
+            return "Such rows are truncated, dropped or refused, depending on data.on_long."
         return (
-            f"They are left out, with {self.lost:,} tokens to learn: what is long is never learned."
+            f"They are dropped, with {self.lost:,} tokens to learn: long answers are never learned."
             " Raise data.max_tokens."
         )
 

@@ -10,10 +10,10 @@ from finetop.core.preflight.lint.tally import Sight, excerpt
 
 ABOUT = "conversations whose turns are broken"
 WHY = (
-    "Training stops at a row that it can't read or that the chat template refuses; of the others the model learns"
-    " turns that no real conversation has."
+    "Training stops at a row that it can't read or that the chat template refuses; from the others"
+    " the model learns turns that no real conversation has."
 )
-FIX = "remove the rows that training refuses, leave the others to you"
+FIX = "remove the rows that training refuses; leave the others"
 DO = "fix the turns, or remove the rows"
 SEVERITY = "error"
 
@@ -54,7 +54,7 @@ def _odd(turns: Sequence[Turn]) -> str:
         if one.role == two.role == "assistant" and not one.has_calls and not two.has_calls:
             return "two answers in a row"
         if two.role == "tool" and one.role not in ("tool", "assistant"):
-            return "what a tool gave, without a call"
+            return "a tool's result without a call"
     first = next((turn for turn in turns if turn.role != "system"), None)
     if first is not None and first.role == "assistant":
         return "it begins with an answer"

@@ -150,7 +150,7 @@ def test_another_prompt_does_not_join(tmp_path: Path) -> None:
     assert found["verdict"] == "no_verdict"
     assert found["reason"].startswith("0 of 100 items joined (0 %), under 90 %: 100 under another prompt.")
     assert (
-        "t: 100 documents were asked under another prompt (0 examples in the base's, 5 in the tuned model's)"
+        "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
         in found["notes"]
     )
     assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing is left to judge

@@ -103,7 +103,7 @@ def test_texts_can_be_asked_nothing(tiny_model: Path, tmp_path: Path, metric: An
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
-    with pytest.raises(BadInput, match="texts, which ask nothing") as refused:
+    with pytest.raises(BadInput, match="plain texts, which have no prompt") as refused:
         read_rows(Target(path=texts_file(tmp_path, "A b c."), metric=metric), tokenizer, Home(tmp_path), 500)
     assert "Set it to nats_per_token" in refused.value.hint
     assert "\n" not in str(refused.value)

@@ -136,7 +136,7 @@ def test_nine_lost_and_four_won_of_100_is_no_verdict() -> None:
     assert result.chance == pytest.approx(binomtest(9, 13, alternative="greater").pvalue)
     reason = (
         "lost 5.0 points on these 100 items, which chance alone does 13 % of the time:"
-        " about 250 more items would tell."
+        " about 250 more items would decide it."
     )
     assert result.reason == reason
     assert verdict_line(result) == f"NO VERDICT  {reason}"

@@ -93,11 +93,11 @@ def test_a_changed_yaml_changes_the_fingerprint(folder: Path) -> None:
     ("old", "new", "said"),
     [
         ("rows/capitals", "rows/absent", "data_files names rows/absent.jsonl"),
-        ("doc_to_target", "doc_to_goal", "doc_to_goal is no setting of a task"),
+        ("doc_to_target", "doc_to_goal", "doc_to_goal is not a setting of a harness task"),
         ("output_type: multiple_choice", "output_type: multiple_choices", "invalid output_type"),
         ("doc_to_choice: cities", "doc_to_choice: towns", "the harness refuses the task capitals"),
         ("test_split: test", "test_split: tests", "the harness refuses the task capitals"),
-        ("right\n", "!function own.right\n", "runs Python that lies beside it"),
+        ("right\n", "!function own.right\n", "runs Python from files next to it"),
         ("task: capitals", "task: [capitals", "can't read the task"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder: Path) -> None:
 def test_tasks_that_run_what_a_model_writes_are_refused(folder: Path) -> None:
     file = folder / "tasks" / "own" / "capitals.yaml"
     file.write_text(TASK + "unsafe_code: true\n")
-    with pytest.raises(BadInput, match="runs the code that a model writes"):
+    with pytest.raises(BadInput, match="runs code that a model generates"):
         build(suite(folder, "yaml: tasks/own/capitals.yaml"))
 
 

@@ -133,6 +133,8 @@ def test_a_row_that_does_not_fit_has_its_line(
 
 
 def test_rows_of_no_shape_are_refused_with_the_shapes(tmp_path: Path, tokenizer: Any) -> None:
-    with pytest.raises(BadInput, match=r"own\.jsonl:1: these keys make no item: id, sentence") as caught:
+    with pytest.raises(
+        BadInput, match=r"own\.jsonl:1: these keys do not form an item: id, sentence"
+    ) as caught:
         open_task(tmp_path, [{"sentence": "Hm."}], tokenizer)
     assert "question, choices, answer" in caught.value.hint

@@ -80,7 +80,7 @@ def test_the_metric_judges(suite_folder: Path, tokenizer: Any) -> None:
         (
             "doc_to_target: gold",
             "doc_to_goal: gold",
-            "lm_eval.doc_to_goal is no setting of the harness. Options: ",
+            "lm_eval.doc_to_goal is not a setting of the harness. Options: ",
         ),
         ("metric: acc\n", "metric: acc_nrom\n", "acc_nrom"),
         ("output_type: generate_until", "output_type: loglikelihood_rolling", "no bounds"),

@@ -48,7 +48,7 @@ def test_two_of_one_name_are_both_named(suite_folder: Path) -> None:
             "    data: numbers.jsonl\n",
             "    task: arc_easy\n    shape: pair\n",
             8,
-            "shape does not go with task",
+            "shape can't be combined with task",
         ),
         ("    chance: 0.0\n", "    shape: choose\n", 8, "one of choice, "),
         ("numbers.jsonl", "absent.jsonl", 7, "there is no file"),

@@ -88,10 +88,10 @@ def test_hosts_yaml_names_the_usual_ones(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("lab: {shh: x}", "hosts.yaml:1: lab.shh is no setting of a host. Did you mean ssh?"),
-        ("lab: {ssh: -oProxyCommand=x}", "lab.ssh is '-oProxyCommand=x': no host"),
-        ("lab: {ssh: 3}", "hosts.yaml:1: lab.ssh is 3: a text is wanted"),
-        ("- lab", "is no mapping of names"),
+        ("lab: {shh: x}", "hosts.yaml:1: lab.shh is not a setting of a host. Did you mean ssh?"),
+        ("lab: {ssh: -oProxyCommand=x}", "lab.ssh is '-oProxyCommand=x'; it must be a host"),
+        ("lab: {ssh: 3}", "hosts.yaml:1: lab.ssh is 3; it must be text"),
+        ("- lab", "is not a mapping of names"),
         ("lab: [1]", "lab is a list"),
         ("here: {}", "can't be the name of a host"),
         ("'a b': {}", "can't be the name of a host"),

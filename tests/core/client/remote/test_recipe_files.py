@@ -33,12 +33,12 @@ def test_a_file_that_is_there_too_will_do(rows):
         (
             "none",
             0,
-            "lab has no {0}, and a run reads what lies where it runs. Copy it there: scp {0} lab:{0}",
+            "lab has no {0}; a run reads the files of the machine that it runs on. Copy it there: scp {0} lab:{0}",
         ),
-        ("folder", 0, "on lab {0} is not a file that may be read"),
-        ("other", 0, "on lab {0} is not a file that may be read"),
-        ("file", 0, "on lab {0} is empty"),
-        ("file", 99, "{0} is another file on lab: 99 bytes there, 35 here. Copy it again"),
+        ("folder", 0, "on lab, {0} is not a file you can read"),
+        ("other", 0, "on lab, {0} is not a file you can read"),
+        ("file", 0, "on lab, {0} is empty"),
+        ("file", 99, "{0} differs on lab: 99 bytes there, 35 here. Copy it again"),
     ],
 )
 def test_a_file_that_will_not_do_is_named_with_its_line_and_the_way_out(rows, kind, size, says):
@@ -52,7 +52,7 @@ def test_a_file_that_will_not_do_is_named_with_its_line_and_the_way_out(rows, ki
 def test_a_file_that_is_there_alone_will_do():
     loaded = loaded_of("/only/there.jsonl")
     judge(loaded, [PathFacts("/only/there.jsonl", "file", 5)], "lab")
-    with pytest.raises(RecipeError, match="Give a path that is there"):
+    with pytest.raises(RecipeError, match="Give a path that exists"):
         judge(loaded, [], "lab")
 
 
@@ -81,5 +81,5 @@ def test_a_folder_of_rows_that_is_there_alone_will_do_and_of_a_pattern_its_folde
     with pytest.raises(RecipeError, match="lab has no /only/there"):
         judge(pattern, [], "lab")
     folder = loaded_of(rows.parent)
-    with pytest.raises(RecipeError, match="is not a folder that may be read"):
+    with pytest.raises(RecipeError, match="is not a folder you can read"):
         judge(folder, [PathFacts(str(rows.parent), "file", 35)], "lab")

@@ -90,7 +90,7 @@ def test_what_acts_is_not_asked_twice(hosts, lab, link):
     with Client(home_of(link)) as client:
         client.ask(Hello())
         hosts.drop("ana@lab")
-        with pytest.raises(NoSupervisor, match="whether it was done is not known"):
+        with pytest.raises(NoSupervisor, match="the request may or may not have been carried out"):
             client.ask(Stop(name))
     lab.kill_jobs()
 
@@ -143,7 +143,7 @@ def test_no_more_is_asked_of_a_host_that_denies(hosts, lab, link, monkeypatch):
     pauses: list[float] = []
     wait = link._wake.wait
     monkeypatch.setattr(link._wake, "wait", lambda pause_s: pauses.append(pause_s) or wait(pause_s))
-    with pytest.raises(NoSupervisor, match="ssh wants to ask you something"):
+    with pytest.raises(NoSupervisor, match="ssh needs your input"):
         while True:
             link.wait()
     wait_until(lambda: tunnel.REFUSED_PAUSE_S in pauses, "it rests: each try would count against us")
@@ -157,10 +157,10 @@ def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        ("no-such-program-here", "lab has no finetop that its shell finds. Install it there"),
+        ("no-such-program-here", "lab: its shell does not find finetop. Install it there"),
         (
             "sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --",
-            "too old to be asked from here",
+            "too old for this one",
         ),
         ("sh -c 'echo finetop: the disk is gone. >&2; exit 4' --", "lab: the disk is gone"),
     ],

@@ -117,7 +117,7 @@ def test_folders_that_are_no_runs_are_told_of(home, tmp_path):
     (home.runs / "0009-bare").mkdir()
     (home.runs / "0010-link").symlink_to(tmp_path)
     texts = [finding.text for finding in folders.strays(home)]
-    assert texts == ["0010-link: links, which are not followed", "0009-bare: without run.json"]
+    assert texts == ["0010-link: links, which are not followed", "0009-bare: no run.json"]
 
 
 def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
@@ -127,7 +127,7 @@ def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
     monkeypatch.setattr("finetop.core.client.connection.ANSWER_TIMEOUT_S", 1.0)
     found = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
     if found.level == "trouble":  # else it has made its socket anew meanwhile
-        assert "has the lock, and does not answer" in found.text
+        assert "holds the lock but does not answer" in found.text
     cold_rig.wait_ready()
     assert by_subject(processes.supervisor(cold_rig.home))["lock"].level == "ok"
 
@@ -149,7 +149,7 @@ def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig)
     (folder / "keeper.json").write_text(json.dumps({**json.loads(told), "job_pid": 2**22 + 1}))
     found = next(iter(processes.keepers(rig.home)))
     assert (found.level, "0001-fake/0001-train" in found.text) == ("warning", True)
-    assert found.fix == f"If it stays so: kill {json.loads(told)['pid']}"
+    assert found.fix == f"If this persists: kill {json.loads(told)['pid']}"
     (folder / "keeper.json").write_text(told)
     rig.ask(Kill(name))
     rig.wait_state(name, "stopped")
@@ -159,7 +159,7 @@ def test_a_job_that_lives_and_is_in_no_list_is_told_of(rig):
     (rig.home.runs / "0007-astray" / "jobs" / "0007-train").mkdir(parents=True)
     found = list(processes.astray(rig.home, ["0007-astray/0007-train"]))
     assert [(f.level, f.text) for f in found] == [
-        ("warning", "0007-astray/0007-train: lives, and is in no list")
+        ("warning", "0007-astray/0007-train: running, but not listed")
     ]
 
 
@@ -274,7 +274,7 @@ def in_slurm(home, tmp_path, monkeypatch):
 def test_a_cluster_is_looked_at_where_settings_name_one(in_slurm, home, monkeypatch, tmp_path):
     assert in_slurm("{partition: main}")[0].text == "partition main: 2 nodes, 8 GPUs"
     lost = in_slurm("{partition: gpux}")[0]
-    assert (lost.level, lost.text) == ("trouble", "there is no partition gpux; there is debug, main")
+    assert (lost.level, lost.text) == ("trouble", "there is no partition gpux. Partitions: debug, main")
     mounts = tmp_path / "mounts"
     monkeypatch.setattr(runtime_files, "MOUNTS", mounts)
     mounts.write_text("/dev/sda1 / ext4 rw 0 0\n")

@@ -74,7 +74,7 @@ def test_a_driver_that_fails_is_told_in_its_own_words(cards):
         (
             {"torch": "2.13.0", "nvidia_cuda_runtime": "13.0.96"},
             12080,
-            "wants CUDA 13, the driver 580.65.06 runs up to 12.8",
+            "needs CUDA 13, but driver 580.65.06 supports up to 12.8",
         ),
         ({"torch": "2.13.0", "nvidia_cuda_runtime_cu12": "12.8.90"}, 12040, ""),
         ({"torch": "2.13.0", "nvidia_cuda_runtime_cu12": "12.8.90"}, 13000, ""),
@@ -119,4 +119,4 @@ def test_a_card_without_bfloat16_and_one_too_old_for_this_torch_are_told_of(card
 def test_without_a_driver_the_cores_are_told(monkeypatch):
     monkeypatch.setattr(nvml, "load", lambda: None)
     ((level, _, text, _),) = found()
-    assert level == "ok" or "the driver is not whole" in text
+    assert level == "ok" or "the driver is incomplete" in text

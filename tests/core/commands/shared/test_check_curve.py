@@ -104,7 +104,7 @@ def test_a_run_that_kept_its_best_is_checked_there(rig: Rig, finetop: Finetop) -
     [
         (("one@4", "--curve"), 2, "not step 4"),
         (("one", "--curve", "--last"), 2, "not --last"),
-        (("one", "--all"), 2, "--all goes with --curve"),
+        (("one", "--all"), 2, "--all works only with --curve"),
         (("nobody", "--curve"), 2, "no run"),
     ],
 )

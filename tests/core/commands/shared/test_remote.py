@@ -154,10 +154,10 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
     assert (found["stopped"]["lab"], found["total"]) == ("the queue is held", 4)
     assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
     assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")
-    assert f"{q}-b stands before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
+    assert f"{q}-b is now before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
     assert finetop("--on", "box", "queue", "before", f"box:{q}-both", f"box:{q}-b")[0] == 0
     assert finetop(*BOTH, "pause", f"{q}-a")[1].startswith(f"{q}-a is held.")
-    assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(f"{q}-a resumes, from its beginning, place ")
+    assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(f"{q}-a resumes, from the beginning, place ")
 
 
 def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
@@ -165,7 +165,7 @@ def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
         (f"queue first {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
         (f"queue before {q}-a box:{q}-b", f"box:{q}-b is on another machine than lab:{q}-a, and each has a queue"),
         ("queue hold", "on which machine? Name one alone: finetop --on ana@lab queue hold.\n"),
-        ("queue frist", "the queue can't be changed by 'frist'. Did you mean first?\n"),
+        ("queue frist", "finetop queue has no action 'frist'. Did you mean first?\n"),
         ("queue last", "finetop queue last: which run?"),
         (f"pause {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
     ):  # fmt: skip
@@ -272,18 +272,18 @@ def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("--on", "-oProxyCommand=id", "ls"), 2, "is no host"),
-        (("ls", "--on=-oProxyCommand=id"), 2, "is no host"),
-        (("--on", "nowhere", "--on", "nowhere", "ls"), 2, "is there twice"),
+        (("--on", "-oProxyCommand=id", "ls"), 2, "is not a host"),
+        (("ls", "--on=-oProxyCommand=id"), 2, "is not a host"),
+        (("--on", "nowhere", "--on", "nowhere", "ls"), 2, "is given twice"),
         (("--on",), 2, "--on: a value is missing"),
         (("doctor", "--on", "box"), 2, "Run it there: ssh box finetop doctor"),
         (("import", "/x", "--on", "box"), 2, "Run it there: ssh box finetop import"),
         (("run", "lora", "--on", "ana@lab", "--on", "box"), 2, "one machine at a time"),
         (("run", "lora", "--on", "box", "--set", "data.train=[{path: /no.jsonl}]"), 2, "box has no /no.jsonl"),
         (("export", "x", "--on", "box", "--to", "here"), 2, "its whole path there"),
-        (("check", "--model", "/x", "--on", "box"), 2, "is a folder of this machine"),
-        (("ls", "--remote-command", "x"), 2, "goes with --on"),
-        (("ls", "--on", "box", "--remote-command", "no-such-program-here"), 4, "box has no finetop"),
+        (("check", "--model", "/x", "--on", "box"), 2, "is a folder on this machine"),
+        (("ls", "--remote-command", "x"), 2, "works only with --on"),
+        (("ls", "--on", "box", "--remote-command", "no-such-program-here"), 4, "box: its shell does not find finetop"),
         (("--on", "box", "--home", "/proc/finetop", "ls"), 4, "box: can't make the home folder /proc/finetop"),
     ],
 )  # fmt: skip

@@ -102,33 +102,33 @@ def test_a_long_text_is_cut_between_paragraphs_and_keeps_every_word(tmp_path: Pa
 
 
 FAULTS: dict[str, tuple[str, bytes, str]] = {
-    "no header": ("a.csv", b"When is it open?,At nine.\nb,c\n", "a.csv:1: the first row is no header: it has 'When"),
-    "numbers first": ("a.csv", b"hello,1\nb,2\n", "a.csv:1: the first row is no header: it has '1'. Put a row before"),
+    "no header": ("a.csv", b"When is it open?,At nine.\nb,c\n", "a.csv:1: the first row is not a header: it has 'When"),
+    "numbers first": ("a.csv", b"hello,1\nb,2\n", "a.csv:1: the first row is not a header: it has '1'. Add a first"),
     "a name twice": ("a.csv", b"a,b,a\n1,2,3\n", "a.csv:1: two columns are called 'a'. Rename one."),
     "no name": ("a.csv", b"a,,b\n1,2,3\n", "a.csv:1: column 2 has no name."),
     "header alone": ("a.csv", b"a,b\n", "a.csv: has no rows."),
-    "too many cells": ("a.csv", b"a,b\n1,2\n3,4,5\n", "a.csv:3: has 3 cells, and there are 2 columns. Put cells that"),
+    "too many cells": ("a.csv", b"a,b\n1,2\n3,4,5\n", "a.csv:3: has 3 cells, but there are 2 columns. Put cells that"),
     "an open quote": ("a.csv", b'a,b\n1,2\n"x,4\n5,6\n', "a.csv:3: a quote that opens in this row is never closed."),
-    "a bare quote": ("a.csv", b'a,b\n"x" y,4\n', "a.csv:2: a quoted cell goes on after its quote. Write a quote"),
+    "a bare quote": ("a.csv", b'a,b\n"x" y,4\n', "a.csv:2: a quoted cell continues after its closing quote."),
     "latin": ("a.csv", b"a,b\nx,caf\xe9\n", "a.csv:2: is not UTF-8 text; it may be cp1252, of Windows. Make it UTF-8:"),
     "unknown bytes": ("a.csv", b"a,b\nx,\x81\xe9\n", "a.csv:2: is not UTF-8 text. Save the file as UTF-8."),
     "binary": ("a.csv", b"a,b\nx,\0\n", "a.csv:2: is binary, not text."),
     "excel": ("a.csv", b"PK\x03\x04", "a.csv: is a ZIP archive (.xlsx and .docx are, too). Unpack it, or save"),
     "wide json": ("a.json", '[{"a": 1}]'.encode("utf-16"), "a.json: is UTF-16 text. Make it UTF-8: iconv -f utf-16"),
     "cut array": ("a.json", b'[{"a": 1}, {"a": 2', "a.json:2: does not end."),
-    "no end": ("a.json", b'[{"a": 1}, {"a": 2}', "a.json:2: is the last that is whole."),
+    "no end": ("a.json", b'[{"a": 1}, {"a": 2}', "a.json:2: is the last complete one."),
     "no comma": ("a.json", b'[{"a": 1} {"a": 2}]', "a.json:1: is followed by no comma."),
     "NaN": ("a.json", b'[{"a": 1}, {"a": NaN}]', "a.json:2: is not JSON: "),
     "a list within": ("a.json", b'[{"a": 1}, [2]]', "a.json:2: is a list, not an object."),
-    "a number": ("a.json", b"17", "a.json: is no JSON of rows."),
+    "a number": ("a.json", b"17", "a.json: is not a JSON list of rows."),
     "empty array": ("a.json", b"[]", "a.json: has no rows."),
     "deep": ("a.json", b'[{"a": ' + b"[" * 100_000, "a.json:1: is nested too deeply."),
-    "not parquet": ("a.parquet", b"PAR1" + b"\0" * 40, "a.parquet: is no Parquet file, or is damaged: "),
-    "text as parquet": ("a.parquet", b"hello", "a.parquet: is no Parquet file, or is damaged: "),
-    "lines as text": ("a.txt", b'{"prompt": "a"}\n', "a.txt: holds JSON lines, not text. Let its name end in .jsonl."),
+    "not parquet": ("a.parquet", b"PAR1" + b"\0" * 40, "a.parquet: is not a Parquet file, or is damaged: "),
+    "text as parquet": ("a.parquet", b"hello", "a.parquet: is not a Parquet file, or is damaged: "),
+    "lines as text": ("a.txt", b'{"prompt": "a"}\n', "a.txt: holds JSON lines, not text. Rename it to .jsonl."),
     "latin text": ("a.md", b"one\ntwo \xe9\n", "a.md:2: is not UTF-8 text; it may be cp1252"),
-    "half packed": ("a.csv.gz", gzip.compress(b"a,b\n" + b"0123456789" * 99)[:-9], "a.csv.gz: is packed by gzip"),
-    "not packed": ("a.jsonl.gz", b"\x1f\x8b\x08 x", "a.jsonl.gz: is packed by gzip and damaged: "),
+    "half packed": ("a.csv.gz", gzip.compress(b"a,b\n" + b"0123456789" * 99)[:-9], "a.csv.gz: is a damaged gzip file"),
+    "not packed": ("a.jsonl.gz", b"\x1f\x8b\x08 x", "a.jsonl.gz: is a damaged gzip file: "),
 }  # fmt: skip
 
 
@@ -207,8 +207,8 @@ def test_what_is_no_folder_of_rows_is_said(tmp_path: Path) -> None:
     (saved / "state.json").write_text("{}")
     for path, said in (
         (tmp_path / "within", r"is a folder without files\. There is deeper/"),
-        (tmp_path / "*.csv", r"no file has such a name\. There is saved/, within/"),
-        (saved, r"was written by save_to_disk\. Write id: .*saved"),
+        (tmp_path / "*.csv", r"no file matches\. There is saved/, within/"),
+        (saved, r"was written by save_to_disk\. Use id: .*saved"),
     ):
         with pytest.raises(BadInput, match=said):
             read_rows(path)

@@ -34,9 +34,12 @@ FAULTS = {
         "faq.jsonl:2: is not UTF-8 text; it may be cp1252, of Windows. Make it UTF-8: iconv",
     ),
     "utf-16": ('{"a": 1}'.encode("utf-16"), "faq.jsonl: is UTF-16 text. Make it UTF-8: iconv -f utf-16"),
-    "gzip": (b"\x1f\x8b\x08" + b"x" * 40, "faq.jsonl: is packed by gzip and damaged: "),
-    "parquet": (b"PAR1" + b"\0" * 40, "faq.jsonl: is no Parquet file, or is damaged: "),
-    "zstd": (b"\x28\xb5\x2f\xfd" + b"x" * 40, "faq.jsonl: is packed by zstd. Unpack it: zstd -d faq.jsonl"),
+    "gzip": (b"\x1f\x8b\x08" + b"x" * 40, "faq.jsonl: is a damaged gzip file: "),
+    "parquet": (b"PAR1" + b"\0" * 40, "faq.jsonl: is not a Parquet file, or is damaged: "),
+    "zstd": (
+        b"\x28\xb5\x2f\xfd" + b"x" * 40,
+        "faq.jsonl: is compressed with zstd. Unpack it: zstd -d faq.jsonl",
+    ),
     "a list of rows": (
         b'[{"a": 1}]',
         "faq.jsonl:1: is a list, not an object. This looks like one JSON document",
@@ -125,6 +128,6 @@ def test_auto_takes_the_format_of_the_first_row_for_all(tmp_path: Path) -> None:
     assert len(read_conversations(path, limit=1)) == 1
     path.write_bytes(b'{"id": 1, "question": "a"}')
     with pytest.raises(
-        BadInput, match=r"faq\.jsonl:1: a row with id, question has no shape .* columns: \{prompt"
+        BadInput, match=r"faq\.jsonl:1: no format fits a row with id, question\..* columns: \{prompt"
     ):
         read_conversations(path)

@@ -22,7 +22,10 @@ FAULTS: dict[str, Any] = {
     "messages[0].role is 'bot'": [{"role": "bot", "content": "a"}],
     "messages[1].content is missing. Give it a text, or remove the row.": [ASK, {"role": "assistant"}],
     "messages[1].content is missing.": [ASK, {"role": "assistant", "content": None, "tool_calls": []}],
-    "messages[1].tool_calls[0] is no call": [ASK, {"role": "assistant", "content": None, "tool_calls": [{}]}],
+    "messages[1].tool_calls[0] is not a function call": [
+        ASK,
+        {"role": "assistant", "content": None, "tool_calls": [{}]},
+    ],
     "messages[1].content is empty": [ASK, {"role": "assistant", "content": " \n"}],
     "messages[1].content is a list": [ASK, {"role": "assistant", "content": [{"type": "text"}]}],
     "messages[1].content is a number": [ASK, {"role": "assistant", "content": 3}],

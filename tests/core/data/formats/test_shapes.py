@@ -101,26 +101,34 @@ def test_is_told_by_its_keys_and_read(kind: Any, row: dict[str, Any], record: An
 
 FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     ("conversation", {"instruction": "", "output": "b"}, "instruction is empty"),
-    ("conversation", {"instruction": "a", "output": "b", "history": ["c"]}, "history[0] is no pair of texts"),
+    (
+        "conversation",
+        {"instruction": "a", "output": "b", "history": ["c"]},
+        "history[0] is not a pair of texts",
+    ),
     ("conversation", {"conversations": [HUMAN]}, "conversations ends with a turn of user"),
     ("conversation", {"conversations": [{"from": "bot", "value": "a"}]}, "conversations[0].from is 'bot'"),
     (
         "conversation",
         {"conversations": [HUMAN, {"from": "function_call", "value": "x"}]},
-        "is no call of a function",
+        "is not a function call",
     ),
-    ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is no list of functions"),
-    ("conversation", {"chosen": "a", "rejected": "b"}, "a row with chosen, rejected has no shape that fits"),
+    ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is not a list of functions"),
+    ("conversation", {"chosen": "a", "rejected": "b"}, "no format fits a row with chosen, rejected"),
     ("conversation", {"Question": "a", "answer": "b"}, "columns: {prompt: Question, completion: answer}"),
     ("conversation", {"prompt": "a", "response": "b"}, "columns: {prompt: prompt, completion: response}"),
-    ("conversation", {"question": "a", "reason": "b", "id": "c"}, "has no shape that fits. Write {"),
+    (
+        "conversation",
+        {"question": "a", "reason": "b", "id": "c"},
+        "no format fits a row with question, reason, id. Write {",
+    ),
     ("preference", {"prompt": "a", "chosen": "b"}, "rejected is missing"),
     (
         "preference",
         {"prompt": "a", "chosen": "b", "rejected": "b"},
         "chosen and rejected are the same answer",
     ),
-    ("preference", {"chosen": "b", "rejected": "c"}, "nothing is asked before the answers"),
+    ("preference", {"chosen": "b", "rejected": "c"}, "there is no prompt before the answers"),
     (
         "labelled",
         {"messages": [ASK, SAY], "label": "good"},

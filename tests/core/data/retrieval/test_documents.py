@@ -124,8 +124,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert passed_over == [
         "docs/gone.txt: cannot be read: no such file or directory.",
         "docs/pipe.txt: cannot be read: not a file.",
-        "docs: 2 .png files: not a kind that is read. Save it as text.",
-        "docs/c.pdf: not a kind that is read. Make it text, with pdftotext.",
+        "docs: 2 .png files: this file type is not supported. Save it as text.",
+        "docs/c.pdf: this file type is not supported. Make it text, with pdftotext.",
     ]
 
 

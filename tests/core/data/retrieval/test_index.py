@@ -103,7 +103,7 @@ def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"documents": ()}, "documents: there are none. Name a file or a folder."),
+        ({"documents": ()}, "documents: no file or folder is named. Name a file or a folder."),
         ({"overlap_words": 150}, "overlap_words is 150, and a chunk has 150 words. It must be less."),
         ({"search": "dense"}, "search: dense needs a model. Give a static model's folder or hub id."),
         pytest.param(
@@ -151,7 +151,9 @@ def test_dense_finds_by_meaning(tmp_path: Path, home: Home, static_model: Path) 
 
 def test_a_folder_that_is_no_static_model_is_refused(manuals: Path, home: Home) -> None:
     pytest.importorskip("model2vec", reason="the extra `dense` is not installed")
-    with pytest.raises(BadInput, match=r"is no static model: it needs model.safetensors and tokenizer.json"):
+    with pytest.raises(
+        BadInput, match=r"is not a static model: it needs model.safetensors and tokenizer.json"
+    ):
         retrieval.build(replace(settings(manuals), search="dense", model=str(manuals)), home)
 
 

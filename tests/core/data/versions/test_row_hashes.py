@@ -40,7 +40,7 @@ def test_hashes_are_kept_eight_bytes_a_row_and_a_full_disk_costs_no_run(tmp_path
     shutil.rmtree(file.parent)
     (tmp_path / "data").write_text("in the way")
     keep(made, tmp_path)
-    assert "could not be kept" in capsys.readouterr().out
+    assert "could not be saved" in capsys.readouterr().out
 
 
 def test_no_name_of_a_content_leads_out_of_the_folder(tmp_path):

@@ -83,7 +83,7 @@ def test_what_is_written_says_what_the_checkpoint_says(
     if recipe.model.quantize == "none":  # else it was never in memory as a whole
         assert agreements[1].largest == 0.0
     said = capsys.readouterr().out
-    assert ("warning: the run trained beside" in said) == (recipe.model.quantize != "none")
+    assert ("warning: the run trained on" in said) == (recipe.model.quantize != "none")
     names = {file.name for file in wanted.to.iterdir()}
     assert {
         "model.safetensors",
@@ -106,7 +106,7 @@ def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, tiny_model, h
     recipe = recipe_of(tiny_model)
     folder = make_checkpoint(tmp_path, recipe, home, events)
     monkeypatch.setattr(merge, "merged", lambda tuned, folder: tuned.unload())
-    with pytest.raises(FinetopError, match="does not say what tiny@7 says") as caught:
+    with pytest.raises(FinetopError, match="does not give the outputs of tiny@7") as caught:
         export.export(wanted_of(tmp_path, recipe, folder), general_text(recipe, home), home, events)
     assert caught.value.exit_code == 1
     assert not (tmp_path / "out").exists()
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_before_anything_is_loaded(tmp_path, tiny_model, hom
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(save.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     recipe = recipe_of(tiny_model)
-    with pytest.raises(EnvironmentTrouble, match="GiB free, and the model needs"):
+    with pytest.raises(EnvironmentTrouble, match="GiB free, but the model needs"):
         export.export(
             wanted_of(tmp_path, recipe, tmp_path / "nothing"), general_text(recipe, home), home, events
         )
@@ -168,7 +168,7 @@ def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
     wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
     (found,) = adapter.export_adapter(wanted, general_text(recipe, home), home, events)
     assert found.holds and found.largest == 0.0 and found.tokens > 100
-    assert "exported tiny@7, the adapter alone, in float32" in capsys.readouterr().out
+    assert "exported tiny@7, the adapter only, in float32" in capsys.readouterr().out
     names = {file.name for file in wanted.to.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
     assert not names & {checkpoint.STATE, checkpoint.MANIFEST, "model.safetensors"}
@@ -205,7 +205,7 @@ def test_an_adapter_that_is_damaged_on_the_way_is_told_and_kept(
     folder = make_checkpoint(tmp_path, recipe, home, events)
     monkeypatch.setattr(adapter.shutil, "copytree", damage)
     wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
-    with pytest.raises(FinetopError, match="does not say what tiny@7 says"):
+    with pytest.raises(FinetopError, match="does not give the outputs of tiny@7"):
         adapter.export_adapter(wanted, general_text(recipe, home), home, events)
     assert not wanted.to.exists()
 

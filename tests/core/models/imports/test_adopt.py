@@ -102,7 +102,7 @@ def test_nothing_is_told_of_what_does_not_fit(home: Home, out: Path, full: Path)
     weights = load_file(full / "model.safetensors")
     kept = {name: value for name, value in weights.items() if ".layers.1." not in name}
     save_file(kept, full / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(BadInput, match="is no adapter on"):
+    with pytest.raises(BadInput, match="is not an adapter for"):
         told(home, out, base=str(full))
     lines = (home.root / "events.jsonl").read_bytes().splitlines()
     assert {type(events.decode(line).e) for line in lines} == {events.Phase}

@@ -41,7 +41,7 @@ def narrow(base: Path, keep: int) -> None:
 
 def test_a_base_of_other_widths_is_refused(adapter: Path, full: Path) -> None:
     narrow(full, 96)
-    with pytest.raises(BadInput, match=r"down_proj takes 96 inputs, and the adapter's 128") as told:
+    with pytest.raises(BadInput, match=r"down_proj has 96 inputs, but the adapter's 128") as told:
         require_fit(own(adapter), full)
     assert "--base" in told.value.hint
 
@@ -103,7 +103,7 @@ def test_names_and_shapes(base: Base, name: str, size: tuple[int, ...], is_wrong
 
 def test_a_module_that_is_saved_whole_has_the_bases_shape() -> None:
     assert not misfit(LINEAR, "h.0.attn.weight", Shape("F32", (8, 4)))
-    assert "is 8 x 4, and the adapter's 9 x 4" in misfit(LINEAR, "h.0.attn.weight", Shape("F32", (9, 4)))
+    assert "is 8 x 4, but the adapter's 9 x 4" in misfit(LINEAR, "h.0.attn.weight", Shape("F32", (9, 4)))
 
 
 def with_tokens(folder: Path, width: int, **values: Any) -> None:
@@ -117,8 +117,8 @@ def test_learned_tokens_fit_a_base_of_their_width_and_depth(adapter: Path, tiny_
     with_tokens(adapter, 64, peft_type="PROMPT_TUNING", num_layers=2)
     assert require_fit(own(adapter), tiny_model) == 4 * 64
     with_tokens(adapter, 96, peft_type="PROMPT_TUNING", num_layers=2)
-    with pytest.raises(BadInput, match="its learned tokens are 96 wide, and the base is 64 wide"):
+    with pytest.raises(BadInput, match="its learned tokens are 96 wide, but the base is 64 wide"):
         require_fit(own(adapter), tiny_model)
     with_tokens(adapter, 128, peft_type="PREFIX_TUNING", num_layers=3)
-    with pytest.raises(BadInput, match="it was made for 3 layers, and the base has 2"):
+    with pytest.raises(BadInput, match="it was made for 3 layers, but the base has 2"):
         require_fit(own(adapter), tiny_model)

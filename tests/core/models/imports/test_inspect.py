@@ -94,7 +94,7 @@ def no_type(folder: Path) -> None:
         (no_config, r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
         (broken_config, r"adapter_config.json can't be read"),
         (classifies, r"task_type is 'SEQ_CLS'. Only causal language models"),
-        (prompts, r"'CPT' wants more than a text to read"),
+        (prompts, r"'CPT' needs more input than text"),
         (no_type, r"peft_type is null"),
     ],
 )

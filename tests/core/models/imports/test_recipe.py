@@ -111,7 +111,7 @@ def test_what_can_not_be_adopted_is_said(
 
 
 def test_a_full_model_needs_a_base(full: Path, tiny_model: Path) -> None:
-    with pytest.raises(BadInput, match="does not say what it was tuned from"):
+    with pytest.raises(BadInput, match="does not name its base model"):
         of(full)
     assert of(full, base=str(tiny_model)).recipe.resolved["method"] == {"name": "full"}
 

@@ -187,7 +187,7 @@ def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None
     [
         (b"question,answer\nA?,B.\n", "a.jsonl:1: is not JSON"),
         (b'{"question": "A?", "answer": "B."}\n', "columns: {prompt: question, completion: answer}"),
-        (b"\x1f\x8b\x08 x\n", "is packed by gzip and damaged"),
+        (b"\x1f\x8b\x08 x\n", "is a damaged gzip file"),
         ("{}".encode("utf-16"), "is UTF-16 text"),
     ],
 )
@@ -320,7 +320,7 @@ def test_a_row_of_a_table_that_is_wrong_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('prompt,completion\na,b\nc,d,e\nf,"g" h\nf,g\n')
     report = lint(tmp_path, tmp_path / "a.csv", only=("unreadable",))
     assert report.findings[0].places == ("a.csv:3", "a.csv:4")
-    assert "has 3 cells, and there are 2 columns" in report.findings[0].examples[0].text
+    assert "has 3 cells, but there are 2 columns" in report.findings[0].examples[0].text
 
 
 def test_a_recipe_is_linted_by_its_columns_and_labels(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_workers_see_what_one_process_sees(tmp_path: Path) -> None:
     ("most", "number", "told"),
     [
         ("MOST_ROWS", 3, "of 6 different rows to train on the first 3 were compared for near duplicates"),
-        ("MOST_PAIRS", 1, "of the pairs of rows that may be alike 1 were compared"),
+        ("MOST_PAIRS", 1, "1 of the candidate pairs of rows were compared"),
         ("MOST_LIGHT", 0, "more than 0 pairs of rows ask nearly the same: from a.jsonl:"),
     ],
 )

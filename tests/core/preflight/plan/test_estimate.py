@@ -88,9 +88,7 @@ def test_steps_tokens_time_and_disk(llama_8b, card):
     assert beside > 0  # samples are written at each evaluation, and checkpoints on the way
     tiny = [PastRun("tiny", plan.model, "lora", "dpo", True, 9e9, parameters=3e6, trainable=3e6), past[0]]
     near = estimate(recipe(), llama_8b, card, replace(SHORT, past=tiny))
-    assert (
-        near.time.source == "at the arithmetic that run other reached"
-    )  # not the newest, which is of another size
+    assert near.time.source == "from the FLOP/s of run other"  # not the newest, which is of another size
     far = estimate(recipe(), llama_8b, card, replace(SHORT, past=tiny[:1]))
     assert far.time.source.startswith("a guess")
     scaled = estimate(recipe(), llama_8b, card, replace(SHORT, past=past[:1]))
@@ -223,7 +221,7 @@ def test_an_adapter_is_copied_to_each_gpu(llama_8b, card):
     one = estimate(recipe("lora"), llama_8b, card, SHORT)
     four = estimate(recipe("lora"), llama_8b, card, SHORT, gpus=4)
     assert one.sharded == ()
-    assert [way.way for way in four.sharded] == ["a copy on each (ddp)", "weights divided (fsdp)"]
+    assert [way.way for way in four.sharded] == ["a copy on each (ddp)", "weights sharded (fsdp)"]
     assert four.sharded[0].bytes == four.estimate
     assert part(four, "gradients") == pytest.approx(2 * part(one, "gradients"))  # and the buckets
     assert part(four, "weights") == part(one, "weights")
@@ -293,7 +291,7 @@ def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
     taught = recipe("lora", "objective={name: distill, teacher: big/teacher}")
     alone = estimate(taught, llama_8b, card, SHORT)
     assert part(alone, "other models") == 2 * alone.parameters
-    assert any("the teacher is counted as large" in note for note in alone.notes)
+    assert any("the teacher is assumed to be as large" in note for note in alone.notes)
     known = replace(SHORT, teacher={**llama_8b, "num_hidden_layers": 64})
     assert part(estimate(taught, llama_8b, card, known), "other models") > 1.8 * 2 * alone.parameters
 
@@ -316,7 +314,7 @@ def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
     plan = estimate(paid, llama_8b, card, SHORT)
     logits = next(part.bytes for part in plan.parts if part.name == "logits")
     assert logits == paid.train.batch_size * 128 * 128256 * 14
-    assert any("as long as objective.max_new_tokens lets them be" in note for note in plan.notes)
+    assert any("answers are assumed to have objective.max_new_tokens tokens" in note for note in plan.notes)
 
 
 def test_an_engine_holds_a_bounded_cache_or_weights_of_its_own(llama_8b, card, monkeypatch):
@@ -350,7 +348,7 @@ def test_it_is_quick_enough_for_a_form(llama_8b, card):
 
 def test_an_unknown_family_is_said(llama_8b, card):
     plan = estimate(recipe(), {**llama_8b, "model_type": "novel"}, card)
-    assert plan.notes[0] == "family novel is not known here: counted as a Llama of the same widths."
+    assert plan.notes[0] == "family novel is unknown: estimated as a Llama of the same size."
     assert plan.steps is None
 
 
@@ -472,7 +470,9 @@ def test_embeddings_in_32_bits_are_counted_and_said(llama_8b, card, optimizer):
     plan = estimate(recipe("full", f"train.optimizer={optimizer}"), llama_8b, card, SHORT)
     words = 128256 * 4096
     assert part(plan, "optimizer") == pytest.approx((plan.parameters - words) * (2 + 1 / 32) + words * 8)
-    said = f"{optimizer} holds its numbers for embeddings in 32 bits: 3.9 of the 18.1 GiB of the optimizer."
+    said = (
+        f"{optimizer} keeps its state of the embeddings in 32 bits: 3.9 of the 18.1 GiB of optimizer state."
+    )
     assert said in plan.notes
     assert plan.disk.optimizer == part(plan, "optimizer")
     adapter = estimate(recipe("lora", f"train.optimizer={optimizer}"), llama_8b, card, SHORT)
@@ -524,4 +524,4 @@ def test_a_machine_whose_memory_is_too_small_is_refused(llama_8b, card):
     require_room(divided, llama_8b, roomy, None)
     with pytest.raises(Refused) as caught:
         require_room(divided, llama_8b, replace(roomy, host=32e9), None)
-    assert "8 ranks need 63.1 GiB beside the GPUs, and this machine has 29.8 in all" in caught.value.message
+    assert "8 ranks need 63.1 GiB of host memory, but this machine has 29.8 in all" in caught.value.message

@@ -157,7 +157,7 @@ def test_a_plain_text_is_scored_whole_and_has_no_instruction(tmp_path, scorer):
     pool = replace(open_pool(Source(path=str(file)), lambda what, done, total: None), scorer=scorer)
     assert len(order("loss-band", pool)) == 2 and all(loss > 0 for loss in pool.losses())
     with pytest.raises(
-        BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, and"
+        BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer;"
     ):
         order("difficulty", pool)
     file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')

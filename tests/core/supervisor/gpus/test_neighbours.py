@@ -76,7 +76,7 @@ def test_alone_on_a_gpu_no_estimate_is_a_limit(rig):
     name = rig.submit("alone", hungry=True)
     state = rig.wait_state(name, "failed").state
     assert 10 < promised(rig, name) < 60  # what a neighbour would leave it, no more
-    assert state.cause == "out of memory on the GPU: 2.00 GiB more wanted, 1.00 GiB of 80.00 GiB free"
+    assert state.cause == "out of memory on the GPU: 2.00 GiB more needed, 1.00 GiB of 80.00 GiB free"
     assert (state.kind, "budget" in state.hint) == ("gpu_out_of_memory", False)
     assert state.hint.startswith("Lower train.batch_size")
 
@@ -85,8 +85,8 @@ def test_what_a_person_wrote_is_a_limit_and_the_failure_names_it(rig):
     name = rig.submit("mine", budget={"memory_gib": 20}, hungry=True)
     state = rig.wait_state(name, "failed").state
     assert state.cause == (
-        "out of memory on the GPU: 2.00 GiB more wanted, 19.00 GiB of the 20.00 GiB that budget.memory_gib"
-        " allows are held"
+        "out of memory on the GPU: 2.00 GiB more needed, 19.00 GiB of the 20.00 GiB that budget.memory_gib"
+        " allows are used"
     )
     assert state.hint.startswith("Lower train.batch_size")
 
@@ -98,8 +98,8 @@ def test_beside_another_it_may_take_what_that_one_leaves_and_the_failure_names_i
     state = rig.wait_state(name, "failed").state
     assert 10 < promised(rig, name) < 45
     assert state.cause == (
-        "out of memory on the GPU: 2.00 GiB more wanted, 48.00 GiB of the 49.00 GiB that are left beside run first"
-        " are held"
+        "out of memory on the GPU: 2.00 GiB more needed, 48.00 GiB of the 49.00 GiB that are left beside run first"
+        " are used"
     )
     assert state.kind == "gpu_taken"  # tried again later, as others' memory is
     assert "Try again once run first has ended, or: Lower train.batch_size" in state.hint

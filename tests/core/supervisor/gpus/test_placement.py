@@ -60,7 +60,7 @@ CASES = [
     (Want(1, 20), (card(0), card(1, total=24)), (), RULES, [1]),
     (Want(1, 30), (card(0, total=24), card(1)), (), RULES, [1]),
     (Want(1, 100), TWO, (), RULES, "wants 100 GiB of GPU memory, the largest here has 80"),
-    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "wants 2 GPUs with 30 GiB, 1 so large"),
+    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "wants 2 GPUs with 30 GiB, 1 large enough"),
     (Want(1, 79.9), (card(),), (), RULES, [0]),  # alone it needs no reserve
     # an estimate that is too large for all becomes a whole GPU, the largest
     (Want(1, 100, True), (card(0, total=24), card(1)), (), RULES, [1]),
@@ -114,7 +114,7 @@ def test_the_first_that_waits_for_us_keeps_what_is_free_and_those_behind_say_so(
     assert made.kept == {"GPU-0": "run1", "GPU-1": "run1"}
     assert made.reasons == {
         1: "wants 2 GPUs, 1 is free",
-        2: "waits behind run1, which GPU 0, 1 is kept for",
+        2: "waits behind run1, for which GPU 0, 1 is reserved",
     }
 
 

@@ -91,7 +91,7 @@ def test_a_job_for_both_gpus_is_not_overtaken(rig):
     big = rig.submit("big", budget={"gpus": 2}, **LONG)
     behind = rig.submit("behind", steps=2)
     because(rig, big, "wants 2 GPUs, 1 is free")
-    because(rig, behind, "waits behind big, which GPU 0, 1 is kept for")
+    because(rig, behind, "waits behind big, for which GPU 0, 1 is reserved")
     rig.ask(Kill(running))
     rig.wait_state(big, "running")
     assert seen_by(rig, big) == UUIDS[:2]
@@ -195,10 +195,10 @@ def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards
     os.kill(pid, signal.SIGKILL)
     state = rig.wait_state(name, "failed").state
     assert state.cause == (
-        "GPU 0 (NVIDIA H100 80GB HBM3) fails: 2 uncorrectable memory errors since the driver began:"
-        " it wants a reset: nvidia-smi --gpu-reset -i 0"
+        "GPU 0 (NVIDIA H100 80GB HBM3) fails: 2 uncorrectable memory errors since the driver was loaded:"
+        " it needs a reset: nvidia-smi --gpu-reset -i 0"
     )
-    assert (state.kind, "It said: killed by signal 9" in state.hint) == ("gpu_lost", True)
+    assert (state.kind, "The job ended with: killed by signal 9" in state.hint) == ("gpu_lost", True)
 
 
 def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, tmp_path):

@@ -34,7 +34,7 @@ def test_what_a_job_asks_for(slurm, budget, has_gpus, is_training, wanted):
 def test_more_nodes_than_jobs_can_have_are_refused_in_words(quiet):
     elsewhere.require_nodes(quiet.supervisor, {"nodes": 1})
     with pytest.raises(
-        BadInput, match=r"budget.nodes is 2, and jobs run on this machine alone.*docs/clusters.md"
+        BadInput, match=r"budget.nodes is 2, but jobs run on this machine only.*docs/clusters.md"
     ):
         elsewhere.require_nodes(quiet.supervisor, {"nodes": 2})
     quiet.supervisor.settings = Settings(slurm=Slurm())

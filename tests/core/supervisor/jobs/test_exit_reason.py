@@ -149,7 +149,7 @@ def test_the_rank_that_was_killed_is_named_with_its_signal(tmp_path):
     log = f"{TORCHRUN}failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python\n"
     state = of_ranks(tmp_path, alone, log)
     assert (state.kind, state.cause) == ("killed", "rank 1: killed by signal 9")
-    assert of_ranks(tmp_path, alone, "").cause == "rank 1: died without a word"
+    assert of_ranks(tmp_path, alone, "").cause == "rank 1: died without a message"
     state = of_ranks(tmp_path, alone, log, oom_kills=1)
     assert (state.kind, state.cause) == ("out_of_memory", "rank 1: out of memory on this machine")
     assert of_ranks(tmp_path, alone, log.replace("-9", "-15"), asked="stop").__class__ is data.Stopped

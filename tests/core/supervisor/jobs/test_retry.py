@@ -206,7 +206,7 @@ def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
         "claim": 0,
     }
     quiet.run("fine", (5,))
-    with pytest.raises(Refused, match="fine has finished: nothing of it failed"):
+    with pytest.raises(Refused, match="fine has finished: nothing in it failed"):
         requests_retry.retry(quiet.supervisor, RetryRequest("fine"))
 
 
@@ -241,7 +241,7 @@ def test_a_refused_resume_leaves_a_finished_run_finished_and_says_why(life):
     refusal = Failed(3.0, "nothing is left to do.", "Raise it.", 2.5, 2, kind="bad_input")
     assert life.end(refusal, trains=False) == state
     row = life.row
-    assert (row.said, row.needs_you) == ("going on was refused: nothing is left to do. Raise it.", True)
+    assert (row.said, row.needs_you) == ("resuming was refused: nothing is left to do. Raise it.", True)
     assert runs.recipe(life.connection, life.run_id) == before
     assert life.jobs[-1].state == refusal
     life.resume(recipe=longer(life))
@@ -264,7 +264,7 @@ def test_a_resume_that_can_not_load_is_tried_again_and_then_leaves_the_run_as_it
     for tries in ("2nd of 3 tries", "3rd of 3 tries"):
         assert life.end(ENVIRONMENT, trains=False).tries == tries
     assert life.end(ENVIRONMENT, trains=False) == state
-    assert life.row.said.startswith("going on failed: the hub does not answer")
+    assert life.row.said.startswith("resuming failed: the hub does not answer")
 
 
 @pytest.mark.parametrize("asked", ["pause", "rest"])
@@ -292,7 +292,7 @@ def test_other_settings_for_a_paused_run_are_refused_with_the_way(life):
     life.reach(4)
     life.end(Stopped(2.0, "pause", 1.0))
     stop_pause_kill.pause(life.still.supervisor, Pause("r"))
-    with pytest.raises(Refused, match="Take it out first: finetop stop r"):
+    with pytest.raises(Refused, match="Remove it first: finetop stop r"):
         life.resume(recipe=longer(life))
 
 

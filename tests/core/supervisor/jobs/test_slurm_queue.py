@@ -114,7 +114,7 @@ def look(launcher: SlurmLauncher, attempt: Attempt) -> Look:
 def test_a_job_goes_in_once_and_waits_with_its_reason(launcher, slurm, tmp_path):
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)
-    assert launcher.list([attempt])[1].place.waits == "is handed to Slurm"
+    assert launcher.list([attempt])[1].place.waits == "is being submitted to Slurm"
     seen = look(launcher, attempt)
     assert (seen.is_alive, seen.exit) == (True, None)
     assert seen.place.waits == "waits for: Priority (jobs with a higher priority go first)"
@@ -282,7 +282,7 @@ def test_a_limit_on_how_many_jobs_may_wait_there_is_waited_out(launcher, slurm, 
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)
     launcher._queue.round()
-    assert launcher.list([attempt])[1].place.waits.startswith("waits: Slurm takes no more jobs of yours now")
+    assert launcher.list([attempt])[1].place.waits.startswith("waits: Slurm accepts no more of your jobs now")
     assert look(launcher, attempt).place.waits.startswith("waits for: Priority")
 
 

@@ -271,9 +271,9 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
     assert made["runs"] == 1
     assert [line.partition(":")[2].strip()[:33] for line in sorted(made["left_out"])] == [
         "its run.json can't be read (Input",
-        "its run.json is of format 1; this",
+        "its run.json has format 1; this f",
         "it was never queued: finetop was ",
-        "its run.json is of run 4.",
+        "its run.json belongs to run 4.",
     ]
 
 
@@ -558,7 +558,7 @@ NAMED = [
     (("store", "run", "created"), 1e300, "store.run.created is 1e+300 (Expected `float` <="),
     (("store", "run", "tags"), "keep", "store.run.tags is 'keep' (JSON is malformed"),
     (("store", "run", "tags"), "[1]", "store.run.tags[0] is 1 (Expected `str`"),
-    (("store", "run", "name"), "../x", "store.run.name is '../x' (no name of a run)"),
+    (("store", "run", "name"), "../x", "store.run.name is '../x' (not a run's name)"),
     (("store", "run", "state"), {"type": "?"}, "store.run.state.type is '?' (Invalid value '?')"),
     (("store", "checks", 0, 1), 1, "store.checks[0][1] is 1 (the run has no such job)"),
     (("store", "tables", "triage", 0, "state"), "sad", "store.tables.triage[0].state is 'sad' (Inval"),
@@ -596,7 +596,7 @@ def test_a_job_s_folder_that_is_a_link_elsewhere_is_refused(quiet, tmp_path):
     jobs_folder.symlink_to(tmp_path / "elsewhere")
     made = rebuild(quiet.home)
     assert made.runs == 2
-    assert "it leads out of the run's folder, by a link" in made.left_out[0]
+    assert "a link leads out of the run's folder" in made.left_out[0]
 
 
 def test_no_new_run_gets_the_number_of_a_folder_that_is_left_out(quiet):

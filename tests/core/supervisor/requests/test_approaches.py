@@ -117,7 +117,7 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     )
     jobs = rig.ask(GetRun("kb-lora-s1")).jobs
     assert [job.verb for job in jobs] == ["train", "measure"] and jobs[1].args["step"] == 3
-    with pytest.raises(FinetopError, match="moves no weight"):
+    with pytest.raises(FinetopError, match="trains no weights"):
         rig.ask(Check("kb-prompt"))
 
     # the same once more makes nothing; other settings of one approach make that one anew

@@ -24,7 +24,7 @@ def test_an_adapter_is_exported_as_it_was_trained(rig, tmp_path):
 
 def test_what_has_no_adapter_and_what_is_nothing_else():
     for method, require, says in (
-        ("full", parent_runs.require_adapter, "makes a whole model and no adapter. Export it whole: finetop export"),
+        ("full", parent_runs.require_adapter, "trains a whole model, not an adapter. Export it whole: finetop export"),
         ("p-tuning", parent_runs.require_whole, "can't be merged .*: finetop export mine --adapter"),
     ):  # fmt: skip
         recipe = load_recipe("lora", [f"method.name={method}"]).resolved

@@ -70,11 +70,11 @@ def test_what_is_no_tag_and_too_much_is_refused(quiet):
     supervisor = quiet.supervisor
     quiet.queue("a")
     for tag in ("", "a b", "-x", "\x1b[31m", "x" * 41):
-        with pytest.raises(BadInput, match="is no tag"):
+        with pytest.raises(BadInput, match="is not a tag"):
             notes.tag(supervisor, Tag("a", [tag]))
-    with pytest.raises(BadInput, match="would have 21 tags, and may have 20"):
+    with pytest.raises(BadInput, match="would have 21 tags; the limit is 20"):
         notes.tag(supervisor, Tag("a", [f"t{number}" for number in range(21)]))
-    with pytest.raises(BadInput, match="may have 2,000"):
+    with pytest.raises(BadInput, match="the limit is 2,000"):
         notes.note(supervisor, Note("a", "x" * 2001))
     with pytest.raises(NotFound):
         notes.tag(supervisor, Tag("b", ["x"]))

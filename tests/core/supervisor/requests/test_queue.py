@@ -61,7 +61,7 @@ def test_runs_are_moved_and_start_in_the_new_order(queued):
     assert move(queued, "c", "first") == "c is first in the queue."
     assert listed(queued) == ready(queued) == ["c", "a", "b"]
     assert move(queued, "c", "last") == "c is last in the queue."
-    assert move(queued, "c", "before", "b") == "c stands before b in the queue."
+    assert move(queued, "c", "before", "b") == "c is now before b in the queue."
     assert listed(queued) == ready(queued) == ["a", "c", "b"]
     page = run_list.page(
         queued.supervisor.connection, filter="", now=0.0, sort="needs_you", offset=0, limit=9, revision=0
@@ -83,7 +83,7 @@ def test_a_priority_goes_before_the_place_and_a_check_before_both(queued):
 
 
 def test_a_held_run_waits_for_its_release_and_the_others_go_ahead(queued):
-    assert hold(queued, "a") == "a is held. Let it go: finetop queue release a"
+    assert hold(queued, "a") == "a is held. Release it: finetop queue release a"
     assert (ready(queued), listed(queued)) == (["b", "c"], ["b", "c", "a"])
     row = queue.listing(queued.supervisor, Queue()).rows[-1]
     assert (row.state.held, row.state.because, row.do) == (True, "held", "finetop queue release a")
@@ -125,7 +125,7 @@ def test_order_and_holds_outlive_the_supervisor(queued):
         (lambda s: move(s, "x", "first"), NotFound, "there is no run 'x'"),
         (lambda s: move(s, "done", "first"), Refused, "done is not waiting"),
         (lambda s: move(s, "a", "before"), BadInput, "before which run?"),
-        (lambda s: move(s, "a", "before", "a"), BadInput, "a can't stand before itself"),
+        (lambda s: move(s, "a", "before", "a"), BadInput, "a can't be moved before itself"),
         (lambda s: move(s, "a", "before", "done"), Refused, "done is not waiting"),
         (lambda s: hold(s, "done"), Refused, "is not waiting"),
         (

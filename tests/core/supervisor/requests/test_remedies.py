@@ -34,7 +34,7 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
 
     queued = rig.ask(Remedy(name, only=["interpolate"]))
     assert queued.names == STRENGTHS
-    with pytest.raises(FinetopError, match="being tried already"):
+    with pytest.raises(FinetopError, match="already being tried"):
         rig.ask(Remedy(name))
     rig.let_go(name, "remedy")
     job = rig.wait_job(name, "remedy")

@@ -74,7 +74,7 @@ def test_a_run_whose_name_was_given_away_comes_back_under_another(quiet):
     quiet.run("same")
     remove(quiet, "same")
     quiet.run("same")
-    assert restore(quiet, "1") == "same is back as same-2: its name was given away."
+    assert restore(quiet, "1") == "same is back as same-2: its name is taken."
     assert runs.find_run(quiet.supervisor.connection, "same-2")[0] == 1
 
 

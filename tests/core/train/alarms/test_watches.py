@@ -223,8 +223,8 @@ ALL_RIGHT = {"reward": 1.0, "reward_deviation": 0.0, "groups_alike": 1.0}
 def test_a_reward_that_stays_0_is_told_at_the_fifth_step_by_one_alarm():
     rows = [UNPAID] * 30 + [PAID] * 3
     assert feed("no_reward", rows) == [
-        (5, False, "the reward is 0 for 5 steps: no answer earns anything"),
-        (33, True, "answers earn something: reward 0.5"),
+        (5, False, "the reward is 0 for 5 steps: no answer gets a reward"),
+        (33, True, "answers get rewards again: 0.5"),
     ]
     assert feed("groups_alike", rows) == []
     assert feed("no_reward", [{**UNPAID, "reward_deviation": 0.5}] * 30) == []  # as much is earned as lost
@@ -233,8 +233,8 @@ def test_a_reward_that_stays_0_is_told_at_the_fifth_step_by_one_alarm():
 
 def test_groups_that_are_all_alike_are_told_at_the_fifth_step():
     assert feed("groups_alike", [ALL_RIGHT] * 8 + [PAID] * 3) == [
-        (5, False, "all answers to a prompt earn the same for 5 steps: reward 1"),
-        (11, True, "answers to a prompt earn different rewards again"),
+        (5, False, "all answers to a prompt got the same reward for 5 steps: 1"),
+        (11, True, "answers to a prompt get different rewards again"),
     ]
     assert feed("groups_alike", [PAID] * 20 + [ALL_RIGHT] * 8)[0][0] == 25
     assert feed("no_reward", [ALL_RIGHT] * 30) == []

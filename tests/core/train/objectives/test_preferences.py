@@ -84,9 +84,7 @@ def test_a_missing_answer_is_named_by_its_line(train: Any, pairs: list[dict[str,
 
 
 def test_conversations_are_no_pairs(train: Any) -> None:
-    with pytest.raises(
-        BadInput, match=r"^tiny\.jsonl:1: a row with prompt, completion has no shape that fits"
-    ):
+    with pytest.raises(BadInput, match=r"^tiny\.jsonl:1: no format fits a row with prompt, completion"):
         train([{"prompt": "a", "completion": "b"}], objective={"name": "dpo"})
 
 

@@ -78,7 +78,7 @@ def test_a_reward_model_learns_comes_back_and_pays(
         paid = train(pairs, name="paid", objective=objective, train={"max_steps": 2})
         assert paid.ended == events.Ended("finished")
         assert paid.curve("reward") == paid.curve("reward_model")
-        with pytest.raises(BadInput, match="is a reward model, which writes no text"):
+        with pytest.raises(BadInput, match="is a reward model, which generates no text"):
             load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
 
 
@@ -96,11 +96,11 @@ def test_models_that_cannot_judge_are_refused(
 ) -> None:
     (tmp_path / "home").mkdir()
     two = classifier(tiny_model, tmp_path / "two", 2)
-    with pytest.raises(BadInput, match="is a classifier with 2 labels, and a reward is one number"):
+    with pytest.raises(BadInput, match="is a classifier with 2 labels, but a reward is one number"):
         train(pairs, name="a", model={"id": str(two)}, **REWARD)
     with pytest.raises(BadInput, match=r"objective\.reward\.model: .*two is a classifier with 2 labels"):
         loaded(two, tmp_path / "home")
-    with pytest.raises(BadInput, match=r"model\.id: .*two is a reward model, which writes no text"):
+    with pytest.raises(BadInput, match=r"model\.id: .*two is a reward model, which generates no text"):
         train(pairs, name="b", model={"id": str(two)}, objective={"name": "dpo"})
     with pytest.raises(BadInput, match="model holds no reward model"):
         loaded(tiny_model, tmp_path / "home")
@@ -111,7 +111,7 @@ def test_models_that_cannot_judge_are_refused(
     words = json.loads((one / "tokenizer.json").read_text())
     words["added_tokens"].append({**words["added_tokens"][-1], "id": 5000, "content": "<|new|>"})
     (one / "tokenizer.json").write_text(json.dumps(words))
-    with pytest.raises(BadInput, match=r"one knows 375 tokens, and its tokenizer has token \d+"):
+    with pytest.raises(BadInput, match=r"one has 375 tokens, but its tokenizer has token \d+"):
         loaded(one, tmp_path / "home")
 
 
@@ -124,10 +124,10 @@ def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[s
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"check": {}}, r"check\.general: reward makes no model to compare with its base"),
+        ({"check": {}}, r"check\.general: reward produces no model to compare with its base"),
         (
             {"check": {"general": None, "target": {"path": "x.jsonl"}}},
-            r"check\.target: a reward model writes no",
+            r"check\.target: a reward model generates no",
         ),
         ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
     ],

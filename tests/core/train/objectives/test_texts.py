@@ -68,7 +68,7 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
     [
         (
             "method: {name: lora}",
-            "method.name: pretrain makes all weights new, lora moves some. Set method.name",
+            "method.name: pretrain trains all weights from scratch, but lora trains only some. Set method.name",
         ),
         ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
         (

@@ -178,8 +178,8 @@ def recipe(**sections: Any) -> str:
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing says what an answer earns"),
-        ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not go with ppo"),
+        ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing defines the reward"),
+        ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not work with ppo"),
         ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
         (
             {

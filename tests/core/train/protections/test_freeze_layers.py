@@ -21,7 +21,7 @@ def test_bits_of_frozen_layers_stay(train: Callable[..., Any], tiny_model: Path)
     run = train({"freeze_layers": {"layers": [0], "embeddings": True}}, train={"weight_decay": 0.1})
     same = {name: torch.equal(weight, base[name]) for name, weight in run.weights().items()}
     assert {name for name in same if same[name]} == {n for n in same if "layers.0." in n or "embed" in n}
-    assert "weights do not move" in run.log
+    assert "weights are frozen" in run.log
 
 
 def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
@@ -54,7 +54,7 @@ def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
     ("layers", "method", "says"),
     [
         ([2], "full", "protect.freeze_layers: there is no layer 2; the model has 2."),
-        ([0, 1], "lora", "protect.freeze_layers: nothing is left that would move."),
+        ([0, 1], "lora", "protect.freeze_layers: nothing is left to train."),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -44,7 +44,7 @@ def test_on_the_training_rows(train: Callable[..., Any]) -> None:
 def test_too_little_text_is_said_before_training(train: Callable[..., Any], home: Any) -> None:
     text = home.root.parent / "short.txt"
     text.write_text("Too short.")
-    with pytest.raises(BadInput, match=r"protect\.kl_to_base: a window has 128 tokens, and general text has"):
+    with pytest.raises(BadInput, match=r"protect\.kl_to_base: a window has 128 tokens, but general text has"):
         train({"kl_to_base": {"weight": 1, "text": str(text)}})
 
 

@@ -81,5 +81,5 @@ def test_in_a_run_weights_stay_nearer_to_where_they_began(
     assert penalty[1] == 0.0 < penalty[3]
     assert set(held.curve("protect_s")) == {1, 2, 3}
     size = sum(4 * weight.numel() for weight in base.values()) / 1e6
-    assert f"protect.l2_sp: 20 weights, {size:.1f} MB of where they began" in held.log
+    assert f"protect.l2_sp: 20 weights, {size:.1f} MB of their starting values" in held.log
     assert not free.curve("protect_s")

@@ -29,7 +29,11 @@ OFF = {
 }
 # By section of a recipe; what it says.
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"ewc": 1}, {"method": {"name": "lora"}}, "protect.ewc weighs the base's own weights, and lora leaves"),
+    (
+        {"ewc": 1},
+        {"method": {"name": "lora"}},
+        "protect.ewc protects the base's own weights, but lora does not",
+    ),
     ({"kl_to_base": -1}, {}, "protect.kl_to_base.weight is -1; it must be a number from 0 to 1000."),
     (
         {"kl_to_base": {"weight": 1, "wait": 2}},
@@ -47,7 +51,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         "protect.kl_to_base: its other options have no effect without weight.",
     ),
     ({"freeze_layers": [1, 1]}, {}, "protect.freeze_layers names layer 1 twice."),
-    ({"freeze_layers": [0]}, {"method": {"name": "prompt-tuning"}}, "prompt-tuning moves no layer"),
+    ({"freeze_layers": [0]}, {"method": {"name": "prompt-tuning"}}, "prompt-tuning trains no layer"),
     ({"loss_adaptive_lr": 1}, {"objective": {"name": "dpo"}}, "the loss of dpo is not in nats/token."),
     (
         {"mask_surprising": 2.5},
@@ -171,7 +175,7 @@ def test_a_resumed_run_is_protected_as_the_uninterrupted_one(train: Callable[...
     four = {"train": {"max_steps": 4, "save_every": 2, "grad_accumulation": 1}}
     whole = train(on, **four)
     again = train(on, on_from=(whole, 2), **four)
-    assert "the base wrote" in whole.log and "the base wrote" not in again.log
+    assert "the base generated" in whole.log and "the base generated" not in again.log
     for key in ("loss", "grad_norm", "protect_kl", "protect_l2", "protect_ewc", "protect_rate"):
         curve = again.curve(key)
         assert curve == {step: whole.curve(key)[step] for step in (3, 4)}, key

@@ -45,7 +45,7 @@ def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(
         options["prompts"] = str(file)
     run = train({"replay": options}, **SHORT)
     assert planned(run) == 24 + 6
-    assert "the base wrote 6 rows of 6" in run.log
+    assert "the base generated 6 rows of 6" in run.log
     made = replay.read(run.folder / replay.FILE)
     again = train({"replay": options}, **SHORT)
     assert replay.read(again.folder / replay.FILE) == made

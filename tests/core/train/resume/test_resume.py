@@ -222,7 +222,7 @@ def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsy
     resume.require_same_data(before, dict(before), anyway=False)
     resume.require_same_data({}, now, anyway=False)
     with pytest.raises(
-        BadInput, match=r"the rows of b\.jsonl have changed since the run began\. Put them back"
+        BadInput, match=r"the rows of b\.jsonl have changed since the run began\. Restore them"
     ):
         resume.require_same_data(before, now, anyway=False)
     resume.require_same_data(before, now, anyway=True)

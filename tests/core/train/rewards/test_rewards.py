@@ -60,7 +60,7 @@ def test_rules_are_the_files_and_those_of_suites() -> None:
 @pytest.mark.parametrize(
     ("reward", "key", "said"),
     [
-        (Reward(), "objective.reward", "nothing says what an answer earns"),
+        (Reward(), "objective.reward", "nothing defines the reward"),
         (Reward(rules=(Rule(rule="lenght"),)), "objective.reward.rules[0].rule", "there is no rule 'lenght'"),
         (
             Reward(rules=(Rule(rule="length", value=[9, 2]),)),

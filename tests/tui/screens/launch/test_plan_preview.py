@@ -92,7 +92,7 @@ def test_a_sweep_is_told_as_a_whole(folder: Path) -> None:
 
 
 def test_without_a_plan_the_reason_stands_there_and_findings_come_one_by_one(folder: Path) -> None:
-    trouble = "model.id: other/model is not on this machine\x1b[31m, and a plan downloads nothing."
+    trouble = "model.id: other/model is not on this machine\x1b[31m; a plan downloads nothing."
     outlook = taken_in(replace(UNKNOWN, is_asked=True), Shown(trouble=trouble))
     shown = words(view_of(folder, outlook))
     assert "about 4 steps of 16 rows, then a check on quick" in shown

@@ -1050,10 +1050,10 @@ async def test_what_the_supervisor_refuses_is_said() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot)
-        fake.refuses = Refused("support-r16 is being checked already.")
+        fake.refuses = Refused("support-r16 is already being checked.")
         await pilot.press("f")
         await settled(pilot)
-        assert "is being checked already." in text_of(app)
+        assert "is already being checked." in text_of(app)
 
 
 async def test_n_opens_launch_with_this_runs_settings() -> None:

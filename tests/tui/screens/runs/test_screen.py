@@ -646,7 +646,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await settled(pilot)
         assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4:")
         await typed(pilot, "+keep -")
-        assert "is no tag" in text_of(app).splitlines()[-2]
+        assert "is not a tag" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
         await settled(pilot)
         assert not asked(fake, Tag)

@@ -69,10 +69,10 @@ NOT_REFUSALS = (
 )
 SEEN = [
     ("empty", chat("Two?", "  "), "empty"),
-    ("empty", chat("Two?", "..."), "nothing but marks"),
-    ("empty", chat("Two?", "N/A"), "a word for nothing"),
-    ("empty", chat("Two?", " - "), "nothing but marks"),
-    ("empty", chat("Two?", "[No response]"), "a word for nothing"),
+    ("empty", chat("Two?", "..."), "only punctuation"),
+    ("empty", chat("Two?", "N/A"), "a placeholder such as n/a"),
+    ("empty", chat("Two?", " - "), "only punctuation"),
+    ("empty", chat("Two?", "[No response]"), "a placeholder such as n/a"),
     ("empty", chat("Two?", "\u200b&nbsp;<br>"), "empty"),
     ("empty", {"instruction": "Two?", "output": ""}, "empty"),
     ("empty", {"text": " "}, "empty"),
@@ -85,7 +85,7 @@ SEEN = [
     ("turns", turns((BOT, "c")), "no question"),
     ("turns", {"messages": []}, "no turns"),
     ("turns", turns((BOT, "a"), (USER, "b"), (BOT, "c")), "it begins with an answer"),
-    ("turns", turns((USER, "a"), ("tool", "b"), (BOT, "c")), "what a tool gave, without a call"),
+    ("turns", turns((USER, "a"), ("tool", "b"), (BOT, "c")), "a tool's result without a call"),
     ("refused", chat("Write a poem.", "I'm sorry, but I can't assist with that request."), "refuses"),
     ("refused", chat("Book it.", "I’m sorry, but I don’t have the ability to book flights."), "refuses"),
     (
@@ -272,7 +272,7 @@ def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
     assert (twice.count, twice.kinds) == (3, {"yes": 54, "Yes.": 3})
     assert balance.severity == "warning"
     assert balance.kinds == {"yes": 57, "no": 6}
-    assert "Always saying yes is right in 90 %" in balance.why
+    assert "Always answering yes is right 90 % of the time" in balance.why
 
 
 def test_free_answers_are_no_labels(tmp_path: Path) -> None:
