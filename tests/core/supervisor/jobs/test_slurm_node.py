@@ -139,7 +139,9 @@ def test_what_ranks_said_in_the_last_start_is_not_of_the_next(tmp_path, main):
     folder = job_folder(tmp_path)
     (folder / "ranks").mkdir()
     (folder / "ranks" / "1.json").write_text("{}")
-    (folder / "keeper.json").write_text(json.dumps({"attempt": 1}))
+    (folder / "keeper.json").write_text(
+        json.dumps({"attempt": 1, "pid": 1, "job_pid": 1, "boot": "x", "start": "1"})
+    )
     assert main(folder)[0] == []
 
 

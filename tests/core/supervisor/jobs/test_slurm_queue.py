@@ -15,6 +15,8 @@ from finetop.core.supervisor.jobs.launch_slurm import SlurmLauncher
 from finetop.core.supervisor.jobs.launcher import Attempt, Batch, Look
 from finetop.core.supervisor.jobs.slurm_commands import Listed, NoAnswer, Said
 
+RECORD = '{"attempt": 1, "pid": 1, "job_pid": 1, "boot": "x", "start": "1"}'  # of a keeper on another machine
+
 
 class StandIn:
     """Slurm's commands as functions: which jobs it has, and what it answers next."""
@@ -216,7 +218,7 @@ def test_a_job_that_slurm_could_not_start_and_holds_for_ever_is_given_up(
     submit(launcher, attempt)
     look(launcher, attempt)
     if has_begun:
-        (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+        (attempt.folder / "keeper.json").write_text(RECORD)
     comment = slurm.jobs["100"].comment
     slurm.jobs["100"] = Listed("100", "PENDING", "launch failed requeued held", "", comment)
     seen = look(launcher, attempt)
@@ -369,7 +371,7 @@ def test_a_job_that_lets_go_of_its_lock_is_looked_for_as_often_as_a_new_one(
     submit(launcher, attempt)
     rounds(launcher, clock, [attempt], 10)
     slurm.becomes("100", "RUNNING")
-    (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+    (attempt.folder / "keeper.json").write_text(RECORD)
     lock = keeper.take_lock(attempt.folder / "lock")
     rounds(launcher, clock, [attempt], 3600)
     os.close(lock)
@@ -435,7 +437,7 @@ def test_how_it_ended_there_is_told_where_its_folder_does_not(
     submit(launcher, attempt)
     look(launcher, attempt)
     if has_begun:
-        (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+        (attempt.folder / "keeper.json").write_text(RECORD)
     slurm.becomes("100", state)
     for _ in range(3):
         seen = look(launcher, attempt)
@@ -447,7 +449,7 @@ def test_what_is_to_go_on_is_alive_until_slurm_says_that_it_is_over(launcher, sl
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)
     look(launcher, attempt)
-    (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+    (attempt.folder / "keeper.json").write_text(RECORD)
     record = '{"attempt": 1, "code": 0, "signal": null, "ended": 1.0, "goes_on": true, "why": "preempted"}'
     (attempt.folder / "exit.json").write_text(record)
     slurm.becomes("100", "COMPLETING")
