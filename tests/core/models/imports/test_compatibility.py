@@ -58,10 +58,10 @@ def test_a_base_with_fewer_layers_is_refused(adapter: Path, full: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"hidden_size": 128}, "has hidden_size 64, and the base .* has 128"),
+        ({"hidden_size": 128}, "has hidden_size 64, but the base .* has 128"),
         ({"num_hidden_layers": 4}, "has num_hidden_layers 2"),
         ({"model_type": "gpt2"}, "has model_type llama"),
-        ({"vocab_size": 10**6}, "a vocabulary of .*, and the base .* one of 1,000,000"),
+        ({"vocab_size": 10**6}, "a vocabulary of .*, but the base .* has 1,000,000"),
     ],
 )
 def test_a_full_model_of_another_make_is_refused(

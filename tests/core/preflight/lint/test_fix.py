@@ -84,10 +84,10 @@ def test_a_full_disk_costs_the_new_file_and_not_the_report(
     [
         (["a.jsonl", "--fix", "a.jsonl"], "already exists"),
         (["a.jsonl", "--fix", "told.jsonl"], "already exists"),
+        (["a.jsonl", "--fix", ""], "the path is empty"),
         *((["a.jsonl", "--fix", name], "not a file name") for name in (".", "..", "/", "./")),
         (["a.jsonl", "--fix", "n" * 256], "file name too long"),
         (["", "--fix", "b.jsonl"], "the path is empty"),
-        (["a.jsonl", "--fix", ""], "the path is empty"),
         (["a.jsonl", "--test", "", "--fix", "b.jsonl"], "the path is empty"),
         ([f"{'n' * 256}.jsonl", "--fix", "b.jsonl"], "file name too long"),
         (["a.jsonl", "--fix", "no/b.jsonl"], "no folder"),

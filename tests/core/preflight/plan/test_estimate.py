@@ -160,7 +160,7 @@ def test_a_card_without_bfloat16_takes_float16_and_the_plan_says_so(llama_8b, t4
     plan = estimate(recipe(name), small(llama_8b), t4, SHORT)
     assert plan.dtype == "float16"
     assert any("float16: this card (Tesla T4) has no bfloat16" in note for note in plan.notes)
-    assert any("saved in bfloat16, whose range is wider" in note for note in plan.notes)
+    assert any("saved in bfloat16, whose range is wider than float16" in note for note in plan.notes)
     weights = estimate(recipe(name), small(llama_8b), replace(t4, has_bfloat16=True), SHORT)
     assert part(plan, "weights") == part(weights, "weights")
     assert not list(refusals(recipe(name), shape_of(recipe(name), small(llama_8b)), t4))

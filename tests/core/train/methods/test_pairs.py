@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REFUSED = {
     "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not go on nf4 weights: weights in fewer",
-    "method: {name: osf}\nmodel: {quantize: int8}": "model.quantize: osf does not go on int8 weights: it takes",
+    "method: {name: osf}\nmodel: {quantize: int8}": "model.quantize: osf does not go on int8 weights: it decomposes",
     "method: {name: loftq}": "model.quantize: loftq does not go on whole weights: it restores what nf4 takes away",
     "method: {name: prompt-tuning}\nobjective: {name: sft, packing: true}": "objective.packing does not go with",
     "method: {name: prefix-tuning}\ntrain: {activation_checkpointing: true}": "its keys and values are lost",
