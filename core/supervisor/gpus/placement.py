@@ -208,7 +208,7 @@ def why(
         )
     behind = sorted({kept[card.uuid] for card in able if card.uuid in kept})
     if behind:
-        return f"waits behind {behind[0]}, which {indices(c for c in able if c.uuid in kept)} is kept for"
+        return f"waits behind {behind[0]}, which {indices(c for c in able if c.uuid in kept)} is reserved for"
     if want.gpus > 1:
         return f"wants {want.gpus} GPUs{size}, {count(free)}"
     if wanted.gib is None or not rules.share:

@@ -114,7 +114,7 @@ def test_the_first_that_waits_for_us_keeps_what_is_free_and_those_behind_say_so(
     assert made.kept == {"GPU-0": "run1", "GPU-1": "run1"}
     assert made.reasons == {
         1: "wants 2 GPUs, 1 is free",
-        2: "waits behind run1, which GPU 0, 1 is kept for",
+        2: "waits behind run1, which GPU 0, 1 is reserved for",
     }
 
 

@@ -91,7 +91,7 @@ def test_a_job_for_both_gpus_is_not_overtaken(rig):
     big = rig.submit("big", budget={"gpus": 2}, **LONG)
     behind = rig.submit("behind", steps=2)
     because(rig, big, "wants 2 GPUs, 1 is free")
-    because(rig, behind, "waits behind big, which GPU 0, 1 is kept for")
+    because(rig, behind, "waits behind big, which GPU 0, 1 is reserved for")
     rig.ask(Kill(running))
     rig.wait_state(big, "running")
     assert seen_by(rig, big) == UUIDS[:2]
