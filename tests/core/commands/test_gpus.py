@@ -48,7 +48,7 @@ GPU  name            GiB  ours  others  free  busy  °C  last 10 min
   1  H100 80GB HBM3   80   0.0    38.1  41.5   3 %  33  ▁
      ana: python 48213, 38 GiB
      somebody: process 7
-     kept for support-dpo
+     reserved for support-dpo
   2  H100 80GB HBM3    -     -       -     -     -   -
      ✗ LOST: GPU is lost
   3  H100 80GB HBM3   80   0.0     0.0  79.6   0 %  33
