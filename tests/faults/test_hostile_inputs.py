@@ -96,6 +96,7 @@ class User:
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
     made = User(tmp_path)
+    made.home.mkdir(exist_ok=True)
     yield made
     (made.home / "settings.yaml").unlink(missing_ok=True) if not (
         made.home / "settings.yaml"

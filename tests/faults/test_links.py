@@ -91,6 +91,6 @@ async def test_a_job_folder_that_leads_out_of_the_home_is_not_written_to(quiet, 
 
 def test_a_run_folder_that_is_there_already_is_not_taken(quiet, tmp_path):
     (quiet.home.runs / "0001-one").symlink_to(tmp_path)
-    with pytest.raises(EnvironmentTrouble, match="File exists"):
+    with pytest.raises(EnvironmentTrouble, match="file exists"):
         quiet.queue("one")
     assert not (tmp_path / "run.json").exists()

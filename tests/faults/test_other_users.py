@@ -36,7 +36,7 @@ def test_whatever_the_umask_all_is_for_the_owner_only(tmp_path, survived):
     home = Home(tmp_path / "home")
     program = (
         "import os; os.umask(0); from finetop.core.commands.main import main;"
-        f"raise SystemExit(main(['--home', {str(home.root)!r}, 'ls']))"
+        f"raise SystemExit(main(['--home', {str(home.root)!r}, 'supervisor', 'start']))"
     )
     try:
         subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

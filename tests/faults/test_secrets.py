@@ -119,7 +119,7 @@ def test_a_recipe_and_a_note_may_hold_nothing_that_lint_knows(quiet, kind):
         resolve_text(f"recipe: 1\nabout: {text!r}\n", label="the recipe")
     quiet.queue("one")
     with pytest.raises(
-        BadInput, match=f"^the note holds what looks like an? {kind}; it is not kept"
+        BadInput, match=f"^the note holds what looks like an? {kind}; secrets are not stored"
     ) as noted:
         notes.note(quiet.supervisor, Note("one", text))
     assert OF_LINT[kind] not in f"{caught.value} {noted.value}"

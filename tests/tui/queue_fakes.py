@@ -83,7 +83,7 @@ WAITING = [
         after="support-r16",
     ),
     make_waiting(
-        2, "smollm2-135m-instruct-support-lr2e-5-s2", "waits behind support-dpo, which GPU 0, 3 is reserved for",
+        2, "smollm2-135m-instruct-support-lr2e-5-s2", "waits behind support-dpo, for which GPU 0, 3 is reserved",
         wants="22 GiB",
     ),
     make_waiting(3, "support-old", "waits for a free GPU", what="check", step=800, priority=0),

@@ -90,7 +90,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     if not losses:
         yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, for example."
     if "exo_pair" in losses and not options.label_smoothing:
-        hint = "Set objective.label_smoothing, for example to 0.001."
+        hint = "Set objective.label_smoothing to 0.001."
         yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
 

@@ -61,7 +61,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     for key in ("batch_size", "eval_batch_size"):
         if options.loss == "kto" and getattr(recipe.train, key) == 1:
             name = f"train.{key}"
-            yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to at least 2."
+            yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to 2."
 
 
 def examples(

@@ -180,7 +180,7 @@ def test_what_differs_is_said(place: Path) -> None:
     assert "has changed since the checkpoint was trained (sha256 ffffffffffff then" in changed
     change_template(place / "adapter", place)
     assert "another chat template" in check_context.caveats_of(pair, tokenizer, True)[2]
-    assert "of the recipe" in check_context.caveats_of(pair, tokenizer, True)[0]
+    assert "the recipe's" in check_context.caveats_of(pair, tokenizer, True)[0]
 
 
 def test_another_engine_has_other_files_for_what_is_written_alone(place: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     ruined = check_result.read(of(events.Verdict, found)[0].result)
     assert ruined.items_used == ruined.items_total == 40 + 30
     assert (ruined.decided_by, ruined.plan_hash) == ("arithmetic", outcome.plan_hash)
-    assert any("every item of the suite was asked" in note for note in ruined.notes)
+    assert any("every item of the suite was scored" in note for note in ruined.notes)
     assert ruined.target["nats_per_token"].base != ruined.target["nats_per_token"].tuned
     assert (
         ruined.drift is not None and ruined.drift.tuned != ruined.drift.base and (ruined.drift.kl or 0) > 0.01

@@ -96,7 +96,7 @@ def test_a_report_on_stdout_stands_there_alone(finetop: Finetop) -> None:
         (("a", "home"), 2, "home: there is no such file or folder."),
         (("a", "b", "--metric", "acc_nrm"), 2, "no metric is acc_nrm"),
         (("a", "b", "--metric", "arc="), 2, "--metric 'arc=' names no metric."),
-        (("a", "b", "--metric", "acc", "--metric", "acc"), 2, "comes twice"),
+        (("a", "b", "--metric", "acc", "--metric", "acc"), 2, "given twice"),
         (("a", "b", "--metric", "piqa=acc"), 2, "there is no task piqa"),
         (("a", "b", "--filter", "strict"), 2, "no filter is strict"),
         (("a", "b", "--margin", "0"), 2, "margin is 0"),

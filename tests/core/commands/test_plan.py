@@ -256,5 +256,5 @@ def test_the_demo_is_planned_before_its_model_is_here(tmp_path, monkeypatch, cap
     assert main(["plan", "demo-lora", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert 134e6 < plan["parameters"] < 135e6 and plan["family"] == "llama"
-    assert plan["steps"]["steps"] == 60 and plan["steps"]["how"] == "from characters"
+    assert plan["steps"]["steps"] == 40 and plan["steps"]["how"] == "from characters"
     assert any("the demo model is not here yet" in note for note in plan["notes"])

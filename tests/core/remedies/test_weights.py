@@ -163,7 +163,7 @@ def test_intruders_are_found_and_taken_out():
 def test_a_model_without_intruders_says_so(tiny_model, tmp_path):
     folder = tmp_path / "same"
     shutil.copytree(tiny_model, folder)
-    with pytest.raises(Unchanged, match="none of its 0 matrices"):
+    with pytest.raises(Unchanged, match="none of its 0 changed matrices"):
         made("intruders", tiny_model, folder)
 
 
@@ -175,7 +175,7 @@ def test_embeddings_are_no_matrices_of_a_layer(tiny_model, tmp_path):
     assert not torch.equal(
         model.model.layers[0].mlp.up_proj.weight, after["model.layers.0.mlp.up_proj.weight"]
     )
-    assert "of 14 matrices" in change.told[0]
+    assert "of 14 changed matrices" in change.told[0]
 
 
 def test_half_of_the_moves_stay():

@@ -43,7 +43,7 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         await settled(pilot)
         await pilot.press("e")
         await settled(pilot)
-        assert "save as runs.csv" in text_of(app) and "save; format by extension" in text_of(app)
+        assert "save as runs.csv" in text_of(app) and "save; the extension sets the format" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
         assert row_with(app, "saved: ").split()[1][:10] == str(tmp_path)[:10]

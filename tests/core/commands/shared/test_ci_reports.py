@@ -68,7 +68,7 @@ def test_a_lost_task_and_the_whole_fail_with_numbers() -> None:
     assert failure is not None
     assert failure.get("message") == "-30.0 points (limit 3.0)"
     assert failure.text is not None and failure.text.startswith(
-        "base 1.000, tuned 0.700, change -30.0 points, between -"
+        "base 1.000, tuned 0.700, change -30.0 points (-"
     )
     assert failure.text.endswith("60 lost, 0 won, 200 of 200 items, lost")
     whole = case_of(suite, WHOLE).find("failure")

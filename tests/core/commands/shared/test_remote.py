@@ -139,11 +139,11 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
         "Nothing starts on lab: the queue is held",
         "Nothing starts on box: the queue is held",
         "Running: nothing. Waiting, next to start first:",
-        "host  #  run      what   why it waits",
-        f"lab   1  {q}-a     train  the queue is held",
-        f"lab   2  {q}-both  train  the queue is held",
-        f"box   1  {q}-both  train  the queue is held",
-        f"box   2  {q}-b     train  held",
+        "host  #  run      what   wants  why it waits",
+        f"lab   1  {q}-a     train  CPU    the queue is held",
+        f"lab   2  {q}-both  train  CPU    the queue is held",
+        f"box   1  {q}-both  train  CPU    the queue is held",
+        f"box   2  {q}-b     train  CPU    held",
         f"next: finetop --on box queue release {q}-b",
     ]
     found = json.loads(finetop(*BOTH, "queue", "--json")[1])

@@ -29,7 +29,7 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     export = Export(name, str(tmp_path / "out"), remedy="interpolate-0.5")
     with pytest.raises(FinetopError, match="was not tried yet"):
         rig.ask(export)
-    with pytest.raises(FinetopError, match="Did you mean"):
+    with pytest.raises(FinetopError, match="Options: "):
         rig.ask(Export(name, str(tmp_path / "out"), remedy="interpolat"))
 
     queued = rig.ask(Remedy(name, only=["interpolate"]))
