@@ -124,7 +124,7 @@ def checked(args: argparse.Namespace, home: Home) -> int:
 
 
 def made_before(asked: Asked, result: CheckResult, at: float) -> str:
-    """Say of a check when it was made, and how to ask for more."""
+    """Return when a check was made, and how to request more."""
     more = (
         f"; score the remaining items: finetop check {asked.text} --more"
         if result.items_used < result.items_total
@@ -251,7 +251,7 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "
 
 
 def standing_words(asked: Asked, answer: CheckAnswer) -> str:
-    """Say what is waited for, where it is not the check that was asked for just now."""
+    """Print what is waited for, unless it is the check that was just requested."""
     name = asked.name
     match answer.stands:
         case "after" if answer.step:

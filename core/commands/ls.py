@@ -168,7 +168,7 @@ def print_none(page: RunsAnswer, text: str) -> None:
 
 
 def none_match(text: str, total: int) -> str:
-    """Say that no run matches a filter, and what to do."""
+    """Return that no run matches a filter, and what to do."""
     return f"No run matches {clean_line(text)!r}. `finetop ls` lists all {total:,}; `finetop ls -h` explains filters."
 
 

@@ -99,7 +99,7 @@ def _read_up_to(opened: BinaryIO, most: int, file: Path) -> bytes:
 
 
 def empty_path(name: str) -> BadInput:
-    """Say that a path is empty; Path("") would be the working folder."""
+    """Return the error of an empty path; Path("") would be the working folder."""
     hint = "Give a path, or leave it out. An unset shell variable is empty, too."
     return BadInput(f"{name} is empty.", hint=hint)
 

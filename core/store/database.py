@@ -92,7 +92,7 @@ def migrations() -> list[tuple[str, str]]:
 
 
 def made_by_newer(path: Path) -> str:
-    """Say what only a newer finetop can read of a database; empty where there is nothing, or it can't be told."""
+    """Return what only a newer finetop can read of a database; empty if nothing, or if that is unknown."""
     if path.is_symlink() or not path.is_file():
         return ""
     try:

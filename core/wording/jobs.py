@@ -34,7 +34,7 @@ def counts(running: Mapping[str, int]) -> str:
 
 
 def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:
-    """Say how far a job is that runs or waits, in `room` cells: the time left goes first, then what is counted.
+    """Return how far a job is, in `room` cells: the time left is dropped first, then what is counted.
 
     'check 1,200 of 1,819 items, 3 min left', 'remedies 2 of 8, 4 min left', 'export: loading model', 'check waits, 2nd'
     """
@@ -73,14 +73,14 @@ def share(state: Running, tried: Tried | None = None) -> float | None:
 
 
 def speed(state: Running) -> str:
-    """Say how fast a phase goes: '5.3 items/s'; nothing where that is not known."""
+    """Return the speed of a phase: '5.3 items/s'; empty if unknown."""
     if state.unit not in _ITEMS or state.done is None or not state.total or not state.left_s:
         return ""
     return f"{(state.total - state.done) / state.left_s:.3g} {state.unit}/s"
 
 
 def phase(state: Running) -> str:
-    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
+    """Return what a job does now, counted if possible: 'loading model, 3.1 of 8.0 GB'."""
     name = clean_line(state.phase) or "starting"
     if state.done is None or not state.total:
         return name
@@ -93,7 +93,7 @@ def _amount(number: float) -> str:
 
 
 def asked(verb: Verb, state: Running) -> str:
-    """Say that a job is about to end, as it was asked to: 'pausing: saving a checkpoint'."""
+    """Return how a job is about to end on request: 'pausing: saving a checkpoint'."""
     words = {"stop": "stopping", "pause": "pausing", "kill": "being killed"}[state.asked or "stop"]
     return f"{words}: saving a checkpoint" if verb == "train" and state.asked != "kill" else words
 
@@ -117,7 +117,7 @@ def named(name: str, jobs: Sequence[SideJob]) -> str:
 
 
 def kept(jobs: Sequence[SideJob]) -> str:
-    """Say what stays of jobs that are ended beside a training, a sentence each."""
+    """Return what stays of jobs that end beside a training, a sentence each."""
     return " ".join(dict.fromkeys(_kept(job) for job in jobs if job.verb != "train"))
 
 
@@ -141,7 +141,7 @@ def _kept(job: SideJob) -> str:
 
 
 def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:
-    """Say what becomes of jobs that were asked to end: 'demo saves a checkpoint, then stops.'"""
+    """Return what becomes of jobs that were requested to end: 'demo saves a checkpoint, then stops.'"""
     live = [job for job in jobs if isinstance(job.state, Running)]
     if not live:
         return f"{named(name, jobs)} removed from the queue."

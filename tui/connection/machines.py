@@ -64,7 +64,7 @@ def top_words(machines: Sequence[Machine], width: int) -> Line:
 
 
 def load_words(machines: Sequence[Machine], width: int) -> Line:
-    """Say for the top row which jobs run, and how many GPUs have one, in `width` cells or not at all."""
+    """Return for the top row which jobs run and how many GPUs have one, if `width` cells are enough."""
     running = sum((Counter(machine.jobs) for machine in machines), Counter[str]())
     gpus = sum(machine.gpus for machine in machines)
     taken = sum(machine.gpus_taken for machine in machines)

@@ -154,14 +154,14 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @work(exclusive=True, group="look")
     async def _say_of(self, text: str) -> None:
-        """Say beside a text that finds nothing in the list what is wrong with it."""
+        """Show beside a text that matches nothing what is wrong with it."""
         assert self._look is not None
         words, bottom = await self._look(text), self.query_one(Bottom)
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
             bottom.say_aside(((words, "red"),))
 
     def _fault(self, text: str) -> str:
-        """Say what is wrong with the typed text; nothing where it can be read."""
+        """Return what is wrong with the typed text; empty if it can be read."""
         try:
             self._read(text)
         except BadInput as fault:

@@ -59,7 +59,7 @@ def order(
     ask: Callable[[str], Ask],
     asking: Callable[[RunDetail], Asking] | None = None,
 ) -> int:
-    """Give an order for each run, and print what the supervisor says.
+    """Send an order for each run, and print the supervisor's answers.
 
     With `asking`, a person at a terminal is asked first; exits with 1 where the answer is no.
     """

@@ -99,7 +99,7 @@ def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
 
 
 def _by_default(supervisor: Supervisor, job: Job) -> str:
-    """Say what a run gets that asks for nothing: one GPU, or the CPU where there is none; nothing on a cluster."""
+    """Return what a run without a request gets: one GPU, or the CPU if there is none; empty on a cluster."""
     pool = supervisor.pool
     if elsewhere.goes_there(supervisor, job):
         return ""

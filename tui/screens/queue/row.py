@@ -99,7 +99,7 @@ def because(entry: Entry, now: float) -> str:
 
 
 def progress(row: LiveRow, now: float) -> str:
-    """Say how far a live job is: '820/1200, ends 14:38'; of remedies '2 of 8, half-way: scoring'."""
+    """Return how far a live job is: '820/1200, ends 14:38'; of remedies '2 of 8, half-way: scoring'."""
     state, tried = row.state, row.tried
     if state.asked:
         return jobs.asked(row.what, state)

@@ -72,7 +72,7 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
 
 
 def beside_words(row: RunRow) -> str:
-    """Say how far the jobs beside a training are; of a run that has ended the row below says it."""
+    """Return how far the jobs beside a training are; for a run that has ended, the row below shows it."""
     if not isinstance(row.state, Running | Queued):
         return ""
     return ", ".join(jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs)

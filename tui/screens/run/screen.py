@@ -222,7 +222,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.look_anew()
 
     def _has_no_charts(self) -> bool:
-        """Say of a key for charts where those are, on a tab without."""
+        """Show where the charts are when a chart key is pressed on another tab."""
         is_without = self.view_state.tab not in OF_CHARTS
         if is_without:
             host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab leads there.")

@@ -165,7 +165,7 @@ def _progress(state: Running) -> str:
 
 
 def _beside(row: RunRow, room: int) -> Line:
-    """Say what is under way beside the training, and the newest verdict behind it."""
+    """Return what is under way beside the training, followed by the newest verdict."""
     line: Line = ()
     for job in row.side_jobs:
         comma: Line = ((", ", ""),) if line else ()
@@ -175,7 +175,7 @@ def _beside(row: RunRow, room: int) -> Line:
 
 
 def job_words(job: SideJob, room: int = 1000) -> Line:
-    """Say how far a job is, in the colour of what it does."""
+    """Return how far a job is, in the colour of what it does."""
     state = job.state
     if isinstance(state, Running) and state.pulse and not state.asked:
         return ((f"{jobs.NAMES[job.verb]} ", ""), *silence(state))
@@ -319,7 +319,7 @@ def next_step(row: RunRow) -> tuple[str, str]:
 
 
 def _look_at(row: RunRow) -> tuple[str, str]:
-    """Say what to look at, or which run to make, where there is nothing to order."""
+    """Show what to read, or which run to queue, where there is nothing to order."""
     state = row.state
     if isinstance(state, Failed):
         if words := fix_words(row):
