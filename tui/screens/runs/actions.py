@@ -25,7 +25,7 @@ from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
 
 MOST_SEEN = 500  # failures that are marked as seen at once
-DEMO_MIN, DEMO_GB = 10, 0.3  # training and checks on a quiet machine; the model on the hub
+DEMO_MIN, DEMO_GB = 5, 0.3  # training and checks on a quiet machine; the model on the hub
 
 
 @dataclass(frozen=True, slots=True)
