@@ -97,7 +97,7 @@ def test_a_terminal_rings_and_its_picture_stays(rig, text) -> None:
         assert [one for one in app.notifications if one.startswith(wanted)] == app.notifications
         assert len(app.notifications) == ("osc9" in text)
         assert shown.splitlines()[0].startswith(" finetop")
-        assert "running" in shown
+        assert "1 training" in shown
     finally:
         app.close()
         rig.kill_jobs()

@@ -21,7 +21,6 @@ from finetop.core.protocol.messages.queue import (
     Release,
 )
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import SideJob
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
@@ -136,14 +135,6 @@ class QueueList:
         for row in () if queue is None else queue.rows:
             rows.setdefault(row.run_id, row)
         return list(rows.values())
-
-    def jobs_of(self, entry: Entry) -> list[SideJob]:
-        """List all jobs of an entry's run, its training first: they end together."""
-        queue = self.machine_of(entry).queue
-        rows: list[LiveRow | QueueRow] = [] if queue is None else [*queue.live, *queue.rows]
-        own = [row for row in rows if row.run_id == entry.row.run_id]
-        jobs = [SideJob(row.what, row.state, row.tried if isinstance(row, LiveRow) else None) for row in own]
-        return sorted(jobs, key=lambda job: job.verb != "train")
 
     def counts(self) -> tuple[int, int]:
         """Count what waits and what runs."""
