@@ -53,7 +53,7 @@ async def picture(pilot: Pilot[str], name: str, shows: str) -> None:
         await pilot.pause(1.5)
         drawing = pilot.app.export_screenshot(title="finetop")
         text = re.sub(r"<[^>]*>", "", drawing).replace("&#160;", " ")
-        if shows in text and "asking" not in text:
+        if shows in text and "loading …" not in text:
             break
     else:
         sys.exit(f"{name}: it never showed {shows}")
@@ -92,7 +92,7 @@ async def story(home: str | None, run: str) -> None:
             await pilot.pause(1.0)
         await picture(pilot, "item", "question")
         app.open_compare(["demo-lora", run])
-        await picture(pilot, "compare", "what differs")
+        await picture(pilot, "compare", "recipe differences")
         await pilot.press("tab", "tab", "tab")
         await picture(pilot, "trade-off", "against")
         app.open_remedies(run)
