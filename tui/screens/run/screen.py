@@ -143,6 +143,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     # --- keys -----------------------------------------------------------------------------------------
 
     def _open_tab(self, tab: Tab) -> None:
+        if tab == self.view_state.tab:
+            host_of(self).say(f"already on the {tab} tab.")
         if self.view_state.tab == "log" and tab in OF_CHARTS and self.detail is not None:
             follow_log(self.view_state, self.held, self.detail)
         self.view_state.tab = tab
@@ -217,9 +219,14 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_view(self) -> None:
         """Turn the view of the tab."""
-        if self.detail is not None:
-            turned(self.view_state, self.held, self.detail)
-            self.look_anew()
+        if self.detail is None:
+            return
+        few = {"check": len(self.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
+        if few.get(self.view_state.tab, 2) < 2:
+            host_of(self).say(f"nothing to switch to on the {self.view_state.tab} tab.")
+            return
+        turned(self.view_state, self.held, self.detail)
+        self.look_anew()
 
     def _has_no_charts(self) -> bool:
         """Show where the charts are when a chart key is pressed on another tab."""
