@@ -23,7 +23,7 @@ def reads_data() -> None:
 
 def wait() -> None:
     Path(sys.argv[1]).with_name(f"waits-{os.environ['RANK']}").touch()
-    while not Path(sys.argv[1]).exists():
+    while not os.access(sys.argv[1], os.F_OK):  # no frame of Python's own: whoever looks sees this function
         time.sleep(0.01)
 
 

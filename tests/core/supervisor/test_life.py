@@ -184,7 +184,12 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
     old = cold_rig.submit("old", waits_at=1)
     cold_rig.wait_state(old, "running")
     os.kill(first.pid, signal.SIGSTOP)  # it learns of it when all is there again
-    shutil.rmtree(cold_rig.home.root)
+
+    def is_gone() -> bool:  # the job still writes there
+        shutil.rmtree(cold_rig.home.root, ignore_errors=True)
+        return not cold_rig.home.root.exists()
+
+    wait_until(is_gone, "the home is deleted")
     cold_rig.start()
     cold_rig.wait_ready()
     new = cold_rig.submit("new", steps=3)
