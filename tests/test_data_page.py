@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from finetop.core.preflight import lint
+from finetop.core import lint
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 

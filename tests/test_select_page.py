@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from finetop.core.preflight import select
+from finetop.core import select
 
 PAGE = (Path(__file__).parents[1] / "docs" / "select.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,7 @@ import json
 
 from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
-from finetop.core.preflight.plan.schedule import PastRun
+from finetop.core.plan.schedule import PastRun
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 

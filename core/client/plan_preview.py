@@ -19,11 +19,11 @@ import msgspec
 
 from finetop.core.client.past_runs import past_runs
 from finetop.core.errors import FinetopError
-from finetop.core.preflight.plan import ahead, inputs
-from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.machine import as_measured, look
-from finetop.core.preflight.plan.rehearsal import Rehearsal
-from finetop.core.preflight.plan.result import Asked, Shown
+from finetop.core.plan import ahead, inputs
+from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.machine import as_measured, look
+from finetop.core.plan.rehearsal import Rehearsal
+from finetop.core.plan.result import Asked, Shown
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime.home import Home
 

@@ -14,11 +14,11 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from finetop.core.client import seed_groups
-from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.runs import SweepsAnswer
 from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.protocol.tags import ALL, BY, ROWS
+from finetop.core.select import CONTROL
 from finetop.core.wording.units import plus_minus
 
 EVALUATION = "evaluation loss"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from finetop.core.check.harness_logs.diff import diff
-from finetop.core.check.harness_logs.join import JOINED, Asked
 from finetop.core.commands.shared import args as shared_args, ci_reports
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
+from finetop.core.harness_logs.diff import diff
+from finetop.core.harness_logs.join import JOINED, Asked
 from finetop.core.protocol.check_result import MARGIN, read
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home

@@ -13,8 +13,8 @@ from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.preflight.lint.report import Asked, Given, Progress, Report, Told
-from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.lint.report import Asked, Given, Progress, Report, Told
+from finetop.core.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line, quoted
@@ -204,7 +204,7 @@ def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:
     """Have a process of its own lint, and show how far it is. Raises what it tells, EnvironmentTrouble if it ends."""
     of_stage = f"stage {stage}: " if stage else ""
     try:
-        with asked_child("finetop.core.preflight.lint", str(home.root), asked=msgspec.json.encode(asked)) as (
+        with asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(asked)) as (
             process,
             lines,
         ):

@@ -16,13 +16,13 @@ from finetop.core.client import past_runs
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.preflight.plan import inputs
-from finetop.core.preflight.plan.ahead import Looker
-from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.machine import Machine, as_measured, look
-from finetop.core.preflight.plan.rehearsal import Rehearsal
-from finetop.core.preflight.plan.result import Disk, Plan, Sampled, Steps, Time
-from finetop.core.preflight.plan.shape import billions
+from finetop.core.plan import inputs
+from finetop.core.plan.ahead import Looker
+from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.machine import Machine, as_measured, look
+from finetop.core.plan.rehearsal import Rehearsal
+from finetop.core.plan.result import Disk, Plan, Sampled, Steps, Time
+from finetop.core.plan.shape import billions
 from finetop.core.recipe import references
 from finetop.core.recipe.load import (
     FileCheck,

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
-from finetop.core.client.report import Page, formats
-from finetop.core.client.report.approaches_page import compared_of, page_of_comparison
-from finetop.core.client.report.load import told_of
-from finetop.core.client.report.run_page import page_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.approaches import Approaches
+from finetop.core.report import Page, formats
+from finetop.core.report.approaches_page import compared_of, page_of_comparison
+from finetop.core.report.load import told_of
+from finetop.core.report.run_page import page_of
 from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain

@@ -16,10 +16,10 @@ from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.preflight.plan import ahead, inputs
-from finetop.core.preflight.plan.machine import look
-from finetop.core.preflight.plan.rehearsal import Rehearsal
-from finetop.core.preflight.plan.result import Shown, as_error
+from finetop.core.plan import ahead, inputs
+from finetop.core.plan.machine import look
+from finetop.core.plan.rehearsal import Rehearsal
+from finetop.core.plan.result import Shown, as_error
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core import select
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import sweep
@@ -20,16 +21,15 @@ from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
 from finetop.core.errors import BadInput
-from finetop.core.preflight import select
-from finetop.core.preflight.select import _curve as curve
-from finetop.core.preflight.select._output import manifest_of
-from finetop.core.preflight.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home, prepare
+from finetop.core.select import _curve as curve
+from finetop.core.select._output import manifest_of
+from finetop.core.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
 from finetop.core.text import plain as shown
 
 ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"

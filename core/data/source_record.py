@@ -154,7 +154,7 @@ def _selected(file: Path, sha256: str) -> Origin | None:
 
 
 class _Mended(msgspec.Struct):
-    """The first line of FILE.jsonl.manifest.jsonl, of `finetop lint --fix` (core/preflight/lint)."""
+    """The first line of FILE.jsonl.manifest.jsonl, of `finetop lint --fix` (core/lint)."""
 
     source: str = msgspec.field(name="from")
     from_sha256: str

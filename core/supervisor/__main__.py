@@ -22,9 +22,9 @@ from finetop.core.runtime.locks import take_lock
 from finetop.core.store import run_records, sql_query
 from finetop.core.store.database import open_store, reason
 from finetop.core.supervisor import warm_process
+from finetop.core.supervisor.endings import liveness
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.jobs import liveness
 from finetop.core.supervisor.requests import trash
 from finetop.core.supervisor.serve import DISK_FULL, Faults, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor

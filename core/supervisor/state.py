@@ -13,6 +13,7 @@ from typing import NamedTuple
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.recipe.home_settings import Settings
+from finetop.core.runtime.disk_space import DiskSpace
 from finetop.core.runtime.gpu import GpuReading
 from finetop.core.runtime.gpu_share import GpuShare
 from finetop.core.runtime.home import Home
@@ -23,10 +24,9 @@ from finetop.core.supervisor.gpus.job_needs import Planner
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
-from finetop.core.supervisor.jobs.launch_local import LocalLauncher
-from finetop.core.supervisor.jobs.launch_slurm import SlurmLauncher
-from finetop.core.supervisor.jobs.launcher import Attempt, Launcher, Place
-from finetop.core.train.alarms.disk import Disk
+from finetop.core.supervisor.launchers.launcher import Attempt, Launcher, Place
+from finetop.core.supervisor.launchers.local import LocalLauncher
+from finetop.core.supervisor.launchers.slurm import SlurmLauncher
 
 TRY_AGAIN_S = 60.0  # for a driver that was not there
 
@@ -103,7 +103,7 @@ class Vital:
 class Room:
     """What is known of the disk."""
 
-    disk: Disk = field(default_factory=Disk)
+    space: DiskSpace = field(default_factory=DiskSpace)
     words: str = ""  # what is wrong with it; empty when nothing is
     need: float = 0.0  # bytes that the live runs save next
     looked_at: float = -math.inf

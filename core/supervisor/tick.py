@@ -14,19 +14,20 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import gpu_share, ranks
 from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.disk_space import change_text
 from finetop.core.runtime.files import make_inside, write_whole
 from finetop.core.runtime.gpu_share import GpuShare
 from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor import warm_process, watch_settings
+from finetop.core.supervisor.endings import after_job, exit_reason, liveness
 from finetop.core.supervisor.gpus import neighbours, pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.jobs import after_job, elsewhere, exit_reason, liveness
-from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Place, Signal
+from finetop.core.supervisor.launchers.launcher import Attempt, Exit, Look, Place, Signal
 from finetop.core.supervisor.notify import deliver
-from finetop.core.supervisor.queue import ready as waiting
+from finetop.core.supervisor.queue import placement, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
@@ -59,7 +60,7 @@ async def beat(supervisor: Supervisor) -> None:
         raise
     took_s = time.monotonic() - began
     sizes = {job_id: look.size for job_id, look in looks.items()}
-    elsewhere.show(supervisor, looks)
+    placement.show(supervisor, looks)
     await take_in(supervisor, supervisor.live, sizes)
     read(supervisor)
     for job in supervisor.live:
@@ -70,7 +71,7 @@ async def beat(supervisor: Supervisor) -> None:
     read(supervisor)
     ready = waiting.ready(supervisor, now)
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
-        here, there = elsewhere.part(supervisor, ready)
+        here, there = placement.part(supervisor, ready)
         for job, gpus in (*pool.choose(supervisor, here), *((job, ()) for job in there)):
             await start(supervisor, job, gpus)
     await neighbours.tell(supervisor)
@@ -107,8 +108,8 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         return
     if _to_start(supervisor, job) is None:
         return  # it was taken out of the queue meanwhile, or held
-    batch = elsewhere.batch_of(supervisor, job)
-    place = None if batch is None else Place(elsewhere.ON_ITS_WAY)
+    batch = placement.batch_of(supervisor, job)
+    place = None if batch is None else Place(placement.ON_ITS_WAY)
     state = data.Running(since=time.time(), phase=data.STARTING, waits="" if place is None else place.waits)
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
@@ -294,16 +295,13 @@ def look_at_disk(supervisor: Supervisor) -> None:
         room.looked_at = now
         room.need = jobs.next_checkpoints(supervisor.connection) if supervisor.live else 0.0
     facts = os.statvfs(supervisor.home.root)
-    values = {
-        "free_bytes": float(facts.f_bavail * facts.f_frsize),
-        "disk_bytes": float(facts.f_blocks * facts.f_frsize),
-        "checkpoint_bytes": room.need,
-    }
-    said = room.disk.look(0, now, values)
-    if said is None:
+    free = facts.f_bavail * facts.f_frsize
+    change = room.space.change(free, facts.f_blocks * facts.f_frsize, room.need)
+    if change is None:
         return
-    room.words = "" if said.is_over else f"{said.text}. `finetop clean` shows what can go."
-    kind = "over" if said.is_over else "disk"
+    text = change_text(change, free, room.need)
+    room.words = f"{text}. `finetop clean` shows what can go." if change == "low" else ""
+    kind = "disk" if change == "low" else "over"
     with transaction(supervisor.connection):
-        notices.add(supervisor.connection, [notices.New(0, kind, None, said.text, time.time())])
+        notices.add(supervisor.connection, [notices.New(0, kind, None, text, time.time())])
     supervisor.touch()

@@ -27,7 +27,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from finetop.core.preflight.lint.report import Asked, Given, Told
+from finetop.core.lint.report import Asked, Given, Told
 
 NEW = 100_000_000  # bytes of a large file that are made anew; then they come again
 SETS = ("medquad", "gsm8k_sft", "json_mode", "tatqa", "pubmedqa_sft", "c4_demo")
@@ -73,7 +73,7 @@ def repeat(path: Path, size: int) -> None:
 def measure(asked: Asked, home: Path) -> None:
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "finetop.core.preflight.lint", str(home)],
+        [sys.executable, "-m", "finetop.core.lint", str(home)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

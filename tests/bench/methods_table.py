@@ -187,9 +187,9 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
 
 def planned(recipe: Any, model: Path, home: Home) -> float | None:
     """Ask finetop plan's estimate of the memory, in GiB."""
-    from finetop.core.preflight.plan.estimate import estimate
-    from finetop.core.preflight.plan.machine import look
-    from finetop.core.preflight.plan.shape import read_config
+    from finetop.core.plan.estimate import estimate
+    from finetop.core.plan.machine import look
+    from finetop.core.plan.shape import read_config
 
     return float(estimate(recipe, read_config(model), look(home.root, measure=False)).estimate) / 2**30
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.preflight.plan import lengths, machine
-from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.result import Plan
-from finetop.core.preflight.plan.shape import read_config
+from finetop.core.plan import lengths, machine
+from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.result import Plan
+from finetop.core.plan.shape import read_config
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.runtime.home import Home, prepare

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from finetop.core.preflight.plan import memory
-from finetop.core.preflight.plan.shape import read_config, read_shape
-from finetop.core.preflight.plan.trainable import trained
+from finetop.core.plan import memory
+from finetop.core.plan.shape import read_config, read_shape
+from finetop.core.plan.trainable import trained
 
 UNITS = {"GB": 1e9, "GiB": 2**30}
 ALLOCATOR = ("Lightning-AI/litgpt", "huggingface/peft", "pytorch/torchtune")

@@ -38,8 +38,8 @@ import edits
 from defects import KINDS, Bed, Planted
 
 from finetop.core.data.files import read_rows
-from finetop.core.preflight.lint import lint
-from finetop.core.preflight.lint.report import Asked
+from finetop.core.lint import lint
+from finetop.core.lint.report import Asked
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 

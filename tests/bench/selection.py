@@ -23,16 +23,16 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core import select
 from finetop.core.client import selection_curve
 from finetop.core.client.connection import Client
 from finetop.core.commands.sweep import tell_curves
-from finetop.core.preflight import select
-from finetop.core.preflight.select import _curve as curve
-from finetop.core.preflight.select._request import Ask, Doing, Selected, select as asked
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.runtime.home import Home, prepare
+from finetop.core.select import _curve as curve
+from finetop.core.select._request import Ask, Doing, Selected, select as asked
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "../shared/data")) / "kb_contoso"
 SWEEP = "corrupted"

@@ -201,9 +201,9 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
     """But for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
     import torch
 
-    from finetop.core.preflight.plan.estimate import Known, workload
-    from finetop.core.preflight.plan.machine import Machine
-    from finetop.core.preflight.plan.shape import read_config, read_shape
+    from finetop.core.plan.estimate import Known, workload
+    from finetop.core.plan.machine import Machine
+    from finetop.core.plan.shape import read_config, read_shape
 
     recipe = recipe_of(
         tmp_path, tiny_model, method="full", train={"optimizer": name, "learning_rate": 1e-3, "max_steps": 6}
@@ -269,9 +269,9 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     """The allocator's peak is most of the estimate, and below what the verdict asks for; the context is not in it."""
     import torch
 
-    from finetop.core.preflight.plan import lengths, machine, memory
-    from finetop.core.preflight.plan.estimate import Known, estimate
-    from finetop.core.preflight.plan.shape import read_config
+    from finetop.core.plan import lengths, machine, memory
+    from finetop.core.plan.estimate import Known, estimate
+    from finetop.core.plan.shape import read_config
 
     model = wide_model(tmp_path, tiny_model)
     recipe = recipe_of(

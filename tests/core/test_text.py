@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from finetop.core.client.report.svg import escape
+from finetop.core.report.svg import escape
 from finetop.core.text import SHOWN_BYTES, SafeWriter, clean, clean_line, json_safe, spreadsheet_cell
 
 PAYLOADS = [

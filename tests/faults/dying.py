@@ -18,7 +18,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.store import database
 from finetop.core.supervisor import serve, tick
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.jobs import launch_local
+from finetop.core.supervisor.launchers import local
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.state import Supervisor
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def do(home: Home, does: str, at: int) -> int:
-    launch_local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
+    local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
     if does == "migrate":
         known = [*database.migrations(), MORE]
         database.migrations = lambda: known

@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
-from finetop.core.supervisor.jobs import resume_point
+from finetop.core.supervisor.launchers import resume_point
 
 WRITER = Path(__file__).with_name("half_writer.py")
 

@@ -9,7 +9,8 @@ from finetop.core.errors import EnvironmentTrouble
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import jobs
 from finetop.core.supervisor import tick
-from finetop.core.supervisor.jobs import exit_reason, launch_local
+from finetop.core.supervisor.endings import exit_reason
+from finetop.core.supervisor.launchers import local
 from finetop.core.supervisor.requests import runs as run_requests
 
 NOBODY = 65_534
@@ -65,11 +66,11 @@ async def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet,
             place.symlink_to(target) if kind == "link" else os.mkfifo(place)
             tick.make_folder(folder, quiet.home.runs, tick.spec_of(quiet.supervisor, job))
             with contextlib.suppress(OSError):
-                launch_local.claim(folder, 1)
+                local.claim(folder, 1)
             await tick.take_in(quiet.supervisor, [job], {job.id: 1})
             exit_reason.last_lines(folder / "log.txt", None)
             assert run_requests.read_piece(folder / "log.txt", 1, 0, 100).text == ""
-            assert launch_local.exit_of(folder, 1) is None
+            assert local.exit_of(folder, 1) is None
             assert target.read_text() == "precious", name
     survived("26", "links and pipes in a job's folder", repeats=len(LINKED) + 3)
 

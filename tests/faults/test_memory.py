@@ -17,7 +17,8 @@ from waiting import times, wait_until
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.jobs import exit_reason, launch_local
+from finetop.core.supervisor.endings import exit_reason
+from finetop.core.supervisor.launchers import local
 
 LIMIT = 256 << 20
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
@@ -112,7 +113,7 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
 
     lines = (folder / "events.jsonl").read_bytes().splitlines() if (folder / "events.jsonl").exists() else []
     said = [event for line in lines if isinstance(event := events.decode(line).e, events.Ended)]
-    facts = launch_local.exit_of(folder, 1)
+    facts = local.exit_of(folder, 1)
     job = Job.__new__(Job)
     object.__setattr__(job, "state", data.Running(since=time.time()))
     object.__setattr__(job, "asked", "")

@@ -16,7 +16,7 @@ from finetop.core.runtime import gpus, ranks
 from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
 from finetop.core.supervisor.gpus import job_needs, monitor, pool
-from finetop.core.supervisor.jobs import launch_local, launch_slurm, slurm_batch, slurm_commands, slurm_queue
+from finetop.core.supervisor.launchers import local, slurm, slurm_batch, slurm_commands, slurm_queue
 
 LIMIT_S = 60.0
 FAKE_JOB = str(Path(__file__).with_name("fake_job.py"))
@@ -24,14 +24,14 @@ FAKE = os.environ.get("FINETOP_TEST_JOB", FAKE_JOB)
 
 
 def main() -> int:
-    launch_local.job_command = lambda folder: [sys.executable, FAKE, str(folder)]
+    local.job_command = lambda folder: [sys.executable, FAKE, str(folder)]
     if FAKE == FAKE_JOB:  # it is one process, whatever GPUs it has
         real = ranks.count_of
         ranks.count_of = lambda verb, gpus, asked, nodes=1: real(verb, gpus, asked, nodes) if nodes > 1 else 1
     if job := os.environ.get("FINETOP_TEST_NODES_JOB"):
         launch = ranks.launch_command
         ranks.launch_command = lambda *a, **more: [*(words := launch(*a, **more))[:-3], job, words[-1]]
-    launch_local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
+    local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
     warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
     warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))
     tick.START_GRACE_S = float(os.environ.get("FINETOP_TEST_GRACE_S", LIMIT_S))
@@ -44,7 +44,7 @@ def main() -> int:
     pool.GRACE_S = 1.0
     job_needs.PATIENCE_S = LIMIT_S
     slurm_queue.LOOK_S = slurm_queue.AGAIN_S = slurm_queue.GATHER_S = 0.5
-    slurm_queue.FULL_S = slurm_queue.NODES_S = launch_slurm.SETTLE_S = 1.0
+    slurm_queue.FULL_S = slurm_queue.NODES_S = slurm.SETTLE_S = 1.0
     slurm_commands.LIMIT_S = float(os.environ.get("FINETOP_TEST_SLURM_LIMIT_S", slurm_commands.LIMIT_S))
     slurm_batch.WARNING_S = int(os.environ.get("FINETOP_TEST_WARNING_S", slurm_batch.WARNING_S))
     let_first_keeper_die(os.environ.get("FINETOP_TEST_ABORT_KEEPER"))
@@ -53,8 +53,8 @@ def main() -> int:
 
 def let_first_keeper_die(place: str | None) -> None:
     """Have the first keeper die at a place between two effects, and no other."""
-    start, first = launch_local.start_keeper, iter([{SWITCH: place}] if place else [])
-    launch_local.start_keeper = lambda attempt, own: start(attempt, {**own, **next(first, {})})
+    start, first = local.start_keeper, iter([{SWITCH: place}] if place else [])
+    local.start_keeper = lambda attempt, own: start(attempt, {**own, **next(first, {})})
 
 
 def fake_nvml() -> Any | None:

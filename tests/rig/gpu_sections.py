@@ -155,9 +155,9 @@ class Bench:
         return run
 
     def plan(self, recipe: Any, folder: Path) -> Any:
-        from finetop.core.preflight.plan import lengths, machine
-        from finetop.core.preflight.plan.estimate import Known, estimate
-        from finetop.core.preflight.plan.shape import read_config
+        from finetop.core.plan import lengths, machine
+        from finetop.core.plan.estimate import Known, estimate
+        from finetop.core.plan.shape import read_config
         from finetop.core.runtime.home import Home
 
         model = Path(recipe.model.id)

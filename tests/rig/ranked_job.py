@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from finetop.core.runtime import ranks
-from finetop.core.supervisor.jobs.launch_local import ranks_of
+from finetop.core.supervisor.launchers.local import ranks_of
 
 folder = Path(sys.argv[1])
 command = ranks.launch_command(folder, ranks_of(folder))

@@ -37,8 +37,8 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store.database import open_store
-from finetop.core.supervisor.jobs import liveness
-from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal, Trace, Usage, Warm
+from finetop.core.supervisor.endings import liveness
+from finetop.core.supervisor.launchers.launcher import Attempt, Exit, Look, Signal, Trace, Usage, Warm
 from finetop.core.supervisor.requests import submit
 from finetop.core.supervisor.serve import reply
 from finetop.core.supervisor.state import Supervisor

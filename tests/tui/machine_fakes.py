@@ -11,7 +11,7 @@ from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
 from finetop.core.errors import NoSupervisor
-from finetop.core.preflight.plan.result import Shown
+from finetop.core.plan.result import Shown
 from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer, PathFacts, Paths, PathsAnswer
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.request import Ask

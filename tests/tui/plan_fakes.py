@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
+from finetop.core.plan.result import Disk, Plan, Steps, Time
 
 GIB = 2**30
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from textual.screen import Screen
 
-from finetop.core.client.report import Block, Chart, Table
-from finetop.core.client.report.formats.markdown import block_text
-from finetop.core.client.report.svg import standalone
 from finetop.core.errors import BadInput
+from finetop.core.report import Block, Chart, Table
+from finetop.core.report.formats.markdown import block_text
+from finetop.core.report.svg import standalone
 from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.text import clean_line, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, refusals_said
@@ -102,7 +102,7 @@ def endings(shown: Sheet) -> tuple[str, ...]:
 def written(shown: Sheet, ending: str, screen: str) -> bytes:
     """Write it. `screen` is the picture of the screen, for where there is no chart."""
     if ending == ".png":
-        from finetop.core.client.report.png import png  # pillow, 20 ms, for those who want one
+        from finetop.core.report.png import png  # pillow, 20 ms, for those who want one
 
         return png(shown.charts, shown.tables)
     return _text(shown, ending, screen).encode("utf-8", "replace")

@@ -7,11 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from finetop.core.client import compare_runs, seed_groups
-from finetop.core.client.report import Block, Chart, Table
-from finetop.core.client.report.sections.checkpoints import checkpoints
-from finetop.core.client.report.sections.curves import line_of
-from finetop.core.client.report.sections.samples import samples
-from finetop.core.client.report.sections.tasks import tasks
 from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import CheckResult
@@ -22,6 +17,11 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 from finetop.core.recipe.dotted import flat_texts
+from finetop.core.report import Block, Chart, Table
+from finetop.core.report.sections.checkpoints import checkpoints
+from finetop.core.report.sections.curves import line_of
+from finetop.core.report.sections.samples import samples
+from finetop.core.report.sections.tasks import tasks
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import Prompt
 from finetop.core.check.scoring.generation import answer
-from finetop.core.check.scoring.grading import grade_answer, grade_likelihoods
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
@@ -34,6 +33,7 @@ from finetop.core.check.statistics.item_order import (
     sample_stages,
 )
 from finetop.core.check.statistics.verdict import TaskPlan
+from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
 from finetop.core.check.tasks.requests import chance_of, requests_of
 
 if TYPE_CHECKING:

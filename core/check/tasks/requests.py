@@ -11,9 +11,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
-from finetop.core.check.scoring import grading
 from finetop.core.check.statistics.item_order import Item
-from finetop.core.check.tasks import harness, jsonl
+from finetop.core.check.tasks import grading, harness, jsonl
 from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
 from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Request
 from finetop.core.data.render import held_to_limits

@@ -16,7 +16,7 @@ from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.runtime.files import end_of
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.jobs import launch_local
+from finetop.core.supervisor.launchers import local
 from finetop.core.text import counted
 
 RESTART = "`finetop supervisor stop`: the next command starts a new one, jobs go on"
@@ -92,9 +92,7 @@ def socket_rights(path: Path) -> Finding:
 
 def keepers(home: Home) -> Iterator[Finding]:
     """Count the jobs that live, and tell of keepers that no list knows, or that keep no process any more."""
-    held = [
-        (f"{job.folder.parents[1].name}/{job.folder.name}", job) for job in launch_local.living(home.runs)
-    ]
+    held = [(f"{job.folder.parents[1].name}/{job.folder.name}", job) for job in local.living(home.runs)]
     live = [name for name, job in held if job.has_process]
     hollow = [(name, job) for name, job in held if not job.has_process]
     if hollow:

@@ -14,8 +14,8 @@ from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Slurm
 from finetop.core.runtime import files
 from finetop.core.runtime.home import DATABASE_FOLDER, Home
-from finetop.core.supervisor.jobs import slurm_commands
-from finetop.core.supervisor.jobs.slurm_commands import NoAnswer, Node, Said
+from finetop.core.supervisor.launchers import slurm_commands
+from finetop.core.supervisor.launchers.slurm_commands import NoAnswer, Node, Said
 from finetop.core.text import counted
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from finetop.core.check import regression_step
+from finetop.core.check import bisect
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
@@ -42,10 +42,10 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
             f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
             hint=f"See `finetop show {name}`.",
         )
-    wanted = regression_step.wanted_settings(detail.recipe, settings)
+    wanted = bisect.wanted_settings(detail.recipe, settings)
     results = _results(home, name, wanted)
     steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
-    seen: dict[int, regression_step.Seen] = {step: result["verdict"] for step, result in results.items()}
+    seen: dict[int, bisect.Seen] = {step: result["verdict"] for step, result in results.items()}
     there = steps_there(home, detail)
     seen |= {step: "missing" for step in steps if step not in seen and step not in there}
     if not [step for step in steps if seen.get(step) != "missing"]:
@@ -62,13 +62,11 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
         seen[step] = results[step]["verdict"] if step in results else "missing"
         if step in results and not as_json:
             print(f"step {step}: {verdict_line(read(results[step]))}", flush=True)
-    found = regression_step.conclude(steps, seen)
+    found = bisect.conclude(steps, seen)
     if as_json:
         _print_json(name, steps, seen, results, looked, found)
     else:
-        print_table(
-            regression_step.TABLE_HEAD, regression_step.table_rows(steps, results, seen), right=(0, 2, 4, 5)
-        )
+        print_table(bisect.TABLE_HEAD, bisect.table_rows(steps, results, seen), right=(0, 2, 4, 5))
         print(f"\n{name}: {found.text}")
     return CODES[found.newest_verdict]
 
@@ -77,7 +75,7 @@ def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict
     """Read the newest result of each step that was made under the wanted settings."""
     with Client(home) as client:
         answer = client.ask(Checks(name))
-    return regression_step.comparable(answer.checks, wanted)
+    return bisect.comparable(answer.checks, wanted)
 
 
 def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
@@ -92,10 +90,10 @@ def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
     return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
 
 
-def _next(steps: list[int], seen: Mapping[int, regression_step.Seen], *, every: bool) -> int | None:
+def _next(steps: list[int], seen: Mapping[int, bisect.Seen], *, every: bool) -> int | None:
     if every:
         return next((step for step in reversed(steps) if step not in seen), None)
-    return regression_step.next_step(steps, seen)
+    return bisect.next_step(steps, seen)
 
 
 def _try(look: Look, step: int, *, is_look: bool) -> None:
@@ -111,10 +109,10 @@ def _try(look: Look, step: int, *, is_look: bool) -> None:
 def _print_json(
     name: str,
     steps: list[int],
-    seen: Mapping[int, regression_step.Seen],
+    seen: Mapping[int, bisect.Seen],
     results: Mapping[int, Mapping[str, Any]],
     looked: list[int],
-    found: regression_step.Curve,
+    found: bisect.Curve,
 ) -> None:
     kept = (
         "verdict",

@@ -26,7 +26,7 @@ class Paths(Question[PathsAnswer], tag="paths", frozen=True):
 
 
 class LookAheadAnswer(msgspec.Struct, frozen=True):
-    findings: list[dict[str, Any]]  # each a finetop.core.preflight.plan.result.Shown
+    findings: list[dict[str, Any]]  # each a finetop.core.plan.result.Shown
 
 
 class LookAhead(Question[LookAheadAnswer], tag="look-ahead", frozen=True):

@@ -232,7 +232,7 @@ class EarlierAnswer(msgspec.Struct, frozen=True):
 
 
 class Earlier(Question[EarlierAnswer], tag="earlier", frozen=True):
-    """What it takes to tell since which checkpoint a run has regressed: see check/curve.py."""
+    """What it takes to tell since which checkpoint a run has regressed: see check/bisect.py."""
 
     run: str
 

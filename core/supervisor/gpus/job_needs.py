@@ -105,9 +105,9 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> floa
 
     Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
-    from finetop.core.preflight.plan import answers, inputs
-    from finetop.core.preflight.plan.estimate import estimate as plan
-    from finetop.core.preflight.plan.machine import Machine
+    from finetop.core.plan import answers, inputs
+    from finetop.core.plan.estimate import estimate as plan
+    from finetop.core.plan.machine import Machine
     from finetop.core.recipe.load import recipe_from_mapping
 
     recipe = recipe_from_mapping(resolved, to_train=False)

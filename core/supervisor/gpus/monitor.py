@@ -18,7 +18,7 @@ from finetop.core.runtime.gpus import Looker, sees_all_processes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
+    from finetop.core.supervisor.launchers.launcher import Attempt, Launcher
 
 LOOK_S = 2.0
 AGAIN_S = 10.0  # after a look that found trouble: opening NVML anew may take a second

@@ -10,7 +10,8 @@ from finetop.core.protocol.messages.limits import HELD
 from finetop.core.recipe import quiet_hours
 from finetop.core.store import jobs, parents, queue_order
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs import ask_job, elsewhere
+from finetop.core.supervisor.launchers import ask_job
+from finetop.core.supervisor.queue import placement
 from finetop.core.wording.durations import day_clock
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.core.wording.units import gib_of
@@ -57,7 +58,7 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
     retry = job.args.get("retry", {})
     if job.not_before is not None and now < job.not_before:
         return str(retry.get("said", ""))
-    if words := elsewhere.not_yet(supervisor, job):
+    if words := placement.not_yet(supervisor, job):
         return words
     room = int(retry.get("room", 0))
     if room > free_bytes(supervisor.home.root):

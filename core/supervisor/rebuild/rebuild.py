@@ -24,7 +24,7 @@ from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
 from finetop.core.store.database import made_by_newer, one_value, open_store, transaction
-from finetop.core.supervisor.jobs.exit_reason import SinceStart
+from finetop.core.supervisor.endings.exit_reason import SinceStart
 from finetop.core.supervisor.rebuild.record import LARGEST, Record, kept_row, read_record
 from finetop.core.text import clean_line, plain
 

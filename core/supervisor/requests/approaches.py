@@ -23,7 +23,7 @@ from finetop.core.protocol.messages.approaches import (
 )
 from finetop.core.recipe.names import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
-from finetop.core.supervisor.jobs import after_job
+from finetop.core.supervisor.endings import after_job
 from finetop.core.supervisor.requests import submit as orders
 from finetop.core.supervisor.state import Supervisor
 

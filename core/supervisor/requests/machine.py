@@ -36,7 +36,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import monitor, pool
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.jobs import hostlist
+from finetop.core.supervisor.launchers import hostlist
 from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each

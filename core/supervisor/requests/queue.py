@@ -13,8 +13,7 @@ from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
-from finetop.core.supervisor.jobs import elsewhere
-from finetop.core.supervisor.queue import ready, start_times
+from finetop.core.supervisor.queue import placement, ready, start_times
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import counted
 from finetop.core.wording import jobs as wording
@@ -101,7 +100,7 @@ def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
 def _by_default(supervisor: Supervisor, job: Job) -> str:
     """Return what a run without a request gets: one GPU, or the CPU if there is none; empty on a cluster."""
     pool = supervisor.pool
-    if elsewhere.goes_there(supervisor, job):
+    if placement.goes_there(supervisor, job):
         return ""
     if job.verb == "import" or (pool.has_looked and not pool.is_in_charge):
         return ON_CPU

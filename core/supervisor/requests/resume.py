@@ -15,7 +15,7 @@ from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import secrets
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs.resume_point import choose, resume_args
+from finetop.core.supervisor.launchers.resume_point import choose, resume_args
 from finetop.core.supervisor.requests import parent_runs as ancestry
 
 if TYPE_CHECKING:

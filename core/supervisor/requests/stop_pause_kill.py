@@ -12,7 +12,7 @@ from finetop.core.protocol.messages.queue import Kill, Pause, Stop
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs.ask_job import CAN_PAUSE, ask, goes_on_later
+from finetop.core.supervisor.launchers.ask_job import CAN_PAUSE, ask, goes_on_later
 from finetop.core.wording import jobs as wording
 from finetop.core.wording.endings import state_word
 

@@ -35,7 +35,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs import elsewhere
+from finetop.core.supervisor.queue import placement
 from finetop.core.supervisor.requests import parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
@@ -218,7 +218,7 @@ def require_run(
         options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
     )
     read = recipe_from_mapping(recipe, to_train=verb == "train")
-    elsewhere.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
+    placement.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-from msgspec import Meta
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.core.recipe.schema import one_choice
 from finetop.core.train import rewards
 from finetop.core.train.methods import LEARNED_TOKENS
-from finetop.core.train.rewards import Reward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,36 +19,6 @@ if TYPE_CHECKING:
 
 ROWS = ("prompt", "conversation", "preference")
 PARTS = {f"part/{name}": f"reward_{name}" for name in ("model", *rewards.names())}
-
-MaxNewTokens = Annotated[
-    int,
-    Meta(
-        ge=1,
-        le=10**5,
-        description="Maximum answer length in tokens; data.max_tokens limits the prompt alone.",
-    ),
-]
-Temperature = Annotated[
-    float, Meta(gt=0, le=10, description="Sampling temperature; 1 is the model's own distribution.")
-]
-Generations = Annotated[
-    int,
-    Meta(
-        ge=2,
-        le=1024,
-        description="Answers per prompt, compared with one another; must divide batch_size x grad_accumulation.",
-    ),
-]
-Passes = Annotated[int, Meta(ge=1, le=100, description="Passes over the same answers.")]
-Clip = Annotated[
-    float,
-    Meta(
-        gt=0,
-        lt=1,
-        description="PPO clipping range: how far an answer's probability ratio may move; 0.2 is 20 %.",
-    ),
-]
-Paying = Annotated[Reward, one_choice("What answers earn: a reward model, rules, or both.")]
 
 
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

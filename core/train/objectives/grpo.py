@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives import _generation
-from finetop.core.train.objectives._generation import (
+from finetop.core.train.answer_settings import (
     Clip,
     Generations,
     MaxNewTokens,
@@ -16,6 +15,7 @@ from finetop.core.train.objectives._generation import (
     Paying,
     Temperature,
 )
+from finetop.core.train.objectives import _generation
 from finetop.core.train.rewards import Reward
 from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 

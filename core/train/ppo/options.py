@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives._generation import Clip, MaxNewTokens, Passes, Paying, Temperature
+from finetop.core.train.answer_settings import Clip, MaxNewTokens, Passes, Paying, Temperature
 from finetop.core.train.rewards import Reward
 
 Positive = Annotated[float, Meta(gt=0)]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from finetop.core.data.source_record import sha256_of
-from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts, keep
+from finetop.core.lint.report import Finding, Lengths, Report, SourceFacts, keep
 from finetop.core.protocol.messages.data_versions import DataOf, DataVersions
 
 

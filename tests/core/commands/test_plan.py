@@ -12,7 +12,7 @@ import pytest
 from finetop.core.commands import plan as plan_command
 from finetop.core.commands.main import main
 from finetop.core.models.resolved import Moving
-from finetop.core.preflight.plan import machine
+from finetop.core.plan import machine
 
 LLAMA = {
     "model_type": "llama",

@@ -12,7 +12,7 @@ import pytest
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.main import main
-from finetop.core.preflight.plan import ahead, lengths, machine
+from finetop.core.plan import ahead, lengths, machine
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.gpu import Gpu

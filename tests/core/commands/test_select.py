@@ -8,10 +8,10 @@ import json
 import pytest
 
 from finetop.core.commands import select as commands
-from finetop.core.preflight.select import _request
-from finetop.core.preflight.select._request import Ask, Wanted
 from finetop.core.runtime import child
 from finetop.core.runtime.home import Home
+from finetop.core.select import _request
+from finetop.core.select._request import Ask, Wanted
 
 LINES = [
     b'\xef\xbb\xbf{"prompt": "a", "completion": "one"}\r\n',

@@ -8,9 +8,9 @@ import pytest
 
 from finetop.core.commands import select as commands
 from finetop.core.errors import BadInput
-from finetop.core.preflight.select import _curve as curve
 from finetop.core.protocol.messages.runs import GetRun, Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
+from finetop.core.select import _curve as curve
 
 RECIPE = (
     "recipe: 1\nextends: lora\nname: tone\ncheck: {at_end: false}\n"

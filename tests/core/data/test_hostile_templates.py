@@ -7,7 +7,7 @@ import pytest
 from finetop.core.data import render
 from finetop.core.data.formats import Message
 from finetop.core.errors import BadData
-from finetop.core.preflight.fast_tokenizer import Characters
+from finetop.core.models.fast_tokenizer import Characters
 
 
 @pytest.mark.parametrize(

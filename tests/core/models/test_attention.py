@@ -130,7 +130,7 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
     said: dict[str, Any], words: str, install: Install, capsys: Any
 ) -> None:
     """Which flex attention refuses at the first step: ValueError of a dropout, or of narrow heads."""
-    from finetop.core.preflight.plan.shape import read_shape
+    from finetop.core.plan.shape import read_shape
 
     install()
     model = made(**said)
@@ -148,7 +148,7 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
 def test_a_plan_knows_which_families_have_flex_attention() -> None:
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-    from finetop.core.preflight.plan.families import FAMILIES
+    from finetop.core.plan.families import FAMILIES
 
     theirs = {
         name: AutoModelForCausalLM._model_mapping[CONFIG_MAPPING[name]]._supports_flex_attn

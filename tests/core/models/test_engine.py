@@ -95,8 +95,8 @@ def test_what_transformers_holds_is_counted(
 
     from transformers.generation.continuous_batching import input_outputs
 
-    from finetop.core.preflight.plan import answers
-    from finetop.core.preflight.plan.shape import read_shape
+    from finetop.core.plan import answers
+    from finetop.core.plan.shape import read_shape
     from finetop.core.recipe.load import load_recipe
 
     model, found = make().bfloat16(), []

@@ -13,7 +13,7 @@ import pytest
 from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import demo_model, devices, load, resolve
-from finetop.core.preflight.plan.inputs import find_config
+from finetop.core.plan.inputs import find_config
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
@@ -295,7 +295,7 @@ def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
 def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch):
     monkeypatch.setattr(hub, "cached", lambda *_: None)
     monkeypatch.setattr(hub, "ask", lambda *_: EnvironmentTrouble("no hub"))
-    monkeypatch.setattr("finetop.core.preflight.plan.inputs._cached", lambda *_: None)
+    monkeypatch.setattr("finetop.core.plan.inputs._cached", lambda *_: None)
     fetched = []
 
     def fake_download(aside: Path, _: EventLog) -> Path:

@@ -20,8 +20,8 @@ from finetop.core.runtime import event_log, gpus
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import tick
-from finetop.core.supervisor.jobs import launch_local
-from finetop.core.supervisor.jobs.launcher import Attempt, Look
+from finetop.core.supervisor.launchers import local
+from finetop.core.supervisor.launchers.launcher import Attempt, Look
 from finetop.core.supervisor.requests import stop_pause_kill
 
 
@@ -31,7 +31,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
     fake = PROGRAM.with_name("fake_job.py")
     monkeypatch.setenv("FINETOP_SPARE", "0")
     monkeypatch.setattr(gpus, "load", lambda: None)
-    monkeypatch.setattr(launch_local, "job_command", lambda folder: [sys.executable, str(fake), str(folder)])
+    monkeypatch.setattr(local, "job_command", lambda folder: [sys.executable, str(fake), str(folder)])
     made = still(tmp_path / "home")
     made.queue("one")
     yield made
@@ -116,18 +116,18 @@ def test_who_is_asked_to_stop_while_its_start_is_given_up_is_not_tried_again(mad
 
 def test_a_keeper_that_comes_after_its_attempt_was_given_up_leaves(made):
     attempt = begun(made)
-    assert launch_local.claim(attempt.folder, attempt.number)
+    assert local.claim(attempt.folder, attempt.number)
     assert made.supervisor.launcher.revoke(attempt)
-    assert launch_local.start_keeper(attempt, dict(os.environ)).wait() == 3
+    assert local.start_keeper(attempt, dict(os.environ)).wait() == 3
     assert not (attempt.folder / "keeper.json").exists()
 
 
 @pytest.mark.parametrize("sign", ["lock", "exit.json", "events.jsonl"])
 def test_an_attempt_that_came_to_life_is_not_revoked(made, sign):
     attempt = begun(made)
-    assert launch_local.claim(attempt.folder, attempt.number)
+    assert local.claim(attempt.folder, attempt.number)
     if sign == "lock":
-        with launch_local.locked(attempt.folder):
+        with local.locked(attempt.folder):
             assert not made.supervisor.launcher.revoke(attempt)
     else:
         (attempt.folder / sign).write_text(json.dumps({"attempt": attempt.number, "ended": 1.0}))

@@ -12,9 +12,9 @@ import torch
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, kernels
 from finetop.core.models.resolved import ResolvedModel
-from finetop.core.preflight.plan import ahead, machine
-from finetop.core.preflight.plan.estimate import estimate
-from finetop.core.preflight.plan.machine import Machine
+from finetop.core.plan import ahead, machine
+from finetop.core.plan.estimate import estimate
+from finetop.core.plan.machine import Machine
 from finetop.core.protocol.events import decode
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import compiler

@@ -49,7 +49,7 @@ ALLOWED = (
 
 pytestmark = pytest.mark.skipif(bool(pretended_guard.why_not()), reason=pretended_guard.why_not())
 REPORT = RIG.parent / "bench" / "gpu_report.py"
-GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "preflight/select/test_selectors.py")
+GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "select/test_selectors.py")
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetop.core.check import regression_step
+from finetop.core.check import bisect
 from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
-from finetop.core.client.report import Bars
-from finetop.core.client.report.sections.tasks import tasks
 from finetop.core.protocol import check_result
 from finetop.core.protocol.runs import RemedyRow
+from finetop.core.report import Bars
+from finetop.core.report.sections.tasks import tasks
 from finetop.core.store.triage import facts_of
 from finetop.core.wording import remedies, verdicts
 
@@ -267,7 +267,7 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
     assert f"change  {decided} points over all 672 items (95 % a side, decides)" in verdicts.report(
         "run", outcome
     )
-    assert decided in regression_step.table_rows([4], {4: msgspec.to_builtins(outcome)}, {})[0]
+    assert decided in bisect.table_rows([4], {4: msgspec.to_builtins(outcome)}, {})[0]
     facts = facts_of(outcome, "")
     assert verdicts.interval_of(facts.interval, 3.0) == decided
     bars = next(block for block in tasks(outcome) if isinstance(block, Bars)).bars

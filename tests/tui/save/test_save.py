@@ -13,8 +13,8 @@ from PIL import Image
 from run_fakes import make_run_app, regressed, training
 from tui_fakes import FakeSupervisor, make_app, make_row, mixed_rows, row_with, settled, text_of
 
-from finetop.core.client.report import Chart, Line, Table
 from finetop.core.protocol.runs import Finished
+from finetop.core.report import Chart, Line, Table
 from finetop.tui.save import Sheet
 from finetop.tui.save.prompt import written
 from finetop.tui.terminal.clipboard import LIMIT, copying, filled

@@ -8,10 +8,10 @@ from finetop.core.protocol.messages.runs import Across
 from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.compare.state import ComparedRuns
 from finetop.tui.screens.run.grid import Grid
-from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, oldest_in, with_mouse
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
+from finetop.tui.screens.shared.metric_names import metric_keys, shown, title_of
 from finetop.tui.text import Line, cursor_mark, decimals, line_width
 from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import draw, place_at, plot_width

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from finetop.core.preflight.lint.report import Asked, Report, Told
-from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.lint.report import Asked, Report, Told
+from finetop.core.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
@@ -72,9 +72,7 @@ class DataLint:
         yield
         await asyncio.sleep(PAUSE_S)
         asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
-        async with aclosing(
-            answer_lines("finetop.core.preflight.lint", str(homes[0].root), asked=asked)
-        ) as lines:
+        async with aclosing(answer_lines("finetop.core.lint", str(homes[0].root), asked=asked)) as lines:
             async for line in lines:
                 self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
                 yield

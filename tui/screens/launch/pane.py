@@ -18,7 +18,7 @@ from finetop.tui.text import Line, Span, cut_end, rule
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.preflight.plan.result import Plan, Steps
+    from finetop.core.plan.result import Plan, Steps
     from finetop.core.recipe.schema import Recipe
     from finetop.tui.theme import StyleName
 

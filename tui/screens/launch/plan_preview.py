@@ -24,7 +24,7 @@ from finetop.tui.screens.launch.form import Problem, owner
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from finetop.core.preflight.plan.result import Plan, Problem as Found, Shown
+    from finetop.core.plan.result import Plan, Problem as Found, Shown
     from finetop.core.recipe.load import Loaded
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
@@ -130,7 +130,7 @@ async def look_there(
     host: Host, home: Home, recipe: Mapping[str, Any], *, row: bool
 ) -> AsyncGenerator[Shown]:
     """Ask the supervisor of another machine for the plan, and with `row` for the first row."""
-    from finetop.core.preflight.plan.result import Shown
+    from finetop.core.plan.result import Shown
 
     try:
         answer: LookAheadAnswer = await host.ask_aside(home, LookAhead(dict(recipe), row))
@@ -146,7 +146,7 @@ async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> Asy
 
     It ends when nobody listens.
     """
-    from finetop.core.preflight.plan.result import Shown
+    from finetop.core.plan.result import Shown
 
     asked = msgspec.json.encode({"recipe": recipe, "row": row, "rehearse": True})
     async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
@@ -166,7 +166,7 @@ async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
     async with aclosing(looked) as findings:
         async for shown in findings:
             if shown.problems:
-                from finetop.core.preflight.plan.result import as_error
+                from finetop.core.plan.result import as_error
 
                 raise as_error(shown.problems[0])
             return

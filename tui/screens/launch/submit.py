@@ -12,7 +12,7 @@ import msgspec
 
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
 from finetop.core.errors import FinetopError
-from finetop.core.preflight.plan.result import READ_BY
+from finetop.core.plan.result import READ_BY
 from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun

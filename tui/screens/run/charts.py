@@ -9,8 +9,8 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.marks import Event, marks_in
-from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
+from finetop.tui.screens.shared.metric_names import drift_limit, shown, title_of
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from finetop.core.text import count
-from finetop.tui.screens.run.metric_names import SYSTEM, title_of
 from finetop.tui.screens.run.zoom import Shown, smoother
+from finetop.tui.screens.shared.metric_names import SYSTEM, title_of
 
 _TRAINING, _MACHINE = "training", "machine"
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.run.log_tab import opened_at, step_in_view
 from finetop.tui.screens.run.marks import events_of
-from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.view_state import ViewState, chart_under
 from finetop.tui.screens.run.x_axis import cell_of
 from finetop.tui.screens.run.zoom import Shown, stretch, with_mouse
+from finetop.tui.screens.shared.metric_names import metric_keys
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import View
 

@@ -9,9 +9,9 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.next_step import advised, is_held
 from finetop.tui.keys import MATCH, MATCHES, Key, after_search, moves
 from finetop.tui.screens.run.head import Tab
-from finetop.tui.screens.run.metric_names import metric_keys, title_of
 from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
 from finetop.tui.screens.shared.fix import fix_of
+from finetop.tui.screens.shared.metric_names import metric_keys, title_of
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle

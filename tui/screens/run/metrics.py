@@ -8,9 +8,9 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running,
 from finetop.core.text import count
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import NUMBERS, Board, chart_rows
-from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
+from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import Line, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import SERIES

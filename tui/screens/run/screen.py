@@ -22,7 +22,6 @@ from finetop.tui.screens.run.input_lines import metrics_line, search_line
 from finetop.tui.screens.run.jump import follow_log, pointed_at, to_event
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
-from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.metrics import has_failed
 from finetop.tui.screens.run.outside import ask_to_open
 from finetop.tui.screens.run.state import RunData
@@ -45,6 +44,7 @@ from finetop.tui.screens.run.view_state import (
 from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
+from finetop.tui.screens.shared.metric_names import metric_keys
 from finetop.tui.screens.shared.run_actions import (
     kill_question,
     order,

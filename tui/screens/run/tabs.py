@@ -15,7 +15,6 @@ from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
 from finetop.tui.screens.run.log_tab import can_scroll, log_lines
 from finetop.tui.screens.run.marks import Event, by_cell, events_of
-from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, metric_keys, title_of
 from finetop.tui.screens.run.metrics import metrics_lines
 from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
@@ -24,6 +23,7 @@ from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import ViewState, checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
+from finetop.tui.screens.shared.metric_names import SYSTEM, drift_limit, metric_keys, title_of
 from finetop.tui.text import Line, cut_end, labelled, paragraph, rule
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width

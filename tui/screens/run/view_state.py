@@ -16,7 +16,6 @@ from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
 from finetop.tui.screens.run.grid import Grid
 from finetop.tui.screens.run.head import OF_CHARTS, Tab
 from finetop.tui.screens.run.log_tab import LogView
-from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
 from finetop.tui.screens.run.metrics import SPARK, has_failed, numbered
 from finetop.tui.screens.run.sample_diff import steps_of
 from finetop.tui.screens.run.state import (
@@ -33,6 +32,7 @@ from finetop.tui.screens.run.state import (
 from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, next_x
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, stretch
+from finetop.tui.screens.shared.metric_names import SYSTEM, metric_keys
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
 from finetop.tui.widgets.chart_grid import Layout, hit

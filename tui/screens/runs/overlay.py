@@ -11,8 +11,8 @@ from statistics import fmean, stdev
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.run.metric_names import shown, title_of
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered
+from finetop.tui.screens.shared.metric_names import shown, title_of
 from finetop.tui.text import Line, cut_line, rule, told_apart
 from finetop.tui.theme import Look
 from finetop.tui.widgets.axis import x_end

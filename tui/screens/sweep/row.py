@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.client.seed_groups import Setting
-from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
+from finetop.core.select import CONTROL
 from finetop.core.text import clean_line
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_line, cut_middle, line_width

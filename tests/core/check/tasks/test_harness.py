@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from finetop.core.check.scoring.grading import grade_answer
 from finetop.core.check.tasks import harness
+from finetop.core.check.tasks.grading import grade_answer
 from finetop.core.check.tasks.requests import build, requests_of
 from finetop.core.check.tasks.suite import load_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble

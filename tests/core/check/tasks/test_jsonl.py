@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core.check.scoring.grading import grade_answer, grade_likelihoods
 from finetop.core.check.scoring.scorer import Scored
+from finetop.core.check.tasks.grading import grade_answer, grade_likelihoods
 from finetop.core.check.tasks.requests import build, requests_of
 from finetop.core.check.tasks.suite import load_suite
 from finetop.core.check.tasks.types import BenchmarkTask, Request

@@ -18,7 +18,7 @@ from finetop.core.protocol.messages.queue import Kill
 from finetop.core.runtime import files as runtime_files
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.jobs import slurm_commands
+from finetop.core.supervisor.launchers import slurm_commands
 
 
 def by_subject(findings):

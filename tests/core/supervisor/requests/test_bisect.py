@@ -11,7 +11,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.triage import Earlier, LookEarlier
 from finetop.core.protocol.runs import Failed, Finished, State, Stopped
 from finetop.core.store import jobs
-from finetop.core.supervisor.jobs import after_job
+from finetop.core.supervisor.endings import after_job
 from finetop.core.supervisor.requests import bisect
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core.preflight.plan.result import Shown
+from finetop.core.plan.result import Shown
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.recipe.load import resolve_text
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core.preflight.plan import lengths, schedule
+from finetop.core.plan import lengths, schedule
 from finetop.core.protocol import events
 from finetop.core.runtime.home import Home
 

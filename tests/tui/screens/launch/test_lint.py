@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
 from waiting import TORCH_LIMIT_S
 
-from finetop.core.preflight.lint.report import Finding, Lengths, Progress, Report, Told, Trouble
+from finetop.core.lint.report import Finding, Lengths, Progress, Report, Told, Trouble
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp

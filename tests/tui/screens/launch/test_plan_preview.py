@@ -15,7 +15,7 @@ from tui_fakes import NOW, FakeSupervisor, row_with, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
 from finetop.core.errors import BadInput
-from finetop.core.preflight.plan.result import Fix, Shown
+from finetop.core.plan.result import Fix, Shown
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare

@@ -1,0 +1,279 @@
+"""Compares two sample logs: the same verdict as a check of ours, without a model.
+
+Where under 90 % joined (of the union of the compared tasks' items) there is no verdict: what is missing is
+seldom missing by chance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.check.statistics.conclude import check_pairs
+from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.paired_tests import count_categories
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, no_verdict
+from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.harness_logs.join import Asked, Compared, Joined, Pair, TaskJoin, join_task
+from finetop.core.harness_logs.sample_text import answer_of, gold_of, question_of
+from finetop.core.harness_logs.samples import DocKey, SampleLog, read_log, read_row
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.text import counted, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+CAP = 500  # items a task, where there are several
+FLIPS_KEPT = 300
+NOT_IN_LOGS = ("suite", "target", "drift", "contamination", "step", "checkpoint", "general")
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """An item of the plan."""
+
+    task: Compared
+    pair: Pair
+    scores: PairedItem
+
+
+def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
+    """Compare the log of a tuned model with its base's: the whole result, as result.read takes it.
+
+    Beside the fields of CheckResult it has `joined`: share, counts and one entry a task. Raises NotFound or BadInput
+    for what is no log, an unknown task, metric or filter, or a number out of range.
+    """
+    started = time.monotonic()
+    _check(asked)
+    base, tuned = _same_names(read_log(base_path), read_log(tuned_path))
+    _check_names(asked, base, tuned)
+    joins, compared = [], []
+    for task in sorted(base.tasks.keys() | tuned.tasks.keys()):
+        join, pairs = join_task(task, base.tasks.get(task), tuned.tasks.get(task), asked)
+        joins.append(join)
+        compared += [pairs] if pairs else []
+    whole = Joined(sum(j.joined for j in joins), sum(j.union for j in joins if not j.left_out), tuple(joins))
+    plan = _plan(compared, asked)
+    drawn = _drawn(plan, compared)
+    result = _judge(plan, drawn, whole, asked)
+    scored = [entry.scores for entry in drawn] if result.items_used else []  # logs know no categories
+    result = msgspec.structs.replace(
+        result,
+        notes=tuple(_notes(base, tuned, whole, asked, plan)),
+        categories=count_categories((pair.task, "", pair.base, pair.tuned) for pair in scored),
+        models={"base": _model(base), "tuned": _model(tuned)},
+    )
+    return {
+        **{key: value for key, value in msgspec.to_builtins(result).items() if key not in NOT_IN_LOGS},
+        "flips": _flips(drawn) if result.items_used else [],
+        "joined": {**msgspec.to_builtins(whole), "share": whole.share, "asked": asked.joined},
+        "seconds": time.monotonic() - started,
+    }
+
+
+def _check(asked: Asked) -> None:
+    if not 0 <= asked.joined <= 1:
+        raise BadInput(f"--joined is {asked.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
+    if asked.cap is not None and asked.cap < 0:
+        raise BadInput(f"--cap is {asked.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
+
+
+def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog]:
+    """Let two single files be compared whatever they are called: a renamed file has no task's name in it."""
+    names = [next(iter(log.tasks)) for log in (base, tuned) if len(log.tasks) == 1]
+    if len(names) < 2 or names[0] == names[1]:
+        return base, tuned
+    logs = (base.tasks[names[0]], tuned.tasks[names[1]])
+    known = [log.task for log in logs if log.file.named]
+    if len(known) == 2:
+        return base, tuned
+    name = known[0] if known else names[0]
+    renamed = [
+        SampleLog(log.path, {name: replace(task, task=name)}, log.notes)
+        for log, task in zip((base, tuned), logs, strict=True)
+    ]
+    return renamed[0], renamed[1]
+
+
+def _check_names(asked: Asked, base: SampleLog, tuned: SampleLog) -> None:
+    """Refuse what was asked for and is in neither log."""
+    logs = [*base.tasks.values(), *tuned.tasks.values()]
+    tasks = base.tasks.keys() | tuned.tasks.keys()
+    for task, metric in asked.metrics.items():
+        if task and task not in tasks:
+            raise BadInput(f"--metric: there is no task {plain(task)}.", hint=did_you_mean(task, tasks))
+        known = {name for log in logs if not task or log.task == task for name in log.metrics}
+        if known and metric not in known:
+            where = f" of {plain(task)}" if task else ""
+            raise BadInput(
+                f"--metric: no metric{where} is {plain(metric)}.", hint=did_you_mean(metric, known)
+            )
+    filters = {name for log in logs for name in log.filters}
+    if asked.filter and asked.filter not in filters:
+        raise BadInput(
+            f"--filter: no filter is {plain(asked.filter)}.", hint=did_you_mean(asked.filter, filters)
+        )
+
+
+def _plan(compared: Sequence[Compared], asked: Asked) -> CheckPlan:
+    """Fix items, caps and order before any of the tuned model's scores is looked at."""
+    cap = asked.cap if asked.cap is not None else CAP if len(compared) > 1 else 0
+    items = [Item(task.plan.name, _name(key)) for task in compared for key in task.pairs]
+    base = {
+        (task.plan.name, _name(key)): pair.base.score(task.base_place)
+        for task in compared
+        for key, pair in task.pairs.items()
+    }
+    return make_plan(
+        [task.plan for task in compared],
+        items,
+        base,
+        seed=asked.seed,
+        cap=cap or None,
+        margin=asked.margin,
+        alpha=asked.alpha,
+    )
+
+
+def _judge(plan: CheckPlan, drawn: Sequence[_Drawn], whole: Joined, asked: Asked) -> CheckResult:
+    if all(task.left_out for task in whole.tasks):
+        return no_verdict(plan, "no task could be compared: " + "; ".join(map(_left_out, whole.tasks)) + ".")
+    if whole.share < asked.joined:
+        return no_verdict(plan, _too_few(whole, asked.joined))
+    return check_pairs(plan, [entry.scores for entry in drawn])
+
+
+def _too_few(whole: Joined, bar: float) -> str:
+    reasons = {
+        "only in the base's log": sum(task.only_base for task in whole.tasks),
+        "only in the tuned model's": sum(task.only_tuned for task in whole.tasks),
+        "under another prompt": sum(task.other_prompt for task in whole.tasks),
+        "with another target": sum(task.other_target for task in whole.tasks),
+        "without a score": sum(task.no_score for task in whole.tasks),
+    }
+    said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+    share = int(1000 * whole.share) / 10  # rounded down: 89.97 is not 90
+    return (
+        f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %), under {100 * bar:g} %: {said}."
+        f" Score both models on the same items, or lower --joined."
+    )
+
+
+def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_Drawn]:
+    """Return the plan's items with both samples and scores."""
+    by_key = {
+        (task.plan.name, _name(key)): (task, pair) for task in compared for key, pair in task.pairs.items()
+    }
+    drawn = []
+    for item in plan.order:
+        task, pair = by_key[item.key]
+        before, after = pair.base.score(task.base_place), pair.tuned.score(task.tuned_place)
+        drawn.append(_Drawn(task, pair, PairedItem(item.task, item.item, "", before, after)))
+    return drawn
+
+
+def _flips(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
+    """List the items that changed with both answers, lost ones first; texts are read from the files again."""
+    changed = [entry for entry in drawn if entry.scores.base != entry.scores.tuned]
+    changed.sort(
+        key=lambda entry: (entry.scores.tuned - entry.scores.base, entry.scores.task, entry.scores.item)
+    )
+    return [_flip(entry) for entry in changed[:FLIPS_KEPT]]
+
+
+def _flip(entry: _Drawn) -> dict[str, Any]:
+    task, pair, scores = entry.task, entry.pair, entry.scores
+    before, after = read_row(task.base, pair.base), read_row(task.tuned, pair.tuned)
+    return {
+        "task": scores.task,
+        "item": pair.base.doc_id,
+        "category": "",
+        "question": question_of(before),
+        "gold": gold_of(before),
+        "base": scores.base,
+        "tuned": scores.tuned,
+        "base_answer": answer_of(before, task.plan.metric),
+        "tuned_answer": answer_of(after, task.plan.metric),
+    }
+
+
+def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan: CheckPlan) -> list[str]:
+    """Say what was left out, chosen, and wrong with the files, a line each."""
+    share = f"{whole.joined:,} of {whole.union:,} items joined ({int(1000 * whole.share) / 10:g} %)"
+    notes = [share, *(f"left out  {_left_out(task)}" for task in whole.tasks if task.left_out)]
+    if plan.cap is not None and (capped := sum(task.joined > plan.cap for task in whole.tasks)):
+        more = f"{counted(capped, 'task')} {'has' if capped == 1 else 'have'} more"
+        notes.append(f"at most {plan.cap} items a task count, drawn by seed {plan.seed}: {more}")
+    for task in whole.tasks:
+        notes += _join_notes(task, base, tuned, asked)
+    for whose, log in (("base's log", base), ("tuned model's log", tuned)):
+        notes += [f"{whose}  {note}" for note in log.notes]
+        notes += list(_faults(whose, log))
+    notes += _filter_notes(base, whole.tasks)
+    return notes
+
+
+def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked) -> Iterable[str]:
+    """Say what of a compared task did not join for a reason that is not plain from the table."""
+    if task.left_out:
+        return
+    if task.joined < asked.joined * task.union:
+        yield f"{task.task}: only {task.joined:,} of its {task.union:,} items joined"
+    if task.other_prompt:
+        results = [log.tasks[task.task].results for log in (base, tuned)]
+        shots = [of_log.num_fewshot(task.task) if of_log else None for of_log in results]
+        why = (
+            f" ({shots[0]} examples in the base's, {shots[1]} in the tuned model's)"
+            if shots[0] != shots[1]
+            else ""
+        )
+        yield f"{task.task}: {task.other_prompt:,} documents had another prompt{why}"
+    if task.other_target:
+        yield f"{task.task}: {task.other_target:,} items have another target (first: {task.first_other_target})"
+    if task.no_score:
+        said = f"{task.no_score:,} items have no finite {task.metric}"
+        yield f"{task.task}: {said} (first: {task.first_no_score})"
+
+
+def _faults(whose: str, log: SampleLog) -> Iterable[str]:
+    """Sum the faults up over tasks, by kind, with the first place of each."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for task in log.tasks.values():
+        for fault in task.faults:
+            counts[fault.kind] += fault.count
+            first.setdefault(fault.kind, fault.first)
+    return (f"{whose}  {count:,} {kind} (first: {first[kind]})" for kind, count in counts.items())
+
+
+def _filter_notes(base: SampleLog, tasks: Iterable[TaskJoin]) -> list[str]:
+    notes = []
+    for task in tasks:
+        names = list(base.tasks[task.task].filters) if task.task in base.tasks and not task.left_out else []
+        if len(names) > 1:
+            others = ", ".join(name for name in names if name != task.filter)
+            notes.append(f"{task.task}: filter {task.filter} counts, not {others}")
+    return notes
+
+
+def _left_out(task: TaskJoin) -> str:
+    return f"{task.task}: {task.left_out}"
+
+
+def _model(log: SampleLog) -> dict[str, Any]:
+    results = next((task.results for task in log.tasks.values() if task.results), None)
+    facts = {"path": str(log.path)}
+    for name in ("model_name", "lm_eval_version", "chat_template_sha"):
+        if results is not None and isinstance(value := getattr(results, name), str):
+            facts[name] = value
+    return facts
+
+
+def _name(key: DocKey) -> str:
+    return f"{key[0]} {key[1]}"

@@ -1,0 +1,134 @@
+"""Answers that are labels: how often each stands there, which are rare, and which are one label written in two ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from finetop.core.lint.report import EXAMPLES, PLACES, Finding
+from finetop.core.lint.tally import example
+
+if TYPE_CHECKING:
+    from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.second_pass import Whole
+
+ABOUT = "labels"
+WHY = ""  # it depends on what is found
+FIX = ""  # which spelling is right, a person knows
+DO = "write more rows of the rare labels"
+SEVERITY = "note"
+
+SHORT = 60  # characters of a label
+MOST = 1000  # labels that are told apart; with more, these are no labels
+FEW = 60  # labels at most
+RARE = 10  # rows of a label below which it is hardly learned
+MAJORITY = 0.8  # share of one label from which always saying it is nearly right
+
+
+def look(row: Row, lens: Lens) -> str | None:
+    """Return a short answer to a question, of rows to train on."""
+    if row.record is None or row.is_text or row.role not in ("train", "replay"):
+        return None
+    return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None
+
+
+class Finder:
+    """Counts answers while they are few."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.counts: Counter[str] | None = Counter()
+        self.rows = 0
+        self.first: dict[str, int] = {}
+
+    def take(self, at: int, seen: str) -> None:
+        """Take in a short answer."""
+        self.rows += 1
+        if self.counts is None:
+            return
+        self.counts[seen] += 1
+        self.first.setdefault(seen, at)
+        if len(self.counts) > MOST:
+            self.counts = None
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Say how labels are spread, if these are labels."""
+        of = whole.rows_in("train", "replay")
+        if self.counts is None or self.rows < max(20, 0.9 * of):
+            return []
+        written: dict[str, list[str]] = {}
+        for label in self.counts:
+            written.setdefault(_plain(label), []).append(label)
+        if not 2 <= len(written) <= FEW or self.rows < 3 * len(written):
+            return []
+        return [*self._twice(whole, written, of), *self._balance(whole, written, of)]
+
+    def _twice(self, whole: Whole, written: dict[str, list[str]], of: int) -> list[Finding]:
+        counts = self.counts or Counter()
+        several = {plain: labels for plain, labels in written.items() if len(labels) > 1}
+        if not several:
+            return []
+        rare = [
+            label for labels in several.values() for label in sorted(labels, key=lambda one: -counts[one])[1:]
+        ]
+        return [
+            Finding(
+                name="labels",
+                about="labels with several spellings",
+                severity="warning",
+                count=sum(counts[label] for label in rare),
+                of=of,
+                why="The model learns to choose between spellings; a metric of exact answers counts one as wrong.",
+                kinds={
+                    label.strip() or "(blank)": counts[label]
+                    for labels in several.values()
+                    for label in labels
+                },
+                places=tuple(whole.place(self.first[label]) for label in rare[:PLACES]),
+                examples=tuple(
+                    example(whole.place(self.first[label]), repr(label)) for label in rare[:EXAMPLES]
+                ),
+            )
+        ]
+
+    def _balance(self, whole: Whole, written: dict[str, list[str]], of: int) -> list[Finding]:
+        assert self.counts is not None
+        counts = Counter(
+            {labels[0].strip(): sum(self.counts[one] for one in labels) for labels in written.values()}
+        )
+        ranked = counts.most_common()
+        (most, top), (least, bottom) = ranked[0], ranked[-1]
+        rare = [label for label, number in ranked if number < RARE]
+        is_lopsided = top > MAJORITY * self.rows
+        words = f"{len(ranked)} labels, from {top:,} rows ({most}) to {bottom:,} ({least})."
+        if is_lopsided:
+            words += (
+                f" Always answering {most} is right {100 * top / self.rows:.0f} % of the time:"
+                " the model may learn only that."
+            )
+        if rare:
+            words += f" {len(rare)} have fewer than {RARE} rows, which is too few to learn them well."
+        about = "labels, and how often each occurs"
+        if is_lopsided:
+            about = "imbalanced labels"
+        elif rare:
+            about = f"labels of fewer than {RARE} rows"
+        return [
+            Finding(
+                name="labels",
+                about=about,
+                severity="warning" if is_lopsided else "note",
+                count=sum(counts[label] for label in rare) if rare else self.rows,
+                of=of,
+                why=words,
+                kinds=dict(ranked),
+                examples=tuple(
+                    example(whole.place(self.first[labels[0]]), labels[0])
+                    for labels in list(written.values())[:EXAMPLES]
+                ),
+            )
+        ]
+
+
+def _plain(label: str) -> str:
+    """What two spellings of one label have in common: no case, no blanks, no full stop."""
+    return " ".join(label.lower().split()).strip(" .!\"'`*")

@@ -1,0 +1,134 @@
+"""Languages: rows in another one than the rest, and answers in another one than their question."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from finetop.core.lint.language import language_of, name_of
+from finetop.core.lint.report import EXAMPLES, PLACES, Finding
+from finetop.core.lint.tally import example, excerpt
+
+if TYPE_CHECKING:
+    from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.second_pass import Whole
+
+ABOUT = "languages"
+WHY = ""  # of both findings
+FIX = ""  # a second language may be wanted
+DO = "remove the rows in another language, or write more of it"
+SEVERITY = "warning"
+
+MAIN = 0.75  # share of a language from which the others are the exception
+_TRANSLATES = (
+    "translat", "language", "english", "hindi", "french", "german", "spanish", "chinese", "italian", "portuguese",
+    "russian", "japanese", "korean", "arabic", "dutch", "polish", "turkish", "übersetz", "traduc", "traduis", "翻译",
+)  # fmt: skip
+_TRANSLATE = (
+    "translate ",
+    "übersetz",
+    "traduc",
+    "traduis",
+    "翻译",
+)  # what is asked in one language, and answered in another
+
+
+def look(row: Row, lens: Lens) -> list[str] | None:
+    """Return the languages of answer and question, "" where that is not clear, or where a translation is asked for."""
+    if row.record is None:
+        return None
+    answer = language_of(row.answer)
+    asked = "" if row.is_text or len(row.turns) < 2 else language_of(row.turns[-2].text)
+    if asked and answer and asked != answer:
+        whole = row.asked.lower()
+        if any(word in whole for word in _TRANSLATES):
+            if any(word in whole for word in _TRANSLATE):
+                return None
+            asked = ""
+    return [answer, asked] if answer or asked else None
+
+
+class Finder:
+    """Counts languages, and keeps where the rows are that are not of the first."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.counts: Counter[str] = Counter()
+        self.rows: dict[str, array[int]] = {}
+        self.crossed = array("Q")
+        self.crossings: Counter[str] = Counter()
+
+    def take(self, at: int, seen: list[str]) -> None:
+        """Take in the languages of a row."""
+        answer, asked = seen
+        self.counts[answer or asked] += (
+            1  # an answer of few words is taken for one of its question's language
+        )
+        if not answer:
+            return
+        kept = self.rows.setdefault(answer, array("Q"))
+        if len(kept) < PLACES:
+            kept.append(at)
+        if asked and asked != answer:
+            self.crossings[f"{name_of(asked)} answered in {name_of(answer)}"] += 1
+            if len(self.crossed) < PLACES:
+                self.crossed.append(at)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Say which rows are of another language than nearly all, and which answers than their question."""
+        return [*self._others(whole), *self._crossed(whole)]
+
+    def _others(self, whole: Whole) -> list[Finding]:
+        known = sum(self.counts.values())
+        if len(self.counts) < 2:
+            return []
+        (main, number), *others = self.counts.most_common()
+        is_mixed = number < MAIN * known
+        ats = sorted(at for language, _ in others for at in self.rows[language])[:PLACES]
+        return [
+            Finding(
+                name="languages",
+                about="rows in several languages"
+                if is_mixed
+                else f"rows in another language than {name_of(main)}",
+                severity="note" if is_mixed else "warning",
+                count=known - number,
+                of=whole.rows,
+                why=(
+                    f"{name_of(main)} has {100 * number / known:.0f} % of the rows whose language is known. A few rows"
+                    " in another are too few to learn it, and enough to answer in it at times."
+                ),
+                kinds={name_of(language): count for language, count in self.counts.most_common()},
+                places=tuple(map(whole.place, ats)),
+                examples=tuple(
+                    example(row.place, excerpt(row.answer)) for row in whole.again(_spread(self.rows, others))
+                ),
+            )
+        ]
+
+    def _crossed(self, whole: Whole) -> list[Finding]:
+        if not self.crossed:
+            return []
+        return [
+            Finding(
+                name="languages",
+                about="answers in another language than their question",
+                severity="warning",
+                count=sum(self.crossings.values()),
+                of=whole.rows,
+                why="The model learns to change the language unasked. Rows that ask for a translation are not counted.",
+                kinds=dict(self.crossings.most_common()),
+                places=tuple(map(whole.place, self.crossed)),
+                examples=tuple(
+                    example(row.place, f"{excerpt(row.asked)[:70]} → {excerpt(row.answer)}")
+                    for row in whole.again(self.crossed[:EXAMPLES])
+                ),
+            )
+        ]
+
+
+def _spread(rows: dict[str, array[int]], others: list[tuple[str, int]]) -> list[int]:
+    """Choose rows to show: the first of each language, then more of the most frequent."""
+    firsts = [rows[language][0] for language, _ in others][:EXAMPLES]
+    more = [at for language, _ in others for at in rows[language][1:EXAMPLES]]
+    return sorted([*firsts, *more[: EXAMPLES - len(firsts)]])

@@ -1,0 +1,81 @@
+"""Training rows that ask what the test asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.data.similarity.containment import Items
+from finetop.core.data.similarity.edits import Told, asks_the_same, compare
+from finetop.core.lint import pair_index, row_hashes
+from finetop.core.lint.pair_findings import Comparing, Like
+from finetop.core.lint.template_families import Families
+
+if TYPE_CHECKING:
+    from finetop.core.lint.second_pass import Whole
+
+ABOUT = "training rows that are also test or held-out rows"
+WHY = (
+    "The test then measures what the model memorised, not what it can do: its score is too high, and"
+    " comparisons with it are invalid."
+)
+FIX = "remove them from the training rows"
+DO = "remove the training rows that are in the test"
+SEVERITY = "error"
+ONE_IS_MANY = True
+
+TELLING = 4.0  # weight of the words of an answer that few questions have
+
+look = row_hashes.look
+
+
+class Finder(Comparing):
+    """Finds the rows of the test and of data.eval in those to train on."""
+
+    ROLES = pair_index.SIDES[0]
+
+    def find(self, whole: Whole) -> list[Like]:
+        """Find the rows."""
+        seen = self._seen
+        tests = [number for side in pair_index.SIDES[1:] for number in seen.members(whole, side).tolist()]
+        if not tests:
+            return []
+        heads = seen.heads
+        is_text = heads["kind"] == row_hashes.TEXT
+        wanted = Items(
+            [seen.answer(number) if is_text[number] else seen.asked(number) for number in tests],
+            seen.counts(),
+            is_loose=True,
+        )
+        training = seen.members(whole, pair_index.SIDES[0])
+        judged, answered, hits = Families(), {}, {}
+        for first in range(0, len(training), 1000):
+            whole.say("rows of the test", first, len(training))
+            numbers = training[first : first + 1000].tolist()
+            texts = [seen.answer(number) if is_text[number] else seen.asked(number) for number in numbers]
+            for hit in wanted.search(texts):
+                number, test = numbers[hit.text], tests[hit.item]
+                hits[number, test] = "as it is" if hit.is_verbatim else "lightly edited"
+                told = asks_the_same(hit.change, len(wanted.items[hit.item]))
+                answered[number, test] = self._answers(number, test, told)
+                is_other = any(map(seen.is_answered, (test, number), hit.change.only_in))
+                is_same = heads["context"][number] == heads["context"][test]
+                if hit.change.is_light and is_same and not is_other:
+                    questions = int(heads["question"][number]), int(heads["question"][test])
+                    judged.take(number, test, *questions, hit.change, told)
+        found: dict[int, Like] = {}
+        for number, test in judged.same():
+            what = "a text" if is_text[test] else "the question alone"
+            found[number] = Like(number, f"{what}, {hits[number, test]}", test)
+        for (number, test), is_answered in answered.items():
+            if is_answered:
+                found[number] = Like(number, f"question and answer, {hits[number, test]}", test)
+        return list(found.values())
+
+    def _answers(self, number: int, test: int, told: Told) -> bool:
+        """Whether a training row answers as the test row does, in so many words that it is no chance."""
+        seen, heads = self._seen, self._seen.heads
+        if heads["kind"][test] == row_hashes.TEXT:
+            return False
+        change = compare(seen.answer(number), seen.answer(test), seen.counts(), if_light=True)
+        is_same = change.is_light and not change.swapped_names and not change.added_names
+        return is_same and (told == "same" or change.weight >= TELLING)

@@ -1,0 +1,71 @@
+"""Rows that ask and answer the same as another, with a few words or marks changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.data.similarity.edits import Change, compare
+from finetop.core.lint import row_hashes
+from finetop.core.lint.pair_findings import Comparing, Like
+
+if TYPE_CHECKING:
+    from finetop.core.lint.second_pass import Whole
+
+ABOUT = "rows that are nearly the same as another row"
+WHY = (
+    "Rows that differ in a word or a punctuation mark are one example repeated: it weighs more than"
+    " others, and held-out rows no longer measure how the model does on new data."
+)
+FIX = "remove them and keep the first of each"
+DO = "remove the near copies"
+SEVERITY = "warning"
+
+TELLING = 4.0  # weight of the words of an answer that few questions have
+LONG = 15  # words of a question
+ALIKE = 0.75  # of each of its sentences, from which on a short answer will do
+
+look = row_hashes.look
+
+
+class Finder(Comparing):
+    """Finds rows whose question and answer are light edits of those of a row that is kept."""
+
+    def find(self, whole: Whole) -> list[Like]:
+        """Find the rows."""
+        gone: set[int] = set()
+        same = self._seen.asks_the_same(whole)
+        likes: list[Like] = []
+        light = self._seen.light(whole)
+        pairs = sorted(light, key=lambda pair: pair[::-1])
+        for done, (first, second) in enumerate(pairs):
+            if done % 1000 == 0:
+                whole.say("near duplicates", done, len(pairs))
+            if first in gone or second in gone:
+                continue
+            kind = self._kind(first, second, light[first, second], is_same=(first, second) in same)
+            if kind:
+                gone.add(second)
+                likes.append(Like(second, kind, first))
+        return likes
+
+    def _kind(self, first: int, second: int, question: Change, *, is_same: bool) -> str:
+        """Say how two rows are alike, whose questions are; "" where they are not."""
+        seen, heads = self._seen, self._seen.heads
+        one, other = heads[first], heads[second]
+        if (
+            one["kind"] != other["kind"]
+            or one["context"] != other["context"]
+            or one["worse"] != other["worse"]
+        ):
+            return ""
+        answer = compare(seen.answer(first), seen.answer(second), seen.counts(), if_light=True)
+        if not answer.is_light or answer.swapped_names:
+            return ""
+        # "Yes" answers many questions: it says nothing about their being the same.
+        is_telling = answer.weight >= TELLING or one["kind"] == row_hashes.TEXT
+        is_long = len(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
+        if not is_telling and not is_long and not is_same:
+            return ""
+        if question.is_equal and answer.is_equal:
+            return "same words, other punctuation"
+        return "text added before or after" if question.added + answer.added else "a few words differ"

@@ -1,0 +1,172 @@
+"""Rows whose answer the base model finds far harder or easier than the others: noise, or what it knows by heart."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.data.formats import Conversation
+from finetop.core.errors import BadInput
+from finetop.core.lint.report import EXAMPLES, PLACES, Finding
+from finetop.core.lint.tally import example, excerpt
+from finetop.core.recipe.schema import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.second_pass import Whole
+
+OPTION = "loss"
+ABOUT = "answers that stand out by the base model's loss"
+WHY = (
+    "What is far harder than the rest is often noise: the wrong answer, another language, damaged text. What is far"
+    " easier teaches next to nothing. Read them before you remove any."
+)
+FIX = ""  # a hard row may be the one that matters
+DO = "read the answers that stand out"
+SEVERITY = "warning"
+
+FAR = 4.0  # robust standard deviations from the median of answers that are as long
+BUCKETS = (8, 32, 128)  # answer tokens: the mean over few tokens varies far more than that over many
+LEAST = 20  # answers of a length from which their spread is known
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A row, its loss in nats per token, and how many robust standard deviations from the median that is."""
+
+    at: int
+    loss: float
+    z: float
+
+
+def look(row: Row, lens: Lens) -> int | None:
+    """Return the number of learned tokens of a row that can be scored."""
+    if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
+        return None
+    return row.learned or None
+
+
+class Finder:
+    """Scores a sample of the rows, evenly over all, or every row."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.most = lens.sample
+        self.ats = array("Q")
+        self.tokens = array("Q")
+
+    def take(self, at: int, seen: int) -> None:
+        """Take in a row that can be scored."""
+        self.ats.append(at)
+        self.tokens.append(seen)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Score rows, and give those that stand out. Raises FinetopError."""
+        if not self.ats:
+            return []
+        chosen = spread(len(self.ats), self.most)
+        losses = _losses(whole, [self.ats[number] for number in chosen])
+        known = [
+            (self.ats[n], self.tokens[n], loss)
+            for n, loss in zip(chosen, losses, strict=True)
+            if loss is not None
+        ]
+        found = outliers(known)
+        if not found:
+            return []
+        middle = median(loss for _, _, loss in known)
+        worst = sorted(found, key=lambda one: -abs(one.z))[:EXAMPLES]
+        of_all = "" if len(chosen) == len(self.ats) else f", a sample of {len(self.ats):,}"
+        harder = sum(one.z > 0 for one in found)
+        return [
+            Finding(
+                name="outliers",
+                about=ABOUT,
+                severity="warning",
+                count=len(found),
+                of=len(known),
+                why=f"{WHY} Median {middle:.2f} nats/token over {len(known):,} answers{of_all}.",
+                kinds={"far harder": harder, "far easier": len(found) - harder},
+                places=tuple(whole.place(one.at) for one in found[:PLACES]),
+                examples=tuple(
+                    example(row.place, f"{one.loss:.2f} nats: {excerpt(row.answer)}")
+                    for one, row in zip(worst, whole.again(one.at for one in worst), strict=True)
+                ),
+            )
+        ]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Choose at most so many of `count` numbers, evenly."""
+    if count <= most:
+        return list(range(count))
+    return [number * count // most for number in range(most)]
+
+
+def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
+    """Find what stands out among answers of like length; `known` has rows, their answer tokens and losses.
+
+    The logarithm of the loss is compared, since losses are skewed: median and median absolute deviation, the latter
+    times 1.4826, which is the standard deviation where they are normal (Iglewicz and Hoaglin 1993).
+    """
+    groups: dict[int, list[tuple[int, float, float]]] = {}
+    for at, tokens, loss in known:
+        bucket = sum(tokens > limit for limit in BUCKETS)
+        groups.setdefault(bucket, []).append((at, loss, math.log(loss + 0.05)))
+    found = []
+    for group in groups.values():
+        if len(group) < LEAST:
+            continue
+        middle = median(value for _, _, value in group)
+        deviation = 1.4826 * median(abs(value - middle) for _, _, value in group)
+        if not deviation:
+            continue
+        found += [
+            Outlier(at, loss, z) for at, loss, value in group if abs(z := (value - middle) / deviation) > FAR
+        ]
+    return sorted(found, key=lambda one: one.at)
+
+
+def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
+    """Score the answers of rows under the base model, in nats per token; scores are kept in the home."""
+    from finetop.core.models import resolve
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.job_process import set_environment
+    from finetop.core.select._losses import open_scorer
+    from finetop.core.select._pool import Pool
+
+    if whole.model is None:
+        raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
+    set_environment()
+    with tempfile.TemporaryDirectory(prefix="finetop-lint-") as folder:
+        whole.say("loading the model", 0, 0)
+        base = resolve.resolve_model(whole.model, whole.home, EventLog(Path(folder) / "events.jsonl"))
+        scorer = open_scorer(base, whole.model.dtype, whole.home)
+        losses: list[float | None] = []
+        path = Path(folder) / "rows.jsonl"
+        for format_name, rows in _by_format(whole, ats):
+            path.write_bytes(b"".join(msgspec.json.encode(row.raw) + b"\n" for row in rows))
+            source = Source(path=str(path), format=format_name)
+            lines = tuple(range(1, len(rows) + 1))
+            losses += scorer.losses(Pool(source, "", lines, format_name, whole.say), with_prompt=True)
+        return losses
+
+
+def _by_format(whole: Whole, ats: Sequence[int]) -> Iterator[tuple[str, list[Row]]]:
+    """Yield rows in order, together as long as they are of one source."""
+    rows: list[Row] = []
+    for row in whole.again(ats):
+        if rows and rows[-1].source != row.source:
+            yield str(whole.reads[rows[-1].source].format), rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield str(whole.reads[rows[-1].source].format), rows

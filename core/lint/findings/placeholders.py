@@ -1,0 +1,55 @@
+"""Unfilled placeholders: {{name}}, [Your Name], <COMPANY_NAME>, lorem ipsum."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from finetop.core.lint.tally import Sight, excerpt
+
+if TYPE_CHECKING:
+    from finetop.core.lint.row import Lens, Row
+
+ABOUT = "unfilled placeholders"
+WHY = "The model learns to generate the placeholder. Fill them in, or remove the rows."
+FIX = ""
+DO = "fill in the placeholders, or remove the rows"
+SEVERITY = "warning"
+
+_HINTS = ("{", "[", "<", "%", "orem ipsum", "OREM IPSUM")
+_SLOT = (
+    r"(?:name|surname|username|address|date|month|year|time|number|title|e-?mail|phone|company|organi[sz]ation|business"
+    r"|signature|url|link|website|position|amount|price|city|country|location|product|customer|client|recipient|sender|brand)"
+)
+_FILL = r"(?i:(?:please[ _])?(?:insert|enter|add|fill[ _]in|put|your|name[ _]of|the[ _]name[ _]of)[ _][^]>}\n]{1,48})"
+_NAMED = rf"(?i:(?:[a-z'’]{{2,15}}[ _-]){{1,3}}{_SLOT}(?:[ _]here)?)"  # [Recipient's Name], <COMPANY_NAME>
+_PLACEHOLDER = re.compile(
+    r"\{(?<!\$\{)(?<![\w\\^}]\{)\{ ?[A-Za-z_][\w. -]{0,40} ?\}\}"
+    rf"|\{{(?<![\w$\\^}}{{]\{{)(?:[a-z]{{2,15}}_){{0,2}}(?i:{_SLOT})\}}(?!\}})"
+    rf"|\[(?<![\w\])\\]\[)(?:{_FILL}|{_NAMED}|(?=[A-Z])(?i:{_SLOT}))\](?!\()"
+    rf"|<(?:{_FILL}|(?=[A-Z][A-Z_ ]+>){_NAMED})>"
+    rf"|%(?:[A-Z]{{2,15}}_){{0,2}}(?=[A-Z]+%)(?i:{_SLOT})%"
+    r"|Lorem ipsum|lorem ipsum|Lorem Ipsum|LOREM IPSUM"
+)
+_MEANT = re.compile(
+    r"```|\b(?:template|placeholder|f-string|jinja|mustache|ansible)s?\b|\bfill[ -]?in\b|\bf[\"']", re.I
+)
+_CODE = re.compile(r"\b(?:handlebars|vue|angular|django|liquid|helm)s?\b", re.I)  # whose braces are code
+
+
+def look(row: Row, lens: Lens) -> list[Sight] | None:
+    """See placeholders in what is learned, but for those that the question has too."""
+    for text in row.learned_texts:
+        if not any(hint in text for hint in _HINTS):
+            continue
+        found = next((one for one in _PLACEHOLDER.finditer(text) if one[0] not in row.asked), None)
+        if found is not None and not _is_meant(row, found[0]):
+            return [Sight("placeholder", excerpt(text, *found.span()))]
+    return None
+
+
+def _is_meant(row: Row, mark: str) -> bool:
+    """Tell whether the row speaks of templates, or of code that has such braces."""
+    texts = [turn.text for turn in row.turns]
+    is_code = mark.startswith("{") and any(map(_CODE.search, texts))
+    return is_code or any(map(_MEANT.search, texts))

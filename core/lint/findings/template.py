@@ -1,0 +1,127 @@
+"""Marks of chat templates within texts: <|im_start|>, [INST], ### Response:, whole or broken."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.lint.tally import Sight, excerpt
+
+if TYPE_CHECKING:
+    from finetop.core.lint.row import Lens, Row
+
+ABOUT = "chat template tokens in texts"
+WHY = (
+    "The tokenizer reads many of them as the tokens that start or end a turn: the model learns to"
+    " stop early, to speak for the user, or to generate them as text."
+)
+FIX = "cut them off at the start and end of a text, where they can mean nothing else"
+DO = "remove chat template tokens from the texts"
+SEVERITY = "warning"
+
+_NAMES = (
+    "im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end_of_turn"
+    "|start_of_turn|system|user|assistant|end|eos|bos|pad|fim_prefix|fim_suffix|fim_middle|python_tag|turn_start|turn_end"
+)
+_WORDS = (
+    "im_start|im_end|eot_id|start_header_id|end_header_id|endoftext"  # that nobody writes for anything else
+)
+_HINTS = (
+    "<|",
+    "im_start",
+    "im_end",
+    "eot_id",
+    "_header_id",
+    "endoftext",
+    "INST",
+    "SYS",
+    "_of_turn",
+    "<s>",
+    "</s>",
+    "###",
+    "<unk>",
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "[PAD]",
+    "[EOS]",
+    "[BOS]",
+)
+_MARK = re.compile(
+    rf"(?P<token><\|(?:{_NAMES})\|>|<(?:start|end)_of_turn>|</?s>|<(?:unk|pad|eos|bos)>|\[(?:PAD|EOS|BOS)\])"
+    r"|(?P<inst>\[/?INST\]|<</?SYS>>)"
+    r"|(?P<header>^[ \t]*###[ \t]*(?:Response|Instruction|Human|Assistant|User|System)[ \t]*:)"
+    rf"|(?P<broken><?[ \t]?\|[ \t]?(?:{_WORDS})[ \t]?\|?[ \t]?>?|<?[ \t]?\|?[ \t]?(?:{_WORDS})[ \t]?\|[ \t]?>?"
+    r"|\[ ?/?INST(?![\w\]])|(?<![A-Z_\[/])/?INST\]|<<? ?/?SYS ?>>?)",
+    re.MULTILINE,
+)
+_KINDS = {
+    "token": "a special token",
+    "inst": "[INST] or <<SYS>>",
+    "header": "a prompt's heading",
+    "broken": "a broken mark",
+}
+_END = re.compile(
+    r"(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|eos)\|>|</s>|<end_of_turn>|<eos>|<pad>)$"
+)
+_BEGIN = {
+    "assistant": re.compile(
+        r"^\s*(?:<\|im_start\|>assistant|<\|start_header_id\|>assistant<\|end_header_id\|>|<\|assistant\|>"
+        r"|<start_of_turn>model|\[/INST\]|###[ \t]*(?:Response|Assistant)[ \t]*:)[ \t]*\n*\s?"
+    ),
+    "user": re.compile(
+        r"^\s*(?:<s>\s*)?(?:<\|im_start\|>user|<\|start_header_id\|>user<\|end_header_id\|>|<\|user\|>|<start_of_turn>user"
+        r"|\[INST\]|###[ \t]*(?:Instruction|Human|User)[ \t]*:)[ \t]*\n*\s?"
+    ),
+    "system": re.compile(
+        r"^\s*(?:<\|im_start\|>system|<\|start_header_id\|>system<\|end_header_id\|>|<\|system\|>|<<SYS>>"
+        r"|###[ \t]*System:)\s*"
+    ),
+}
+LONGEST = 20  # characters of a mark that ends a turn
+
+
+def look(row: Row, lens: Lens) -> list[Sight] | None:
+    """See marks in every text of a row."""
+    sights: list[Sight] = []
+    is_mended = True
+    for turn in row.turns:
+        text = turn.text
+        if not any(hint in text for hint in _HINTS):
+            continue
+        found = _first_mark(text)
+        if found is None:
+            continue
+        sights.append(Sight(_KINDS[str(found.lastgroup)], excerpt(text, *found.span())))
+        is_mended = is_mended and repaired(text, turn.role) is not None
+    if sights and is_mended and row.record is not None:
+        return [Sight(sight.kind, sight.text, "mend") for sight in sights]
+    return sights or None
+
+
+def _first_mark(text: str) -> re.Match[str] | None:
+    """Find the first mark; <s>struck through</s> is none."""
+    is_struck = "<s>" in text and "</s>" in text.partition("<s>")[2]
+    for found in _MARK.finditer(text):
+        if not (is_struck and found[0] in ("<s>", "</s>")):
+            return found
+    return None
+
+
+def repaired(text: str, role: str) -> str | None:
+    """Cut marks off a text's edges: the heading of its own turn, and ends. None if others remain, or no text does."""
+    bare = text.rstrip()
+    while (found := _END.search(bare, max(0, len(bare) - LONGEST))) is not None:
+        text = bare = bare[: found.start()].rstrip()
+    if role == "user" and bare.endswith("[/INST]"):
+        text = bare.removesuffix("[/INST]").rstrip()
+    if role in _BEGIN:
+        text = _BEGIN[role].sub("", text)
+    return text if text.strip() and _first_mark(text) is None else None
+
+
+def mend(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """Repair every text of a row; None if one can't be."""
+    from finetop.core.lint.edit_row import with_texts
+
+    return with_texts(raw, lambda text, role: text if _first_mark(text) is None else repaired(text, role))

@@ -1,0 +1,99 @@
+"""Rows of more than data.max_tokens: what is cut, dropped or refused, by the recipe's own setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.lint.report import EXAMPLES, PLACES, Finding
+from finetop.core.lint.tally import example
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.second_pass import Whole
+
+ABOUT = "rows that are longer than data.max_tokens"
+WHY = ""  # it depends on data.on_long
+FIX = ""  # max_tokens and on_long say what is wanted
+DO = "raise data.max_tokens, or shorten the rows"
+SEVERITY = "warning"
+
+
+def look(row: Row, lens: Lens) -> list[int] | None:
+    """Return tokens of the row, learned ones, and those that are left, of a row that is too long."""
+    if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
+        return None
+    return [row.source, row.tokens, row.learned, row.kept]
+
+
+class Finder:
+    """Adds up what is lost."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self.rows = 0
+        self.of_source: dict[int, int] = {}
+        self.lost = 0  # learned tokens
+        self.answers_cut = 0
+        self.first: list[tuple[int, int]] = []
+        self.longest: list[tuple[int, int]] = []  # tokens, row
+
+    def take(self, at: int, seen: Sequence[int]) -> None:
+        """Take in a row that is too long."""
+        source, tokens, learned, kept = seen
+        self.rows += 1
+        self.of_source[source] = self.of_source.get(source, 0) + 1
+        self.lost += learned - kept
+        self.answers_cut += kept < learned
+        if len(self.first) < PLACES:
+            self.first.append((at, tokens))
+        self.longest = sorted([*self.longest, (tokens, at)], reverse=True)[:EXAMPLES]
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Say what becomes of them."""
+        if not self.rows:
+            return []
+        refusing = [
+            source
+            for source, rows in self.of_source.items()
+            if _refuses(self.lens.on_long, rows, whole.reads[source].rows)
+        ]
+        return [
+            Finding(
+                name="too-long",
+                about=f"{ABOUT} ({self.lens.max_tokens:,})",
+                severity="error" if refusing else "warning",
+                count=self.rows,
+                of=whole.rows,
+                why=self._why(whole.reads[refusing[0]].name if refusing else ""),
+                places=tuple(whole.place(at) for at, _ in self.first),
+                examples=tuple(example(whole.place(at), f"{tokens:,} tokens") for tokens, at in self.longest),
+            )
+        ]
+
+    def _why(self, refused: str) -> str:
+        """Say what becomes of these rows; `refused` names a source that has too many of them."""
+        on_long = self.lens.on_long
+        if refused:
+            return (
+                f"data.on_long is {on_long}: training refuses {refused}. Raise data.max_tokens, or set data.on_long to"
+                " truncate or drop."
+            )
+        if on_long == "truncate":
+            return (
+                f"They are truncated: {self.answers_cut:,} lose part of the answer, {self.lost:,}"
+                " tokens in all, and the"
+                " model learns to break off there. Raise data.max_tokens, shorten the prompts, or drop such rows."
+            )
+        if on_long is None:
+            return "Such rows are truncated, dropped or refused, depending on data.on_long."
+        return (
+            f"They are dropped, with {self.lost:,} tokens to learn: long answers are never learned."
+            " Raise data.max_tokens."
+        )
+
+
+def _refuses(on_long: str | None, too_long: int, rows: int) -> bool:
+    allowed = (on_long or "").removeprefix("error-over-").removesuffix("%")
+    return allowed.isdecimal() and 100 * too_long > int(allowed) * rows

@@ -1,0 +1,185 @@
+"""Writes what `--fix` changes: a new file, and a manifest that says of every change what and why.
+
+The manifest, OUT.manifest.jsonl, begins with a line of both files, then has a line a change, in order:
+    {"line": 17, "finding": "empty", "action": "remove", "why": "empty", "before": …, "after": null, "new_line": null}
+`before` and `after` are the sha256 of the line as it was and as it is, without its line end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import lint
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.lint import lines
+from finetop.core.lint.lines import Unread
+from finetop.core.lint.report import Fixed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from finetop.core.lint.lines import Read
+    from finetop.core.lint.second_pass import Whole
+    from finetop.core.lint.tally import Fix
+
+VERSION = 1
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change of the manifest; `new_line` is the line in the new file."""
+
+    line: int
+    finding: str
+    action: str
+    why: str
+    before: str
+    after: str | None
+    new_line: int | None
+
+
+def manifest_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.manifest.jsonl")
+
+
+def require_place(out: Path, reads: list[Read]) -> None:
+    """See that there is one file to fix and nothing where the new one is to be. Raises BadInput."""
+    trained = [read for read in reads if read.role in ("train", "replay")]
+    if len(trained) != 1 or trained[0].source.path is None:
+        number = "several sources" if len(trained) > 1 else "no file"
+        raise BadInput(
+            f"--fix writes one new file, but the recipe trains on {number}.", hint="Name one file."
+        )
+    if trained[0].source.rows is not None:
+        raise BadInput("--fix would leave out rows beyond the recipe's `rows`.", hint="Name the file itself.")
+    for path in (out, manifest_of(out)):
+        if path.exists() or path.is_symlink():
+            raise BadInput(
+                f"{path} already exists; --fix does not overwrite files.", hint="Give another name."
+            )
+    if not out.parent.is_dir():
+        raise BadInput(f"{out}: no folder {out.parent}.", hint="Create it, or give another path.")
+
+
+def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -> Fixed:
+    """Write the new file and its manifest: both whole, or neither. Raises BadInput, EnvironmentTrouble."""
+    number = next(n for n, read in enumerate(whole.reads) if read.role in ("train", "replay"))
+    read = whole.reads[number]
+    temporary, told = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest_of(out)))
+    if read.is_plain and lines.size_of(read) != read.bytes:
+        raise BadInput(f"{read.name}: it was changed while it was read.", hint="Lint it again.")
+    rows = removed = mended = 0
+    after = hashlib.sha256()
+    try:
+        with temporary.open("xb") as file, told.open("xb") as manifest:
+            for line_number, line, found in _lines(whole, number, fixes):
+                kept, changes = _changed(line, found)
+                if kept is not None:
+                    rows += 1
+                    file.write(kept + b"\n")
+                    after.update(kept + b"\n")
+                removed += kept is None
+                mended += kept is not None and bool(changes)
+                for name, fix in changes:
+                    change = Change(
+                        line_number, name, fix.action, fix.why, _hash(line), None if kept is None else _hash(kept),
+                        None if kept is None else rows,
+                    )  # fmt: skip
+                    manifest.write(msgspec.json.encode(change) + b"\n")
+                if line_number % 10_000 == 0:
+                    whole.say("writing the new file", line_number, read.rows)
+        head = {
+            "manifest": VERSION, "from": read.source.path, "from_sha256": read.sha256, "from_rows": read.rows,
+            "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
+        }  # fmt: skip
+        _put_in_front(told, msgspec.json.encode(head) + b"\n")
+        put(told, manifest_of(out))
+        try:
+            put(temporary, out)
+        except OSError:
+            manifest_of(out).unlink()
+            raise
+    except FileExistsError as error:
+        raise BadInput(
+            f"{out} already exists; --fix does not overwrite files.", hint="Give another name."
+        ) from error
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"{out}: can't be written: {(error.strerror or str(error)).lower()}."
+        ) from error
+    finally:
+        for path in (temporary, told):
+            with suppress(OSError):
+                path.unlink()
+    return Fixed(str(out), str(manifest_of(out)), rows, removed, mended)
+
+
+def put(file: Path, place: Path) -> None:
+    """Give a file its name. Raises FileExistsError where something is by now, unlike a rename."""
+    try:
+        os.link(file, place)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if place.exists():
+            raise FileExistsError(place) from None
+        file.rename(place)
+
+
+def _lines(
+    whole: Whole, number: int, fixes: Mapping[int, list[tuple[str, Fix]]]
+) -> Iterator[tuple[int, bytes | Unread, list[tuple[str, Fix]]]]:
+    """Yield each line of the file with what is to be done to it."""
+    read = whole.reads[number]
+    for index in range(len(read.starts)):
+        block = lines.block_again(read, number, index)
+        for offset, (line_number, line) in enumerate(zip(block.numbers, block.lines, strict=True)):
+            yield line_number, line, fixes.get(block.at + offset, [])
+
+
+def _changed(
+    line: bytes | Unread, found: list[tuple[str, Fix]]
+) -> tuple[bytes | None, list[tuple[str, Fix]]]:
+    """Return the line as it is to be, None where it is removed, and the changes that came about."""
+    removals = [one for one in found if one[1].action == "remove"]
+    if removals:
+        return None, removals[:1]
+    if isinstance(line, Unread):  # there is nothing to be copied
+        raise BadInput(
+            f"--fix can't keep a row: {line.why}.", hint="Let --fix remove it: don't skip unreadable."
+        )
+    kept = line.rstrip(b"\r\n")
+    raw = lines.decoded(kept) if found else None
+    if not isinstance(raw, dict):
+        return kept, []
+    changes = []
+    for name, fix in found:
+        mended: dict[str, Any] | None = lint.load(name).mend(raw)
+        if mended is not None and mended != raw:
+            raw = mended
+            changes.append((name, fix))
+    return (msgspec.json.encode(raw) if changes else kept), changes
+
+
+def _hash(line: bytes | Unread) -> str:
+    content = line.rstrip(b"\r\n") if isinstance(line, bytes) else b""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _put_in_front(path: Path, head: bytes) -> None:
+    """Write a first line before what is there; the manifest of changes is small beside the data."""
+    front = path.with_name(f"{path.name}.head")
+    try:
+        with front.open("xb") as file, path.open("rb") as rest:
+            file.write(head)
+            while part := rest.read(1 << 20):
+                file.write(part)
+        front.replace(path)
+    finally:
+        with suppress(OSError):
+            front.unlink()

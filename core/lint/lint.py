@@ -1,0 +1,324 @@
+"""Lints: every row once, through the workers to the findings, then what they make of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from finetop.core import lint
+from finetop.core.data import sources
+from finetop.core.data.formats import Kind
+from finetop.core.data.prompts import open_asker
+from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
+from finetop.core.lint import fix as fixing, lines
+from finetop.core.lint.lines import Block, Read, Unread
+from finetop.core.lint.report import (
+    Asked,
+    Finding,
+    Lengths,
+    Report,
+    SourceFacts,
+    SourceRole,
+    Trouble,
+)
+from finetop.core.lint.row import Lens, format_of, kinds_for
+from finetop.core.lint.second_pass import Whole
+from finetop.core.lint.tally import Fix, Tally
+from finetop.core.lint.worker import Looker, Seen, Setup
+from finetop.core.lint.worker_pool import hands
+from finetop.core.models.load import read_template
+from finetop.core.plan import inputs
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.schema import Model, Recipe, Source
+from finetop.core.runtime.home import Home
+
+SEVERITIES = ("error", "warning", "note")
+PASSED_OVER = 20  # documents that are named, of those that can't be used
+LEARNED = ("train", "replay")
+ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
+
+
+@dataclass
+class _Counted:
+    """What the rows come to, of all blocks taken in so far."""
+
+    rows: int = 0
+    tokens: int = 0
+    learned: int = 0
+    kept: int = 0
+    over: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+
+    def take(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
+        """Take in a block; lengths are those of rows that are trained on."""
+        self.rows += len(seen.counts)
+        if not is_learned:
+            return
+        for tokens, learned, kept, is_read in seen.counts:
+            if is_read:
+                self.tokens += tokens
+                self.learned += learned
+                self.kept += kept
+                self.lengths[tokens] += 1
+                self.over += most is not None and tokens > most
+
+
+def chosen(asked: Asked) -> tuple[str, ...]:
+    """Choose the findings that are looked for. Raises NotFound for names that there are not."""
+    names = lint.names()
+    for name in (*asked.only, *asked.skip):
+        if name not in names:
+            raise NotFound(f"there is no finding {name[:60]!r}.", hint=did_you_mean(name[:60], names))
+    return tuple(
+        name
+        for name in names
+        if (not asked.only or name in asked.only)
+        and name not in asked.skip
+        and getattr(lint.load(name), "OPTION", None) in (None, *asked.options)
+    )
+
+
+def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> Report:
+    """Look at all rows, and report. Raises BadInput for what can't be read at all."""
+    began = time.monotonic()
+    names = chosen(asked)
+    if "loss" in asked.options and asked.recipe is None and asked.model is None:
+        raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
+    recipe = None if asked.recipe is None else recipe_from_mapping(asked.recipe)
+    reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
+    _tell_apart(reads)
+    if asked.fix is not None:
+        fixing.require_place(Path(asked.fix), reads)
+    notes: list[str] = []
+    lens, setup = _setup(asked, recipe, names, reads, home, notes)
+    notes += _documents(recipe, home)
+    finders = {name: _finder(name, lens) for name in names}
+    hearers: dict[Any, list[Any]] = {}
+    for name in names:  # those that look in the same way hear of the same
+        hearers.setdefault(lint.load(name).look, []).append(finders[name])
+    counted = _Counted()
+    with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
+        for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
+            counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
+            for name, sights in seen.found.items():
+                for finder in hearers[lint.load(name).look]:
+                    for index, sight in sights:
+                        finder.take(seen.at + index, sight)
+    notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
+    looker = Looker(Setup((), setup.sources, lens))
+    whole = Whole(
+        reads,
+        home,
+        lambda block: looker.rows_of(block, measured=False),
+        say,
+        asked,
+        notes,
+        _model(asked, recipe),
+    )
+    findings: list[Finding] = []
+    for finder in finders.values():
+        findings += finder.finish(whole)
+    fixed = unfixed = None
+    if asked.fix is not None:
+        try:
+            fixed = fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
+        except FinetopError as error:  # a full disk, say: what was found is told all the same
+            unfixed = Trouble(error.message, error.hint, error.exit_code)
+    findings = sorted((_with_advice(one) for one in findings), key=_worst_first)
+    return Report(
+        sources=tuple(
+            SourceFacts(read.name, read.role, read.format or "unknown", read.rows, read.bytes, read.sha256)
+            for read in reads
+        ),
+        rows=counted.rows,
+        lengths=_lengths(counted, lens, setup),
+        findings=tuple(findings),
+        looked_for=names,
+        seconds=round(time.monotonic() - began, 3),
+        notes=tuple(notes),
+        fixed=fixed,
+        unfixed=unfixed,
+    )
+
+
+def _tell_apart(reads: Sequence[Read]) -> None:
+    """Name files that are called alike in different folders by their paths."""
+    names = Counter(name for name, _ in {(read.name, read.source.path) for read in reads})
+    for read in reads:
+        if names[read.name] > 1 and read.source.path is not None:
+            read.name = read.source.path
+
+
+def _documents(recipe: Recipe | None, home: Home) -> list[str]:
+    """Say which of the documents that prompts get can't be used. Raises BadInput where none can."""
+    if recipe is None or not recipe.ask.documents:
+        return []
+    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
+    return [] if asker is None else asker.passed_over[:PASSED_OVER]
+
+
+def _with_advice(finding: Finding) -> Finding:
+    return replace(finding, do=getattr(lint.load(finding.name), "DO", ""))
+
+
+def _worst_first(finding: Finding) -> tuple[int, bool, int, str]:
+    is_grave = getattr(lint.load(finding.name), "ONE_IS_MANY", False)
+    return SEVERITIES.index(finding.severity), not is_grave, -finding.count, finding.name
+
+
+def _fixes(finders: Mapping[str, Any], whole: Whole) -> dict[int, list[tuple[str, Fix]]]:
+    """Gather what is to be done to each row, by the finding that wants it."""
+    wanted: dict[int, list[tuple[str, Fix]]] = {}
+    for name, finder in finders.items():
+        for fix in finder.fixes(whole) if hasattr(finder, "fixes") else ():
+            wanted.setdefault(fix.at, []).append((name, fix))
+    return wanted
+
+
+def _finder(name: str, lens: Lens) -> Any:
+    module = lint.load(name)
+    return module.Finder(lens) if hasattr(module, "Finder") else Tally(name, module)
+
+
+def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
+    given: list[tuple[Source, SourceRole]] = [
+        (msgspec.convert(one.settings, Source), one.role) for one in asked.sources
+    ]
+    if recipe is not None:
+        given += [(source, source.role) for source in recipe.data.train]
+        if isinstance(recipe.data.eval, tuple):
+            given += [(source, "eval") for source in recipe.data.eval]
+        if recipe.check.target is not None:
+            given.append((recipe.check.target.source, "test"))
+    if not given:
+        raise BadInput("data.train: there is no data to check.", hint="Name a file: data.train: [{path: …}].")
+    return sorted(given, key=lambda one: ORDER.index(one[1]))
+
+
+def _setup(
+    asked: Asked,
+    recipe: Recipe | None,
+    names: Sequence[str],
+    reads: Sequence[Read],
+    home: Home,
+    notes: list[str],
+) -> tuple[Lens, Setup]:
+    model = _model(asked, recipe)
+    tokenizer = None if model is None else _tokenizer_folder(model, home, notes)
+    if model is None:
+        notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
+    lens = Lens(
+        max_tokens=asked.max_tokens,
+        has_tokenizer=tokenizer is not None,
+        options=asked.options,
+        sample=asked.sample,
+    )
+    if recipe is not None:
+        kinds = getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",))
+        lens = replace(
+            lens,
+            kinds=tuple(kinds),
+            objective=recipe.objective.name,
+            max_tokens=asked.max_tokens or recipe.data.max_tokens,
+            on_long=recipe.data.on_long,
+        )
+    template = None if model is None else read_template(model.chat_template)
+    roles = tuple(read.role for read in reads)
+    return lens, Setup(tuple(names), roles, lens, tokenizer, template, asked.recipe, str(home.root))
+
+
+def _model(asked: Asked, recipe: Recipe | None) -> Model | None:
+    if recipe is not None:
+        return recipe.model
+    return None if asked.model is None else Model(id=asked.model)
+
+
+def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
+    """Find the tokenizer of a model that is here; say why not otherwise. Nothing is downloaded."""
+    try:
+        found = inputs.find_config(model, home)
+    except FinetopError as error:
+        notes.append(f"tokens are estimated, four characters each: {error.message}")
+        return None
+    if not (found.folder / "tokenizer.json").is_file():
+        why = "has no tokenizer.json" if found.is_here else "is not here yet: the first run fetches it"
+        notes.append(f"tokens are estimated, four characters each: {model.id} {why}")
+        return None
+    return str(found.folder)
+
+
+def _blocks(
+    reads: Sequence[Read], home: Home, lens: Lens, say: Callable[[str, float, float], None]
+) -> Iterator[Block]:
+    total, done, at, said = sum(map(lines.size_of, reads)), 0, 0, 0.0
+    for number, read in enumerate(reads):
+        if read.source.format != "auto":
+            read.format = read.source.format
+        kinds = kinds_for(lens, read.role)
+
+        def detect(
+            given: Sequence[bytes | Unread], read: Read = read, kinds: Sequence[Kind] = kinds
+        ) -> str | None:
+            return _format(given, read, kinds, home)
+
+        for block in lines.blocks(read, number, at, home, detect):
+            yield block
+            if time.monotonic() - said > 0.2:
+                said = time.monotonic()
+                say("reading rows", done + read.bytes, max(total, done + read.bytes))
+        done += read.bytes
+        at += read.rows
+    say("reading rows", done, done)
+
+
+def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], home: Home) -> str | None:
+    """Find the format of the first row that has one. Raises BadData where none of a file's first rows is any row."""
+    raws = [raw for line in given if isinstance(raw := lines.decoded(line), dict)]
+    found = next((name for raw in raws if (name := format_of(raw, kinds))), None)
+    if found is None and not read.rows:
+        for place, raw in sources.rows(read.source, home):  # training stops at the first, and says why
+            sources.format_of(read.source, home, raw, place, kinds)
+    return found
+
+
+def _lengths(counted: _Counted, lens: Lens, setup: Setup) -> Lengths:
+    ordered = sorted(counted.lengths.items())
+    number = sum(count for _, count in ordered)
+
+    def quantile(share: float) -> int:
+        seen = 0
+        for length, count in ordered:
+            seen += count
+            if seen >= share * number:
+                return length
+        return 0
+
+    bins: Counter[int] = Counter()
+    for length, count in ordered:
+        bins[1 << max(0, length - 1).bit_length()] += count
+    how = "estimated, four characters a token"
+    if setup.tokenizer is not None:
+        how = f"counted by the tokenizer of {Path(setup.tokenizer).name}"
+    return Lengths(
+        how=how,
+        tokens=counted.tokens,
+        learned=counted.learned,
+        kept=counted.kept,
+        shortest=ordered[0][0] if ordered else 0,
+        median=quantile(0.5),
+        p90=quantile(0.9),
+        p99=quantile(0.99),
+        longest=ordered[-1][0] if ordered else 0,
+        max_tokens=lens.max_tokens,
+        on_long=lens.on_long,
+        over=counted.over,
+        histogram=tuple(sorted(bins.items())),
+    )

@@ -1,0 +1,140 @@
+"""What the findings that compare rows have in common: what they hold, how they tell it, how they fix it."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from finetop.core.lint.pair_index import Gathered, gathered
+from finetop.core.lint.report import EXAMPLES, PLACES, Example, Finding, SourceRole
+from finetop.core.lint.tally import SHOWN, Fix, example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+    from finetop.core.lint.row import Lens
+    from finetop.core.lint.second_pass import Whole
+
+DIFFERS = 24  # characters of each of two answers that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A row that a finding is about: what kind it is, in words, and what it is like: another row, or what is said."""
+
+    number: int
+    kind: str
+    other: int | str
+
+
+def findings_of(
+    module: ModuleType, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
+) -> list[Finding]:
+    """Return the finding of these rows, if there are any."""
+    if not likes:
+        return []
+    counts = Counter(like.kind for like in likes)
+    first_of: dict[str, Like] = {}
+    for like in likes:
+        if like.kind not in first_of or like.number < first_of[like.kind].number:
+            first_of[like.kind] = like
+    first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
+    places = [whole.place(seen.at[like.number]) for like in first]
+    kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
+    pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}  # each is shown once
+    shown = list(dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())]))[:EXAMPLES]
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    return [
+        Finding(
+            name=name,
+            about=module.ABOUT,
+            severity=module.SEVERITY,
+            count=len(likes),
+            of=of,
+            why=module.WHY,
+            fix=module.FIX,
+            fixable=len(likes) if module.FIX else 0,
+            kinds=kinds,
+            places=tuple(places),
+            examples=tuple(
+                _example(like, seen, whole, shows_both=getattr(module, "SHOWS_BOTH", False))
+                for like in sorted(shown, key=lambda one: one.number)
+            ),
+        )
+    ]
+
+
+def _example(like: Like, seen: Gathered, whole: Whole, *, shows_both: bool) -> Example:
+    at = seen.at[like.number]
+    place = whole.place(at)
+    row = next(iter(whole.again([at])))
+    asked = ("…" if len(row.asked) > SHOWN else "") + row.asked[-SHOWN:]
+    if isinstance(like.other, str):
+        return example(place, f"as {like.other}: {_joined(asked, row.answer)}")
+    other_at = seen.at[like.other]
+    other = _short(whole.place(other_at), place)
+    if shows_both and (answers := _where_they_differ(row.answer, next(iter(whole.again([other_at]))).answer)):
+        return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {asked}")
+    return example(place, f"as {other}: {_joined(asked, row.answer)}")
+
+
+def _joined(asked: str, answer: str) -> str:
+    return " / ".join(filter(None, (asked, answer[:SHOWN])))
+
+
+def _short(other: str, place: str) -> str:
+    """Name a row beside one of the same file by its line alone."""
+    name, _, line = other.rpartition(":")
+    return f"line {line}" if name == place.rpartition(":")[0] else other
+
+
+def _where_they_differ(one: str, other: str) -> tuple[str, str] | None:
+    """Cut two answers to where they begin to differ, after a few characters that they share; None for equal ones."""
+    if one == other:
+        return None
+    pairs = enumerate(zip(one, other, strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    begin = 0 if shared < DIFFERS // 2 else shared - DIFFERS // 4
+
+    def part(text: str) -> str:
+        end = begin + DIFFERS
+        return ("…" if begin else "") + text[begin:end].strip() + ("…" if end < len(text) else "")
+
+    return part(one), part(other)
+
+
+class Comparing:
+    """A finding that compares rows. Its module says what it is; `find` says which rows, and what each is like."""
+
+    ROLES: ClassVar[tuple[SourceRole, ...]] = ()  # of the rows that it is about; none: all
+
+    def __init__(self, lens: Lens) -> None:
+        self._seen = gathered(lens)
+        self._likes: Sequence[Like] = []
+
+    def find(self, whole: Whole) -> Sequence[Like]:
+        """Find the rows, none twice."""
+        raise NotImplementedError
+
+    def take(self, at: int, seen: bytes) -> None:
+        """Take in what was seen of a row."""
+        self._seen.take(at, seen)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Return the finding, if there is any."""
+        self._likes = self.find(whole)
+        of = whole.rows_in(*self.ROLES) if self.ROLES else whole.rows
+        return findings_of(sys.modules[type(self).__module__], self._likes, self._seen, whole, of)
+
+    def fixes(self, whole: Whole) -> Iterator[Fix]:
+        """Remove the rows, where the module says that this fixes it."""
+        if not sys.modules[type(self).__module__].FIX:
+            return
+        for like in self._likes:
+            at = self._seen.at
+            other = like.other if isinstance(like.other, str) else whole.place(at[like.other])
+            yield Fix(at[like.number], "remove", f"{like.kind}: {other}")

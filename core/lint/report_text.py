@@ -1,0 +1,154 @@
+"""A lint report in words: what the rows come to, then each finding, worst first."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import east_asian_width
+
+from finetop.core.text import clean_line, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.lint.report import Finding, Lengths, Report
+
+WIDTH = 80
+MARKS = {"error": "✗", "warning": "!", "note": "·"}
+SHOWN_KINDS = 6
+FIRST = 3  # findings that are named as what to do first
+LABEL = 8  # cells
+
+
+class _Part(NamedTuple):
+    """Some words, with a mark before their first line; wrapped, or cut to one line."""
+
+    text: str
+    mark: str = ""
+    is_cut: bool = False
+
+
+def report_lines(
+    report: Report, width: int = WIDTH, *, is_page: bool = False, stage: str = ""
+) -> Iterator[str]:
+    """Write the whole report, in lines of at most `width` cells; of a chain's stage, with its name before it.
+
+    What to do first stands where it is seen first: below all else in a terminal, above it on a page that is scrolled.
+    """
+    if stage:
+        yield cut(f"── stage {stage} ".ljust(width, "─"), width)
+    for text, mark, is_cut in _report(report, is_page=is_page):
+        clean = clean_line(text)
+        if is_cut:
+            yield cut(mark + clean, width)
+        elif not clean:
+            yield ""
+        else:
+            below = " " * max(2, len(mark))
+            yield from textwrap.wrap(
+                clean, width, initial_indent=mark, subsequent_indent=below, break_on_hyphens=False
+            )
+
+
+def summary(report: Report) -> str:
+    """Say in a line what came out: '12 findings in 812 rows: 3 errors, 7 warnings, 2 notes'."""
+    if not report.findings:
+        return f"✓ nothing found in {counted(report.rows, 'row')}"
+    by = {level: sum(one.severity == level for one in report.findings) for level in MARKS}
+    parts = ", ".join(counted(number, level) for level, number in by.items() if number)
+    return f"{counted(len(report.findings), 'finding')} in {counted(report.rows, 'row')}: {parts}"
+
+
+def cut(line: str, width: int) -> str:
+    """Cut a line to so many cells; Chinese, Japanese and Korean characters take two."""
+    if sum(map(_cells, line)) <= width:
+        return line
+    used = 0
+    for at, character in enumerate(line):
+        used += _cells(character)
+        if used >= width:
+            return line[:at] + "…"
+    return line
+
+
+def _cells(character: str) -> int:
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+def first_to_do(report: Report) -> list[Finding]:
+    """Choose what to do first: of several findings that matter, the worst."""
+    grave = [finding for finding in report.findings if finding.severity != "note" and finding.do]
+    return grave[:FIRST] if len(grave) > 1 else []
+
+
+def _first(report: Report) -> Iterator[_Part]:
+    for number, finding in enumerate(first_to_do(report), start=1):
+        head = "first" if number == 1 else ""
+        yield _Part(
+            f"{finding.do} ({counted(finding.count, 'row')})",
+            f"{head:<{LABEL}}{number}  ",
+        )
+
+
+def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
+    for source in report.sources:
+        role = "" if source.role == "train" else f" ({source.role})"
+        yield _Part(f"{source.name}: {counted(source.rows, 'row')} of format {source.format}{role}")
+    yield from _lengths(report.lengths)
+    for note in report.notes:
+        yield _Part(note, "note".ljust(LABEL))
+    if is_page and first_to_do(report):
+        yield _Part("")
+        yield from _first(report)
+    for finding in report.findings:
+        yield _Part("")
+        yield from _finding(finding)
+    yield _Part("")
+    yield _Part(summary(report))
+    if not is_page:
+        yield from _first(report)
+    mended = [finding.name for finding in report.findings if finding.fix and finding.fixable]
+    if mended and report.fixed is None:
+        yield _Part(
+            f"--fix OUT writes a file with certain errors fixed or removed: {', '.join(mended)}",
+            "fix".ljust(LABEL),
+        )
+    if any(finding.count > len(finding.examples) for finding in report.findings):
+        yield _Part("--json names up to 1,000 rows of each finding", "more".ljust(LABEL))
+    if report.fixed is not None:
+        fixed = report.fixed
+        changes = f"{fixed.removed:,} removed, {fixed.mended:,} fixed"
+        yield _Part(f"{fixed.path}: {counted(fixed.rows, 'row')}; {changes}, each in {fixed.manifest}")
+
+
+def _lengths(lengths: Lengths) -> Iterator[_Part]:
+    """Say how long rows are, and what of them is learned and cut."""
+    kept = "" if lengths.kept == lengths.learned else f", {lengths.kept:,} after cutting and dropping"
+    yield _Part(
+        f"{lengths.tokens:,}, {lengths.learned:,} of them learned{kept} ({lengths.how})",
+        "tokens".ljust(LABEL),
+    )
+    over = f"; {lengths.over:,} over {lengths.max_tokens:,}" if lengths.max_tokens is not None else ""
+    yield _Part(
+        f"shortest {lengths.shortest:,}, median {lengths.median:,}, 90 % up to {lengths.p90:,},"
+        f" 99 % up to {lengths.p99:,}, longest {lengths.longest:,}{over}",
+        "a row".ljust(LABEL),
+    )
+
+
+def _finding(finding: Finding) -> Iterator[_Part]:
+    share = 100 * finding.count / finding.of if finding.of else 0
+    of_all = "<0.1" if 0 < share < 0.1 else f"{share:.1f}"
+    yield _Part(
+        f"{finding.about}: {counted(finding.count, 'row')} ({of_all} %)  [{finding.name}]",
+        f"{MARKS[finding.severity]} ",
+    )
+    kinds = list(finding.kinds.items())
+    if len(kinds) > 1:
+        words = ", ".join(f"{kind} {number:,}" for kind, number in kinds[:SHOWN_KINDS])
+        yield _Part(words + (", …" if len(kinds) > SHOWN_KINDS else ""), "  ")
+    for one in finding.examples:
+        yield _Part(f"{clean_line(one.place, limit=60)}  {one.text}", "    ", is_cut=True)
+    yield _Part(f"Why: {finding.why}", "  ")
+    if finding.fix and finding.fixable:
+        yield _Part(f"--fix: {finding.fix} ({counted(finding.fixable, 'row')})", "  ")

@@ -1,0 +1,79 @@
+"""What the findings that compare rows see of one: its words as numbers, and hashes of the row and its parts."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from finetop.core.data import formats
+from finetop.core.data.similarity.word_codes import codes_of, fingerprint_of, folded
+
+if TYPE_CHECKING:
+    from finetop.core.lint.row import Lens, Row
+
+# row, question, answer, context, worse answer; kind; words of both sides
+HEAD: Final = struct.Struct("<QQQQQHHH")
+COLUMNS: Final = np.dtype(
+    [(name, "<u8") for name in ("row", "question", "answer", "context", "worse")]
+    + [(name, "<u2") for name in ("kind", "asked", "answered")]
+)
+LONGEST: Final = 8192  # words of a question or an answer that are compared
+CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
+
+
+def look(row: Row, lens: Lens) -> bytes | None:
+    """Hash a row, and turn it into words."""
+    if not row.turns:
+        return None
+    context, asked, answer, worse = _parts(row)
+    said, answered = codes_of(asked)[:LONGEST], codes_of(answer)[:LONGEST]
+    if not len(said) and not len(answered):
+        return None
+    kind = _kind(row)
+    context, asked, answer, worse = map(folded, (context, asked, answer, worse))
+    hashes = (
+        fingerprint_of(str(kind), context, asked, answer, worse),
+        fingerprint_of(context, asked),
+        fingerprint_of(answer),
+        fingerprint_of(context),
+        fingerprint_of(worse),
+    )
+    head = HEAD.pack(*hashes, kind, len(said), len(answered))
+    return head + said.tobytes() + answered.tobytes()
+
+
+def _parts(row: Row) -> tuple[str, str, str, str]:
+    """Return what the system says, what is asked, the answer, and the worse of two answers."""
+    if row.is_text:
+        return "", "", row.answer, ""
+    roles = [turn.role for turn in row.turns]
+    last = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles)
+    before = [turn for turn in row.turns[:last] if turn.role != "rejected"]
+    return (
+        "\n".join(turn.text for turn in before if turn.role == "system"),
+        "\n\n".join(turn.text for turn in before if turn.role != "system"),
+        row.answer + _calls(row),
+        "\n".join(turn.text for turn in row.turns if turn.role == "rejected"),
+    )
+
+
+def _calls(row: Row) -> str:
+    """The functions that the last answer calls, as text."""
+    if not isinstance(row.record, formats.Conversation) or not row.record.calls:
+        return ""
+    calls: list[dict[str, Any]] = [{"call": call.name, **call.arguments} for call in row.record.calls]
+    return "\n" + msgspec.json.encode(calls, order="deterministic").decode()
+
+
+def _kind(row: Row) -> int:
+    match row.record:
+        case formats.Preference():
+            return PREFERENCE
+        case formats.Labelled(_, _, is_good):
+            return GOOD if is_good else BAD
+        case formats.Prompt():
+            return PROMPT
+    return TEXT if row.is_text else CONVERSATION

@@ -1,0 +1,76 @@
+"""What findings may ask when all rows were seen: how many, where each is, some of them once more; and progress."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from finetop.core.lint import lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from finetop.core.lint.lines import Block, Read
+    from finetop.core.lint.report import Asked, SourceRole
+    from finetop.core.lint.row import Row
+    from finetop.core.recipe.schema import Model
+    from finetop.core.runtime.home import Home
+
+
+@dataclass
+class Whole:
+    """All rows, of which only where they begin in their files is held. Numbers of rows are over all sources, from 0."""
+
+    reads: list[Read]
+    home: Home
+    rows_of: Callable[[Block], list[Row]]
+    say: Callable[[str, float, float], None]  # phase, done, total
+    asked: Asked
+    notes: list[str]  # what could not be looked at, and why: a finding adds to them
+    model: Model | None  # that is to be trained on the rows
+    _kept: tuple[int, int, Block] | None = None  # the block read last: its source, its index
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(read.rows for read in self.reads)
+
+    def rows_in(self, *roles: SourceRole) -> int:
+        """How many rows there are in these roles."""
+        return sum(read.rows for read in self.reads if read.role in roles)
+
+    def role(self, at: int) -> SourceRole:
+        """What row number `at` is for."""
+        return self.reads[self._source(at)].role
+
+    def place(self, at: int) -> str:
+        """Where row number `at` was written: faq.jsonl:17."""
+        block = self._block(at)
+        return block.place(at - block.at)
+
+    def again(self, ats: Iterable[int]) -> Iterator[Row]:
+        """Read rows once more, in their order (`ats` rising is fastest); their tokens are not counted."""
+        for at in ats:
+            block = self._block(at)
+            index = at - block.at
+            one = replace(block, at=at, numbers=[block.numbers[index]], lines=[block.lines[index]])
+            yield self.rows_of(one)[0]
+
+    def _source(self, at: int) -> int:
+        if not 0 <= at < self.rows:
+            raise IndexError(f"there is no row {at} of {self.rows}")
+        for number, read in enumerate(self.reads):
+            if at < read.starts[0][0] + read.rows:
+                return number
+        raise AssertionError("every row has a source")
+
+    def _block(self, at: int) -> Block:
+        source = self._source(at)
+        read = self.reads[source]
+        index = bisect_right(read.starts, at, key=lambda start: start[0]) - 1
+        if self._kept is None or self._kept[:2] != (source, index):
+            self._kept = (source, index, lines.block_again(read, source, index))
+        return self._kept[2]

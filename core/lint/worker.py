@@ -1,0 +1,146 @@
+"""A worker of lint: reads the rows of blocks, counts their tokens, and asks every finding what it sees in them.
+
+    python -m finetop.core.lint.worker < Setup, Block, Block …   > Seen, Seen …
+
+Each message is its length in four bytes, then msgpack. It ends when nothing more comes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from finetop.core import lint
+from finetop.core.errors import FinetopError
+from finetop.core.lint import lines, row as rows
+from finetop.core.lint.lines import Block
+from finetop.core.lint.report import SourceRole
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.row_tokens import Meter
+from finetop.core.runtime.home import Home
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What a worker needs to know: findings by name, the sources' roles, the tokenizer's folder."""
+
+    findings: tuple[str, ...]
+    sources: tuple[SourceRole, ...]
+    lens: Lens
+    tokenizer: str | None = None
+    template: str | None = None
+    recipe: dict[str, Any] | None = (
+        None  # whose objective says what is learned, and `ask` what is put into prompts
+    )
+    home: str = ""
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """What was seen in a block. `counts` are of each row: tokens, learned, kept, and whether training can read it."""
+
+    at: int
+    source: int
+    counts: list[tuple[int, int, int, bool]]
+    found: dict[str, list[tuple[int, Any]]]  # by finding: the number of a row in the block, and what was seen
+
+
+class Looker:
+    """Looks at blocks of rows, here and now."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        # Findings that look in the same way share what was seen: it comes under the name of the first of them.
+        self.looks = {look: name for name in reversed(setup.findings) for look in (lint.load(name).look,)}
+        self.meter = _meter(setup)
+
+    def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
+        """Read the rows of a block."""
+        role = self.setup.sources[block.source]
+        kinds = rows.kinds_for(self.setup.lens, role)
+        read = []
+        for index, (number, line) in enumerate(zip(block.numbers, block.lines, strict=True)):
+            raw, place = lines.decoded(line), block.place(index)
+            at = block.at + index
+            if isinstance(raw, str):
+                read.append(rows.unread(at, block.source, number, place, role, raw))
+            else:
+                read.append(rows.read(raw, block.format, kinds, at, block.source, number, place, role))
+        return self.meter.measure(read) if measured else read
+
+    def look(self, block: Block) -> Seen:
+        """See what every finding sees in the rows of a block."""
+        read = self.rows_of(block)
+        lens = self.setup.lens
+        found: dict[str, list[tuple[int, Any]]] = {}
+        for look, name in self.looks.items():
+            seen = [
+                (index, sight) for index, row in enumerate(read) if (sight := look(row, lens)) is not None
+            ]
+            if seen:
+                found[name] = seen
+        counts = [(row.tokens, row.learned, row.kept, row.record is not None) for row in read]
+        return Seen(block.at, block.source, counts, found)
+
+
+def _meter(setup: Setup) -> Meter:
+    """Make what counts tokens, by a recipe's objective and with what its `ask` puts into prompts."""
+    if setup.tokenizer is None:
+        return Meter(setup.lens, None)
+    from finetop.core.models.fast_tokenizer import LightTokenizer
+
+    tokenizer = LightTokenizer(Path(setup.tokenizer), setup.template)
+    if setup.recipe is None:
+        return Meter(setup.lens, tokenizer)
+    from finetop.core.data.prompts import open_asker
+    from finetop.core.recipe.load import recipe_from_mapping
+
+    recipe = recipe_from_mapping(setup.recipe, to_train=False)
+    asker = open_asker(recipe.ask, recipe.data.train, Home(Path(setup.home)), shots=False)
+    return Meter(setup.lens, tokenizer, recipe.objective.options, asker)
+
+
+def read_message(pipe: IO[bytes]) -> bytes | None:
+    """Read one message; None at the end."""
+    head = pipe.read(4)
+    if len(head) < 4:
+        return None
+    size = int.from_bytes(head, "big")
+    message = pipe.read(size)
+    return message if len(message) == size else None
+
+
+def write_message(pipe: IO[bytes], message: Any) -> None:
+    encoded = msgspec.msgpack.encode(message)
+    pipe.write(len(encoded).to_bytes(4, "big"))
+    pipe.write(encoded)
+    pipe.flush()
+
+
+def main() -> int:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker is one core's work
+    first = read_message(sys.stdin.buffer)
+    if first is None:
+        return 0
+    try:
+        return answer_all(Looker(msgspec.msgpack.decode(first, type=Setup)))
+    except FinetopError as error:
+        print(f"finetop: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def answer_all(looker: Looker) -> int:
+    """Look at each block that is asked for, until none is."""
+    while (message := read_message(sys.stdin.buffer)) is not None:
+        try:
+            write_message(sys.stdout.buffer, looker.look(msgspec.msgpack.decode(message, type=Block)))
+        except BrokenPipeError:  # nobody listens any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""What a job would refuse, found before it is queued: the one look of `plan`, `run`, chains, sweeps and Launch.
+
+Each part is asked of the job's own code, so that it is refused in the same words: the rows of the data, the rows of the
+target, the suite's own files, what protections read. Nothing is downloaded, and neither torch nor transformers loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.check.scoring import target as scoring_target
+from finetop.core.check.tasks import jsonl
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.data import files
+from finetop.core.data.prompts import open_asker
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
+from finetop.core.models import kernels
+from finetop.core.plan import inputs, lengths, machine as machines
+from finetop.core.plan.estimate import Known, estimate, find_fix, refusals, shape_of
+from finetop.core.plan.machine import Machine
+from finetop.core.plan.result import READ_BY, Problem
+from finetop.core.recipe import home_settings, protections as recipe_protections
+from finetop.core.recipe.load import recipe_to_mapping
+from finetop.core.wording.units import gib_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from finetop.core.plan.inputs import Found
+    from finetop.core.plan.lengths import Lengths
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.home import Home
+
+ROOM = "train.batch_size"  # the setting by which a machine that is too small is told
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is known of a run before it is queued; `problems` are what its job would end with, each by its setting."""
+
+    lengths: Lengths | None
+    problems: tuple[tuple[str, FinetopError], ...]
+
+    def raise_first(self) -> None:
+        """Raise the first problem, and say of the others how many there are."""
+        if not self.problems:
+            return
+        first = self.problems[0][1]
+        if len(self.problems) > 1:
+            first.hint = f"{first.hint} (and {len(self.problems) - 1} more)".strip()
+        raise first
+
+    def told(self) -> tuple[Problem, ...]:
+        """Return the problems as plain data."""
+        return tuple(Problem(key, error.message, error.hint, error.exit_code) for key, error in self.problems)
+
+
+@dataclass
+class Looker:
+    """Looks at runs of one home, and at data that several of them share once."""
+
+    home: Home
+    seconds: float = lengths.SECONDS
+    seen: dict[bytes, Ahead] = field(default_factory=dict)
+    is_slurm: bool | None = None  # whether jobs go to a cluster; None: not looked yet
+
+    def look(self, recipe: Recipe, found: Found | None = None) -> Ahead:
+        """Look at what a run reads. `found` is the model's config, where it is here."""
+        key = what_is_read(recipe)
+        if key not in self.seen:
+            self.seen[key] = self._look(recipe, found)
+        return self.seen[key]
+
+    def goes_elsewhere(self) -> bool:
+        """Whether jobs of this home go to a cluster, whose nodes are other machines than this one."""
+        if self.is_slurm is None:
+            try:
+                self.is_slurm = home_settings.load(self.home).slurm is not None
+            except FinetopError:
+                self.is_slurm = False  # the supervisor says what is wrong
+        return self.is_slurm
+
+    def _look(self, recipe: Recipe, found: Found | None) -> Ahead:
+        folder = None if found is None else found.folder
+        problems: list[tuple[str, FinetopError]] = []
+        measured = None
+        with _collected(problems, "data.train"):
+            measured = lengths.measure(recipe, folder, self.home, seconds=self.seconds)
+        for key, look in self._parts(recipe, found):
+            with _collected(problems, key):
+                look()
+        return Ahead(measured, tuple(problems))
+
+    def _parts(self, recipe: Recipe, found: Found | None) -> Iterator[tuple[str, Callable[[], object]]]:
+        """List what else a job reads, each with its setting."""
+        yield "protect", lambda: recipe_protections.look(recipe, self.home)
+        checks = recipe.check.at_end or recipe.check.every is not None
+        if recipe.check.general is not None:
+            yield "check.general.suite", lambda: require_suite(recipe, self.home, with_rows=checks)
+        if recipe.check.target is not None and checks:
+            yield "check.target", lambda: require_target(recipe, found, self.home)
+
+
+class _collected:
+    """Takes an error that the block raises into a list, under its setting; what only a download tells is no problem."""
+
+    def __init__(self, problems: list[tuple[str, FinetopError]], key: str) -> None:
+        self.problems, self.key = problems, key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if not isinstance(error, FinetopError):
+            return False
+        if not isinstance(error, EnvironmentTrouble):
+            self.problems.append((self.key, error))
+        return True
+
+
+def require_suite(recipe: Recipe, home: Home, *, with_rows: bool) -> None:
+    """See that a suite and the rows of its own files can be read. Raises NotFound, BadInput."""
+    assert recipe.check.general is not None
+    suite = find_suite(recipe.check.general.suite, home)
+    for task in suite.tasks if with_rows else ():
+        if task.data is None:
+            continue
+        rows, _ = jsonl.config_of(task)
+        if "output_type" not in task.lm_eval:
+            shape = task.shape or jsonl.shape_of(rows[0])
+            for row in rows:
+                jsonl.shaped(row, shape)
+
+
+def require_target(recipe: Recipe, found: Found | None, home: Home) -> None:
+    """See that the rows of the target can be read, asked and scored. Raises BadInput."""
+    wanted = recipe.check.target
+    assert wanted is not None
+    if not files.is_there(Path(wanted.path)):
+        return  # said with the other files
+    tokenizer, _ = lengths.plain_tokenizer(recipe, None if found is None else found.folder)
+    asker = open_asker(
+        recipe.ask, recipe.data.train, home, shots=False
+    )  # those are of rows that are read already
+    positions = None if found is None else shape_of(recipe, found.config).max_positions
+    longest = positions or 10**6
+    scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
+
+
+def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measured: Lengths | None) -> None:
+    """See that a run fits this machine at all, once all its memory is free. Raises Refused with what makes it fit."""
+    whole = replace(here, memory=here.total)
+    known = Known(lengths=measured)
+    plan = estimate(recipe, config, whole, known)
+    if plan.host is not None and plan.host.lacks:
+        said = (
+            f"{plan.host.ranks} ranks need {gib_of(plan.host.bytes)} GiB of host memory, but this machine has"
+        )
+        raise Refused(
+            f"{recipe.name} does not fit this machine's memory: {said} {gib_of(plan.host.total or 0.0)} in all.",
+            hint="Use fewer GPUs (budget.gpus), lora instead of full tuning, or a smaller model.",
+        )
+    if plan.verdict != "no" or plan.capacity is None:
+        return
+    fix = find_fix(recipe, shape_of(recipe, config), whole, known, plan.capacity, plan.gpus)
+    sets = "" if fix is None else " ".join(f"--set {one}" for one in fix.sets)
+    hint = (
+        "Use a smaller model: no known change makes it fit."
+        if fix is None
+        else f"It fits with {fix.text} ({gib_of(fix.need)} GiB with margin): {sets}"
+    )
+    raise Refused(
+        f"{recipe.name} does not fit this machine: it needs {gib_of(plan.estimate)} GiB, and "
+        f"{whole.name} have {gib_of(plan.capacity)} in all.",
+        hint=hint,
+    )
+
+
+def kernel_problems(recipe: Recipe, config: Mapping[str, Any]) -> Iterator[tuple[str, FinetopError]]:
+    """Find what needs kernels that can't be had on this machine's GPUs, in the words of the job."""
+    for key, look in kernels.looks(recipe, "cuda", config):
+        try:
+            look()
+        except FinetopError as error:
+            yield key, error
+
+
+def what_is_read(recipe: Recipe) -> bytes:
+    """Name what a look depends on, but for the room: the runs of a sweep that share it are looked at once."""
+    mapping = recipe_to_mapping(recipe)
+    return msgspec.json.encode([mapping[name] for name in READ_BY])
+
+
+def before(recipe: Recipe, looker: Looker) -> Ahead:
+    """Look at a run that is about to be queued: what it reads, and whether this machine is large enough.
+
+    A model that is not here leaves out what only it can tell; so does a home whose jobs go to a cluster.
+    """
+    home = looker.home
+    try:
+        found = inputs.find_config(recipe.model, home)
+    except EnvironmentTrouble:
+        found = None
+    except FinetopError as error:
+        return Ahead(None, (("model.id", error),))
+    ahead = looker.look(recipe, found)
+    if found is None or looker.goes_elsewhere():
+        return ahead
+    problems = list(ahead.problems)
+    here = machines.look(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
+    refused = refusals(recipe, shape_of(recipe, found.config), here, recipe.budget.gpus or 1)
+    problems += [(key, BadInput(message, hint=hint)) for key, message, hint in refused]
+    with _collected(problems, ROOM):
+        require_room(recipe, found.config, here, ahead.lengths)
+        if here.device == "gpu":
+            problems += kernel_problems(recipe, found.config)
+    return replace(ahead, problems=tuple(problems))

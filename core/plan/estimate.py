@@ -1,0 +1,460 @@
+"""The plan of a run: memory by part and a verdict, the cheapest change that makes it fit; with steps, time and disk.
+
+`estimate` is pure and takes about a millisecond: what it needs to know of files and of the machine is handed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from finetop.core.models import cpu_formats
+from finetop.core.models.attention import best_kernel
+from finetop.core.plan import answers, host, memory, schedule
+from finetop.core.plan.changes import Change, changes
+from finetop.core.plan.memory import Workload
+from finetop.core.plan.objective_extras import Extras, extras_of
+from finetop.core.plan.result import Fix, Host, Plan, Sharded, Verdict
+from finetop.core.plan.schedule import PastRun, disk_of, steps_of, time_of
+from finetop.core.plan.shape import Shape, read_shape
+from finetop.core.plan.trainable import trained
+from finetop.core.plugins import METHODS
+from finetop.core.recipe import number_format, protections as recipe_protections
+from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
+from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
+from finetop.core.recipe.protections import Sizes
+from finetop.core.runtime import compiler
+from finetop.core.wording.units import gib_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from finetop.core.plan.lengths import Lengths
+    from finetop.core.plan.machine import Machine
+    from finetop.core.plan.method_options import Trained
+    from finetop.core.recipe.protections import Problem
+    from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
+
+NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+TOLD_SHARE = 0.01  # of the numbers that move, which an 8-bit optimizer holds in 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found out around a recipe: its data, earlier runs here, a teacher's config."""
+
+    lengths: Lengths | None = None
+    past: Sequence[PastRun] = ()
+    teacher: Mapping[str, Any] | None = None
+    trainable: int | None = None  # numbers that move, as the job's own code has counted them
+    still_experts: int = 0  # numbers in experts that nothing of it reaches
+    note: str = ""  # of where the model's config was found
+
+
+def estimate(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    machine: Machine,
+    known: Known | None = None,
+    *,
+    gpus: int | None = None,
+) -> Plan:
+    """Plan a run of a recipe on a machine, from the model's config.json.
+
+    `gpus` in place of the recipe's. Without lengths every row is taken to be as long as data.max_tokens. Raises
+    BadInput for a config that is no model's.
+    """
+    known = known or Known()
+    shape = shape_of(recipe, config)
+    count = gpus if gpus is not None else (recipe.budget.gpus or 1)
+    work = workload(recipe, shape, machine, known, count)
+    parts = memory.parts(work)
+    capacity = capacity_of(recipe, machine)
+    need = memory.need(parts, on_gpu=work.on_gpu)
+    verdict = judge(memory.total(parts), need, capacity)
+    fix = None
+    if capacity is not None and verdict in ("tight", "no"):
+        fix = find_fix(recipe, shape, machine, known, capacity, count)
+    steps = None if known.lengths is None else steps_of(recipe, known.lengths, count)
+    disk = disk_of(recipe, shape, work, machine, steps)
+    return Plan(
+        model=recipe.model.id,
+        family=shape.family or "unknown",
+        parameters=shape.parameters,
+        trainable=work.trained.numbers,
+        device=machine.device,
+        device_name=machine.name,
+        dtype=dtype_of(recipe, shape, machine),
+        parts=parts,
+        estimate=memory.total(parts),
+        need=need,
+        capacity=capacity,
+        verdict=verdict,
+        fix=fix,
+        gpus=count,
+        sharded=ways(recipe, shape, machine, known, count) if count > 1 else (),
+        steps=steps,
+        time=None
+        if steps is None or known.lengths is None
+        else time_of(
+            recipe,
+            shape,
+            work,
+            machine,
+            known.past,
+            steps,
+            disk,
+            count,
+            eval_tokens=known.lengths.eval_tokens,
+            teacher=teacher_of(recipe, shape, known),
+        ),
+        disk=disk,
+        notes=tuple(notes(recipe, shape, work, known, machine, count)),
+        host=host_of(recipe, config, shape, work, known, machine),
+    )
+
+
+def host_of(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    shape: Shape,
+    work: Workload,
+    known: Known,
+    machine: Machine,
+) -> Host | None:
+    """Return what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
+    if not (work.divided and work.on_gpu):
+        return None
+    lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))
+    tokens = 0.0 if lengths is None else lengths.tokens + lengths.eval_tokens
+    is_new = recipe.objective.name == "pretrain" or bool(
+        shape.experts
+    )  # fused, as the file may not have them
+    converts = is_new or saved_bytes(shape) != work.compute_bytes
+    readers = 1 if reads_once(recipe, config) else here
+    return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
+
+
+def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
+    """The model's shape; of a model made anew, in the sizes that the objective says."""
+    if recipe.objective.name != "pretrain":
+        return read_shape(config)
+    options = recipe.objective.options
+    found = read_shape(config)
+    hidden = getattr(options, "hidden_size", None) or found.hidden
+    heads = getattr(options, "heads", None) or found.heads
+    said = {
+        "hidden_size": hidden,
+        "num_hidden_layers": getattr(options, "layers", None) or found.layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": getattr(options, "key_value_heads", None) or heads,
+        "intermediate_size": getattr(options, "intermediate_size", None) or -(-hidden * 8 // 3 // 8) * 8,
+        "vocab_size": found.vocabulary if options.tokenizer == "reuse" else options.vocabulary,
+        "head_dim": hidden // heads,
+    }
+    return read_shape({**config, **said})
+
+
+def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int = 1) -> Workload:
+    """Say in numbers what a step of this recipe holds on each of so many GPUs of this machine."""
+    train, extras = recipe.train, extras_of(recipe.objective.name)
+    moving = trained(shape, recipe.method.name, recipe.method.options)
+    if known.trainable is not None:
+        beside = known.trainable if moving.beside else 0
+        wide = min(moving.wide, known.trainable)
+        moving = dataclasses.replace(moving, numbers=known.trainable, beside=beside, wide=wide)
+    on_gpu = machine.device == "gpu"
+    dtype = dtype_of(recipe, shape, machine)
+    size, flash = NUMBER_BYTES[dtype], on_gpu and machine.has_bfloat16
+    is_beside = bool(moving.beside)
+    is_divided = way_of(recipe, max(1, ranks)) == "fsdp"
+    master = not is_divided and is_master(recipe, shape, moving, dtype, machine)
+    moving_bytes = 4.0 if is_beside or is_divided or master else size  # PEFT makes adapters in float32
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    longest = recipe.data.max_tokens
+    if known.lengths is not None and known.lengths.longest and not packs:
+        kept = known.lengths.longest_kept
+        longest = min(longest, known.lengths.longest if kept is None else kept)
+    written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
+    sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
+    engine = answers.engine_of(recipe, on_gpu=on_gpu, flash=flash) if extras.writes else "exact"
+    cache = (
+        answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu, flash=flash)
+        if extras.writes
+        else 0.0
+    )
+    has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
+    held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
+    return Workload(
+        shape=shape,
+        trained=moving,
+        batch_size=train.batch_size * extras.texts_per_row,
+        sequence=longest + written,
+        on_gpu=on_gpu,
+        weight_bytes=4.0 if is_divided and not is_beside else size,
+        compute_bytes=size,
+        quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
+        trained_bytes=moving_bytes,
+        optimizer_bytes=optimizer_bytes(train, moving_bytes, moving.wide / max(1, moving.numbers)),
+        accumulates=train.grad_accumulation > 1,
+        checkpointing=checkpoints(recipe),
+        chunked_loss=not extras.whole_logits,
+        masked=mask_cells(recipe, shape, moving, longest + written, extras, on_gpu=on_gpu, flash=flash),
+        keeps_scores=recipe.model.attention == "eager",
+        fused_kernels=train.kernels == "liger",
+        master=master,
+        frozen_models=_other_models(recipe, shape, size, is_beside, known),
+        protections=held.on_device + (0.0 if on_gpu else held.on_host),
+        token_extras=_token_extras(shape, extras, size, engine),
+        answers=cache,
+        engine=answers.beside(recipe, engine, shape.parameters * size),
+        has_logits=not extras.no_logits,
+        logit_tokens=written if extras.writes and extras.whole_logits else None,
+        quantized_keeps_inputs=recipe.model.quantize == "int8",
+        file_bytes=0.0 if on_gpu else _file_bytes(recipe, shape, size),
+        data_tokens=0.0
+        if on_gpu or known.lengths is None
+        else known.lengths.tokens + known.lengths.eval_tokens,
+        ranks=max(1, ranks),
+        divided=is_divided,
+    )
+
+
+def is_master(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> bool:
+    """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
+    if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
+        return False
+    still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
+    memory, in_float16 = capacity_of(recipe, machine), dtype == "float16"
+    held = held_in(recipe.train, 2.0, moving.numbers, still, memory, wide, in_float16=in_float16)
+    return held == "float32"
+
+
+def mask_cells(
+    recipe: Recipe,
+    shape: Shape,
+    moving: Trained,
+    sequence: int,
+    extras: Extras,
+    *,
+    on_gpu: bool,
+    flash: bool = True,
+) -> float:
+    """Count the cells of a batch's attention mask; none where batches are padded at the right, or kernels need none.
+
+    Packed rows lie in one sequence, of which every token has a cell for every other.
+    """
+    rows = recipe.train.batch_size * extras.texts_per_row
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    kernel, _ = attention_of(recipe, shape, on_gpu=on_gpu, flash=flash)
+    if kernel in ("flash_attention_2", "flex"):
+        return 0.0
+    tokens = float(sequence + moving.virtual_tokens)
+    if packs:
+        return (rows * tokens) ** 2
+    return rows * tokens**2 if extras.writes or moving.virtual_tokens else 0.0
+
+
+def attention_of(recipe: Recipe, shape: Shape, *, on_gpu: bool, flash: bool = True) -> tuple[Attention, str]:
+    """Return the attention that the run trains with, and what its packed rows miss, as the job finds both."""
+    if recipe.model.attention != "auto":
+        return recipe.model.attention, ""
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    return best_kernel(on_gpu=on_gpu, packs=packs, flash=flash, flex_fault=shape.flex_fault)
+
+
+def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
+    """Bytes of the weights' file beside the model that is made of it; where the numbers are the same it is the model.
+
+    transformers maps the file, and its pages stay until the last weight is made.
+    """
+    saved = saved_bytes(shape)
+    if recipe.objective.name == "pretrain" or (recipe.model.quantize == "none" and saved == size):
+        return 0.0
+    return shape.parameters * saved
+
+
+def saved_bytes(shape: Shape) -> float:
+    """Return the bytes of a number in the weights' file."""
+    return NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
+
+
+def checkpoints(recipe: Recipe) -> bool:
+    """Whether activations are computed again in place of kept."""
+    return bool(recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"))
+
+
+def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, known: Known) -> float:
+    extras, own = extras_of(recipe.objective.name), shape.parameters * size
+    judged = bool(getattr(getattr(recipe.objective.options, "reward", None), "model", None))
+    teacher = teacher_of(recipe, shape, known)
+    taught = 0.0 if teacher is None else teacher.parameters * size
+    return own * (judged + (extras.reference and not is_adapter)) + taught
+
+
+def teacher_of(recipe: Recipe, shape: Shape, known: Known) -> Shape | None:
+    """Return the shape of the teacher, taken to be as large as the model where nothing is known of it."""
+    if not extras_of(recipe.objective.name).teacher:
+        return None
+    return read_shape(known.teacher) if known.teacher else shape
+
+
+def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoice) -> float:
+    """Bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
+    kept = 2 * shape.layers * shape.key_width * size if extras.writes and engine == "exact" else 0.0
+    return kept + max(0, extras.whole_logits - 1) * shape.vocabulary * size
+
+
+def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
+    """The number format that the run computes in, as core/models chooses it."""
+    on_cpu = machine.device == "cpu"
+    wanted = number_format.chosen(
+        recipe.model.dtype, saved_in(shape), on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16
+    )
+    if wanted not in NUMBER_BYTES:
+        return "float32"
+    if not on_cpu:
+        return wanted
+    return _on_cpu(wanted, recipe, shape, machine)[0]
+
+
+def saved_in(shape: Shape) -> str:
+    """Return the number format that a model was saved in."""
+    return shape.dtype.removeprefix("torch.")
+
+
+def refusals(recipe: Recipe, shape: Shape, machine: Machine, ranks: int = 1) -> Iterator[Problem]:
+    """Find what the job would refuse of the number format that this machine takes."""
+    dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
+    return number_format.refusals(
+        recipe, dtype, machine.name, on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16, ranks=ranks
+    )
+
+
+def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, str]:
+    """The number format of a CPU that has instructions for bfloat16, and why."""
+    count = 0.0 if recipe.model.quantize != "none" else float(shape.parameters)
+    only_16_bit = cpu_formats.only_16_bit(recipe)
+    return cpu_formats.train_in(
+        wanted, machine.speeds, count, machine.total or math.inf, only_16_bit=only_16_bit
+    )
+
+
+def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
+    """The memory that the run may use, in bytes."""
+    budget = recipe.budget.memory_gib
+    if budget is None or machine.device != "gpu":
+        return machine.memory
+    return min(budget * 2**30, math.inf if machine.memory is None else machine.memory)
+
+
+def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
+    """Fits if the estimate with its margin does; tight if only the estimate does."""
+    if capacity is None:
+        return "unknown"
+    if need <= capacity:
+        return "fits"
+    return "tight" if estimated <= capacity else "no"
+
+
+def find_fix(
+    recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float, ranks: int = 1
+) -> Fix | None:
+    """Find the first change, cheapest first, with which the run fits."""
+    known = dataclasses.replace(known, trainable=None)  # which was counted for this method
+    for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
+        made = memory.parts(workload(change.recipe, shape, machine, known, ranks))
+        need = memory.need(made, on_gpu=machine.device == "gpu")
+        if need <= capacity:
+            return _fix(change, need)
+    return None
+
+
+def _fix(change: Change, need: float) -> Fix:
+    return Fix(change.text, change.sets, need)
+
+
+WAYS: dict[Literal["ddp", "fsdp"], str] = {"ddp": "a copy on each (ddp)", "fsdp": "weights sharded (fsdp)"}
+
+
+def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int) -> tuple[Sharded, ...]:
+    """Say what each GPU holds in each way that the recipe can train on several (core/recipe/parallel.py)."""
+    made = []
+    for way in WAYS:
+        train = msgspec.structs.replace(recipe.train, parallel=way)
+        one = msgspec.structs.replace(recipe, train=train)
+        if not list(of_ranks(one, ranks)):
+            parts = memory.parts(workload(one, shape, machine, known, ranks))
+            made.append(Sharded(WAYS[way], memory.total(parts)))
+    return tuple(made)
+
+
+def notes(
+    recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine, ranks: int = 1
+) -> list[str]:
+    """What a reader should know of how this was found."""
+    said = [f"{message} {hint}" for _, message, hint in (of_ranks(recipe, ranks) if ranks > 1 else ())]
+    said += [known.note] if known.note else []
+    if not shape.is_known:
+        named = f"family {shape.family}" if shape.family else "a config without model_type"
+        said.append(f"{named} is unknown: estimated as a Llama of the same size.")
+    if not work.trained.is_known:
+        said.append(f"method {recipe.method.name} has no formula: estimated as LoRA.")
+    if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
+        said.append("protect.mask_surprising drops rows in which the base finds every token too unlikely.")
+    if recipe.train.optimizer in STATES_8BIT and work.trained.wide > work.trained.numbers * TOLD_SHARE:
+        wide = work.trained.wide * STATES_32BIT
+        said.append(
+            f"{recipe.train.optimizer} keeps its state of the embeddings in 32 bits: {gib_of(wide)} of the "
+            f"{gib_of(work.trained.numbers * work.optimizer_bytes)} GiB of optimizer state."
+        )
+    extras = extras_of(recipe.objective.name)
+    if not extras.is_known:
+        said.append(f"objective {recipe.objective.name} has no formula: estimated as sft.")
+    if work.frozen_models and extras.writes:
+        said.append("the reward model is assumed to be as large as the trained one.")
+    if extras.writes:
+        said.append("answers are assumed to have objective.max_new_tokens tokens.")
+    if extras.teacher and known.teacher is None:
+        said.append("the teacher is assumed to be as large as the model: its config.json is not here.")
+    if known.lengths is None:
+        said.append(f"no data file was read: every row is assumed to have {recipe.data.max_tokens} tokens.")
+    elif not known.lengths.is_whole:
+        said.append("some sources are not local files: rows, tokens and time leave them out.")
+    dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
+    wants_16 = on_cpu and recipe.model.dtype in ("auto", "bfloat16")
+    if dtype == "float16":
+        there = machine.has_bfloat16
+        told = number_format.words(recipe, saved_in(shape), shape.family, machine.name, has_bfloat16=there)
+        said += [f"{words}." for words in told]
+    elif wants_16 and not machine.has_bfloat16:
+        said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
+    elif wants_16:
+        unknown = (
+            "the first run measures if bfloat16 is faster than float32 on this CPU; this plan assumes so."
+        )
+        why = _on_cpu("bfloat16", recipe, shape, machine)[1]
+        said.append(f"{why}." if why else unknown)
+    of_tokens = schedule.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    of_tokens *= work.batch_size * work.sequence
+    if work.trained.batch_flops > of_tokens:
+        said.append(
+            f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
+            "train.batch_size takes hardly longer."
+        )
+    if known.still_experts and work.trained.beside:
+        said.append(
+            f"{recipe.method.name} does not train the experts, {known.still_experts / shape.parameters:.0%} of the "
+            "weights; lora does, with method.target_parameters (docs/models.md)."
+        )
+    said += [compiler.without_triton(machine.lacks)] if machine.lacks else []
+    missed = attention_of(recipe, shape, on_gpu=machine.device == "gpu", flash=machine.has_bfloat16)[1]
+    said += [f"{missed}."] if missed else []
+    positions = shape.max_positions
+    if positions and recipe.data.max_tokens > positions:
+        said.append(f"data.max_tokens exceeds the model's {positions} positions.")
+    return said

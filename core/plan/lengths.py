@@ -1,0 +1,407 @@
+"""How many rows, tokens and packed sequences a recipe's data has: made ready as the job makes them, without its stack.
+
+Rows are read, rendered, cut, dropped, set aside and mixed by core/data/training_set.py and the objective's own
+`examples`, with the model's tokenizer.json alone. What does not end in time is told from rows of all places of the
+files, with an interval.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from finetop.core.data import files, packing, sampled, training_set
+from finetop.core.data.examples import AnyExample, pieces, through_model
+from finetop.core.data.hub import is_local
+from finetop.core.data.prompts import open_asker
+from finetop.core.data.training_set import NamedRows, ReadData
+from finetop.core.errors import BadInput
+from finetop.core.models.load import read_template
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.protocol.events import DataRead
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from finetop.core.data.prompts import Asker
+    from finetop.core.data.source_record import Use
+    from finetop.core.data.sources import Row
+    from finetop.core.plugins import Objective
+    from finetop.core.recipe.schema import Data, Recipe, Source
+    from finetop.core.runtime.home import Home
+
+SECONDS = 2.0  # in which rows are read and made ready
+BLOCK = 64  # rows between two looks at the clock
+IN_ORDER = 1000  # rows of a source that are made from first to last: the first fault is the job's first
+LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # that are made ready however long it takes: 0.3 s of a core
+SHOWN = 4000  # characters of the first row
+TRAINED_ON = 4_000_000  # characters that a new tokenizer is trained on: 1 s
+COUNTED, ESTIMATED = "by its tokenizer", "from characters"
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A number, and the variance of what it stands for; nothing of what was counted."""
+
+    value: float
+    variance: float = 0.0
+
+    def __add__(self, other: Guess) -> Guess:
+        return Guess(self.value + other.value, self.variance + other.variance)
+
+    def times(self, factor: float) -> Guess:
+        return Guess(self.value * factor, self.variance * factor**2)
+
+    def by(self, other: Guess) -> Guess:
+        """Multiply by another, which is independent."""
+        spread = self.variance * other.value**2 + other.variance * self.value**2
+        return Guess(self.value * other.value, spread)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Where the number lies, 19 times of 20."""
+        half = NORMAL_95 * math.sqrt(self.variance)
+        return math.floor(max(0.0, self.value - half)), math.ceil(self.value + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What was told from a part of the rows: so many of so many, and where the numbers lie, 19 times of 20."""
+
+    read: int
+    of: int
+    rows: tuple[int, int]
+    tokens: tuple[int, int]
+    sequences: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What the data come to in one epoch. Tokens are those that the model reads, long rows cut or left out."""
+
+    rows: int  # that are learned: of texts their pieces
+    eval_rows: int
+    tokens: int
+    longest: int  # tokens of the longest row, before it is cut or left out
+    how: str
+    is_whole: bool = True  # false: some sources could not be looked at
+    too_long: int = 0  # rows of more than data.max_tokens, left out or cut as data.on_long says
+    longest_kept: int | None = (
+        None  # tokens of the longest that is left; None: as far as data.max_tokens allows
+    )
+    sequences: int | None = None  # that the rows are packed into, where the objective packs
+    eval_tokens: int = 0
+    answer_tokens: int = 0  # that are learned
+    written: int = 0  # rows that the base writes before the first step, at their longest
+    reports: tuple[
+        DataRead, ...
+    ] = ()  # of each source, as the job tells it; of the rows that were made ready
+    row: tuple[tuple[str, bool], ...] = ()  # the first, as the model sees it
+    sampled: Sampled | None = None
+
+
+def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float = SECONDS) -> Lengths | None:
+    """Make the data of a recipe ready; None where none of it is on this machine.
+
+    `folder` is the model's, with its tokenizer.json. Raises BadInput as the job does: for rows of no known shape or
+    that the chat template refuses, where no row is left, and where too many are too long, as far as tokens are counted.
+    """
+    deadline = time.monotonic() + seconds
+    data = recipe_protections.with_sources(recipe)
+    here = structs.replace(
+        data,
+        train=tuple(filter(is_here, data.train)),
+        eval=tuple(filter(is_here, data.eval)) if isinstance(data.eval, tuple) else data.eval,
+    )
+    if not here.train:
+        return None
+    objective = OBJECTIVES.load(recipe.objective.name)
+    times: dict[str, float] = {}  # rows that one row stands for, where a part of a file was read
+    unsure: list[float] = [0.0]  # the square of the largest relative error of a file's number of rows
+
+    def reading(source: Source, _: Use) -> list[Row]:
+        part = sampled.read(source, home, tuple(getattr(objective, "ROWS", ("conversation",))))
+        if part.of > len(part.rows):
+            times.update(dict.fromkeys((row.place for row in part.rows), part.of / len(part.rows)))
+            unsure.append(part.variance / part.of**2)
+        return part.rows
+
+    rows = training_set.arranged(here, recipe.train.seed, reading)
+    tokenizer, how = tokenizer_of(recipe, folder, objective, rows)
+    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
+    making = _Making(recipe, objective, tokenizer, asker)
+    roles = [source.role for source in here.train]
+    train = [
+        _Prepared(source, times, asked=role == "train")
+        for source, role in zip(rows.train, roles, strict=True)
+    ]
+    held_back = [_Prepared(source, times, asked=True) for source in rows.eval]
+    making.run([*train, *held_back], deadline)
+    is_whole = (len(here.train), here.eval) == (len(data.train), data.eval)
+    for one in (*train, *held_back):
+        one.fit(here)
+        if how == COUNTED:
+            one.refuse(here)
+    if is_whole:
+        kept = [sum(len(one.examples) for one in group) for group in (train, held_back)]
+        training_set.require_rows(*kept, has_eval=bool(held_back), data=here)
+    if all(one.is_whole for one in train):
+        found = _whole(recipe, train)
+    else:
+        found = _packed_part(recipe, train, _part(train, max(unsure)))
+    if is_whole and found.sampled is None and hasattr(objective, "require_rows"):
+        objective.require_rows(recipe, found.rows)
+    sizes = [round(one.rows.value) for one in train]
+    shares = [one.source.share for one in train]
+    reports = training_set.mixed_reports([one.report for one in train], sizes, shares)
+    first = next((example for one in train for example in one.examples), None)
+    return replace(
+        found,
+        how=how,
+        is_whole=is_whole,
+        eval_rows=round(sum(one.rows.value for one in held_back)),
+        eval_tokens=round(sum(one.tokens.value for one in held_back)),
+        longest=max((one.report.longest_tokens for one in (*train, *held_back)), default=0),
+        longest_kept=max((ex.tokens for one in (*train, *held_back) for ex in one.examples), default=0),
+        too_long=round(sum(one.too_long.value for one in train)),
+        reports=(*reports, *(one.report for one in held_back)),
+        row=() if first is None or how != COUNTED else shown(first, tokenizer),
+    )
+
+
+def is_here(source: Source) -> bool:
+    """Whether a source is on this machine: a plan fetches nothing."""
+    if source.path is not None:
+        return files.is_there(Path(source.path))
+    return is_local(str(source.id)) and Path(str(source.id)).is_dir()
+
+
+def tokenizer_of(
+    recipe: Recipe, folder: Path | None, objective: Objective, rows: ReadData
+) -> tuple[Any, str]:
+    """Return the tokenizer that the job will have, and how tokens are counted by it. Raises BadInput for a template."""
+    tokenizer, how = plain_tokenizer(recipe, folder)
+    if how == COUNTED and hasattr(objective, "light_tokenizer"):
+        made = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
+        return (tokenizer, ESTIMATED) if made is None else (made, COUNTED)
+    return tokenizer, how
+
+
+def plain_tokenizer(recipe: Recipe, folder: Path | None) -> tuple[Any, str]:
+    """Return the model's own tokenizer with the recipe's template, or what stands for it. Raises BadInput."""
+    from jinja2.exceptions import TemplateError
+
+    from finetop.core.models.fast_tokenizer import Characters, LightTokenizer
+
+    template = read_template(recipe.model.chat_template)
+    try:
+        if folder is None or not (folder / "tokenizer.json").is_file():
+            return Characters(folder, template), ESTIMATED
+        return LightTokenizer(folder, template), COUNTED
+    except TemplateError as error:
+        said = f"the chat template can't be read: {clean_line(str(error))}"
+        raise BadInput(f"{recipe.model.chat_template or folder}: {said}") from error
+
+
+def shown(example: AnyExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
+    """Return the text of an example, each run of it learned or not, as the job shows its first."""
+    return tuple((text[:SHOWN], is_learned) for text, is_learned in pieces(example, tokenizer) if text)
+
+
+@dataclass
+class _Prepared:
+    """The rows of one source, and what has been made of them so far."""
+
+    source: NamedRows
+    times: Mapping[str, float]
+    asked: bool  # whether its prompts are put as the recipe's `ask` says
+    made: dict[int, list[AnyExample]] = field(default_factory=dict)
+    order: list[int] = field(init=False)
+    factor: float = field(init=False)  # rows of the file that one row which was read stands for
+    fitted: training_set.Fitted = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.source.rows)
+        self.order = list(range(count))
+        if count > IN_ORDER:
+            random.Random(0).shuffle(self.order)
+            self.order.remove(0)
+            self.order.insert(0, 0)  # the row that is shown
+        self.factor = sum(self.times.get(row.place, 1.0) for row in self.source.rows) / max(1, count)
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.made) == len(self.source.rows) and self.factor == 1.0
+
+    @property
+    def of(self) -> float:
+        return len(self.source.rows) * self.factor
+
+    @property
+    def examples(self) -> list[AnyExample]:
+        return self.fitted.examples
+
+    @property
+    def report(self) -> DataRead:
+        return self.fitted.report
+
+    def fit(self, data: Data) -> None:
+        """Cut or drop what is too long, as the job."""
+        self.fitted = training_set.fitted(self.source.name, (self.made[at] for at in sorted(self.made)), data)
+        self._each = (
+            [training_set.fitted(self.source.name, (self.made[at],), data) for at in sorted(self.made)]
+            if not self.is_whole
+            else []
+        )
+
+    def _guess(self, values: Sequence[float]) -> Guess:
+        """Return the sum over all rows, of the values of those that were made."""
+        if self.is_whole:
+            return Guess(sum(values))
+        count = len(values)
+        mean = sum(values) / count
+        # Of three rows in a thousand nothing is known where a thousand are alike.
+        least = (mean * 3 / count / NORMAL_95) ** 2
+        spread = sum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
+        return Guess(mean, max(spread, least) * (1 - count / self.of)).times(self.of)
+
+    @property
+    def rows(self) -> Guess:
+        """The examples that are left."""
+        if self.is_whole:
+            return Guess(len(self.examples))
+        return self._guess([len(one.examples) for one in self._each])
+
+    @property
+    def tokens(self) -> Guess:
+        if self.is_whole:
+            return Guess(sum(map(through_model, self.examples)))
+        return self._guess([sum(map(through_model, one.examples)) for one in self._each])
+
+    @property
+    def too_long(self) -> Guess:
+        if self.is_whole:
+            return Guess(self.fitted.too_long)
+        return self._guess([one.too_long for one in self._each])
+
+    def refuse(self, data: Data) -> None:
+        """Refuse what the job refuses; of a part of the rows, where it is as good as sure. Raises BadInput."""
+        number, rows = self.too_long.range[0], round(self.of)
+        training_set.refuse_too_long(self.source.name, number, rows, self.report.longest_tokens, data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    recipe: Recipe
+    objective: Objective
+    tokenizer: Any
+    asker: Asker | None
+
+    def run(self, sources: Sequence[_Prepared], deadline: float) -> None:
+        """Make the examples of all rows, or as many of each source as there is time for. Raises BadInput."""
+        at = rows = tokens = 0
+        while left := [one for one in sources if at < len(one.order)]:
+            for one in left:
+                tokens += self._block(one, one.order[at : at + BLOCK])
+                rows += BLOCK
+            at += BLOCK
+            if time.monotonic() >= deadline and (rows >= LEAST_ROWS or tokens >= LEAST_TOKENS):
+                return
+
+    def _block(self, one: _Prepared, places: Sequence[int]) -> int:
+        """Make the examples of some rows, and return their tokens."""
+        rows = [one.source.rows[place] for place in places]
+        if one.asked:
+            rows = training_set.asked(rows, self.asker)
+        options, most = self.recipe.objective.options, self.recipe.data.max_tokens
+        made = self.objective.examples(rows, options, self.tokenizer, most)
+        one.made.update(zip(places, made, strict=True))
+        return sum(example.tokens for of_row in made for example in of_row)
+
+
+def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
+    """Mix the sources as the job, and count."""
+    shares = [one.source.share for one in train]
+    mixed = training_set.mix([one.examples for one in train], shares, recipe.train.seed, lambda _: None)
+    sizes = [through_model(example) for example in mixed]
+    written = recipe_protections.written(recipe, len(mixed))
+    sizes += [written.tokens] * written.rows
+    return Lengths(
+        rows=len(sizes),
+        eval_rows=0,
+        tokens=sum(sizes),
+        longest=0,
+        how="",
+        sequences=packed(recipe, sizes),
+        answer_tokens=sum(example.answer_tokens for example in mixed),
+        written=written.rows,
+    )
+
+
+def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
+    """Count the sequences that rows are packed into; None where the objective does not pack."""
+    if not getattr(recipe.objective.options, "packing", False):
+        return None
+    strategy = str(recipe.trainer_args.get("packing_strategy", "bfd"))
+    return packing.sequences(sizes, recipe.data.max_tokens, strategy)
+
+
+def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
+    """Tell from a part of the rows what a mix of all would come to; `unsure` is the variance of a file's share."""
+    rows = [one.rows for one in train]
+    fixed = sum((each for each, one in zip(rows, train, strict=True) if one.source.share is None), Guess(0.0))
+    whole = fixed.times(1 / (1 - sum(one.source.share or 0.0 for one in train)))
+    mixed, tokens, answers = Guess(0.0), Guess(0.0), 0.0
+    for each, one in zip(rows, train, strict=True):
+        used = each if one.source.share is None else whole.times(one.source.share)
+        read = one.tokens
+        if one.source.share is not None and each.value:
+            read = Guess(read.value / each.value, read.variance / each.value**2).by(used)
+        mixed, tokens = mixed + used, tokens + read
+        answers += used.value * one.report.answer_tokens / max(1, len(one.examples))
+    mixed, tokens = (Guess(one.value, one.variance + unsure * one.value**2) for one in (mixed, tokens))
+    return Lengths(
+        rows=round(mixed.value),
+        eval_rows=0,
+        tokens=round(tokens.value),
+        longest=0,
+        how="",
+        answer_tokens=round(answers),
+        sampled=Sampled(
+            read=sum(len(one.made) for one in train),
+            of=round(sum(one.of for one in train)),
+            rows=mixed.range,
+            tokens=tokens.range,
+            sequences=mixed.range,
+        ),
+    )
+
+
+def _packed_part(recipe: Recipe, train: Sequence[_Prepared], found: Lengths) -> Lengths:
+    """Add to what was told from a part what the base writes, and how many sequences the rows are packed into."""
+    assert found.sampled is not None
+    written = recipe_protections.written(recipe, found.rows)
+    more = written.rows * written.tokens
+    low, high = found.sampled.tokens
+    sizes = [through_model(example) for one in train for example in one.examples]
+    part = replace(
+        found.sampled,
+        rows=(found.sampled.rows[0] + written.rows, found.sampled.rows[1] + written.rows),
+        tokens=(low + more, high + more),
+    )
+    found = replace(
+        found, rows=found.rows + written.rows, tokens=found.tokens + more, written=written.rows, sampled=part
+    )
+    if (packs := packed(recipe, sizes)) is None:
+        return replace(found, sampled=replace(part, sequences=part.rows))
+    each = packs / max(1, sum(sizes))
+    edges = (math.floor(part.tokens[0] * each), math.ceil(part.tokens[1] * each))
+    return replace(found, sequences=round(found.tokens * each), sampled=replace(part, sequences=edges))

@@ -1,0 +1,299 @@
+"""How much memory a training step holds, by part: a formula over a model's shape and what is trained of it.
+
+Each term is a tensor that autograd, the optimizer or a library keeps, in bytes a number, read from the code of
+transformers 5.24, TRL 1.16, PEFT 0.21 and torch 2.13. Only FIXED, SLACK and the CPU's constants are measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from finetop.core.plan.method_options import Trained
+    from finetop.core.plan.shape import Shape
+
+Quantized = Literal["none", "int8", "nf4", "nf4dq", "gptq4"]
+
+# Bytes a weight of a quantised linear layer: 4 bits and a float32 scale for 64 of them; with the scales in 8 bits and
+# a second scale for 256 of those (arXiv:2305.14314); for GPTQ a 16-bit scale and a 4-bit zero for 128.
+LINEAR_BYTES: dict[Quantized, float] = {
+    "int8": 1.0,
+    "nf4": 0.5 + 4 / 64,
+    "nf4dq": 0.5 + 1 / 64 + 4 / (64 * 256),
+    "gptq4": 0.5 + 2.5 / 128,
+}
+# Unpacking a matrix for a step: bitsandbytes makes the 16-bit matrix; GPTQ's torch code three of int32 on the way.
+UNPACKED_BYTES: dict[Quantized, float] = {"int8": 2.0, "nf4": 2.0, "nf4dq": 2.0, "gptq4": 12.0}
+
+# Whole logits in 16 bits: themselves 2, their float32 4, log-softmax 4, its gradient 4.
+LOGIT_BYTES = 14.0
+LOGIT_BYTES_FLOAT32 = 16.0  # themselves, log-softmax, its gradient, theirs
+# TRL's fused head makes logits in tiles of 4,096 tokens by 32,768 words; in 16 bits where Triton folds them, else
+# with seven float32 copies and a mask beside them at the worst moment of _backward_tile, where it subtracts.
+TILE_TOKENS, TILE_WORDS = 4096, 32768
+TILE_BYTES_TORCH = 29.0
+
+# transformers' own scan of a state-space layer, without its kernel: A and B of each token in float32, their products,
+# the states.
+SCAN_COPIES = 4
+
+# On a CPU core/train/cpu_lm_head.py scores so many positions at a time, every word of them. Most is held where the next
+# ones begin: scaled logits and exponentials of the last in float32, and scaled logits of the new, in 16 bits too.
+HEAD_POSITIONS = 256
+HEAD_BYTES = 12.0
+
+# A GPU: the driver's context takes 0.4 to 0.6 GB; the libraries' workspaces, their kernels and the allocator's
+# half-used segments another 1.1 GB or so. The two together carry the 32 public points best between 1.4 and 2.0 GB.
+CONTEXT_BYTES = 0.5e9
+WORKSPACE_BYTES = 1.1e9
+# With several GPUs NCCL's buffers, by its own defaults: 4 MiB for its plain protocol (NCCL_BUFFSIZE), 4.7 for LL128 and
+# 0.5 for LL; in each of 24 channels (NVLink; two to four without it) one set for the ring and two for the trees. It is
+# an estimate that no GPU has confirmed: 0.3 to 1.5 GB a rank are to be expected.
+NCCL_BYTES = 24 * 3 * (4 + 120 * 640 * 64 / 2**20 + 0.5) * 2**20
+SLACK = 0.03  # blocks that are rounded up, and holes between them
+# What a verdict adds to the estimate, so that at most 1 in 20 of those points lies above (none of 32 does): with SLACK
+# a tenth of the formula, and 0.8 GB; half a GB leaves one above.
+MARGIN, MARGIN_BYTES = 0.07, 0.8e9
+
+# The CPU, resident when the first step begins (Python 3.11, torch 2.13): 260 MB of libraries' pages, 170 MB that their
+# import puts on the heap, 230 MB of Python's own arenas, stacks and the tokenizer. Tensors under 32 MB that come and go
+# leave holes in malloc's heap: 9 to 20 % of activations and logits, seen by mallinfo2 at the peak (SmolLM2-135M;
+# bfloat16, float32, nf4, int8).
+CPU_FIXED_BYTES = 0.67e9
+CPU_SLACK = 0.15
+CPU_MARGIN, CPU_MARGIN_BYTES = 0.12, 0.1e9
+# A token of the data in the machine's memory: in lists of Python's numbers, and as the trainer's data set while that is
+# made of them (11.6 million tokens: 518 MiB and 480 MiB).
+DATA_BYTES = 95.0
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One part of the memory of a step, in bytes."""
+
+    name: str
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A training step in numbers, whoever runs it. Bytes are of one number."""
+
+    shape: Shape
+    trained: Trained
+    batch_size: int  # texts that a device holds at once, both answers of a pair counted
+    sequence: int  # tokens of the longest
+    on_gpu: bool = True
+    weight_bytes: float = 2.0
+    compute_bytes: float = 2.0
+    quantize: Quantized = "none"
+    trained_bytes: float = 2.0  # of what moves, and of its gradient
+    optimizer_bytes: float = 4.0  # for each number that moves
+    transient_bytes: float = 0.0  # the same, only while the optimizer steps
+    accumulates: bool = True  # gradients of earlier batches are there when a batch begins
+    checkpointing: bool = False
+    chunked_loss: bool = True
+    fused_kernels: bool = False  # norms and activation functions keep their inputs alone
+    quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
+    # cells of an attention mask: SDPA keeps a number for each in every layer, and copies keys
+    masked: float = 0.0
+    keeps_scores: bool = False  # plain attention: its square of scores stays
+    # the model's own weights move in float32: computed with from a copy, the stream in float32
+    master: bool = False
+    frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
+    protections: float = 0.0  # bytes that protections against forgetting hold
+    token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
+    answers: float = (
+        0.0  # of keys and values while an engine writes a step's answers, before anything is learned
+    )
+    engine: float = 0.0  # of an engine that holds weights and cache of its own
+    has_logits: bool = True
+    logit_tokens: int | None = None  # of a text whose logits are made; None: all of them
+    file_bytes: float = 0.0  # of the weights' file, while they are read from it into other numbers
+    data_tokens: float = 0.0  # of all rows, in the memory that the plan is of
+    ranks: int = 1  # GPUs that train side by side
+    divided: bool = False  # weights, gradients and states over them (FSDP2), else a copy on each (DDP)
+
+
+def parts(work: Workload) -> tuple[Part, ...]:
+    """Split a run's peak into the parts of a step, and by how much getting ready for it holds more; added up they are
+    the estimate.
+    """
+    shape, moving = work.shape, work.trained
+    weights = weight_memory(work)
+    gradients = moving.numbers * work.trained_bytes
+    optimizer = moving.numbers * work.optimizer_bytes + moving.sums * 4.0
+    activations = activation_memory(work)
+    logits = logit_memory(work)
+    passing = activations + logits
+    gathered = 0.0
+    if work.divided:
+        size, layer, head = work.compute_bytes, *gathered_numbers(shape)
+        weights, gradients, optimizer = (whole / work.ranks for whole in (weights, gradients, optimizer))
+        packed = size if work.quantize == "none" else LINEAR_BYTES[work.quantize]
+        gathered = 2 * layer * packed + head * size  # the layer that is worked on, and the next
+        # Whole gradients until they are added up, in float32 too: a layer's; once activations are gone, of both ends.
+        ends = 0.0 if moving.beside else (head + shape.embeddings * bool(shape.head)) * size + head * 4
+        in_layer = moving.numbers / max(1, shape.layers) if moving.beside else layer
+        gradients += max(in_layer * (size + 4), ends - passing)
+    elif work.ranks > 1:
+        gradients *= 2  # the buckets that DDP adds up are a second copy
+    if not work.accumulates:  # gradients come as activations go: the higher of both is the peak
+        gradients = max(0.0, gradients - passing)
+    step = max(0.0, moving.numbers * work.transient_bytes - passing)
+    unpacked = 0.0
+    if work.quantize != "none":
+        widest = max((linear.inputs * linear.outputs for linear in shape.linears), default=0)
+        unpacked = widest * UNPACKED_BYTES[work.quantize]
+    scratch = max(unpacked, moving.scratch * work.compute_bytes)
+    named = [
+        ("weights", weights),
+        ("gathered", gathered),
+        ("gradients", gradients),
+        ("optimizer", optimizer + step),
+        ("activations", activations + scratch),
+        ("logits", logits),
+        ("answers", max(0.0, work.answers - passing) + work.engine),
+        ("other models", work.frozen_models),
+        ("protections", work.protections),
+    ]
+    whole = sum(size for _, size in named)
+    ready = weights + max(work.file_bytes, moving.preparing * 4.0)
+    named.append(("preparation", max(0.0, ready - whole)))
+    whole = max(whole, ready)
+    if work.on_gpu:
+        named += [("libraries", CONTEXT_BYTES + WORKSPACE_BYTES), ("slack", SLACK * whole)]
+        named += [("NCCL", NCCL_BYTES * (work.ranks > 1))]
+    else:
+        named += [("rows", work.data_tokens * DATA_BYTES)]
+        named += [("libraries", CPU_FIXED_BYTES), ("slack", CPU_SLACK * passing)]
+    return tuple(Part(name, size) for name, size in named if size)
+
+
+def total(made: tuple[Part, ...]) -> float:
+    """The estimate, in bytes."""
+    return sum(part.bytes for part in made)
+
+
+def need(made: tuple[Part, ...], *, on_gpu: bool) -> float:
+    """What must be free for a verdict of `fits`: the estimate and its margin, in bytes."""
+    estimate = total(made)
+    if not on_gpu:
+        return estimate * (1 + CPU_MARGIN) + CPU_MARGIN_BYTES
+    formula = estimate - sum(part.bytes for part in made if part.name in ("libraries", "slack", "NCCL"))
+    return estimate + MARGIN * formula + MARGIN_BYTES
+
+
+def gathered_numbers(shape: Shape) -> tuple[float, float]:
+    """Count the weights that are put together at once: those of one layer, and of the head with the last norm."""
+    ends = shape.embeddings + shape.positions + shape.head + shape.end_norm
+    return (shape.parameters - ends) / max(1, shape.layers), float(shape.output_weights + shape.end_norm)
+
+
+def weight_memory(work: Workload) -> float:
+    """The model as it is loaded, with what the method puts beside it."""
+    shape, moving = work.shape, work.trained
+    whole = shape.parameters * work.weight_bytes
+    if work.quantize != "none":
+        whole += shape.linear_weights * (LINEAR_BYTES[work.quantize] - work.weight_bytes)
+    if work.master:
+        whole += moving.numbers * (4.0 - work.weight_bytes + work.compute_bytes)
+    return whole + moving.beside * work.trained_bytes + moving.held * 4.0
+
+
+def activation_memory(work: Workload) -> float:
+    """What the forward pass keeps for the backward pass, over all layers."""
+    shape, moving = work.shape, work.trained
+    tokens = work.batch_size * (work.sequence + moving.virtual_tokens)
+    each = layer_bytes(work)
+    stream = stream_bytes(work) * shape.hidden
+    layers = shape.layers * moving.depth
+    masks = work.masked * (work.compute_bytes * (1 if work.checkpointing else shape.layers) + 1)
+    rebuilt = moving.rebuilt * work.compute_bytes
+    ends = tokens * (2 * stream + 4 * shape.hidden + work.token_extras)  # embedded words, the last norm
+    if work.checkpointing:
+        return tokens * (layers * stream + each) + rebuilt / max(1, shape.layers) + ends + masks
+    return tokens * layers * each + rebuilt + ends + masks
+
+
+def stream_bytes(work: Workload) -> float:
+    """Return the bytes of a number that goes from layer to layer."""
+    return 4.0 if work.master else work.compute_bytes
+
+
+def layer_bytes(work: Workload) -> float:
+    """What one layer keeps for each token."""
+    shape, moving, size = work.shape, work.trained, work.compute_bytes
+    every = work.quantized_keeps_inputs and work.quantize != "none"
+    learns = {
+        role: every or any(linear.name in moving.learning for linear in shape.linears if linear.role == role)
+        for role in ("attention in", "attention out", "mlp in", "mlp out")
+    }
+    stream = stream_bytes(work)
+    norm = 4 * shape.hidden if shape.norm_in_float32 and not work.fused_kernels else stream * shape.hidden
+    if moving.norms_move and not work.fused_kernels:
+        norm += stream * shape.hidden  # normalised, before the norm's weight
+    kept = shape.norms_per_layer * norm
+    kept += (
+        size
+        * shape.hidden
+        * sum(
+            learns[role] * (_linears(shape, role) if work.master else 1)
+            for role in ("attention in", "mlp in")
+        )
+    )
+    keys = shape.query_width if work.masked else shape.key_width
+    kept += size * (shape.query_width + 2 * keys)  # turned queries and keys, values
+    kept += size * shape.query_width  # what attention gives, for its own gradient
+    if shape.keeps_scores or work.keeps_scores:
+        kept += shape.heads * work.sequence * (4 + 2 * size)
+    kept += SCAN_COPIES * 4 * shape.scanned
+    inner = (2 if work.fused_kernels else 3) if shape.is_gated else 1
+    kept += size * shape.mlp_width * (inner + learns["mlp out"])
+    return kept + _paths(work)
+
+
+def _linears(shape: Shape, role: str) -> float:
+    """Count a layer's linear parts of a role: autocast rounds their float32 input for each of them anew."""
+    return sum(linear.count for linear in shape.linears if linear.role == role) / max(1, shape.layers)
+
+
+def _paths(work: Workload) -> float:
+    """What an adapter's paths keep for each token of one layer."""
+    shape, moving, size = work.shape, work.trained, work.compute_bytes
+    kept = 4.0 * moving.token_floats / shape.layers
+    shares = moving.one_pass and not (work.on_gpu or moving.dropout or work.quantize != "none")
+    for linear in moving.adapted:
+        share = linear.count / shape.layers
+        copies = moving.wide_copies
+        if work.trained_bytes != size and not shares and linear.name in moving.learning:
+            copies += 1  # autocast makes each path a copy of its own
+        if moving.dropout:
+            copies += 1 + 1 / size  # and a mask of bytes
+        path = copies * linear.inputs + moving.inner + moving.output_copies * linear.outputs
+        kept += share * size * path
+    return kept
+
+
+def logit_memory(work: Workload) -> float:
+    """What is held from the last layer to the loss, at its worst moment in the backward pass."""
+    shape = work.shape
+    tokens = work.batch_size * (work.sequence if work.logit_tokens is None else work.logit_tokens)
+    if not work.has_logits:
+        return 0.0
+    if not work.chunked_loss:
+        each = LOGIT_BYTES_FLOAT32 if work.compute_bytes == 4 else LOGIT_BYTES
+        return tokens * shape.vocabulary * each
+    if work.on_gpu or work.trained.head_moves:
+        tile = min(tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
+        held = tile * (work.compute_bytes + (0.0 if work.on_gpu else TILE_BYTES_TORCH))
+    else:
+        each = HEAD_BYTES + (work.compute_bytes if work.compute_bytes < 4 else 0.0)
+        held = min(tokens, HEAD_POSITIONS) * shape.vocabulary * each
+    held += tokens * shape.hidden * 4  # the gradient of the last layer's output
+    if work.trained.head_moves:
+        again = work.compute_bytes if work.divided else work.weight_bytes
+        held += shape.output_weights * (4 + again)  # the head's gradient, in float32 and then again
+    return held

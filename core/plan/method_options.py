@@ -1,0 +1,81 @@
+"""What moves when a model is trained, as numbers; and how a method's options are read to count it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from finetop.core.plan.shape import Linear, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What moves. Numbers are of the whole model."""
+
+    numbers: int
+    beside: int  # of these, how many are added to the model's own
+    held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
+    wide: int = 0  # numbers that move whose states an 8-bit optimizer holds in 32 bits
+    sums: int = 0  # numbers of 4 bytes that steps keep beside the optimizer's
+    preparing: float = 0.0  # numbers of 4 bytes that are there before the first step alone
+    learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
+    adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
+    inner: int = 0  # width of that path
+    rebuilt: float = 0.0  # numbers of weights that a forward pass makes anew and keeps, of the whole model
+    scratch: float = 0.0  # numbers that come and go while one layer is worked on
+    wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond those of LoRA's
+    output_copies: float = 0.0  # the same of a layer's output
+    token_floats: float = 0.0  # numbers of 4 bytes a token that paths keep beside these, of the whole model
+    batch_flops: float = (
+        0.0  # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
+    )
+    depth: float = 1.0  # share of the layers, from the last, that a gradient passes through
+    norms_move: bool = False
+    head_moves: bool = False
+    virtual_tokens: int = 0
+    dropout: bool = False
+    one_pass: bool = False  # on a CPU its paths read their layer's input as it is (core/train/cpu_lora.py)
+    is_known: bool = True
+
+
+def option_of(options: Any, *names: str, default: Any = None) -> Any:
+    """Read a setting by any of its names, of a method's struct or of PEFT's own settings."""
+    for name in names:
+        found = options.get(name) if isinstance(options, dict) else getattr(options, name, None)
+        if found is not None:
+            return found
+    return default
+
+
+def targets_of(
+    shape: Shape, options: Any, default: Iterable[str] | Literal["all-linear"] = "all-linear"
+) -> tuple[Linear, ...]:
+    """Find the linear layers that a method is for: those that its options name, else its own."""
+    wanted = option_of(options, "target_modules", default=default)
+    return shape.named(default if not wanted or wanted == "auto" else wanted)
+
+
+def names_of(linears: Iterable[Linear]) -> frozenset[str]:
+    """Name linear layers."""
+    return frozenset(linear.name for linear in linears)
+
+
+def saved_modules(shape: Shape, options: Any) -> tuple[int, int, bool]:
+    """Numbers of modules that are trained whole beside an adapter (as copies), those of embeddings, if the head is one.
+
+    The copy of a tied head is a linear layer of its own.
+    """
+    total = embedded = 0
+    names = {name.rsplit(".", 1)[-1] for name in option_of(options, "modules_to_save", default=()) or ()}
+    for name in names:
+        if name in ("lm_head", "embed_out"):
+            total += shape.output_weights
+        elif name in ("embed_tokens", "wte", "word_embeddings", "embed_in"):
+            total += shape.embeddings
+            embedded += shape.embeddings
+        else:
+            total += sum(linear.parameters for linear in shape.named([name]))
+    return total, embedded, bool(names & {"lm_head", "embed_out"})

@@ -1,0 +1,148 @@
+"""What a plan says of a run, as data: memory by part and the verdict, steps, time, disk. Nothing is computed here."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from finetop.core.errors import BadInput, FinetopError, Refused
+from finetop.core.plan.memory import Part
+from finetop.core.protocol.events import DataRead
+
+# Sections of a recipe that decide what its run reads: runs of a sweep that share them are looked at once.
+READ_BY = ("model", "objective", "data", "ask", "protect", "check", "trainer_args")
+
+Verdict = Literal["fits", "tight", "no", "unknown"]
+
+
+class Fix(msgspec.Struct, frozen=True):
+    """A change that makes a run fit: in words, as --set texts, and what it then needs, in bytes."""
+
+    text: str
+    sets: tuple[str, ...]
+    need: float
+
+
+class Sharded(msgspec.Struct, frozen=True):
+    """What each of several GPUs would hold, in bytes."""
+
+    way: str
+    bytes: float
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What the ranks on one machine hold beside its GPUs, in bytes, and what it has in all; None: not known."""
+
+    ranks: int
+    bytes: float
+    total: float | None
+
+    @property
+    def lacks(self) -> bool:
+        return self.total is not None and self.bytes > self.total
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """What the checkpoints take, in bytes; `free` is None where it is not known."""
+
+    checkpoint: float
+    kept: int
+    optimizer: float  # states for going on, beside each checkpoint
+    total: float
+    free: float | None
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    """What numbers were told from: so many rows of so many, and where they lie, 19 times of 20."""
+
+    read: int
+    of: int
+    rows: tuple[int, int]
+    tokens_per_epoch: tuple[int, int]
+    steps: tuple[int, int]
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """How long a run is. Tokens are of the whole run; None where the data could not be looked at."""
+
+    rows: int
+    eval_rows: int
+    tokens_per_epoch: int
+    longest: int
+    how: str  # how tokens were found
+    rows_per_step: int
+    steps: int
+    tokens: int
+    too_long: int = 0  # rows of more than data.max_tokens
+    sequences: int | None = None  # that the rows are packed into
+    written: int = 0  # of the rows, those that the base writes before the first step
+    sampled: Sampled | None = None  # None: every row was made ready
+    sources: tuple[DataRead, ...] = ()  # what becomes of each source, as the run tells it
+
+
+class Time(msgspec.Struct, frozen=True):
+    seconds: float
+    tokens_per_s: float
+    source: str
+    is_measured: bool
+    writing: float = 0.0  # of these, for writing the answers that are learned from
+    evaluation: float = 0.0  # and for the evaluation passes, with the samples that are written at each
+    saving: float = 0.0  # and for checkpoints
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All that can be said of a run before it starts. Memory is of one device, in bytes."""
+
+    model: str
+    family: str
+    parameters: int
+    trainable: int
+    device: str
+    device_name: str
+    dtype: str
+    parts: tuple[Part, ...]
+    estimate: float
+    need: float
+    capacity: float | None
+    verdict: Verdict
+    fix: Fix | None
+    gpus: int
+    sharded: tuple[Sharded, ...]
+    steps: Steps | None
+    time: Time | None
+    disk: Disk
+    notes: tuple[str, ...]
+    host: Host | None = None  # of weights that are divided over GPUs
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A resolved recipe, and whether its first row and a rehearsal by the job's code are wanted: each takes seconds."""
+
+    recipe: dict[str, Any]
+    row: bool = True
+    rehearse: bool = False
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What a job would end with, by the setting that it lies at; `code` is the exit code of its error."""
+
+    key: str
+    message: str
+    hint: str
+    code: int
+
+
+def as_error(problem: Problem) -> FinetopError:
+    """Make an error again of a problem that another machine told."""
+    kind: type[FinetopError] = Refused if problem.code == Refused.exit_code else BadInput
+    return kind(problem.message, hint=problem.hint)
+
+
+class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One finding: a plan, or the first row as runs of text that are learned or not; else why there is none."""
+
+    plan: Plan | None = None
+    row: list[tuple[str, bool]] | None = None
+    trouble: str = ""
+    problems: tuple[Problem, ...] = ()  # with the plan: what its job would end with

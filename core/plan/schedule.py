@@ -1,0 +1,265 @@
+"""How long a run is, how long it takes, and what it leaves on the disk: steps, time and checkpoints.
+
+How fast it would be is known from what earlier runs here reached, else guessed from the device's arithmetic, and said
+as such.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from finetop.core.plan.objective_extras import extras_of
+from finetop.core.plan.result import Disk, Sampled, Steps, Time
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe.length import count_steps, steps_between
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.plan.lengths import Lengths
+    from finetop.core.plan.machine import Machine
+    from finetop.core.plan.memory import Workload
+    from finetop.core.plan.method_options import Trained
+    from finetop.core.plan.shape import Shape
+    from finetop.core.recipe.schema import Recipe
+
+# Share of a device's arithmetic that training reaches: SmolLM2-135M, full, float32, 131 tokens/s on two cores of
+# 74 GFLOP/s is 0.72; on GPUs 0.3 to 0.5 is usual for dense models, less for small ones.
+CPU_SHARE, GPU_SHARE = 0.65, 0.35
+# Bytes of memory read for each number of arithmetic, at best: two cores of 74 GFLOP/s read 11 GB/s, an H100 3.3 TB/s.
+CPU_READS, GPU_READS = 0.15, 0.0034
+# What a batch takes at least, however small: the trainer's own (0.6 million numbers on two cores: 63 ms a step).
+CPU_BATCH_S, GPU_BATCH_S = 0.05, 0.02
+# What a layer takes for each token that is written, however small the model: Python's own, and a kernel's start.
+CPU_LAYER_S, GPU_LAYER_S = 0.0012, 0.0008
+SAVE_S, SAVED_BYTES = 0.3, 0.5e9  # a checkpoint takes at least, and what is written of it in a second
+NEAR = 4.0  # how many times larger or smaller a model may be for its speed to tell of another's
+
+
+def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
+    """Count a run's steps and tokens, as the trainer will."""
+    rows = lengths.rows if lengths.sequences is None else lengths.sequences
+    copies = copies_of(recipe)
+    per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
+    steps = count_steps(recipe.train, rows * copies, max(1, gpus))
+    epochs = epochs_of(recipe, steps, rows * copies, gpus)
+    part = lengths.sampled
+    if part is not None:
+        low, high = (count_steps(recipe.train, edge * copies, max(1, gpus)) for edge in part.sequences)
+    return Steps(
+        rows=lengths.rows,
+        eval_rows=lengths.eval_rows,
+        tokens_per_epoch=lengths.tokens,
+        longest=lengths.longest,
+        how=lengths.how,
+        rows_per_step=per_step,
+        steps=steps,
+        tokens=round((lengths.tokens * copies + written_in_epoch(recipe, lengths)) * epochs),
+        too_long=lengths.too_long,
+        sequences=lengths.sequences,
+        written=lengths.written,
+        sampled=None if part is None else Sampled(part.read, part.of, part.rows, part.tokens, (low, high)),
+        sources=lengths.reports,
+    )
+
+
+def epochs_of(recipe: Recipe, steps: int, rows: int, gpus: int) -> float:
+    """Return how often so many steps go over the rows; the last step of a pass has what is left of them."""
+    once = structs.replace(recipe.train, epochs=1.0, max_steps=None)
+    passes, rest = divmod(steps, count_steps(once, rows, max(1, gpus)))
+    per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
+    return passes + min(1.0, rest * per_step / max(1, rows))
+
+
+def written_in_epoch(recipe: Recipe, lengths: Lengths) -> int:
+    """Count the tokens of the answers that a pass over the prompts learns from, each as long as it may be."""
+    if not extras_of(recipe.objective.name).writes:
+        return 0
+    return lengths.rows * copies_of(recipe) * int(recipe.objective.options.max_new_tokens)
+
+
+def copies_of(recipe: Recipe) -> int:
+    """How often each row counts in a run's steps."""
+    objective = OBJECTIVES.load(recipe.objective.name)
+    return int(objective.copies(recipe.objective.options)) if hasattr(objective, "copies") else 1
+
+
+def time_of(
+    recipe: Recipe,
+    shape: Shape,
+    work: Workload,
+    machine: Machine,
+    past: Sequence[PastRun],
+    steps: Steps,
+    disk: Disk,
+    gpus: int,
+    eval_tokens: int = 0,
+    teacher: Shape | None = None,
+) -> Time | None:
+    """How long the steps take, with the answers that they write, evaluations and checkpoints; checks come on top."""
+    ranks, extras, on_gpu = max(1, gpus), extras_of(recipe.objective.name), machine.device == "gpu"
+    read = 2.0 * weights_met(shape)
+    cost = flops_per_token(shape, work.trained, checkpointing=work.checkpointing) + extras.reads * read
+    cost += 0.0 if teacher is None else 2.0 * weights_met(teacher)
+    batches = max(1, steps.steps * recipe.train.grad_accumulation * ranks)
+    cost += work.trained.batch_flops / max(1.0, steps.tokens / batches)
+    found: Speed | None = predict(recipe, cost, machine, past, shape.parameters)
+    if found is None:
+        return None
+    rate = found.tokens_per_s * ranks
+    least = 0.0 if found.is_alike else batches / ranks * (GPU_BATCH_S if on_gpu else CPU_BATCH_S)
+    learning = max(steps.tokens / rate, least)
+    evaluations = math.ceil(steps.steps / steps_between(recipe.train.eval_every, steps.steps))
+    evaluation = evaluations * eval_tokens * read / (cost * rate)
+    bytes_read, reached = shape.parameters * work.compute_bytes, found.tokens_per_s * cost
+
+    def written(side_by_side: int) -> float:
+        """Return the seconds in which so many answers side by side get a token more each."""
+        return token_seconds(read, bytes_read, side_by_side, reached, shape.layers, on_gpu=on_gpu)
+
+    if recipe.samples.count and getattr(OBJECTIVES.load(recipe.objective.name), "WRITES", True):
+        evaluation += evaluations * recipe.samples.max_new_tokens * written(recipe.samples.count)
+    writing = 0.0
+    if extras.writes:
+        answers = steps.steps * steps.rows_per_step / int(getattr(recipe.objective.options, "passes", 1))
+        side_by_side = recipe.train.batch_size
+        if recipe.objective.name != "ppo":  # which writes a batch at a time
+            side_by_side *= recipe.train.grad_accumulation
+        each = int(recipe.objective.options.max_new_tokens) * written(side_by_side)
+        evaluation += evaluations * math.ceil(steps.eval_rows / recipe.train.batch_size) * each
+        if not found.is_alike:
+            writing = answers / side_by_side / ranks * each
+    saving = (saves_of(recipe, steps.steps) + 1) * (SAVE_S + (disk.checkpoint + disk.optimizer) / SAVED_BYTES)
+    whole = learning + writing + evaluation + saving
+    return Time(whole, rate, found.source, found.is_measured, writing, evaluation, saving)
+
+
+def token_seconds(
+    read: float, weights: float, side_by_side: int, reached: float, layers: int, *, on_gpu: bool
+) -> float:
+    """Return the seconds in which answers get a token more each, so many side by side.
+
+    `read` is the arithmetic of a token and `weights` the bytes that are read for it once; the device reaches so much
+    arithmetic a second in training.
+    """
+    share, reads = (GPU_SHARE, GPU_READS) if on_gpu else (CPU_SHARE, CPU_READS)
+    own = layers * (GPU_LAYER_S if on_gpu else CPU_LAYER_S)
+    return own + max(read * side_by_side / reached, weights / (reached / share * reads))
+
+
+def saves_of(recipe: Recipe, steps: int | None) -> int:
+    """Count the checkpoints that a run writes on its way."""
+    every = recipe.train.save_every
+    return math.ceil(1 / every) if isinstance(every, float) else math.ceil((steps or every) / every)
+
+
+def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, steps: Steps | None) -> Disk:
+    """What the checkpoints that are kept take, with the optimizer's states beside each for going on."""
+    moving = work.trained
+    weights = moving.beside * work.trained_bytes if moving.beside else shape.parameters * work.weight_bytes
+    if work.master:
+        weights += moving.numbers * (work.trained_bytes - work.weight_bytes)
+    states = moving.numbers * work.optimizer_bytes if recipe.train.resumable else 0.0
+    if moving.beside and states:
+        states += moving.beside * work.trained_bytes  # an adapter is kept a second time, as it was held
+    saves = saves_of(recipe, None if steps is None else steps.steps)
+    kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
+    return Disk(
+        checkpoint=weights,
+        kept=kept,
+        optimizer=states,
+        total=kept * (weights + states),
+        free=machine.free_disk,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """What an earlier run on this machine reached."""
+
+    name: str
+    model: str
+    method: str
+    objective: str
+    on_gpu: bool
+    tokens_per_s: float
+    parameters: float = 0.0
+    trainable: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    tokens_per_s: float
+    source: str  # in words
+    is_measured: bool
+    is_alike: bool = False  # measured on the same model, method and objective: nothing has to be added
+
+
+def weights_met(shape: Shape) -> float:
+    """Count the weights that a token meets on its way."""
+    width = 3 if shape.is_gated else 2
+    weights = shape.linear_weights + shape.output_weights
+    if shape.experts:
+        weights += width * shape.hidden * shape.mlp_width * shape.layers
+    return weights
+
+
+def flops_per_token(shape: Shape, trained: Trained, *, checkpointing: bool) -> float:
+    """Arithmetic of a token in a step: 2 for each weight that it meets, up to 4 on the way back (arXiv:2001.08361)."""
+    weights = weights_met(shape)
+    share = trained.depth * (2 if trained.beside and trained.beside == trained.numbers else 4)
+    return weights * (2.0 + share + (2.0 if checkpointing else 0.0)) + 6.0 * trained.beside
+
+
+def predict(
+    recipe: Recipe,
+    flops: float,
+    machine: Machine,
+    past: Sequence[PastRun],
+    parameters: float,
+) -> Speed | None:
+    """Return how many tokens a second a run would reach; None where nothing is known.
+
+    `past` is newest first; `flops` is what one of its tokens costs, `parameters` the model's. Of runs of other models
+    or methods the nearest in size tells, if it is near.
+    """
+    model, method, objective = recipe.model.id, recipe.method.name, recipe.objective.name
+    here = [run for run in past if run.on_gpu == (machine.device == "gpu") and run.tokens_per_s > 0]
+    for run in here:
+        same = (run.model, run.method, run.objective) == (model, method, objective)
+        if same and (not run.parameters or _times(run.parameters, parameters) < NEAR):
+            return Speed(run.tokens_per_s, f"measured by run {run.name}", True, True)
+    others = [
+        run
+        for run in here
+        if run.parameters and not (extras_of(run.objective).writes or extras_of(run.objective).teacher)
+    ]
+    nearest = min(
+        others,
+        key=lambda run: (
+            round(_times(run.parameters, parameters), 1),
+            run.model != model,
+            run.method != method,
+        ),
+        default=None,
+    )
+    if nearest is not None and _times(nearest.parameters, parameters) < NEAR:
+        extras = extras_of(nearest.objective)
+        share = (6.0 if nearest.trainable * 2 > nearest.parameters else 4.0) + 2.0 * extras.reads
+        reached = nearest.tokens_per_s * nearest.parameters * share
+        return Speed(reached / flops, f"from the FLOP/s of run {nearest.name}", True)
+    if machine.flops is None:
+        return None
+    share = GPU_SHARE if machine.device == "gpu" else CPU_SHARE
+    size, unit = (1e12, "TFLOP/s") if machine.flops >= 1e12 else (1e9, "GFLOP/s")
+    words = f"a guess: {share:.0%} of the {machine.flops / size:.0f} {unit} of {machine.name}"
+    return Speed(machine.flops * share / flops, words, False)
+
+
+def _times(one: float, other: float) -> float:
+    """Return how many times as large the larger of two sizes is."""
+    return max(one, other) / max(1.0, min(one, other))

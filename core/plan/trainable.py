@@ -1,0 +1,350 @@
+"""What a method trains of a model, counted from its shape: numbers, and what they make a step keep in memory.
+
+Counts follow PEFT 0.21's layers. A method that is not here is counted as one that adds LoRA's matrices, and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
+from finetop.core.plan.rotations import boft, hra, oft
+from finetop.core.plan.shape import small
+from finetop.core.recipe.master import is_wide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from finetop.core.plan.shape import Linear, Shape
+
+
+def trained(shape: Shape, method: str, options: Any) -> Trained:
+    """Count what a method with these options trains.
+
+    `options` is the method's own struct; settings it does not have are taken as their defaults in PEFT.
+    """
+    if method in _COUNTS:
+        return _COUNTS[method](shape, options)
+    if method == "peft":
+        kind = str(option_of(options, "type", default="")).lower()
+        settings = {"target_modules": options.target_modules, **options.options}
+        name = _PEFT_TYPES.get(kind, kind)
+        counted = _MORE.get(name, _COUNTS.get(name) if name not in _OURS else None)
+        return counted(shape, settings) if counted else replace(_lora(shape, settings), is_known=False)
+    return replace(_lora(shape, options), is_known=False)
+
+
+_OURS = ("full", "freeze", "loftq", "pissa", "olora", "corda")  # not types of PEFT
+_PEFT_TYPES = {"ln_tuning": "layernorm", "prompt_tuning": "prompt-tuning", "prefix_tuning": "prefix-tuning",
+               "p_tuning": "p-tuning"}  # fmt: skip
+
+
+def _full(shape: Shape, options: Any) -> Trained:
+    return Trained(
+        numbers=shape.parameters,
+        beside=0,
+        wide=shape.embeddings + shape.positions + shape.small,
+        learning=names_of(shape.linears),
+        norms_move=True,
+        head_moves=True,
+    )
+
+
+def _freeze(shape: Shape, options: Any) -> Trained:
+    """The last N layers and the norm behind them; embeddings and head where it is asked for."""
+    layers = min(shape.layers, int(option_of(options, "layers", default=2)))
+    embeddings = bool(option_of(options, "embeddings", default=False))
+    head = bool(option_of(options, "head", default=False))
+    ends = ("project_in", "project_out")
+    of_layers = sum(linear.parameters for linear in shape.linears if linear.name not in ends)
+    of_layers += shape.experts + shape.other + shape.norms - shape.end_norm
+    numbers = of_layers * layers // shape.layers + (shape.end_norm if layers else 0)
+    end = shape.end_norm * is_wide(shape.hidden)
+    wide = (shape.small - end) * layers // shape.layers + (end if layers else 0)
+    if head:
+        numbers += shape.head
+    if embeddings or (head and not shape.head):
+        numbers += shape.embeddings
+        wide += shape.embeddings
+    return Trained(
+        numbers=numbers,
+        beside=0,
+        wide=wide,
+        learning=names_of(shape.linears),
+        norms_move=True,
+        head_moves=head,
+        depth=1.0 if embeddings else layers / shape.layers,
+    )
+
+
+def _lora(shape: Shape, options: Any) -> Trained:
+    rank = int(option_of(options, "rank", "r", default=8))
+    targets = targets_of(shape, options)
+    whole, embedded, head = saved_modules(shape, options)
+    numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
+    wide = sum(small((rank * one.inputs, one.count), (rank * one.outputs, one.count)) for one in targets)
+    return Trained(
+        numbers=numbers,
+        beside=numbers,
+        wide=wide + embedded,
+        learning=names_of(targets),
+        adapted=targets,
+        inner=rank,
+        head_moves=head,
+        one_pass=True,
+        dropout=bool(option_of(options, "dropout", "lora_dropout", default=0.0)),
+    )
+
+
+def _dora(shape: Shape, options: Any) -> Trained:
+    """LoRA and a length for each output; the norm of base and update together is worked out a layer at a time."""
+    lora = _lora(shape, options)
+    lengths = sum(linear.outputs * linear.count for linear in lora.adapted)
+    widest = max((linear.inputs * linear.outputs for linear in lora.adapted), default=0)
+    numbers = lora.numbers + lengths
+    return replace(
+        lora,
+        numbers=numbers,
+        beside=numbers,
+        wide=lora.wide + sum(small((linear.outputs, linear.count)) for linear in lora.adapted),
+        scratch=3.0 * widest,
+        output_copies=2.0,  # base and update, each times a length that moves
+        one_pass=False,
+    )
+
+
+def _anchored(shape: Shape, options: Any) -> Trained:
+    """PiSSA, OLoRA, CorDA: LoRA beside a copy of its start, which does not move; the two go through as one."""
+    lora = _lora(shape, options)
+    rank = lora.inner
+    start = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in lora.adapted)
+    return replace(lora, held=start, inner=2 * rank, rebuilt=2.0 * start)
+
+
+def _corda(shape: Shape, options: Any) -> Trained:
+    """The same; before, how the inputs of every adapted layer vary together is summed up: in x in numbers each.
+
+    Then one layer after the other is taken apart: with W C (out x in) there are C, its inverse and four more of its
+    size while the inverse is looked at, and the three factors of W C with LAPACK's workspace (4 k^2, k the smaller).
+    """
+    anchored = _anchored(shape, options)
+    covariances = sum(linear.inputs**2 * linear.count for linear in anchored.adapted)
+    apart = max(
+        (
+            6 * linear.inputs**2
+            + 5 * linear.inputs * linear.outputs
+            + 4 * min(linear.inputs, linear.outputs) ** 2
+            for linear in anchored.adapted
+        ),
+        default=0,
+    )
+    return replace(anchored, preparing=float(covariances + apart))
+
+
+def _lokr(shape: Shape, options: Any) -> Trained:
+    """The Kronecker product of two matrices (arXiv:2309.14859), made whole for every layer and kept for its backward.
+
+    A width is split into two factors as near to each other as they go; the second matrix is of the larger ones, as
+    a product of rank r where that is smaller, and so is the first where `decompose_both` says so.
+    """
+    rank = int(option_of(options, "r", default=8))
+    factor = int(option_of(options, "decompose_factor", default=-1))
+    targets = targets_of(shape, options)
+    numbers = 0
+    for linear in targets:
+        (rows, tall), (columns, wide) = (_factors(size, factor) for size in (linear.outputs, linear.inputs))
+        both = bool(option_of(options, "decompose_both", default=False)) and rank < max(rows, columns) / 2
+        first = rank * (rows + columns) if both else rows * columns
+        second = rank * (tall + wide) if rank < max(tall, wide) / 2 else tall * wide
+        numbers += (first + second) * linear.count
+    return _delta(targets, numbers)
+
+
+def _loha(shape: Shape, options: Any) -> Trained:
+    """Two products of rank r, multiplied number by number (arXiv:2108.06098), made whole as LoKr's are."""
+    rank = int(option_of(options, "r", default=8))
+    targets = targets_of(shape, options)
+    return _delta(
+        targets, sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+    )
+
+
+def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
+    """An adapter whose change of a weight is made whole in each forward pass, beside the weight, and multiplied."""
+    weights = float(sum(linear.weights for linear in targets))
+    widest = max((linear.inputs * linear.outputs for linear in targets), default=0)
+    return Trained(
+        numbers,
+        numbers,
+        learning=names_of(targets),
+        adapted=targets,
+        rebuilt=weights,
+        scratch=4.0 * widest,  # in float32 before it is scaled, and after
+    )
+
+
+def _factors(size: int, factor: int) -> tuple[int, int]:
+    """Split a width into two factors as PEFT's `factorization` does: the smaller first, at most `factor`."""
+    if factor > 0 and size % factor == 0:
+        return factor, size // factor
+    bound = size if factor == -1 else factor
+    small = max(n for n in range(1, math.isqrt(size) + 1) if size % n == 0 and n <= max(1, bound))
+    return small, size // small
+
+
+def _adalora(shape: Shape, options: Any) -> Trained:
+    """Three factors, of the rank it starts with (arXiv:2303.10512); three sums for each number say how it mattered."""
+    rank = int(option_of(options, "first_rank", "init_r", default=12))
+    targets = targets_of(shape, options)
+    numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
+    wide = sum(
+        small((rank * one.inputs, one.count), (rank * one.outputs, one.count), (rank, one.count))
+        for one in targets
+    )
+    return Trained(
+        numbers,
+        numbers,
+        wide=wide,
+        sums=3 * numbers,
+        learning=names_of(targets),
+        adapted=targets,
+        inner=2 * rank,
+    )
+
+
+# Families that PEFT scales queries and values of, in place of keys and values.
+_SCALES_QUERIES = {"gemma", "gemma2", "gemma3_text", "gptj", "gpt_neo", "phi", "qwen2", "qwen3", "llama4"}
+
+
+def _ia3(shape: Shape, options: Any) -> Trained:
+    """A factor for each key, value and inner activation (arXiv:2205.05638).
+
+    Of a scaled output that output is kept; of a scaled input a float32 copy, as the factors are float32.
+    """
+    inner = [linear.name for linear in shape.linears if linear.role == "mlp out"]
+    heads = [linear.name for linear in shape.linears if linear.role == "attention in"]
+    if len(heads) == 3:
+        first = heads[0] if shape.family in _SCALES_QUERIES else heads[1]
+        heads = heads[:2] if shape.family == "opt" else [first, heads[2]]
+    targets = targets_of(shape, options, [*heads, *inner])
+    feedforward = set(option_of(options, "feedforward_modules") or inner)
+    scaled_in = tuple(linear for linear in targets if linear.name in feedforward)
+    scaled_out = tuple(linear for linear in targets if linear.name not in feedforward)
+    widths = sum(linear.inputs * linear.count for linear in scaled_in)
+    numbers = widths + sum(linear.outputs * linear.count for linear in scaled_out)
+    wide = small(
+        *((linear.inputs, linear.count) for linear in scaled_in),
+        *((linear.outputs, linear.count) for linear in scaled_out),
+    )
+    return Trained(
+        numbers, numbers, wide=wide, adapted=scaled_out, output_copies=1.0, token_floats=float(widths)
+    )
+
+
+def _vera(shape: Shape, options: Any) -> Trained:
+    """Two vectors a layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
+    rank = int(option_of(options, "rank", "r", default=256))
+    targets = targets_of(shape, options)
+    numbers = sum((rank + linear.outputs) * linear.count for linear in targets)
+    widest = max((linear.inputs for linear in targets), default=0)
+    tallest = max((linear.outputs for linear in targets), default=0)
+    return Trained(
+        numbers,
+        numbers,
+        wide=sum(small((rank, linear.count), (linear.outputs, linear.count)) for linear in targets),
+        held=rank * (widest + tallest),
+        adapted=targets,
+        inner=2 * rank,
+        output_copies=1.0,
+    )
+
+
+def _shira(shape: Shape, options: Any) -> Trained:
+    """As many of the weights themselves as LoRA of that rank adds (arXiv:2406.13175)."""
+    rank = int(option_of(options, "rank", "r", default=32))
+    targets = targets_of(shape, options)
+    numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+    # Their places are two int32; in a step they are two int64, of which 3 to 8 numbers can be made.
+    rebuilt = 6.0 * numbers + sum(linear.weights for linear in targets)
+    return Trained(numbers, numbers, held=2 * numbers, learning=names_of(targets), rebuilt=rebuilt)
+
+
+def _osf(shape: Shape, options: Any) -> Trained:
+    """The lower singular directions of every layer (arXiv:2504.07097); their start is kept beside them."""
+    targets = targets_of(shape, options)
+    kept = option_of(options, "kept", "effective_rank")
+    numbers = held = 0
+    for linear in targets:
+        smaller, larger = sorted((linear.inputs, linear.outputs))
+        high = smaller // 2
+        if kept is not None:
+            high = int(kept * smaller if isinstance(kept, float) and kept <= 1 else kept)
+        low = (smaller - high) * (smaller + larger + 1) * linear.count
+        numbers += low
+        held += low + (high * larger * linear.count if larger > smaller else 0)
+    weights = float(sum(linear.weights for linear in targets))
+    return Trained(numbers, numbers, held=held, learning=names_of(targets), rebuilt=2 * weights)
+
+
+def _layernorm(shape: Shape, options: Any) -> Trained:
+    """The norms' weights, as copies beside them (arXiv:2312.11420)."""
+    return Trained(shape.norms, shape.norms, wide=shape.norms * is_wide(shape.hidden), norms_move=True)
+
+
+def _prompt_tuning(shape: Shape, options: Any) -> Trained:
+    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    numbers = tokens * shape.hidden
+    return Trained(numbers, numbers, wide=numbers, virtual_tokens=tokens)
+
+
+def _p_tuning(shape: Shape, options: Any) -> Trained:
+    """Virtual tokens that a small network of three layers writes (arXiv:2103.10385)."""
+    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    inner = int(option_of(options, "hidden", "encoder_hidden_size", default=shape.hidden))
+    hidden = shape.hidden
+    network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
+    numbers = tokens * hidden + network
+    biases = small((inner, 2), (hidden, 1), (hidden * inner, 2), (inner * inner, 1))
+    return Trained(numbers, numbers, wide=tokens * hidden + biases, virtual_tokens=tokens)
+
+
+def _prefix_tuning(shape: Shape, options: Any) -> Trained:
+    """Keys and values in front of every layer's own (arXiv:2101.00190)."""
+    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    numbers = embedded = tokens * shape.layers * 2 * shape.key_width
+    if option_of(options, "prefix_projection", default=False):
+        inner = int(option_of(options, "encoder_hidden_size", default=shape.hidden))
+        wide = shape.layers * 2 * shape.key_width
+        embedded = tokens * shape.key_width
+        numbers = embedded + (shape.key_width + 1) * inner + (inner + 1) * wide
+    return Trained(numbers, numbers, wide=embedded, virtual_tokens=tokens)
+
+
+_COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
+    "full": _full,
+    "freeze": _freeze,
+    "lora": _lora,
+    "rslora": _lora,
+    "lora-plus": _lora,
+    "dora": _dora,
+    "pissa": _anchored,
+    "olora": _anchored,
+    "corda": _corda,
+    "loftq": _lora,
+    "adalora": _adalora,
+    "oft": oft,
+    "boft": boft,
+    "ia3": _ia3,
+    "vera": _vera,
+    "shira": _shira,
+    "hra": hra,
+    "osf": _osf,
+    "prompt-tuning": _prompt_tuning,
+    "p-tuning": _p_tuning,
+    "prefix-tuning": _prefix_tuning,
+    "layernorm": _layernorm,
+}
+# Types of PEFT that have no method of their own here.
+_MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {"lokr": _lokr, "loha": _loha}

@@ -1,1 +1,0 @@
-"""What is looked at before a GPU is spent: the plan, the data, and which rows to take."""

@@ -1,0 +1,118 @@
+"""Tells a comparison of approaches as a page: which does best, at what price, what each forgot, on which data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.core.report import Block, Page, Points, Section, Table, Tone, moment
+from finetop.core.report.load import Ask, Told, told_of
+from finetop.core.report.sections import approaches, data
+from finetop.core.report.sections.verdict import verdict
+from finetop.core.wording import data_versions
+from finetop.core.wording.units import metric_words
+
+ON_TARGET = "on this target"  # the topic of the advice that comes first
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What is known of a comparison: its table and advice, and of each approach that trains its first run whole."""
+
+    answer: ApproachesAnswer
+    trained: tuple[Told, ...]
+
+
+def compared_of(ask: Ask, name: str) -> Compared:
+    """Ask for all that a report says of a comparison. Raises FinetopError."""
+    answer: ApproachesAnswer = ask(Approaches(name))
+    firsts = (
+        next((run for run in row.runs if not run.learns_news), None) for row in answer.rows if row.trains
+    )
+    return Compared(answer, tuple(told_of(ask, run.name) for run in firsts if run is not None))
+
+
+def page_of_comparison(told: Compared, now: float, version: str) -> Page:
+    """Tell all of a comparison that a colleague may want to know."""
+    answer = told.answer
+    best = next((row for row in answer.rows if row.is_best), None)
+    advice = next((one.text for one in answer.advice if one.topic == ON_TARGET), "")
+    level = [row.name for row in answer.rows if row.gap is not None and row.gap.is_open]
+    others = f" or {level[0]}" if len(level) == 1 else f" or {len(level)} others" if level else ""
+    tone: Tone = "open" if best is None or level else "good"
+    better = "lower is better" if answer.lower_is_better else "higher is better"
+    by = metric_words(answer.metric)
+    measured = sum(run.is_measured for row in answer.rows for run in row.runs)
+    runs = sum(len(row.runs) for row in answer.rows)
+    sections = (
+        Section("Approaches", approaches.tables(answer)),
+        Section("Advice", (approaches.advice(answer, without=ON_TARGET),) if answer.advice else ()),
+        Section("Did they forget?", _verdicts(told)),
+        Section("Data", _data(told)),
+        Section("Runs", _runs(answer)),
+    )
+    return Page(
+        title=answer.name,
+        about=f"{answer.model} on {answer.target}, compared by {by} ({better})",
+        word="NOT MEASURED" if best is None else f"BEST: {best.name}{others}",
+        tone=tone,
+        sentence=advice or "No approach is measured yet.",
+        sure=(f"{measured} of {runs} runs are measured",),
+        sections=tuple(section for section in sections if section.blocks),
+        made=f"{moment(now)}, by finetop {version}",
+    )
+
+
+def _verdicts(told: Compared) -> tuple[Block, ...]:
+    """Say of the first run of each approach that trains whether it forgot."""
+    rows = []
+    for one in told.trained:
+        word, _, sentence, _ = verdict(one)
+        rows.append((one.detail.row.name, word, sentence))
+    if not rows:
+        return ()
+    about = Points(
+        ("For each approach that trains: the run of its first seed. The table above includes all seeds.",)
+    )
+    return (about, Table(("run", "verdict", "in words"), tuple(rows)))
+
+
+def _data(told: Compared) -> tuple[Block, ...]:
+    """Say what was trained on: by the first of the runs, and by others where they read something else."""
+    read = [one for one in told.trained if one.detail.data]
+    if not read:
+        return ()
+    first, *others = read
+    lines = [f"These are of {first.detail.row.name}; unless noted, the others have read the same."]
+    for one in others:
+        name, contents = one.detail.row.name, {row.content for row in one.detail.sources}
+        if data_versions.same_data([first.detail.sources, one.detail.sources]):
+            continue
+        if contents and contents == {row.content for row in first.detail.sources}:
+            lines.append(
+                f"{name} has read the same rows differently: in other prompts, truncated or weighted differently."
+            )
+        else:
+            versions = ", ".join(map(data_versions.version_words, one.detail.sources)) or "version unknown"
+            lines.append(f"{name} was trained on others: {versions}.")
+    return (Points(tuple(lines)), *data.blocks(first))
+
+
+def _runs(answer: ApproachesAnswer) -> tuple[Block, ...]:
+    rows = [
+        (
+            run.name,
+            row.name,
+            str(run.seed),
+            run.state,
+            "done" if run.is_measured else run.said or "not yet",
+            "its rows and the new facts" if run.learns_news else "its rows" if row.trains else "",
+        )
+        for row in answer.rows
+        for run in row.runs
+    ]
+    return (
+        (Table(("run", "approach", "seed", "state", "measuring", "trained on"), tuple(rows), right=(2,)),)
+        if rows
+        else ()
+    )

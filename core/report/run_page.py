@@ -1,0 +1,51 @@
+"""Tells a run as a page, the verdict first: its sections in their order, from what is known of it. Pure functions."""
+
+from __future__ import annotations
+
+from finetop.core.protocol.runs import RunDetail
+from finetop.core.report import Page, Section, moment, state_words
+from finetop.core.report.load import Told
+from finetop.core.report.sections import (
+    alarms,
+    approaches,
+    categories,
+    checkpoints,
+    checks,
+    curves,
+    data,
+    flips,
+    machine,
+    not_measured,
+    recipe,
+    samples,
+    tasks,
+)
+from finetop.core.report.sections.verdict import verdict
+
+SECTIONS = (
+    *(curves, flips, tasks, categories, samples, approaches, data),
+    *(checkpoints, checks, alarms, not_measured, machine, recipe),
+)
+
+
+def page_of(told: Told, now: float, version: str) -> Page:
+    """Tell all of a run that a colleague may want to know."""
+    name, tone, sentence, sure = verdict(told)
+    sections = tuple(Section(section.TITLE, section.blocks(told)) for section in SECTIONS)
+    return Page(
+        title=told.detail.row.name,
+        about=_about(told.detail),
+        word=name,
+        tone=tone,
+        sentence=sentence,
+        sure=sure,
+        sections=tuple(section for section in sections if section.blocks),
+        made=f"{moment(now)}, by finetop {version}",
+    )
+
+
+def _about(detail: RunDetail) -> str:
+    row = detail.row
+    rows = sum(source.kept if source.used is None else source.used for source in detail.data)
+    on = f" on {rows:,} rows" if rows else ""
+    return f"{row.model}, tuned by {row.method} ({row.objective}){on}; {state_words(row)}"

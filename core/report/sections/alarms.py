@@ -1,0 +1,31 @@
+"""The alarms of the run, and since when each is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.report import Block, Table
+
+if TYPE_CHECKING:
+    from finetop.core.report.load import Told
+
+TITLE = "Alarms"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    detail = told.detail
+    if not detail.alarms:
+        return ()
+    rows = [
+        (f"{alarm.step:,}", alarm.text, "" if alarm.over_step is None else f"since step {alarm.over_step:,}")
+        for alarm in detail.alarms
+    ]
+    earlier = detail.alarms_total - len(detail.alarms)
+    return (
+        Table(
+            ("step", "alarm", "over"),
+            tuple(rows),
+            right=(0,),
+            more=f"{earlier} earlier" if earlier > 0 else "",
+        ),
+    )

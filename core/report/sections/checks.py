@@ -1,0 +1,31 @@
+"""Every check of the run, in a row each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.report import Block, Table, moment
+from finetop.core.wording.verdicts import short_answer
+
+if TYPE_CHECKING:
+    from finetop.core.report.load import Told
+
+TITLE = "Checks"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    detail = told.detail
+    if not detail.checks:
+        return ()
+    rows = [
+        (
+            "-" if check.step is None else f"{check.step:,}",
+            short_answer(check, name_suite=False),
+            check.suite,
+            f"{check.items_used:,} of {check.items_total:,}",
+            "watch, no claim" if check.watch else f"claim {check.claim}" if check.claim else "",
+            moment(check.at),
+        )
+        for check in detail.checks
+    ]
+    return (Table(("step", "verdict", "suite", "items", "standing", "at"), tuple(rows), right=(0, 3)),)

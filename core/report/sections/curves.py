@@ -1,0 +1,59 @@
+"""The curves that decide, loss and drift, and the last value of each metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from finetop.core.protocol.messages.runs import Curve
+from finetop.core.report import Block, Chart, Line, Table
+from finetop.core.report.load import COLUMNS, Told
+from finetop.core.wording.sparkline import sparkline
+
+TITLE = "Curves"
+SPARK = 40  # blocks
+FEW = 30  # points of a curve that are drawn as such
+_OVER = {"drift": ("kl",), "loss": ("eval_loss",)}  # curves that are drawn with another
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    """Draw what decides, loss and drift, and write the last value of all."""
+    curves = told.curves
+    found: list[Block] = []
+    for key, title in (("reward", "Reward"), ("loss", "Loss"), ("drift", "Drift, nats/token")):
+        lines = [
+            line_of(curves[one], 0, told.last, COLUMNS) for one in (key, *_OVER.get(key, ())) if one in curves
+        ]
+        lines = [line for line in lines if line.steps]
+        if lines:
+            limit = (told.detail.recipe.get("drift") or {}).get("limit") if key == "drift" else None
+            found.append(Chart(title, tuple(lines), told.last, limit))
+    rows = [
+        (key, _short(curve.last_value), str(curve.last_step), sparkline(_finite(curve.mean), SPARK))
+        for key, curve in sorted(curves.items())
+        if curve.column
+    ]
+    if rows:
+        found.append(Table(("metric", "last", "at step", "whole run"), tuple(rows), right=(1, 2)))
+    return tuple(found)
+
+
+def line_of(curve: Curve, first: float, last: float, columns: int) -> Line:
+    """Give a curve that was asked for in bins of [first, last] its steps; what is no number is left out."""
+    found = [
+        (column, mean, low, high)
+        for column, mean, low, high in zip(curve.column, curve.mean, curve.low, curve.high, strict=True)
+        if all(map(math.isfinite, (mean, low, high)))
+    ]
+    width = (last - first) / max(1, columns)
+    steps = tuple(first + (column + 0.5) * width for column, _, _, _ in found)
+    mean, low, high = (tuple(one[at] for one in found) for at in (1, 2, 3))
+    return Line(curve.key, steps, mean, low, high, is_points=len(found) <= FEW)
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

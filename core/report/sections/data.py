@@ -1,0 +1,80 @@
+"""What a run was trained on: its sources, their versions, and the first row as the model sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.report import Block, Source, Table
+from finetop.core.wording import data_versions
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.data_versions import SourceFacts
+    from finetop.core.report.load import Told
+
+TITLE = "Data"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    detail = told.detail
+    found: list[Block] = []
+    if detail.data:
+        rows = [
+            (
+                source.source,
+                f"{source.rows:,}",
+                f"{source.kept:,}",
+                f"{source.kept if source.used is None else source.used:,}",
+                f"{source.dropped:,}",
+                f"{source.truncated:,}",
+                f"{source.longest_tokens:,}",
+                f"{source.answer_tokens:,}",
+            )
+            for source in detail.data
+        ]
+        head = ("source", "rows", "kept", "used", "dropped", "cut short", "longest, tokens", "learned tokens")
+        found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
+    found += _versions(told)
+    if detail.first_row:
+        learned = "".join(f"«{text}»" if is_learned else text for text, is_learned in detail.first_row)
+        found.append(Source("The first row as the model sees it; «what it learns»", learned))
+    return tuple(found)
+
+
+def _versions(told: Told) -> list[Block]:
+    """Say which version of each source was read, and how it came about."""
+    if not told.detail.sources:
+        return []
+    head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "notes")
+    lint = [row for facts in told.read for row in _lint(facts)]
+    return [
+        Table(head, tuple(map(_version, told.read)), right=(3,)),
+        *(
+            [Table(("finetop lint found", "in", "how bad", "rows", "of"), tuple(lint), right=(3, 4))]
+            if lint
+            else ()
+        ),
+    ]
+
+
+def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
+    """List what lint found of a source, where it has looked at the same content."""
+    kept = None if facts.now is None else facts.now.lint
+    name = data_versions.source_words(facts.row)
+    return [
+        (one.about, name, one.severity, f"{one.count:,}", f"{one.of:,}")
+        for one in (kept.findings if kept is not None else ())
+    ]
+
+
+def _version(facts: SourceFacts) -> tuple[str, ...]:
+    row = facts.row
+    share = "" if row.share is None else f", {100 * row.share:g} % of all rows"
+    beside = "; ".join(data_versions.beside(facts))
+    return (
+        f"{data_versions.source_words(row)} v{row.number}",
+        row.content[:16],
+        f"{row.use}{share}",
+        f"{row.rows:,}",
+        data_versions.since(facts) or "the first that was read",
+        beside,
+    )

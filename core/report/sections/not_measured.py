@@ -1,0 +1,49 @@
+"""What nobody looked at: what is not on the page was not found to be fine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.report import Block, Points
+from finetop.core.wording.verdicts import standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from finetop.core.report.load import Told
+
+TITLE = "Not measured"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    return (Points(tuple(_lines(told))),)
+
+
+def _lines(told: Told) -> Iterable[str]:
+    outcome, detail = told.outcome, told.detail
+    if outcome is None:
+        yield f"Forgetting: there is no check of this run. finetop check {detail.row.name} makes one."
+    else:
+        yield from (task.reason for task in outcome.tasks if task.reason)
+        if left := outcome.items_total - outcome.items_used:
+            yield f"{left:,} of the suite's {outcome.items_total:,} items: the verdict did not need them."
+        opened = [task.task for task in outcome.tasks if task.mark == "open"]
+        if opened:
+            yield f"Tasks that are not decided one by one: {', '.join(opened)}."
+        yield f"Abilities that the suite {outcome.suite or 'of this check'} has no task for."
+        if outcome.watch:
+            yield f"The check is an intermediate one{standing(outcome)}."
+        if outcome.noise_floor is None or not outcome.noise_floor.items:
+            yield "The noise floor: how often the base differs from itself in other batches."
+        if outcome.target_failed:
+            yield f"The target: {outcome.target_failed}"
+        elif not outcome.target:
+            yield "The target: no score measures the training goal before and after."
+        if outcome.drift is None:
+            yield "Drift on general text at the end."
+    if "eval_loss" not in told.curves:
+        yield "Loss on held-out rows of the training data."
+    if len({check.step for check in detail.checks}) < 2:
+        yield "Other checkpoints than the one that was checked." if detail.checks else "Any checkpoint."
+    if (seed := (detail.recipe.get("train") or {}).get("seed")) is not None:
+        yield f"Other seeds than {seed}: a training repeated with another may end elsewhere."

@@ -1,0 +1,41 @@
+"""What differs from the built-in recipe, with the whole one folded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.recipe.dotted import flat_texts
+from finetop.core.report import Block, Points, Source, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from finetop.core.report.load import Told
+
+TITLE = "Recipe"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    """Lay out what differs from the built-in recipe, with the whole one folded."""
+    detail = told.detail
+    found: list[Block] = []
+    if told.base is not None:
+        head = ("setting", f"built-in {told.base_name}", "this run")
+        rows = tuple(_differences(told.base, detail.recipe))
+        found.append(Table(head, rows) if rows else Points((f"As the built-in {told.base_name}.",)))
+    whole = "\n".join(f"{key}: {value}" for key, value in flat_texts(detail.recipe).items())
+    found.append(Source("All settings, defaults filled in", whole))
+    if detail.recipe_source:
+        found.append(Source("The recipe as it was written", detail.recipe_source))
+    return tuple(found)
+
+
+def _differences(base: dict[str, Any], recipe: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
+    usual, here = flat_texts(base), flat_texts(recipe)
+    for key in dict.fromkeys([*here, *usual]):
+        if key.split(".")[0] in ("recipe", "name", "about", "extends"):
+            continue
+        before, after = usual.get(key, "-"), here.get(key, "-")
+        is_unset = {before, after} in ({"-", "null"}, {"-", "none"})
+        if before != after and not is_unset:
+            yield key, before, after

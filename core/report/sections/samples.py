@@ -1,0 +1,34 @@
+"""What the model answered first and last, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.report import Block, Table, cut, cut_front
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunDetail, SampleRow
+    from finetop.core.report.load import Told
+
+TITLE = "Samples"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    return samples(told.detail)
+
+
+def samples(detail: RunDetail) -> tuple[Block, ...]:
+    """Set each prompt's first and last text side by side."""
+    by_prompt: dict[int, list[SampleRow]] = {}
+    for sample in sorted(detail.samples, key=lambda sample: sample.step):
+        by_prompt.setdefault(sample.index, []).append(sample)
+    rows = []
+    for _, texts in sorted(by_prompt.items()):
+        first, last = texts[0], texts[-1]
+        before = cut(first.text) if first.step < last.step else ""
+        rows.append((cut_front(first.prompt), before, cut(last.text)))
+    if not rows:
+        return ()
+    steps = sorted({sample.step for sample in detail.samples})
+    head = ("prompt", f"step {steps[0]:,}" if len(steps) > 1 else "", f"step {steps[-1]:,}")
+    return (Table(head, tuple(rows), long=(0, 1, 2)),)

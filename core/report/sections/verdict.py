@@ -1,0 +1,30 @@
+"""The verdict on top of a report: its word, how it looks, its sentence, and how sure it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.wording.triage import settled_words
+from finetop.core.wording.verdicts import beside_lines, verdict_line, word
+
+if TYPE_CHECKING:
+    from finetop.core.report import Tone
+    from finetop.core.report.load import Told
+
+TONES: dict[str, Tone] = {"ok": "good", "regressed": "bad", "no_verdict": "open"}
+
+
+def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
+    """Return the verdict's word, how it looks, its sentence, and how sure it is."""
+    check, outcome = told.detail.row.check, told.outcome
+    if outcome is None:
+        return "NOT CHECKED", "open", "Not checked for forgetting yet.", ()
+    name = word(outcome)
+    sentence = verdict_line(outcome)[len(name) :].strip()
+    if outcome.step is not None:
+        sentence += f", at step {outcome.step:,}"
+    settled = "" if check is None else settled_words(check)
+    beside = [*outcome.claims, *(line.replace("  ", ": ", 1) for line in beside_lines(outcome))]
+    if settled:
+        beside.insert(0, settled)
+    return name, TONES[outcome.verdict], sentence, tuple(beside)

@@ -1,0 +1,112 @@
+"""The process that selects: `python -m finetop.core.select HOME < {"data": …, "wanted": […]}`.
+
+It reads the data once to check it, then asks each selector for its order of the rows, and takes from that order's
+beginning. What a model says of a row is asked once for all selectors, and kept in the home.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.recipe.schema import Source
+from finetop.core.runtime.home import Home
+from finetop.core.select import Choice, load
+from finetop.core.select._output import write
+from finetop.core.select._pool import Pool, open_pool
+from finetop.core.select._request import Ask, Doing, Selected, Told, TooFew, Trouble, Wanted
+
+if TYPE_CHECKING:
+    from finetop.core.select._losses import Scorer
+
+
+def main() -> int:
+    from finetop.core.runtime.job_process import set_environment
+
+    set_environment()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
+    os.nice(5)
+    ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
+    try:
+        work(ask, Home(Path(sys.argv[1])))
+    except FinetopError as error:
+        say(Trouble(error.message, error.hint, error.exit_code))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def say(told: Told) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def work(ask: Ask, home: Home) -> None:
+    """Write every file that is wanted, in the order in which they are asked for. Raises FinetopError."""
+    pool = open_pool(
+        msgspec.convert(ask.source, Source), lambda what, done, total: say(Doing(what, done, total))
+    )
+    pool.most = max(count_of(wanted, pool) for wanted in ask.wanted)
+    if pool.most > len(pool):
+        raise BadInput(
+            f"{pool.path.name} has {len(pool):,} rows, but {pool.most:,} were requested.",
+            hint="Request fewer.",
+        )
+    if any(load(wanted.by).NEEDS_MODEL for wanted in ask.wanted):
+        pool.scorer = scorer_of(ask.model, home)
+    folder = home.root / "selected"
+    known: dict[bytes, Choice] = {}
+    for wanted in ask.wanted:
+        key = msgspec.json.encode((wanted.by, wanted.seed, wanted.settings))
+        if key not in known:
+            module = load(wanted.by)
+            known = {key: module.choose(pool, msgspec.convert(wanted.settings, module.Options), wanted.seed)}
+        say(taken(pool, wanted, known[key], folder))
+
+
+def count_of(wanted: Wanted, pool: Pool) -> int:
+    return wanted.rows or max(1, round(wanted.share * len(pool)))
+
+
+def taken(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected | TooFew:
+    """Write the beginning of an order; or say that there are not so many rows that may be taken."""
+    count = count_of(wanted, pool)
+    if count > len(choice.order):
+        return TooFew(wanted.by, wanted.seed, count, len(choice.order), len(pool), choice.may)
+    scorer = pool.scorer if load(wanted.by).NEEDS_MODEL else None
+    path, manifest, sha256 = write(pool, wanted, choice, choice.order[:count], folder, scorer)
+    return Selected(wanted.by, wanted.seed, count, len(pool), str(path), str(manifest), sha256)
+
+
+def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
+    """Find the model that scores rows, and download it where a training would. Raises FinetopError."""
+    from finetop.core.models import resolve
+    from finetop.core.recipe.schema import Model
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.select._losses import open_scorer
+
+    model = msgspec.convert(section, Model)
+    say(Doing("finding the model"))
+    with tempfile.TemporaryDirectory(
+        prefix="finetop-select-"
+    ) as aside:  # what it says of a download is not read
+        try:
+            base = resolve.resolve_model(model, home, EventLog(Path(aside) / "events.jsonl"))
+        except BadInput as error:
+            raise BadInput(error.message.replace("model.id: ", "--model: "), hint=error.hint) from error
+        except EnvironmentTrouble as error:
+            raise EnvironmentTrouble(
+                error.message.replace("model.id: ", "--model: "), hint=error.hint
+            ) from error
+    return open_scorer(base, model.dtype, home)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

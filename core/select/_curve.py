@@ -1,0 +1,184 @@
+"""Curves: one recipe on rows chosen by each selector, ever fewer of them, over seeds. Which runs that makes.
+
+The runs differ in the rows and in the seed alone. By default all take as many steps as the recipe would on all rows:
+with equal epochs fewer rows would also mean fewer steps, and a model that was trained less would look as if it lacked
+rows. At equal rows, selectors are on a par either way.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from finetop.core import select
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.protocol.tags import ALL, BY, ROWS
+from finetop.core.recipe.length import count_steps
+from finetop.core.recipe.schema import EvalShare, Recipe
+from finetop.core.recipe.sweeps import MOST, NAME, SweepPoint, seeds_of
+from finetop.core.select._request import Selected, TooFew, Wanted
+from finetop.core.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.recipe.load import Loaded
+
+Equal = Literal["steps", "epochs"]
+AMOUNTS = "1/8,1/4,1/2,all"
+_SHARE = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How many rows: so many, or a share of all. A share of 1 is all rows, which nobody selects."""
+
+    rows: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A run of a curve; `tags` say which selectors chose its rows, and how many they are."""
+
+    point: SweepPoint
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows to train on: those of `path`, chosen by each of `by` (two may choose the same)."""
+
+    by: tuple[str, ...]
+    rows: int
+    seed: int
+    path: str  # nothing: the source as it is
+
+
+def amounts_of(text: str) -> tuple[Amount, ...]:
+    """Read `1/8,1/4,200,all`. Raises BadInput."""
+    found = []
+    for word in (word.strip() for word in text.split(",")):
+        share = _SHARE.fullmatch(word)
+        if word == ALL:
+            found.append(Amount(share=1.0))
+        elif share is not None and int(share[1]) <= int(share[2]):
+            found.append(Amount(share=int(share[1]) / int(share[2])))
+        elif word.isascii() and word.isdigit() and 0 < int(word[:20]) < 2**31:
+            found.append(Amount(rows=int(word)))
+        else:
+            raise BadInput(
+                f"--rows: {quoted(word)} is not a number of rows.", hint=f"Write {AMOUNTS}, or numbers."
+            )
+    if all(amount.share == 1 for amount in found):
+        raise BadInput("--rows: with all rows there is nothing to choose.", hint=f"Write {AMOUNTS}.")
+    return tuple(dict.fromkeys(found))
+
+
+def selectors_of(text: str) -> tuple[str, ...]:
+    """Read `all`, or names of selectors; the control comes first, whether it is named or not. Raises NotFound."""
+    names = select.names() if text == ALL else [word.strip() for word in text.split(",")]
+    for name in names:
+        select.load(name)
+    return tuple(dict.fromkeys([select.CONTROL, *names]))
+
+
+def source_of(recipe: Recipe) -> int:
+    """Find the source that rows are selected from: the only one in data.train that is trained on. Raises BadInput."""
+    places = [at for at, source in enumerate(recipe.data.train) if source.role == "train"]
+    if len(places) != 1:
+        raise BadInput(
+            f"data.train has {len(places)} sources to select from, but a curve needs one.",
+            hint="Keep one; sources with role: replay may stay.",
+        )
+    source, key = recipe.data.train[places[0]], f"data.train[{places[0]}]"
+    if source.path is None:
+        raise BadInput(
+            f"{key}: {quoted(source.id)} is not a file; rows are selected from the lines of a file.",
+            hint="Save it first, datasets.load_dataset(…).to_json(FILE), and give it as path.",
+        )
+    for setting in ("rows", "share"):
+        if getattr(source, setting) is not None:
+            raise BadInput(f"{key}.{setting} is set, but a curve sets it.", hint="Leave it out.")
+    return places[0]
+
+
+def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list[Wanted]:
+    """List the files that a curve needs: none for all rows. Raises BadInput where it is more than anybody means."""
+    wanted = [
+        Wanted(
+            by, int(seed), amount.rows, amount.share, settings=msgspec.to_builtins(select.load(by).Options())
+        )
+        for by in bys
+        for seed in seeds_of(seeds).values
+        for amount in amounts
+        if amount.share != 1
+    ]
+    if len(wanted) + seeds > MOST:
+        raise BadInput(
+            f"that is {len(wanted) + seeds:,} runs, and at most {MOST} are queued at once.",
+            hint="Use fewer selectors (--by), amounts (--rows) or seeds (--seeds).",
+        )
+    return wanted
+
+
+def points(
+    base: Loaded,
+    made: Sequence[Selected],
+    every: int,
+    seeds: int,
+    load: Callable[[list[str]], Loaded],
+    *,
+    equal: Equal,
+    with_all: bool,
+) -> list[Planned]:
+    """Make the recipe of each run; `every` is how many rows the source has, `load` lays settings over the recipe.
+
+    Rows that two selectors chose alike are trained on once. Raises BadInput.
+    """
+    at = source_of(base.recipe)
+    fixed = [] if equal == "epochs" else [f"train.max_steps={steps_on(base.recipe, every)}", "train.epochs="]
+    found: list[Planned] = []
+    for one in _distinct(made) + (
+        [_Rows((ALL,), every, seed, "") for seed in range(1, seeds + 1)] * with_all
+    ):
+        ending = f"-{one.by[0]}-{one.rows}-s{one.seed}"
+        name = base.recipe.name[: NAME - len(ending)] + ending
+        sets = [*fixed, f"train.seed={one.seed}", f'name="{name}"']
+        sets += [f"data.train[{at}].path={msgspec.json.encode(one.path).decode()}"] * bool(one.path)
+        try:
+            point = SweepPoint(name, load(sets))
+        except RecipeError as error:
+            raise BadInput(f"the run {quoted(name)}: {error.message}", hint=error.hint) from error
+        found.append(Planned(point, (*(f"{BY}/{by}" for by in one.by), f"{ROWS}/{one.rows}")))
+    return found
+
+
+def _distinct(made: Sequence[Selected]) -> list[_Rows]:
+    """Put those together that chose the same rows for the same seed."""
+    kept: dict[tuple[int, str], _Rows] = {}
+    for one in made:
+        same = kept.get((one.seed, one.sha256))
+        bys = (one.by,) if same is None else (*same.by, one.by)
+        path = one.path if same is None else same.path
+        kept[one.seed, one.sha256] = _Rows(bys, one.rows, one.seed, path)
+    return list(kept.values())
+
+
+def steps_on(recipe: Recipe, rows: int) -> int:
+    """Count the steps that a recipe takes on so many rows."""
+    held_back = recipe.data.eval
+    if isinstance(held_back, EvalShare):
+        rows -= round(rows * held_back.share)
+    return count_steps(recipe.train, rows)
+
+
+def left_out(told: TooFew) -> str:
+    """Say why a point of a curve is not there."""
+    return (
+        f"{told.by} on {told.rows:,} rows is left out: it takes only rows that {told.may},"
+        f" {told.most:,} of {told.of:,}."
+    )

@@ -1,0 +1,102 @@
+"""What is asked of the process that selects, and what it tells: plain data, a line of JSON each."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoVerdict
+from finetop.core.runtime import child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.runtime.home import Home
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Rows to select: so many, or a share of all."""
+
+    by: str
+    seed: int
+    rows: int = 0
+    share: float = 0.0
+    to: str = ""  # a file; without it one in the home, named by what is in it
+    settings: dict[str, Any] = {}
+
+
+class Ask(msgspec.Struct, frozen=True):
+    source: dict[str, Any]  # of a recipe: one file of rows
+    wanted: list[Wanted]
+    model: dict[str, Any] = {}  # the recipe's section
+
+
+class Doing(msgspec.Struct, tag="doing", frozen=True):
+    """What is done now; `done` of `total`, where it can be counted."""
+
+    what: str
+    done: int = 0
+    total: int = 0
+
+
+class Selected(msgspec.Struct, tag="selected", frozen=True):
+    """A file that was written, in the order in which it was asked for."""
+
+    by: str
+    seed: int
+    rows: int
+    of: int  # rows of the data
+    path: str
+    manifest: str
+    sha256: str
+
+
+class TooFew(msgspec.Struct, tag="too_few", frozen=True):
+    """Rows that can't be had: the data, or the selector, has no more than `most`."""
+
+    by: str
+    seed: int
+    rows: int
+    most: int
+    of: int
+    may: str = ""  # of the rows that may be taken
+
+
+class Trouble(msgspec.Struct, tag="trouble", frozen=True):
+    message: str
+    hint: str
+    exit_code: int
+
+
+Told = Doing | Selected | TooFew | Trouble
+_told = msgspec.json.Decoder(Told)
+
+
+def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
+    """Have rows selected in a process of its own, which ends when nobody listens. Raises FinetopError."""
+    home_folder, asked = str(home.root), msgspec.json.encode(ask)
+    with (
+        tempfile.TemporaryFile() as errors,
+        child.asked_child(
+            "finetop.core.select", home_folder, asked=asked, errors=errors, own_session=True
+        ) as (process, lines),
+    ):
+        for line in lines:
+            told = _told.decode(line)
+            if isinstance(told, Trouble):
+                raise error_of(told)
+            yield told
+        if process.wait() != 0:
+            errors.seek(0)
+            raise EnvironmentTrouble(
+                f"the process that selects ended with {process.returncode}: {child.last_line(errors.read())}",
+                hint="If memory ran out: select from fewer rows, or with a smaller --model.",
+            )
+
+
+def error_of(told: Trouble) -> FinetopError:
+    """Make of what the process told an error of the same exit code."""
+    kinds: dict[int, type[FinetopError]] = {2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
+    return kinds.get(told.exit_code, FinetopError)(told.message, hint=told.hint)

@@ -1,0 +1,271 @@
+"""What follows when a job has ended: its run's state, its check, another try, a pause; all in one transaction."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from finetop.core import errors
+from finetop.core.errors import FinetopError
+from finetop.core.protocol import runs as data
+from finetop.core.runtime import job_folder
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
+from finetop.core.store.database import one_value, transaction
+from finetop.core.supervisor.endings import bisect
+from finetop.core.supervisor.launchers import resume_point
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection as Connection
+
+    from finetop.core.recipe.home_settings import Settings
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+Onward = tuple[int, "Path | None"]  # step, and its checkpoint; 0 and none before the first
+LEAST_ROOM = 64 << 20  # bytes that must be free before a job is tried again that had no room
+REBOOTS = 3  # of the machine without a new checkpoint in between: then the run may be what brings it down
+
+
+@dataclass(frozen=True)
+class Again:
+    """A job that goes on where another has ended."""
+
+    args: dict[str, Any]
+    held: bool
+    not_before: float | None
+
+
+def onward(root: Path, job: Job) -> Onward | None:
+    """Find where the training of a job could go on: step and checkpoint. None where it can't, or trains nothing."""
+    if job.verb != "train":
+        return None
+    try:
+        return resume_point.choose(job_folder.run_folder_of(root / job.folder), job.run_name, None)
+    except FinetopError:  # its checkpoints have no trainer's state
+        return None
+
+
+def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> None:
+    """Write down how a job ended, and what follows from it; `onward` is where its training could go on."""
+    connection = supervisor.connection
+    abort_at("end-noticed")
+    with transaction(connection):
+        again = _again(supervisor, job, state, onward)
+        jobs.set_state(connection, job.id, state if again else _last_try(job, state))
+        if again is not None:
+            _queue_on(connection, job, state, again)
+        else:
+            if job.verb in data.MAKES_A_RUN:
+                _end_run(connection, job, _last_try(job, state))
+            notices.add_ending(connection, job.id, _last_try(job, state))
+            bisect.queue_next(connection, job, state)
+    supervisor.touch()
+    abort_at("end-settled")
+
+
+def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> Again | None:
+    """Decide whether the job goes on: paused by a person or by quiet hours, or tried again by itself."""
+    if job.asked in ("stop", "kill"):
+        return None  # also where the machine restarted before it did
+    is_paused = isinstance(state, data.Stopped) and state.how == "pause"
+    goes_on = is_paused or isinstance(state, data.Failed | data.Lost)
+    args = _onward_args(supervisor, job, onward) if goes_on else None
+    if args is None:
+        return None
+    step = args.get("resume", {}).get("step", 0)
+    held = job.asked == "pause"
+    if not isinstance(state, data.Failed | data.Lost):
+        return Again({**args, "paused": step} if job.verb == "train" else args, held, None)
+    if job.verb == "import" and state.kind == "environment":
+        return None  # who adopts a model waits for it: a base that is nowhere is told at once
+    has_moved = step > job.args.get("resume", {}).get("step", 0)
+    found = next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
+    if found is None:
+        return None
+    retry: dict[str, Any] = {"number": found.number, "of": found.of, "said": state.cause}
+    if state.kind == "disk_full":
+        retry["room"] = max(LEAST_ROOM, 2 * _largest_checkpoint(supervisor.connection, job.run_id))
+    return Again({**args, "retry": retry}, held, time.time() + found.wait_s)
+
+
+def _number(job: Job) -> int:
+    """Say the how manieth try a job is."""
+    return int(job.args.get("retry", {}).get("number", 1))
+
+
+def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
+    """Return what the next job is told: where training goes on from; else the same once more. None if it can't."""
+    own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
+    if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
+        return own
+    if onward is None:
+        return None
+    return resume_point.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
+
+
+def _largest_checkpoint(connection: Connection, run_id: int) -> int:
+    largest = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
+    return int(one_value(connection, largest, [run_id]))
+
+
+def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:
+    """Queue the job that goes on: ahead of what waits with its priority; a held one where it stood."""
+    undo = jobs.before(connection, job.id)
+    if job.verb in data.MAKES_A_RUN:
+        if undo is None or jobs.has_trained(connection, job.id):
+            left = (
+                data.Stopped(state.ended, "stop", state.since) if isinstance(state, data.Stopped) else state
+            )
+            undo = runs.stands(connection, job.run_id, data.in_short(left))
+        runs.queue_again(connection, job.run_id)
+    jobs.add_job(
+        connection,
+        run_id=job.run_id,
+        verb=job.verb,
+        args=again.args,
+        priority=job.priority,
+        place=job.place if again.held else min(job.place, queue_order.first_place(connection, job.priority)),
+        held=again.held,
+        not_before=again.not_before,
+        undo=undo,
+    )
+
+
+def _last_try(job: Job, state: data.State) -> data.State:
+    """Say of a job that was tried more than once how often."""
+    if not isinstance(state, data.Failed) or _number(job) == 1:
+        return state
+    return msgspec.structs.replace(state, hint=f"{state.hint} It was tried {_number(job)} times.".strip())
+
+
+def _end_run(connection: Connection, job: Job, state: data.State) -> None:
+    """Give a run the state of the job that makes it.
+
+    One that was to go on with a run and never came to its first step leaves the run as it was, with the reason.
+    """
+    before = jobs.before(connection, job.id)
+    if (
+        before is not None
+        and isinstance(state, data.Failed | data.Lost)
+        and _is_as_before(connection, job, before)
+    ):
+        if isinstance(before.state, data.Finished | data.Stopped):
+            runs.put_back(connection, job.run_id, before, said=_why_not(state))
+            return
+        if before.recipe is not None:
+            runs.set_recipe(connection, job.run_id, before.recipe, before.model)
+    runs.set_state(connection, job.run_id, data.in_short(state))
+    if isinstance(state, data.Finished):
+        _queue_asked(connection, job)
+
+
+def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool:
+    """Tell if a job has changed nothing of its run: it never trained, and no later steps were given up for it."""
+    is_there = runs.stands(connection, job.run_id, before.state).step == before.step
+    return is_there and not jobs.has_trained(connection, job.id)
+
+
+def _why_not(state: data.Failed | data.Lost) -> str:
+    is_refusal = isinstance(state, data.Failed) and state.exit_code == 2
+    hint = state.hint if isinstance(state, data.Failed) else ""
+    return f"resuming {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
+
+
+def _queue_asked(connection: Connection, job: Job) -> None:
+    """When a run is made, queue what is asked of it: in the same transaction, so that it can't get lost.
+
+    That is the check of its recipe; and what it does on its target, where it is one of several approaches.
+    """
+    if job.verb == "approach":
+        return  # it has measured itself, and moved no weight
+    if checks.is_wanted_at_end(runs.recipe(connection, job.run_id)):
+        step, path = checks.newest_checkpoint(connection, job.run_id, None)
+        jobs.add_job(
+            connection,
+            run_id=job.run_id,
+            verb="check",
+            args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
+            priority=jobs.CHECK_PRIORITY,
+        )
+    queue(connection, job.run_id)
+
+
+def queue(connection: Connection, run_id: int) -> None:
+    """Queue what measures a run's checkpoint behind its check; nothing for a run that is of no comparison."""
+    args = approaches.job_args(connection, run_id)
+    if args is None:
+        return
+    step, path = checks.newest_checkpoint(connection, run_id, None)
+    jobs.add_job(
+        connection,
+        run_id=run_id,
+        verb="measure",
+        args={**args, "step": step, "checkpoint": path},
+        priority=jobs.CHECK_PRIORITY,
+    )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which setting a failure of one kind is tried again, and how long to wait, as a multiple of retry.wait_s."""
+
+    setting: Literal["retry", "reboot", "crash"]
+    wait: float = 1.0
+
+
+# What is not here comes back however often it is tried: recipe, data, NaN, an exception of the program.
+RULES: dict[errors.Kind, Rule] = {
+    "restarted": Rule("reboot", wait=0.0),
+    "killed": Rule("crash"),
+    "crashed": Rule("crash"),
+    "vanished": Rule("crash"),
+    "preempted": Rule("crash", wait=0.0),
+    "time_limit": Rule("crash", wait=0.0),
+    "node_failed": Rule("crash", wait=0.0),
+    "hung": Rule("retry"),
+    "out_of_memory": Rule("retry", wait=5.0),  # what others run takes long, as a rule
+    "gpu_taken": Rule("retry", wait=5.0),
+    "disk_full": Rule("retry"),  # and waits for room
+    "environment": Rule("retry"),
+    "gpu_lost": Rule("retry"),
+    "gpu_error": Rule("retry"),
+    "communication": Rule("retry"),
+}
+
+
+@dataclass(frozen=True)
+class Try:
+    """One more try: the how manieth it is, of how many at most, and after which wait."""
+
+    number: int
+    of: int
+    wait_s: float
+
+
+def next_try(settings: Settings, kind: errors.Kind, number: int, *, has_moved: bool) -> Try | None:
+    """Decide on another try after the `number`-th failed; None: it is left to a person.
+
+    A job that came to a new checkpoint (`has_moved`) has all its tries again.
+    """
+    rule, retry = RULES.get(kind), settings.retry
+    if rule is None or kind in retry.not_after or not _is_allowed(rule, settings):
+        return None
+    following = Try(
+        2 if has_moved else number + 1, 1 + (REBOOTS if rule.setting == "reboot" else retry.times), 0.0
+    )
+    if following.number > following.of:
+        return None
+    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following.number - 2))
+    return Try(following.number, following.of, wait_s)
+
+
+def _is_allowed(rule: Rule, settings: Settings) -> bool:
+    if rule.setting == "reboot":
+        return settings.resume.after_reboot
+    return settings.resume.after_crash if rule.setting == "crash" else True

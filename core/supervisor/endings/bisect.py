@@ -1,0 +1,69 @@
+"""The next check of a bisection: queued where the one before is written down as ended, so that a crash loses none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.check import bisect
+from finetop.core.errors import FinetopError
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.store import checks, runs
+from finetop.core.supervisor.queue import checks as queue
+
+if TYPE_CHECKING:
+    from collections.abc import Set
+
+    from duckdb import DuckDBPyConnection as Connection
+
+    from finetop.core.store.jobs import Job
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run's checkpoints, ascending, and what is known of each."""
+
+    steps: list[int]
+    seen: dict[int, bisect.Seen]
+
+    @property
+    def text(self) -> str:
+        return bisect.conclude(self.steps, self.seen).text if self.steps else "it has no checkpoint."
+
+    def is_watch(self, step: int) -> bool:
+        """Whether a look at a step claims nothing: the newest is what a check of the run would claim about."""
+        return step != max(one for one in self.steps if self.seen.get(one) != "missing")
+
+
+def known(connection: Connection, run_id: int, there: Set[int]) -> Known:
+    """Gather what is known of a run's checkpoints; what was never looked at and is not there is missing."""
+    wanted = bisect.wanted_settings(runs.recipe(connection, run_id), {})
+    results = bisect.comparable(checks.results(connection, run_id), wanted)
+    kept = {one.step for one in runs.detail(connection, run_id).checkpoints}
+    steps = sorted(kept | set(results))
+    seen: dict[int, bisect.Seen] = {step: result["verdict"] for step, result in results.items()}
+    return Known(steps, seen | {step: "missing" for step in steps if step not in seen and step not in there})
+
+
+def queue_next(connection: Connection, job: Job, state: data.State) -> None:
+    """Queue the next look when one of several has ended, inside of the caller's transaction.
+
+    A checkpoint on the way that can't be used is left out; any other trouble, or a stop, ends them.
+    """
+    there = job.args.get("earlier")
+    if job.verb != "check" or not isinstance(there, list):
+        return
+    if isinstance(state, data.Failed) and state.exit_code == 2 and job.args.get("watch"):
+        there = [step for step in there if step != job.args["step"]]
+    elif not isinstance(state, data.Finished):
+        return
+    all_known = known(connection, job.run_id, set(there))
+    step = bisect.next_step(all_known.steps, all_known.seen)
+    if step is None:
+        return
+    ask = Check(job.run_name, step, watch=all_known.is_watch(step))
+    try:
+        queue.add(connection, job.run_id, ask, {"earlier": there})
+    except FinetopError as error:  # somebody has another check under way, or the checkpoint is gone
+        print(f"run {job.run_id}: no further check of earlier checkpoints: {error}", flush=True)

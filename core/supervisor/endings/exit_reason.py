@@ -1,0 +1,278 @@
+"""How a job ended, in words: from its exit record, the job's own last word, its log, and what was asked of it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import failures, log_file, ranks, stack_dumps
+from finetop.core.runtime.files import end_of, open_regular
+from finetop.core.store.event_batch import LINE_BYTES
+from finetop.core.wording import pulse
+from finetop.core.wording.units import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.launchers.launcher import Exit
+
+HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
+LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
+READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
+PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
+# torch 2.13's torchrun of the first rank that failed; it says so before it ends the others.
+TORCHRUN = "torch/distributed/elastic/multiprocessing/api.py:"
+_EXIT_CODE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
+_REPORT = re.compile(r"^ +rank +: (\d+) \(local_rank: \d+\)\s+exitcode +: (-?\d+) ", re.MULTILINE)
+NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
+
+
+def ending(
+    job: Job,
+    facts: Exit | None,
+    said: events.Ended | None,
+    log: list[str],
+    ranks: Sequence[RankEnd] = (),
+    *,
+    rebooted: bool,
+) -> data.State:
+    """Name how a job ended, of several `ranks` by the one that it failed with. Without an exit record it is lost.
+
+    Where the clock was set while it ran, its beginning is moved: what it ran for stays true.
+    """
+    assert isinstance(job.state, data.Running)
+    since = job.state.since if facts is None or facts.ran_s is None else facts.ended - facts.ran_s
+    if facts is None and job.asked == "kill":  # who watched it did not answer, and was killed with it
+        return data.Stopped(ended=time.time(), how="kill", since=since)
+    if facts is None:
+        if rebooted:
+            return data.Lost(time.time(), "the machine restarted", since, "restarted", log)
+        return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
+    is_late = job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM  # it was exiting already
+    if said is not None and said.status == "finished" and (facts.code == 0 or is_late):
+        return data.Finished(since=since, ended=facts.ended, cause=said.cause)
+    if job.asked == "kill":
+        return data.Stopped(ended=facts.ended, how="kill", since=since)
+    if facts.cause is not None and facts.cause.kind == "cancelled" and (said is None or said.kind == "asked"):
+        return data.Stopped(facts.ended, "kill" if said is None else "stop", since, facts.cause.cause)
+    if job.asked == HUNG:
+        said_of = failures.Cause(
+            "hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state))
+        )
+        return _failed(facts, said_of, since, log)
+    is_from_outside = said is not None and said.kind == "asked" and not job.asked
+    if said is not None and said.status == "stopped" and not is_from_outside:
+        is_of_itself = said.cause and said.kind != "asked"  # a budget, a check: not what was asked for
+        return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, said.cause)
+    is_early = facts.signal == signal.SIGTERM or any(rank.signal == signal.SIGTERM for rank in ranks)
+    if job.asked in ("stop", *PAUSES) and is_early:
+        return data.Stopped(facts.ended, _how(job), since)
+    cause = why_of_ranks(facts, said, log, ranks)
+    if ranks and ranks[0].said is not None:
+        facts = replace(facts, code=ranks[0].said.exit_code)  # torchrun's own is 1
+    return _failed(facts, cause, since, log)
+
+
+def is_unwatched(facts: Exit) -> bool:
+    """Say whether nobody saw how a job ended: a cluster says that it did, and its keeper is gone."""
+    return facts.code is None and facts.signal is None
+
+
+def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) -> data.Failed:
+    return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
+
+
+def _how(job: Job) -> Literal["stop", "pause"]:
+    return "pause" if job.asked in PAUSES else "stop"
+
+
+@dataclass(frozen=True)
+class RankEnd:
+    """How one of a job's ranks ended by itself: its last words, or the signal that killed it, if torchrun tells it."""
+
+    number: int
+    said: events.Ended | None
+    signal: int | None = None
+
+
+def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
+    """Find which ranks of a job failed by themselves, the first of them first; none of a job of one process.
+
+    One that was left alone by another says so (communication), and is none of these.
+    """
+    words = ranks.read(folder)
+    tail = _tail(log)
+    # torchrun's report at its end knows more than this node's ranks
+    codes = _REPORT.findall(tail) or [(rank, code) for code, rank in _EXIT_CODE.findall(tail)]
+    killed = {int(rank): -int(code) for rank, code in codes if int(code) < 0}
+    dead = [RankEnd(number, None, killed.get(number)) for number, one in words.items() if one.ended is None]
+    failed = [
+        (one.at, RankEnd(number, one.ended))
+        for number, one in words.items()
+        if one.ended is not None and one.ended.status == "failed" and one.ended.kind != "communication"
+    ]
+    if (
+        not dead
+        and len({end.said and end.said.cause for _, end in failed}) == 1
+        and len(failed) == len(words)
+    ):
+        return []  # all say the same: it is no rank's
+    told = [end for _, end in sorted(failed, key=lambda pair: pair[0])]
+    # One that nobody tells of was ended with the others: on several nodes srun kills all once one has failed.
+    return [*(one for one in dead if one.signal), *told, *(one for one in dead if not one.signal)]
+
+
+def why_of_ranks(
+    facts: Exit, said: events.Ended | None, log: list[str], ranks: Sequence[RankEnd]
+) -> failures.Cause:
+    """Say why a job failed, and which of its ranks."""
+    if not ranks:
+        return why(facts, said, log)
+    first = ranks[0]
+    cause = why(replace(facts, signal=first.signal), first.said, log)
+    if first.said is None and first.signal is None and facts.signal is not None:
+        cause = why(facts, None, log)  # of what started the ranks: its keeper ended them with it
+        if cause.kind != "killed":
+            return cause
+        return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
+    if first.said is None and first.signal is None:
+        cause = failures.Cause(
+            "killed", "died without a message", "It was killed, or its machine went down. See the log."
+        )
+    if first.said is not None and first.said.exit_code != 1:
+        return cause  # what it was told, or its machine: nothing of this rank alone
+    return replace(cause, cause=f"rank {first.number}: {cause.cause}")
+
+
+def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
+    """Say why a job failed: the kernel's word first, then the job's, then the signal, then its log."""
+    if facts.cause is not None and (said is None or said.kind == "asked"):
+        return facts.cause
+    if _was_out_of_memory(facts, said):
+        return failures.Cause(
+            "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY
+        )
+    if said is not None and said.status == "stopped":
+        hint = f"Not requested through finetop: a user, or the machine shutting down. {said.cause}."
+        return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
+    if said is not None:
+        return failures.Cause(failures.as_kind(said.kind), said.cause, said.hint)
+    if facts.signal is not None:
+        return _of_signal(facts, log)
+    last = log[-1] if log else ""
+    return failures.of_lines(log) or failures.Cause("code", f"exited with code {facts.code}", last)
+
+
+def _was_out_of_memory(facts: Exit, said: events.Ended | None) -> bool:
+    """Tell if the kernel killed the job, or a process of it, for want of memory.
+
+    Its own count says so; where there is none, that the job held nearly all that it could.
+    """
+    if facts.signal != signal.SIGKILL and (said is None or said.kind not in ("", "code")):
+        return False
+    if facts.oom_kills is not None:
+        return facts.oom_kills > 0
+    return facts.signal == signal.SIGKILL and _held_nearly_all(facts)
+
+
+def _held_nearly_all(facts: Exit) -> bool:
+    return 0 < NEAR * facts.memory_limit_kib < facts.peak_memory_kib
+
+
+def _held(facts: Exit) -> str:
+    if not facts.memory_limit_kib:
+        return ""
+    held, limit = facts.peak_memory_kib / 2**20, facts.memory_limit_kib / 2**20
+    return f": it held {gib(held)} of {gib(limit)} GiB"
+
+
+def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
+    assert facts.signal is not None
+    if crash := failures.CRASHES.get(signal.Signals(facts.signal)):
+        known = failures.of_lines(log)
+        if known is not None:
+            return known
+        where = stack_dumps.at_crash(log)
+        hint = (
+            f"A fault in native code{f', in {where}' if where else ''}. Does it come back at the same step?"
+        )
+        if facts.signal == signal.SIGBUS:
+            hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
+        return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
+    hint = "finetop did not send it, and the kernel reports no lack of memory: a user or another program did."
+    if _held_nearly_all(facts):
+        hint = (
+            f"The machine's memory may have been short{_held(facts)}; then something like earlyoom killed it."
+        )
+    elif facts.oom_kills is None:
+        hint = "finetop did not send it. If the machine ran out of memory, `dmesg` shows it."
+    return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
+
+
+def last_lines(log: Path, facts: Exit | None) -> list[str]:
+    """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last.
+
+    What torchrun reports once a rank has failed is left out: the rank's own words stand before it. Of a crash in
+    native code, where Python was: the frames of the thread that crashed, innermost first.
+    """
+    lines = _tail(log).strip().split("\n")
+    shown = [log_file.newest(line.rstrip()) for line in lines if line.strip()]
+    shown = shown[: next((place for place, line in enumerate(shown) if TORCHRUN in line), None)] or shown
+    if facts is not None and facts.signal in failures.CRASHES:
+        shown = _crash(shown)[:LINES] or shown
+    return [line[:LINE_LIMIT] for line in shown[-LINES:]]
+
+
+def _tail(log: Path) -> str:
+    """Read the end of a log; nothing of one that can't be read."""
+    try:
+        return end_of(log, READ_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _crash(lines: list[str]) -> list[str]:
+    """Find what faulthandler wrote at the end of a log: its first line, then the thread that crashed."""
+    begins = [place for place, line in enumerate(lines) if line.startswith("Fatal Python error:")]
+    if not begins:
+        return []
+    dump = lines[begins[-1] :]
+    current = next((place for place, line in enumerate(dump) if line.startswith("Current thread")), 1)
+    return [dump[0], *dump[current:]]
+
+
+@dataclass
+class SinceStart:
+    """What a job's events say since its last start."""
+
+    attempt: int = 0
+    has_phase: bool = False
+
+    @classmethod
+    def read(cls, file: Path) -> SinceStart:
+        """Look through the events; those that can't be read say nothing."""
+        found = cls()
+        try:
+            opened = open_regular(file)
+        except OSError:
+            return found
+        with opened:
+            while line := opened.readline(LINE_BYTES):  # of a longer one, pieces that say nothing
+                if b'"started"' not in line and b'"phase"' not in line:
+                    continue
+                try:
+                    event = events.decode(line).e
+                except events.Unreadable:
+                    continue
+                if isinstance(event, events.Started):
+                    found = cls(event.attempt)
+                elif isinstance(event, events.Phase):
+                    found.has_phase = True
+        return found

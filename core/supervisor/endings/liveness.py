@@ -1,0 +1,234 @@
+"""Looks whether jobs that live go on: silent, then hung, or stopped by a signal; cleared by itself when one goes on.
+
+What counts is how long a job has told no event, held against its own usual step; where no pace is known (a model is
+loaded, a checkpoint written), whether its processes use the machine meanwhile. Only time in which the supervisor
+itself looked counts, so neither a clock that is set nor a machine that slept makes anything hung.
+
+A hung job writes its stacks into its log, once a silence. By `hung: {then: kill}` of the settings it is then ended. One
+of several ranks is ended in any case, if it is known which rank the others wait for: they hold their GPUs for nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+import msgspec
+
+from finetop.core.protocol import runs as data
+from finetop.core.runtime import ranks, stack_dumps
+from finetop.core.runtime.files import open_regular, size_of
+from finetop.core.store import jobs, notices, runs
+from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor.endings.exit_reason import HUNG
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.launchers.launcher import Usage
+from finetop.core.supervisor.launchers.local import nodes_of, ranks_of
+from finetop.core.supervisor.state import ProcessUse, Supervisor, Vital
+from finetop.core.wording import pulse
+
+LOOK_S = 2.0  # between two looks
+MOST_S = 10.0  # that count as silence between two looks: else it was the supervisor that did not look
+SILENT_S = 180.0  # after which a job is called silent, if its pace says nothing else
+STOPPED_S = 5.0  # after which a process that is stopped stays so: a debugger stops one for a moment
+TIMES_SILENT, TIMES_HUNG = 5, 20  # usual steps; evaluations, checkpoints and checks are phases of their own
+TIMES_BUSY = 6  # `after_s`, where no pace is known and its processes work
+HANGS = ("hung", "stopped")  # what a person is told of
+IDLE_SHARE = 0.02  # of a core
+IDLE_BYTES_S = 100_000
+GPU_LOOKS = 15  # half a minute
+STACKS_S = 15.0  # in which the stacks of all ranks are written, or never
+
+
+def adopt(supervisor: Supervisor) -> None:
+    """Take over what the last supervisor saw: of a job that has told nothing since, the silence goes on."""
+    for job in jobs.live(supervisor.connection):
+        size = size_of(supervisor.home.root / job.folder / "events.jsonl")
+        if isinstance(job.state, data.Running) and size == jobs.bytes_read(supervisor.connection, job.id):
+            supervisor.vitals[job.id] = Vital(job.attempt, size, job.state.silent_s)
+
+
+async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
+    """Look at all live jobs, whose events have these sizes, if the last look is old enough."""
+    wanted = supervisor.settings.hung
+    now = time.monotonic()
+    passed = now - supervisor.vitals_at
+    if passed < min(LOOK_S, wanted.after_s / 5):
+        return
+    supervisor.vitals_at = now
+    silent: list[tuple[Job, Vital]] = []
+    for job in supervisor.live:
+        vital, size = supervisor.vitals.get(job.id), sizes[job.id]
+        if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
+            supervisor.vitals[job.id] = Vital(job.attempt, size)
+            _clear(supervisor, job)
+            continue
+        vital.silent_s += min(passed, MOST_S)
+        if vital.silent_s >= min(10 * LOOK_S, wanted.after_s / 4):
+            silent.append((job, vital))
+    if silent:
+        attempts = [supervisor.attempt(job) for job, _ in silent]
+        usages = await aside(partial(supervisor.launcher.usage, attempts))
+        for job, vital in silent:
+            if (usage := usages.get(job.id)) is not None:
+                await _judge(supervisor, job, vital, usage, min(passed, MOST_S))
+    for gone in supervisor.vitals.keys() - {job.id for job in supervisor.live}:
+        del supervisor.vitals[gone]
+
+
+async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, passed: float) -> None:
+    """Say by what its processes use what has become of a silent job."""
+    if (
+        vital.stopped_s and not usage.is_stopped
+    ):  # it goes on, and its next step may take minutes: a silence of its own
+        vital.silent_s, vital.asked_at = 0.0, None
+        vital.uses.clear()
+    vital.stopped_s = vital.stopped_s + passed if usage.is_stopped else 0.0
+    vital.uses.append(ProcessUse(vital.silent_s, usage.cpu_s, usage.bytes_moved))
+    evidence = evidence_of(vital.uses, waits=usage.waits_for_device, gpu=gpu_busy(supervisor, job))
+    state = jobs.state_of(supervisor.connection, job.id)
+    if not isinstance(state, data.Running):
+        return
+    wanted = supervisor.settings.hung
+    usual = usual_s(state)
+    folder = supervisor.attempt(job).folder
+    here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
+    is_idle = evidence == IDLE and nodes == 1  # on the first node, where the usage is told; another may work
+    found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=wanted.after_s)
+    frames, late = state.frames, None
+    if found == "hung":
+        if (
+            here * nodes > 1 and not job.asked
+        ):  # one that is being ended: what is left of its ranks tells nothing
+            late = await aside(partial(ranks.late, folder, here * nodes))
+        frames = await _stacks_of(supervisor, job, vital) or frames
+    state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
+    if late is not None:
+        state = msgspec.structs.replace(state, late=[late.who, late.others, late.did])
+    _show(supervisor, job, vital, state)
+    if found == "hung" and (wanted.then == "kill" or late is not None) and not job.asked:
+        _end(supervisor, job, vital, has_stacks=bool(frames))
+
+
+def usual_s(state: data.Running) -> float | None:
+    """Say how long a step takes with all that is around it, by the run's own clock. None while that is not known."""
+    if state.phase != "training" or state.left_s is None or not state.done or not state.total:
+        return None
+    left = state.total - state.done
+    return state.left_s / left if left > 0 else None
+
+
+def judge(
+    usual: float | None, silent_s: float, stopped_s: float, *, is_idle: bool, after_s: float
+) -> Literal["", "silent", "hung", "stopped"]:
+    """Say what a silence means."""
+    if stopped_s >= min(STOPPED_S, after_s / 2):
+        return "stopped"
+    silent_after = min(SILENT_S, after_s / 3)
+    if usual is not None:
+        hung_after = max(after_s, TIMES_HUNG * usual)
+        silent_after = max(silent_after, TIMES_SILENT * usual)
+    elif is_idle:
+        hung_after = after_s
+    else:
+        hung_after, silent_after = TIMES_BUSY * after_s, after_s
+    if silent_s >= hung_after:
+        return "hung"
+    return "silent" if silent_s >= silent_after else ""
+
+
+IDLE = "its processes are idle"
+
+
+def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
+    """Say how busy the job's busiest GPU was of late, in percent; None without one that tells it."""
+    looks = [list(supervisor.pool.history.get(share.uuid, ()))[-GPU_LOOKS:] for share in job.gpus]
+    told = [[sample.busy for sample in past if sample.busy is not None] for past in looks]
+    return max((fmean(past) for past in told if past), default=None)
+
+
+def evidence_of(uses: deque[ProcessUse], *, waits: bool, gpu: float | None = None) -> str:
+    """Say in words what a job's processes do: nothing, work, or wait for a disk. Empty while that can't be told.
+
+    `gpu` is how busy their GPU is, in percent: ranks that wait for each other keep theirs busy.
+    """
+    first, last = uses[0], uses[-1]
+    span = last.at - first.at
+    if waits:
+        return "its process waits for a disk or a device that does not answer"
+    if span <= 0 or (len(uses) < 5 and span < LOOK_S):
+        return ""
+    share, rate = (last.cpu_s - first.cpu_s) / span, (last.bytes - first.bytes) / span
+    of_gpu = "" if gpu is None else f", its GPU is {gpu:.0f} % busy"
+    if share < IDLE_SHARE and rate < IDLE_BYTES_S and (gpu or 0.0) < 100 * IDLE_SHARE:
+        return IDLE
+    return f"its processes use {100 * share:.0f} % of a core{of_gpu}"
+
+
+async def _stacks_of(supervisor: Supervisor, job: Job, vital: Vital) -> list[str]:
+    """Have a hung job write its stacks into its log, once; and read where it is, as soon as that is written."""
+    attempt = supervisor.attempt(job)
+    log = supervisor.launcher.logs(attempt.folder)
+    if vital.asked_at is None:
+        vital.asked_at, vital.log_size = vital.silent_s, await aside(partial(size_of, log))
+        await aside(partial(supervisor.launcher.signal, attempt, "stacks"))
+        return []
+    if vital.silent_s > vital.asked_at + STACKS_S:
+        return []
+    return await aside(partial(_frames, log, vital.log_size))
+
+
+def _frames(log: Path, begin: int) -> list[str]:
+    try:
+        with open_regular(log) as file:
+            file.seek(begin)
+            return stack_dumps.words(stack_dumps.read(file.read(1 << 20).decode("utf-8", "replace")))
+    except OSError:
+        return []
+
+
+def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -> None:
+    """Keep what is said of a job, if it is something new, or a minute more."""
+    before = jobs.state_of(supervisor.connection, job.id)
+    assert isinstance(before, data.Running)
+    is_new = (before.pulse, before.frames, before.late) != (state.pulse, state.frames, state.late)
+    step = 60.0 if vital.silent_s > 120 else 10.0
+    if not is_new and (not state.pulse or vital.silent_s - vital.shown_s < step):
+        return
+    vital.shown_s = vital.silent_s
+    state = msgspec.structs.replace(state, silent_s=round(vital.silent_s, 1) if state.pulse else 0.0)
+    new = []
+    if state.pulse in HANGS and before.pulse not in HANGS:
+        new = [notices.New(job.run_id, "hung", None, f"hung: {pulse.words(state)}", time.time())]
+    _keep(supervisor, job, state, new)
+
+
+def _clear(supervisor: Supervisor, job: Job) -> None:
+    """A job goes on: nothing of its silence is said any more."""
+    state = jobs.state_of(supervisor.connection, job.id)
+    if isinstance(state, data.Running) and state.pulse:
+        _keep(supervisor, job, data.well(state))
+
+
+def _keep(supervisor: Supervisor, job: Job, state: data.Running, new: Sequence[notices.New] = ()) -> None:
+    with transaction(supervisor.connection):
+        notices.add(supervisor.connection, new)
+        jobs.show_state(supervisor.connection, job.id, state)
+        if job.verb in data.MAKES_A_RUN:
+            runs.show_state(supervisor.connection, job.run_id, state)
+    supervisor.touch()
+
+
+def _end(supervisor: Supervisor, job: Job, vital: Vital, *, has_stacks: bool) -> None:
+    """Have a hung job killed, once it has written where it is, or can't."""
+    assert vital.asked_at is not None
+    if has_stacks or vital.silent_s > vital.asked_at + STACKS_S:
+        with transaction(supervisor.connection):
+            jobs.ask(supervisor.connection, job.id, HUNG)
+        supervisor.touch()

@@ -1,1 +1,0 @@
-"""Ways to run a job, a file each: this machine (`local`)."""

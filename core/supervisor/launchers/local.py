@@ -1,0 +1,427 @@
+"""Runs jobs on this machine: each below a keeper (runtime/keeper.py) that holds its lock and writes how it ended."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from finetop.core.protocol.messages.machine import NodeRow
+from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.runtime import keeper, processes, ranks
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
+from finetop.core.runtime.locks import is_held
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
+
+LEFT_BEHIND_S = 2.0  # in which no other job is looked at
+LOOKS = 5
+GO_ON_S = 3.0  # a keeper that is stopped goes on, to do what it was told
+KILL_S = 15.0  # longer than a keeper takes; with it the kernel kills the job, and its mark finds the rest
+MOST_PROCESSES = 50  # of a job, that are listed
+UNTOLD = {"code": None, "signal": None, "peak_memory_kib": 0}  # of an end, by who could not start its job
+RECORD_BYTES = 1 << 20  # of a keeper's record, which has a few hundred
+DEEPEST = 100  # generations between a process and its keeper
+
+
+@dataclass
+class Waiting:
+    """A process that waits: its keeper, the environment that it was started in, and where it says that it is ready."""
+
+    keeper: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    file: Path
+
+
+class LocalLauncher:
+    """A Launcher of this machine. Its keepers outlive it: a new one needs nothing from the old."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._started: list[subprocess.Popen[bytes]] = []  # keepers of ours, to be reaped
+        self._warm: Waiting | None = None
+        self._warm_failures = 0
+        self._pids: dict[tuple[int, int], int] = {}  # keepers of (job, attempt), for `owners`
+
+    def submit(
+        self,
+        attempt: Attempt,
+        environment: dict[str, str],
+        *,
+        may_be_warm: bool = False,
+        batch: Batch | None = None,
+    ) -> bool:
+        if not claim(attempt.folder, attempt.number):
+            return False
+        abort_at("supervisor-claimed")
+        may_be_warm = may_be_warm and ranks_of(attempt.folder) == 1
+        started = self._hand_over(attempt, environment) if may_be_warm else None
+        self._started.append(started or start_keeper(attempt, environment))
+        return True
+
+    def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
+        return {attempt.job: look(attempt.folder, attempt.number) for attempt in attempts}
+
+    def is_alive(self, folder: Path) -> bool:
+        """Say whether a keeper holds the job's lock: true of no other process, whatever its pid. Raises OSError."""
+        return is_held(folder / "lock")
+
+    def revoke(self, attempt: Attempt) -> bool:
+        if not (attempt.folder / "lock").exists():
+            return True  # it was never claimed
+        with locked(attempt.folder) as is_free:
+            seen = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
+            if not is_free or seen != (None, 0):
+                return False
+            write_whole(attempt.folder / "attempt", b"0")
+        return True
+
+    def signal(self, attempt: Attempt, what: Signal) -> bool:
+        record = record_of(attempt.folder, attempt.number)
+        if record is None or not self.is_alive(attempt.folder) or record["boot"] != processes.boot_id():
+            return False
+        return processes.send_to(int(record["pid"]), record["start"], keeper.SIGNALS[what])
+
+    def cancel(self, attempt: Attempt, waited_s: float) -> None:
+        """See to an attempt whose keeper was stopped by a signal itself, or does not answer."""
+        record = record_of(attempt.folder, attempt.number)
+        if waited_s >= GO_ON_S and record is not None and self.is_alive(attempt.folder):
+            number = signal.SIGCONT if waited_s < KILL_S else signal.SIGKILL
+            processes.send_to(int(record["pid"]), record["start"], number)
+
+    def logs(self, folder: Path) -> Path:
+        return folder / "log.txt"
+
+    def trace(self, attempt: Attempt) -> Trace:
+        record = record_of(attempt.folder, attempt.number)
+        if record is None:
+            return "none"
+        return "here" if record["boot"] == processes.boot_id() else "restarted"
+
+    def clear(self, attempt: Attempt) -> int:
+        """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in any session.
+
+        One may be forked, and its parent end, while we look: nobody is left when several looks have found nobody.
+        """
+        mark, looks = (record_of(attempt.folder, attempt.number) or {}).get("mark"), 0
+        deadline = time.monotonic() + LEFT_BEHIND_S
+        while mark and looks < LOOKS and time.monotonic() < deadline:
+            left = marked(mark)
+            processes.kill(left)
+            looks = 0 if left else looks + 1
+            time.sleep(0.005)
+        return size_of(attempt.folder / "events.jsonl")
+
+    def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
+        seen = processes.look() if attempts else {}
+        usage = {}
+        for attempt in attempts:
+            record = record_of(attempt.folder, attempt.number)
+            if record is None or int(record["pid"]) not in seen:
+                continue  # it has no keeper yet, or no more
+            usage[attempt.job] = usage_of(int(record["pid"]), int(record["job_pid"]), seen)
+        return usage
+
+    def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
+        """List the keeper of each attempt, then what is below it."""
+        seen = processes.look() if attempts else {}
+        rows = []
+        for attempt in attempts:
+            record = record_of(attempt.folder, attempt.number)
+            top = seen.get(int(record["pid"])) if record is not None else None
+            if top is not None:
+                tree = [top, *processes.below(top.pid, seen)][:MOST_PROCESSES]
+                rows += [_row(attempt.job, process) for process in tree]
+        return rows
+
+    def owners(self, attempts: Sequence[Attempt], pids: set[int]) -> dict[int, int]:
+        """Find which processes belong to which job: those below its keeper."""
+        keepers = {}
+        for attempt in attempts:
+            mark = (attempt.job, attempt.number)
+            if mark not in self._pids:
+                record = record_of(attempt.folder, attempt.number)
+                if record is None or record["boot"] != processes.boot_id():
+                    continue
+                self._pids[mark] = int(record["pid"])
+            keepers[self._pids[mark]] = attempt.job
+        self._pids = {mark: pid for mark, pid in self._pids.items() if pid in keepers}
+        owned = {pid: owner(pid, keepers) for pid in pids} if keepers else {}
+        return {pid: job for pid, job in owned.items() if job is not None}
+
+    def nodes(self) -> Sequence[NodeRow]:
+        return ()
+
+    def trouble(self) -> str:
+        return ""
+
+    def tend(self) -> bool:
+        self._started = [process for process in self._started if process.poll() is None]
+        if self._warm is None or self._warm.keeper.poll() is None:
+            return False
+        self._warm = None
+        self._warm_failures += 1
+        return True
+
+    def warm_up(self, environment: dict[str, str]) -> None:
+        file = self._home / "spare.json"
+        try:
+            file.unlink(missing_ok=True)
+            with os.fdopen(
+                open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb"
+            ) as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
+                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment,
+                )  # fmt: skip
+        except OSError:
+            return
+        self._warm = Waiting(process, environment, file)
+
+    def let_go(self) -> bool:
+        """End the process that waits: its keeper does when the pipe closes, and is reaped with those of jobs."""
+        warm, self._warm = self._warm, None
+        if warm is None:
+            return False
+        try:
+            if warm.keeper.stdin is not None:
+                warm.keeper.stdin.close()
+        except OSError:
+            pass  # it is gone already
+        self._started.append(warm.keeper)
+        return True
+
+    def warm(self) -> Warm:
+        if self._warm is None:
+            return Warm(False, self._warm_failures)
+        try:
+            pid = int(json.loads(read_own(self._warm.file, RECORD_BYTES))["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pid = None
+        return Warm(True, self._warm_failures, pid)
+
+    def _hand_over(self, attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
+        """Give a job to the process that waits. None where there is none, or it waits in another environment.
+
+        The job's lock and attempt are as for a new keeper, which starts a process of its own if the one that waits
+        has just died. What was written to the pipe is read, also when the supervisor dies now.
+        """
+        warm = self._warm
+        if warm is None:
+            return None
+        order = {
+            "folder": str(attempt.folder), "attempt": attempt.number, "command": job_command(attempt.folder),
+        }  # fmt: skip
+        try:
+            if (
+                warm.environment == environment
+                and warm.keeper.poll() is None
+                and warm.keeper.stdin is not None
+            ):
+                warm.keeper.stdin.write(json.dumps(order).encode() + b"\n")  # below what a pipe takes whole
+                warm.keeper.stdin.flush()
+                abort_at("supervisor-told")
+                warm.keeper.stdin.close()
+                self._warm, self._warm_failures = None, 0
+                return warm.keeper
+        except OSError:
+            pass  # it has just died: the job gets a process of its own
+        self.let_go()
+        return None
+
+
+def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage:
+    """Say what the processes below a keeper use, among those that were seen."""
+    tree, main = processes.below(keeper, seen), seen.get(job)
+    state = "" if main is None else main.state
+    waits = [
+        process.state for process in tree if job in (process.pid, process.parent)
+    ]  # ranks are below torchrun
+    return Usage(
+        sum(process.cpu_s for process in tree),
+        processes.bytes_moved(process.pid for process in tree),
+        state == processes.STOPPED,
+        processes.WAITS_FOR_DEVICE in waits,
+    )
+
+
+def look(folder: Path, attempt: int) -> Look:
+    """Look whether a job lives, and how much it has told. Raises OSError."""
+    facts = exit_of(folder, attempt)
+    lives = facts is None and is_held(folder / "lock")
+    if facts is None and not lives:
+        facts = exit_of(folder, attempt)  # it may have ended between the two looks
+    return Look(facts, lives, size_of(folder / "events.jsonl"))
+
+
+def claim(folder: Path, attempt: int) -> bool:
+    """Make a job ready for a keeper of this attempt. False when another keeper still holds it.
+
+    The attempt's number is written under the job's lock: a keeper of an earlier attempt that comes late leaves.
+    """
+    with locked(folder) as is_free:
+        if is_free:
+            abort_at("claim-locked")
+            write_whole(folder / "attempt", str(attempt).encode())
+            abort_at("claim-written")
+            for stale in ("exit.json", "keeper.json"):
+                (folder / stale).unlink(missing_ok=True)
+                abort_at("claim-unlinked")
+            ranks.clear(folder)
+    return is_free
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a job's lock meanwhile; False where a keeper holds it."""
+    descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_free = True
+        except BlockingIOError:
+            is_free = False
+        yield is_free
+    finally:
+        os.close(descriptor)
+
+
+def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a keeper for a job that is claimed, in a session of its own."""
+    own = [sys.executable, "-m", "finetop.core.runtime.keeper", str(attempt.folder), str(attempt.number)]
+    return subprocess.Popen(
+        [*own, *job_command(attempt.folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**environment, **ranks.launch_environment(ranks_of(attempt.folder))},
+    )
+
+
+def job_command(folder: Path) -> list[str]:
+    """Return what a job's keeper starts: one process, or torchrun with as many ranks as job.json says."""
+    return ranks.launch_command(folder, ranks_of(folder))
+
+
+def ranks_of(folder: Path) -> int:
+    """Read in how many processes a job is to run; one where its file does not say."""
+    return keeper.count_of(keeper.job_facts(folder), "ranks")
+
+
+def nodes_of(folder: Path) -> int:
+    """Read on how many nodes of a cluster a job is to run; one where its file does not say."""
+    return keeper.count_of(keeper.job_facts(folder), "nodes")
+
+
+def warm_command(file: Path) -> list[str]:
+    return [sys.executable, "-m", "finetop.core.run_job", "--warm", str(file)]
+
+
+def record_of(folder: Path, attempt: int) -> dict[str, Any] | None:
+    """Read the keeper's own record of this attempt; None where there is none, or what is there is none."""
+    facts = _read(folder / "keeper.json", attempt)
+    is_one = facts is not None and all(type(facts.get(key)) is int for key in ("pid", "job_pid"))
+    return facts if is_one and facts is not None and {"boot", "start"} <= facts.keys() else None
+
+
+def exit_of(folder: Path, attempt: int) -> Exit | None:
+    """Read the exit record of this attempt. Raises OSError where it is not known whether there is one."""
+    facts = _read(folder / "exit.json", attempt)
+    try:
+        return None if facts is None else msgspec.convert({**UNTOLD, **facts}, Exit)
+    except msgspec.ValidationError:
+        return None  # no keeper wrote it
+
+
+class Living(NamedTuple):
+    """A job that a keeper holds, known to a supervisor or not."""
+
+    folder: Path
+    keeper: int | None  # its pid; None where it has not written itself down yet
+    has_process: bool
+
+
+def living(runs: Path) -> Iterator[Living]:
+    """Yield the jobs of all runs whose keepers live; those of a file system that can't tell are left out."""
+    for lock in sorted(runs.glob("*/jobs/*/lock")):
+        try:
+            if not is_held(lock):
+                continue
+        except OSError:
+            continue
+        facts: dict[str, Any] = {}
+        with suppress(OSError):
+            facts = _facts(lock.with_name("keeper.json")) or {}
+        is_elsewhere = bool(facts) and facts.get("boot") != processes.boot_id()  # a node of a cluster
+        has_process = is_elsewhere or processes.alive(int(facts.get("job_pid", 0)))
+        yield Living(lock.parent, facts.get("pid"), has_process)
+
+
+def _read(path: Path, attempt: int) -> dict[str, Any] | None:
+    facts = _facts(path)
+    return facts if facts is not None and facts.get("attempt") == attempt else None
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads(read_own(path, RECORD_BYTES))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise  # a file system that is away says nothing of the job
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def marked(mark: str) -> list[int]:
+    """List the living processes whose keeper was this one, by the environment that they were started in."""
+    line, found = f"{keeper.MARK}={mark}".encode(), []
+    pids = sorted((int(entry.name) for entry in Path("/proc").glob("[0-9]*")), reverse=True)
+    for pid in pids:  # the newest first: it may live for a moment only
+        try:
+            if line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+        except OSError:
+            continue  # another user's, or gone
+    return found
+
+
+def owner(pid: int, keepers: dict[int, int]) -> int | None:
+    """Walk up from a process to the keeper that it is below: its job, or None."""
+    at: int | None = pid
+    for _ in range(DEEPEST):
+        if at is None or at <= 1:
+            return None
+        if at in keepers:
+            return keepers[at]
+        parent = processes.stat_field(at, 1)
+        at = None if parent is None else int(parent)
+    return None
+
+
+def _row(job: int, process: processes.Process) -> ProcessRow:
+    facts = processes.status(process.pid)
+    kib, threads = facts.get("VmRSS", "").split(), facts.get("Threads", "")
+    return ProcessRow(
+        pid=process.pid,
+        job=job,
+        command=processes.command(process.pid),
+        state=process.state,
+        cpu_s=process.cpu_s,
+        memory_gib=int(kib[0]) / 2**20 if kib else None,
+        threads=int(threads) if threads.isdecimal() else None,
+    )

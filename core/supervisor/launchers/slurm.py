@@ -1,0 +1,323 @@
+"""Runs jobs in Slurm, and those that stay on this machine by the local launcher.
+
+An attempt that went to Slurm has slurm.json in its folder. What its folder says goes before what Slurm says: an exit
+record that is final ends it, a lock that is held keeps it alive. Only what neither tells is asked of the queue, and
+while that does not answer nobody is dead.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from finetop.core.protocol.messages.machine import NodeRow
+from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.failures import Cause
+from finetop.core.runtime.files import size_of, write_whole
+from finetop.core.runtime.locks import is_held
+from finetop.core.supervisor.launchers import slurm_record
+from finetop.core.supervisor.launchers.launcher import (
+    Attempt,
+    Batch,
+    Exit,
+    Look,
+    Place,
+    Signal,
+    Trace,
+    Usage,
+    Warm,
+)
+from finetop.core.supervisor.launchers.local import LocalLauncher, claim, exit_of, locked, record_of
+from finetop.core.supervisor.launchers.slurm_batch import Key
+from finetop.core.supervisor.launchers.slurm_queue import SlurmQueue
+from finetop.core.supervisor.launchers.slurm_record import Record
+from finetop.core.wording import slurm as words
+
+SETTLE_S = 3.0  # for what a node wrote last to be seen here
+INSIST_S = 15.0  # for a keeper to see that it is to be killed; then Slurm is told
+DOUBT_S = 120.0  # after a controller was away
+SILENT_S = 15.0  # after which the app says that Slurm does not answer
+
+
+class SlurmLauncher:
+    """A Launcher of a cluster, over that of this machine."""
+
+    def __init__(self, local: LocalLauncher) -> None:
+        self._local = local
+        self._queue = SlurmQueue()
+        self._of_here: set[Key] = set()  # attempts of this machine
+        self._sizes: dict[Key, int] = {}
+        self._gone: dict[Key, float] = {}  # since when Slurm says that an attempt is over (monotonic)
+        self._insisted: dict[Key, float] = {}
+
+    def submit(
+        self,
+        attempt: Attempt,
+        environment: dict[str, str],
+        *,
+        may_be_warm: bool = False,
+        batch: Batch | None = None,
+    ) -> bool:
+        if batch is None:
+            return self._local.submit(attempt, environment, may_be_warm=may_be_warm)
+        if not claim(attempt.folder, attempt.number):
+            return False
+        (attempt.folder / "asked.json").unlink(missing_ok=True)
+        record = Record(attempt.number, slurm_record.new_mark())
+        slurm_record.write(attempt.folder, record)
+        abort_at("slurm-claimed")
+        self._of_here.discard(_key(attempt))
+        self._queue.add(attempt, batch, environment, record)
+        return True
+
+    def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
+        there: dict[Key, tuple[Attempt, Record]] = {}
+        here = []
+        for attempt in attempts:
+            if (record := self._record(attempt)) is None:
+                here.append(attempt)
+            else:
+                there[_key(attempt)] = (attempt, record)
+        self._queue.watch(there)
+        return {**self._local.list(here), **{key[0]: self._look(*one) for key, one in there.items()}}
+
+    def _look(self, attempt: Attempt, record: Record) -> Look:
+        key, queue = _key(attempt), self._queue
+        view = queue.view
+        listed = view.job_of(record) if view is not None and record.id else None
+        if listed is not None and listed.waits and listed.is_stuck:
+            return self._stuck(attempt, record)
+        if listed is not None and listed.waits:
+            self._gone.pop(key, None)
+            return Look(None, True, self._size(attempt), Place(words.waits(listed.reason, listed.id)))
+        exit, size = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
+        self._sizes[key] = size
+        if exit is not None and not exit.goes_on:
+            return Look(_explained(exit), False, size, Place())
+        if is_held(attempt.folder / "lock"):
+            self._gone.pop(key, None)
+            return Look(None, True, size, Place("", "" if listed is None else listed.nodes))
+        if record.refused:
+            said = f"Slurm refuses it: {record.refused}"
+            cause = Cause("bad_input", said, words.advice(record.refused))
+            return Look(Exit(None, None, time.time(), 0, cause=cause), False, size, Place())
+        if not record.id:
+            if key in queue.missing:
+                return Look(None, False, size, Place())
+            return Look(None, True, size, Place(queue.because(key) or "is being submitted to Slurm"))
+        queue.hurry()  # nobody holds its lock: it begins or ends now
+        if listed is not None and not listed.is_over:
+            self._gone.pop(key, None)
+            return Look(None, True, size, Place("", listed.nodes))
+        has_begun = record_of(attempt.folder, attempt.number) is not None
+        alive = Look(
+            None, True, size, Place("" if has_begun else queue.silence() or "waits in Slurm's queue")
+        )
+        if view is None or queue.is_silent:
+            return alive
+        gone_at = self._gone.setdefault(key, time.monotonic())
+        if view.began <= gone_at or time.monotonic() - gone_at < SETTLE_S:
+            return alive
+        state = listed.state if listed is not None else queue.state_of(record.id)
+        if state is None:
+            return alive
+        write_whole(
+            attempt.folder / "looked", b""
+        )  # a change of the folder: what a node wrote last is seen now
+        has_begun = record_of(attempt.folder, attempt.number) is not None
+        wish = slurm_record.asked(attempt.folder, attempt.number).what
+        reason = "" if listed is None else listed.reason
+        # a controller that was killed cancels what it no longer knows: that is nobody's wish
+        is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
+        is_lost = (is_doubtful or state in NEVER_BEGAN) and (
+            reason in ("", "None") or not words.plainly(reason)
+        )
+        if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
+            return Look(
+                None, False, size, Place()
+            )  # Slurm has lost it, or could not start it: it goes in once more
+        return self._over(attempt, record, state, reason) or alive
+
+    def _stuck(self, attempt: Attempt, record: Record) -> Look:
+        """Give up a job that Slurm could not start and holds for ever: it goes in once more, or goes on in another."""
+        if record_of(attempt.folder, attempt.number) is not None:
+            over = self._over(attempt, record, "NODE_FAIL", "")
+            self._queue.cancel(record)
+            return over or Look(None, True, self._size(attempt), Place())
+        return Look(None, False, self._size(attempt), Place())  # it is revoked, and cancelled with that
+
+    def _over(self, attempt: Attempt, record: Record, state: str, reason: str) -> Look | None:
+        """End an attempt that Slurm says is over; None where it came to life meanwhile."""
+        with locked(attempt.folder) as is_free:
+            if not is_free:
+                return None
+            exit = exit_of(attempt.folder, attempt.number)
+            write_whole(attempt.folder / "attempt", b"0")  # who still comes leaves
+        if exit is not None and exit.goes_on:
+            self._queue.cancel(record)  # it may be queued again by now
+        size = size_of(attempt.folder / "events.jsonl")
+        wish = slurm_record.asked(attempt.folder, attempt.number).what
+        if exit is None and wish in ("stop", "kill"):
+            number = signal.SIGTERM if wish == "stop" else signal.SIGKILL
+            return Look(Exit(None, int(number), time.time(), 0), False, size, Place())
+        has_begun = record_of(attempt.folder, attempt.number) is not None
+        made = exit or Exit(None, None, time.time(), 0)
+        return Look(
+            replace(made, cause=cause_of(state, made.why, reason, has_begun=has_begun)), False, size, Place()
+        )
+
+    def _record(self, attempt: Attempt) -> Record | None:
+        """Find which job of Slurm an attempt is; None for one of this machine. Raises OSError."""
+        key = _key(attempt)
+        if key in self._of_here:
+            return None
+        record = self._queue.records.get(key) or slurm_record.read(attempt.folder, attempt.number)
+        if record is None:
+            self._of_here.add(key)
+        return record
+
+    def _size(self, attempt: Attempt) -> int:
+        """Say how large the events of an attempt are that waits: they do not grow."""
+        key = _key(attempt)
+        if key not in self._sizes:
+            self._sizes[key] = size_of(attempt.folder / "events.jsonl")
+        return self._sizes[key]
+
+    def is_alive(self, folder: Path) -> bool:
+        return self._local.is_alive(folder)
+
+    def revoke(self, attempt: Attempt) -> bool:
+        record = self._record(attempt)
+        if not self._local.revoke(attempt):
+            return False
+        if record is not None and record.id:
+            self._queue.cancel(record)
+        return True
+
+    def signal(self, attempt: Attempt, what: Signal) -> bool:
+        """Write what is asked for into the job's folder, where its keeper sees it; who waits leaves the queue."""
+        if self._record(attempt) is None:
+            return self._local.signal(attempt, what)
+        slurm_record.ask(attempt.folder, attempt.number, what)
+        if what != "stacks":
+            self._queue.end(_key(attempt), signal.SIGTERM if what == "stop" else signal.SIGKILL)
+        return True
+
+    def cancel(self, attempt: Attempt, waited_s: float) -> None:
+        record = self._record(attempt)
+        if record is None:
+            return self._local.cancel(attempt, waited_s)
+        key, now = _key(attempt), time.monotonic()
+        if record.id and waited_s >= INSIST_S and now - self._insisted.get(key, -INSIST_S) >= INSIST_S:
+            self._insisted[key] = now
+            self._queue.cancel(record)
+        return None
+
+    def logs(self, folder: Path) -> Path:
+        return self._local.logs(folder)
+
+    def trace(self, attempt: Attempt) -> Trace:
+        if self._record(attempt) is None:
+            return self._local.trace(attempt)
+        return "none" if record_of(attempt.folder, attempt.number) is None else "here"
+
+    def clear(self, attempt: Attempt) -> int:
+        if self._record(attempt) is None:
+            return self._local.clear(attempt)
+        return size_of(attempt.folder / "events.jsonl")  # its processes are on a node: Slurm ends them
+
+    def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
+        told = {attempt.job: self._told(attempt) for attempt in attempts if self._record(attempt) is not None}
+        return {
+            **self._local.usage(self._here(attempts)),
+            **{job: usage for job, usage in told.items() if usage is not None},
+        }
+
+    def _told(self, attempt: Attempt) -> Usage | None:
+        """Read what an attempt uses on its node; None for one that does not run."""
+        if not is_held(attempt.folder / "lock"):
+            return None
+        return slurm_record.usage(attempt.folder)
+
+    def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
+        return self._local.processes(self._here(attempts))
+
+    def owners(self, attempts: Sequence[Attempt], pids: set[int]) -> Mapping[int, int]:
+        return self._local.owners(self._here(attempts), pids)
+
+    def _here(self, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+        return [attempt for attempt in attempts if self._record(attempt) is None]
+
+    def nodes(self) -> Sequence[NodeRow]:
+        return [
+            NodeRow(node.name, node.state, node.partitions, node.gpus, node.used, node.kind, node.reason, [])
+            for node in self._queue.ask_nodes()
+        ]
+
+    def trouble(self) -> str:
+        queue = self._queue
+        is_long = queue.heard_at is None or time.time() - queue.heard_at > SILENT_S
+        if not (queue.is_asked and queue.is_silent and is_long):
+            return ""
+        return f"{queue.silence()}: runs there go on, nothing new starts"
+
+    def tend(self) -> bool:
+        return self._local.tend()
+
+    def warm_up(self, environment: dict[str, str]) -> None:
+        self._local.warm_up(environment)
+
+    def warm(self) -> Warm:
+        return self._local.warm()
+
+    def let_go(self) -> bool:
+        return self._local.let_go()
+
+
+def _key(attempt: Attempt) -> Key:
+    return attempt.job, attempt.number
+
+
+def _explained(exit: Exit) -> Exit:
+    """Say of an exit why a cluster made it, if that did."""
+    return replace(exit, cause=cause_of("", exit.why, has_begun=True)) if exit.why else exit
+
+
+NEVER_BEGAN = (
+    "",
+    "COMPLETED",
+    "FAILED",
+    "NODE_FAIL",
+    "BOOT_FAIL",
+    "PREEMPTED",
+)  # what Slurm says where it lost one
+LIMIT = "Raise slurm.time in settings.yaml, or save more often: train.save_every."
+
+
+def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Cause:
+    """Say why Slurm ended a job: by the state and the reason that it gives, else by what the keeper saw."""
+    match state:
+        case "TIMEOUT" | "DEADLINE":
+            return Cause("time_limit", "its time limit in Slurm was reached", LIMIT)
+        case "CANCELLED":
+            return Cause(
+                "cancelled", "cancelled in Slurm", "Not requested through finetop: somebody ran scancel."
+            )
+        case "NODE_FAIL" | "BOOT_FAIL":
+            return Cause("node_failed", "its node failed", "")
+        case "OUT_OF_MEMORY":
+            return Cause("out_of_memory", "out of memory on its node", "Raise it: slurm.extra: [--mem=64G].")
+        case "PREEMPTED":
+            return Cause("preempted", "preempted in Slurm by a job of higher priority", "")
+    if why == "time_limit":
+        return Cause("time_limit", "its time limit in Slurm was reached before a new checkpoint", LIMIT)
+    if why == "preempted":
+        return Cause("preempted", "ended by Slurm, and saved", "")
+    if not has_begun and (plain := words.plainly(reason)) and reason != "None":
+        said = f"Slurm gave it up: {reason} ({plain.format(id='JOB')})"
+        return Cause("bad_input", said, words.advice(reason))
+    return Cause("vanished", "its process vanished without an exit record", "")

@@ -1,0 +1,120 @@
+"""How jobs go into Slurm's queue: what of them goes in together, the options of sbatch, and the batch script."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetop.core.runtime import ranks
+from finetop.core.supervisor.launchers import local, slurm_record
+from finetop.core.supervisor.launchers.launcher import Attempt, Batch
+
+FIRST_NODE = "$(hostname):$((20000 + SLURM_JOB_ID % 20000))"  # where the batch script runs
+WARNING_S = 300  # before its time limit a job is told to save
+NODE = "finetop.core.supervisor.launchers.slurm_node"
+
+Key = tuple[int, int]  # a job's number and its attempt
+
+
+@dataclass(frozen=True)
+class Order:
+    """An attempt that is to go in."""
+
+    attempt: Attempt
+    batch: Batch
+    variables: Mapping[str, str]
+    mark: str
+    came: float
+
+    @property
+    def key(self) -> Key:
+        return self.attempt.job, self.attempt.number
+
+
+@dataclass
+class Group:
+    """Attempts that go in together, as one array; most often one."""
+
+    orders: list[Order]
+    mark: str
+    not_before: float = 0.0
+    tried_at: float | None = None  # when an answer was lost, or not understood
+    because: str = ""  # why it is not in yet, in words
+
+
+def options_of(group: Group) -> list[str]:
+    """Return how a group goes in: finetop's own options, then what a person has set."""
+    first, count = group.orders[0], len(group.orders)
+    names = [f"{slurm_record.MARK} {first.attempt.folder.parents[1].name} attempt {first.attempt.number}"]
+    if count > 1:
+        names = [f"{slurm_record.MARK} sweep {first.batch.array}"]
+    output = "/dev/null" if count > 1 else str(first.attempt.folder / "slurm.txt").replace("%", "%%")
+    return [
+        f"--job-name={first.batch.array if count > 1 else first.batch.name}",
+        f"--comment={names[0]} {group.mark}",
+        f"--output={output}", "--open-mode=append", "--input=none", "--requeue",
+        f"--signal=B:TERM@{warning_s(first.batch.options)}",
+        "--chdir=/", "--ntasks-per-node=1",
+        *(array_of(group) if count > 1 else ()),
+        *first.batch.options,
+    ]  # fmt: skip
+
+
+def warning_s(options: Sequence[str]) -> int:
+    """Say how long before its time limit a job is told to save: five minutes, of a short one a fifth of its time."""
+    limit = next((option.removeprefix("--time=") for option in options if option.startswith("--time=")), "")
+    return min(WARNING_S, int(seconds_of(limit) / 5)) if limit else WARNING_S
+
+
+def seconds_of(limit: str) -> float:
+    """Read a time limit as Slurm does: minutes, minutes:seconds, hours:minutes:seconds, days-hours:minutes:seconds."""
+    days, dash, rest = limit.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 1:
+        hours, minutes, seconds = 0, parts[0], 0
+    else:
+        hours, minutes, seconds = (0, *parts)[-3:]
+    return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def array_of(group: Group) -> Iterator[str]:
+    at_once = group.orders[0].batch.at_once
+    yield f"--array=0-{len(group.orders) - 1}{'' if at_once is None else f'%{at_once}'}"
+
+
+def command_of(folder: Path) -> list[str]:
+    """Return what the keeper starts: on several nodes torchrun on each, below one srun; the shell fills in `$`."""
+    nodes, count = local.nodes_of(folder), local.ranks_of(folder)
+    if nodes == 1:
+        return local.job_command(folder)
+    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    step += ["--cpu-bind=none"]  # one task of many threads: the cores are the ranks' to share
+    here = max(1, count // nodes)
+    launch = ranks.launch_command(
+        folder, here, nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
+    )
+    return [*step, sys.executable, "-m", ranks.__name__, str(here), *launch]
+
+
+def script_of(orders: Sequence[Order]) -> str:
+    """Write the batch script: it becomes the keeper of its attempt."""
+    lines = ["#!/bin/sh", 'case "${SLURM_ARRAY_TASK_ID:-0}" in']
+    for at, order in enumerate(orders):
+        folder = order.attempt.folder
+        own = [
+            sys.executable,
+            "-m",
+            NODE,
+            str(folder),
+            str(order.attempt.number),
+            *command_of(folder),
+        ]
+        output = f" >>{shlex.quote(str(folder / 'slurm.txt'))} 2>&1" if len(orders) > 1 else ""
+        words = (f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in own)
+        lines.append(f"{at}) exec {' '.join(words)}{output};;")
+    return "\n".join([*lines, "esac", ""])

@@ -1,0 +1,80 @@
+"""Put a check into the queue: of which checkpoint, with which settings, as which claim."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.check import bisect
+from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.protocol import accepts
+from finetop.core.protocol.messages.checks import Check, CheckAnswer
+from finetop.core.recipe.schema import General
+from finetop.core.store import checks as store, claims, jobs, runs
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection as Connection
+
+
+def add(
+    connection: Connection,
+    run_id: int,
+    ask: Check,
+    more: dict[str, Any] | None = None,
+) -> CheckAnswer:
+    """Queue a check inside of the caller's transaction; `more` goes into the job's args. Raises as `check`."""
+    row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
+    accepts.check(row)
+    step, path = store.newest_checkpoint(connection, run_id, ask.step)
+    args: dict[str, Any] = {"step": step, "checkpoint": path, **(more or {})}
+    if settings := own_settings(ask.general, recipe):
+        args["general"] = settings
+    if ask.more is not None:
+        _require_more(connection, run_id, step, bisect.wanted_settings(recipe, settings), ask.more)
+        args["more"] = ask.more
+    claim = claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch)
+    job_id, _ = jobs.add_job(
+        connection, run_id=run_id, verb="check", args={**args, **claim.args}, priority=jobs.CHECK_PRIORITY
+    )
+    return CheckAnswer(job_id, row.name, step)
+
+
+def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a check's settings those that differ from its run's: asked for or not, they are the same claim.
+
+    Raises BadInput for a setting that check.general has not, or a value that it can't have.
+    """
+    try:
+        wanted = msgspec.to_builtins(msgspec.convert(given, General))
+    except msgspec.ValidationError as error:
+        raise BadInput(f"check.general: {error}.", hint="See `finetop check --help`.") from error
+    own = (recipe.get("check") or {}).get("general") or msgspec.to_builtins(General())
+    return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
+
+
+def _require_more(
+    connection: Connection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
+) -> None:
+    """See that a check that is gone on with has items left to ask, as far as one was made. Raises NotFound, Refused."""
+    made = newest(connection, run_id, step, wanted)
+    if made is not None and not has_more(made, more):
+        what = ", ".join(more) or "the suite"
+        raise Refused(f"every item of {what} has been scored.", hint="Try another suite: --suite.")
+
+
+def newest(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the newest check of a step that was made under these settings."""
+    return bisect.comparable(store.results(connection, run_id), wanted).get(step)
+
+
+def has_more(made: dict[str, Any], more: list[str]) -> bool:
+    """Return True if items of some tasks (none named: of any) were not scored. Raises NotFound for no such task."""
+    tasks = {task["task"]: task for task in made["tasks"] if task["mark"] != "unmeasurable"}
+    for name in more:
+        if name not in tasks:
+            raise NotFound(
+                f"its check has no task {clean_line(name, limit=80)!r}.", hint=did_you_mean(name, tasks)
+            )
+    return any(tasks[name]["n"] < tasks[name]["total"] for name in more or tasks)

@@ -1,0 +1,120 @@
+"""Which jobs go into a cluster's queue, with what they ask for there; and where those are that went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol import runs as data, tags
+from finetop.core.recipe.home_settings import Slurm
+from finetop.core.store import jobs, notes, runs
+from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor.launchers.launcher import Batch, Look
+from finetop.core.supervisor.state import Supervisor
+
+OF_GPUS = ("--gres", "--gpus", "--tres-per")
+ON_ITS_WAY = "is being submitted to Slurm"
+
+
+def part(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Part jobs that may start into those of this machine and those that go into the cluster's queue."""
+    there = [job for job in ready if goes_there(supervisor, job)]
+    return [job for job in ready if job not in there], there
+
+
+def goes_there(supervisor: Supervisor, job: Job) -> bool:
+    """Decide where a job runs: with `slurm` in settings.yaml there, but for an import, which looks at files."""
+    return supervisor.settings.slurm is not None and job.verb != "import"
+
+
+def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
+    """Refuse more nodes than jobs can have here. Raises BadInput."""
+    nodes = budget.get("nodes")
+    if not isinstance(nodes, int) or nodes == 1:
+        return
+    if supervisor.settings.slurm is None:
+        hint = "Set slurm in settings.yaml (docs/clusters.md), or leave budget.nodes out."
+        raise BadInput(f"budget.nodes is {nodes}, but jobs run on this machine only.", hint=hint)
+
+
+def not_yet(supervisor: Supervisor, job: Job) -> str:
+    """Say why a job can't go into the cluster's queue yet: nobody has heard of its nodes; nothing else."""
+    if not goes_there(supervisor, job) or supervisor.launcher.nodes():
+        return ""
+    return supervisor.launcher.trouble() or "waits: requesting nodes from Slurm"
+
+
+def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
+    """Say how a job goes into the cluster's queue; None for one of this machine."""
+    slurm = supervisor.settings.slurm
+    if slurm is None or not goes_there(supervisor, job):
+        return None
+    budget = runs.recipe(supervisor.connection, job.run_id).get("budget") or {}
+    of_sweep = [
+        tag.removeprefix(tags.SWEEP)
+        for tag in notes.tags_of(supervisor.connection, job.run_id)
+        if tag.startswith(tags.SWEEP)
+    ]
+    is_first = job.verb == "train" and "retry" not in job.args and "resume" not in job.args
+    return Batch(
+        name=f"{job.run_name}-{job.verb}",
+        options=options(slurm, budget, has_gpus=has_gpus(supervisor), is_training=job.verb == "train"),
+        array=of_sweep[0] if of_sweep and is_first else "",
+        at_once=slurm.at_once,
+    )
+
+
+def options(
+    slurm: Slurm, budget: Mapping[str, object], *, has_gpus: bool, is_training: bool
+) -> tuple[str, ...]:
+    """Return what a job asks of the cluster, as options of sbatch; a person's own come last."""
+    nodes = budget.get("nodes") if is_training else 1
+    gpus = budget.get("gpus")
+    count = int(has_gpus) if not isinstance(gpus, int) else gpus
+    count = count if is_training else min(count, 1)
+    places = nodes if isinstance(nodes, int) else 1
+    if any(option.startswith(OF_GPUS) for option in slurm.extra):
+        count = 0  # a person says which
+    own = [(name, getattr(slurm, name)) for name in ("partition", "account", "time", "qos")]
+    return (
+        *(f"--{name}={value}" for name, value in own if value is not None),
+        f"--nodes={places}",
+        *((f"--gres=gpu:{-(-count // places)}",) if count else ()),
+        *slurm.extra,
+    )
+
+
+def has_gpus(supervisor: Supervisor) -> bool:
+    """Say whether the cluster has GPUs, where its nodes are known: a run that names no number gets one then."""
+    slurm = supervisor.settings.slurm
+    wanted = None if slurm is None else slurm.partition
+    nodes = supervisor.launcher.nodes()
+    return any(node.gpus for node in nodes if wanted is None or wanted in _words(node.partitions))
+
+
+def _words(partitions: str) -> list[str]:
+    return [name.strip().rstrip("*") for name in partitions.split(",")]
+
+
+def show(supervisor: Supervisor, looks: Mapping[int, Look]) -> None:
+    """Keep where live jobs are that are not on this machine, and show of those that wait there why."""
+    supervisor.places = {job: look.place for job, look in looks.items() if look.place is not None}
+    for job in supervisor.live:
+        place = supervisor.places.get(job.id)
+        if place is None or not isinstance(job.state, data.Running) or job.state.waits == place.waits:
+            continue
+        state = jobs.state_of(supervisor.connection, job.id)  # with what it told since the beat began
+        if not isinstance(state, data.Running):
+            continue
+        # what it ran for begins when it does
+        since = state.since if place.waits else time.time()
+        state = msgspec.structs.replace(state, waits=place.waits, since=since)
+        with transaction(supervisor.connection):
+            jobs.show_state(supervisor.connection, job.id, state)
+            if job.verb in data.MAKES_A_RUN:
+                runs.show_state(supervisor.connection, job.run_id, state)
+        supervisor.touch([job.run_id])

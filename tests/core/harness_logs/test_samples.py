@@ -1,0 +1,289 @@
+"""Sample logs of every shape are read alike; what is wrong with a file is counted and never fatal."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from math import isnan
+from typing import TYPE_CHECKING
+
+import pytest
+from sample_logs import DATE, choice_row, right, write_log, write_results, written_row
+
+from finetop.core.errors import BadInput, NotFound
+from finetop.core.harness_logs import samples
+from finetop.core.harness_logs.sample_text import answer_of, choices_of, gold_of, question_of
+from finetop.core.harness_logs.samples import read_log, read_row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSIONS = ["0.4.3", "0.4.5", "0.4.7", "0.4.9", "0.4.13"]
+
+
+def faults(log: samples.TaskLog) -> dict[str, tuple[int, str]]:
+    return {fault.kind: (fault.count, fault.first) for fault in log.faults}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_reads_alike(tmp_path: Path, version: str) -> None:
+    rows = [choice_row(n, right(n), version=version, acc=float(right(n)), acc_norm=1.0) for n in range(20)]
+    file = write_log(tmp_path, "arc_easy", rows)
+    write_results(
+        tmp_path, versions={"arc_easy": 1.0}, results={"arc_easy": {"alias": "arc_easy", "acc,none": 0.9}}
+    )
+    log = read_log(tmp_path).tasks["arc_easy"]
+    assert (log.metrics, list(log.filters), log.faults) == (("acc", "acc_norm"), ["none"], ())
+    found = list(log.filters["none"].values())
+    assert [sample.score(0) for sample in found] == [float(right(n)) for n in range(20)]
+    assert {sample.choices for sample in found} == {4}
+    assert log.results is not None and log.results.version("arc_easy") == "1"
+    row = read_row(log, found[7])
+    assert row["doc"]["question"] == "What is 7?"
+    assert gold_of(row) == "choice 3 of 7" and answer_of(row, "acc") == "choice 3 of 7"
+    assert read_log(file).tasks["arc_easy"].filters["none"].keys() == log.filters["none"].keys()
+
+
+def test_scores_written_as_text_are_scores(tmp_path: Path) -> None:
+    values = ["True", "False", True, 0.25, "0.5", 1, None, [1.0, 3], float("nan"), float("inf")]
+    rows = [choice_row(n, True, acc=value) for n, value in enumerate(values)]
+    log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
+    scores = [sample.score(0) for sample in log.filters["none"].values()]
+    assert scores[:6] == [1.0, 0.0, 1.0, 0.25, 0.5, 1.0]
+    assert all(isnan(score) for score in scores[6:])
+    assert log.faults == ()
+
+
+def test_lists_of_arguments_are_choices_too(tmp_path: Path) -> None:
+    rows = [choice_row(n, True) for n in range(3)]
+    for row in rows:
+        row["arguments"] = [[a["arg_0"], a["arg_1"]] for a in row["arguments"].values()]
+    log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
+    first = next(iter(log.filters["none"].values()))
+    assert first.choices == 4
+    assert choices_of(read_row(log, first)) == [f"choice {place} of 0" for place in range(4)]
+
+
+def test_choices_are_counted_without_those_of_mutual_information(tmp_path: Path) -> None:
+    rows = [choice_row(n, True, acc=1.0, acc_mutual_info=1.0) for n in range(3)]
+    for row in rows:
+        given = list(row["arguments"].values())
+        bare = [{"arg_0": "", "arg_1": argument["arg_1"]} for argument in given]
+        row["arguments"] = {f"gen_args_{place}": argument for place, argument in enumerate(given + bare)}
+    log = read_log(write_log(tmp_path, "t", rows)).tasks["t"]
+    assert {sample.choices for sample in log.filters["none"].values()} == {4}
+
+
+@pytest.mark.parametrize(("choices", "same"), [(("no", "yes"), True), ((), False), (("yes", "yes"), False)])
+def test_fixed_labels_are_noticed(tmp_path: Path, choices: tuple[str, ...], same: bool) -> None:
+    rows = [choice_row(n, True, choices=choices) for n in range(6)]
+    assert read_log(write_log(tmp_path, "t", rows)).tasks["t"].same_choices is same
+
+
+def test_written_answers_have_no_choices_and_their_texts(tmp_path: Path) -> None:
+    log = read_log(write_log(tmp_path, "gsm8k", [written_row(n, n != 3) for n in range(5)])).tasks["gsm8k"]
+    found = list(log.filters["strict-match"].values())
+    assert {sample.choices for sample in found} == {0} and not log.same_choices
+    row = read_row(log, found[3])
+    assert question_of(row) == "Q: What is 3 and 3?\nA:"
+    assert (gold_of(row), answer_of(row, "exact_match")) == ("6", "[strict-match: nothing]")
+
+
+def test_question_keeps_the_end_of_a_long_prompt() -> None:
+    row = choice_row(5, True, prompt="example " * 200 + "the question itself")
+    question = question_of(row)
+    assert len(question) == 500 and question.startswith("…") and question.endswith("the question itself")
+    bare = {**row, "arguments": {"gen_args_0": {"arg_0": "", "arg_1": " a"}}}
+    assert question_of(bare) == "What is 5?"
+
+
+def test_one_text_scored_says_whether_it_was_the_likeliest() -> None:
+    row = {
+        "arguments": {"gen_args_0": {"arg_0": "The end of the", "arg_1": " day"}},
+        "filtered_resps": [["-2.25", "False"]],
+    }
+    assert answer_of(row, "acc") == "gave the right text -2.25 nats, not the likeliest"
+    assert choices_of(row) == []
+
+
+def test_norm_weighs_by_length() -> None:
+    row = choice_row(0, True, choices=("a", "a much longer answer"))
+    row["filtered_resps"] = [["-2.0", "False"], ["-3.0", "False"]]
+    assert (answer_of(row, "acc"), answer_of(row, "acc_norm")) == ("a", "a much longer answer")
+
+
+def test_broken_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
+    file = write_log(tmp_path, "t", [choice_row(n, True) for n in range(6)])
+    lines = file.read_bytes().splitlines(keepends=True)
+    hashless = {name: value for name, value in choice_row(9, True).items() if name != "doc_hash"}
+    lines[1] = b'{"doc_id": 1, "doc": {"q\n'
+    lines[2] = b"[1, 2]\n"
+    lines[3] = json.dumps(hashless).encode() + b"\n"
+    lines.insert(4, b"\n")
+    lines[-1] = lines[-1][:60]  # cut off while it was written, without a newline
+    file.write_bytes(b"".join(lines))
+    log = read_log(file).tasks["t"]
+    assert [sample.doc_id for sample in log.filters["none"].values()] == ["0", "4"]
+    assert faults(log) == {
+        samples.BROKEN: (3, f"{file.name}:2"),
+        samples.NO_HASHES: (1, f"{file.name}:4"),
+    }
+
+
+def test_bytes_that_are_no_text_are_one_broken_line(tmp_path: Path) -> None:
+    file = write_log(tmp_path, "t", [choice_row(n, True) for n in range(3)])
+    file.write_bytes(b"\xff\xfe\x00garbage\n" + file.read_bytes())
+    log = read_log(file).tasks["t"]
+    assert faults(log) == {samples.BROKEN: (1, f"{file.name}:1")}
+    assert len(log.filters["none"]) == 3
+
+
+def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "MAX_LINE_BYTES", 4000)
+    rows = [choice_row(0, True), choice_row(1, True, prompt="x" * 9000), choice_row(2, True)]
+    file = write_log(tmp_path, "t", rows)
+    log = read_log(file).tasks["t"]
+    assert faults(log) == {samples.BROKEN: (1, f"{file.name}:2")}
+    found = list(log.filters["none"].values())
+    assert [sample.doc_id for sample in found] == ["0", "2"]
+    assert read_row(log, found[1])["doc"]["question"] == "What is 2?"  # places after it are right
+
+
+def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path: Path) -> None:
+    rows = [choice_row(n, True) for n in range(4)]
+    file = write_log(tmp_path, "t", [*rows, rows[1], choice_row(2, False), rows[1]])
+    log = read_log(file).tasks["t"]
+    assert [sample.score(0) for sample in log.filters["none"].values()] == [1.0] * 4
+    assert faults(log) == {
+        samples.REPEATS: (2, f"{file.name}:5"),
+        samples.CONTRADICTIONS: (1, f"{file.name}:6"),
+    }
+
+
+def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path: Path) -> None:
+    rows = [
+        written_row(n, strict, filter=name)
+        for name, strict in (("strict-match", False), ("flexible", True))
+        for n in range(5)
+    ]
+    log = read_log(write_log(tmp_path, "gsm8k", rows)).tasks["gsm8k"]
+    assert list(log.filters) == ["strict-match", "flexible"]
+    assert [sample.score(0) for sample in log.filters["flexible"].values()] == [1.0] * 5
+    assert log.faults == ()
+
+
+def old_log_of_two_filters() -> list[dict[str, object]]:
+    """Up to 0.4.5 the second filter's rows follow the first one's, and nothing says so."""
+    said = "It is 4, no 5."
+    rows = [written_row(n, False, version="0.4.5", said=said) for n in range(5)]
+    return rows + [written_row(n, True, version="0.4.5", said=said) for n in range(5)]
+
+
+def test_filters_of_an_old_log_are_named_by_its_results(tmp_path: Path) -> None:
+    write_log(tmp_path, "gsm8k", old_log_of_two_filters())
+    scores = {
+        "alias": "gsm8k",
+        "exact_match,strict-match": 0.0,
+        "exact_match_stderr,strict-match": 0.0,
+        "exact_match,flexible-extract": 1.0,
+    }
+    write_results(tmp_path, results={"gsm8k": scores})
+    log = read_log(tmp_path).tasks["gsm8k"]
+    assert list(log.filters) == ["strict-match", "flexible-extract"]
+    assert [sample.score(0) for sample in log.filters["flexible-extract"].values()] == [1.0] * 5
+    assert log.faults == ()
+
+
+def test_filters_of_an_old_log_without_results_are_numbered(tmp_path: Path) -> None:
+    log = read_log(write_log(tmp_path, "gsm8k", old_log_of_two_filters())).tasks["gsm8k"]
+    assert list(log.filters) == ["#1", "#2"]
+
+
+def test_an_old_log_written_twice_has_repeats_not_filters(tmp_path: Path) -> None:
+    rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
+    log = read_log(write_log(tmp_path, "t", rows + rows)).tasks["t"]
+    assert list(log.filters) == [""] and len(log.filters[""]) == 5
+    assert {kind: count for kind, (count, _) in faults(log).items()} == {samples.REPEATS: 5}
+
+
+def test_an_old_log_of_two_runs_has_contradictions(tmp_path: Path) -> None:
+    rows = [choice_row(n, True, version="0.4.3") for n in range(5)]
+    again = [choice_row(n, n != 2, version="0.4.3") for n in range(5)]
+    log = read_log(write_log(tmp_path, "t", rows + again)).tasks["t"]
+    assert list(log.filters) == [""]
+    counted = {kind: count for kind, (count, _) in faults(log).items()}
+    assert counted == {samples.REPEATS: 4, samples.CONTRADICTIONS: 1}
+
+
+def test_the_newest_of_several_dates_is_read_and_the_others_said(tmp_path: Path) -> None:
+    write_log(tmp_path, "t", [choice_row(0, False)], date="2026-11-23T10-00-00.000001")
+    write_log(tmp_path, "t", [choice_row(0, True)], date="2026-11-24T09-00-00")
+    log = read_log(tmp_path)
+    assert [sample.score(0) for sample in log.tasks["t"].filters["none"].values()] == [1.0]
+    assert log.notes == (
+        "t: 2 logs; the newest was read, 2026-11-24T09-00-00, not 2026-11-23T10-00-00.000001",
+    )
+
+
+def test_a_task_name_may_hold_anything_but_a_date(tmp_path: Path) -> None:
+    write_log(tmp_path, "mmlu_pro_2024_math", [choice_row(0, True)])
+    (tmp_path / "samples_plain.jsonl").write_text(json.dumps(choice_row(0, True)) + "\n")
+    assert sorted(read_log(tmp_path).tasks) == ["mmlu_pro_2024_math", "plain"]
+
+
+def test_a_folder_above_two_models_is_refused(tmp_path: Path) -> None:
+    for model in ("base", "tuned"):
+        write_log(tmp_path, "t", [choice_row(0, True)], model=model)
+    with pytest.raises(BadInput, match="t has logs of 2 models: base, tuned"):
+        read_log(tmp_path)
+
+
+def test_what_is_no_log_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such file or folder"):
+        read_log(tmp_path / "missing")
+    with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
+        read_log(tmp_path)
+    folder = tmp_path / "samples_t.jsonl"  # a folder where a file's name is expected
+    folder.mkdir()
+    with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
+        read_log(folder)
+    with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
+        read_log(tmp_path)
+    with pytest.raises(BadInput, match="holds results, not samples"):
+        read_log(write_results(tmp_path))
+    empty = tmp_path / "other.jsonl"
+    empty.write_text('{"a": 1}\n{"b"')
+    with pytest.raises(BadInput, match=r"has no sample in it \(1 rows without hashes, 1 lines that are not"):
+        read_log(empty)
+
+
+@pytest.mark.parametrize("text", ["{", '{"versions": []}', "[]"])
+def test_broken_results_are_said_and_cost_only_versions(tmp_path: Path, text: str) -> None:
+    write_log(tmp_path, "t", [choice_row(0, True)])
+    write_results(tmp_path).write_text(text)
+    log = read_log(tmp_path).tasks["t"]
+    assert log.results is None
+    assert [fault.kind for fault in log.faults] == [samples.BROKEN_RESULTS]
+
+
+def test_results_may_hold_what_is_not_json(tmp_path: Path) -> None:
+    write_log(tmp_path, "t", [choice_row(0, True)])
+    write_results(tmp_path, versions={"t": 2}, results={"t": {"acc,none": float("nan")}})
+    log = read_log(tmp_path).tasks["t"]
+    assert log.results is not None and log.results.version("t") == "2"
+    assert DATE in log.file.path.name
+
+
+def test_texts_are_not_held(tmp_path: Path) -> None:
+    """A log of 30 MB, nearly all of it prompts, costs under a tenth of that."""
+    file = write_log(tmp_path, "t", [choice_row(n, True, prompt=f"{n}" + "x" * 5000) for n in range(1500)])
+    size = file.stat().st_size
+    tracemalloc.start()
+    try:
+        log = read_log(file)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(log.tasks["t"].filters["none"]) == 1500
+    assert size > 25_000_000
+    assert held < size / 10 and peak < size / 10

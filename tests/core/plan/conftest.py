@@ -1,0 +1,37 @@
+"""Machines and configs that plans are tried on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core.plan.machine import Machine
+
+
+@pytest.fixture
+def llama_8b() -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 14336,
+        "vocab_size": 128256,
+        "tie_word_embeddings": False,
+        "max_position_embeddings": 8192,
+        "torch_dtype": "bfloat16",
+    }
+
+
+@pytest.fixture
+def card() -> Machine:
+    """A GPU of 24 GiB."""
+    return Machine("gpu", "NVIDIA L4", 24 * 2**30, gpus=1, flops=121e12, free_disk=100e9)
+
+
+@pytest.fixture
+def cores() -> Machine:
+    """A CPU without 16-bit arithmetic."""
+    return Machine("cpu", "2 CPU cores", 16 * 2**30, has_bfloat16=False, flops=150e9, free_disk=100e9)

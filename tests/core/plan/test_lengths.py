@@ -1,0 +1,193 @@
+"""Rows and tokens of a recipe's files: what of them is counted, and what is told from a part of them or characters."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from finetop.core.data import sampled
+from finetop.core.errors import BadInput
+from finetop.core.plan import lengths
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home
+
+TURNS = [
+    {"role": "user", "content": "What opens at nine?"},
+    {"role": "assistant", "content": "The shop. " * 3},
+]
+
+
+def recipe_of(objective="sft", protect=None, objective_options=None, **data):
+    whole = {
+        "recipe": 1,
+        "name": "tiny",
+        "method": {"name": "lora"},
+        "objective": {"name": objective, **(objective_options or {})},
+        "data": {"eval": {"share": 0}, **data},
+        "check": {"general": None} if objective == "pretrain" else {},
+        "protect": protect or {},
+    }
+    return resolve_text(json.dumps(whole)).recipe
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"path": str(path)}
+
+
+def found(recipe, tmp_path, model=None, **more):
+    made = lengths.measure(recipe, model, Home(tmp_path / "home"), **more)
+    assert made is not None
+    return made
+
+
+def test_characters_stand_for_tokens_where_there_is_no_tokenizer(tmp_path):
+    source = write(tmp_path / "a.jsonl", [{"messages": TURNS}] * 20)
+    made = found(recipe_of(train=[source], eval={"share": 0.1}), tmp_path)
+    each = -(-len("### Question\nWhat opens at nine?\n\n### Answer\n" + "The shop. " * 3 + "\n") // 4)
+    assert (made.rows, made.eval_rows, made.longest) == (18, 2, each)
+    assert (made.tokens, made.eval_tokens) == (18 * each, 2 * each)
+    assert made.how == "from characters" and made.row == ()
+
+
+def test_long_rows_are_cut_or_left_out_as_the_recipe_says(tmp_path):
+    rows = [{"prompt": "a" * 40, "completion": "b" * 40}] * 3 + [{"prompt": "a", "completion": "b" * 4000}]
+    source = write(tmp_path / "a.jsonl", rows)
+    cut = found(recipe_of(train=[source], max_tokens=64, on_long="truncate"), tmp_path)
+    left = found(recipe_of(train=[source], max_tokens=64, on_long="drop"), tmp_path)
+    assert (cut.rows, cut.longest_kept, cut.too_long) == (4, 64, 1)
+    assert (left.rows, left.too_long) == (3, 1)
+    assert cut.longest == left.longest > 1000  # as the run says, before it is cut
+    assert left.longest_kept is not None and left.longest_kept < 64
+
+
+def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_model):
+    source = write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b" * 200}] * 9)
+    recipe = recipe_of(train=[source], max_tokens=32)
+    with pytest.raises(BadInput, match=r"^a\.jsonl: 9 of 9 rows are longer than data\.max_tokens \(32\)"):
+        found(recipe, tmp_path, tiny_model)
+    rest = write(tmp_path / "b.jsonl", [{"prompt": "a", "completion": "b"}])
+    assert (
+        found(recipe_of(train=[source, rest], max_tokens=32), tmp_path).too_long == 9
+    )  # by characters alone
+
+
+def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
+    mine = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 4)
+    assert not found(recipe_of(train=[mine, {"id": "org/data"}]), tmp_path).is_whole
+    home = Home(tmp_path / "home")
+    assert lengths.measure(recipe_of(train=[{"id": "org/data"}]), None, home) is None
+    assert lengths.measure(recipe_of(train=[{"path": str(tmp_path / "gone.jsonl")}]), None, home) is None
+
+
+def test_a_row_of_no_known_shape_names_its_place(tmp_path):
+    source = write(tmp_path / "a.jsonl", [{"odd": 1}])
+    with pytest.raises(BadInput, match=r"a\.jsonl:1"):
+        found(recipe_of(train=[source]), tmp_path)
+
+
+def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
+    source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 40)
+    made = found(
+        recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}}), tmp_path, tiny_model
+    )
+    assert (made.rows, made.written) == (50, 10)  # a share of all, whoever often each is used
+
+
+@pytest.fixture
+def in_haste(monkeypatch):
+    """No more is made ready than the clock allows."""
+    monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
+
+
+def words(seed, most=30):
+    drawn = random.Random(seed)
+    return [
+        {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(5000)
+    ]
+
+
+@pytest.mark.usefixtures("in_haste")
+def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model):
+    recipe = recipe_of(
+        train=[write(tmp_path / "a.jsonl", words(1))], eval={"share": 0.1}, max_tokens=100, on_long="drop"
+    )
+    whole = found(recipe, tmp_path, tiny_model, seconds=1e9)
+    part = found(recipe, tmp_path, tiny_model, seconds=0.0)
+    assert whole.sampled is None
+    assert part.sampled is not None and part.sampled.read == lengths.BLOCK
+    assert part.sampled.of == 4500
+    for edges, real in ((part.sampled.rows, whole.rows), (part.sampled.tokens, whole.tokens)):
+        assert edges[0] <= real <= edges[1] and edges[0] < edges[1]
+    assert part.row == whole.row  # the first, whatever else was read
+
+
+@pytest.mark.usefixtures("in_haste")
+@pytest.mark.parametrize(
+    ("seeds", "least"),  # 95 of 100 are meant; fewer than the least come once in a thousand times
+    [(8, 5), pytest.param(40, 34, marks=pytest.mark.slow)],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, monkeypatch):
+    monkeypatch.setattr(lengths, "BLOCK", 100)
+    held = 0
+    for seed in range(seeds):
+        source = write(tmp_path / "a.jsonl", words(seed))
+        recipe = recipe_of(train=[source])
+        whole, part = (found(recipe, tmp_path, seconds=seconds) for seconds in (1e9, 0.0))
+        assert part.sampled is not None
+        held += part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
+    assert held >= least
+
+
+def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", words(1)[:990])], max_tokens=500)
+    assert found(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
+
+
+def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setattr(sampled, "WHOLE_BYTES", 10_000)
+    monkeypatch.setattr(sampled, "PLACE_BYTES", 1_000)
+    rows = words(2, most=5)[:2500] + words(3, most=40)[2500:]  # longer to the end
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", rows)])
+    part = found(recipe, tmp_path, tiny_model, seconds=1e9)
+    monkeypatch.setattr(sampled, "WHOLE_BYTES", 1e9)
+    whole = found(recipe, tmp_path, tiny_model, seconds=1e9)
+    assert part.sampled is not None and part.sampled.read < 2000
+    assert part.sampled.rows[0] <= whole.rows <= part.sampled.rows[1]
+    assert part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
+    assert part.row == whole.row and whole.sampled is None
+
+
+def test_a_bad_row_of_a_large_file_is_named_by_where_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampled, "WHOLE_BYTES", 100)
+    rows = [{"prompt": "q", "completion": "c"}] * 50
+    source = write(tmp_path / "a.jsonl", [*rows, {"prompt": "q", "completion": 5}, *rows])
+    begins = 50 * len(json.dumps(rows[0]) + "\n")
+    with pytest.raises(BadInput, match=rf"^a\.jsonl, at byte {begins:,}: completion is a number"):
+        found(recipe_of(train=[source]), tmp_path)
+
+
+def test_the_first_rows_alone_are_read_of_a_large_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampled, "WHOLE_BYTES", 100)
+    source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 100)
+    made = found(recipe_of(train=[{**source, "rows": 40}]), tmp_path)
+    assert made.rows == 40 and made.sampled is None
+
+
+def test_too_few_prompts_for_a_step_are_refused(tmp_path, tiny_model):
+    source = write(tmp_path / "a.jsonl", [{"prompt": "q", "answer": "c"}])
+    reward = {"reward": {"rules": [{"rule": "length", "value": [1, 5]}]}, "generations": 2}
+    recipe = recipe_of("grpo", objective_options=reward, train=[source])
+    with pytest.raises(BadInput, match="1 prompts are fewer than the 8 that one step takes"):
+        found(recipe, tmp_path, tiny_model)
+
+
+def test_a_rule_that_compares_with_an_answer_refuses_rows_without_one(tmp_path, tiny_model):
+    source = write(tmp_path / "a.jsonl", [{"prompt": "q"}] * 20)
+    recipe = recipe_of(
+        "grpo", objective_options={"reward": {"rules": [{"rule": "exact_match"}]}}, train=[source]
+    )
+    with pytest.raises(BadInput, match=r"a\.jsonl:1: answer is missing, and the rule exact_match compares"):
+        found(recipe, tmp_path, tiny_model)

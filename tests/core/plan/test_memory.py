@@ -1,0 +1,197 @@
+"""Memory of a step: what each part is in plain numbers, and how it moves with what is changed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from finetop.core.plan import memory
+from finetop.core.plan.shape import read_shape
+from finetop.core.plan.trainable import trained
+
+BENCH = Path(__file__).parents[3] / "bench"
+
+
+@pytest.fixture
+def work(llama_8b):
+    shape = read_shape(llama_8b)
+    return memory.Workload(shape, trained(shape, "full", None), batch_size=2, sequence=1000)
+
+
+def part(work, name):
+    return {one.name: one.bytes for one in memory.parts(work)}.get(name, 0.0)
+
+
+def test_full_tuning_in_16_bits_is_eight_bytes_a_parameter(work):
+    count = work.shape.parameters
+    assert count == 8_030_261_248
+    assert part(work, "weights") == 2 * count
+    assert part(work, "gradients") == 2 * count
+    assert part(work, "optimizer") == 4 * count
+
+
+def test_gradients_come_as_activations_go_where_none_are_added_up(work):
+    alone = replace(work, accumulates=False)
+    passing = part(work, "activations") + part(work, "logits")
+    assert part(alone, "gradients") == pytest.approx(max(0.0, 2 * work.shape.parameters - passing))
+
+
+def test_adalora_keeps_three_sums_for_each_number(work):
+    adalora, lora = (
+        replace(work, trained=trained(work.shape, name, {}), optimizer_bytes=8.0)
+        for name in ("adalora", "lora")
+    )
+    assert part(adalora, "optimizer") == adalora.trained.numbers * (8 + 12)
+    assert part(lora, "optimizer") == lora.trained.numbers * 8
+
+
+def test_an_optimizer_that_copies_counts_where_activations_are_small(work):
+    small = replace(work, batch_size=1, sequence=8, transient_bytes=2.0)
+    passing = part(small, "activations") + part(small, "logits")
+    assert part(small, "optimizer") == pytest.approx(6 * work.shape.parameters - passing)
+
+
+def test_weights_in_four_bits_leave_embeddings_and_head_whole(work):
+    shape = work.shape
+    adapter = replace(work, trained=trained(shape, "lora", {"r": 8}), quantize="nf4dq", trained_bytes=4.0)
+    rest = shape.parameters - shape.linear_weights
+    adapted = 20_971_520  # 8 x (in + out) of seven layers in 32
+    assert adapter.trained.numbers == adapted
+    expected = shape.linear_weights * (0.5 + 1 / 64 + 4 / 16384) + 2 * rest + 4 * adapted
+    assert part(adapter, "weights") == pytest.approx(expected)
+
+
+def test_activations_of_a_layer_are_what_autograd_keeps(work):
+    """Llama, all weights, 16 bits: two norms of 6 h, two inputs of 2 h, attention 2 (2 h + 2 k), the MLP 8 m."""
+    h, k, m = 4096, 1024, 14336
+    assert memory.layer_bytes(work) == 2 * 6 * h + 2 * 2 * h + 2 * (h + 2 * k) + 2 * h + 8 * m
+    frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
+    assert memory.layer_bytes(frozen) == 2 * 4 * h + 2 * (h + 2 * k) + 2 * h + 6 * m
+    fused = replace(work, fused_kernels=True)
+    assert memory.layer_bytes(fused) == 2 * 2 * h + 2 * 2 * h + 2 * (h + 2 * k) + 2 * h + 6 * m
+
+
+def test_checkpointing_keeps_a_stream_for_each_layer_and_one_layer_whole(work):
+    kept = part(replace(work, checkpointing=True), "activations")
+    tokens = 2000
+    ends = tokens * (2 * 2 * 4096 + 4 * 4096)
+    assert kept == pytest.approx(tokens * (32 * 2 * 4096 + memory.layer_bytes(work)) + ends)
+
+
+def test_the_last_layers_alone_keep_activations_of_their_own(work):
+    few = replace(work, trained=trained(work.shape, "freeze", {"layers": 4}))
+    ends = 2000 * (2 * 2 * 4096 + 4 * 4096)
+    whole = part(work, "activations") - ends
+    assert part(few, "activations") - ends == pytest.approx(whole * 4 / 32)
+
+
+def test_whole_logits_are_fourteen_bytes_and_tiles_are_not(work):
+    whole = replace(work, chunked_loss=False)
+    assert part(whole, "logits") == 2000 * 128256 * 14
+    adapter = replace(work, trained=trained(work.shape, "lora", {}))
+    assert part(adapter, "logits") == 2000 * 32768 * 2 + 2000 * 4096 * 4
+    assert part(work, "logits") == part(adapter, "logits") + 128256 * 4096 * 6  # the head's own gradient
+    assert part(replace(work, has_logits=False), "logits") == 0
+
+
+def test_on_a_cpu_a_frozen_head_scores_some_positions_at_once_and_one_that_learns_whole_tiles(work):
+    on_cpu = replace(work, on_gpu=False)
+    adapter = replace(on_cpu, trained=trained(work.shape, "lora", {}))
+    rest = 2000 * 4096 * 4
+    assert part(adapter, "logits") == 256 * 128256 * 14 + rest
+    assert part(replace(adapter, compute_bytes=4.0), "logits") == 256 * 128256 * 12 + rest
+    assert part(on_cpu, "logits") == 2000 * 32768 * 31 + rest + 128256 * 4096 * 6
+
+
+def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
+    lora = replace(work, trained=trained(work.shape, "lora", {"r": 8}), trained_bytes=4.0)
+    whole = sum(one.bytes for one in memory.parts(lora) if one.name not in ("libraries", "slack"))
+    weights = part(lora, "weights")
+    read = replace(lora, file_bytes=1e9)
+    assert memory.parts(read) == memory.parts(lora)  # a file of 1 GB is gone before the first step holds more
+    read = replace(lora, file_bytes=40e9)
+    assert part(read, "preparation") == pytest.approx(weights + 40e9 - whole)
+    corda = replace(lora, trained=trained(work.shape, "corda", {"rank": 8}))
+    h, m, layers = 4096, 14336, 32
+    covariances = 4 * ((6 * h * h + m * m) * layers + 6 * m * m + 5 * m * h + 4 * h * h)
+    step = sum(
+        one.bytes for one in memory.parts(corda) if one.name not in ("libraries", "slack", "preparation")
+    )
+    assert part(corda, "preparation") == pytest.approx(part(corda, "weights") + covariances - step)
+
+
+def test_what_scales_and_rotations_keep_of_a_token(work):
+    """IA3: keys and values as they were, the MLP's inner activation in float32. OFT: autocast's copy of each input."""
+    h, k, m = 4096, 1024, 14336
+    frozen = memory.layer_bytes(replace(work, trained=trained(work.shape, "prompt-tuning", {})))
+    scaled = replace(work, trained=trained(work.shape, "ia3", {}), trained_bytes=4.0)
+    assert memory.layer_bytes(scaled) - frozen == 2 * 2 * k + 4 * m
+    turned = replace(work, trained=trained(work.shape, "oft", {}), trained_bytes=4.0)
+    whole = memory.layer_bytes(work) - 2 * 2 * h  # but for the norms' own
+    assert memory.layer_bytes(turned) - whole == 2 * (6 * h + m)
+    assert memory.layer_bytes(replace(turned, trained_bytes=2.0)) == whole
+
+
+def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
+    """bitsandbytes 0.50: MatMul8bitFp and MatMul8bitLt keep the input, MatMul4Bit the packed weight alone."""
+    frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
+    h, m = 4096, 14336
+    kept = memory.layer_bytes(replace(frozen, quantize="int8", quantized_keeps_inputs=True))
+    assert kept - memory.layer_bytes(replace(frozen, quantize="nf4dq")) == 2 * (2 * h + m)
+
+
+def test_the_verdict_asks_for_more_than_the_estimate(work):
+    made = memory.parts(work)
+    formula = sum(one.bytes for one in made if one.name not in ("libraries", "slack"))
+    assert memory.total(made) == pytest.approx(1.03 * formula + 1.6e9)
+    assert memory.need(made, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9)
+    on_cpu = replace(work, on_gpu=False)
+    made = memory.parts(on_cpu)
+    assert memory.need(made, on_gpu=False) == pytest.approx(1.12 * memory.total(made) + 0.1e9)
+
+
+def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
+    assert part(work, "NCCL") == 0
+    several = replace(work, ranks=2)
+    assert (
+        part(several, "NCCL") == part(replace(several, ranks=16), "NCCL") == pytest.approx(0.69e9, rel=0.01)
+    )
+    assert part(replace(several, on_gpu=False), "NCCL") == 0
+    made = memory.parts(several)
+    formula = sum(one.bytes for one in made if one.name not in ("libraries", "slack", "NCCL"))
+    assert memory.need(made, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9 + memory.NCCL_BYTES)
+
+
+def test_public_measurements_are_met(monkeypatch):
+    """32 peaks that others measured: mean error at most 8 %, at most 1 in 20 above what the verdict asks for."""
+    data = os.environ.get("FINETOP_TEST_DATA")
+    if data is None or not (Path(data) / "memory_points" / "points.jsonl").is_file():
+        pytest.skip("FINETOP_TEST_DATA names no folder with memory_points")
+    monkeypatch.syspath_prepend(BENCH)
+    import plan_points
+
+    try:
+        compared = plan_points.compare(Path(data) / "memory_points")
+    finally:
+        sys.modules.pop("plan_points")
+    assert len(compared) >= 20
+    assert plan_points.mean_error(compared) <= 0.08
+    assert len(plan_points.underestimated(compared)) <= len(compared) / 20
+
+
+def test_on_a_cpu_the_paths_of_lora_share_their_input(work):
+    """Elsewhere, with dropout, and for DoRA autocast makes each path a copy of its own."""
+
+    def copied(on_gpu, method="lora", **options):
+        moving = trained(work.shape, method, options)
+        one = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0)
+        return part(one, "activations") - part(replace(one, trained_bytes=one.compute_bytes), "activations")
+
+    assert copied(True) > 0
+    assert copied(False) == 0
+    assert copied(False, "dora") > 0
+    assert copied(False, dropout=0.1) > 0

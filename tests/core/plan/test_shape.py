@@ -1,0 +1,133 @@
+"""Parameters counted from config.json equal those of the model that transformers builds, on its meta device."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.plan.families import FAMILIES
+from finetop.core.plan.shape import billions, read_config, read_shape
+
+WIDE = {"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 6, "vocab_size": 331}
+USUAL = {**WIDE, "num_key_value_heads": 2, "intermediate_size": 136}
+GPT = {"n_embd": 96, "n_layer": 3, "n_head": 6, "n_positions": 77, "vocab_size": 331}
+MOE = {**USUAL, "num_experts_per_tok": 2}
+CONFIGS = [
+    ("llama", {**USUAL, "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
+    ("llama", {**USUAL, "head_dim": 24}),
+    ("mistral", USUAL),
+    ("qwen2", USUAL),
+    ("qwen3", {**USUAL, "head_dim": 24}),
+    ("gemma", {**USUAL, "head_dim": 24}),
+    ("gemma2", {**USUAL, "head_dim": 24}),
+    ("gemma3_text", {**USUAL, "head_dim": 24}),
+    ("phi", USUAL),
+    ("phi3", {**USUAL, "pad_token_id": 0}),
+    ("gpt2", GPT),
+    ("gpt_bigcode", GPT),
+    ("gpt_neox", {**WIDE, "intermediate_size": 136}),
+    ("gptj", {**GPT, "rotary_dim": 8}),
+    ("falcon", WIDE),
+    ("falcon", {**WIDE, "new_decoder_architecture": True, "num_kv_heads": 2, "bias": True}),
+    ("falcon", {**WIDE, "parallel_attn": False, "multi_query": False, "alibi": True}),
+    ("bloom", {"hidden_size": 96, "n_layer": 3, "n_head": 6, "vocab_size": 331}),
+    ("opt", {**WIDE, "ffn_dim": 136, "word_embed_proj_dim": 48, "max_position_embeddings": 77}),
+    ("stablelm", {**USUAL, "use_qkv_bias": True}),
+    ("starcoder2", USUAL),
+    ("olmo", USUAL),
+    ("olmo2", USUAL),
+    ("olmo3", USUAL),
+    ("granite", USUAL),
+    ("smollm3", {**USUAL, "pad_token_id": 0}),
+    ("cohere", {**USUAL, "use_qk_norm": True}),
+    ("glm", {**USUAL, "head_dim": 24, "pad_token_id": 0}),
+    ("exaone4", USUAL),
+    ("mixtral", {**MOE, "num_local_experts": 4}),
+    ("qwen2_moe", {**MOE, "num_experts": 4, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 56,
+                   "decoder_sparse_step": 2}),
+    ("qwen3_moe", {**MOE, "num_experts": 4, "moe_intermediate_size": 40, "head_dim": 24, "mlp_only_layers": [1]}),
+    ("olmoe", {**MOE, "num_experts": 4}),
+    ("granitemoe", {**MOE, "num_local_experts": 4}),
+    ("gpt_oss", {**MOE, "num_local_experts": 4, "head_dim": 24}),
+    ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "state_size": 8}),
+    ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "use_bias": True, "use_conv_bias": False}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"), CONFIGS, ids=[f"{name}{i}" for i, (name, _) in enumerate(CONFIGS)]
+)
+def test_the_count_is_that_of_the_real_model(family, settings):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(family, **settings)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    shape = read_shape(json.loads(config.to_json_string(use_diff=True)))
+    assert shape.is_known
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+    head = model.get_output_embeddings()
+    real: dict[str, int] = {}
+    for path, module in model.named_modules():
+        is_linear = isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
+        if is_linear and module is not head:
+            real[path.rsplit(".", 1)[-1]] = real.get(path.rsplit(".", 1)[-1], 0) + module.weight.numel()
+    counted: dict[str, int] = {}
+    for linear in shape.linears:
+        counted[linear.name] = counted.get(linear.name, 0) + linear.weights
+    assert counted == real
+
+
+@pytest.mark.parametrize("with_list", [True, False])
+@pytest.mark.parametrize(
+    "family", ["llama", "mistral", "gemma2", "gemma3_text", "gpt_oss", "olmo3", "exaone4", "qwen3"]
+)
+def test_layers_of_each_kind_of_attention_are_those_that_transformers_counts(family, with_list):
+    from transformers import AutoConfig
+    from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
+
+    config = AutoConfig.for_model(family, **{**MOE, "num_hidden_layers": 13})
+    saved = json.loads(config.to_json_string(use_diff=True))
+    if not with_list:
+        saved.pop("layer_types", None)  # older files have none
+    counted = read_shape(saved).kinds
+    assert sorted(counted) == sorted(map(len, group_layers_by_attn_type(config).values()))
+
+
+def test_every_family_is_counted_against_the_real_one():
+    assert {name for name, _ in CONFIGS} == set(FAMILIES) - {"ministral"}
+
+
+def test_an_unknown_family_is_counted_as_a_llama_and_says_so():
+    shape = read_shape({**USUAL, "model_type": "new"})
+    assert not shape.is_known
+    assert shape.parameters == read_shape({**USUAL, "model_type": "llama"}).parameters
+
+
+def test_a_model_that_sees_is_counted_by_its_text_part():
+    outer = {"model_type": "gemma3", "text_config": {**USUAL, "model_type": "gemma3_text", "head_dim": 24}}
+    assert read_shape(outer).parameters == read_shape(outer["text_config"]).parameters
+
+
+def test_a_config_that_lacks_something_is_refused_by_name(tmp_path):
+    with pytest.raises(BadInput, match=r"has no num_attention_heads \(llama\)"):
+        read_shape({"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 2})
+    with pytest.raises(BadInput, match="no such file"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(BadInput, match="not a JSON object"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(BadInput, match="can't be read as JSON"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [(0, "0"), (512, "512"), (134_515_008, "135M"), (7.24e9, "7.24B"), (70.6e9, "70.6B")],
+)
+def test_counts_are_written_short(count, written):
+    assert billions(count) == written
