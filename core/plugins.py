@@ -6,7 +6,8 @@ that it imports nothing upwards. Heavy imports of a plug-in stay inside its func
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
@@ -18,17 +19,32 @@ if TYPE_CHECKING:
 
     import msgspec
 
-Plugin = TypeVar("Plugin")
+Kind = TypeVar("Kind")
+Options = TypeVar("Options", bound="msgspec.Struct")
+
+
+class Plugin(ABC):
+    """What each of them has. A kind adds its hooks, each with a default where it need not be there."""
+
+    name: str  # of its file or row; set when it is loaded
+    about: str  # one line: what it does, and what for
+
+
+class Configured(Plugin, Generic[Options]):
+    """What has settings of its own in a recipe."""
+
+    options: type[Options]  # a frozen struct of its settings, each with a default
 
 
 @dataclass(frozen=True, slots=True)
-class PluginKind(Generic[Plugin]):
+class PluginKind(Generic[Kind]):
     """A kind of plug-in: the package whose modules are its plug-ins, and what people call one."""
 
     word: str
     package: str
     joined_by: str = "-"  # lora_plus.py is lora-plus where people write names; a key of a recipe keeps its _
     table: str = ""  # a module whose ROWS are plug-ins too
+    base: type[Any] = object  # the class of their instances
 
     def names(self) -> tuple[str, ...]:
         """List the plug-ins there are, without importing them."""
@@ -41,9 +57,13 @@ class PluginKind(Generic[Plugin]):
         modules = [module.name for module in iter_modules(import_module(self.package).__path__)]
         return tuple(sorted(name.replace("_", self.joined_by) for name in modules if name[0] != "_"))
 
-    def load(self, name: str) -> Plugin:
+    def load(self, name: str) -> Kind:
         """Import a plug-in by its name; only what is listed is ever imported. Raises NotFound with a suggestion."""
-        return cast("Plugin", _load(self, name.replace("-", "_") if self.joined_by == "_" else name))
+        return cast("Kind", _load(self, name.replace("-", "_") if self.joined_by == "_" else name))
+
+    def of(self, base: type[Any]) -> PluginKind[Any]:
+        """Return the same kind for a room that knows more of the class of its plug-ins."""
+        return replace(cast("PluginKind[Any]", self), base=base)
 
     def _rows(self) -> Mapping[str, Any]:
         return cast("Mapping[str, Any]", import_module(self.table).ROWS) if self.table else {}
@@ -52,11 +72,17 @@ class PluginKind(Generic[Plugin]):
 @cache
 def _load(kind: PluginKind[Any], name: str) -> Any:
     """Find a plug-in, listing the folder once for each name: a format is asked for with every row."""
-    if name in (rows := kind._rows()):
-        return rows[name]
-    if name not in kind.files():
-        raise NotFound(f"there is no {kind.word} {name[:60]!r}.", hint=did_you_mean(name[:60], kind.names()))
-    return import_module(f"{kind.package}.{name.replace('-', '_')}")
+    plugin = kind._rows().get(name)
+    if plugin is None:
+        if name not in kind.files():
+            raise NotFound(f"there is no {kind.word} {name[:60]!r}.", hint=did_you_mean(name[:60], kind.names()))
+        module = import_module(f"{kind.package}.{name.replace('-', '_')}")
+        plugin = vars(module).get("PLUGIN", module)
+    if not isinstance(plugin, kind.base):
+        raise TypeError(f"{kind.word} {name}: PLUGIN is no {kind.base.__name__}")
+    if isinstance(plugin, Plugin):
+        plugin.name = name
+    return plugin
 
 
 class Described(Protocol):
@@ -217,22 +243,6 @@ class Alarm(Configured, Protocol):
         """
 
 
-class RewardRule(Described, Protocol):
-    """A verifiable reward: what an answer earns by a rule. A rule is data; no recipe brings code."""
-
-    @property
-    def TAKES(self) -> Any:
-        """The kind of `value` that it takes, as in core/recipe/answer_rules.py."""
-
-    @property
-    def NEEDS_ANSWER(self) -> bool:
-        """Whether the row must say the right answer."""
-
-    @property
-    def score(self) -> Callable[[str, Any, str | None], float]:
-        """Score a text, from 0 to 1, of text, value and answer."""
-
-
 class Remedy(Described, Protocol):
     """What fixes a model that forgot, without training it.
 
@@ -285,7 +295,7 @@ METHODS: PluginKind[Method] = PluginKind(
 OBJECTIVES: PluginKind[Objective] = PluginKind("objective", "finetop.core.train.objectives")
 PROTECTIONS: PluginKind[Protection] = PluginKind("protection", "finetop.core.train.protections", "_")
 ALARMS: PluginKind[Alarm] = PluginKind("alarm", "finetop.core.train.alarms", "_")
-REWARD_RULES: PluginKind[RewardRule] = PluginKind("rule", "finetop.core.train.rewards", "_")
+REWARD_RULES: PluginKind[Plugin] = PluginKind("rule", "finetop.core.train.rewards", "_")
 REMEDIES: PluginKind[Remedy] = PluginKind("remedy", "finetop.core.remedies")
 APPROACHES: PluginKind[Approach] = PluginKind("approach", "finetop.core.approaches")
 

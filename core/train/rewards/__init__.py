@@ -1,23 +1,22 @@
 """Verifiable rewards: what an answer earns by rules, a file each found by listing this folder; and their settings.
 
-A rule has what `RewardRule` in core/plugins.py lists. The rules of suites are rewards too: 1 where they hold, else 0.
-A rule is data; no recipe brings code.
+The rules of suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe brings code.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.plugins import REWARD_RULES
+from finetop.core.plugins import REWARD_RULES, Plugin, PluginKind
 from finetop.core.recipe import answer_rules as suite_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from finetop.core.recipe.answer_rules import ValueKind
 
@@ -66,14 +65,29 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RuleByName:
-    """A rule by its name: how an answer is scored, and what it needs for that."""
+class RewardRule(Plugin):
+    """A verifiable reward: what an answer earns by a rule."""
 
-    name: str
-    takes: ValueKind
-    needs_answer: bool
-    score: Callable[[str, Any, str | None], float]
+    takes: ValueKind = "nothing"  # the kind of value that it takes
+    needs_answer = False  # whether the row must say the right answer
+
+    @abstractmethod
+    def score(self, text: str, value: Any, answer: str | None) -> float:
+        """Score a text, from 0 to 1."""
+
+
+class SuiteRule(RewardRule):
+    """A rule of suites: 1 where it holds, else 0."""
+
+    def __init__(self, name: str) -> None:
+        rule = suite_rules.RULES[name]
+        self.name, self.takes, self._holds = name, rule.takes, rule.holds
+
+    def score(self, text: str, value: Any, answer: str | None) -> float:
+        return float(self._holds(text, value))
+
+
+KIND: PluginKind[RewardRule] = REWARD_RULES.of(RewardRule)
 
 
 def names() -> tuple[str, ...]:
@@ -81,16 +95,14 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*REWARD_RULES.names(), *suite_rules.RULES}))
 
 
-def load(name: str) -> RuleByName:
+def load(name: str) -> RewardRule:
     """Find a rule by its name; a dash is as good as an underscore. Raises NotFound with a suggestion."""
     plain = name.replace("-", "_")
     if plain in REWARD_RULES.names():
-        module = REWARD_RULES.load(plain)
-        return RuleByName(plain, module.TAKES, module.NEEDS_ANSWER, module.score)
+        return KIND.load(plain)
     if plain not in suite_rules.RULES:
         raise NotFound(f"there is no rule {name[:60]!r}.", hint=did_you_mean(plain[:60], names()))
-    rule = suite_rules.RULES[plain]
-    return RuleByName(plain, rule.takes, False, lambda text, value, answer: float(rule.holds(text, value)))
+    return SuiteRule(plain)
 
 
 def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
 from finetop.core.recipe.answer_rules import exact
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.answer_rules import ValueKind
-
-ABOUT = "the answer is the row's answer"
-TAKES: ValueKind = "nothing"
-NEEDS_ANSWER = True
+from finetop.core.train.rewards import RewardRule
 
 
-def score(text: str, value: None, answer: str | None) -> float:
-    """Return 1 if both are the same, normalised."""
-    return float(exact(text, answer or ""))
+class ExactMatch(RewardRule):
+    about = "the answer is the row's answer"
+    needs_answer = True
+
+    def score(self, text: str, value: None, answer: str | None) -> float:
+        """Return 1 if both are the same, normalised."""
+        return float(exact(text, answer or ""))
+
+
+PLUGIN = ExactMatch()

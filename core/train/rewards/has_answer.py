@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
 from finetop.core.recipe.answer_rules import contains
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.answer_rules import ValueKind
-
-ABOUT = "the text contains the row's answer"
-TAKES: ValueKind = "nothing"
-NEEDS_ANSWER = True
+from finetop.core.train.rewards import RewardRule
 
 
-def score(text: str, value: None, answer: str | None) -> float:
-    """Return 1 if the answer's words stand in the text in a row."""
-    return float(contains(text, answer or ""))
+class HasAnswer(RewardRule):
+    about = "the text contains the row's answer"
+    needs_answer = True
+
+    def score(self, text: str, value: None, answer: str | None) -> float:
+        """Return 1 if the answer's words stand in the text in a row."""
+        return float(contains(text, answer or ""))
+
+
+PLUGIN = HasAnswer()

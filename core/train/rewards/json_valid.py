@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from finetop.core.recipe.answer_rules import LONGEST_JSON_TEXT
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.answer_rules import ValueKind
-
-ABOUT = "the answer is valid JSON"
-TAKES: ValueKind = "nothing"
-NEEDS_ANSWER = False
+from finetop.core.train.rewards import RewardRule
 
 
-def score(text: str, value: None, answer: str | None) -> float:
-    """Return 1 if the text is JSON."""
-    if len(text) > LONGEST_JSON_TEXT:
-        return 0.0
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return 0.0
-    return 1.0
+class JsonValid(RewardRule):
+    about = "the answer is valid JSON"
+
+    def score(self, text: str, value: None, answer: str | None) -> float:
+        """Return 1 if the text is JSON."""
+        if len(text) > LONGEST_JSON_TEXT:
+            return 0.0
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return 0.0
+        return 1.0
+
+
+PLUGIN = JsonValid()

@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.recipe.answer_rules import words
+from finetop.core.train.rewards import RewardRule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.recipe.answer_rules import ValueKind
 
-ABOUT = "the answer has from value[0] to value[1] words"
-TAKES: ValueKind = "range"
-NEEDS_ANSWER = False
+class Length(RewardRule):
+    about = "the answer has from value[0] to value[1] words"
+    takes = "range"
+
+    def score(self, text: str, value: Sequence[float], answer: str | None) -> float:
+        """Return 1 within the range, words / value[0] below it, and value[1] / words above it."""
+        count, (least, most) = len(words(text)), value
+        if count < least:
+            return count / least
+        return most / count if count > most else 1.0
 
 
-def score(text: str, value: Sequence[float], answer: str | None) -> float:
-    """Return 1 within the range, words / value[0] below it, and value[1] / words above it."""
-    count, (least, most) = len(words(text)), value
-    if count < least:
-        return count / least
-    return most / count if count > most else 1.0
+PLUGIN = Length()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
-    from finetop.core.train.rewards import Reward, RuleByName
+    from finetop.core.train.rewards import Reward, RewardRule
     from finetop.core.train.trainer_setup import Setup
 
 MODEL = "model"  # what the reward model's part is called
@@ -43,7 +43,7 @@ class RewardSum:
 
     model: RewardModel | None
     weight: float
-    rules: tuple[tuple[RuleByName, Any, float], ...]
+    rules: tuple[tuple[RewardRule, Any, float], ...]
 
     def pay(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[str], right: Sequence[str | None]
