@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from finetop.core import lint
+from finetop.core.lint import findings
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 
 
 def test_every_finding_has_its_section() -> None:
     sections = re.findall(r"^### .* \(`([a-z-]+)`\)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(sections) == list(lint.names())
+    assert sorted(sections) == list(findings.names())

@@ -11,22 +11,21 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import lint
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.lint import lines
+from finetop.core.lint import findings, lines
 from finetop.core.lint.lines import Unread
 from finetop.core.lint.report import Fixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from finetop.core.lint.findings import Fix
     from finetop.core.lint.lines import Read
     from finetop.core.lint.second_pass import Whole
-    from finetop.core.lint.tally import Fix
 
 VERSION = 1
 
@@ -159,7 +158,7 @@ def _changed(
         return kept, []
     changes = []
     for name, fix in found:
-        mended: dict[str, Any] | None = lint.load(name).mend(raw)
+        mended = findings.load(name).mend(raw)
         if mended is not None and mended != raw:
             raw = mended
             changes.append((name, fix))

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from finetop.core import lint
 from finetop.core.data import sources
 from finetop.core.data.formats import Kind
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
-from finetop.core.lint import fix as fixing, lines
+from finetop.core.lint import findings as rules, fix as fixing, lines
+from finetop.core.lint.findings import Finder, Fix
 from finetop.core.lint.lines import Block, Read, Unread
 from finetop.core.lint.report import (
     Asked,
@@ -30,7 +30,6 @@ from finetop.core.lint.report import (
 )
 from finetop.core.lint.row import Lens, format_of, kinds_for
 from finetop.core.lint.second_pass import Whole
-from finetop.core.lint.tally import Fix, Tally
 from finetop.core.lint.worker import Looker, Seen, Setup
 from finetop.core.lint.worker_pool import hands
 from finetop.core.models.load import read_template
@@ -73,7 +72,7 @@ class _Counted:
 
 def chosen(asked: Asked) -> tuple[str, ...]:
     """Choose the findings that are looked for. Raises NotFound for names that there are not."""
-    names = lint.names()
+    names = rules.names()
     for name in (*asked.only, *asked.skip):
         if name not in names:
             raise NotFound(f"there is no finding {name[:60]!r}.", hint=did_you_mean(name[:60], names))
@@ -82,7 +81,7 @@ def chosen(asked: Asked) -> tuple[str, ...]:
         for name in names
         if (not asked.only or name in asked.only)
         and name not in asked.skip
-        and getattr(lint.load(name), "OPTION", None) in (None, *asked.options)
+        and rules.load(name).option in ("", *asked.options)
     )
 
 
@@ -100,16 +99,16 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     notes: list[str] = []
     lens, setup = _setup(asked, recipe, names, reads, home, notes)
     notes += _documents(recipe, home)
-    finders = {name: _finder(name, lens) for name in names}
-    hearers: dict[Any, list[Any]] = {}
+    finders = {name: (rule := rules.load(name)).finder(rule, lens) for name in names}
+    hearers: dict[Any, list[Finder]] = {}
     for name in names:  # those that look in the same way hear of the same
-        hearers.setdefault(lint.load(name).look, []).append(finders[name])
+        hearers.setdefault(type(rules.load(name)).look, []).append(finders[name])
     counted = _Counted()
     with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
         for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
             counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
             for name, sights in seen.found.items():
-                for finder in hearers[lint.load(name).look]:
+                for finder in hearers[type(rules.load(name)).look]:
                     for index, sight in sights:
                         finder.take(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
@@ -132,7 +131,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
             fixed = fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
         except FinetopError as error:  # a full disk, say: what was found is told all the same
             unfixed = Trouble(error.message, error.hint, error.exit_code)
-    findings = sorted((_with_advice(one) for one in findings), key=_worst_first)
+    findings = sorted(findings, key=_worst_first)
     return Report(
         sources=tuple(
             SourceFacts(read.name, read.role, read.format or "unknown", read.rows, read.bytes, read.sha256)
@@ -165,27 +164,18 @@ def _documents(recipe: Recipe | None, home: Home) -> list[str]:
     return [] if asker is None else asker.passed_over[:PASSED_OVER]
 
 
-def _with_advice(finding: Finding) -> Finding:
-    return replace(finding, do=getattr(lint.load(finding.name), "DO", ""))
-
-
 def _worst_first(finding: Finding) -> tuple[int, bool, int, str]:
-    is_grave = getattr(lint.load(finding.name), "ONE_IS_MANY", False)
+    is_grave = rules.load(finding.name).is_grave
     return SEVERITIES.index(finding.severity), not is_grave, -finding.count, finding.name
 
 
-def _fixes(finders: Mapping[str, Any], whole: Whole) -> dict[int, list[tuple[str, Fix]]]:
+def _fixes(finders: Mapping[str, Finder], whole: Whole) -> dict[int, list[tuple[str, Fix]]]:
     """Gather what is to be done to each row, by the finding that wants it."""
     wanted: dict[int, list[tuple[str, Fix]]] = {}
     for name, finder in finders.items():
-        for fix in finder.fixes(whole) if hasattr(finder, "fixes") else ():
+        for fix in finder.fixes(whole):
             wanted.setdefault(fix.at, []).append((name, fix))
     return wanted
-
-
-def _finder(name: str, lens: Lens) -> Any:
-    module = lint.load(name)
-    return module.Finder(lens) if hasattr(module, "Finder") else Tally(name, module)
 
 
 def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:

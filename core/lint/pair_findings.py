@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import heapq
-import sys
+from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from finetop.core.lint import row_hashes
+from finetop.core.lint.findings import SHOWN, Finder, Fix, Rule, example
 from finetop.core.lint.pair_index import Gathered, gathered
 from finetop.core.lint.report import EXAMPLES, PLACES, Example, Finding, SourceRole
-from finetop.core.lint.tally import SHOWN, Fix, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import ModuleType
 
-    from finetop.core.lint.row import Lens
+    from finetop.core.lint.row import Lens, Row
     from finetop.core.lint.second_pass import Whole
 
 DIFFERS = 24  # characters of each of two answers that are shown
@@ -32,7 +32,7 @@ class Like:
 
 
 def findings_of(
-    module: ModuleType, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
+    rule: PairRule, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
 ) -> list[Finding]:
     """Return the finding of these rows, if there are any."""
     if not likes:
@@ -43,25 +43,19 @@ def findings_of(
         if like.kind not in first_of or like.number < first_of[like.kind].number:
             first_of[like.kind] = like
     first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
-    places = [whole.place(seen.at[like.number]) for like in first]
     kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
     pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}  # each is shown once
     shown = list(dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())]))[:EXAMPLES]
-    name = module.__name__.rpartition(".")[2].replace("_", "-")
     return [
-        Finding(
-            name=name,
-            about=module.ABOUT,
-            severity=module.SEVERITY,
-            count=len(likes),
+        rule.finding(
+            whole,
+            len(likes),
+            [seen.at[like.number] for like in first],
             of=of,
-            why=module.WHY,
-            fix=module.FIX,
-            fixable=len(likes) if module.FIX else 0,
+            fixable=len(likes) if rule.fix else 0,
             kinds=kinds,
-            places=tuple(places),
             examples=tuple(
-                _example(like, seen, whole, shows_both=getattr(module, "SHOWS_BOTH", False))
+                _example(like, seen, whole, shows_both=rule.shows_both)
                 for like in sorted(shown, key=lambda one: one.number)
             ),
         )
@@ -107,34 +101,44 @@ def _where_they_differ(one: str, other: str) -> tuple[str, str] | None:
     return part(one), part(other)
 
 
-class Comparing:
-    """A finding that compares rows. Its module says what it is; `find` says which rows, and what each is like."""
+class Comparing(Finder):
+    """Gathers what a rule compares, and makes its finding of the rows that it finds."""
 
-    ROLES: ClassVar[tuple[SourceRole, ...]] = ()  # of the rows that it is about; none: all
+    rule: PairRule
 
-    def __init__(self, lens: Lens) -> None:
+    def __init__(self, rule: PairRule, lens: Lens) -> None:
+        super().__init__(rule, lens)
         self._seen = gathered(lens)
         self._likes: Sequence[Like] = []
 
-    def find(self, whole: Whole) -> Sequence[Like]:
-        """Find the rows, none twice."""
-        raise NotImplementedError
-
     def take(self, at: int, seen: bytes) -> None:
-        """Take in what was seen of a row."""
         self._seen.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Return the finding, if there is any."""
-        self._likes = self.find(whole)
-        of = whole.rows_in(*self.ROLES) if self.ROLES else whole.rows
-        return findings_of(sys.modules[type(self).__module__], self._likes, self._seen, whole, of)
+        self._likes = self.rule.find(self._seen, whole)
+        of = whole.rows_in(*self.rule.roles) if self.rule.roles else whole.rows
+        return findings_of(self.rule, self._likes, self._seen, whole, of)
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Remove the rows, where the module says that this fixes it."""
-        if not sys.modules[type(self).__module__].FIX:
+        """Remove the rows, where the rule says that this fixes it."""
+        if not self.rule.fix:
             return
         for like in self._likes:
             at = self._seen.at
             other = like.other if isinstance(like.other, str) else whole.place(at[like.other])
             yield Fix(at[like.number], "remove", f"{like.kind}: {other}")
+
+
+class PairRule(Rule):
+    """A rule that compares rows: `find` says which rows, and what each is like."""
+
+    roles: tuple[SourceRole, ...] = ()  # of the rows that it is about; none: all
+    shows_both = False  # of an example both answers, from where they differ
+    finder = Comparing
+
+    def look(self, row: Row, lens: Lens) -> bytes | None:
+        return row_hashes.look(row, lens)
+
+    @abstractmethod
+    def find(self, seen: Gathered, whole: Whole) -> Sequence[Like]:
+        """Find the rows, none twice."""

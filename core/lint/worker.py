@@ -14,9 +14,8 @@ from typing import IO, Any
 
 import msgspec
 
-from finetop.core import lint
 from finetop.core.errors import FinetopError
-from finetop.core.lint import lines, row as rows
+from finetop.core.lint import findings, lines, row as rows
 from finetop.core.lint.lines import Block
 from finetop.core.lint.report import SourceRole
 from finetop.core.lint.row import Lens, Row
@@ -53,7 +52,8 @@ class Looker:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         # Findings that look in the same way share what was seen: it comes under the name of the first of them.
-        self.looks = {look: name for name in reversed(setup.findings) for look in (lint.load(name).look,)}
+        rules = map(findings.load, reversed(setup.findings))
+        self.rules = {type(rule).look: rule for rule in rules}.values()
         self.meter = _meter(setup)
 
     def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
@@ -75,12 +75,13 @@ class Looker:
         read = self.rows_of(block)
         lens = self.setup.lens
         found: dict[str, list[tuple[int, Any]]] = {}
-        for look, name in self.looks.items():
+        for rule in self.rules:
+            look = rule.look
             seen = [
                 (index, sight) for index, row in enumerate(read) if (sight := look(row, lens)) is not None
             ]
             if seen:
-                found[name] = seen
+                found[rule.name] = seen
         counts = [(row.tokens, row.learned, row.kept, row.record is not None) for row in read]
         return Seen(block.at, block.source, counts, found)
 

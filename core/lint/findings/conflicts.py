@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.data.similarity.contradiction import answers_else, contradiction
+from finetop.core.data.similarity.edits import Change
 from finetop.core.data.similarity.word_codes import bare
 from finetop.core.lint import row_hashes
-from finetop.core.lint.pair_findings import Comparing, Like
-
-if TYPE_CHECKING:
-    from finetop.core.data.similarity.edits import Change
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "prompts with answers that contradict each other"
-WHY = (
-    "The model is taught two answers to one prompt and learns to guess between them; one is wrong,"
-    " or the prompt lacks what tells them apart. Open-ended prompts, which have no single answer, are not counted."
-)
-FIX = ""
-DO = "keep the right answer, or add to the prompt what tells the cases apart"
-SEVERITY = "warning"
-SHOWS_BOTH = True  # of an example both answers, from where they differ
-
-look = row_hashes.look
+from finetop.core.lint.pair_findings import Like, PairRule
+from finetop.core.lint.pair_index import Gathered
+from finetop.core.lint.second_pass import Whole
 
 
-class Finder(Comparing):
-    """Finds rows that ask the same and answer the contrary."""
+class Conflicts(PairRule):
+    about = "prompts with answers that contradict each other"
+    why = (
+        "The model is taught two answers to one prompt and learns to guess between them; one is wrong,"
+        " or the prompt lacks what tells them apart. Open-ended prompts, which have no single answer, are not counted."
+    )
+    do = "keep the right answer, or add to the prompt what tells the cases apart"
+    shows_both = True  # of an example both answers, from where they differ
 
-    def find(self, whole: Whole) -> list[Like]:
-        """Find the rows."""
+    def find(self, seen: Gathered, whole: Whole) -> list[Like]:
         found: dict[int, Like] = {}
-        same = self._seen.asks_the_same(whole)
-        light = self._seen.light(whole)
+        same = seen.asks_the_same(whole)
+        light = seen.light(whole)
         pairs = sorted(same | light.keys())
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("contradictions", done, len(pairs))
             kind = (
-                self._kind(first, second)
+                self._kind(seen, first, second)
                 if (first, second) in same
-                else self._else(first, second, light[first, second])
+                else self._else(seen, first, second, light[first, second])
             )
             if kind:
                 found.setdefault(first, Like(first, kind, second))
                 found.setdefault(second, Like(second, kind, first))
         return list(found.values())
 
-    def _kind(self, first: int, second: int) -> str:
+    def _kind(self, seen: Gathered, first: int, second: int) -> str:
         """Say how two rows contradict each other; "" where they don't."""
-        seen, heads = self._seen, self._seen.heads
+        heads = seen.heads
         one, other = heads[first], heads[second]
         kinds = {int(one["kind"]), int(other["kind"])}
         if kinds == {row_hashes.GOOD, row_hashes.BAD}:
@@ -64,12 +54,12 @@ class Finder(Comparing):
         are_labels = seen.are_labels(first, second)
         return contradiction(seen.asked(first), *answers, seen.counts(), len(seen), are_labels=are_labels)
 
-    def _else(self, first: int, second: int, change: Change) -> str:
+    def _else(self, seen: Gathered, first: int, second: int, change: Change) -> str:
         """Of two rows that ask the same but for a word or so, say whether one answers something else than both ask.
 
         An answer that has one of these words is about it, and what many questions differ in is what they ask.
         """
-        seen, kinds = self._seen, self._seen.heads["kind"]
+        kinds = seen.heads["kind"]
         is_of_all = {int(kinds[first]), int(kinds[second])} == {row_hashes.CONVERSATION}
         if not is_of_all or not change.is_few_words or seen.is_template(change):
             return ""
@@ -80,3 +70,6 @@ class Finder(Comparing):
         return (
             "answers to different questions" if answers_else(asked, answers, seen.counts(), len(seen)) else ""
         )
+
+
+PLUGIN = Conflicts()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,26 +13,13 @@ from finetop.core.data.files import stream_rows
 from finetop.core.data.similarity.containment import Items
 from finetop.core.data.similarity.word_codes import codes_of
 from finetop.core.errors import BadInput
-from finetop.core.lint import pair_index, row_hashes
-from finetop.core.lint.pair_findings import Comparing, Like
+from finetop.core.lint import pair_index
+from finetop.core.lint.pair_findings import Like, PairRule
+from finetop.core.lint.pair_index import Gathered
+from finetop.core.lint.second_pass import Whole
 from finetop.core.recipe.schema import General
 from finetop.core.runtime.files import given_path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "training rows that contain items of a benchmark"
-WHY = (
-    "A model that has memorised a benchmark scores well on it whatever else it has forgotten."
-    " A check leaves such items out, so its verdict rests on fewer."
-)
-FIX = "remove the rows"
-DO = "remove the rows that contain items of a benchmark"
-SEVERITY = "warning"
-
-look = row_hashes.look
 QUESTIONS = (
     "question",
     "prompt",
@@ -54,14 +42,18 @@ LISTS = ("turns", "messages", "conversations")
 Item = tuple[str, str, str]  # benchmark, item, question
 
 
-class Finder(Comparing):
-    """Finds the items of the recipe's suite, and of the files of --against."""
+class Contamination(PairRule):
+    about = "training rows that contain items of a benchmark"
+    why = (
+        "A model that has memorised a benchmark scores well on it whatever else it has forgotten."
+        " A check leaves such items out, so its verdict rests on fewer."
+    )
+    fix = "remove the rows"
+    do = "remove the rows that contain items of a benchmark"
+    roles = pair_index.SIDES[0]
 
-    ROLES = pair_index.SIDES[0]
-
-    def find(self, whole: Whole) -> list[Like]:
+    def find(self, seen: Gathered, whole: Whole) -> list[Like]:
         """Find the rows. Raises BadInput for a benchmark's file that has no questions."""
-        seen = self._seen
         items = list(read(whole))
         wanted = Items([codes_of(text) for *_, text in items])
         is_trained = np.zeros(len(seen), bool)
@@ -144,3 +136,6 @@ def _asked(turn: Any) -> str:
         return ""
     text = turn.get("content", turn.get("value"))
     return text if isinstance(text, str) else ""
+
+
+PLUGIN = Contamination()

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import re
-import sys
 from array import array
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-from finetop.core.lint.tally import Tally
+from finetop.core.lint.findings import Finder, Rule, Tally
+from finetop.core.lint.report import Finding
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.second_pass import Whole
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from finetop.core.lint.report import Finding
-    from finetop.core.lint.row import Lens, Row
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "answers that end before they are finished"
-WHY = (
-    "The model learns to stop anywhere: its answers break off too. Often the token limit at which they"
-    " were generated was too low."
-)
-FIX = ""  # what is missing is not known
-DO = "finish the answers that break off, or remove them"
-SEVERITY = "warning"
 STYLE = 0.3  # share of rows from which an end without a full stop is how these answers are written
 LIKE = 0.5  # share of answers of one sentence, from which it is how those are written
 ENOUGH = 12  # answers of one sentence with a full stop, to know that
@@ -79,22 +67,6 @@ LONGEST: Final = 24
 _LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_.-])([^\W\d_]+)$")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _FORMS = frozenset(("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers"))  # of a whole word
-
-
-def look(row: Row, lens: Lens) -> list[str] | None:
-    """See how the answer ends: the kind, the text, and the last word if it may be half of one.
-
-    Of an answer of a single sentence, also that it is ended.
-    """
-    if row.record is None or row.is_text or not row.answer or (row.turns and row.turns[-1].has_calls):
-        return None
-    text = row.answer.rstrip()
-    kind = _unfinished(text)
-    if kind == _ENDED:
-        return [kind, "", ""]
-    shown = "…" + text[-SHOWN:] if len(text) > SHOWN else text
-    part = _last_part(text, row.asked) if kind in ("", *_UNSURE) else ""
-    return [kind, shown, part] if kind or part else None
 
 
 def _last_part(text: str, asked: str) -> str:
@@ -203,14 +175,14 @@ def _is_cut_json(text: str) -> bool | None:
     return False
 
 
-class Finder:
+class _Ends(Finder):
     """Counts kinds of evidence apart: an end without a full stop says nothing where most like answers have none."""
 
-    def __init__(self, lens: Lens) -> None:
-        module = sys.modules[__name__]
+    def __init__(self, rule: Rule, lens: Lens) -> None:
+        super().__init__(rule, lens)
         # Sure; sure or several sentences; sure or one sentence; all.
         self.tallies: dict[tuple[str, ...], Tally] = {
-            kinds: Tally("cut-off", module) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
+            kinds: Tally(rule, lens) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
         }
         self.counts: Counter[str] = Counter()
         self.parts: dict[
@@ -218,7 +190,6 @@ class Finder:
         ] = {}  # by last word: row, the text, how else it ends
 
     def take(self, at: int, seen: Sequence[str]) -> None:
-        """Take in how an answer ends."""
         kind, shown, part = seen
         if part:
             self._take_part(at, part, shown, kind)
@@ -312,3 +283,32 @@ def words_of(whole: Whole) -> Words:
         part = last_part(answer)
         texts += [row.asked, answer[: len(answer) - len(part)]]
     return Words(texts)
+
+
+class CutOff(Rule):
+    about = "answers that end before they are finished"
+    why = (
+        "The model learns to stop anywhere: its answers break off too. Often the token limit at which they"
+        " were generated was too low."
+    )
+    fix = ""  # what is missing is not known
+    do = "finish the answers that break off, or remove them"
+    finder = _Ends
+
+    def look(self, row: Row, lens: Lens) -> list[str] | None:
+        """See how the answer ends: the kind, the text, and the last word if it may be half of one.
+
+        Of an answer of a single sentence, also that it is ended.
+        """
+        if row.record is None or row.is_text or not row.answer or (row.turns and row.turns[-1].has_calls):
+            return None
+        text = row.answer.rstrip()
+        kind = _unfinished(text)
+        if kind == _ENDED:
+            return [kind, "", ""]
+        shown = "…" + text[-SHOWN:] if len(text) > SHOWN else text
+        part = _last_part(text, row.asked) if kind in ("", *_UNSURE) else ""
+        return [kind, shown, part] if kind or part else None
+
+
+PLUGIN = CutOff()

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetop.core.lint.tally import Sight, excerpt
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-
-ABOUT = "damaged texts"
-WHY = "The model learns to generate the same damage: â€™ in place of ’, &nbsp; and <br> in plain answers."
-FIX = "decode UTF-8 that was read as Windows-1252; leave HTML as it is"
-DO = "repair the damaged texts"
-SEVERITY = "warning"
+from finetop.core.lint.findings import Rule, Sight, excerpt
+from finetop.core.lint.row import Lens, Row
 
 # What the first byte of a character in UTF-8 becomes in Windows-1252, and then the bytes that follow it.
 _FOLLOWING = "\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
@@ -37,26 +29,40 @@ _ABOUT_CODE = re.compile(
 )
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See damage in the texts of a row."""
-    sights: list[Sight] = []
-    for turn in row.turns:
-        text = turn.text
-        if not text.isascii():
-            if (found := next(_wrong(text), None)) is not None:
-                sights.append(Sight("read in the wrong encoding", excerpt(text, found[0], found[1]), "mend"))
-            elif (at := text.find("\ufffd")) >= 0:
-                sights.append(Sight("characters that were lost (�)", excerpt(text, at)))
-        is_wrong = (
-            bool(sights) and sights[-1].action == "mend"
-        )  # whose bytes are control characters by themselves
-        if not is_wrong and not text.isprintable() and (control := _CONTROL.search(text)):
-            shown = f"U+{ord(control[0]):04X} in: {excerpt(text, *control.span())}"
-            sights.append(Sight("control characters", shown))
-    left = _html_left(row)
-    if left is not None:
-        sights.append(left)
-    return sights or None
+class Damaged(Rule):
+    about = "damaged texts"
+    why = "The model learns to generate the same damage: â€™ in place of ’, &nbsp; and <br> in plain answers."
+    fix = "decode UTF-8 that was read as Windows-1252; leave HTML as it is"
+    do = "repair the damaged texts"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See damage in the texts of a row."""
+        sights: list[Sight] = []
+        for turn in row.turns:
+            text = turn.text
+            if not text.isascii():
+                if (found := next(_wrong(text), None)) is not None:
+                    sights.append(
+                        Sight("read in the wrong encoding", excerpt(text, found[0], found[1]), "mend")
+                    )
+                elif (at := text.find("\ufffd")) >= 0:
+                    sights.append(Sight("characters that were lost (�)", excerpt(text, at)))
+            is_wrong = (
+                bool(sights) and sights[-1].action == "mend"
+            )  # whose bytes are control characters by themselves
+            if not is_wrong and not text.isprintable() and (control := _CONTROL.search(text)):
+                shown = f"U+{ord(control[0]):04X} in: {excerpt(text, *control.span())}"
+                sights.append(Sight("control characters", shown))
+        left = _html_left(row)
+        if left is not None:
+            sights.append(left)
+        return sights or None
+
+    def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+        """Decode again what was read in the wrong encoding."""
+        from finetop.core.lint.edit_row import with_texts
+
+        return with_texts(raw, lambda text, role: redecoded(text))
 
 
 def _html_left(row: Row) -> Sight | None:
@@ -95,13 +101,6 @@ def _decoded(wrong: str) -> str | None:
         return None
 
 
-def mend(raw: dict[str, Any]) -> dict[str, Any] | None:
-    """Decode again what was read in the wrong encoding."""
-    from finetop.core.lint.edit_row import with_texts
-
-    return with_texts(raw, lambda text, role: redecoded(text))
-
-
 def redecoded(text: str) -> str:
     """Put the right characters in place of the wrong ones."""
     parts, at = [], 0
@@ -109,3 +108,6 @@ def redecoded(text: str) -> str:
         parts += [text[at:start], right]
         at = end
     return "".join([*parts, text[at:]])
+
+
+PLUGIN = Damaged()

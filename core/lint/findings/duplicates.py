@@ -7,31 +7,26 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from finetop.core.lint import pair_index, row_hashes
-from finetop.core.lint.pair_findings import Comparing, Like
+from finetop.core.lint import pair_index
+from finetop.core.lint.pair_findings import Like, PairRule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from finetop.core.lint.pair_index import Gathered
     from finetop.core.lint.second_pass import Whole
 
-ABOUT = "rows that appear more than once"
-WHY = "A row that appears twice counts twice and is memorised sooner; its copies add nothing new."
-FIX = "remove the copies and keep the first"
-DO = "remove the copies"
-SEVERITY = "warning"
 
-look = row_hashes.look
+class Duplicates(PairRule):
+    about = "rows that appear more than once"
+    why = "A row that appears twice counts twice and is memorised sooner; its copies add nothing new."
+    fix = "remove the copies and keep the first"
+    do = "remove the copies"
 
-
-class Finder(Comparing):
-    """Finds later rows with the hash of an earlier one."""
-
-    def find(self, whole: Whole) -> Copies:
-        """Find the rows."""
-        hashes, found = self._seen.heads["row"], []
+    def find(self, seen: Gathered, whole: Whole) -> Copies:
+        hashes, found = seen.heads["row"], []
         for side in pair_index.SIDES:
-            members = self._seen.members(whole, side)
+            members = seen.members(whole, side)
             of_side = hashes[members]
             order = np.argsort(of_side, kind="stable")
             is_first = np.ones(len(order), bool)
@@ -61,3 +56,6 @@ class Copies(Sequence[Like]):
             return Copies(self._rows[place])
         number, original = self._rows[place].tolist()
         return Like(number, "a copy of a row", original)
+
+
+PLUGIN = Duplicates()

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from finetop.core.lint.tally import Sight, excerpt
+from finetop.core.lint.findings import Rule, Sight, excerpt
+from finetop.core.lint.row import Lens, Row
 
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-
-ABOUT = "answers that are empty"
-WHY = "There is nothing to learn from them: training refuses such a row, or the model learns to say nothing."
-FIX = "remove these rows"
-DO = "write the answers that are empty, or remove the rows"
-SEVERITY = "error"
 MARKS = frozenset("-–—_.…?*#·•~=+,;:!\"'`()[]{}<>/\\|")  # an answer of these alone says nothing
 BARE = frozenset("-–—_.…·•~,;:")  # of which one or two are enough: "?" or "<" can be an answer
 UNSEEN = re.compile(
@@ -30,24 +22,34 @@ _NOTHING = """
 WORDS = frozenset(_NOTHING.strip().replace("\n    ", " ").split(", "))
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See a row without a text to learn."""
-    if row.fault == "empty":
-        return [Sight("empty", f"{row.why}: {excerpt(row.asked)}", "remove")]
-    if row.record is None or not row.turns or any(turn.has_calls for turn in row.turns[-1:]):
+class Empty(Rule):
+    about = "answers that are empty"
+    why = "There is nothing to learn from them: training refuses such a row, or the model learns to say nothing."
+    fix = "remove these rows"
+    do = "write the answers that are empty, or remove the rows"
+    severity = "error"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See a row without a text to learn."""
+        if row.fault == "empty":
+            return [Sight("empty", f"{row.why}: {excerpt(row.asked)}", "remove")]
+        if row.record is None or not row.turns or any(turn.has_calls for turn in row.turns[-1:]):
+            return None
+        if row.turns[-1].role not in ("assistant", "rejected", "text") or len(row.answer) > LONGEST:
+            return None
+        bare = UNSEEN.sub(" ", row.answer).strip()
+        if not bare:
+            return [Sight("empty", excerpt(row.asked), "remove")]
+        if (len(bare) > 2 and set(bare) <= MARKS) or (set(bare) <= BARE and not _ends_in_marks(row.asked)):
+            return [Sight("only punctuation", f"{excerpt(row.asked)} → {bare}")]
+        if bare.lower().strip("<>[](){}\"'*_#. ") in WORDS:
+            return [Sight("a placeholder such as n/a", f"{excerpt(row.asked)} → {bare}")]
         return None
-    if row.turns[-1].role not in ("assistant", "rejected", "text") or len(row.answer) > LONGEST:
-        return None
-    bare = UNSEEN.sub(" ", row.answer).strip()
-    if not bare:
-        return [Sight("empty", excerpt(row.asked), "remove")]
-    if (len(bare) > 2 and set(bare) <= MARKS) or (set(bare) <= BARE and not _ends_in_marks(row.asked)):
-        return [Sight("only punctuation", f"{excerpt(row.asked)} → {bare}")]
-    if bare.lower().strip("<>[](){}\"'*_#. ") in WORDS:
-        return [Sight("a placeholder such as n/a", f"{excerpt(row.asked)} → {bare}")]
-    return None
 
 
 def _ends_in_marks(asked: str) -> bool:
     """Tell whether the question is of marks itself: - - -"""
     return asked.rstrip().endswith(("-", "–", "—", "_", "·", "•", "~", ",", ";"))
+
+
+PLUGIN = Empty()

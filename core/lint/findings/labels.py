@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from finetop.core.lint.findings import Finder, Rule, example
 from finetop.core.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.lint.tally import example
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "labels"
-WHY = ""  # it depends on what is found
-FIX = ""  # which spelling is right, a person knows
-DO = "write more rows of the rare labels"
-SEVERITY = "note"
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.second_pass import Whole
 
 SHORT = 60  # characters of a label
 MOST = 1000  # labels that are told apart; with more, these are no labels
@@ -25,23 +16,16 @@ RARE = 10  # rows of a label below which it is hardly learned
 MAJORITY = 0.8  # share of one label from which always saying it is nearly right
 
 
-def look(row: Row, lens: Lens) -> str | None:
-    """Return a short answer to a question, of rows to train on."""
-    if row.record is None or row.is_text or row.role not in ("train", "replay"):
-        return None
-    return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None
-
-
-class Finder:
+class _Labels(Finder):
     """Counts answers while they are few."""
 
-    def __init__(self, lens: Lens) -> None:
+    def __init__(self, rule: Rule, lens: Lens) -> None:
+        super().__init__(rule, lens)
         self.counts: Counter[str] | None = Counter()
         self.rows = 0
         self.first: dict[str, int] = {}
 
     def take(self, at: int, seen: str) -> None:
-        """Take in a short answer."""
         self.rows += 1
         if self.counts is None:
             return
@@ -71,11 +55,12 @@ class Finder:
             label for labels in several.values() for label in sorted(labels, key=lambda one: -counts[one])[1:]
         ]
         return [
-            Finding(
-                name="labels",
+            self.rule.finding(
+                whole,
+                sum(counts[label] for label in rare),
+                (self.first[label] for label in rare[:PLACES]),
                 about="labels with several spellings",
                 severity="warning",
-                count=sum(counts[label] for label in rare),
                 of=of,
                 why="The model learns to choose between spellings; a metric of exact answers counts one as wrong.",
                 kinds={
@@ -83,7 +68,6 @@ class Finder:
                     for labels in several.values()
                     for label in labels
                 },
-                places=tuple(whole.place(self.first[label]) for label in rare[:PLACES]),
                 examples=tuple(
                     example(whole.place(self.first[label]), repr(label)) for label in rare[:EXAMPLES]
                 ),
@@ -113,11 +97,11 @@ class Finder:
         elif rare:
             about = f"labels of fewer than {RARE} rows"
         return [
-            Finding(
-                name="labels",
+            self.rule.finding(
+                whole,
+                sum(counts[label] for label in rare) if rare else self.rows,
                 about=about,
                 severity="warning" if is_lopsided else "note",
-                count=sum(counts[label] for label in rare) if rare else self.rows,
                 of=of,
                 why=words,
                 kinds=dict(ranked),
@@ -132,3 +116,21 @@ class Finder:
 def _plain(label: str) -> str:
     """What two spellings of one label have in common: no case, no blanks, no full stop."""
     return " ".join(label.lower().split()).strip(" .!\"'`*")
+
+
+class Labels(Rule):
+    about = "labels"
+    why = ""  # it depends on what is found
+    fix = ""  # which spelling is right, a person knows
+    do = "write more rows of the rare labels"
+    severity = "note"
+    finder = _Labels
+
+    def look(self, row: Row, lens: Lens) -> str | None:
+        """Return a short answer to a question, of rows to train on."""
+        if row.record is None or row.is_text or row.role not in ("train", "replay"):
+            return None
+        return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None
+
+
+PLUGIN = Labels()

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from finetop.core.lint.findings import Finder, Rule, example, excerpt
 from finetop.core.lint.language import language_of, name_of
 from finetop.core.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.lint.tally import example, excerpt
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "languages"
-WHY = ""  # of both findings
-FIX = ""  # a second language may be wanted
-DO = "remove the rows in another language, or write more of it"
-SEVERITY = "warning"
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.second_pass import Whole
 
 MAIN = 0.75  # share of a language from which the others are the exception
 _TRANSLATES = (
@@ -34,32 +25,17 @@ _TRANSLATE = (
 )  # what is asked in one language, and answered in another
 
 
-def look(row: Row, lens: Lens) -> list[str] | None:
-    """Return the languages of answer and question, "" where that is not clear, or where a translation is asked for."""
-    if row.record is None:
-        return None
-    answer = language_of(row.answer)
-    asked = "" if row.is_text or len(row.turns) < 2 else language_of(row.turns[-2].text)
-    if asked and answer and asked != answer:
-        whole = row.asked.lower()
-        if any(word in whole for word in _TRANSLATES):
-            if any(word in whole for word in _TRANSLATE):
-                return None
-            asked = ""
-    return [answer, asked] if answer or asked else None
-
-
-class Finder:
+class _Languages(Finder):
     """Counts languages, and keeps where the rows are that are not of the first."""
 
-    def __init__(self, lens: Lens) -> None:
+    def __init__(self, rule: Rule, lens: Lens) -> None:
+        super().__init__(rule, lens)
         self.counts: Counter[str] = Counter()
         self.rows: dict[str, array[int]] = {}
         self.crossed = array("Q")
         self.crossings: Counter[str] = Counter()
 
     def take(self, at: int, seen: list[str]) -> None:
-        """Take in the languages of a row."""
         answer, asked = seen
         self.counts[answer or asked] += (
             1  # an answer of few words is taken for one of its question's language
@@ -86,20 +62,19 @@ class Finder:
         is_mixed = number < MAIN * known
         ats = sorted(at for language, _ in others for at in self.rows[language])[:PLACES]
         return [
-            Finding(
-                name="languages",
+            self.rule.finding(
+                whole,
+                known - number,
+                ats,
                 about="rows in several languages"
                 if is_mixed
                 else f"rows in another language than {name_of(main)}",
                 severity="note" if is_mixed else "warning",
-                count=known - number,
-                of=whole.rows,
                 why=(
                     f"{name_of(main)} has {100 * number / known:.0f} % of the rows whose language is known. A few rows"
                     " in another are too few to learn it, and enough to answer in it at times."
                 ),
                 kinds={name_of(language): count for language, count in self.counts.most_common()},
-                places=tuple(map(whole.place, ats)),
                 examples=tuple(
                     example(row.place, excerpt(row.answer)) for row in whole.again(_spread(self.rows, others))
                 ),
@@ -110,15 +85,13 @@ class Finder:
         if not self.crossed:
             return []
         return [
-            Finding(
-                name="languages",
+            self.rule.finding(
+                whole,
+                sum(self.crossings.values()),
+                self.crossed,
                 about="answers in another language than their question",
-                severity="warning",
-                count=sum(self.crossings.values()),
-                of=whole.rows,
                 why="The model learns to change the language unasked. Rows that ask for a translation are not counted.",
                 kinds=dict(self.crossings.most_common()),
-                places=tuple(map(whole.place, self.crossed)),
                 examples=tuple(
                     example(row.place, f"{excerpt(row.asked)[:70]} → {excerpt(row.answer)}")
                     for row in whole.again(self.crossed[:EXAMPLES])
@@ -132,3 +105,28 @@ def _spread(rows: dict[str, array[int]], others: list[tuple[str, int]]) -> list[
     firsts = [rows[language][0] for language, _ in others][:EXAMPLES]
     more = [at for language, _ in others for at in rows[language][1:EXAMPLES]]
     return sorted([*firsts, *more[: EXAMPLES - len(firsts)]])
+
+
+class Languages(Rule):
+    about = "languages"
+    why = ""  # of both findings
+    fix = ""  # a second language may be wanted
+    do = "remove the rows in another language, or write more of it"
+    finder = _Languages
+
+    def look(self, row: Row, lens: Lens) -> list[str] | None:
+        """Return the languages of answer and question, "" where that is not clear, or a translation is asked for."""
+        if row.record is None:
+            return None
+        answer = language_of(row.answer)
+        asked = "" if row.is_text or len(row.turns) < 2 else language_of(row.turns[-2].text)
+        if asked and answer and asked != answer:
+            whole = row.asked.lower()
+            if any(word in whole for word in _TRANSLATES):
+                if any(word in whole for word in _TRANSLATE):
+                    return None
+                asked = ""
+        return [answer, asked] if answer or asked else None
+
+
+PLUGIN = Languages()

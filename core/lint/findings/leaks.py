@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.data.similarity.containment import Items
 from finetop.core.data.similarity.edits import Told, asks_the_same, compare
 from finetop.core.lint import pair_index, row_hashes
-from finetop.core.lint.pair_findings import Comparing, Like
+from finetop.core.lint.pair_findings import Like, PairRule
+from finetop.core.lint.pair_index import Gathered
+from finetop.core.lint.second_pass import Whole
 from finetop.core.lint.template_families import Families
-
-if TYPE_CHECKING:
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "training rows that are also test or held-out rows"
-WHY = (
-    "The test then measures what the model memorised, not what it can do: its score is too high, and"
-    " comparisons with it are invalid."
-)
-FIX = "remove them from the training rows"
-DO = "remove the training rows that are in the test"
-SEVERITY = "error"
-ONE_IS_MANY = True
 
 TELLING = 4.0  # weight of the words of an answer that few questions have
 
-look = row_hashes.look
 
+class Leaks(PairRule):
+    about = "training rows that are also test or held-out rows"
+    why = (
+        "The test then measures what the model memorised, not what it can do: its score is too high, and"
+        " comparisons with it are invalid."
+    )
+    fix = "remove them from the training rows"
+    do = "remove the training rows that are in the test"
+    severity = "error"
+    is_grave = True
+    roles = pair_index.SIDES[0]
 
-class Finder(Comparing):
-    """Finds the rows of the test and of data.eval in those to train on."""
-
-    ROLES = pair_index.SIDES[0]
-
-    def find(self, whole: Whole) -> list[Like]:
-        """Find the rows."""
-        seen = self._seen
+    def find(self, seen: Gathered, whole: Whole) -> list[Like]:
         tests = [number for side in pair_index.SIDES[1:] for number in seen.members(whole, side).tolist()]
         if not tests:
             return []
@@ -56,7 +46,7 @@ class Finder(Comparing):
                 number, test = numbers[hit.text], tests[hit.item]
                 hits[number, test] = "as it is" if hit.is_verbatim else "lightly edited"
                 told = asks_the_same(hit.change, len(wanted.items[hit.item]))
-                answered[number, test] = self._answers(number, test, told)
+                answered[number, test] = self._answers(seen, number, test, told)
                 is_other = any(map(seen.is_answered, (test, number), hit.change.only_in))
                 is_same = heads["context"][number] == heads["context"][test]
                 if hit.change.is_light and is_same and not is_other:
@@ -71,11 +61,13 @@ class Finder(Comparing):
                 found[number] = Like(number, f"question and answer, {hits[number, test]}", test)
         return list(found.values())
 
-    def _answers(self, number: int, test: int, told: Told) -> bool:
+    def _answers(self, seen: Gathered, number: int, test: int, told: Told) -> bool:
         """Whether a training row answers as the test row does, in so many words that it is no chance."""
-        seen, heads = self._seen, self._seen.heads
-        if heads["kind"][test] == row_hashes.TEXT:
+        if seen.heads["kind"][test] == row_hashes.TEXT:
             return False
         change = compare(seen.answer(number), seen.answer(test), seen.counts(), if_light=True)
         is_same = change.is_light and not change.swapped_names and not change.added_names
         return is_same and (told == "same" or change.weight >= TELLING)
+
+
+PLUGIN = Leaks()

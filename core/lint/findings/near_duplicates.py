@@ -2,55 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.data.similarity.edits import Change, compare
 from finetop.core.lint import row_hashes
-from finetop.core.lint.pair_findings import Comparing, Like
-
-if TYPE_CHECKING:
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "rows that are nearly the same as another row"
-WHY = (
-    "Rows that differ in a word or a punctuation mark are one example repeated: it weighs more than"
-    " others, and held-out rows no longer measure how the model does on new data."
-)
-FIX = "remove them and keep the first of each"
-DO = "remove the near copies"
-SEVERITY = "warning"
+from finetop.core.lint.pair_findings import Like, PairRule
+from finetop.core.lint.pair_index import Gathered
+from finetop.core.lint.second_pass import Whole
 
 TELLING = 4.0  # weight of the words of an answer that few questions have
 LONG = 15  # words of a question
 ALIKE = 0.75  # of each of its sentences, from which on a short answer will do
 
-look = row_hashes.look
 
+class NearDuplicates(PairRule):
+    about = "rows that are nearly the same as another row"
+    why = (
+        "Rows that differ in a word or a punctuation mark are one example repeated: it weighs more than"
+        " others, and held-out rows no longer measure how the model does on new data."
+    )
+    fix = "remove them and keep the first of each"
+    do = "remove the near copies"
 
-class Finder(Comparing):
-    """Finds rows whose question and answer are light edits of those of a row that is kept."""
-
-    def find(self, whole: Whole) -> list[Like]:
-        """Find the rows."""
+    def find(self, seen: Gathered, whole: Whole) -> list[Like]:
         gone: set[int] = set()
-        same = self._seen.asks_the_same(whole)
+        same = seen.asks_the_same(whole)
         likes: list[Like] = []
-        light = self._seen.light(whole)
+        light = seen.light(whole)
         pairs = sorted(light, key=lambda pair: pair[::-1])
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("near duplicates", done, len(pairs))
             if first in gone or second in gone:
                 continue
-            kind = self._kind(first, second, light[first, second], is_same=(first, second) in same)
+            kind = self._kind(seen, first, second, light[first, second], is_same=(first, second) in same)
             if kind:
                 gone.add(second)
                 likes.append(Like(second, kind, first))
         return likes
 
-    def _kind(self, first: int, second: int, question: Change, *, is_same: bool) -> str:
+    def _kind(self, seen: Gathered, first: int, second: int, question: Change, *, is_same: bool) -> str:
         """Say how two rows are alike, whose questions are; "" where they are not."""
-        seen, heads = self._seen, self._seen.heads
+        heads = seen.heads
         one, other = heads[first], heads[second]
         if (
             one["kind"] != other["kind"]
@@ -69,3 +60,6 @@ class Finder(Comparing):
         if question.is_equal and answer.is_equal:
             return "same words, other punctuation"
         return "text added before or after" if question.added + answer.added else "a few words differ"
+
+
+PLUGIN = NearDuplicates()

@@ -5,34 +5,20 @@ from __future__ import annotations
 import math
 import tempfile
 from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadInput
+from finetop.core.lint.findings import Finder, Rule, example, excerpt
 from finetop.core.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.lint.tally import example, excerpt
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.second_pass import Whole
 from finetop.core.recipe.schema import Source
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from finetop.core.lint.row import Lens, Row
-    from finetop.core.lint.second_pass import Whole
-
-OPTION = "loss"
-ABOUT = "answers that stand out by the base model's loss"
-WHY = (
-    "What is far harder than the rest is often noise: the wrong answer, another language, damaged text. What is far"
-    " easier teaches next to nothing. Read them before you remove any."
-)
-FIX = ""  # a hard row may be the one that matters
-DO = "read the answers that stand out"
-SEVERITY = "warning"
 
 FAR = 4.0  # robust standard deviations from the median of answers that are as long
 BUCKETS = (8, 32, 128)  # answer tokens: the mean over few tokens varies far more than that over many
@@ -48,23 +34,15 @@ class Outlier:
     z: float
 
 
-def look(row: Row, lens: Lens) -> int | None:
-    """Return the number of learned tokens of a row that can be scored."""
-    if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
-        return None
-    return row.learned or None
-
-
-class Finder:
+class _Losses(Finder):
     """Scores a sample of the rows, evenly over all, or every row."""
 
-    def __init__(self, lens: Lens) -> None:
-        self.most = lens.sample
+    def __init__(self, rule: Rule, lens: Lens) -> None:
+        super().__init__(rule, lens)
         self.ats = array("Q")
         self.tokens = array("Q")
 
     def take(self, at: int, seen: int) -> None:
-        """Take in a row that can be scored."""
         self.ats.append(at)
         self.tokens.append(seen)
 
@@ -72,7 +50,7 @@ class Finder:
         """Score rows, and give those that stand out. Raises FinetopError."""
         if not self.ats:
             return []
-        chosen = spread(len(self.ats), self.most)
+        chosen = spread(len(self.ats), self.lens.sample)
         losses = _losses(whole, [self.ats[number] for number in chosen])
         known = [
             (self.ats[n], self.tokens[n], loss)
@@ -87,15 +65,13 @@ class Finder:
         of_all = "" if len(chosen) == len(self.ats) else f", a sample of {len(self.ats):,}"
         harder = sum(one.z > 0 for one in found)
         return [
-            Finding(
-                name="outliers",
-                about=ABOUT,
-                severity="warning",
-                count=len(found),
+            self.rule.finding(
+                whole,
+                len(found),
+                (one.at for one in found[:PLACES]),
                 of=len(known),
-                why=f"{WHY} Median {middle:.2f} nats/token over {len(known):,} answers{of_all}.",
+                why=f"{self.rule.why} Median {middle:.2f} nats/token over {len(known):,} answers{of_all}.",
                 kinds={"far harder": harder, "far easier": len(found) - harder},
-                places=tuple(whole.place(one.at) for one in found[:PLACES]),
                 examples=tuple(
                     example(row.place, f"{one.loss:.2f} nats: {excerpt(row.answer)}")
                     for one, row in zip(worst, whole.again(one.at for one in worst), strict=True)
@@ -170,3 +146,24 @@ def _by_format(whole: Whole, ats: Sequence[int]) -> Iterator[tuple[str, list[Row
         rows.append(row)
     if rows:
         yield str(whole.reads[rows[-1].source].format), rows
+
+
+class Outliers(Rule):
+    option = "loss"
+    about = "answers that stand out by the base model's loss"
+    why = (
+        "What is far harder than the rest is often noise: the wrong answer, another language, damaged text. What is far"
+        " easier teaches next to nothing. Read them before you remove any."
+    )
+    fix = ""  # a hard row may be the one that matters
+    do = "read the answers that stand out"
+    finder = _Losses
+
+    def look(self, row: Row, lens: Lens) -> int | None:
+        """Return the number of learned tokens of a row that can be scored."""
+        if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
+            return None
+        return row.learned or None
+
+
+PLUGIN = Outliers()

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from finetop.core.lint.tally import Sight, excerpt
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-
-ABOUT = "unfilled placeholders"
-WHY = "The model learns to generate the placeholder. Fill them in, or remove the rows."
-FIX = ""
-DO = "fill in the placeholders, or remove the rows"
-SEVERITY = "warning"
+from finetop.core.lint.findings import Rule, Sight, excerpt
+from finetop.core.lint.row import Lens, Row
 
 _HINTS = ("{", "[", "<", "%", "orem ipsum", "OREM IPSUM")
 _SLOT = (
@@ -37,15 +28,20 @@ _MEANT = re.compile(
 _CODE = re.compile(r"\b(?:handlebars|vue|angular|django|liquid|helm)s?\b", re.I)  # whose braces are code
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See placeholders in what is learned, but for those that the question has too."""
-    for text in row.learned_texts:
-        if not any(hint in text for hint in _HINTS):
-            continue
-        found = next((one for one in _PLACEHOLDER.finditer(text) if one[0] not in row.asked), None)
-        if found is not None and not _is_meant(row, found[0]):
-            return [Sight("placeholder", excerpt(text, *found.span()))]
-    return None
+class Placeholders(Rule):
+    about = "unfilled placeholders"
+    why = "The model learns to generate the placeholder. Fill them in, or remove the rows."
+    do = "fill in the placeholders, or remove the rows"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See placeholders in what is learned, but for those that the question has too."""
+        for text in row.learned_texts:
+            if not any(hint in text for hint in _HINTS):
+                continue
+            found = next((one for one in _PLACEHOLDER.finditer(text) if one[0] not in row.asked), None)
+            if found is not None and not _is_meant(row, found[0]):
+                return [Sight("placeholder", excerpt(text, *found.span()))]
+        return None
 
 
 def _is_meant(row: Row, mark: str) -> bool:
@@ -53,3 +49,6 @@ def _is_meant(row: Row, mark: str) -> bool:
     texts = [turn.text for turn in row.turns]
     is_code = mark.startswith("{") and any(map(_CODE.search, texts))
     return is_code or any(map(_MEANT.search, texts))
+
+
+PLUGIN = Placeholders()

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.data.similarity.word_codes import LITTLE_WORDS
-from finetop.core.lint.tally import Sight, Tally, excerpt
+from finetop.core.lint.findings import Finder, Rule, Sight, Tally, excerpt
+from finetop.core.lint.report import Finding
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.second_pass import Whole
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.lint.report import Finding
-    from finetop.core.lint.row import Lens, Row
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "answers that refuse, or speak as an AI"
-WHY = (
-    "A model learns to refuse from few such rows, and then refuses what it could do. Keep those that should refuse;"
-    " answer or remove the rest."
-)
-FIX = ""  # some rows should refuse
-DO = "answer what is refused without need, or remove the rows"
-SEVERITY = "warning"
 HEAD = 300  # characters in which a refusal stands
 
 _STARTS = ("i ", "i'", "i’", "sorry", "apolog", "my ", "unfort", "regret", "sadly")
@@ -257,30 +244,6 @@ _SELF = re.compile(
 )
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See whether the answer refuses."""
-    if row.record is None or row.is_text or not row.answer:
-        return None
-    text = row.answer[: 2 * HEAD]
-    if "\n" in text or "  " in text or "\t" in text:
-        text = _SPACES.sub(" ", text)
-    text = text.strip()[:HEAD]
-    head = text.lower()
-    if _may_refuse(head) and (found := _REFUSES.search(head)):
-        return [Sight("refuses", excerpt(text, *found.span()))]
-    if (
-        (head.startswith(_DECLINED) or _has_any(head, _OWN[:8]))
-        and _has_any(head, _WAYS)
-        and (found := _DECLINES.search(head))
-    ):
-        return [Sight("refuses", excerpt(text, *found.span()))]
-    if _has_any(head, _NAMES) and (found := _SELF.search(head)):
-        return [Sight("speaks of itself as a model", excerpt(text, *found.span()))]
-    if len(row.answer) < HEAD and _says_no(head, row.asked):
-        return [Sight(_PERHAPS, excerpt(text))]
-    return None
-
-
 def _says_no(head: str, asked: str) -> bool:
     if (
         head.count(" ") >= MOST
@@ -304,15 +267,14 @@ def _has_any(head: str, words: tuple[str, ...]) -> bool:
     return False
 
 
-class Finder:
+class _Refusals(Finder):
     """Leaves out the short answers that say no for themselves where that is how many speak: people in a dialogue."""
 
-    def __init__(self, lens: Lens) -> None:
-        module = sys.modules[__name__]
-        self.sure, self.all, self.perhaps = Tally("refused", module), Tally("refused", module), 0
+    def __init__(self, rule: Rule, lens: Lens) -> None:
+        super().__init__(rule, lens)
+        self.sure, self.all, self.perhaps = Tally(rule, lens), Tally(rule, lens), 0
 
     def take(self, at: int, seen: Sequence[Sequence[str]]) -> None:
-        """Take in what an answer says."""
         self.all.take(at, seen)
         if seen[0][0] == _PERHAPS:
             self.perhaps += 1
@@ -320,6 +282,42 @@ class Finder:
             self.sure.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Return the finding."""
         is_rare = self.perhaps <= RARE * whole.rows
         return (self.all if is_rare else self.sure).finish(whole)
+
+
+class Refused(Rule):
+    about = "answers that refuse, or speak as an AI"
+    why = (
+        "A model learns to refuse from few such rows, and then refuses what it could do. Keep those that should refuse;"
+        " answer or remove the rest."
+    )
+    fix = ""  # some rows should refuse
+    do = "answer what is refused without need, or remove the rows"
+    finder = _Refusals
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See whether the answer refuses."""
+        if row.record is None or row.is_text or not row.answer:
+            return None
+        text = row.answer[: 2 * HEAD]
+        if "\n" in text or "  " in text or "\t" in text:
+            text = _SPACES.sub(" ", text)
+        text = text.strip()[:HEAD]
+        head = text.lower()
+        if _may_refuse(head) and (found := _REFUSES.search(head)):
+            return [Sight("refuses", excerpt(text, *found.span()))]
+        if (
+            (head.startswith(_DECLINED) or _has_any(head, _OWN[:8]))
+            and _has_any(head, _WAYS)
+            and (found := _DECLINES.search(head))
+        ):
+            return [Sight("refuses", excerpt(text, *found.span()))]
+        if _has_any(head, _NAMES) and (found := _SELF.search(head)):
+            return [Sight("speaks of itself as a model", excerpt(text, *found.span()))]
+        if len(row.answer) < HEAD and _says_no(head, row.asked):
+            return [Sight(_PERHAPS, excerpt(text))]
+        return None
+
+
+PLUGIN = Refused()

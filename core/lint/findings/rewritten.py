@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.lint.tally import Sight, excerpt
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-
-ABOUT = "earlier answers that are not learned"
-WHY = (
-    "The model's chat template changes an earlier answer once the conversation continues (for"
-    " example, it drops the reasoning):"
-    " only the last answer of these rows is learned."
-)
-FIX = ""
-DO = "split the rows at each answer, if all are to be learned"
-SEVERITY = "note"
+from finetop.core.lint.findings import Rule, Sight, excerpt
+from finetop.core.lint.row import Lens, Row
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See a row of which earlier answers are left out."""
-    if not row.rewritten:
-        return None
-    return [Sight(f"{row.rewritten} of the answers", excerpt(row.asked))]
+class Rewritten(Rule):
+    about = "earlier answers that are not learned"
+    why = (
+        "The model's chat template changes an earlier answer once the conversation continues (for"
+        " example, it drops the reasoning):"
+        " only the last answer of these rows is learned."
+    )
+    do = "split the rows at each answer, if all are to be learned"
+    severity = "note"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See a row of which earlier answers are left out."""
+        if not row.rewritten:
+            return None
+        return [Sight(f"{row.rewritten} of the answers", excerpt(row.asked))]
+
+
+PLUGIN = Rewritten()

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetop.core.lint.tally import Sight, excerpt
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-
-ABOUT = "chat template tokens in texts"
-WHY = (
-    "The tokenizer reads many of them as the tokens that start or end a turn: the model learns to"
-    " stop early, to speak for the user, or to generate them as text."
-)
-FIX = "cut them off at the start and end of a text, where they can mean nothing else"
-DO = "remove chat template tokens from the texts"
-SEVERITY = "warning"
+from finetop.core.lint.findings import Rule, Sight, excerpt
+from finetop.core.lint.row import Lens, Row
 
 _NAMES = (
     "im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end_of_turn"
@@ -81,22 +70,37 @@ _BEGIN = {
 LONGEST = 20  # characters of a mark that ends a turn
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See marks in every text of a row."""
-    sights: list[Sight] = []
-    is_mended = True
-    for turn in row.turns:
-        text = turn.text
-        if not any(hint in text for hint in _HINTS):
-            continue
-        found = _first_mark(text)
-        if found is None:
-            continue
-        sights.append(Sight(_KINDS[str(found.lastgroup)], excerpt(text, *found.span())))
-        is_mended = is_mended and repaired(text, turn.role) is not None
-    if sights and is_mended and row.record is not None:
-        return [Sight(sight.kind, sight.text, "mend") for sight in sights]
-    return sights or None
+class Template(Rule):
+    about = "chat template tokens in texts"
+    why = (
+        "The tokenizer reads many of them as the tokens that start or end a turn: the model learns to"
+        " stop early, to speak for the user, or to generate them as text."
+    )
+    fix = "cut them off at the start and end of a text, where they can mean nothing else"
+    do = "remove chat template tokens from the texts"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See marks in every text of a row."""
+        sights: list[Sight] = []
+        is_mended = True
+        for turn in row.turns:
+            text = turn.text
+            if not any(hint in text for hint in _HINTS):
+                continue
+            found = _first_mark(text)
+            if found is None:
+                continue
+            sights.append(Sight(_KINDS[str(found.lastgroup)], excerpt(text, *found.span())))
+            is_mended = is_mended and repaired(text, turn.role) is not None
+        if sights and is_mended and row.record is not None:
+            return [Sight(sight.kind, sight.text, "mend") for sight in sights]
+        return sights or None
+
+    def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
+        """Repair every text of a row; None if one can't be."""
+        from finetop.core.lint.edit_row import with_texts
+
+        return with_texts(raw, lambda text, role: text if _first_mark(text) is None else repaired(text, role))
 
 
 def _first_mark(text: str) -> re.Match[str] | None:
@@ -120,8 +124,4 @@ def repaired(text: str, role: str) -> str | None:
     return text if text.strip() and _first_mark(text) is None else None
 
 
-def mend(raw: dict[str, Any]) -> dict[str, Any] | None:
-    """Repair every text of a row; None if one can't be."""
-    from finetop.core.lint.edit_row import with_texts
-
-    return with_texts(raw, lambda text, role: text if _first_mark(text) is None else repaired(text, role))
+PLUGIN = Template()

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from finetop.core.lint.findings import Finder, Rule, example
 from finetop.core.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.lint.tally import example
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.lint.row import Lens, Row
-    from finetop.core.lint.second_pass import Whole
-
-ABOUT = "rows that are longer than data.max_tokens"
-WHY = ""  # it depends on data.on_long
-FIX = ""  # max_tokens and on_long say what is wanted
-DO = "raise data.max_tokens, or shorten the rows"
-SEVERITY = "warning"
+from finetop.core.lint.row import Lens, Row
+from finetop.core.lint.second_pass import Whole
 
 
-def look(row: Row, lens: Lens) -> list[int] | None:
-    """Return tokens of the row, learned ones, and those that are left, of a row that is too long."""
-    if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
-        return None
-    return [row.source, row.tokens, row.learned, row.kept]
-
-
-class Finder:
+class _Lengths(Finder):
     """Adds up what is lost."""
 
-    def __init__(self, lens: Lens) -> None:
-        self.lens = lens
+    def __init__(self, rule: Rule, lens: Lens) -> None:
+        super().__init__(rule, lens)
         self.rows = 0
         self.of_source: dict[int, int] = {}
         self.lost = 0  # learned tokens
@@ -40,7 +23,6 @@ class Finder:
         self.longest: list[tuple[int, int]] = []  # tokens, row
 
     def take(self, at: int, seen: Sequence[int]) -> None:
-        """Take in a row that is too long."""
         source, tokens, learned, kept = seen
         self.rows += 1
         self.of_source[source] = self.of_source.get(source, 0) + 1
@@ -60,14 +42,13 @@ class Finder:
             if _refuses(self.lens.on_long, rows, whole.reads[source].rows)
         ]
         return [
-            Finding(
-                name="too-long",
-                about=f"{ABOUT} ({self.lens.max_tokens:,})",
+            self.rule.finding(
+                whole,
+                self.rows,
+                (at for at, _ in self.first),
+                about=f"{self.rule.about} ({self.lens.max_tokens:,})",
                 severity="error" if refusing else "warning",
-                count=self.rows,
-                of=whole.rows,
                 why=self._why(whole.reads[refusing[0]].name if refusing else ""),
-                places=tuple(whole.place(at) for at, _ in self.first),
                 examples=tuple(example(whole.place(at), f"{tokens:,} tokens") for tokens, at in self.longest),
             )
         ]
@@ -97,3 +78,20 @@ class Finder:
 def _refuses(on_long: str | None, too_long: int, rows: int) -> bool:
     allowed = (on_long or "").removeprefix("error-over-").removesuffix("%")
     return allowed.isdecimal() and 100 * too_long > int(allowed) * rows
+
+
+class TooLong(Rule):
+    about = "rows that are longer than data.max_tokens"
+    why = ""  # it depends on data.on_long
+    fix = ""  # max_tokens and on_long say what is wanted
+    do = "raise data.max_tokens, or shorten the rows"
+    finder = _Lengths
+
+    def look(self, row: Row, lens: Lens) -> list[int] | None:
+        """Return tokens of the row, learned ones, and those that are left, of a row that is too long."""
+        if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
+            return None
+        return [row.source, row.tokens, row.learned, row.kept]
+
+
+PLUGIN = TooLong()

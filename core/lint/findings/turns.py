@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from finetop.core.lint.findings import Rule, Sight, excerpt
 from finetop.core.lint.row import KNOWN_ROLES, Lens, Row, Turn
-from finetop.core.lint.tally import Sight, excerpt
-
-ABOUT = "conversations whose turns are broken"
-WHY = (
-    "Training stops at a row that it can't read or that the chat template refuses; from the others"
-    " the model learns turns that no real conversation has."
-)
-FIX = "remove the rows that training refuses; leave the others"
-DO = "fix the turns, or remove the rows"
-SEVERITY = "error"
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See what is wrong with the turns of a row."""
-    if row.fault == "turns":
-        return [Sight(_broken(row), f"{row.why}: {_told(row.turns)}", "remove")]
-    if row.refused:
-        return [Sight("the chat template refuses it", f"{row.refused}: {_told(row.turns)}", "remove")]
-    if row.record is None or row.is_text or len(row.turns) < 2:
-        return None
-    kind = _odd(row.turns)
-    return [Sight(kind, _told(row.turns))] if kind else None
+class Turns(Rule):
+    about = "conversations whose turns are broken"
+    why = (
+        "Training stops at a row that it can't read or that the chat template refuses; from the others"
+        " the model learns turns that no real conversation has."
+    )
+    fix = "remove the rows that training refuses; leave the others"
+    do = "fix the turns, or remove the rows"
+    severity = "error"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See what is wrong with the turns of a row."""
+        if row.fault == "turns":
+            return [Sight(_broken(row), f"{row.why}: {_told(row.turns)}", "remove")]
+        if row.refused:
+            return [Sight("the chat template refuses it", f"{row.refused}: {_told(row.turns)}", "remove")]
+        if row.record is None or row.is_text or len(row.turns) < 2:
+            return None
+        kind = _odd(row.turns)
+        return [Sight(kind, _told(row.turns))] if kind else None
 
 
 def _broken(row: Row) -> str:
@@ -63,3 +64,6 @@ def _odd(turns: Sequence[Turn]) -> str:
 
 def _told(turns: Sequence[Turn]) -> str:
     return excerpt(" | ".join(f"{turn.role}: {turn.text[:40]}" for turn in turns))
+
+
+PLUGIN = Turns()

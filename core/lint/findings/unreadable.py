@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.lint.tally import Sight, excerpt
-
-if TYPE_CHECKING:
-    from finetop.core.lint.row import Lens, Row
-
-ABOUT = "rows that can't be read"
-WHY = "Training stops at the first of them, with an error that names it."
-FIX = "remove them"
-DO = "fix the rows that can't be read, or remove them"
-SEVERITY = "error"
+from finetop.core.lint.findings import Rule, Sight, excerpt
+from finetop.core.lint.row import Lens, Row
 
 
-def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See why a row can't be read; broken turns and empty answers are findings of their own."""
-    if row.fault not in ("json", "shape"):
-        return None
-    text = " ".join(turn.text for turn in row.turns) or ("" if row.raw is None else str(row.raw))
-    kind = row.why if row.fault == "shape" else row.why.partition(":")[0]
-    return [Sight(kind, f"{row.why}: {excerpt(text)}" if text else row.why, "remove")]
+class Unreadable(Rule):
+    about = "rows that can't be read"
+    why = "Training stops at the first of them, with an error that names it."
+    fix = "remove them"
+    do = "fix the rows that can't be read, or remove them"
+    severity = "error"
+
+    def look(self, row: Row, lens: Lens) -> list[Sight] | None:
+        """See why a row can't be read; broken turns and empty answers are findings of their own."""
+        if row.fault not in ("json", "shape"):
+            return None
+        text = " ".join(turn.text for turn in row.turns) or ("" if row.raw is None else str(row.raw))
+        kind = row.why if row.fault == "shape" else row.why.partition(":")[0]
+        return [Sight(kind, f"{row.why}: {excerpt(text)}" if text else row.why, "remove")]
+
+
+PLUGIN = Unreadable()

@@ -17,7 +17,8 @@ import pytest
 from finetop.core.commands.main import main
 from finetop.core.data import render, source_record
 from finetop.core.errors import BadData, BadInput
-from finetop.core.lint import lines, lint as linting, load, names
+from finetop.core.lint import lines, lint as linting
+from finetop.core.lint.findings import load, names
 from finetop.core.lint.report import Asked, Given, Report
 from finetop.core.lint.report_text import report_lines
 from finetop.core.recipe.load import resolve_text
@@ -120,7 +121,8 @@ def test_bad_input_is_one_line_and_exit_2(
 def test_the_process_that_lints_imports_no_training_stack(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from finetop.core.lint import lint as linting, names, load\n"
+        "from finetop.core.lint import lint as linting\n"
+        "from finetop.core.lint.findings import load, names\n"
         "from finetop.core.models.fast_tokenizer import LightTokenizer\n"
         "[load(name) for name in names()]\n"
         "print([m for m in ('torch', 'transformers', 'duckdb', 'textual', 'datasets') if m in sys.modules])"
@@ -171,7 +173,7 @@ def test_what_to_do_first_is_said_last_and_on_a_page_on_top(tmp_path: Path) -> N
     assert all(len(line) <= 80 for line in lines)
     page = list(report_lines(report, is_page=True))
     assert [line[:5] for line in page].index("first") < [line[:1] for line in page].index("✗")
-    assert all(load(name).DO for name in names())
+    assert all(load(name).do for name in names())
 
 
 def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from finetop.core.lint.findings import SHOWN, example, excerpt, masked
 from finetop.core.lint.pii_patterns import personal_in
-from finetop.core.lint.tally import SHOWN, example, excerpt, masked
 from finetop.core.runtime.secret_patterns import secrets_in
 
 KEY = "hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f"

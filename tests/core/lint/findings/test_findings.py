@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core import lint
-from finetop.core.lint import lint as linting, row as rows
+from finetop.core.lint import findings, lint as linting, row as rows
 from finetop.core.lint.report import Asked, Finding, Given
 from finetop.core.lint.row import Lens
 from finetop.core.runtime.home import Home
@@ -304,12 +303,11 @@ def test_rows_that_are_too_long(tmp_path: Path) -> None:
 
 
 def test_every_finding_says_what_it_is() -> None:
-    for name in lint.names():
-        module = lint.load(name)
-        assert module.ABOUT and not module.ABOUT.endswith(".")
-        assert module.SEVERITY in ("error", "warning", "note")
-        assert isinstance(module.WHY, str) and isinstance(module.FIX, str)
-        assert hasattr(module, "Finder") or module.WHY
+    for name in findings.names():
+        rule = findings.load(name)
+        assert rule.name == name and rule.about and rule.do and not rule.about.endswith(".")
+        assert rule.severity in ("error", "warning", "note")
+        assert rule.finder is not findings.Tally or rule.why
 
 
 @pytest.mark.parametrize(
@@ -339,6 +337,6 @@ def test_no_text_takes_long(text: str) -> None:
     )
     row = rows.read({"messages": list(turns)}, "messages", ("conversation",), 0, 0, 1, "a:1", "train")
     began = time.process_time()
-    for name in lint.names():
-        lint.load(name).look(row, Lens(max_tokens=100))
+    for name in findings.names():
+        findings.load(name).look(row, Lens(max_tokens=100))
     assert time.process_time() - began < 5  # 0.1 here; what grows with the square takes a minute
