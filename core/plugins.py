@@ -93,7 +93,7 @@ class Described(Protocol):
         """One line: what it does, and what for."""
 
 
-class Configured(Described, Protocol):
+class Settable(Described, Protocol):
     """What has settings of its own in a recipe."""
 
     @property
@@ -139,7 +139,7 @@ class FileType(Described, Protocol):
         """
 
 
-class Method(Configured, Protocol):
+class Method(Settable, Protocol):
     """Which weights move: a file, or a row of the table where PEFT's class alone differs.
 
     It may have
@@ -171,7 +171,7 @@ class Method(Configured, Protocol):
         """
 
 
-class Objective(Configured, Protocol):
+class Objective(Settable, Protocol):
     """The training objective.
 
     It may have
@@ -205,7 +205,7 @@ class Objective(Configured, Protocol):
         """Make a transformers Trainer of a Setup, or what has its train, model, state, args and train_dataset."""
 
 
-class Protection(Configured, Protocol):
+class Protection(Settable, Protocol):
     """What holds a model to what it knew while it trains; a setting of `protect:` is the name of a file.
 
     Its options leave it out by default. It may have
@@ -228,7 +228,7 @@ class Protection(Configured, Protocol):
         """Which option a bare value sets and turns it on (`kl_to_base: 0.5`); None if there is none."""
 
 
-class Alarm(Configured, Protocol):
+class Alarm(Settable, Protocol):
     """What looks at the numbers of a run; a setting of `alarms:` is the name of a file.
 
     `on` of its options turns it on or off; `spike: false` is short for it.

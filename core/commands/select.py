@@ -164,26 +164,26 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
 
 def tell_list(*, as_json: bool) -> int:
     """Say of each selector what it does, where it is from, and what can be set."""
-    modules = {name: select.load(name) for name in select.names()}
+    selectors = {name: select.load(name) for name in select.names()}
     if as_json:
         print_json(
             {
                 "selectors": {
                     name: {
-                        "about": module.ABOUT,
-                        "paper": module.PAPER,
-                        "needs_model": module.NEEDS_MODEL,
+                        "about": selector.about,
+                        "paper": selector.paper,
+                        "needs_model": selector.needs_model,
                         "settings": dict(settings_of(name)),
                     }
-                    for name, module in modules.items()
+                    for name, selector in selectors.items()
                 }
             }
         )
         return 0
-    for name, module in modules.items():
-        print(f"{name}{'  (asks the model)' if module.NEEDS_MODEL else ''}")
-        print(f"    {module.ABOUT}")
-        print(f"    {module.PAPER}")
+    for name, selector in selectors.items():
+        print(f"{name}{'  (asks the model)' if selector.needs_model else ''}")
+        print(f"    {selector.about}")
+        print(f"    {selector.paper}")
         for key, about in settings_of(name):
             print(f"    --set {key}={about}")
     return 0
@@ -191,7 +191,7 @@ def tell_list(*, as_json: bool) -> int:
 
 def settings_of(name: str) -> Iterator[tuple[str, str]]:
     """List a selector's settings, each with its default and what it means."""
-    for field in msgspec.structs.fields(select.load(name).Options):
+    for field in msgspec.structs.fields(select.load(name).options):
         note = msgspec.inspect.type_info(field.type)
         about = (
             (note.extra_json_schema or {}).get("description", "")

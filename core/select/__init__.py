@@ -1,24 +1,22 @@
 """Selectors: which rows of a data set to train on. One file each, found by listing this folder.
 
-A selector has
-- `ABOUT` (one line) and `PAPER` (where it comes from),
-- `NEEDS_MODEL`: whether it asks a model for its loss on the rows,
-- `Options`: a frozen struct of its own settings,
-- `choose(pool, options, seed) -> Choice`: an order of the rows that may be taken, the best first.
-
 What is taken is the beginning of that order, so that fewer rows are always a part of more.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.plugins import PluginKind
+from finetop.core.plugins import Configured, Options, PluginKind
+
+if TYPE_CHECKING:
+    from finetop.core.select._pool import Pool
 
 CONTROL = "random"  # what every other selector is held against
 
@@ -37,13 +35,28 @@ class Choice:
     may: str = ""  # of those that may be taken: "have an instruction that helps"
 
 
-SELECTORS: PluginKind[Any] = PluginKind("selector", __name__)
+class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The options of a selector that has no settings."""
+
+
+class Selector(Configured[Options]):
+    """A way to choose the rows to train on."""
+
+    paper: str  # where it comes from
+    needs_model = False  # it asks a model for its loss on the rows
+
+    @abstractmethod
+    def choose(self, pool: Pool, options: Options, seed: int) -> Choice:
+        """Return an order of the rows that may be taken, the best first."""
+
+
+SELECTORS: PluginKind[Selector[Any]] = PluginKind("selector", __name__, base=Selector)
 names, load = SELECTORS.names, SELECTORS.load
 
 
 def read_options(name: str, typed: dict[str, str]) -> Any:
     """Read a selector's own settings as they were typed. Raises BadInput, NotFound for an unknown selector."""
-    struct = load(name).Options
+    struct = load(name).options
     fields = struct.__struct_fields__
     unknown = next((key for key in typed if key not in fields), None)
     if unknown is not None:

@@ -59,15 +59,16 @@ def work(ask: Ask, home: Home) -> None:
             f"{pool.path.name} has {len(pool):,} rows, but {pool.most:,} were requested.",
             hint="Request fewer.",
         )
-    if any(load(wanted.by).NEEDS_MODEL for wanted in ask.wanted):
+    if any(load(wanted.by).needs_model for wanted in ask.wanted):
         pool.scorer = scorer_of(ask.model, home)
     folder = home.root / "selected"
     known: dict[bytes, Choice] = {}
     for wanted in ask.wanted:
         key = msgspec.json.encode((wanted.by, wanted.seed, wanted.settings))
         if key not in known:
-            module = load(wanted.by)
-            known = {key: module.choose(pool, msgspec.convert(wanted.settings, module.Options), wanted.seed)}
+            selector = load(wanted.by)
+            options = msgspec.convert(wanted.settings, selector.options)
+            known = {key: selector.choose(pool, options, wanted.seed)}
         say(taken(pool, wanted, known[key], folder))
 
 
@@ -80,7 +81,7 @@ def taken(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected 
     count = count_of(wanted, pool)
     if count > len(choice.order):
         return TooFew(wanted.by, wanted.seed, count, len(choice.order), len(pool), choice.may)
-    scorer = pool.scorer if load(wanted.by).NEEDS_MODEL else None
+    scorer = pool.scorer if load(wanted.by).needs_model else None
     path, manifest, sha256 = write(pool, wanted, choice, choice.order[:count], folder, scorer)
     return Selected(wanted.by, wanted.seed, count, len(pool), str(path), str(manifest), sha256)
 

@@ -110,7 +110,7 @@ def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list
     """List the files that a curve needs: none for all rows. Raises BadInput where it is more than anybody means."""
     wanted = [
         Wanted(
-            by, int(seed), amount.rows, amount.share, settings=msgspec.to_builtins(select.load(by).Options())
+            by, int(seed), amount.rows, amount.share, settings=msgspec.to_builtins(select.load(by).options())
         )
         for by in bys
         for seed in seeds_of(seeds).values

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from finetop.core.select import Choice
-
-if TYPE_CHECKING:
-    from finetop.core.select._pool import Pool
-
-ABOUT = "the middle of the base model's loss on the answer: neither known already nor noise"
-PAPER = "Marion et al. 2023, When Less is More, arXiv:2309.04564"
-NEEDS_MODEL = True
+from finetop.core.select import Choice, Selector
+from finetop.core.select._pool import Pool
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,11 +19,20 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.5
 
 
-def choose(pool: Pool, options: Options, seed: int) -> Choice:
-    """Order rows by how far their loss stands from the band's middle, by rank; the lower loss first where as far."""
-    losses = pool.losses()
-    known = [place for place, loss in enumerate(losses) if loss is not None]
-    ranked = sorted(known, key=lambda place: (losses[place] or 0.0, place))
-    middle = options.centre * (len(ranked) - 1)
-    order = sorted(range(len(ranked)), key=lambda rank: (abs(rank - middle), rank))
-    return Choice([ranked[rank] for rank in order], losses, "nats/token of the answer", "can be scored")
+class LossBand(Selector[Options]):
+    about = "the middle of the base model's loss on the answer: neither known already nor noise"
+    paper = "Marion et al. 2023, When Less is More, arXiv:2309.04564"
+    needs_model = True
+    options = Options
+
+    def choose(self, pool: Pool, options: Options, seed: int) -> Choice:
+        """Order rows by how far their loss stands from the band's middle, by rank; of two as far, the lower loss."""
+        losses = pool.losses()
+        known = [place for place, loss in enumerate(losses) if loss is not None]
+        ranked = sorted(known, key=lambda place: (losses[place] or 0.0, place))
+        middle = options.centre * (len(ranked) - 1)
+        order = sorted(range(len(ranked)), key=lambda rank: (abs(rank - middle), rank))
+        return Choice([ranked[rank] for rank in order], losses, "nats/token of the answer", "can be scored")
+
+
+PLUGIN = LossBand()

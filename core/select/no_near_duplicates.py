@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.data.formats import texts_of
-from finetop.core.select import Choice
+from finetop.core.select import Choice, NoSettings, Selector
 from finetop.core.select._pool import Pool, answer_of
 from finetop.core.select.random import shuffled
 
@@ -16,37 +14,38 @@ if TYPE_CHECKING:
 
     from finetop.core.data.similarity.spill_file import Store
 
-ABOUT = "random rows, only the first of each group of copies and lightly edited copies (as `finetop lint` finds them)"
-PAPER = "Lee et al. 2022, Deduplicating Training Data, arXiv:2107.06499"
-NEEDS_MODEL = False
 TELLING = 4.0  # weight of an answer's words: a shorter one ("Yes") is that of many questions
 SAID_EVERY = 1000  # pairs
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """It has no settings."""
+class NoNearDuplicates(Selector[NoSettings]):
+    about = (
+        "random rows, only the first of each group of copies and lightly edited copies"
+        " (as `finetop lint` finds them)"
+    )
+    paper = "Lee et al. 2022, Deduplicating Training Data, arXiv:2107.06499"
+    options = NoSettings
 
+    def choose(self, pool: Pool, options: NoSettings, seed: int) -> Choice:
+        """Leave out every row that is like one before it; the others stand as `random` has them with that seed.
 
-def choose(pool: Pool, options: Options, seed: int) -> Choice:
-    """Leave out every row that is like one before it; the others stand as `random` has them with that seed.
+        So the two differ in as few rows as they can, and what a curve compares is what leaving out does, not the draw.
+        """
+        from finetop.core.data.similarity.spill_file import Store
+        from finetop.core.data.similarity.word_codes import codes_of, fingerprint
 
-    So the two differ in as few rows as they can, and what a curve compares is what leaving out does, not the draw.
-    """
-    from finetop.core.data.similarity.spill_file import Store
-    from finetop.core.data.similarity.word_codes import codes_of, fingerprint
-
-    asked, answers = Store(), Store()
-    first_of: dict[int, int] = {}
-    for place, record in enumerate(pool.records("comparing rows")):
-        texts, answer = texts_of(record), answer_of(record)
-        first_of.setdefault(fingerprint(*texts), place)
-        asked.add(codes_of("\n\n".join(text for text in texts if text != answer)).tobytes())
-        answers.add(codes_of(answer).tobytes())
-    single = sorted(first_of.values())
-    gone = set(_near(single, asked, answers, pool))
-    kept = set(single) - gone
-    order = [place for place in shuffled(len(pool), seed) if place in kept]
-    return Choice(order, may="are neither a copy nor a lightly edited copy of an earlier row")
+        asked, answers = Store(), Store()
+        first_of: dict[int, int] = {}
+        for place, record in enumerate(pool.records("comparing rows")):
+            texts, answer = texts_of(record), answer_of(record)
+            first_of.setdefault(fingerprint(*texts), place)
+            asked.add(codes_of("\n\n".join(text for text in texts if text != answer)).tobytes())
+            answers.add(codes_of(answer).tobytes())
+        single = sorted(first_of.values())
+        gone = set(_near(single, asked, answers, pool))
+        kept = set(single) - gone
+        order = [place for place in shuffled(len(pool), seed) if place in kept]
+        return Choice(order, may="are neither a copy nor a lightly edited copy of an earlier row")
 
 
 def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:
@@ -75,3 +74,6 @@ def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> It
         tells = question.is_sure or question.weight == 0 or answer.weight >= TELLING
         if question.is_light and answer.is_light and not answer.swapped_names and tells:
             yield second
+
+
+PLUGIN = NoNearDuplicates()

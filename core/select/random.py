@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import msgspec
-
-from finetop.core.select import Choice
-
-if TYPE_CHECKING:
-    from finetop.core.select._pool import Pool
-
-ABOUT = "rows drawn at random: the control that any other must beat"
-PAPER = "Diddee & Ippolito 2024, Chasing Random, arXiv:2410.15225: often no worse than the others"
-NEEDS_MODEL = False
+from finetop.core.select import Choice, NoSettings, Selector
+from finetop.core.select._pool import Pool
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """It has no settings."""
+class Random(Selector[NoSettings]):
+    about = "rows drawn at random: the control that any other must beat"
+    paper = "Diddee & Ippolito 2024, Chasing Random, arXiv:2410.15225: often no worse than the others"
+    options = NoSettings
 
-
-def choose(pool: Pool, options: Options, seed: int) -> Choice:
-    """Shuffle the rows by the seed."""
-    return Choice(shuffled(len(pool), seed))
+    def choose(self, pool: Pool, options: NoSettings, seed: int) -> Choice:
+        """Shuffle the rows by the seed."""
+        return Choice(shuffled(len(pool), seed))
 
 
 def shuffled(count: int, seed: int) -> list[int]:
@@ -30,3 +21,6 @@ def shuffled(count: int, seed: int) -> list[int]:
     import numpy as np
 
     return [int(place) for place in np.random.default_rng(seed).permutation(count)]
+
+
+PLUGIN = Random()

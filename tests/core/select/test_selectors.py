@@ -41,8 +41,8 @@ def test_every_selector_says_what_it_does_and_where_it_is_from():
     names = select.names()
     assert select.CONTROL in names
     for name in names:
-        module = select.load(name)
-        assert module.ABOUT and "arXiv:" in module.PAPER and isinstance(module.NEEDS_MODEL, bool), name
+        selector = select.load(name)
+        assert selector.about and "arXiv:" in selector.paper and isinstance(selector.needs_model, bool), name
     with pytest.raises(NotFound, match=r"Options: .*diversity"):
         select.load("diverse")
 
