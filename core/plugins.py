@@ -36,6 +36,14 @@ class Configured(Plugin, Generic[Options]):
     options: type[Options]  # a frozen struct of its settings, each with a default
 
 
+class RemedyFacts(Plugin):
+    """What rooms below remedies ask of one."""
+
+    def change(self, candidate: Any, base: Any, checkpoint: Any) -> Any:
+        """Return what makes a candidate of a loaded checkpoint; None for another checkpoint as it is."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class PluginKind(Generic[Kind]):
     """A kind of plug-in: the package whose modules are its plug-ins, and what people call one."""
@@ -243,34 +251,6 @@ class Alarm(Settable, Protocol):
         """
 
 
-class Remedy(Described, Protocol):
-    """What fixes a model that forgot, without training it.
-
-    `change(candidate, base, checkpoint)` makes a candidate of a loaded checkpoint; one that is another checkpoint as it
-    is needs none.
-    """
-
-    @property
-    def COST(self) -> str:
-        """What it takes, beside scoring what comes out."""
-
-    @property
-    def MOST(self) -> int:
-        """How many candidates it has at most; their sum over all remedies is what the error is split by."""
-
-    @property
-    def candidates(self) -> Callable[[Any], list[Any]]:
-        """List those that there are of a run's checkpoint, each with its settings, or why it can't be had."""
-
-
-class Retraining(Described, Protocol):
-    """A remedy that trains again."""
-
-    @property
-    def settings(self) -> Callable[[Mapping[str, Any]], Mapping[str, Any] | str]:
-        """Return what is changed of a run's recipe, or why that can't be."""
-
-
 class Approach(Described, Protocol):
     """A way to do a task, beside others: prompt, examples, retrieval, training."""
 
@@ -296,7 +276,7 @@ OBJECTIVES: PluginKind[Objective] = PluginKind("objective", "finetop.core.train.
 PROTECTIONS: PluginKind[Protection] = PluginKind("protection", "finetop.core.train.protections", "_")
 ALARMS: PluginKind[Alarm] = PluginKind("alarm", "finetop.core.train.alarms", "_")
 REWARD_RULES: PluginKind[Plugin] = PluginKind("rule", "finetop.core.train.rewards", "_")
-REMEDIES: PluginKind[Remedy] = PluginKind("remedy", "finetop.core.remedies")
+REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.remedies")
 APPROACHES: PluginKind[Approach] = PluginKind("approach", "finetop.core.approaches")
 
 

@@ -1,9 +1,10 @@
-"""Remedies for a model that forgot: a file each, which has what `Remedy` or `Retraining` in core/plugins.py lists."""
+"""Remedies for a model that forgot: a file each, which ends with its instance of Remedy or Retraining."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
@@ -13,6 +14,11 @@ from finetop.core.train import methods
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from finetop.core.check.model_pair import Change
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.plugins import PluginKind
 
 # Methods whose adapter adds s times something to the weights: with another s it is stronger or weaker.
 SCALED = ("adalora", "corda", "loftq", "lora", "lora-plus", "olora", "pissa", "rslora")
@@ -39,37 +45,59 @@ class Subject:
         return ""
 
 
-names, load = plugins.REMEDIES.names, plugins.REMEDIES.load
+class Remedy(plugins.RemedyFacts):
+    """What fixes a model that forgot, without training it."""
+
+    cost: str  # what it takes, beside scoring what comes out
+    most = 0  # candidates that it has at most; their sum over all remedies is what the error is split by
+
+    def candidates(self, subject: Subject) -> list[Candidate]:
+        """List those that there are of a run's checkpoint, each with its settings, or why it can't be had."""
+        return []
+
+    def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change | None:
+        """Return what makes a candidate of a loaded checkpoint; None for another checkpoint as it is."""
+        return None
+
+
+class Retraining(Remedy):
+    """A remedy that trains again."""
+
+    @abstractmethod
+    def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
+        """Return what is changed of a run's recipe, or why that can't be."""
+
+
+REMEDIES: PluginKind[Remedy] = plugins.REMEDIES.of(Remedy)
+names, load = REMEDIES.names, REMEDIES.load
 
 
 def needs_training(name: str) -> bool:
     """Say if a remedy trains again."""
-    return hasattr(load(name), "settings")
+    return isinstance(load(name), Retraining)
 
 
 def most() -> int:
     """Count the candidates that any run can have: whatever is tried of them, in however many parts."""
-    return sum(load(name).MOST for name in names() if not needs_training(name))
+    return sum(load(name).most for name in names())
 
 
 def candidates(subject: Subject) -> list[Candidate]:
     """List what can be had of a model without training, remedy by remedy."""
-    found = [load(name).candidates(subject) for name in names() if not needs_training(name)]
-    return [candidate for of_one in found for candidate in of_one]
+    return [candidate for name in names() for candidate in load(name).candidates(subject)]
 
 
 def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
     """List what could be trained again otherwise, of a resolved recipe."""
     made = []
-    for name in names():
-        if not needs_training(name):
+    for remedy in map(load, names()):
+        if not isinstance(remedy, Retraining):
             continue
-        module = cast("plugins.Retraining", load(name))
-        settings = module.settings(recipe)
+        name, settings = remedy.name, remedy.settings(recipe)
         if isinstance(settings, str):
-            made.append(RetrainingRow(name, module.ABOUT, {}, why_not=settings))
+            made.append(RetrainingRow(name, remedy.about, {}, why_not=settings))
         else:
-            made.append(RetrainingRow(name, module.ABOUT, dict(settings)))
+            made.append(RetrainingRow(name, remedy.about, dict(settings)))
     return made
 
 

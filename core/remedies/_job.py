@@ -205,9 +205,7 @@ def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = ""
     if candidate is NOW:
         return replace(common, model_label="now")
     asked = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
-    module = remedies.load(candidate.remedy)
-    if hasattr(module, "change"):
-        asked.change = module.change(candidate, asked.base, folder)
+    asked.change = remedies.load(candidate.remedy).change(candidate, asked.base, folder)
     tokenizer = common.prepared.tokenizer
     facts: dict[Name, Any] = {
         "base": common.facts["base"],

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.messages.remedies import Candidate
-
-if TYPE_CHECKING:
-    from finetop.core.remedies import Subject
-
-ABOUT = "an earlier saved checkpoint of the run"
-COST = "loading it"
-MOST = 3
+from finetop.core.remedies import Remedy, Subject
 
 
-def candidates(subject: Subject) -> list[Candidate]:
-    """Return up to three, spread over the way there, the newest first."""
-    steps = subject.earlier
-    if not steps:
+class Checkpoint(Remedy):
+    about = "an earlier saved checkpoint of the run"
+    cost = "loading it"
+    most = 3
+
+    def candidates(self, subject: Subject) -> list[Candidate]:
+        """Return up to three, spread over the way there, the newest first."""
+        steps = subject.earlier
+        if not steps:
+            why_not = "none was saved"
+            return [Candidate("checkpoint", "checkpoint", "earlier checkpoint", subject.step, {}, why_not)]
+        count = min(self.most, len(steps))
+        places = [len(steps) - 1 - at * len(steps) // count for at in range(count)]
         return [
-            Candidate("checkpoint", "checkpoint", "earlier checkpoint", subject.step, {}, "none was saved")
+            Candidate(f"checkpoint-{step}", "checkpoint", f"checkpoint {step:,}", step, {"step": step})
+            for step in (steps[at] for at in places)
         ]
-    count = min(MOST, len(steps))
-    places = [len(steps) - 1 - at * len(steps) // count for at in range(count)]
-    return [
-        Candidate(
-            f"checkpoint-{steps[at]}",
-            "checkpoint",
-            f"checkpoint {steps[at]:,}",
-            steps[at],
-            {"step": steps[at]},
-        )
-        for at in places
-    ]
+
+
+PLUGIN = Checkpoint()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.remedies import Remedy, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.model_pair import Change
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.remedies import Subject
 
-ABOUT = "interpolates between the base's and the tuned model's weights, at several strengths"
-COST = "reading the base's weights once; nothing where an adapter has a scale"
-MOST = 5
 SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")  # PEFT's types
 # Settings of PEFT with which the scale is not all: a length of its own (DoRA), weights that are replaced.
 NOT_ALONE = (
@@ -45,31 +42,35 @@ STRENGTHS = {
 }
 
 
-def candidates(subject: Subject) -> list[Candidate]:
-    """Return five strengths, the strongest first."""
-    why_not = "" if subject.scales else subject.no_weights
-    return [
-        Candidate(
-            f"interpolate-{strength}", "interpolate", label, subject.step, {"strength": strength}, why_not
-        )
-        for strength, label in STRENGTHS.items()
-    ]
+class Interpolate(Remedy):
+    about = "interpolates between the base's and the tuned model's weights, at several strengths"
+    cost = "reading the base's weights once; nothing where an adapter has a scale"
+    most = 5
 
+    def candidates(self, subject: Subject) -> list[Candidate]:
+        """Return five strengths, the strongest first."""
+        why_not = "" if subject.scales else subject.no_weights
+        return [
+            Candidate(
+                f"interpolate-{strength}", "interpolate", label, subject.step, {"strength": strength}, why_not
+            )
+            for strength, label in STRENGTHS.items()
+        ]
 
-def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-    """Make the change of one strength."""
-    from finetop.core.check.model_pair import Change
-    from finetop.core.remedies._weights import changed
+    def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
+        """Make the change of one strength."""
+        from finetop.core.check.model_pair import Change
+        from finetop.core.remedies._weights import changed
 
-    strength = float(candidate.settings["strength"])
-    facts = {"name": "interpolate", "strength": strength}
-    if has_scale(checkpoint):
-        return Change(facts, False, lambda model: scaled(model, strength))
+        strength = float(candidate.settings["strength"])
+        facts = {"name": "interpolate", "strength": strength}
+        if has_scale(checkpoint):
+            return Change(facts, False, lambda model: scaled(model, strength))
 
-    def mix(name: str, before: Tensor, after: Tensor) -> Any:
-        return before.lerp(after, strength)
+        def mix(name: str, before: Tensor, after: Tensor) -> Any:
+            return before.lerp(after, strength)
 
-    return Change(facts, True, lambda model: changed(model, base, mix))
+        return Change(facts, True, lambda model: changed(model, base, mix))
 
 
 def has_scale(folder: Path) -> bool:
@@ -98,3 +99,6 @@ def scaled(model: Any, strength: float) -> Any:
     if not scales:
         raise FinetopError("no layer of this adapter has a scale.")
     return model
+
+
+PLUGIN = Interpolate()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.remedies import Remedy, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,56 +21,48 @@ if TYPE_CHECKING:
 
     from finetop.core.check.model_pair import Change
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.remedies import Subject
 
-ABOUT = "removes intruder dimensions: singular directions that tuning added, unlike any of the base's"
-COST = "two singular value decompositions of every matrix"
-MOST = 1
 TOP = 10
 COSINE = 0.5
 
 
-def candidates(subject: Subject) -> list[Candidate]:
-    """Return one: all of them gone."""
-    settings = {"scale": 0.0, "top": TOP, "cosine": COSINE}
-    return [
-        Candidate(
-            "intruders",
-            "intruders",
-            "intruder dimensions removed",
-            subject.step,
-            settings,
-            subject.no_weights,
-        )
-    ]
+class Intruders(Remedy):
+    about = "removes intruder dimensions: singular directions that tuning added, unlike any of the base's"
+    cost = "two singular value decompositions of every matrix"
+    most = 1
 
+    def candidates(self, subject: Subject) -> list[Candidate]:
+        """Return one: all of them gone."""
+        label, settings = "intruder dimensions removed", {"scale": 0.0, "top": TOP, "cosine": COSINE}
+        return [Candidate("intruders", "intruders", label, subject.step, settings, subject.no_weights)]
 
-def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-    """Make the change, which tells how many there were. Raises Unchanged where there is none."""
-    from finetop.core.check.model_pair import Change
-    from finetop.core.remedies._weights import Unchanged, changed
+    def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
+        """Make the change, which tells how many there were. Raises Unchanged where there is none."""
+        from finetop.core.check.model_pair import Change
+        from finetop.core.remedies._weights import Unchanged, changed
 
-    settings = {key: float(value) for key, value in candidate.settings.items()}
-    told: list[str] = []
+        settings = {key: float(value) for key, value in candidate.settings.items()}
+        told: list[str] = []
 
-    def make(model: Any) -> Any:
-        counts: list[int] = []
+        def make(model: Any) -> Any:
+            counts: list[int] = []
 
-        def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
-            made, count = without_intruders(
-                before, after, int(settings["top"]), settings["cosine"], settings["scale"]
-            )
-            counts.append(count)
-            return made
+            def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
+                made, count = without_intruders(
+                    before, after, int(settings["top"]), settings["cosine"], settings["scale"]
+                )
+                counts.append(count)
+                return made
 
-        whole = changed(model, base, mix, matrices_alone=True)
-        touched = sum(1 for count in counts if count)
-        if not touched:
-            raise Unchanged(f"none of its {len(counts)} changed matrices has an intruder dimension.")
-        told.append(f"{sum(counts):,} intruder dimensions in {touched:,} of {len(counts):,} changed matrices")
-        return whole
+            whole = changed(model, base, mix, matrices_alone=True)
+            touched = sum(1 for count in counts if count)
+            if not touched:
+                raise Unchanged(f"none of its {len(counts)} changed matrices has an intruder dimension.")
+            of_all = f"{touched:,} of {len(counts):,} changed matrices"
+            told.append(f"{sum(counts):,} intruder dimensions in {of_all}")
+            return whole
 
-    return Change({"name": "intruders", **settings}, True, make, told)
+        return Change({"name": "intruders", **settings}, True, make, told)
 
 
 def without_intruders(
@@ -84,3 +77,6 @@ def without_intruders(
     found = (alike < cosine).nonzero()[:, 0]
     share = (left[:, found] * values[found]) @ right[found]
     return after - (1 - scale) * share, len(found)
+
+
+PLUGIN = Intruders()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-ABOUT = "learning rate / 3"
+from finetop.core.remedies import Retraining
 
 
-def settings(recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-    """Change the rate alone."""
-    return {"train.learning_rate": float(f"{float(recipe['train']['learning_rate']) / 3:.2g}")}
+class LowerRate(Retraining):
+    about = "learning rate / 3"
+
+    def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
+        """Change the rate alone."""
+        return {"train.learning_rate": float(f"{float(recipe['train']['learning_rate']) / 3:.2g}")}
+
+
+PLUGIN = LowerRate()

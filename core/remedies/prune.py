@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.remedies import Remedy, Subject
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,34 +19,37 @@ if TYPE_CHECKING:
 
     from finetop.core.check.model_pair import Change
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.remedies import Subject
 
-ABOUT = "drops half of the change: its smallest entries, or random ones with the rest doubled"
-COST = "reading the base's weights once"
-MOST = 2
 KEPT = 0.5
 
 
-def candidates(subject: Subject) -> list[Candidate]:
-    """Return two: by size and at random."""
-    return [
-        Candidate(f"prune-{by}", "prune", label, subject.step, {"by": by, "kept": KEPT}, subject.no_weights)
-        for by, label in (("small", "small half pruned"), ("random", "random half pruned"))
-    ]
+class Prune(Remedy):
+    about = "drops half of the change: its smallest entries, or random ones with the rest doubled"
+    cost = "reading the base's weights once"
+    most = 2
 
+    def candidates(self, subject: Subject) -> list[Candidate]:
+        """Return two: by size and at random."""
+        return [
+            Candidate(
+                f"prune-{by}", "prune", label, subject.step, {"by": by, "kept": KEPT}, subject.no_weights
+            )
+            for by, label in (("small", "small half pruned"), ("random", "random half pruned"))
+        ]
 
-def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-    """Make the change."""
-    from finetop.core.check.model_pair import Change
-    from finetop.core.remedies._weights import changed
+    def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
+        from finetop.core.check.model_pair import Change
+        from finetop.core.remedies._weights import changed
 
-    by, kept = str(candidate.settings["by"]), float(candidate.settings["kept"])
+        by, kept = str(candidate.settings["by"]), float(candidate.settings["kept"])
 
-    def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
-        moves = after - before
-        return before + (largest(moves, kept) if by == "small" else drawn(moves, kept, name))
+        def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
+            moves = after - before
+            return before + (largest(moves, kept) if by == "small" else drawn(moves, kept, name))
 
-    return Change({"name": "prune", "by": by, "kept": kept}, True, lambda model: changed(model, base, mix))
+        return Change(
+            {"name": "prune", "by": by, "kept": kept}, True, lambda model: changed(model, base, mix)
+        )
 
 
 def largest(moves: Tensor, kept: float) -> Tensor:
@@ -67,3 +71,6 @@ def drawn(moves: Tensor, kept: float, name: str) -> Tensor:
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
     stays = torch.rand(moves.shape, generator=torch.Generator().manual_seed(seed)) < kept
     return moves.where(stays.to(moves.device), 0.0) / kept
+
+
+PLUGIN = Prune()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from finetop.core.remedies import Retraining
 
-ABOUT = "20 % replay from the base"
 ROWS, SHARE = 200, 0.2
 
 
-def settings(recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-    """Mix them in, where nothing is replayed yet."""
-    replay = recipe.get("protect", {}).get("replay") or {}
-    if replay.get("path") or replay.get("from_base"):
-        return "it already replays: raise protect.replay.share"
-    return {"protect.replay.from_base": ROWS, "protect.replay.share": SHARE}
+class Replay(Retraining):
+    about = "20 % replay from the base"
+
+    def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
+        """Mix them in, where nothing is replayed yet."""
+        replay = recipe.get("protect", {}).get("replay") or {}
+        if replay.get("path") or replay.get("from_base"):
+            return "it already replays: raise protect.replay.share"
+        return {"protect.replay.from_base": ROWS, "protect.replay.share": SHARE}
+
+
+PLUGIN = Replay()

@@ -27,10 +27,3 @@ def test_each_has_what_its_kind_must_have(kind: plugins.PluginKind[Any], protoco
     assert len(kind.names()) > 3 and "ABOUT" in members(protocol)
     for name in kind.names():
         assert not [member for member in members(protocol) if not hasattr(kind.load(name), member)], name
-
-
-def test_each_remedy_has_what_one_without_training_must_have_or_one_that_trains() -> None:
-    for name in plugins.REMEDIES.names():
-        module = plugins.REMEDIES.load(name)
-        protocol = plugins.Retraining if hasattr(module, "settings") else plugins.Remedy
-        assert not [member for member in members(protocol) if not hasattr(module, member)], name

@@ -185,10 +185,10 @@ def load_remedied(
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
     else:
         tuned, _ = load_checkpoint(base, request.checkpoint, number_format, request.device)
-    module = REMEDIES.load(remedy.candidate.remedy)
-    if hasattr(module, "change"):
+    change = REMEDIES.load(remedy.candidate.remedy).change(remedy.candidate, base, request.checkpoint)
+    if change is not None:
         events.write(Phase("building the remedy's model"))
-        tuned = module.change(remedy.candidate, base, request.checkpoint).make(tuned)
+        tuned = change.make(tuned)
         made = fingerprint(tuned)
         if made != remedy.weights:
             raise FinetopError(
@@ -210,9 +210,8 @@ def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) ->
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
         if request.remedy is not None:
             candidate = request.remedy.candidate
-            module = REMEDIES.load(candidate.remedy)
-            if hasattr(module, "change"):
-                tuned = module.change(candidate, base, request.checkpoint).make(tuned)
+            change = REMEDIES.load(candidate.remedy).change(candidate, base, request.checkpoint)
+            tuned = tuned if change is None else change.make(tuned)
     return merging.merged(tuned, request.checkpoint)
 
 

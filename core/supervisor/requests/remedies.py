@@ -106,7 +106,7 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
 
 def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
     """Return a candidate as it was tried, or as it can be."""
-    about = remedies.load(candidate.remedy).ABOUT
+    about = remedies.load(candidate.remedy).about
     row = known.get(candidate.name)
     if row is None:
         row = data.RemedyRow(

@@ -25,9 +25,9 @@ def subject(**facts):
 
 def test_each_says_what_it_does():
     for name in remedies.names():
-        module = remedies.load(name)
-        assert module.ABOUT and "\n" not in module.ABOUT and len(module.ABOUT) < 100
-        assert remedies.needs_training(name) or (module.MOST > 0 and module.COST)
+        remedy = remedies.load(name)
+        assert remedy.about and "\n" not in remedy.about and len(remedy.about) < 100
+        assert remedies.needs_training(name) or (remedy.most > 0 and remedy.cost)
     with pytest.raises(NotFound, match="Did you mean interpolate"):
         remedies.load("interpolat")
 
