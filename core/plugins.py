@@ -251,22 +251,6 @@ class Alarm(Settable, Protocol):
         """
 
 
-class Approach(Described, Protocol):
-    """A way to do a task, beside others: prompt, examples, retrieval, training."""
-
-    @property
-    def TRAINS(self) -> bool:
-        """Whether weights move; without, its run is the measuring itself."""
-
-    @property
-    def UPDATES(self) -> str:
-        """How it takes new facts in: "index" (anew, in seconds), "train" (a run of its own), or "" (it can't)."""
-
-    @property
-    def settings(self) -> Callable[[Any], Mapping[str, Any] | str]:
-        """Return what is laid over the recipe, by dotted key, or why it can't be had of it."""
-
-
 FORMATS: PluginKind[Format] = PluginKind("format", "finetop.core.data.formats")
 FILE_TYPES: PluginKind[FileType] = PluginKind("file type", "finetop.core.data.files")
 METHODS: PluginKind[Method] = PluginKind(
@@ -277,7 +261,7 @@ PROTECTIONS: PluginKind[Protection] = PluginKind("protection", "finetop.core.tra
 ALARMS: PluginKind[Alarm] = PluginKind("alarm", "finetop.core.train.alarms", "_")
 REWARD_RULES: PluginKind[Plugin] = PluginKind("rule", "finetop.core.train.rewards", "_")
 REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.remedies")
-APPROACHES: PluginKind[Approach] = PluginKind("approach", "finetop.core.approaches")
+APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.approaches")
 
 
 def is_checkable(objective: str) -> bool:

@@ -1,20 +1,21 @@
 """Approaches to one task, side by side: prompt, examples, retrieval, training.
 
-A file each, which has what `Approach` in core/plugins.py lists. Each becomes a run like any other, tied to its
+A file each, which ends with its instance of Approach. Each becomes a run like any other, tied to its
 comparison by the tag `approaches/NAME`. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from finetop.core import plugins
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
+from finetop.core.protocol import tags
 from finetop.core.protocol.runs import NO_WEIGHT
-from finetop.core.protocol.tags import APPROACHES
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Recipe
 
-TAG = APPROACHES  # before the comparison's name, in the tags of its runs
+TAG = tags.APPROACHES  # before the comparison's name, in the tags of its runs
 MOST = 200  # runs of one comparison
 
 
@@ -46,7 +47,21 @@ class LeftOut:
     why: str
 
 
-names, load = plugins.APPROACHES.names, plugins.APPROACHES.load
+class Approach(plugins.Plugin):
+    """A way to do a task, beside others: prompt, examples, retrieval, training."""
+
+    trains = True  # weights move; without, its run is the measuring itself
+    updates: Literal["index", "train", ""] = (
+        "train"  # on new facts: indexed anew, trained once more, or never
+    )
+
+    @abstractmethod
+    def settings(self, recipe: Recipe) -> Mapping[str, Any] | str:
+        """Return what is laid over the recipe, by dotted key, or why it can't be had of it."""
+
+
+APPROACHES: plugins.PluginKind[Approach] = plugins.APPROACHES.of(Approach)
+names, load = APPROACHES.names, APPROACHES.load
 
 
 def metric_of(recipe: Recipe) -> str:
@@ -91,7 +106,7 @@ def points(
     count = recipe.approaches.seeds if seeds is None else seeds
     made: list[PlannedRun] = []
     left_out: list[LeftOut] = []
-    for name in sorted(asked or names(), key=lambda one: (load(one).TRAINS, one)):
+    for name in sorted(asked or names(), key=lambda one: (load(one).trains, one)):
         found = load(name).settings(recipe)
         if isinstance(found, str):
             left_out.append(LeftOut(name, found))
@@ -117,8 +132,8 @@ def _require_known(wanted: Sequence[str]) -> None:
 
 def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[PlannedRun]:
     """Make the runs of one approach: one for each seed where it trains, and one that learns the new facts too."""
-    module, own = load(approach), recipe.approaches.settings.get(approach, {})
-    if not module.TRAINS:
+    kind, own = load(approach), recipe.approaches.settings.get(approach, {})
+    if not kind.trains:
         mapping = with_settings(_untrained(recipe, approach), {**settings, **own})
         return [_point(mapping, f"{recipe.name}-{approach}", approach, 1, to_train=False)]
     made = []
@@ -128,7 +143,7 @@ def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int
         mapping = with_settings(_trained(recipe, approach), {**settings, **own, "train.seed": seed})
         made.append(_point(mapping, name, approach, seed, to_train=True))
     update = recipe.approaches.update
-    if update is not None and update.train and module.UPDATES == "train":
+    if update is not None and update.train and kind.updates == "train":
         rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
         news = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
         made.append(
@@ -171,7 +186,7 @@ def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
 def _point(
     mapping: dict[str, Any], name: str, approach: str, seed: int, *, to_train: bool, learns_news: bool = False
 ) -> PlannedRun:
-    about = f"{approach}: {load(approach).ABOUT}"
+    about = f"{approach}: {load(approach).about}"
     whole = {**mapping, "name": name, "about": about, "extends": None}
     try:
         read = recipe_from_mapping(whole, to_train=to_train)

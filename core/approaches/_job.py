@@ -370,7 +370,7 @@ def with_news(request: MeasureRequest) -> Ask | None:
     """Return how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
     recipe = request.recipe
     ask, update = recipe.ask, recipe.approaches.update
-    if update is None or request.learns_news or approaches.load(request.approach).UPDATES != "index":
+    if update is None or request.learns_news or approaches.load(request.approach).updates != "index":
         return None
     if ask.documents and update.documents:
         return msgspec.structs.replace(ask, documents=(*ask.documents, *update.documents))

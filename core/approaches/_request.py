@@ -28,7 +28,7 @@ def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) ->
     """Look at the first row of each file, and for a document: what no run could read is told before any is queued."""
     update = recipe.approaches.update
     trained = [*recipe.data.train, *(update.train if update is not None else ())]
-    reads_rows = any(approaches.load(one.approach).TRAINS or one.recipe["ask"]["shots"] for one in made)
+    reads_rows = any(approaches.load(one.approach).trains or one.recipe["ask"]["shots"] for one in made)
     kinds = OBJECTIVES.load(recipe.objective.name).ROWS
     for source in trained if reads_rows else ():
         if source.path is not None:

@@ -72,8 +72,8 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
     absent = [
         ApproachRow(
             name=name,
-            about=approaches.load(name).ABOUT,
-            trains=approaches.load(name).TRAINS,
+            about=approaches.load(name).about,
+            trains=approaches.load(name).trains,
             state="left out",
             said=why,
         )
@@ -143,7 +143,7 @@ def _items(scores: Iterable[RowScore]) -> statistics.Items:
 
 
 def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
-    module = approaches.load(name)
+    approach = approaches.load(name)
     own = [member for member in members if not member.learns_news]
     told = [one.measured for one in own if one.measured is not None]
     metrics = dict.fromkeys(key for one in told for key in one.scores)
@@ -158,22 +158,22 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     ]
     return ApproachRow(
         name=name,
-        about=module.ABOUT,
-        trains=module.TRAINS,
+        about=approach.about,
+        trains=approach.trains,
         state=state,
         said=said,
         runs=[_brief(member) for member in members],
         target=scores.get(metric),
         others={key: score for key, score in scores.items() if key != metric and score is not None},
-        retained=_retained(own, module.TRAINS),
-        setup_s=_setup(own, module.TRAINS),
+        retained=_retained(own, approach.trains),
+        setup_s=_setup(own, approach.trains),
         gpu_s=fmean(gpu_s) if gpu_s else None,
         energy_wh=fmean(energy) if energy else None,
         prompt_tokens=_mean(one.prompt_tokens for one in told),
         memory_gib=_mean(one.memory_gib for one in told),
         memory_of=next((one.memory_of for one in told), ""),
-        news=_news(module.UPDATES, members, metric),
-        **_seen(own, module.TRAINS),
+        news=_news(approach.updates, members, metric),
+        **_seen(own, approach.trains),
         **_losses(own),
         notes=list(dict.fromkeys(line for one in told for line in one.said)),
     )

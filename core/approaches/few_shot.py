@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from finetop.core.approaches import Approach
 from finetop.core.approaches._adapter import NO_ROWS
+from finetop.core.recipe.schema import Recipe
 
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
-
-ABOUT = "puts examples from the training rows before each question"
-TRAINS = False
-UPDATES = "index"  # where the nearest are picked: the new rows are among those that they are picked from
 SHOTS = 4  # where ask.shots says none
 
 
-def settings(recipe: Recipe) -> dict[str, Any] | str:
-    """Put examples before the question, and leave documents out."""
-    if not recipe.data.train:
-        return NO_ROWS.replace("learn from", "take examples from")
-    return {"ask.shots": recipe.ask.shots or SHOTS, "ask.documents": []}
+class FewShot(Approach):
+    about = "puts examples from the training rows before each question"
+    trains = False
+    updates = "index"  # where the nearest are picked: the new rows are among those that they are picked from
+
+    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+        """Put examples before the question, and leave documents out."""
+        if not recipe.data.train:
+            return NO_ROWS.replace("learn from", "take examples from")
+        return {"ask.shots": recipe.ask.shots or SHOTS, "ask.documents": []}
+
+
+PLUGIN = FewShot()

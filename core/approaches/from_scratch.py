@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from finetop.core.approaches import Approach
 from finetop.core.approaches._adapter import NO_ROWS
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
-
-ABOUT = "a small new model trained on these rows alone, for comparison"
-TRAINS = True
-UPDATES = ""
+from finetop.core.recipe.schema import Recipe
 
 
-def settings(recipe: Recipe) -> dict[str, Any] | str:
-    """Train a new model of the base's kind, with its tokenizer so that nats a token mean the same."""
-    if not recipe.data.train:
-        return NO_ROWS
-    return {
-        "ask.documents": [],
-        "model.quantize": "none",
-        "model.dtype": "float32",
-        "method": {"name": "full"},
-        "objective": {"name": "pretrain", "tokenizer": "reuse"},
-        "train.learning_rate": 1e-3,
-        "check.general": None,  # there is no base that could have forgotten
-        "check.every": None,
-        "check.on_fail": "flag",
-        "check.at_end": False,
-        "drift.every": None,
-        "protect": {},
-        "samples.count": 0,
-    }
+class FromScratch(Approach):
+    about = "a small new model trained on these rows alone, for comparison"
+    updates = ""
+
+    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+        """Train a new model of the base's kind, with its tokenizer so that nats a token mean the same."""
+        if not recipe.data.train:
+            return NO_ROWS
+        return {
+            "ask.documents": [],
+            "model.quantize": "none",
+            "model.dtype": "float32",
+            "method": {"name": "full"},
+            "objective": {"name": "pretrain", "tokenizer": "reuse"},
+            "train.learning_rate": 1e-3,
+            "check.general": None,  # there is no base that could have forgotten
+            "check.every": None,
+            "check.on_fail": "flag",
+            "check.at_end": False,
+            "drift.every": None,
+            "protect": {},
+            "samples.count": 0,
+        }
+
+
+PLUGIN = FromScratch()

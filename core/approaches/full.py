@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from finetop.core.approaches import Approach
 from finetop.core.approaches._adapter import NO_ROWS, full
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
-
-ABOUT = "trains every weight on the training rows"
-TRAINS = True
-UPDATES = "train"
+from finetop.core.recipe.schema import Recipe
 
 
-def settings(recipe: Recipe) -> dict[str, Any] | str:
-    """Train all weights."""
-    return {**full(recipe), "ask.documents": []} if recipe.data.train else NO_ROWS
+class Full(Approach):
+    about = "trains every weight on the training rows"
+
+    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+        """Train all weights."""
+        return {**full(recipe), "ask.documents": []} if recipe.data.train else NO_ROWS
+
+
+PLUGIN = Full()

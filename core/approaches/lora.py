@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from finetop.core.approaches import Approach
 from finetop.core.approaches._adapter import NO_ROWS, adapter
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
-
-ABOUT = "trains low-rank adapters on the training rows; the model is frozen"
-TRAINS = True
-UPDATES = "train"
+from finetop.core.recipe.schema import Recipe
 
 
-def settings(recipe: Recipe) -> dict[str, Any] | str:
-    """Train an adapter on whole weights."""
-    return {**adapter(recipe, "none"), "ask.documents": []} if recipe.data.train else NO_ROWS
+class Lora(Approach):
+    about = "trains low-rank adapters on the training rows; the model is frozen"
+
+    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+        """Train an adapter on whole weights."""
+        return {**adapter(recipe, "none"), "ask.documents": []} if recipe.data.train else NO_ROWS
+
+
+PLUGIN = Lora()

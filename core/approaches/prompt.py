@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
-
-ABOUT = "the base model with the system message alone"
-TRAINS = False
-UPDATES = ""
+from finetop.core.approaches import Approach
+from finetop.core.recipe.schema import Recipe
 
 
-def settings(recipe: Recipe) -> dict[str, Any] | str:
-    """Leave examples and documents out."""
-    return {"ask.shots": 0, "ask.documents": [], "data": {}}
+class Prompt(Approach):
+    about = "the base model with the system message alone"
+    trains = False
+    updates = ""
+
+    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+        """Leave examples and documents out."""
+        return {"ask.shots": 0, "ask.documents": [], "data": {}}
+
+
+PLUGIN = Prompt()

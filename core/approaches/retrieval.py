@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from finetop.core.recipe.schema import Recipe
+from finetop.core.approaches import Approach
+from finetop.core.recipe.schema import Recipe
 
-ABOUT = "puts the documents' best passages before each question"
-TRAINS = False
-UPDATES = "index"
 NO_DOCUMENTS = "ask.documents names nothing to retrieve from"
 
 
-def settings(recipe: Recipe) -> dict[str, Any] | str:
-    """Keep the documents, and leave examples out."""
-    return {"ask.shots": 0, "data": {}} if recipe.ask.documents else NO_DOCUMENTS
+class Retrieval(Approach):
+    about = "puts the documents' best passages before each question"
+    trains = False
+    updates = "index"
+
+    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+        """Keep the documents, and leave examples out."""
+        return {"ask.shots": 0, "data": {}} if recipe.ask.documents else NO_DOCUMENTS
+
+
+PLUGIN = Retrieval()

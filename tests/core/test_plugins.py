@@ -14,7 +14,6 @@ KINDS = [
     (plugins.OBJECTIVES, plugins.Objective),
     (plugins.PROTECTIONS, plugins.Protection),
     (plugins.ALARMS, plugins.Alarm),
-    (plugins.APPROACHES, plugins.Approach),
 ]
 
 

@@ -35,7 +35,7 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
         raise BadInput("the comparison has no runs.", hint="See finetop approaches --help.")
     check_name(ask.name, "name")
     for one in ask.runs:
-        verb = "train" if approaches.load(one.approach).TRAINS else "approach"
+        verb = "train" if approaches.load(one.approach).trains else "approach"
         orders.require_run(supervisor, one.name, one.recipe, ask.source, verb=verb)
     name = _free(connection, ask)
     queued: list[QueuedApproach] = []
@@ -83,7 +83,7 @@ def _one(
     connection = supervisor.connection
     was_there = run_id is not None
     if run_id is None:
-        trains = approaches.load(one.approach).TRAINS
+        trains = approaches.load(one.approach).trains
         name = runs.free_name(connection, one.name)
         args = {} if trains else {"approach": one.approach, "learns_news": False}
         verb = "train" if trains else "approach"

@@ -87,6 +87,6 @@ def test_a_recipe_that_cant_be_compared_says_why(sets, asked, said):
 def test_what_is_made_can_be_read_again_as_a_job_reads_it():
     points, _ = made()
     for point in points.values():
-        trains = approaches.load(point.approach).TRAINS
+        trains = approaches.load(point.approach).trains
         recipe = recipe_from_mapping(point.recipe, to_train=trains)
         assert recipe.approaches.only == (point.approach,)
