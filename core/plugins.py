@@ -36,6 +36,12 @@ class Configured(Plugin, Generic[Options]):
     options: type[Options]  # a frozen struct of its settings, each with a default
 
 
+class FormatFacts(Plugin):
+    """What rooms below data ask of a format."""
+
+    keys: tuple[str, ...]  # that a row of this shape may have
+
+
 class RemedyFacts(Plugin):
     """What rooms below remedies ask of one."""
 
@@ -107,44 +113,6 @@ class Settable(Described, Protocol):
     @property
     def Options(self) -> type[msgspec.Struct]:
         """A frozen struct of its settings, each with a default."""
-
-
-class Format(Described, Protocol):
-    """A shape that rows of data come in."""
-
-    @property
-    def KIND(self) -> Any:
-        """What its rows are: one of finetop.core.data.formats.Kind."""
-
-    @property
-    def KEYS(self) -> tuple[str, ...]:
-        """The keys that a row of this shape may have."""
-
-    @property
-    def matches(self) -> Callable[[Mapping[str, Any]], bool]:
-        """Tell a row of this shape."""
-
-    @property
-    def read(self) -> Callable[[Mapping[str, Any], str], Any]:
-        """Make a record of a row at a place. Raises BadData that names the place, the key and the fix."""
-
-
-class FileType(Described, Protocol):
-    """A type of file that holds rows.
-
-    It may have `count(file, name)`: how many rows an open file says that it has, where it does.
-    """
-
-    @property
-    def ENDINGS(self) -> tuple[str, ...]:
-        """How names of such files end, in small letters; each may have .gz behind it."""
-
-    @property
-    def rows(self) -> Callable[[Any, str], Any]:
-        """Yield the rows of an open binary file with this name, each with its line or number.
-
-        What is wrong with one row alone is yielded in its place, as BadData; what is wrong with the file is raised.
-        """
 
 
 class Method(Settable, Protocol):
@@ -251,8 +219,7 @@ class Alarm(Settable, Protocol):
         """
 
 
-FORMATS: PluginKind[Format] = PluginKind("format", "finetop.core.data.formats")
-FILE_TYPES: PluginKind[FileType] = PluginKind("file type", "finetop.core.data.files")
+FORMATS: PluginKind[FormatFacts] = PluginKind("format", "finetop.core.data.formats")
 METHODS: PluginKind[Method] = PluginKind(
     "method", "finetop.core.train.methods", table="finetop.core.train.methods._table"
 )

@@ -66,7 +66,7 @@ def is_template(written: str) -> bool:
 
 def row_keys() -> tuple[str, ...]:
     """List the keys that rows may have, of all formats."""
-    return tuple(sorted({key for name in FORMATS.names() for key in FORMATS.load(name).KEYS}))
+    return tuple(sorted({key for name in FORMATS.names() for key in FORMATS.load(name).keys}))
 
 
 def problems(

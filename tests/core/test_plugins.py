@@ -9,7 +9,6 @@ import pytest
 from finetop.core import plugins
 
 KINDS = [
-    (plugins.FORMATS, plugins.Format),
     (plugins.METHODS, plugins.Method),
     (plugins.OBJECTIVES, plugins.Objective),
     (plugins.PROTECTIONS, plugins.Protection),

@@ -1,4 +1,4 @@
-"""Files of rows: a module for each file type, which has what `FileType` in core/plugins.py lists, and one reader.
+"""Files of rows: a module for each file type, which ends with its instance of FileType, and one reader.
 
 A path is a file, a folder whose files are of one type, or a pattern such as `data/*.csv`. Rows are streamed: a file of
 any size takes the memory of a few rows.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -17,13 +18,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from finetop.core.data.files import _text
 from finetop.core.errors import BadData, BadInput, near
-from finetop.core.plugins import FILE_TYPES
+from finetop.core.plugins import Plugin, PluginKind
 from finetop.core.runtime.files import is_pattern, open_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from finetop.core.plugins import FileType
 
 Row = dict[str, Any]
 ROW_BYTES = _text.MAX_BYTES
@@ -41,6 +40,26 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (  # of files that hold no row
     (b"ARROW1", "is an Arrow file", "Name its folder in a recipe: data.train: [{{id: {folder}}}]"),
     (b"%PDF", "is a PDF", "Save its text as .txt."),
 )
+
+
+class FileType(Plugin):
+    """A type of file that holds rows."""
+
+    endings: tuple[str, ...]  # how names of such files end, in small letters; each may have .gz behind it
+
+    @abstractmethod
+    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, Row | BadData]]:
+        """Yield the rows of an open file with this name, each with its line or number.
+
+        What is wrong with one row alone is yielded in its place, as BadData; what is wrong with the file is raised.
+        """
+
+    def count(self, file: BinaryIO, name: str) -> int | None:
+        """Return how many rows an open file says that it has; None where it doesn't."""
+        return None
+
+
+FILE_TYPES: PluginKind[FileType] = PluginKind("file type", __name__, base=FileType)
 
 
 class Place(NamedTuple):
@@ -110,12 +129,12 @@ def shown_name(path: Path, file: Path) -> str:
 def _of_file(file: Path, name: str) -> Iterator[tuple[int, Row | BadData]]:
     with open_file(file) as opened:
         try:
-            yield from _module_of(file, opened).rows(opened, name)
+            yield from _type_of(file, opened).rows(opened, name)
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(name, opened, error) from error
 
 
-def _module_of(file: Path, opened: BinaryIO) -> FileType:
+def _type_of(file: Path, opened: BinaryIO) -> FileType:
     """Return what reads a file that is open at its beginning."""
     head = opened.read(len(_PARQUET))
     opened.seek(0)
@@ -141,7 +160,7 @@ def endings() -> tuple[str, ...]:
 
 @cache
 def _types() -> dict[str, str]:
-    return {ending: name for name in FILE_TYPES.names() for ending in FILE_TYPES.load(name).ENDINGS}
+    return {ending: name for name in FILE_TYPES.names() for ending in FILE_TYPES.load(name).endings}
 
 
 def listed(path: Path) -> list[Path]:
@@ -226,12 +245,12 @@ def count_rows(path: Path, most: int) -> tuple[float, bool]:
     rows, before, size = 0, 0, sum(file.stat().st_size for file in found)
     for file in found:
         with open_file(file) as opened:
-            module = _module_of(file, opened)
-            if hasattr(module, "count"):
-                rows += module.count(opened, file.name)
+            kind = _type_of(file, opened)
+            if (counted := kind.count(opened, file.name)) is not None:
+                rows += counted
                 continue
             packed = getattr(opened, "myfileobj", None) or opened
-            for _ in module.rows(opened, file.name):
+            for _ in kind.rows(opened, file.name):
                 rows += 1
                 if rows == most:
                     return rows * size / max(1, before + packed.tell()), False

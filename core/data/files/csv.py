@@ -7,58 +7,58 @@ tabs. All values are text, an empty cell is missing.
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
-from finetop.core.data.files import _text
+from finetop.core.data.files import FileType, _text
 from finetop.core.errors import BadData
 from finetop.core.text import quoted
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ABOUT = "a table whose first row names the columns"
-ENDINGS = (".csv", ".tsv", ".tab")
 DELIMITERS = ",;\t|"
 LONGEST_NAME = 64  # characters of a column's name
 _NAMES = "Add a first row that names the columns, such as prompt,completion."
 
 
-def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
-    """Yield each row with the line that it begins on. Raises BadData for a table without a header or end."""
-    csv.field_size_limit(_text.MAX_BYTES)
-    lines = _text.lines(file, name)
-    first = next((line for line in lines if line.strip()), "")
-    if not first:
-        return
-    delimiter = "\t" if name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _delimiter(first)
-    reader = csv.reader(_after(first, lines), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    while True:
-        line = reader.line_num + 1
-        place = f"{name}:{line}"
-        try:
-            cells = next(reader)
-        except StopIteration:
+class CsvFile(FileType):
+    about = "a table whose first row names the columns"
+    endings = (".csv", ".tsv", ".tab")
+
+    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+        """Yield each row with the line that it begins on. Raises BadData for a table without a header or end."""
+        csv.field_size_limit(_text.MAX_BYTES)
+        lines = _text.lines(file, name)
+        first = next((line for line in lines if line.strip()), "")
+        if not first:
             return
-        except csv.Error as error:
-            fault = _fault(str(error), place)
-            if header is None or ("quote" in fault.message and "never" in fault.message):
-                raise fault from error  # all that follows is in it
-            yield line, fault
-            continue
-        if not cells:
-            continue
-        if header is None:
-            header = _header(cells, place)
-        elif len(cells) > len(header):
-            hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
-            said = f"has {len(cells)} cells, but there are {len(header)} columns."
-            yield line, BadData(f"{place}: {said}", hint=hint)
-        elif sum(map(len, cells)) > _text.MAX_BYTES:
-            yield line, _text.too_long(place, "row")
-        else:
-            cells += [""] * (len(header) - len(cells))
-            yield line, {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
+        delimiter = "\t" if name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _delimiter(first)
+        reader = csv.reader(_after(first, lines), delimiter=delimiter, strict=True)
+        header: list[str] | None = None
+        while True:
+            line = reader.line_num + 1
+            place = f"{name}:{line}"
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                fault = _fault(str(error), place)
+                if header is None or ("quote" in fault.message and "never" in fault.message):
+                    raise fault from error  # all that follows is in it
+                yield line, fault
+                continue
+            if not cells:
+                continue
+            if header is None:
+                header = _header(cells, place)
+            elif len(cells) > len(header):
+                hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
+                said = f"has {len(cells)} cells, but there are {len(header)} columns."
+                yield line, BadData(f"{place}: {said}", hint=hint)
+            elif sum(map(len, cells)) > _text.MAX_BYTES:
+                yield line, _text.too_long(place, "row")
+            else:
+                cells += [""] * (len(header) - len(cells))
+                yield line, {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
 
 
 def _after(first: str, lines: Iterator[str]) -> Iterator[str]:
@@ -116,3 +116,6 @@ def _fault(reason: str, place: str) -> BadData:
 
 def _shown(delimiter: str) -> str:
     return {"\t": "tabs", ",": "commas", ";": "semicolons"}.get(delimiter, delimiter)
+
+
+PLUGIN = CsvFile()

@@ -11,35 +11,37 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from finetop.core.data.files import _text, jsonl
+from finetop.core.data.files import FileType, _text, jsonl
 from finetop.core.errors import BadData
-from finetop.core.plugins import FORMATS
+from finetop.core.recipe.columns import row_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Rows = Iterator[tuple[int, dict[str, Any] | BadData]]
 
-ABOUT = "a JSON array of objects, or one object with a list of them"
-ENDINGS = (".json",)
 CHUNK = 1 << 20
 _SPACE = " \t\r\n"
 _decoder = json.JSONDecoder()
 
 
-def rows(file: BinaryIO, name: str) -> Rows:
-    """Yield each row with its number. Raises BadData where the document itself is broken."""
-    text = _Stream(file, name)
-    first = text.peek()
-    if first == "[":
-        text.take()
-        yield from _items(text, 0)
-    elif first == "{":
-        yield from _objects(text)
-    elif first:
-        raise BadData(
-            f"{name}: is not a JSON list of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
-        )
+class JsonFile(FileType):
+    about = "a JSON array of objects, or one object with a list of them"
+    endings = (".json",)
+
+    def rows(self, file: BinaryIO, name: str) -> Rows:
+        """Yield each row with its number. Raises BadData where the document itself is broken."""
+        text = _Stream(file, name)
+        first = text.peek()
+        if first == "[":
+            text.take()
+            yield from _items(text, 0)
+        elif first == "{":
+            yield from _objects(text)
+        elif first:
+            raise BadData(
+                f"{name}: is not a JSON list of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
+            )
 
 
 def _items(text: _Stream, number: int) -> Rows:
@@ -86,16 +88,11 @@ def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
     lists = [
         key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)
     ]
-    if not lists or _keys() & set(lists):
+    if not lists or set(row_keys()) & set(lists):
         return None
     if len(lists) > 1:
         raise _two_lists(name, *lists)
     return lists[0]
-
-
-def _keys() -> set[str]:
-    """List the keys of rows, of any format."""
-    return {key for name in FORMATS.names() for key in FORMATS.load(name).KEYS}
 
 
 def _within(text: _Stream) -> Rows:
@@ -232,3 +229,6 @@ class _Stream:
         while len(self.text) - self.at < size and self.more():
             pass
         return len(self.text) - self.at > before
+
+
+PLUGIN = JsonFile()

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 import msgspec
 
-from finetop.core.data.files import _text
+from finetop.core.data.files import FileType, _text
 from finetop.core.errors import BadData
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ABOUT = "JSON lines: one object a line"
-ENDINGS = (".jsonl", ".ndjson")
 LONGEST_LINE = 256 << 20  # bytes; a line that is too long for a row is passed over, but not for ever
 _ONE_A_LINE = "Write one JSON object a line."
 
 
-def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
-    """Yield each row with its line number, from 1; blank lines are passed over.
+class JsonlFile(FileType):
+    about = "JSON lines: one object a line"
+    endings = (".jsonl", ".ndjson")
 
-    Holds one line at a time. Raises BadData for a line that does not end.
-    """
-    number = 0
-    while line := file.readline(_text.MAX_BYTES + 1):
-        number += 1
-        if len(line) > _text.MAX_BYTES:
-            yield number, _text.too_long(f"{name}:{number}", "line")
-            _pass_over(file, line, f"{name}:{number}")
-            continue
-        if number == 1:
-            line = line.removeprefix(_text.UTF_8)
-        if line.strip():
-            yield number, row_of(line, name, number)
+    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+        """Yield each row with its line number, from 1; blank lines are passed over.
+
+        Holds one line at a time. Raises BadData for a line that does not end.
+        """
+        number = 0
+        while line := file.readline(_text.MAX_BYTES + 1):
+            number += 1
+            if len(line) > _text.MAX_BYTES:
+                yield number, _text.too_long(f"{name}:{number}", "line")
+                _pass_over(file, line, f"{name}:{number}")
+                continue
+            if number == 1:
+                line = line.removeprefix(_text.UTF_8)
+            if line.strip():
+                yield number, row_of(line, name, number)
 
 
 def _pass_over(file: BinaryIO, line: bytes, place: str) -> None:
@@ -78,3 +78,6 @@ def _document(name: str) -> str:
     """Return a hint on how to read one JSON document of all rows."""
     old = name.rpartition("/")[2]
     return f"This looks like one JSON document: rename it to .json (mv {old} {old.partition('.')[0]}.json)."
+
+
+PLUGIN = JsonlFile()

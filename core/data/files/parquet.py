@@ -5,34 +5,36 @@ from __future__ import annotations
 import gzip
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from finetop.core.data.files import _text
+from finetop.core.data.files import FileType, _text
 from finetop.core.errors import BadData
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ABOUT = "a Parquet file"
-ENDINGS = (".parquet", ".pq")
 BATCH_ROWS = 256
 
 
-def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
-    """Yield each row with its number, from 1. Raises BadData for what is no Parquet file, or a damaged one."""
-    number = 0
-    with _table(file, name) as table:
-        for batch in table.iter_batches(BATCH_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, _checked({key: _plain(value) for key, value in row.items()}, f"{name}:{number}")
+class ParquetFile(FileType):
+    about = "a Parquet file"
+    endings = (".parquet", ".pq")
 
+    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+        """Yield each row with its number, from 1. Raises BadData for what is no Parquet file, or a damaged one."""
+        number = 0
+        with _table(file, name) as table:
+            for batch in table.iter_batches(BATCH_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield (
+                        number,
+                        _checked({key: _plain(value) for key, value in row.items()}, f"{name}:{number}"),
+                    )
 
-def count(file: BinaryIO, name: str) -> int:
-    """Return how many rows a file says that it has. Raises BadData as `rows` does."""
-    with _table(file, name) as table:
-        return int(table.metadata.num_rows)
+    def count(self, file: BinaryIO, name: str) -> int:
+        """Return how many rows a file says that it has. Raises BadData as `rows` does."""
+        with _table(file, name) as table:
+            return int(table.metadata.num_rows)
 
 
 @contextmanager
@@ -77,3 +79,6 @@ def _plain(value: Any) -> Any:
         except UnicodeDecodeError:
             return None  # a picture, say
     return str(value)
+
+
+PLUGIN = ParquetFile()

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
-from finetop.core.data.files import _text, jsonl
+from finetop.core.data.files import FileType, _text, jsonl
 from finetop.core.errors import BadData
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ABOUT = "plain text or Markdown: a file is one row of text"
-ENDINGS = (".txt", ".text", ".md", ".markdown")
 ROW_CHARACTERS = 1 << 20
 
 
-def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
-    """Yield the text with the number of its first line. Raises BadData for what is no text, or is JSON lines."""
-    part: list[str] = []
-    begin, size = 1, 0
-    for number, line in enumerate(_text.lines(file, name), start=1):
-        if number == 1 and line.startswith("{") and isinstance(jsonl.row_of(line.encode(), name, 1), dict):
-            raise BadData(f"{name}: holds JSON lines, not text.", hint="Rename it to .jsonl.")
-        part.append(line)
-        size += len(line)
-        if size >= ROW_CHARACTERS and not line.strip():
-            yield begin, {"text": "".join(part).replace("\r\n", "\n").strip("\n")}
-            part, begin, size = [], number + 1, 0
-        elif size > _text.MAX_BYTES:
-            raise BadData(
-                f"{name}:{begin}: has no blank line within {_text.MAX_BYTES >> 20} MiB.",
-                hint="Put blank lines between paragraphs, or split the file.",
-            )
-    if text := "".join(part).replace("\r\n", "\n").strip("\n"):
-        yield begin, {"text": text}
+class TextFile(FileType):
+    about = "plain text or Markdown: a file is one row of text"
+    endings = (".txt", ".text", ".md", ".markdown")
+
+    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+        """Yield the text with the number of its first line. Raises BadData for what is no text, or is JSON lines."""
+        part: list[str] = []
+        begin, size = 1, 0
+        for number, line in enumerate(_text.lines(file, name), start=1):
+            if (
+                number == 1
+                and line.startswith("{")
+                and isinstance(jsonl.row_of(line.encode(), name, 1), dict)
+            ):
+                raise BadData(f"{name}: holds JSON lines, not text.", hint="Rename it to .jsonl.")
+            part.append(line)
+            size += len(line)
+            if size >= ROW_CHARACTERS and not line.strip():
+                yield begin, {"text": "".join(part).replace("\r\n", "\n").strip("\n")}
+                part, begin, size = [], number + 1, 0
+            elif size > _text.MAX_BYTES:
+                raise BadData(
+                    f"{name}:{begin}: has no blank line within {_text.MAX_BYTES >> 20} MiB.",
+                    hint="Put blank lines between paragraphs, or split the file.",
+                )
+        if text := "".join(part).replace("\r\n", "\n").strip("\n"):
+            yield begin, {"text": text}
+
+
+PLUGIN = TextFile()

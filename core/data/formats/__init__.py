@@ -1,16 +1,17 @@
-"""Shapes that rows of data come in: a file a shape, which has what `Format` in core/plugins.py lists."""
+"""Shapes that rows of data come in: a file a shape, which ends with its instance of Format."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from finetop.core import plugins
 from finetop.core.data import columns
 from finetop.core.errors import BadData
-from finetop.core.plugins import FORMATS, Format
 
 Role = Literal["system", "user", "assistant", "tool"]
 Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
@@ -94,6 +95,30 @@ class Prompt:
 
 
 Record = Conversation | Text | Preference | Labelled | Prompt
+
+
+class Format(plugins.FormatFacts):
+    """A shape that rows of data come in; `about` is a row of it."""
+
+    kind: Kind  # what its rows are
+    needs: tuple[str, ...] = ()  # keys that a row must have
+
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether a row has this shape."""
+        return all(map(row.__contains__, self.needs))
+
+    @abstractmethod
+    def read(self, row: Mapping[str, Any], place: str = "row") -> Record:
+        """Read a row at a place. Raises BadData that names the place, the key and the fix."""
+
+    def require(self, row: Mapping[str, Any], place: str) -> None:
+        """Raise BadData for a row that lacks a key."""
+        for key in self.needs:
+            if key not in row:
+                raise BadData(f"{place}: {key} is missing.", hint=f"Write {self.about}.")
+
+
+FORMATS: plugins.PluginKind[Format] = plugins.FORMATS.of(Format)
 names, load = FORMATS.names, FORMATS.load
 
 
@@ -102,10 +127,9 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
 
     Raises BadData that lists the formats of these kinds.
     """
-    fitting = [(name, module) for kind in kinds for name, module in _of_kind(kind)]
-    for name, module in fitting:
-        if module.matches(row):
-            return name
+    for format in (format for kind in kinds for format in _of_kind(kind)):
+        if format.matches(row):
+            return format.name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
     raise BadData(f"{place}: no format fits a row with {keys}.", hint=renaming([row], kinds))
 
@@ -119,23 +143,22 @@ def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
 
 def shapes(kinds: Sequence[Kind]) -> str:
     """Write a row of each format of these kinds."""
-    return "; or ".join(module.ABOUT for kind in kinds for _, module in _of_kind(kind))
+    return "; or ".join(format.about for kind in kinds for format in _of_kind(kind))
 
 
-def _of_kind(kind: Kind) -> list[tuple[str, Format]]:
-    return [(name, module) for name in names() if kind == (module := load(name)).KIND]
+def _of_kind(kind: Kind) -> list[Format]:
+    return [format for format in map(load, names()) if format.kind == kind]
 
 
 def read(
     row: Mapping[str, Any], place: str, format_name: str = "auto", kinds: Sequence[Kind] = ("conversation",)
 ) -> Record:
     """Read one row in the named format, or in the one it has. Raises BadData."""
-    module = load(detect(row, place, kinds) if format_name == "auto" else format_name)
-    if module.KIND not in kinds:
-        fitting = " or ".join(name for kind in kinds for name, _ in _of_kind(kind))
+    format = load(detect(row, place, kinds) if format_name == "auto" else format_name)
+    if format.kind not in kinds:
+        fitting = " or ".join(fitting.name for kind in kinds for fitting in _of_kind(kind))
         raise BadData(f"{place}: rows of format {format_name} do not fit here.", hint=f"Use {fitting}.")
-    record: Record = module.read(row, place)
-    return record
+    return format.read(row, place)
 
 
 def as_prompt(record: Record) -> Prompt:

@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Conversation, Message, read_text
+from finetop.core.data.formats import Conversation, Format, Message, read_text
 from finetop.core.errors import BadData
 
-KIND = "conversation"
-ABOUT = '{"instruction": "…", "input": "…", "output": "…"}'
-KEYS = ("instruction", "input", "output", "system", "history")
 
+class AlpacaFormat(Format):
+    kind = "conversation"
+    about = '{"instruction": "…", "input": "…", "output": "…"}'
+    keys = ("instruction", "input", "output", "system", "history")
+    needs = ("instruction", "output")
 
-def matches(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has this shape."""
-    return "instruction" in row and "output" in row
-
-
-def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read an instruction with its input behind a blank line, `history` and `system` before it. Raises BadData."""
-    for key in ("instruction", "output"):
-        if key not in row:
-            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
-    asked = read_text(row["instruction"], "instruction", place)
-    added = read_text(row.get("input") or "", "input", place, may_be_empty=True)
-    prompt = _history(row.get("history") or [], place)
-    if row.get("system"):
-        prompt = [Message("system", read_text(row["system"], "system", place)), *prompt]
-    prompt.append(Message("user", f"{asked}\n\n{added}" if added.strip() else asked))
-    return Conversation(tuple(prompt), read_text(row["output"], "output", place))
+    def read(self, row: Mapping[str, Any], place: str = "row") -> Conversation:
+        """Read an instruction with its input behind a blank line, `history` and `system` before it."""
+        self.require(row, place)
+        asked = read_text(row["instruction"], "instruction", place)
+        added = read_text(row.get("input") or "", "input", place, may_be_empty=True)
+        prompt = _history(row.get("history") or [], place)
+        if row.get("system"):
+            prompt = [Message("system", read_text(row["system"], "system", place)), *prompt]
+        prompt.append(Message("user", f"{asked}\n\n{added}" if added.strip() else asked))
+        return Conversation(tuple(prompt), read_text(row["output"], "output", place))
 
 
 def _history(value: Any, place: str) -> list[Message]:
@@ -41,3 +36,6 @@ def _history(value: Any, place: str) -> list[Message]:
         turns.append(Message("user", read_text(pair[0], f"history[{i}][0]", place)))
         turns.append(Message("assistant", read_text(pair[1], f"history[{i}][1]", place)))
     return turns
+
+
+PLUGIN = AlpacaFormat()

@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Conversation, read_tools, read_turns
+from finetop.core.data.formats import Conversation, Format, read_tools, read_turns
 from finetop.core.errors import BadData
 
-KIND = "conversation"
-ABOUT = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-KEYS = ("messages", "tools")
+
+class MessagesFormat(Format):
+    kind = "conversation"
+    about = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
+    keys = ("messages", "tools")
+    needs = ("messages",)
+
+    def read(self, row: Mapping[str, Any], place: str = "row") -> Conversation:
+        """Read a conversation whose last turn is the assistant's."""
+        self.require(row, place)
+        turns = read_turns(row["messages"], "messages", place)
+        if turns[-1].role != "assistant":
+            last = f"messages[{len(turns) - 1}]"
+            hint = "End with the assistant's turn: the answer to learn."
+            raise BadData(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
+        if len(turns) == 1:
+            raise BadData(
+                f"{place}: messages has an answer and no question.", hint="Put a user turn before it."
+            )
+        tools = read_tools(row.get("tools"), place)
+        return Conversation(turns[:-1], turns[-1].content, tools=tools, calls=turns[-1].calls)
 
 
-def matches(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has this shape."""
-    return "messages" in row
-
-
-def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read a conversation whose last turn is the assistant's. Raises BadData at `place`."""
-    if "messages" not in row:
-        raise BadData(f"{place}: messages is missing.", hint=f"Write {ABOUT}.")
-    turns = read_turns(row["messages"], "messages", place)
-    if turns[-1].role != "assistant":
-        last = f"messages[{len(turns) - 1}]"
-        hint = "End with the assistant's turn: the answer to learn."
-        raise BadData(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
-    if len(turns) == 1:
-        raise BadData(f"{place}: messages has an answer and no question.", hint="Put a user turn before it.")
-    tools = read_tools(row.get("tools"), place)
-    return Conversation(turns[:-1], turns[-1].content, tools=tools, calls=turns[-1].calls)
+PLUGIN = MessagesFormat()

@@ -5,41 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Message, Preference, read_text, read_turns
+from finetop.core.data.formats import Format, Message, Preference, read_text, read_turns
 from finetop.core.data.formats.sharegpt import read_turn, read_turns_of
 from finetop.core.errors import BadData
 
-KIND = "preference"
-ABOUT = '{"prompt": "…", "chosen": "…", "rejected": "…"}'
-KEYS = ("prompt", "conversations", "chosen", "rejected")
 
+class PreferenceFormat(Format):
+    kind = "preference"
+    about = '{"prompt": "…", "chosen": "…", "rejected": "…"}'
+    keys = ("prompt", "conversations", "chosen", "rejected")
 
-def matches(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has this shape."""
-    return "chosen" in row or "rejected" in row
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        return "chosen" in row or "rejected" in row
 
-
-def read(row: Mapping[str, Any], place: str = "row") -> Preference:
-    """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers. Raises BadData."""
-    for key in ("chosen", "rejected"):
-        if row.get(key) is None:
-            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
-    chosen, rejected = (_turns(row[key], key, place) for key in ("chosen", "rejected"))
-    prompt = _prompt(row, place)
-    if prompt is None:
-        shared = sum(1 for _ in _common(chosen, rejected))
-        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    if not prompt:
-        raise BadData(f"{place}: there is no prompt before the answers.", hint=f"Write {ABOUT}.")
-    answers = []
-    for key, turns in (("chosen", chosen), ("rejected", rejected)):
-        if len(turns) != 1 or turns[0].role != "assistant":
-            hint = "Put earlier turns into the prompt."
-            raise BadData(f"{place}: {key} must be one turn of the assistant.", hint=hint)
-        answers.append(turns[0].content)
-    if answers[0] == answers[1]:
-        raise BadData(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")
-    return Preference(prompt, answers[0], answers[1])
+    def read(self, row: Mapping[str, Any], place: str = "row") -> Preference:
+        """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers."""
+        for key in ("chosen", "rejected"):
+            if row.get(key) is None:
+                raise BadData(f"{place}: {key} is missing.", hint=f"Write {self.about}.")
+        chosen, rejected = (_turns(row[key], key, place) for key in ("chosen", "rejected"))
+        prompt = _prompt(row, place)
+        if prompt is None:
+            shared = sum(1 for _ in _common(chosen, rejected))
+            prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+        if not prompt:
+            raise BadData(f"{place}: there is no prompt before the answers.", hint=f"Write {self.about}.")
+        answers = []
+        for key, turns in (("chosen", chosen), ("rejected", rejected)):
+            if len(turns) != 1 or turns[0].role != "assistant":
+                hint = "Put earlier turns into the prompt."
+                raise BadData(f"{place}: {key} must be one turn of the assistant.", hint=hint)
+            answers.append(turns[0].content)
+        if answers[0] == answers[1]:
+            raise BadData(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")
+        return Preference(prompt, answers[0], answers[1])
 
 
 def _prompt(row: Mapping[str, Any], place: str) -> tuple[Message, ...] | None:
@@ -67,3 +66,6 @@ def _common(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> list[
             break
         shared.append(one)
     return shared
+
+
+PLUGIN = PreferenceFormat()

@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Conversation, Message, read_text, read_turns
+from finetop.core.data.formats import Conversation, Format, Message, read_text, read_turns
 from finetop.core.errors import BadData
 
-KIND = "conversation"
-ABOUT = '{"prompt": "…", "completion": "…"}'
-KEYS = ("prompt", "completion")
 
+class PromptCompletionFormat(Format):
+    kind = "conversation"
+    about = '{"prompt": "…", "completion": "…"}'
+    keys = ("prompt", "completion")
+    needs = ("prompt", "completion")
 
-def matches(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has this shape."""
-    return "prompt" in row and "completion" in row
-
-
-def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read a prompt and its one answer. Raises BadData at `place`."""
-    for key in ("prompt", "completion"):
-        if key not in row:
-            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
-    answer = _answer(row["completion"], place)
-    if isinstance(row["prompt"], list):
-        return Conversation(read_turns(row["prompt"], "prompt", place), answer)
-    prompt = read_text(row["prompt"], "prompt", place)
-    return Conversation((Message("user", prompt),), answer, is_plain=isinstance(row["completion"], str))
+    def read(self, row: Mapping[str, Any], place: str = "row") -> Conversation:
+        """Read a prompt and its one answer."""
+        self.require(row, place)
+        answer = _answer(row["completion"], place)
+        if isinstance(row["prompt"], list):
+            return Conversation(read_turns(row["prompt"], "prompt", place), answer)
+        prompt = read_text(row["prompt"], "prompt", place)
+        return Conversation((Message("user", prompt),), answer, is_plain=isinstance(row["completion"], str))
 
 
 def _answer(completion: Any, place: str) -> str:
@@ -38,3 +33,6 @@ def _answer(completion: Any, place: str) -> str:
         hint = "Put earlier turns into the prompt."
         raise BadData(f"{place}: completion must be one turn of the assistant.", hint=hint)
     return turns[0].content
+
+
+PLUGIN = PromptCompletionFormat()

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finetop.core.data.formats import Conversation, Message, Role, read_calls, read_text, read_tools
+from finetop.core.data.formats import Conversation, Format, Message, Role, read_calls, read_text, read_tools
 from finetop.core.errors import BadData
 
-KIND = "conversation"
-ABOUT = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
-KEYS = ("conversations", "system", "tools")
 ROLES: dict[str, Role] = {
     "system": "system",
     "human": "user",
@@ -23,35 +20,38 @@ ROLES: dict[str, Role] = {
 }
 
 
-def matches(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row has this shape."""
-    return "conversations" in row and "chosen" not in row
+class SharegptFormat(Format):
+    kind = "conversation"
+    about = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
+    keys = ("conversations", "system", "tools")
+    needs = ("conversations",)
 
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        return "conversations" in row and "chosen" not in row
 
-def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read a conversation whose last turn is gpt's or a call. Raises BadData at `place`."""
-    if "conversations" not in row:
-        raise BadData(f"{place}: conversations is missing.", hint=f"Write {ABOUT}.")
-    turns = read_turns_of(row["conversations"], "conversations", place)
-    if row.get("system") and turns[0].role != "system":
-        turns = (Message("system", read_text(row["system"], "system", place)), *turns)
-    last = turns[-1]
-    if last.role != "assistant":
-        hint = "End with gpt's turn: the answer to learn."
-        raise BadData(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
-    if len(turns) == 1:
-        raise BadData(
-            f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
-        )
-    tools = read_tools(row.get("tools"), place)
-    return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
+    def read(self, row: Mapping[str, Any], place: str = "row") -> Conversation:
+        """Read a conversation whose last turn is gpt's or a call."""
+        self.require(row, place)
+        turns = read_turns_of(row["conversations"], "conversations", place)
+        if row.get("system") and turns[0].role != "system":
+            turns = (Message("system", read_text(row["system"], "system", place)), *turns)
+        last = turns[-1]
+        if last.role != "assistant":
+            hint = "End with gpt's turn: the answer to learn."
+            raise BadData(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
+        if len(turns) == 1:
+            raise BadData(
+                f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
+            )
+        tools = read_tools(row.get("tools"), place)
+        return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
 
 
 def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
     """Read a list of {from, value}, or a JSON text of one. Raises BadData."""
     value = _call(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
-        raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {PLUGIN.about}.")
     return tuple(read_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))
 
 
@@ -77,3 +77,6 @@ def _call(text: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return None
+
+
+PLUGIN = SharegptFormat()

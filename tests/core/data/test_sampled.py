@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from finetop.core.data import sampled
-from finetop.core.plugins import FILE_TYPES
 from finetop.core.recipe.schema import Source
 from finetop.core.runtime.home import Home
 
@@ -75,7 +74,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampled, "FIRST", 1500)
     monkeypatch.setattr(sampled, "PLACES", 8)  # which lie far apart in a file that is large
     monkeypatch.setattr(sampled, "PLACE_BYTES", 8000)
-    monkeypatch.setattr(FILE_TYPES.load("json"), "CHUNK", 4096)
+    monkeypatch.setattr("finetop.core.data.files.json.CHUNK", 4096)
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.json", "r.json.gz", "r.jsonl.gz", "r.parquet"])

@@ -38,7 +38,7 @@ FAULTS: dict[str, Any] = {
 @pytest.mark.parametrize("said", FAULTS)
 def test_says_place_key_and_fix(said: str) -> None:
     with pytest.raises(BadInput) as caught:
-        messages.read({"messages": FAULTS[said]}, "faq.jsonl:17")
+        messages.PLUGIN.read({"messages": FAULTS[said]}, "faq.jsonl:17")
     assert str(caught.value).startswith(f"faq.jsonl:17: {said}")
 
 
@@ -47,8 +47,8 @@ def test_reads_the_last_answer_and_all_before_it() -> None:
         "id": 1,
         "messages": [{"role": "system", "content": ""}, ASK, ANSWER, ASK, {**ANSWER, "content": "Here."}],
     }
-    assert messages.matches(row)
-    conversation = messages.read(row, "x")
+    assert messages.PLUGIN.matches(row)
+    conversation = messages.PLUGIN.read(row, "x")
     assert conversation.answer == "Here."
     assert conversation.answers == ("At sea.", "Here.")
     assert [turn.role for turn in conversation.prompt] == ["system", "user", "assistant", "user"]
@@ -59,4 +59,4 @@ def test_reads_the_last_answer_and_all_before_it() -> None:
 def test_is_found_by_listing() -> None:
     assert {"messages", "prompt-completion"} < set(formats.names())
     assert formats.detect({"messages": []}, "x") == "messages"
-    assert not messages.matches({"conversations": []})
+    assert not messages.PLUGIN.matches({"conversations": []})

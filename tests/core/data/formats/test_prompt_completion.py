@@ -30,7 +30,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("said", FAULTS)
 def test_says_place_key_and_fix(said: str) -> None:
     with pytest.raises(BadInput) as caught:
-        prompt_completion.read(FAULTS[said], "faq.jsonl:17")
+        prompt_completion.PLUGIN.read(FAULTS[said], "faq.jsonl:17")
     assert str(caught.value).startswith(f"faq.jsonl:17: {said}")
 
 
