@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from pathlib import Path
 
-from finetop.core.commands.main import module_of, verbs
+from finetop.core.commands.main import load, verbs
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -20,11 +19,11 @@ def test_those_that_can_not_go_elsewhere_are_named() -> None:
     page = (DOCS / "remote.md").read_text(encoding="utf-8")
     here = re.search(r"These work where they are started: (.*?)\. ", page, re.DOTALL)
     several = re.search(r"\. ([^.]*?) take several machines", page, re.DOTALL)
-    modules = {verb: import_module(module_of(verb)) for verb in verbs()}
+    commands = {verb: load(verb) for verb in verbs()}
     assert here and several
     assert set(re.findall(r"`(\w+)`", here[1])) == {
-        verb for verb, module in modules.items() if not getattr(module, "ANYWHERE", False)
+        verb for verb, command in commands.items() if not command.is_remote
     }
     assert set(re.findall(r"`(\w+)`", several[1])) == {
-        verb for verb, module in modules.items() if hasattr(module, "run_several")
+        verb for verb, command in commands.items() if command.run_several
     }

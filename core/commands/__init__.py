@@ -1,7 +1,28 @@
-"""The command line: a verb a file, found by listing this folder.
+"""The command line: a verb a file, found by listing this folder, which ends with its instance of Command.
 
-A verb's module has `ABOUT` (one line), `arguments(parser)` and `run(args, home) -> exit code`. Heavy imports stay
-inside functions: `finetop ls` must start in under 0.3 s. `ANYWHERE = True` says that it does all through a supervisor,
-so that `--on HOST` may take it to another machine (its home's paths are then paths there); with `run_several(args,
-homes)` it takes several machines at once.
+Heavy imports stay inside functions: `finetop ls` must start in under 0.3 s.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.runtime.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a verb does."""
+
+    about: str  # one line
+    group: str  # of `finetop --help`
+    run: Callable[[Namespace, Home], int]  # returns the exit code
+    arguments: Callable[[ArgumentParser], None] = lambda parser: None  # adds its own
+    run_several: Callable[[Namespace, Sequence[Home]], int] | None = None  # on several machines at once
+    # All is done through a supervisor, so that `--on HOST` may take it to another machine: the home's paths are there.
+    is_remote: bool = True

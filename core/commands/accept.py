@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared import triage_state
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.runtime.home import Home
-
-ABOUT = "accept a regression, with a reason"
-GROUP = "fix"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,3 +22,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return triage_state.say(
         home, args, Standing("accepted", triage_state.own_name(), reason=args.reason.strip())
     )
+
+
+PLUGIN = Command("accept a regression, with a reason", "fix", run, arguments)

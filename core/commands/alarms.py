@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.protocol.messages.session import Notices, NoticesAnswer, SendTest, SendTestAnswer
@@ -14,10 +15,6 @@ from finetop.core.recipe.home_settings import FILE
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording.durations import ago
-
-ABOUT = "list alarms and endings of all runs, newest first, and who is notified"
-GROUP = "watch"
-ANYWHERE = True
 
 HEAD = ("ago", "run", "kind", "step", "")
 NOTHING = "No alarms or endings yet."
@@ -118,3 +115,12 @@ def code_of(found: SendTestAnswer) -> int:
     if not found.tested:
         return 2
     return 0 if all(one.is_through for one in found.tested) else 4
+
+
+PLUGIN = Command(
+    "list alarms and endings of all runs, newest first, and who is notified",
+    "watch",
+    run,
+    arguments,
+    run_several,
+)

@@ -12,6 +12,7 @@ from finetop.core import approaches
 from finetop.core.approaches._request import request
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
+from finetop.core.commands import Command
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
@@ -29,9 +30,6 @@ from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
 
-ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
-GROUP = "compare"
-ANYWHERE = True
 WIDTH = 80  # of the advice
 PRICE_HEAD = ("approach", "set-up", "prompt", "memory", "new facts")
 PACE_S = 5.0  # between two looks at what runs: each compares all that is measured
@@ -203,3 +201,11 @@ def prices(row: ApproachRow) -> tuple[str, ...]:
         memory,
         f"{news}, {spent}" if spent else news,
     )
+
+
+PLUGIN = Command(
+    "compare prompt, few-shot, retrieval and training on your own test, with what each costs",
+    "compare",
+    run,
+    arguments,
+)

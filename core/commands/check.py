@@ -11,6 +11,7 @@ import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, check_curve, ci_reports, follow, imports
 from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NotFound
@@ -26,9 +27,6 @@ from finetop.core.wording.verdicts import report
 
 Reuse = Literal["none", "under_way", "made"]
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
-ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
-GROUP = "check"
-ANYWHERE = True
 OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
 
 
@@ -277,3 +275,6 @@ def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
     raise EnvironmentTrouble(
         f"the check of {answer.run} left no result.", hint=f"See `finetop tail --log {answer.run}`."
     )
+
+
+PLUGIN = Command("did a run forget? 0 ok, 1 regressed, 3 no verdict", "check", run, arguments)

@@ -8,16 +8,13 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.units import size_word
-
-ABOUT = "show old checkpoints, merged models, scores and data to delete; --yes deletes them"
-GROUP = "maintenance"
-ANYWHERE = True
 
 OPTIONS = {
     "last": ("N", "checkpoints: keep the newest N of each run"),
@@ -74,3 +71,11 @@ def show(found: CleanAnswer) -> None:
         return
     rows = [(item.kind, item.what, size_word(item.size_bytes), item.why) for item in found.items]
     print_table(("what", "", "size", "why"), rows, right=(2,))
+
+
+PLUGIN = Command(
+    "show old checkpoints, merged models, scores and data to delete; --yes deletes them",
+    "maintenance",
+    run,
+    arguments,
+)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from finetop.core.client import compare_runs
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
@@ -18,8 +19,6 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
-ABOUT = "compare runs: differences and results"
-GROUP = "compare"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,3 +96,6 @@ def print_data(found: Sequence[data.RunDetail], read: Sequence[DataDifferAnswer]
             one, "A", "B", {run.row.name: run.recipe for run in found}
         ):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")
+
+
+PLUGIN = Command("compare runs: differences and results", "compare", run, arguments, is_remote=False)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import print_json
 from finetop.core.runtime.home import Home
-
-ABOUT = "print a completion script for bash, zsh or tcsh"
-GROUP = "maintenance"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,3 +23,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     script = shtab.complete(whole_parser(), shell=args.shell)
     print_json({"shell": args.shell, "script": script}) if args.json else print(script)
     return 0
+
+
+PLUGIN = Command(
+    "print a completion script for bash, zsh or tcsh", "maintenance", run, arguments, is_remote=False
+)

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.protocol.messages.data_versions import DataVersion, DataVersions
@@ -14,9 +15,6 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 from finetop.core.wording.durations import day
 
-ABOUT = "list versions of data and the runs that used them"
-GROUP = "data"
-ANYWHERE = True
 RUNS_SHOWN = 3
 
 
@@ -66,3 +64,6 @@ def _line(one: DataVersion) -> Sequence[str]:
 
 def _origin(one: DataVersion) -> list[str]:
     return [] if one.origin is None else [f"  {data_versions.origin_words(one.origin, one.origin_number)}"]
+
+
+PLUGIN = Command("list versions of data and the runs that used them", "data", run, arguments)

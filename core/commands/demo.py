@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.follow import is_live, phase_line, until_over
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
 from finetop.core.protocol import runs as data
@@ -26,9 +27,6 @@ from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.verdicts import report, short_answer
-
-ABOUT = "train two small runs: one remembers, one forgets"
-GROUP = "maintenance"
 
 RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
@@ -215,3 +213,8 @@ def verdict_line(recipe: str, row: data.RunRow) -> str:
         return f"✓ {row.name} was made {hope}, and did."
     came = row.check.verdict.replace("_", " ") if row.check else state_words(row)
     return f"✗ {row.name} was made {hope}, but did not: {came}."
+
+
+PLUGIN = Command(
+    "train two small runs: one remembers, one forgets", "maintenance", run, arguments, is_remote=False
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, ci_reports
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
@@ -16,8 +17,6 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
-ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
-GROUP = "check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,3 +128,12 @@ def print_joined(tasks: list[dict[str, Any]]) -> None:
     ]
     if rows:
         print_table(head, rows, right=range(3, 9))
+
+
+PLUGIN = Command(
+    "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict",
+    "check",
+    run,
+    arguments,
+    is_remote=False,
+)

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.commands import doctor_checks
+from finetop.core.commands import Command, doctor_checks
 from finetop.core.commands.shared.output import print_json
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
-ABOUT = "find problems with this machine or home"
-GROUP = "maintenance"
-
 MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    pass
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -29,3 +22,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if finding.fix:
                 print(f"  {'':<12} -> {clean_line(finding.fix)}")
     return 4 if any(finding.level == "trouble" for finding in findings) else 0
+
+
+PLUGIN = Command("find problems with this machine or home", "maintenance", run, is_remote=False)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
@@ -21,10 +22,6 @@ from finetop.core.protocol.messages.submit import Export, ExportAnswer
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
-
-ABOUT = "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same"
-GROUP = "run"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,3 +101,11 @@ def said(home: Home, queued: ExportAnswer) -> str:
         log = client.ask(ReadLog(queued.run, queued.job_id, -8192))
     lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]
     return "\n".join(lines)
+
+
+PLUGIN = Command(
+    "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same",
+    "run",
+    run,
+    arguments,
+)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, colour
 from finetop.core.commands.shared.output import number, print_json
 from finetop.core.errors import BadInput
@@ -15,9 +16,6 @@ from finetop.core.protocol.messages.triage import LostItems
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 
-ABOUT = "list the items that changed: question, gold answer, both answers"
-GROUP = "check"
-ANYWHERE = True
 LONGEST = 200  # characters of a question or an answer
 
 
@@ -143,3 +141,6 @@ def item_facts(item: Flip) -> dict[str, Any]:
     }
     both = {key: getattr(item, key) for key in BOTH}
     return {**both, **{key: value for key, value in known.items() if value not in ("", None)}}
+
+
+PLUGIN = Command("list the items that changed: question, gold answer, both answers", "check", run, arguments)

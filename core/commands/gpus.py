@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.protocol.messages.machine import GpuRow, Gpus, GpusAnswer, NodeRow
@@ -13,16 +14,8 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
-ABOUT = "show this machine's GPUs: memory, users, running and waiting jobs"
-GROUP = "organise"
-ANYWHERE = True
-
 CELLS = 15  # of the history
 HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    pass
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -102,3 +95,11 @@ def cells(gpu: GpuRow) -> tuple[str, ...]:
         "-" if gpu.busy is None else f"{gpu.busy} %",
         "-" if gpu.celsius is None else str(gpu.celsius),
     )
+
+
+PLUGIN = Command(
+    "show this machine's GPUs: memory, users, running and waiting jobs",
+    "organise",
+    run,
+    run_several=run_several,
+)

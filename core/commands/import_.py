@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.check.tasks.suite import find_suite
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, imports
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
-
-ABOUT = "import a model trained elsewhere, as a run"
-GROUP = "check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,3 +44,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     print(f"{asked.name}: {detail.row.method} on {detail.row.model}, {kept}, at step {steps}")
     print(f"next: finetop check {asked.name}{' --last' if args.check else ''}")
     return 0
+
+
+PLUGIN = Command("import a model trained elsewhere, as a run", "check", run, arguments, is_remote=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.stages import Chain
     from finetop.core.runtime.home import Home
 
-ABOUT = "find problems in data before a run trains on them"
-GROUP = "data"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
 WHOLE = ""  # of what has no stages
 
@@ -234,3 +233,6 @@ def show(progress: Progress, before: str) -> None:
     print(
         f"\r\x1b[K{before}{clean_line(progress.phase)} {share:.0f} %", end="", file=sys.__stderr__, flush=True
     )
+
+
+PLUGIN = Command("find problems in data before a run trains on them", "data", run, arguments, is_remote=False)

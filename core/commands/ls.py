@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import Merged, bare
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, remote
 from finetop.core.commands.shared.output import (
     answer_words,
@@ -27,9 +28,6 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import ago, short_span
 from finetop.core.wording.run_groups import of_rows, words
 
-ABOUT = "list the runs and whether they forgot"
-GROUP = "watch"
-ANYWHERE = True
 WIDEST = 60  # cells of a column in a pipe; --json has all of it
 FILTER = """\
 All terms of a filter must match; a leading - negates one:
@@ -213,3 +211,6 @@ def _cell(row: data.RunRow, key: str) -> str:
     if found is None:
         return "-"
     return short_span(found) if key == "age" else run_columns.word_of(found)
+
+
+PLUGIN = Command("list the runs and whether they forgot", "watch", run, arguments, run_several)

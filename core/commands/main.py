@@ -10,13 +10,14 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
 from finetop.core.runtime.files import os_error_words
@@ -28,23 +29,6 @@ class OpenApp(Protocol):
     """Opens the app on homes, and there on a run."""
 
     def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
-
-
-NOT_VERBS = {
-    "__init__",
-    "main",
-    "asking",
-    "machines",
-    "output",
-    "follow",
-    "log_lines",
-    "curve_of",
-    "reports",
-    "adopting",
-    "steps",
-    "numbers",
-    "standing",
-}
 
 
 GROUPS = (
@@ -88,13 +72,15 @@ class Parser(argparse.ArgumentParser):
 
 def verbs() -> list[str]:
     """List the verbs: the files of this folder."""
-    names = {file.stem for file in Path(__file__).parent.glob("*.py")} - NOT_VERBS
+    names = {file.stem for file in Path(__file__).parent.glob("*.py")} - {"__init__", "main"}
     return sorted(name.removesuffix("_") for name in names)
 
 
-def module_of(verb: str) -> str:
+def load(verb: str) -> Command:
+    """Import the command of a verb."""
     name = f"{verb}_" if (Path(__file__).parent / f"{verb}_.py").exists() else verb
-    return f"{__package__}.{name}"
+    command: Command = import_module(f"{__package__}.{name}").PLUGIN
+    return command
 
 
 def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> int:
@@ -148,7 +134,7 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
         return 0
     if verb not in verbs():
         raise BadInput(f"there is no command {verb[:60]!r}.", hint=_meant(verb[:60]))
-    module = import_module(module_of(verb))
+    command = load(verb)
     parser = parser_of(verb)
     args = parser.parse_args(rest[1:])
     args.open_app = open_app
@@ -159,10 +145,10 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
         from finetop.core.commands.shared import remote
 
         with only_safe_output():
-            return remote.run_on(module, verb, args, where)
+            return remote.run_on(command, verb, args, where)
     require_machine(where)
     with only_safe_output():
-        return int(module.run(args, find_home(where.home)))
+        return command.run(args, find_home(where.home))
 
 
 def _meant(word: str) -> str:
@@ -218,14 +204,14 @@ def take_where(words: list[str]) -> tuple[Where, list[str]]:
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
-    module = import_module(module_of(verb))
-    parser = Parser(prog=f"finetop {verb}", description=module.ABOUT, allow_abbrev=False)
-    add_arguments(parser, module.arguments)
+    command = load(verb)
+    parser = Parser(prog=f"finetop {verb}", description=command.about, allow_abbrev=False)
+    add_arguments(parser, command)
     return parser
 
 
-def add_arguments(parser: argparse.ArgumentParser, own: Callable[[argparse.ArgumentParser], None]) -> None:
-    own(parser)
+def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
+    command.arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON (one object per line when streaming)")
     parser.add_argument("--home", metavar="DIR", help="home folder (default: FINETOP_HOME, else ~/.finetop)")
     parser.add_argument(
@@ -247,15 +233,15 @@ def print_help() -> None:
     print("finetop: fine-tune language models and prove whether they forgot.\n")
     print("  finetop                the app")
     print("  finetop --on HOST      the app on another machine's runs, over ssh (repeat for more)")
-    modules = {verb: import_module(module_of(verb)) for verb in verbs()}
-    groups = {module.GROUP for module in modules.values()}
+    commands = {verb: load(verb) for verb in verbs()}
+    groups = {command.group for command in commands.values()}
     for group in sorted(groups, key=lambda group: (GROUPS.index(group) if group in GROUPS else 99, group)):
         print(f"\n{group}")
-        for verb, module in modules.items():
-            if group == module.GROUP:
+        for verb, command in commands.items():
+            if group == command.group:
                 print(
                     "\n".join(
-                        wrap(module.ABOUT, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
+                        wrap(command.about, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
                     )
                 )
     print("\nAll accept --json, --home DIR and --help; those that show or change runs also --on HOST.")
@@ -269,6 +255,6 @@ def whole_parser() -> argparse.ArgumentParser:
     parser.add_argument("--on", action="append", metavar="HOST")
     below = parser.add_subparsers(dest="verb")
     for verb in verbs():
-        module = import_module(module_of(verb))
-        add_arguments(below.add_parser(verb, help=module.ABOUT), module.arguments)
+        command = load(verb)
+        add_arguments(below.add_parser(verb, help=command.about), command)
     return parser

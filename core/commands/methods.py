@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.commands.shared.settings import as_json, print_settings
 from finetop.core.recipe.fields import fields_of_plugin
 from finetop.core.recipe.find import list_builtin, list_chains
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections
-
-ABOUT = "list methods, objectives, protections and built-in recipes"
-GROUP = "run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,3 +63,8 @@ def show(name: str, json: bool) -> int:
         print(f"{kind} {name}: {about}")
         print_settings(own)
     return 0
+
+
+PLUGIN = Command(
+    "list methods, objectives, protections and built-in recipes", "run", run, arguments, is_remote=False
+)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.notes import Note, NoteAnswer
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
-
-ABOUT = "write or read a run's note"
-GROUP = "organise"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,3 +29,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     else:
         print(f"{answer.run}: {answer.note or 'no note'}")
     return 0
+
+
+PLUGIN = Command("write or read a run's note", "organise", run, arguments)

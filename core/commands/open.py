@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
-
-ABOUT = "open one run in the app"
-GROUP = "watch"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,3 +25,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         found = client.ask(GetRun(args.run))
     return int(args.open_app([home], found.row.name))
+
+
+PLUGIN = Command("open one run in the app", "watch", run, arguments)

@@ -9,18 +9,13 @@ from finetop.core.commands.shared import several
 from finetop.core.protocol.messages.queue import Pause
 from finetop.core.runtime.home import Home
 
-ABOUT = "save a checkpoint and put a run back into the queue"
-GROUP = "run"
-ANYWHERE = True
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     several.arguments(parser, "name or number of a run that is training, being checked or waiting")
 
 
-def run(args: argparse.Namespace, home: Home) -> int:
-    return run_several(args, [home])
-
-
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     return several.order(args, homes, Pause)
+
+
+PLUGIN = several.command("save a checkpoint and put a run back into the queue", "run", arguments, run_several)

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import structs
 
 from finetop.core.client import past_runs
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
@@ -40,9 +41,6 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording import rewards
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import GIB, gib_of
-
-ABOUT = "predict memory, time and disk of a run before it starts"
-GROUP = "run"
 
 WIDTH = 80
 MARKS = {"fits": "✓ ", "tight": "! ", "no": "✗ ", "unknown": "? "}
@@ -292,3 +290,8 @@ def wrapped(text: str, mark: str = "") -> Iterator[str]:
         clean_line(text), WIDTH, initial_indent=mark, subsequent_indent=" " * max(2, len(mark)),
         break_on_hyphens=False,
     )  # fmt: skip
+
+
+PLUGIN = Command(
+    "predict memory, time and disk of a run before it starts", "run", run, arguments, is_remote=False
+)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, did_you_mean
@@ -25,10 +26,6 @@ from finetop.core.wording.queue import (
     what_words,
     why,
 )
-
-ABOUT = "show what waits and why; reorder, hold, release"
-GROUP = "organise"
-ANYWHERE = True
 
 ACTIONS = ("first", "last", "before", "hold", "release", "priority")
 CHANGES = "first RUN, last RUN, before RUN OTHER, priority RUN high|normal|low|N, hold [RUN], release [RUN]"
@@ -182,3 +179,6 @@ COLUMNS = (
     ("priority", _priority),
     ("why it waits", lambda row: why(row.state, time.time())),
 )
+
+
+PLUGIN = Command("show what waits and why; reorder, hold, release", "organise", run, arguments, run_several)

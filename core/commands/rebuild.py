@@ -10,17 +10,11 @@ import sys
 import msgspec
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, is_made, prepare
-
-ABOUT = "rebuild the database from the run folders"
-GROUP = "maintenance"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    pass
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -49,3 +43,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     for line in told["left_out"]:
         warn(f"left out: {line}")
     return 1 if told["left_out"] else 0
+
+
+PLUGIN = Command("rebuild the database from the run folders", "maintenance", run, is_remote=False)

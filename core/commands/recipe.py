@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, resolved_recipe
 from finetop.core.commands.shared.output import print_json, print_table, warn
 from finetop.core.commands.shared.settings import as_json, page, print_settings
@@ -15,9 +16,6 @@ from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, plain
-
-ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
-GROUP = "run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,3 +123,12 @@ def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
     """Return the whole recipe, and the sources of its settings by dotted key."""
     sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
     return {"recipe": loaded.resolved, "from": sources}
+
+
+PLUGIN = Command(
+    "print all settings, or a recipe as it will run, with the source of each value",
+    "run",
+    run,
+    arguments,
+    is_remote=False,
+)

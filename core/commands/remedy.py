@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.export import until_done
 from finetop.core.commands.shared.args import run_and_step
 from finetop.core.commands.shared.imports import require_finished
@@ -19,10 +20,6 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words
 from finetop.core.wording.durations import long_span
-
-ABOUT = "fix a run that forgot, without retraining it"
-GROUP = "fix"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,3 +153,6 @@ def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
     else:
         print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
     return 0
+
+
+PLUGIN = Command("fix a run that forgot, without retraining it", "fix", run, arguments)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
@@ -25,9 +26,6 @@ from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
-ABOUT = "write a one-page report of a run or a comparison: HTML or Markdown"
-GROUP = "compare"
-ANYWHERE = True
 STDOUT = "-"
 
 
@@ -48,13 +46,13 @@ def run(args: argparse.Namespace, home: Home) -> int:
         raise BadInput("--to - and --json would both write to stdout.", hint="Give a file to --to.")
     ending = Path(args.to or "").suffix.lower()
     form = format_of(ending, markdown=args.markdown)
-    module = formats.load(form)
+    kind = formats.load(form)
     with Client(home) as client:
         page = page_about(client, args.run)
-    target = given_path(args.to or f"{page.title.replace(':', '-')}{module.ENDING}")
+    target = given_path(args.to or f"{page.title.replace(':', '-')}{kind.ending}")
     if args.to != STDOUT:
         require_free(target, force=args.force)
-    text = module.written(page)
+    text = kind.written(page)
     if args.to == STDOUT:
         sys.stdout.write(text)
         return 0
@@ -81,7 +79,7 @@ def page_about(client: Client, name: str) -> Page:
 
 def format_of(ending: str, *, markdown: bool) -> str:
     """Name the format that is wanted: --markdown, else by the file's ending, else HTML. Raises BadInput."""
-    endings = {formats.load(name).ENDING: name for name in formats.names()}
+    endings = {formats.load(name).ending: name for name in formats.names()}
     if markdown:
         if ending == ".html":
             raise BadInput("--markdown contradicts --to FILE.html.", hint="Use one of them.")
@@ -113,3 +111,8 @@ def write(target: Path, text: str) -> None:
         raise EnvironmentTrouble(
             f"{plain(str(target))} can't be written: {error.strerror or error}.", hint="Give another file."
         ) from error
+
+
+PLUGIN = Command(
+    "write a one-page report of a run or a comparison: HTML or Markdown", "compare", run, arguments
+)

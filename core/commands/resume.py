@@ -21,10 +21,6 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
-ABOUT = "resume a run from one of its checkpoints"
-GROUP = "run"
-ANYWHERE = True
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -40,10 +36,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="even if data changed or later checkpoints would be removed",
     )
     shared_args.wait(parser)
-
-
-def run(args: argparse.Namespace, home: Home) -> int:
-    return run_several(args, [home])
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
@@ -95,3 +87,6 @@ def tell(queued: ResumeAnswer) -> None:
     print(f"{queued.run} resumes {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
     for change in queued.changes:
         print(f"  {change}")
+
+
+PLUGIN = several.command("resume a run from one of its checkpoints", "run", arguments, run_several)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
-
-ABOUT = "retry a run's failed job: training, check or export"
-GROUP = "run"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,3 +27,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     what = f"resumes{where}" if queued.what == "train" else f"repeats its {queued.what}"
     print(f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}")
     return 0
+
+
+PLUGIN = Command("retry a run's failed job: training, check or export", "run", run, arguments)

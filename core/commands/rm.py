@@ -15,18 +15,10 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording.endings import trash_asking
 from finetop.core.wording.units import size_word
 
-ABOUT = "move runs to the trash: rows, logs, checkpoints"
-GROUP = "maintenance"
-ANYWHERE = True
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     several.arguments(parser)
     shared_args.yes(parser)
-
-
-def run(args: argparse.Namespace, home: Home) -> int:
-    return run_several(args, [home])
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
@@ -82,3 +74,8 @@ def agree(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
 
 def line(row: Removed) -> tuple[str, ...]:
     return row.name, str(row.run_id), str(row.checkpoints), str(row.files), size_word(row.size_bytes)
+
+
+PLUGIN = several.command(
+    "move runs to the trash: rows, logs, checkpoints", "maintenance", arguments, run_several
+)

@@ -10,6 +10,7 @@ import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files, sent
+from finetop.core.commands import Command
 from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
@@ -40,10 +41,6 @@ from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-
-ABOUT = "queue a run of a recipe, or the runs of a chain"
-GROUP = "run"
-ANYWHERE = True
 
 SECONDS = 1.2  # for making rows ready, of the 2 s that a look may take before a run is queued
 
@@ -270,3 +267,6 @@ def is_stuck(home: Home, name: str) -> bool:
     """Tell whether a run ended in a way that those which begin from it wait on."""
     with Client(home) as client:
         return not isinstance(client.ask(GetRun(name)).row.state, data.Finished)
+
+
+PLUGIN = Command("queue a run of a recipe, or the runs of a chain", "run", run, arguments)

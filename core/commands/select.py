@@ -16,7 +16,7 @@ import msgspec
 from finetop.core import select
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
-from finetop.core.commands import sweep
+from finetop.core.commands import Command, sweep
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
@@ -32,8 +32,6 @@ from finetop.core.select._output import manifest_of
 from finetop.core.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
 from finetop.core.text import plain as shown
 
-ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"
-GROUP = "data"
 DEFAULT_MODEL = Model().id
 SAY_EVERY_S = 2.0
 
@@ -274,3 +272,12 @@ def shown_progress(told: Iterable[Doing | Selected | TooFew]) -> Iterator[Select
             said = time.monotonic()
             of = f" of {one.total:,}" if one.total else ""
             print(f"{one.what}{f': {one.done:,}{of} rows' if one.done or one.total else ''}", file=sys.stderr)
+
+
+PLUGIN = Command(
+    "choose rows to train on: at random, diverse, by the base model's loss …",
+    "data",
+    run,
+    arguments,
+    is_remote=False,
+)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
@@ -19,10 +20,6 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.verdicts import next_of_target, short_answer
-
-ABOUT = "show everything about one run"
-GROUP = "watch"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -169,3 +166,6 @@ def job_words(job: data.JobRow) -> list[str]:
         named = ", ".join(str(one.get("name")) for one in job.args.get("candidates", ()))
         lines.append(clean_line(f"of step {job.args.get('step')}: {named}"))
     return lines
+
+
+PLUGIN = Command("show everything about one run", "watch", run, arguments)

@@ -7,15 +7,13 @@ import csv
 import sys
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json, print_table, warn
 from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
 from finetop.core.runtime.home import Home
 from finetop.core.text import spreadsheet_cell
 
-ABOUT = "run one SELECT on the database, read-only"
-GROUP = "organise"
-ANYWHERE = True
 MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 
 
@@ -61,3 +59,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def _cell(value: object) -> object:
     return spreadsheet_cell(value) if isinstance(value, str) else value
+
+
+PLUGIN = Command("run one SELECT on the database, read-only", "organise", run, arguments)

@@ -10,19 +10,14 @@ from finetop.core.protocol.messages.queue import Stop
 from finetop.core.runtime.home import Home
 from finetop.core.wording.endings import stop_asking
 
-ABOUT = "stop a run after saving a checkpoint"
-GROUP = "run"
-ANYWHERE = True
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     several.arguments(parser)
     shared_args.yes(parser)
 
 
-def run(args: argparse.Namespace, home: Home) -> int:
-    return run_several(args, [home])
-
-
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     return several.order(args, homes, Stop, stop_asking)
+
+
+PLUGIN = several.command("stop a run after saving a checkpoint", "run", arguments, run_several)

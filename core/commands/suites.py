@@ -9,6 +9,7 @@ from typing import Any
 from finetop.core.check.statistics.paired_tests import chance_of_regressed, items_for, level_at_the_end
 from finetop.core.check.tasks import download as fetching
 from finetop.core.check.tasks.suite import Suite, SuiteTask, find_suite, read_rows, suites
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
@@ -16,8 +17,6 @@ from finetop.core.protocol.check_result import MARGIN
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
-ABOUT = "list benchmark suites"
-GROUP = "check"
 ALPHA = 0.05
 WON = 0.02  # of the items that an unchanged model would win, and lose, by chance: assumed, nothing is scored yet
 WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
@@ -177,3 +176,6 @@ def as_json(suite: Suite, *, with_power: bool) -> dict[str, Any]:
         ],
         **({"power": power_of(suite)} if with_power else {}),
     }
+
+
+PLUGIN = Command("list benchmark suites", "check", run, arguments, is_remote=False)

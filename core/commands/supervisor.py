@@ -8,16 +8,13 @@ import sys
 import time
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
 from finetop.core.runtime import locks
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
-
-ABOUT = "start, show or stop the supervisor (jobs keep running)"
-GROUP = "maintenance"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,3 +82,6 @@ def is_there(home: Home) -> bool:
     except NoSupervisor:
         return False
     return True
+
+
+PLUGIN = Command("start, show or stop the supervisor (jobs keep running)", "maintenance", run, arguments)

@@ -7,14 +7,11 @@ import textwrap
 
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-
-ABOUT = "show a sweep: eval loss, target and retained, mean and spread over seeds"
-GROUP = "compare"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,3 +99,8 @@ def tell(found: SweepsAnswer) -> None:
     )
     if any(len(one.runs) > 1 for one in seed_groups.settings(found.runs, keys)):
         print("± is the standard deviation over the seeds that have finished.")
+
+
+PLUGIN = Command(
+    "show a sweep: eval loss, target and retained, mean and spread over seeds", "compare", run, arguments
+)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.notes import Tag
 from finetop.core.protocol.tags import read_tags
 from finetop.core.runtime.home import Home
-
-ABOUT = "add tags to a run (+a) or remove them (-b)"
-GROUP = "organise"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,3 +31,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     else:
         print(f"{answer.run}: {' '.join(answer.tags) or 'no tags'}")
     return 0
+
+
+PLUGIN = Command("add tags to a run (+a) or remove them (-b)", "organise", run, arguments)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, follow
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.runs import GetRun, LogAnswer, ReadLog
@@ -16,9 +17,6 @@ from finetop.core.runtime import log_file
 from finetop.core.runtime.home import Home
 from finetop.core.text import SHOWN_BYTES, clean
 
-ABOUT = "follow a run's metrics, or its log"
-GROUP = "watch"
-ANYWHERE = True
 OPEN_S = 5.0  # a line without an end is shown again at most so often
 BYTES_OF_LINE = 200  # how far back a log is read for each line that is asked for
 _HELD = 2 * SHOWN_BYTES  # characters of a line that has not ended
@@ -114,3 +112,6 @@ class LogLines:
         state, shown = clean(self._open.rstrip("\r")), self._shown
         self._open = self._shown = ""
         return f"{state}\n" if state not in ("", shown) else ""
+
+
+PLUGIN = Command("follow a run's metrics, or its log", "watch", run, arguments)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import agreed, plain, print_json, print_table
 from finetop.core.protocol.messages.trash import EmptyTrash, Restore, Trash, TrashAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import size_word
-
-ABOUT = "list removed runs, restore them, or delete them for good"
-GROUP = "maintenance"
-ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,3 +51,6 @@ def show(found: TrashAnswer) -> None:
         (one.name, str(one.run_id), size_word(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
     ]
     print_table(("run", "number", "size", "removed"), rows, right=(1, 2, 3))
+
+
+PLUGIN = Command("list removed runs, restore them, or delete them for good", "maintenance", run, arguments)

@@ -9,6 +9,7 @@ import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_triage import merged_table
+from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args, remote, triage_state
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
@@ -27,9 +28,6 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of
 
-ABOUT = "show what each run lost, worst first, and its owner"
-GROUP = "fix"
-ANYWHERE = True
 TASKS = 6  # columns of the table; --tasks N shows more
 
 
@@ -204,3 +202,6 @@ def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
         f"{task.n} of {task.total}",
         standing_words(seen) if seen is not None else "",
     )
+
+
+PLUGIN = Command("show what each run lost, worst first, and its owner", "fix", run, arguments, run_several)

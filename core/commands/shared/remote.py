@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.client.connection import Client
@@ -18,34 +17,33 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from finetop.core.commands import Command
     from finetop.core.commands.shared.where import Where
     from finetop.core.runtime.home import Home
 
 
-def run_on(module: ModuleType, verb: str, args: argparse.Namespace, where: Where) -> int:
+def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) -> int:
     """Run a verb on the machines that are named.
 
-    A verb's module says by `ANYWHERE` that it does all through a supervisor; with `run_several(args, homes)` it takes
-    several machines at once, else the machine of its RUN is found. Raises BadInput.
+    A command with `run_several` takes several machines at once, else the machine of its RUN is found. Raises BadInput.
     """
-    if not getattr(module, "ANYWHERE", False):
+    if not command.is_remote:
         raise BadInput(
             f"finetop {verb} works on the local machine only.",
             hint=f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …",
         )
     with opened(where.on, home=where.home, command=where.remote_command) as homes:
-        several = getattr(module, "run_several", None)
-        if (len(homes) > 1 or hasattr(args, "runs")) and several is not None:
-            return int(several(args, homes))
+        if (len(homes) > 1 or "runs" in args) and command.run_several is not None:
+            return command.run_several(args, homes)
         home = homes[0]
-        if getattr(args, "run", None):
+        if "run" in args and args.run:
             home, args.run = find(args.run, homes)
         elif len(homes) > 1:
             raise BadInput(
                 f"finetop {verb} works on one machine at a time.",
                 hint=f"Name one: --on {clean_line(where.on[0], limit=80)}",
             )
-        return int(module.run(args, home))
+        return command.run(args, home)
 
 
 def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:

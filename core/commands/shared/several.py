@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetop.core.client.connection import Client
+from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import agreed, is_to_ask, print_json, warn
 from finetop.core.errors import FinetopError
@@ -28,6 +29,16 @@ Outcomes = list[tuple[str, Made | FinetopError]]  # by run as it was typed
 def arguments(parser: argparse.ArgumentParser, about: str = "name or number") -> None:
     """Add RUN, which may come again."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{about}; several may be named")
+
+
+def command(
+    about: str,
+    group: str,
+    arguments: Callable[[argparse.ArgumentParser], None],
+    run_several: Callable[[argparse.Namespace, Sequence[Home]], int],
+) -> Command:
+    """Return a command on several runs, which runs on one machine as it does on several."""
+    return Command(about, group, lambda args, home: run_several(args, [home]), arguments, run_several)
 
 
 def each(
