@@ -1,13 +1,22 @@
-"""Formats of a report: a file a format, found by listing this folder.
-
-A format module has `ENDING` (of its files) and `written(page)`, which gives the text of the whole file.
-"""
+"""Formats of a report: a file a format, which ends with its instance of ReportFormat."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
 
-from finetop.core.plugins import PluginKind
+from finetop.core.plugins import Plugin, PluginKind
+from finetop.core.report import Page
 
-FORMATS: PluginKind[Any] = PluginKind("format of a report", __name__)
+
+class ReportFormat(Plugin):
+    """A format of a report."""
+
+    ending: str  # of its files
+
+    @abstractmethod
+    def written(self, page: Page) -> str:
+        """Write the whole file."""
+
+
+FORMATS: PluginKind[ReportFormat] = PluginKind("format of a report", __name__, base=ReportFormat)
 names, load = FORMATS.names, FORMATS.load

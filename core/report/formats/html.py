@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 
 from finetop.core.report import Bars, Block, Chart, Facts, Page, Points, Section, Source, Table
+from finetop.core.report.formats import ReportFormat
 from finetop.core.report.svg import COLOURS_CSS, PICTURE_CSS, bars, chart, escape
 from finetop.core.text import clean
 
-ENDING = ".html"
 # Nothing may be loaded or run, whatever a text of the page says.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _PAGE_CSS = (
@@ -33,24 +33,26 @@ _PAGE_CSS = (
 )
 
 
-def written(page: Page) -> str:
-    """Write the whole file."""
-    title = escape(page.title)
-    sure = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in page.sure)}</ul>" if page.sure else ""
-    return "\n".join(
-        [
-            '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{COLOURS_CSS}{PICTURE_CSS}{_PAGE_CSS}</style></head><body>",
-            f'<h1>{title}</h1><p class="about">{escape(page.about)}</p>',
-            f'<div class="verdict {page.tone}"><p><strong class="{page.tone}">{escape(page.word)}</strong>',
-            f"{escape(page.sentence)}</p>{sure}</div>",
-            *(_section(section) for section in page.sections),
-            f"<footer>{escape(page.made)}</footer></body></html>",
-            "",
-        ]
-    )
+class Html(ReportFormat):
+    ending = ".html"
+
+    def written(self, page: Page) -> str:
+        title = escape(page.title)
+        sure = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in page.sure)}</ul>" if page.sure else ""
+        return "\n".join(
+            [
+                '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
+                f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">',
+                f"<title>{title}</title><style>{COLOURS_CSS}{PICTURE_CSS}{_PAGE_CSS}</style></head><body>",
+                f'<h1>{title}</h1><p class="about">{escape(page.about)}</p>',
+                f'<div class="verdict {page.tone}"><p><strong class="{page.tone}">{escape(page.word)}</strong>',
+                f"{escape(page.sentence)}</p>{sure}</div>",
+                *(_section(section) for section in page.sections),
+                f"<footer>{escape(page.made)}</footer></body></html>",
+                "",
+            ]
+        )
 
 
 def _section(section: Section) -> str:
@@ -92,3 +94,6 @@ def _class(table: Table, column: int) -> str:
 
 def _cell(text: str) -> str:
     return html.escape(clean(text), quote=True)
+
+
+PLUGIN = Html()

@@ -17,28 +17,30 @@ from finetop.core.report import (
     Source,
     Table,
 )
+from finetop.core.report.formats import ReportFormat
 from finetop.core.text import clean
 from finetop.core.wording.check_markdown import escape
 from finetop.core.wording.sparkline import sparkline
 from finetop.core.wording.verdicts import signed
 
-ENDING = ".md"
 _SPARK = 60  # blocks
 _BAR = 41  # letters of an interval
 _WORDS = {"bad": "proven", "good": "within the limit", "open": "open"}
 
 
-def written(page: Page) -> str:
-    """Write the whole file."""
-    parts = [
-        f"# {escape(page.title)}",
-        escape(page.about),
-        f"**{escape(page.word)}** {escape(page.sentence)}",
-        *([_points(page.sure)] if page.sure else []),
-        *(_section(section) for section in page.sections),
-        f"---\n\n{escape(page.made)}",
-    ]
-    return "\n\n".join(parts) + "\n"
+class Markdown(ReportFormat):
+    ending = ".md"
+
+    def written(self, page: Page) -> str:
+        parts = [
+            f"# {escape(page.title)}",
+            escape(page.about),
+            f"**{escape(page.word)}** {escape(page.sentence)}",
+            *([_points(page.sure)] if page.sure else []),
+            *(_section(section) for section in page.sections),
+            f"---\n\n{escape(page.made)}",
+        ]
+        return "\n\n".join(parts) + "\n"
 
 
 def _section(section: Section) -> str:
@@ -121,3 +123,6 @@ def _folded(title: str, text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"<details><summary>{escape(title)}</summary>\n\n{fence}text\n{shown}\n{fence}\n\n</details>"
+
+
+PLUGIN = Markdown()
