@@ -226,7 +226,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
 
 def is_master(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> bool:
     """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
-    if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
+    if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).keeps_base:
         return False
     still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
     memory, in_float16 = capacity_of(recipe, machine), dtype == "float16"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, PluginKind
+from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
 from finetop.core.protocol.check_result import MARGIN
 from finetop.core.recipe.columns import Columns, Labels
 
@@ -498,11 +498,11 @@ class Budget(Section, frozen=True, kw_only=True):
     ] = None
 
 
-def _of_folder(name: str, plugins: PluginKind[Any], about: str) -> type[msgspec.Struct]:
+def _of_folder(name: str, plugins: PluginKind[Configured[Any]], about: str) -> type[msgspec.Struct]:
     """Make a section with a setting for each file of a folder: that file's Options."""
     return msgspec.defstruct(
         name,
-        [(key, plugins.load(key).Options, plugins.load(key).Options()) for key in plugins.names()],
+        [(key, plugins.load(key).options, plugins.load(key).options()) for key in plugins.names()],
         bases=(Section,),
         namespace={"__doc__": about},
         frozen=True,

@@ -81,7 +81,7 @@ def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[
     return Subject(
         step=step,
         is_adapter=kind == "adapter",
-        merges=not known or methods.merges(name, options),
+        merges=not known or methods.load(name).merges(options),
         scales=name in SCALED,
         quantize=read.model.quantize,
         earlier=tuple(sorted({one for one in steps if one < step})),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from finetop.core.recipe.answer_rules import contains
 from finetop.core.train.rewards import RewardRule
 
