@@ -54,9 +54,7 @@ class MethodFacts(Configured[Options]):
 class ObjectiveFacts(Configured[Options]):
     """What rooms below train ask of an objective."""
 
-    rows: Sequence[
-        Any
-    ]  # the kinds of rows that it reads (finetop.core.data.formats), the one it likes best first
+    rows: Sequence[Any]  # the kinds of rows that it reads (core/data/formats), the one it likes best first
     metrics: Mapping[str, str] = {}  # what its trainer calls its own metrics, and what we call them
     own: Mapping[str, str] = {}  # arguments of its trainer that are its settings
     writes = True  # the model it makes writes text: else nothing is sampled, probed or checked
@@ -66,6 +64,13 @@ class ObjectiveFacts(Configured[Options]):
     def limits(self, recipe: Any) -> Iterable[tuple[str, str, str]]:
         """Find what it can't do, as (key, message, hint), before anything is loaded."""
         return ()
+
+
+class WeightFormatFacts(Plugin):
+    """What a recipe asks of a format of the base's weights."""
+
+    bits = 0  # of a weight of a linear layer; 0: as many as model.dtype has
+    shards = True  # it can be sharded over GPUs (fsdp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +214,9 @@ class Approach(Described, Protocol):
         """Return what is laid over the recipe, by dotted key, or why it can't be had of it."""
 
 
+WEIGHT_FORMATS: PluginKind[WeightFormatFacts] = PluginKind(
+    "format of weights", "finetop.core.models.weight_formats", base=WeightFormatFacts
+)
 FORMATS: PluginKind[Format] = PluginKind("format", "finetop.core.data.formats")
 FILE_TYPES: PluginKind[FileType] = PluginKind("file type", "finetop.core.data.files")
 METHODS: PluginKind[MethodFacts[Any]] = PluginKind(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.plugins import METHODS
-from finetop.core.recipe import protections
+from finetop.core.recipe import protections, weight_formats
 from finetop.core.recipe.protections import chosen
 
 if TYPE_CHECKING:
@@ -97,9 +97,10 @@ def _divided(recipe: Recipe) -> Iterator[Problem]:
     if METHODS.load(method).keeps_base and objective not in DIVIDED_ADAPTERS.get(method, ()):
         said = f"train.parallel: {method} with {objective} does not train with fsdp."
         yield "train.parallel", said, "Set it to ddp: a copy of the base is on each GPU."
-    if recipe.model.quantize == "int8":
-        said = "model.quantize: int8 weights can't be sharded over GPUs (fsdp)."
-        yield "model.quantize", said, "Set it to nf4 or none, or train.parallel to ddp."
+    if not weight_formats.load(recipe.model.quantize).shards:
+        said = f"model.quantize: {recipe.model.quantize} weights can't be sharded over GPUs (fsdp)."
+        others = [name for name in reversed(weight_formats.NAMES) if weight_formats.load(name).shards]
+        yield "model.quantize", said, f"Set it to {' or '.join(others)}, or train.parallel to ddp."
     if recipe.train.optimizer not in DIVIDED_OPTIMIZERS:
         said = f"train.optimizer: {recipe.train.optimizer} does not work with sharded weights (fsdp)."
         yield "train.optimizer", said, "Set it to adamw, or train.parallel to ddp."

@@ -17,6 +17,7 @@ from msgspec import Meta
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
 from finetop.core.protocol.check_result import MARGIN
 from finetop.core.recipe.columns import Columns, Labels
+from finetop.core.recipe.weight_formats import Quantize
 
 VERSION = 1
 
@@ -96,7 +97,7 @@ class Model(Section, frozen=True, kw_only=True):
         ),
     ] = "auto"
     quantize: Annotated[
-        Literal["none", "nf4", "int8"],
+        Quantize,
         says("Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."),
     ] = "none"
     attention: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,7 +34,7 @@ class ImportRequest:
     base: str = ""
     name: str = ""
     data: tuple[str, ...] = ()
-    quantize: Literal["none", "nf4", "int8"] = "none"
+    quantize: str = "none"
     general: Mapping[str, Any] = field(default_factory=dict)  # settings of check.general
     at_end: bool = False
 

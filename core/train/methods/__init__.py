@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 class Method(MethodFacts[Options]):
     """Which weights move: a file, or a row of the table where PEFT's class alone differs."""
 
-    quantized: tuple[_start.Quantize, ...] = _start.ALL_FORMATS
+    quantized = _start.ALL_FORMATS
+    bounded_rank = False  # an adapted layer must have as many directions as the rank
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
         """See that the settings fit a model without weights. Raises BadInput."""
-        _adapter.require_modules(model, options)
+        require = _adapter.require_rank if self.bounded_rank else _adapter.require_modules
+        require(model, options)
 
     @abstractmethod
     def prepare(

@@ -30,7 +30,7 @@ from finetop.core.train.methods._options import (
     VeraOptions,
 )
 from finetop.core.train.methods._settings import LORA
-from finetop.core.train.methods._start import ALL_FORMATS, Quantize, Start
+from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class TableMethod(Method[Any]):
     spelled: Mapping[str, str] = field()  # our setting -> PEFT's
     fixed: Mapping[str, Any] = field(default_factory=dict)  # PEFT's settings that are always so
     more: Callable[[PreTrainedModel, Any, Start], dict[str, Any]] | None = None  # PEFT's settings found out
-    quantized: tuple[Quantize, ...] = ALL_FORMATS
+    quantized: tuple[str, ...] = ALL_FORMATS
     not_quantized: str = ""
     can_merge: bool = True
     refuses: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import Method
-from finetop.core.train.methods._adapter import lora_config, names_of, require_rank
+from finetop.core.train.methods._adapter import lora_config, names_of
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Start
 
@@ -42,12 +42,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Corda(Method[Options]):
     about = "LoRA initialised along the directions that general text uses least, or your rows use most"
     options = Options
+    bounded_rank = True
     quantized = ("none",)
     not_quantized = "it decomposes each matrix by its inputs, which needs unquantized weights"
-
-    def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the rank fits. Raises BadInput."""
-        require_rank(model, options)
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
         """Run texts through the model, then wrap it with an adapter that begins where they flow least, or most.

@@ -12,7 +12,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import Method
-from finetop.core.train.methods._adapter import lora_config, require_rank, wrap
+from finetop.core.train.methods._adapter import lora_config, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Start
 
@@ -37,13 +37,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class LoftQ(Method[Options]):
     about = "LoRA on nf4 weights, initialised to undo the quantization error"
     options = Options
+    bounded_rank = True
     quantized = ("nf4",)
     not_quantized = "it restores what nf4 takes away"
     can_merge = False  # the adapter holds what nf4 took away: whole weights have that already
-
-    def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the rank fits. Raises BadInput."""
-        require_rank(model, options)
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
         """Wrap a quantised model with an adapter that begins as the rounding error's largest directions.

@@ -8,7 +8,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import Method
-from finetop.core.train.methods._adapter import adapted, require_rank
+from finetop.core.train.methods._adapter import adapted
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Start
 
@@ -30,15 +30,13 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Olora(Method[Options]):
     about = "LoRA initialised with orthogonal directions of each weight (QR): learns faster"
     options = Options
+    bounded_rank = True
     quantized = ("none", "nf4")
     not_quantized = "PEFT can't read the lengths of int8 weights"
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the rank fits, and that PEFT can read the layers: it takes those of GPT-2 turned.
-
-        Raises BadInput.
-        """
-        require_rank(model, options)
+        """See that the rank fits, and that PEFT can read the layers: it takes GPT-2's turned. Raises BadInput."""
+        super().require(model, options)
         turned = next(
             (
                 path

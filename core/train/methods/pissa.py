@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.train.methods import Method
-from finetop.core.train.methods._adapter import require_rank
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Start
 
@@ -37,12 +36,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Pissa(Method[Options]):
     about = "LoRA initialised with each weight's principal singular directions: learns faster"
     options = Options
+    bounded_rank = True
     quantized = ("none", "nf4")
     not_quantized = "PEFT can't read the lengths of int8 weights"
-
-    def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the rank fits. Raises BadInput."""
-        require_rank(model, options)
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
         """Wrap the model with an adapter that begins at each weight's largest singular directions.

@@ -44,11 +44,8 @@ class FreezeLayers(Protection[Options]):
         key = "protect.freeze_layers"
         twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
         if twice is not None:
-            yield (
-                key,
-                f"{key} names layer {twice} twice.",
-                f"Set {key}.layers to {sorted(set(options.layers))}.",
-            )
+            hint = f"Set {key}.layers to {sorted(set(options.layers))}."
+            yield key, f"{key} names layer {twice} twice.", hint
         if recipe.method.name in LEARNED_TOKENS:
             said = f"{key}: {recipe.method.name} trains no layer; it learns tokens in front of the text."
             yield key, said, f"Set {key} to null."
@@ -64,10 +61,7 @@ class FreezeLayers(Protection[Options]):
             )
 
     def hold(self, options: Options, model: Any) -> None:
-        """Take the layers' weights, those of an adapter in them too, out of what moves.
-
-        Raises BadInput if none is left.
-        """
+        """Take the layers' weights, and an adapter's in them, out of what moves. Raises BadInput if none is left."""
         frozen = 0
         for weight in weights_of(options, model):
             frozen += weight.numel() * weight.requires_grad
@@ -78,10 +72,7 @@ class FreezeLayers(Protection[Options]):
         print(f"protect.freeze_layers: {frozen:,} of {frozen + left:,} weights are frozen")
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Keep them so.
-
-        An adapter that is switched off and on begins to move again, and would count in the clipping.
-        """
+        """Keep them so: an adapter switched off and on begins to move again, and would count in the clipping."""
         from finetop.core.train.protections._step import Acting
 
         staying = weights_of(options, setup.model)
