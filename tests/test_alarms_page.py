@@ -26,7 +26,7 @@ def test_every_alarm_has_its_section_with_all_its_settings() -> None:
     found = sections()
     assert set(found) == set(alarms.names())
     for name, text in found.items():
-        options = {field.name for field in msgspec.structs.fields(alarms.load(name).Options)} - {"on"}
+        options = {field.name for field in msgspec.structs.fields(alarms.load(name).options)} - {"on"}
         assert options <= set(re.findall(r"`(\w+)`", text)), name
         assert "**Over**" in text
         assert "**Try**" in text

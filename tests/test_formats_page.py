@@ -49,7 +49,7 @@ def test_an_example_is_read_as_the_page_says(example: Example, tmp_path: Path) -
         (tmp_path / name).write_text(content, encoding="utf-8")
     loaded = resolve_text(example.recipe, cwd=tmp_path)
     check_files(loaded)
-    kinds = OBJECTIVES.load(loaded.recipe.objective.name).ROWS
+    kinds = OBJECTIVES.load(loaded.recipe.objective.name).rows
     for source in loaded.recipe.data.train:
         assert len(sources.read(source, None, kinds)) == (1 if "notes" in example.name else 2)
 
@@ -58,7 +58,7 @@ def texts(name: str, tmp_path: Path) -> list[tuple[str, ...]]:
     (example,) = [one for one in examples() if one.name == name]
     (tmp_path / name).write_text(example.files[name], encoding="utf-8")
     recipe = resolve_text(example.recipe, cwd=tmp_path).recipe
-    kinds = OBJECTIVES.load(recipe.objective.name).ROWS
+    kinds = OBJECTIVES.load(recipe.objective.name).rows
     return [formats.texts_of(row.record) for row in sources.read(recipe.data.train[0], None, kinds)]
 
 

@@ -127,3 +127,46 @@ def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
         calls += [(inside, node)] if isinstance(node, ast.Call) else []
         calls += calls_of(node, around)
     return calls
+
+
+# What a plug-in may have is a default of its kind's class: nobody asks one by getattr or hasattr whether it is there.
+PLUGINS = {"methods", "objectives", "protections", "alarms", "rewards", "weight_formats"}
+PLUGINS |= {"METHODS", "OBJECTIVES", "PROTECTIONS", "ALARMS", "REWARD_RULES", "WEIGHT_FORMATS", "KIND"}
+
+
+def test_no_plugin_is_asked_what_it_has() -> None:
+    seen, asked = 0, []
+    for top in ("core", "tui"):
+        for file in (ROOT / top).rglob("*.py"):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            for around in ast.walk(tree):
+                if not isinstance(around, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                nodes = list(ast.walk(around))
+                names = {
+                    target.id for node in nodes for target in targets_of(node) if loads_plugin(node.value)
+                }
+                seen += sum(map(loads_plugin, nodes))
+                asked += [
+                    f"{file.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+                    for node in nodes
+                    if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr")
+                    if loads_plugin(node.args[0]) or getattr(node.args[0], "id", "") in names
+                ]
+    assert seen > 40
+    assert not asked
+
+
+def loads_plugin(node: ast.AST | None) -> bool:
+    """Tell a call such as methods.load(name)."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.func.attr != "load":
+        return False
+    return getattr(node.func.value, "id", getattr(node.func.value, "attr", "")) in PLUGINS
+
+
+def targets_of(node: ast.AST) -> list[ast.Name]:
+    """List the names that an assignment binds to one value."""
+    if not isinstance(node, ast.Assign | ast.NamedExpr | ast.AnnAssign):
+        return []
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target for target in targets if isinstance(target, ast.Name)]

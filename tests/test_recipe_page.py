@@ -55,10 +55,10 @@ def marked(kind: type[msgspec.Struct], key: str, mark: str) -> set[tuple[str, ob
         for arm in arms(field.type):
             if arm is Objective:
                 for objective in OBJECTIVES.names():
-                    found |= marked(OBJECTIVES.load(objective).Options, f"{child}.", mark)
+                    found |= marked(OBJECTIVES.load(objective).options, f"{child}.", mark)
             elif arm is Method:
                 for method in METHODS.names():
-                    found |= marked(METHODS.load(method).Options, f"{child}.", mark)
+                    found |= marked(METHODS.load(method).options, f"{child}.", mark)
             elif is_struct(arm):
                 found |= marked(arm, f"{child}.", mark)
             elif getattr(arm, "__origin__", None) is tuple and is_struct(arm.__args__[0]):

@@ -40,7 +40,7 @@ def test_each_name_shows_its_own_settings(name: str, capsys: pytest.CaptureFixtu
     kinds = {"method": methods, "objective": objectives, "protect": protections}
     plugins = [kind for kind, folder in kinds.items() if name in folder.names()]
     for kind in plugins:
-        for option in kinds[kind].load(name).Options.__struct_fields__:
+        for option in kinds[kind].load(name).options.__struct_fields__:
             key = f"protect.{name}.{option}" if kind == "protect" else f"{kind}.{option}"
             assert f"\n{key}" in shown
 

@@ -60,8 +60,8 @@ class Approach(plugins.Plugin):
         """Return what is laid over the recipe, by dotted key, or why it can't be had of it."""
 
 
-APPROACHES: plugins.PluginKind[Approach] = plugins.APPROACHES.of(Approach)
-names, load = APPROACHES.names, APPROACHES.load
+KIND: plugins.PluginKind[Approach] = plugins.APPROACHES.of(Approach)
+names, load = KIND.names, KIND.load
 
 
 def metric_of(recipe: Recipe) -> str:

@@ -17,13 +17,13 @@ NO_ROWS = "data.train has no rows to learn from"
 
 def is_adapter(recipe: Recipe) -> bool:
     """Say if the recipe's own method puts an adapter beside the base."""
-    return methods.load(recipe.method.name).KEEPS_BASE
+    return methods.load(recipe.method.name).keeps_base
 
 
 def adapter(recipe: Recipe, quantize: str) -> dict[str, Any]:
     """Return the recipe's own adapter where it has one that goes on these weights, else LoRA, with its rate."""
     name, own = recipe.method.name, is_adapter(recipe)
-    fits = own and quantize in methods.load(name).QUANTIZED
+    fits = own and quantize in methods.load(name).quantized
     options = msgspec.to_builtins(recipe.method.options) if fits else {}
     rate = recipe.train.learning_rate if own else recipe.train.learning_rate / FULL_RATE
     return {

@@ -29,7 +29,7 @@ def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) ->
     update = recipe.approaches.update
     trained = [*recipe.data.train, *(update.train if update is not None else ())]
     reads_rows = any(approaches.load(one.approach).trains or one.recipe["ask"]["shots"] for one in made)
-    kinds = OBJECTIVES.load(recipe.objective.name).ROWS
+    kinds = OBJECTIVES.load(recipe.objective.name).rows
     for source in trained if reads_rows else ():
         if source.path is not None:
             next(sources.stream(source, home, kinds))

@@ -139,7 +139,7 @@ def _contaminated(
     from finetop.core.data import sources
 
     name = recipe.objective.name  # of a model that was made elsewhere, it says that
-    kinds: Sequence[Kind] = OBJECTIVES.load(name).ROWS if name in OBJECTIVES.names() else ("conversation",)
+    kinds: Sequence[Kind] = OBJECTIVES.load(name).rows if name in OBJECTIVES.names() else ("conversation",)
 
     def texts() -> Iterable[str]:
         for source in recipe_protections.with_sources(recipe).train:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.scoring.batch_plan import VERSION, Name
 from finetop.core.data import weight_files
 from finetop.core.errors import BadInput
-from finetop.core.models import load
+from finetop.core.models import load, weight_formats
 from finetop.core.models.devices import device_kind, free_memory, scoring_dtype
 from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.models.hashes import adapter_hash
@@ -159,8 +159,8 @@ def _load(pair: ModelPair, name: Name) -> Any:
 
 def _quantize(base: ResolvedModel) -> str:
     """Say how the linear layers are held, and by which version of what."""
-    kind = base.quantize
-    return kind if kind == "none" else f"{kind}, bitsandbytes {version('bitsandbytes')}"
+    kind, library = base.quantize, weight_formats.load(base.quantize).library
+    return f"{kind}, {library} {version(library)}" if library else kind
 
 
 def _sha(text: str) -> str:

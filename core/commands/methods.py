@@ -22,16 +22,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.name is not None:
         return show(args.name, args.json)
-    moves = [(name, methods.load(name).ABOUT) for name in methods.names()]
-    goes_on = {name: " ".join(methods.load(name).QUANTIZED) for name in methods.names()}
-    protects = [(name, protections.load(name).ABOUT) for name in protections.names()]
-    learns = [(name, objectives.load(name).ABOUT) for name in objectives.names()]
+    moves = [(name, methods.load(name).about) for name in methods.names()]
+    goes_on = {name: " ".join(methods.load(name).quantized) for name in methods.names()}
+    protects = [(name, protections.load(name).about) for name in protections.names()]
+    learns = [(name, objectives.load(name).about) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:
         print_json(
             {
                 "methods": dict(moves),
-                "model.quantize": {name: list(methods.load(name).QUANTIZED) for name in methods.names()},
+                "model.quantize": {name: list(methods.load(name).quantized) for name in methods.names()},
                 "objectives": dict(learns),
                 "protections": dict(protects),
                 "recipes": dict(recipes),

@@ -212,7 +212,7 @@ def _setup(
         sample=asked.sample,
     )
     if recipe is not None:
-        kinds = getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",))
+        kinds = OBJECTIVES.load(recipe.objective.name).rows
         lens = replace(
             lens,
             kinds=tuple(kinds),

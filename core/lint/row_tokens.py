@@ -15,7 +15,7 @@ from finetop.core.data import render
 from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
 from finetop.core.models.fast_tokenizer import Characters
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,13 +100,13 @@ class Meter:
             return [replace(rows[0], refused=error.message.removeprefix(f"{rows[0].place}: "))]
 
     def _examples(self, objective: str, rows: list[Row]) -> list[Counts]:
-        module = OBJECTIVES.load(objective)
-        options = self.options if objective == self.lens.objective else module.Options()
+        maker = objectives.load(objective)
+        options = self.options if objective == self.lens.objective else maker.options()
         most = self.lens.max_tokens or 10**9
         asked = [TrainRow(row.place, self._asked(row.record)) for row in rows if row.record is not None]
         if objective in ("sft", "distill"):
             return self._conversations(asked, getattr(options, "loss", "answers"))
-        return [self._sum(examples) for examples in module.examples(asked, options, self.tokenizer, most)]
+        return [self._sum(examples) for examples in maker.examples(asked, options, self.tokenizer, most)]
 
     def _asked(self, record: Record) -> Record:
         """Return a row with its prompt as the model is asked it."""

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
-from finetop.core.models import config_file, devices, quantize as fewer_bits, safetensors_header
+from finetop.core.models import (
+    config_file,
+    devices,
+    quantize as fewer_bits,
+    safetensors_header,
+    weight_formats,
+)
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 from finetop.core.runtime.files import read_given
@@ -177,9 +183,10 @@ def load_model(
         if is_of_machine(error):
             raise
         if isinstance(error, ImportError | RuntimeError) and resolved.quantize != "none":
+            library = weight_formats.load(resolved.quantize).library
             raise EnvironmentTrouble(
                 f"model.quantize: {resolved.quantize} is not available here: {first_line(error)}",
-                hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
+                hint=f"Set model.quantize to none (--quantize none), or fix {library}.",
             ) from error
         raise _unusable(resolved, "model", error) from error
     return put_on(model, device, sorted(found["missing_keys"]), resolved, is_placed=bool(placed)), tokenizer

@@ -1,4 +1,4 @@
-"""Models whose linear layers are held in fewer bits (nf4, int8): how they are loaded, and what is put right then."""
+"""Models whose linear layers are held in fewer bits: how they are loaded, and what is put right then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.core.models import config_file
+from finetop.core.models import config_file, weight_formats
 
 if TYPE_CHECKING:
     import torch
@@ -67,11 +67,9 @@ def _in_4_bits(model: Any) -> list[Any]:
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """Say how a model is loaded in fewer bits by bitsandbytes; nothing for whole numbers in `dtype`.
+    """Say how a model is loaded in fewer bits; nothing for whole numbers in `dtype`.
 
-    nf4: arXiv:2305.14314, with the scales quantised too; int8: arXiv:2208.07339, without its outliers' detour, which
-    looks at all rows of a batch: with it, what stands beside a text moved its logits by 3.5 (SmolLM2-135M),
-    without it by nothing, at the same loss (3.23 nats). Linear layers alone, but for the head.
+    Linear layers alone, but for the head.
     """
     saved = config_file.read(resolved.path / "config.json").get("quantization_config")
     if (
@@ -88,15 +86,5 @@ def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[
             f"model.quantize: {resolved.id} is saved in fewer bits already.",
             hint="Set model.quantize to none.",
         )
-    from transformers import BitsAndBytesConfig
-
-    if resolved.quantize == "nf4":
-        config = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    else:
-        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+    config = weight_formats.load(resolved.quantize).config(dtype)
     return {"quantization_config": config, "device_map": {"": device}}

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-
-Quantize = Literal["none", "nf4", "int8"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,7 @@ class ResolvedModel:
     weights_hash: str  # sha256 over the safetensors
     trust_remote_code: bool = False
     chat_template: str | None = None  # replaces the tokenizer's own
-    quantize: Quantize = "none"  # how its linear layers are held
+    quantize: str = "none"  # how its linear layers are held
 
 
 class Moving(msgspec.Struct, frozen=True):

@@ -108,7 +108,7 @@ def _divided(start: Change) -> Change | None:
 def _stochastic(start: Change) -> Change | None:
     train = start.recipe.train
     if (
-        METHODS.load(start.recipe.method.name).KEEPS_BASE
+        METHODS.load(start.recipe.method.name).keeps_base
         or train.master != "float32"
         or train.optimizer != "adamw"
     ):
@@ -120,7 +120,7 @@ def _stochastic(start: Change) -> Change | None:
 def _lora(start: Change) -> Change | None:
     if start.recipe.method.name not in ("full", "freeze"):
         return None
-    method = Method(name="lora", options=METHODS.load("lora").Options())
+    method = Method(name="lora", options=METHODS.load("lora").options())
     return start.then(
         replace(start.recipe, method=method), "LoRA instead of full tuning", "method={name: lora}"
     )
@@ -128,7 +128,7 @@ def _lora(start: Change) -> Change | None:
 
 def _nf4(start: Change) -> Change | None:
     recipe = start.recipe
-    if recipe.model.quantize == "nf4" or "nf4" not in METHODS.load(recipe.method.name).QUANTIZED:
+    if recipe.model.quantize == "nf4" or "nf4" not in METHODS.load(recipe.method.name).quantized:
         return None
     model = replace(recipe.model, quantize="nf4")
     return start.then(replace(recipe, model=model), "weights in 4 bits", "model.quantize=nf4")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.models import cpu_formats
+from finetop.core.models import cpu_formats, weight_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.plan import answers, host, memory, schedule
 from finetop.core.plan.changes import Change, changes
@@ -189,6 +189,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     )
     has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
+    held_as = weight_formats.load(recipe.model.quantize)
     return Workload(
         shape=shape,
         trained=moving,
@@ -197,7 +198,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         on_gpu=on_gpu,
         weight_bytes=4.0 if is_divided and not is_beside else size,
         compute_bytes=size,
-        quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
+        linear_bytes=held_as.linear_bytes,
+        unpacked_bytes=held_as.unpacked_bytes,
         trained_bytes=moving_bytes,
         optimizer_bytes=optimizer_bytes(train, moving_bytes, moving.wide / max(1, moving.numbers)),
         accumulates=train.grad_accumulation > 1,
@@ -214,7 +216,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         engine=answers.beside(recipe, engine, shape.parameters * size),
         has_logits=not extras.no_logits,
         logit_tokens=written if extras.writes and extras.whole_logits else None,
-        quantized_keeps_inputs=recipe.model.quantize == "int8",
+        quantized_keeps_inputs=held_as.keeps_inputs,
         file_bytes=0.0 if on_gpu else _file_bytes(recipe, shape, size),
         data_tokens=0.0
         if on_gpu or known.lengths is None
@@ -226,7 +228,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
 
 def is_master(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> bool:
     """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
-    if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
+    if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).keeps_base:
         return False
     still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
     memory, in_float16 = capacity_of(recipe, machine), dtype == "float16"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.plan.memory import CPU_FIXED_BYTES, DATA_BYTES, LINEAR_BYTES
+from finetop.core.plan.memory import CPU_FIXED_BYTES, DATA_BYTES
 from finetop.core.recipe import parallel
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def held(work: Workload, tokens: float, here: int, *, readers: int, converts: bo
 def _read(work: Workload, *, converts: bool) -> float:
     """What a rank that reads the model holds of it: the file is mapped."""
     whole, size = work.shape.parameters, work.compute_bytes
-    if work.quantize != "none":
-        return whole * size + work.shape.linear_weights * (LINEAR_BYTES[work.quantize] - size)
+    if work.linear_bytes is not None:
+        return whole * size + work.shape.linear_weights * (work.linear_bytes - size)
     return whole * size if converts else 0.0
 
 

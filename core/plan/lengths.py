@@ -24,18 +24,18 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.data.training_set import NamedRows, ReadData
 from finetop.core.errors import BadInput
 from finetop.core.models.load import read_template
-from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.events import DataRead
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.text import clean_line
+from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from finetop.core.data.prompts import Asker
     from finetop.core.data.source_record import Use
     from finetop.core.data.sources import Row
-    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Data, Recipe, Source
     from finetop.core.runtime.home import Home
+    from finetop.core.train.objectives import Objective
 
 SECONDS = 2.0  # in which rows are read and made ready
 BLOCK = 64  # rows between two looks at the clock
@@ -123,12 +123,12 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     )
     if not here.train:
         return None
-    objective = OBJECTIVES.load(recipe.objective.name)
+    objective = objectives.load(recipe.objective.name)
     times: dict[str, float] = {}  # rows that one row stands for, where a part of a file was read
     unsure: list[float] = [0.0]  # the square of the largest relative error of a file's number of rows
 
     def reading(source: Source, _: Use) -> list[Row]:
-        part = sampled.read(source, home, tuple(getattr(objective, "ROWS", ("conversation",))))
+        part = sampled.read(source, home, tuple(objective.rows))
         if part.of > len(part.rows):
             times.update(dict.fromkeys((row.place for row in part.rows), part.of / len(part.rows)))
             unsure.append(part.variance / part.of**2)
@@ -157,7 +157,7 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
         found = _whole(recipe, train)
     else:
         found = _packed_part(recipe, train, _part(train, max(unsure)))
-    if is_whole and found.sampled is None and hasattr(objective, "require_rows"):
+    if is_whole and found.sampled is None:
         objective.require_rows(recipe, found.rows)
     sizes = [round(one.rows.value) for one in train]
     shares = [one.source.share for one in train]
@@ -185,11 +185,11 @@ def is_here(source: Source) -> bool:
 
 
 def tokenizer_of(
-    recipe: Recipe, folder: Path | None, objective: Objective, rows: ReadData
+    recipe: Recipe, folder: Path | None, objective: Objective[Any], rows: ReadData
 ) -> tuple[Any, str]:
     """Return the tokenizer that the job will have, and how tokens are counted by it. Raises BadInput for a template."""
     tokenizer, how = plain_tokenizer(recipe, folder)
-    if how == COUNTED and hasattr(objective, "light_tokenizer"):
+    if how == COUNTED:
         made = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
         return (tokenizer, ESTIMATED) if made is None else (made, COUNTED)
     return tokenizer, how
@@ -301,7 +301,7 @@ class _Prepared:
 @dataclass(frozen=True, slots=True)
 class _Making:
     recipe: Recipe
-    objective: Objective
+    objective: Objective[Any]
     tokenizer: Any
     asker: Asker | None
 

@@ -7,26 +7,13 @@ transformers 5.24, TRL 1.16, PEFT 0.21 and torch 2.13. Only FIXED, SLACK and the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
     from finetop.core.plan.method_options import Trained
     from finetop.core.plan.shape import Shape
-
-Quantized = Literal["none", "int8", "nf4", "nf4dq", "gptq4"]
-
-# Bytes a weight of a quantised linear layer: 4 bits and a float32 scale for 64 of them; with the scales in 8 bits and
-# a second scale for 256 of those (arXiv:2305.14314); for GPTQ a 16-bit scale and a 4-bit zero for 128.
-LINEAR_BYTES: dict[Quantized, float] = {
-    "int8": 1.0,
-    "nf4": 0.5 + 4 / 64,
-    "nf4dq": 0.5 + 1 / 64 + 4 / (64 * 256),
-    "gptq4": 0.5 + 2.5 / 128,
-}
-# Unpacking a matrix for a step: bitsandbytes makes the 16-bit matrix; GPTQ's torch code three of int32 on the way.
-UNPACKED_BYTES: dict[Quantized, float] = {"int8": 2.0, "nf4": 2.0, "nf4dq": 2.0, "gptq4": 12.0}
 
 # Whole logits in 16 bits: themselves 2, their float32 4, log-softmax 4, its gradient 4.
 LOGIT_BYTES = 14.0
@@ -88,7 +75,8 @@ class Workload:
     on_gpu: bool = True
     weight_bytes: float = 2.0
     compute_bytes: float = 2.0
-    quantize: Quantized = "none"
+    linear_bytes: float | None = None  # of a weight of a linear layer in fewer bits; None: weight_bytes
+    unpacked_bytes: float = 2.0  # of such a weight, while its layer is worked on
     trained_bytes: float = 2.0  # of what moves, and of its gradient
     optimizer_bytes: float = 4.0  # for each number that moves
     transient_bytes: float = 0.0  # the same, only while the optimizer steps
@@ -132,7 +120,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
     if work.divided:
         size, layer, head = work.compute_bytes, *gathered_numbers(shape)
         weights, gradients, optimizer = (whole / work.ranks for whole in (weights, gradients, optimizer))
-        packed = size if work.quantize == "none" else LINEAR_BYTES[work.quantize]
+        packed = size if work.linear_bytes is None else work.linear_bytes
         gathered = 2 * layer * packed + head * size  # the layer that is worked on, and the next
         # Whole gradients until they are added up, in float32 too: a layer's; once activations are gone, of both ends.
         ends = 0.0 if moving.beside else (head + shape.embeddings * bool(shape.head)) * size + head * 4
@@ -144,9 +132,9 @@ def parts(work: Workload) -> tuple[Part, ...]:
         gradients = max(0.0, gradients - passing)
     step = max(0.0, moving.numbers * work.transient_bytes - passing)
     unpacked = 0.0
-    if work.quantize != "none":
+    if work.linear_bytes is not None:
         widest = max((linear.inputs * linear.outputs for linear in shape.linears), default=0)
-        unpacked = widest * UNPACKED_BYTES[work.quantize]
+        unpacked = widest * work.unpacked_bytes
     scratch = max(unpacked, moving.scratch * work.compute_bytes)
     named = [
         ("weights", weights),
@@ -196,8 +184,8 @@ def weight_memory(work: Workload) -> float:
     """The model as it is loaded, with what the method puts beside it."""
     shape, moving = work.shape, work.trained
     whole = shape.parameters * work.weight_bytes
-    if work.quantize != "none":
-        whole += shape.linear_weights * (LINEAR_BYTES[work.quantize] - work.weight_bytes)
+    if work.linear_bytes is not None:
+        whole += shape.linear_weights * (work.linear_bytes - work.weight_bytes)
     if work.master:
         whole += moving.numbers * (4.0 - work.weight_bytes + work.compute_bytes)
     return whole + moving.beside * work.trained_bytes + moving.held * 4.0
@@ -226,7 +214,7 @@ def stream_bytes(work: Workload) -> float:
 def layer_bytes(work: Workload) -> float:
     """What one layer keeps for each token."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
-    every = work.quantized_keeps_inputs and work.quantize != "none"
+    every = work.quantized_keeps_inputs and work.linear_bytes is not None
     learns = {
         role: every or any(linear.name in moving.learning for linear in shape.linears if linear.role == role)
         for role in ("attention in", "attention out", "mlp in", "mlp out")
@@ -264,7 +252,7 @@ def _paths(work: Workload) -> float:
     """What an adapter's paths keep for each token of one layer."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
     kept = 4.0 * moving.token_floats / shape.layers
-    shares = moving.one_pass and not (work.on_gpu or moving.dropout or work.quantize != "none")
+    shares = moving.one_pass and not (work.on_gpu or moving.dropout or work.linear_bytes is not None)
     for linear in moving.adapted:
         share = linear.count / shape.layers
         copies = moving.wide_copies

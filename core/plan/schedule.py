@@ -14,8 +14,9 @@ from msgspec import structs
 
 from finetop.core.plan.objective_extras import extras_of
 from finetop.core.plan.result import Disk, Sampled, Steps, Time
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.plugins import writes_text
 from finetop.core.recipe.length import count_steps, steps_between
+from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,8 +85,7 @@ def written_in_epoch(recipe: Recipe, lengths: Lengths) -> int:
 
 def copies_of(recipe: Recipe) -> int:
     """How often each row counts in a run's steps."""
-    objective = OBJECTIVES.load(recipe.objective.name)
-    return int(objective.copies(recipe.objective.options)) if hasattr(objective, "copies") else 1
+    return objectives.load(recipe.objective.name).copies(recipe.objective.options)
 
 
 def time_of(
@@ -121,7 +121,7 @@ def time_of(
         """Return the seconds in which so many answers side by side get a token more each."""
         return token_seconds(read, bytes_read, side_by_side, reached, shape.layers, on_gpu=on_gpu)
 
-    if recipe.samples.count and getattr(OBJECTIVES.load(recipe.objective.name), "WRITES", True):
+    if recipe.samples.count and writes_text(recipe.objective.name):
         evaluation += evaluations * recipe.samples.max_new_tokens * written(recipe.samples.count)
     writing = 0.0
     if extras.writes:

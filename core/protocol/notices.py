@@ -26,7 +26,7 @@ BY_DEFAULT = ("alarms", "check", "suite", "failed", "lost", "hung", "regressed")
 
 def kinds() -> dict[str, str]:
     """List what can be told, with a line for each: alarms first."""
-    return {name: str(ALARMS.load(name).ABOUT) for name in ALARMS.names()} | OTHERS | ENDINGS
+    return {name: ALARMS.load(name).about for name in ALARMS.names()} | OTHERS | ENDINGS
 
 
 def needs_a_person(kind: str) -> bool:

@@ -12,6 +12,7 @@ a connection of its own.
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any, Union
 
 import msgspec
@@ -56,7 +57,7 @@ reply_decoder = msgspec.json.Decoder(Reply)
 def requests() -> list[type[Ask]]:
     """List the classes of all requests there are."""
     for name in MESSAGES.names():
-        MESSAGES.load(name)
+        import_module(f"{MESSAGES.package}.{name}")
     return [*Question.__subclasses__(), *Order.__subclasses__()]
 
 

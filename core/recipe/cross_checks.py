@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
-from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES, is_checkable
+from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES, has_base, is_checkable
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.dotted import place_of
@@ -66,19 +66,14 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
     """What the method itself can't do: it says so as data."""
     name, quantize, key = recipe.method.name, recipe.model.quantize, "model.quantize"
     method = METHODS.load(name)
-    if quantize not in method.QUANTIZED:
+    if quantize not in method.quantized:
         weights = "whole" if quantize == "none" else quantize
-        why = str(getattr(method, "NOT_QUANTIZED", ""))
-        other = ", or method.name to lora, which works on all" if _compares(recipe) else ""
-        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}{other}."
-        yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
-    for key, why in getattr(method, "REFUSES", {}).items():
+        other = ", or method.name to lora, which works on all" if has_base(recipe.objective.name) else ""
+        hint = f"Set {key} to {' or '.join(method.quantized)}{other}."
+        yield key, f"{key}: {name} does not go on {weights} weights: {method.not_quantized}.", hint
+    for key, why in method.refuses.items():
         if _value(recipe, key):
             yield key, f"{key} does not go with {name}: {why}.", f"Set {key} to false."
-
-
-def _compares(recipe: Recipe) -> bool:
-    return getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True)
 
 
 def _value(recipe: Recipe, key: str) -> object:
@@ -91,8 +86,7 @@ def _value(recipe: Recipe, key: str) -> object:
 def _objective(recipe: Recipe) -> Iterator[Problem]:
     """What the objective itself can't do; and what can't be asked of a model that it makes."""
     objective = OBJECTIVES.load(recipe.objective.name)
-    if hasattr(objective, "limits"):
-        yield from objective.limits(recipe)
+    yield from objective.limits(recipe)
     if not is_checkable(recipe.objective.name) and recipe.check.general is not None:
         said = f"check.general: {recipe.objective.name} produces no model to compare with its base."
         yield "check.general", said, "Set check.general to null."
@@ -104,10 +98,9 @@ def _engine(recipe: Recipe) -> Iterator[Problem]:
         return
     key, hint = "model.engine", "Set it to auto."
     method, gpus = METHODS.load(recipe.method.name), recipe.budget.gpus
-    merges = getattr(method, "merges", None)
     if recipe.model.quantize != "none":
         yield key, f"{key}: vllm can't generate from {recipe.model.quantize} weights.", hint
-    elif not (merges(recipe.method.options) if merges else method.MERGES):
+    elif not method.merges(recipe.method.options):
         said = f"{key}: vllm reads merged weights, and those of {recipe.method.name} can't be merged."
         yield key, said, hint
     elif gpus is not None and gpus > 1:
@@ -116,8 +109,7 @@ def _engine(recipe: Recipe) -> Iterator[Problem]:
 
 def _raw(recipe: Recipe) -> Iterator[Problem]:
     """Raw options that only the job would refuse."""
-    own = getattr(OBJECTIVES.load(recipe.objective.name), "OWN", {})
-    return raw_options.problems(recipe.trainer_args, own)
+    return raw_options.problems(recipe.trainer_args, OBJECTIVES.load(recipe.objective.name).own)
 
 
 def _model(recipe: Recipe) -> Iterator[Problem]:
@@ -146,7 +138,7 @@ def watched_metric(recipe: Recipe) -> str | None:
 
 
 def _is_paid(recipe: Recipe) -> bool:
-    return "reward" in OBJECTIVES.load(recipe.objective.name).METRICS.values()
+    return "reward" in OBJECTIVES.load(recipe.objective.name).metrics.values()
 
 
 def _stop_early(recipe: Recipe) -> Iterator[Problem]:
@@ -171,7 +163,7 @@ def _stop_early(recipe: Recipe) -> Iterator[Problem]:
     name = recipe.objective.name
     if metric == "reward" and not _is_paid(recipe):
         yield key, f"{said}, and {name} has no reward.", "Set it to eval_loss."
-    if metric == "eval_loss" and not getattr(OBJECTIVES.load(name), "LOSS_FALLS", True):
+    if metric == "eval_loss" and not OBJECTIVES.load(name).loss_falls:
         yield key, f"{said}, and the loss of {name} says nothing: it is about 0.", "Set it to reward."
     if train.keep == "best" and check.on_fail == "keep-best":
         said = "train.keep is best and check.on_fail is keep-best: both choose the checkpoint to keep."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# By the longest key that a setting begins with: why it can't change once a run has begun.
+# By the longest key that a setting begins with: why it can't change once a run has begun; see schema.fixed, too.
 FIXED = {
     "recipe": "it is the version of the format",
     "name": "a run keeps its name",
@@ -23,27 +23,12 @@ FIXED = {
     "method": "the trained weights are in the checkpoint",
     "objective.name": "the run has trained on it",
     "objective.teacher": "the run has trained on it",
-    "train.optimizer": "the checkpoint holds the other optimizer's state",
     "protect": "it depends on the weights that the run started with",
 }
-# By the longest key: what a change does. Others change nothing of what is learned.
+# By the longest key: what a change does; see schema.on_change, too. Others change nothing of what is learned.
 DOES = {
-    "model.trust_remote_code": "",
     "objective": "the loss changes from here on",
     "data": "the rows change from here on",
-    "train.seed": "changes the data order",
-    "train.batch_size": "changes the data order, and how far into an epoch a step is",
-    "train.grad_accumulation": "changes how far into an epoch a step is",
-    "train.epochs": "the learning rate follows the schedule of the new length",
-    "train.max_steps": "the learning rate follows the schedule of the new length",
-    "train.learning_rate": "follows the new schedule",
-    "train.schedule": "follows the new schedule",
-    "train.warmup_steps": "follows the new schedule",
-    "train.weight_decay": "applies from here on",
-    "train.max_grad_norm": "applies from here on",
-    "train.stop_on_nan": "applies from here on",
-    "train.stop_early": "uses everything measured so far",
-    "train.keep": "uses everything measured so far",
     "trainer_args": "applies from here on",
     "check.general": "earlier checks used other settings",
     "data.train": "changed rows are refused without --anyway",
@@ -129,9 +114,12 @@ class Change:
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Compare two resolved recipes. Raises BadInput for a change that can't be made in the middle of a run."""
+    from finetop.core.recipe.schema import Recipe
+
     made = []
+    fixed, done = FIXED | dict(_marks(Recipe, "fixed")), DOES | dict(_marks(Recipe, "on_change"))
     for key, before, after in _differences(old, new, ""):
-        why, does = nearest(FIXED, key), nearest(DOES, key)
+        why, does = nearest(fixed, key), nearest(done, key)
         if why is not None and (does is None or len(does[0]) < len(why[0])):
             raise BadInput(
                 f"{key} can't change from {quoted(before)} to {quoted(after)}: {why[1]}.",
@@ -139,6 +127,17 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
             )
         made.append(Change(key, before, after, "" if does is None else does[1]))
     return made
+
+
+def _marks(section: type[msgspec.Struct], mark: str, above: str = "") -> Iterator[tuple[str, str]]:
+    """List the settings that have a mark of schema.py, each with its text."""
+    for field in msgspec.structs.fields(section):
+        key = f"{above}{field.encode_name}"
+        for meta in getattr(field.type, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and mark in (meta.extra or {}):
+                yield key, str(meta.extra[mark])
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from _marks(field.type, mark, f"{key}.")
 
 
 def _differences(

@@ -75,12 +75,12 @@ def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
     made = {}
     if name in METHODS.names():
         own = [field for field in fields(method=name) if field.key.startswith("method.")]
-        made["method"] = METHODS.load(name).ABOUT, tuple(own[1:])
+        made["method"] = METHODS.load(name).about, tuple(own[1:])
     if name in OBJECTIVES.names():
         own = [field for field in fields(objective=name) if field.key.startswith("objective.")]
-        made["objective"] = OBJECTIVES.load(name).ABOUT, tuple(own[1:])
+        made["objective"] = OBJECTIVES.load(name).about, tuple(own[1:])
     if name in PROTECTIONS.names():
-        made["protect"] = PROTECTIONS.load(name).ABOUT, fields_of_section(f"protect.{name}")
+        made["protect"] = PROTECTIONS.load(name).about, fields_of_section(f"protect.{name}")
     if not made:
         names = [*METHODS.names(), *OBJECTIVES.names(), *PROTECTIONS.names()]
         said = f"there is no method, objective or protection {name!r}."
@@ -98,12 +98,12 @@ def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> 
         child = f"{key}.{name}" if key else name
         if info.type is Method:
             yield _field(f"{child}.name", struct_fields(Method)["name"], METHODS.names(), default=method)
-            yield from _walk(METHODS.load(method).Options, child, method, objective)
+            yield from _walk(METHODS.load(method).options, child, method, objective)
         elif info.type is Objective:
             yield _field(
                 f"{child}.name", struct_fields(Objective)["name"], OBJECTIVES.names(), default=objective
             )
-            yield from _walk(OBJECTIVES.load(objective).Options, child, method, objective)
+            yield from _walk(OBJECTIVES.load(objective).options, child, method, objective)
         else:
             yield from _of_type(child, info, method, objective)
 

@@ -111,7 +111,7 @@ def settings_to_lower(recipe: Recipe, *, in_float16: bool = False) -> str:
     wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
     if not train.activation_checkpointing:
         wishes.append("set train.activation_checkpointing to true")
-    if not METHODS.load(recipe.method.name).KEEPS_BASE and train.master in ("auto", "float32"):
+    if not METHODS.load(recipe.method.name).keeps_base and train.master in ("auto", "float32"):
         wishes.append("set method.name to lora" if in_float16 else "set train.master to stochastic")
     text = "; ".join(wishes)
     return text[0].upper() + text[1:] + "."

@@ -300,7 +300,7 @@ def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
 
 def spelled_out(recipe: Node) -> Node:
     """Return the tree of a recipe with every known one a mapping; null leaves one as it is by default."""
-    shorts = {name: PROTECTIONS.load(name).SHORT for name in PROTECTIONS.names()}
+    shorts = {name: recipe_protections.load(name).short for name in PROTECTIONS.names()}
     return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))
 
 

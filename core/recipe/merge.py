@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import METHODS, OBJECTIVES
+from finetop.core.plugins import METHODS, OBJECTIVES, PluginKind
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SET = "--set"
 OWN = ("name", "about", "extends")  # not handed down by a parent
-_CHOICES: dict[Any, tuple[Any, str]] = {
+_CHOICES: dict[Any, tuple[PluginKind[Any], str]] = {
     Method: (METHODS, Method(options=None).name),
     Objective: (OBJECTIVES, Objective(options=None).name),
 }
@@ -81,7 +81,7 @@ def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs
             plugins, default = _CHOICES[arm]
             name = next((found for node in nodes if (found := _entry(node, "name")) is not None), default)
             try:
-                options = plugins.load(name).Options if isinstance(name, str) else None
+                options = plugins.load(name).options if isinstance(name, str) else None
             except NotFound:
                 options = None
             return struct_fields(arm) | ({} if options is None else struct_fields(options))

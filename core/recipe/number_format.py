@@ -54,7 +54,7 @@ def refusals(
     if on_cpu:
         yield "model.dtype", "model.dtype: float16 can't train on the CPU.", f"Set model.dtype to {other}."
         return
-    whole, rounding = not METHODS.load(recipe.method.name).KEEPS_BASE, recipe.train.master
+    whole, rounding = not METHODS.load(recipe.method.name).keeps_base, recipe.train.master
     if whole and rounding in ("stochastic", "nearest"):
         said = f"train.master: {rounding} rounding works with bfloat16 weights, not with float16."
         hint = "Set train.master to float32"
@@ -74,7 +74,7 @@ def words(recipe: Recipe, saved: str, family: str, card: str, *, has_bfloat16: b
         said.append(
             "the model was saved in bfloat16, whose range is wider than float16's: watch loss_scale and the loss"
         )
-    if not METHODS.load(recipe.method.name).KEEPS_BASE:
+    if not METHODS.load(recipe.method.name).keeps_base:
         said.append("trained weights are held in float32, because updates in float16 are not exact enough")
     return said
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core.plugins import METHODS, PROTECTIONS
+from finetop.core.plugins import METHODS
+from finetop.core.recipe import protections, weight_formats
 from finetop.core.recipe.protections import chosen
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def way_of(recipe: Recipe, ranks: int) -> Way:
         return "single"
     if recipe.train.parallel != "auto":
         return recipe.train.parallel
-    return "ddp" if METHODS.load(recipe.method.name).KEEPS_BASE else "fsdp"
+    return "ddp" if METHODS.load(recipe.method.name).keeps_base else "fsdp"
 
 
 def reads_once(recipe: Recipe, config: Mapping[str, Any]) -> bool:
@@ -77,9 +78,9 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
     if way == "fsdp":
         yield from _divided(recipe)
     for name, options in chosen(recipe).items():
-        module, key = PROTECTIONS.load(name), f"protect.{name}"
+        key = f"protect.{name}"
         reads_base = name == "mask_surprising" or getattr(options, "from_base", None) is not None
-        if getattr(module, "STEPS", False):
+        if protections.load(name).steps:
             said = f"{key} acts in the steps of one process, and {gpus}."
             yield key, said, f"Set budget.gpus to 1, or {key} to null; protect.replay goes with several."
         elif reads_base and way == "fsdp":
@@ -93,12 +94,13 @@ def _divided(recipe: Recipe) -> Iterator[Problem]:
         said = "train.master: weights sharded over GPUs (fsdp) are held in float32."
         yield "train.master", said, "Set it to auto."
     method, objective = recipe.method.name, recipe.objective.name
-    if METHODS.load(method).KEEPS_BASE and objective not in DIVIDED_ADAPTERS.get(method, ()):
+    if METHODS.load(method).keeps_base and objective not in DIVIDED_ADAPTERS.get(method, ()):
         said = f"train.parallel: {method} with {objective} does not train with fsdp."
         yield "train.parallel", said, "Set it to ddp: a copy of the base is on each GPU."
-    if recipe.model.quantize == "int8":
-        said = "model.quantize: int8 weights can't be sharded over GPUs (fsdp)."
-        yield "model.quantize", said, "Set it to nf4 or none, or train.parallel to ddp."
+    if not weight_formats.load(recipe.model.quantize).shards:
+        said = f"model.quantize: {recipe.model.quantize} weights can't be sharded over GPUs (fsdp)."
+        others = [name for name in reversed(weight_formats.NAMES) if weight_formats.load(name).shards]
+        yield "model.quantize", said, f"Set it to {' or '.join(others)}, or train.parallel to ddp."
     if recipe.train.optimizer not in DIVIDED_OPTIMIZERS:
         said = f"train.optimizer: {recipe.train.optimizer} does not work with sharded weights (fsdp)."
         yield "train.optimizer", said, "Set it to adamw, or train.parallel to ddp."

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.plugins import OBJECTIVES, PROTECTIONS
+from finetop.core.plugins import OBJECTIVES, PROTECTIONS, Configured, Options, PluginKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from finetop.core.recipe.schema import Data, Recipe
+    from finetop.core.recipe.schema import Data, Recipe, Source
     from finetop.core.runtime.home import Home
 
 
@@ -18,19 +18,52 @@ Problem = tuple[str, str, str]  # key, message, hint
 OWN_STEPS = ("ppo",)  # objectives whose trainer is none of transformers
 
 
+class ProtectionFacts(Configured[Options]):
+    """What a recipe asks of a protection before anything is loaded."""
+
+    short: str | None = None  # which option a bare value sets and turns it on (`kl_to_base: 0.5`)
+    needs_text = False  # it reads what the model says of text, so that it goes with no model that writes none
+    steps = False  # it acts at the trainer's steps, so that it needs a trainer of transformers
+
+    def is_on(self, options: Options) -> bool:
+        """Return whether the options turn it on."""
+        return self.short is not None and bool(getattr(options, self.short))
+
+    def limits(self, recipe: Recipe, options: Options) -> Iterable[Problem]:
+        """Find what it can't do, before anything is loaded."""
+        return ()
+
+    def paths(self, options: Options) -> Iterable[tuple[str, str]]:
+        """List the files that it reads: key and path."""
+        return ()
+
+    def sources(self, options: Options) -> tuple[Source, ...]:
+        """Return the rows that it mixes into the training data."""
+        return ()
+
+    def read_files(self, options: Options, home: Home) -> None:
+        """Read its files that are no training rows, before anything is queued. Raises BadInput."""
+
+    def written(self, options: Options, recipe: Recipe, rows: int) -> tuple[int, int]:
+        """Count the rows that it adds to so many others, and the tokens of each, at most."""
+        return 0, 0
+
+    def memory(self, options: Options, sizes: Sizes) -> Memory:
+        """Return the bytes that it holds."""
+        return Memory()
+
+
+KIND: PluginKind[ProtectionFacts[Any]] = PROTECTIONS.of(ProtectionFacts)
+load = KIND.load
+
+
 def chosen(recipe: Recipe) -> dict[str, Any]:
     """Return the options of every protection that a recipe turns on, by name, in the order of names()."""
     return {
-        name: options for name in PROTECTIONS.names() if is_on(name, options := getattr(recipe.protect, name))
+        name: options
+        for name in PROTECTIONS.names()
+        if load(name).is_on(options := getattr(recipe.protect, name))
     }
-
-
-def is_on(name: str, options: Any) -> bool:
-    """Say if these options turn a protection on."""
-    module = PROTECTIONS.load(name)
-    if hasattr(module, "is_on"):
-        return bool(module.is_on(options))
-    return module.SHORT is not None and bool(getattr(options, module.SHORT))
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
@@ -38,59 +71,50 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     objective = OBJECTIVES.load(recipe.objective.name)
     yield from _idle(recipe)
     for name, options in chosen(recipe).items():
-        module, key, about = PROTECTIONS.load(name), f"protect.{name}", recipe.objective.name
-        if not getattr(objective, "COMPARES", True):
+        protection, key, about = load(name), f"protect.{name}", recipe.objective.name
+        if not objective.compares:
             yield (
                 key,
                 f"{key}: {about} trains a new model, which has nothing to forget.",
                 f"Set {key} to null.",
             )
-        elif getattr(module, "NEEDS_TEXT", False) and not getattr(objective, "WRITES", True):
+        elif protection.needs_text and not objective.writes:
             said = f"{key} looks at what the model writes; that of {about} writes no text."
             yield key, said, f"Set {key} to null; protect.l2_sp goes with it."
-        elif getattr(module, "STEPS", False) and about in OWN_STEPS:
+        elif protection.steps and about in OWN_STEPS:
             said = f"{key} acts in the steps of a trainer of transformers, and that of {about} is its own."
             yield key, said, f"Set {key} to null: {about} is held to its start by a divergence of its own."
-        if hasattr(module, "limits"):
-            yield from module.limits(recipe, options)
+        yield from protection.limits(recipe, options)
 
 
 def _idle(recipe: Recipe) -> Iterator[Problem]:
     """Refuse options of a protection that is off: whoever writes them thinks that it is on."""
     for name in PROTECTIONS.names():
-        options, short = getattr(recipe.protect, name), PROTECTIONS.load(name).SHORT
-        if not is_on(name, options) and options != type(options)():
-            said = f"protect.{name}: its other options have no effect without {short}."
-            hint = f"Set protect.{name} to null to leave it out, or set protect.{name}.{short}."
+        options, protection = getattr(recipe.protect, name), load(name)
+        if not protection.is_on(options) and options != type(options)():
+            said = f"protect.{name}: its other options have no effect without {protection.short}."
+            hint = f"Set protect.{name} to null to leave it out, or set protect.{name}.{protection.short}."
             yield f"protect.{name}", said, hint
 
 
 def paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """List the files that the protections of a recipe read: key and path."""
     for name, options in chosen(recipe).items():
-        module = PROTECTIONS.load(name)
-        if hasattr(module, "paths"):
-            yield from module.paths(options)
+        yield from load(name).paths(options)
 
 
 def with_sources(recipe: Recipe) -> Data:
     """Return the recipe's data with the rows that a protection mixes in."""
     import msgspec
 
-    more = [
-        source
-        for name, options in chosen(recipe).items()
-        if hasattr(module := PROTECTIONS.load(name), "sources")
-        for source in module.sources(options)
-    ]
+    more = [source for name, options in chosen(recipe).items() for source in load(name).sources(options)]
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
 
 
 def look(recipe: Recipe, home: Home) -> None:
     """Read the files of a recipe's protections that are no training rows, as its job will. Raises BadInput."""
     for name, options in chosen(recipe).items():
-        if hasattr(module := PROTECTIONS.load(name), "look"):
-            module.look(options, home)
+        load(name).read_files(options, home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +127,8 @@ class Written:
 
 def written(recipe: Recipe, rows: int) -> Written:
     """Count what the protections of a recipe write beside so many rows to learn from."""
-    for name, options in chosen(recipe).items():
-        if hasattr(module := PROTECTIONS.load(name), "written"):
-            return Written(*module.written(options, recipe, rows))
-    return Written()
+    counts = [load(name).written(options, recipe, rows) for name, options in chosen(recipe).items()]
+    return Written(sum(count for count, _ in counts), max((tokens for _, tokens in counts), default=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +150,5 @@ class Memory:
 
 def memory(recipe: Recipe, sizes: Sizes) -> Memory:
     """Add up what the protections of a recipe hold beside the training."""
-    held = [
-        module.memory(options, sizes)
-        for name, options in chosen(recipe).items()
-        if hasattr(module := PROTECTIONS.load(name), "memory")
-    ]
+    held = [load(name).memory(options, sizes) for name, options in chosen(recipe).items()]
     return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))

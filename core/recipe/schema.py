@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, PluginKind
+from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
 from finetop.core.protocol.check_result import MARGIN
 from finetop.core.recipe.columns import Columns, Labels
+from finetop.core.recipe.weight_formats import Quantize
 
 VERSION = 1
 
@@ -75,6 +76,22 @@ def yields_to(setting: str) -> Meta:
     return Meta(extra={"yields_to": setting})
 
 
+def fixed(why: str) -> Meta:
+    """Mark a setting that can't change once a run has begun, and say why."""
+    return Meta(extra={"fixed": why})
+
+
+def on_change(does: str) -> Meta:
+    """Say what a change does to a run that goes on; without this mark it changes nothing of what is learned."""
+    return Meta(extra={"on_change": does})
+
+
+RESCHEDULED = on_change("follows the new schedule")
+NEW_LENGTH = on_change("the learning rate follows the schedule of the new length")
+FROM_HERE_ON = on_change("applies from here on")
+AS_MEASURED = on_change("uses everything measured so far")
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A mapping of a recipe: frozen, all settings by name, unknown ones refused."""
 
@@ -96,7 +113,7 @@ class Model(Section, frozen=True, kw_only=True):
         ),
     ] = "auto"
     quantize: Annotated[
-        Literal["none", "nf4", "int8"],
+        Quantize,
         says("Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."),
     ] = "none"
     attention: Annotated[
@@ -113,7 +130,7 @@ class Model(Section, frozen=True, kw_only=True):
         Text | None, says("Branch, tag or commit on the hub; null for the newest."), belongs_to("id")
     ] = None
     trust_remote_code: Annotated[
-        bool, says("Run Python code shipped with the model. Read that code first.")
+        bool, says("Run Python code shipped with the model. Read that code first."), on_change("")
     ] = False
     chat_template: Annotated[
         PathText | None, a_file("Jinja file that replaces the model's own chat template.")
@@ -253,39 +270,49 @@ class Train(Section, frozen=True, kw_only=True):
     epochs: Annotated[
         Annotated[float, Meta(gt=0, le=10_000)] | None,
         says("Passes over the training rows; max_steps wins if both are set."),
+        NEW_LENGTH,
     ] = 2.0
     max_steps: Annotated[
         Count | None,
         says("Stop after exactly this many steps; null: epochs decides."),
         yields_to("epochs"),
+        NEW_LENGTH,
     ] = None
     batch_size: Annotated[
-        Count, says("Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo.")
+        Count,
+        says("Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo."),
+        on_change("changes the data order, and how far into an epoch a step is"),
     ] = 4
     eval_batch_size: Annotated[Count | None, says("Batch size in evaluation; null for batch_size.")] = None
     grad_accumulation: Annotated[
-        Count, says("Batches accumulated per step: as one large batch, in less memory.")
+        Count,
+        says("Batches accumulated per step: as one large batch, in less memory."),
+        on_change("changes how far into an epoch a step is"),
     ] = 4
     learning_rate: Annotated[
-        float, Meta(gt=0, le=1), says("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full.")
+        float, Meta(gt=0, le=1), says("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full."), RESCHEDULED
     ] = 2e-5
     schedule: Annotated[
-        Literal["constant", "linear", "cosine"], says("Decay of the learning rate after the warm-up.")
+        Literal["constant", "linear", "cosine"],
+        says("Decay of the learning rate after the warm-up."),
+        RESCHEDULED,
     ] = "cosine"
     warmup_steps: Annotated[
         Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, lt=1)],
         says("Warm-up of the learning rate: steps (2) or share of the run (0.03)."),
+        RESCHEDULED,
     ] = 0.03
     optimizer: Annotated[
         Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
         says("Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only)."),
+        fixed("the checkpoint holds the other optimizer's state"),
     ] = "adamw"
     master: Annotated[
         Literal["auto", "float32", "stochastic", "nearest"],
         says("How 16-bit full tuning updates weights: float32 masters, or stochastic or nearest rounding."),
     ] = "auto"
     weight_decay: Annotated[
-        float, Meta(ge=0, le=1), says("Decoupled weight decay of the trained weights.")
+        float, Meta(ge=0, le=1), says("Decoupled weight decay of the trained weights."), FROM_HERE_ON
     ] = 0.0
     activation_checkpointing: Annotated[
         bool,
@@ -297,12 +324,15 @@ class Train(Section, frozen=True, kw_only=True):
     compile: Annotated[
         bool, says("Compile the model with torch.compile: takes minutes at first, then faster.")
     ] = False
-    max_grad_norm: Annotated[Positive, says("Clip the gradient to this norm.")] = 1.0
+    max_grad_norm: Annotated[Positive, says("Clip the gradient to this norm."), FROM_HERE_ON] = 1.0
     stop_on_nan: Annotated[
         Count | None,
         says("Stop after N consecutive steps whose loss or gradient is NaN or infinite; null for never."),
+        FROM_HERE_ON,
     ] = 10
-    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed of the run.")] = 1
+    seed: Annotated[
+        int, Meta(ge=0, lt=2**32), says("Random seed of the run."), on_change("changes the data order")
+    ] = 1
     eval_every: Annotated[Pace, says("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
     save_every: Annotated[Pace, says("Write a checkpoint every N steps (50) or share of the run (0.25).")] = (
         0.25
@@ -311,9 +341,12 @@ class Train(Section, frozen=True, kw_only=True):
     keep: Annotated[
         Literal["newest", "best"],
         says("The checkpoint to use as the result: the newest, or the best by stop_early.metric."),
+        AS_MEASURED,
     ] = "newest"
     stop_early: Annotated[
-        StopEarly | None, says("Stop once the metric no longer improves; null to train to the end.")
+        StopEarly | None,
+        says("Stop once the metric no longer improves; null to train to the end."),
+        AS_MEASURED,
     ] = None
     resumable: Annotated[
         bool,
@@ -498,11 +531,11 @@ class Budget(Section, frozen=True, kw_only=True):
     ] = None
 
 
-def _of_folder(name: str, plugins: PluginKind[Any], about: str) -> type[msgspec.Struct]:
+def _of_folder(name: str, plugins: PluginKind[Configured[Any]], about: str) -> type[msgspec.Struct]:
     """Make a section with a setting for each file of a folder: that file's Options."""
     return msgspec.defstruct(
         name,
-        [(key, plugins.load(key).Options, plugins.load(key).Options()) for key in plugins.names()],
+        [(key, plugins.load(key).options, plugins.load(key).options()) for key in plugins.names()],
         bases=(Section,),
         namespace={"__doc__": about},
         frozen=True,

@@ -127,13 +127,13 @@ class _Reader:
             must = f"must be one of {', '.join(plugins.names())}"
             return self.problem(place, f"{key}.name", f"{key}.name is {quoted(name)}; it {must}.")
         try:
-            module = plugins.load(name)
+            settings = plugins.load(name).options
         except NotFound as error:
             if not self.to_train:
                 return kind(name=name, options={key: to_plain(child) for key, child in options.items()})
             message = f"{key}.name: there is no {key} {quoted(name)}."
             return self.problem(place, f"{key}.name", message, error.hint)
-        read = self.struct(options, node, module.Options, key, owner=name)
+        read = self.struct(options, node, settings, key, owner=name)
         return _MISSING if read is _MISSING else kind(name=name, options=read)
 
     def struct(

@@ -48,7 +48,7 @@ class Subject:
 class Remedy(plugins.RemedyFacts):
     """What fixes a model that forgot, without training it."""
 
-    cost: str  # what it takes, beside scoring what comes out
+    cost = ""  # what it takes, beside scoring what comes out
     most = 0  # candidates that it has at most; their sum over all remedies is what the error is split by
 
     def candidates(self, subject: Subject) -> list[Candidate]:
@@ -68,8 +68,8 @@ class Retraining(Remedy):
         """Return what is changed of a run's recipe, or why that can't be."""
 
 
-REMEDIES: PluginKind[Remedy] = plugins.REMEDIES.of(Remedy)
-names, load = REMEDIES.names, REMEDIES.load
+KIND: PluginKind[Remedy] = plugins.REMEDIES.of(Remedy)
+names, load = KIND.names, KIND.load
 
 
 def needs_training(name: str) -> bool:
@@ -109,7 +109,7 @@ def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[
     return Subject(
         step=step,
         is_adapter=kind == "adapter",
-        merges=not known or methods.merges(name, options),
+        merges=not known or methods.load(name).merges(options),
         scales=name in SCALED,
         quantize=read.model.quantize,
         earlier=tuple(sorted({one for one in steps if one < step})),

@@ -50,8 +50,8 @@ class Selector(Configured[Options]):
         """Return an order of the rows that may be taken, the best first."""
 
 
-SELECTORS: PluginKind[Selector[Any]] = PluginKind("selector", __name__, base=Selector)
-names, load = SELECTORS.names, SELECTORS.load
+KIND: PluginKind[Selector[Any]] = PluginKind("selector", __name__, base=Selector)
+names, load = KIND.names, KIND.load
 
 
 def read_options(name: str, typed: dict[str, str]) -> Any:

@@ -26,8 +26,8 @@ class Alarms:
 
     def begin(self, steps: int) -> None:
         objective = objectives.load(self.recipe.objective.name)
-        falls = getattr(objective, "LOSS_FALLS", True)
-        self.watches = alarms.watches(self.recipe, alarms.Run(steps, falls, self.recipe.drift.limit))
+        run = alarms.Run(steps, objective.loss_falls, self.recipe.drift.limit)
+        self.watches = alarms.watches(self.recipe, run)
 
     def look(self, step: int, values: Mapping[str, float]) -> None:
         """Look at what was measured at a step; costs about 20 microseconds."""

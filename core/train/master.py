@@ -37,7 +37,7 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
     """
     if dtype == "float32":
         return None
-    if methods.load(recipe.method.name).KEEPS_BASE:
+    if methods.load(recipe.method.name).keeps_base:
         return exact(model) if dtype == "float16" else None
     moving, still = (
         sum(weight.numel() for weight in model.parameters() if weight.requires_grad is moves)

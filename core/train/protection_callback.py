@@ -31,33 +31,29 @@ if TYPE_CHECKING:
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:
     """Return the examples to train on, after each protection has looked at them with the base. Raises BadInput."""
     for name, options in recipe_protections.chosen(base.recipe).items():
-        module = protections.load(name)
-        if hasattr(module, "rows"):
-            train = module.rows(options, base, train)
+        train = protections.load(name).rows(options, base, train)
     return train
 
 
 def hold(recipe: Recipe, model: Any) -> None:
     """Take the weights that must not move out of those that do. Raises BadInput if none is left."""
     for name, options in recipe_protections.chosen(recipe).items():
-        module = protections.load(name)
-        if hasattr(module, "hold"):
-            module.hold(options, model)
+        protections.load(name).hold(options, model)
 
 
 def begin(setup: Setup, trainer: Any) -> None:
     """Let the protections act in every step of a trainer; each says what it holds. Raises BadInput."""
     acting = []
     for name, options in recipe_protections.chosen(setup.recipe).items():
-        module = protections.load(name)
-        if not hasattr(module, "begin"):
+        protection = protections.load(name)
+        if not protection.steps:
             continue
         if not hasattr(trainer, "training_step"):
             said = f"protect.{name}: it does not work with the trainer of {setup.recipe.objective.name}."
             raise BadInput(said, hint="Leave it out.")
         setup.events.write(Phase(f"preparing {name}"))
         began = time.monotonic()
-        made: Acting = module.begin(options, setup, trainer)
+        made = protection.begin(options, setup, trainer)
         print(f"protect.{name}: {made.about}; {time.monotonic() - began:.1f} s", flush=True)
         acting.append(made)
     if acting:

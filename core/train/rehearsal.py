@@ -43,9 +43,7 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
     for _, look in kernels.looks(recipe, device, config_file.read(base.path / "config.json")):
         look()
     moving = Moving()
-    if not hasattr(
-        objectives.load(recipe.objective.name), "load_model"
-    ):  # else it is another than the causal one
+    if not objectives.load(recipe.objective.name).own_model:
         load.require_text(base.path, f"model.id: {base.id}")
         moving = methods.rehearse(recipe.method.name, recipe.method.options, base)
     protections.require(recipe, base)

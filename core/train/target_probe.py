@@ -20,7 +20,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.models import attention, collectives, shards
 from finetop.core.models.devices import free_memory
 from finetop.core.models.forward import longest_input
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.plugins import has_base
 from finetop.core.protocol.events import Alarm, Phase, metrics
 from finetop.core.train import check_callback, master
 
@@ -94,7 +94,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 def begin(setup: Setup) -> Probe | None:
     """Read the target's rows, before the trainer wraps the model; None where a check measures it, or none is set."""
     recipe, wanted = setup.recipe, setup.recipe.check.target
-    is_new = not getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True)
+    is_new = not has_base(recipe.objective.name)
     if wanted is None or not (is_new or (recipe.check.general is None and recipe.check.at_end)):
         return None
     try:

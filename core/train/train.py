@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from finetop.core.check.tasks.suite import Suite
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.engine import Engine
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -77,7 +75,7 @@ def train(
             recipe.train.seed,
             home,
             events,
-            objective.ROWS,
+            objective.rows,
             run_folder if collectives.rank() == 0 else None,
             asker,
         )
@@ -95,7 +93,7 @@ def train(
         print(why)
     if rewarded := rewards.words(recipe_to_mapping(recipe)["objective"]):
         print(f"reward: {rewarded}", flush=True)
-    tokenizer = tokenizer_for(objective, recipe, base, rows)
+    tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
     examples = training_set.build(
         rows,
         recipe.data,
@@ -143,7 +141,12 @@ def train(
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)
     loaded = parallel.load_model(
-        recipe, base, device, lambda place: load_model(objective, recipe, base, tokenizer, dtype, place)
+        recipe,
+        base,
+        device,
+        lambda place: objective.load_model(
+            recipe.objective.options, base, tokenizer, load.torch_dtype(dtype, place), place
+        ),
     )
     attention.use(loaded, recipe.model.attention, device, packs=packs(recipe))
     kernels.fuse(loaded, recipe.train.kernels, device)
@@ -175,23 +178,22 @@ def train(
     probe = target_probe.begin(setup)
     progress = stop_early.begin(recipe, point)
     require_watched(progress, way, examples.eval)
-    writes = getattr(objective, "WRITES", True)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
-    prompts = prompts[: recipe.samples.count] if writes else []
-    text = general_text.general_text(recipe, home) if writes else None
+    prompts = prompts[: recipe.samples.count] if objective.writes else []
+    text = general_text.general_text(recipe, home) if objective.writes else None
     events.write(Phase("preparing the trainer"))
     earlier = EarlierJobs() if point is None else point.earlier
     alarms = alarm_callback.Alarms(recipe, events)
-    meter = callbacks.Meter(events, device, objective.METRICS, alarms, earlier.spent_s, earlier.energy_wh)
+    meter = callbacks.Meter(events, device, objective.metrics, alarms, earlier.spent_s, earlier.energy_wh)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way, progress)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)
     scale = loss_scale.LossScale()
     setup.hooks = [scale, meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
     setup.hooks += [probe] if probe is not None else []
-    trainer = trainer_setup.make_trainer(objective, setup)
+    trainer = trainer_setup.make_trainer(objective.make_trainer, setup)
     scale.watch(trainer)
     protection_callback.begin(setup, trainer)
-    copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
+    copies = objective.copies(recipe.objective.options)
     trainer.args.max_steps = count_steps(
         recipe.train, len(trainer.train_dataset) * copies, collectives.count()
     )
@@ -237,32 +239,6 @@ def require_watched(
     elif not watch.of_target and not evaluation:
         said = f"{watch.name} is watched, but no rows are held out for evaluation: there are too few."
         raise BadInput(said, hint="Name rows in data.eval, or leave train.stop_early and train.keep out.")
-
-
-def tokenizer_for(
-    objective: Objective, recipe: Recipe, base: ResolvedModel, rows: training_set.ReadData
-) -> Any:
-    """Load the model's tokenizer, or let the objective make one of its own from the rows."""
-    if hasattr(objective, "make_tokenizer"):
-        return objective.make_tokenizer(recipe.objective.options, base, rows)
-    tokenizer = load.load_tokenizer(base)
-    if load.has_plain_template(tokenizer):
-        print(
-            "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
-        )
-    return tokenizer
-
-
-def load_model(
-    objective: Objective, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
-) -> Any:
-    """Load the model that the recipe names, or what the objective makes of it."""
-    kind = load.torch_dtype(dtype, device)
-    if hasattr(objective, "load_model"):
-        model = objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
-    else:
-        model = load.load_model(base, kind, device)[0]
-    return model
 
 
 def packs(recipe: Recipe) -> bool:

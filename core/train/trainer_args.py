@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line, near
-from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import raw_options
+from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +108,7 @@ def require_raw(recipe: Recipe) -> None:
     """See that the class of the objective's trainer knows the recipe's raw options. Raises BadInput."""
     if not recipe.trainer_args:
         return
-    objective = OBJECTIVES.load(recipe.objective.name)
-    module, _, name = getattr(objective, "CONFIG", "trl.SFTConfig").rpartition(".")
+    objective = objectives.load(recipe.objective.name)
+    module, _, name = objective.config.rpartition(".")
     known = {field.name for field in dataclasses.fields(getattr(import_module(module), name)) if field.init}
-    check_raw(recipe.trainer_args, known, name, getattr(objective, "OWN", {}))
+    check_raw(recipe.trainer_args, known, name, objective.own)

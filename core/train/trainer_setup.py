@@ -11,7 +11,7 @@ from finetop.core.train import methods
 from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.engine import Engine
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -77,31 +76,31 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
     return [ids[at : at + WINDOW] for at in range(0, len(ids), WINDOW)]
 
 
-def make_trainer(objective: Objective, setup: Setup) -> Any:
+def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
     """Let the objective build its trainer, with the method's callbacks and optimizer."""
     from finetop.core.models import shards
     from finetop.core.train import cpu_lm_head, cpu_lora, master, plain_loss, stochastic_adamw
 
-    method = setup.recipe.method
+    method, options = methods.load(setup.recipe.method.name), setup.recipe.method.options
     if setup.device == "cpu":
         cpu_lm_head.install()
         if not (shards.is_divided(setup.model) or setup.recipe.train.compile):
             cpu_lora.install(setup.model)
     plain_loss.take_if_needed(setup.device, setup.events)
-    setup.hooks = [*setup.hooks, *methods.callbacks(method.name, method.options)]
+    setup.hooks = [*setup.hooks, *method.callbacks(options)]
     held = None  # divided weights are float32 by themselves
     if not shards.is_divided(setup.model):
         held = master.hold(setup.model, setup.recipe, setup.dtype, setup.device)
     mixed = partial(master.mixed, held, setup.dtype, setup.device)
     with unrounded(setup.model), mixed():
-        trainer = objective.make_trainer(setup)
+        trainer = build(setup)
     if held == "float32":  # samples, drift and protections compute as its trainer does
         inner = trainer.model.get_base_model() if shards.is_adapter(trainer.model) else trainer.model
         inner.forward = mixed()(inner.forward)
     if shards.is_divided(setup.model):
         # It would keep whole gradients on each GPU until the last batch of a step: 32 GB of an 8B model in float32.
         trainer._defer_fsdp_gradient_reduction = nullcontext
-    own = methods.optimizer(method.name, trainer.model, method.options, trainer.args)
+    own = method.optimizer(trainer.model, options, trainer.args)
     if own is None and held == "stochastic":
         own = stochastic_adamw.make(trainer)
     if own is not None:

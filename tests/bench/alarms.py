@@ -35,7 +35,7 @@ Found = tuple[str, int, str, bool]  # kind, step, text, whether it is over
 
 def watches(run: alarms.Run) -> dict[str, alarms.Watch]:
     """All alarms with the options that a recipe has by default."""
-    made = {name: alarms.load(name).watch(alarms.load(name).Options(), run) for name in alarms.names()}
+    made = {name: alarms.load(name).watch(alarms.load(name).options(), run) for name in alarms.names()}
     return {name: watch for name, watch in made.items() if watch is not None}
 
 

@@ -112,12 +112,12 @@ def main() -> int:
 
 def everything() -> list[str]:
     """Name every method on the weights that its recipe is for, then the quantised kinds of all that go there."""
-    names = [name for name in methods.names() if "none" in methods.load(name).QUANTIZED]
+    names = [name for name in methods.names() if "none" in methods.load(name).quantized]
     more = [
         f"{name}+{kind}"
         for kind in ("nf4", "int8")
         for name in methods.names()
-        if kind in methods.load(name).QUANTIZED
+        if kind in methods.load(name).quantized
     ]
     return names + more
 

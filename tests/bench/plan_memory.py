@@ -66,7 +66,7 @@ def everything() -> list[str]:
         name if kind == "none" else f"{name}+{kind}"
         for kind in _start.ALL_FORMATS
         for name in methods.names()
-        if kind in methods.load(name).QUANTIZED
+        if kind in methods.load(name).quantized
     ]
     return [*own, *(name for name in objectives.names() if name != "sft")]
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from finetop.core.models.weight_formats import int8, nf4
 from finetop.core.plan import memory
 from finetop.core.plan.shape import read_config, read_shape
 from finetop.core.plan.trainable import trained
@@ -35,6 +36,17 @@ class Compared(NamedTuple):
         return self.estimate / self.measured - 1
 
 
+# Bytes a weight of a quantised linear layer: 4 bits and a float32 scale for 64 of them; with the scales in 8 bits and
+# a second scale for 256 of those (arXiv:2305.14314); for GPTQ a 16-bit scale and a 4-bit zero for 128.
+LINEAR_BYTES = {
+    "int8": int8.PLUGIN.linear_bytes,
+    "nf4": 0.5 + 4 / 64,
+    "nf4dq": nf4.PLUGIN.linear_bytes,
+    "gptq4": 0.5 + 2.5 / 128,
+}
+UNPACKED_BYTES = {"gptq4": 12.0}  # GPTQ's torch code makes three matrices of int32 on the way
+
+
 def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
     """Say a point's step in our words. Plain AdamW, its states in the format of what moves, all foreach."""
     shape = read_shape(config)
@@ -47,7 +59,8 @@ def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
         batch_size=point["batch_size"],
         sequence=point["seq_len"],
         weight_bytes=float(point["weights_bytes"]),
-        quantize=point["quantize"] or "none",
+        linear_bytes=LINEAR_BYTES.get(point["quantize"]),
+        unpacked_bytes=UNPACKED_BYTES.get(point["quantize"], 2.0),
         trained_bytes=size,
         optimizer_bytes=2 * size,
         transient_bytes=size,

@@ -231,7 +231,7 @@ def slow_methods(bench: Bench) -> Iterator[Row]:
 def method_row(bench: Bench, name: str) -> Row:
     from finetop.core.train import methods
 
-    quantize = max(methods.load(name).QUANTIZED)  # none, where it goes on that
+    quantize = max(methods.load(name).quantized)  # none, where it goes on that
 
     def trained() -> tuple[str, ...]:
         from method_bench import OPTIONS

@@ -66,7 +66,7 @@ class Bench:
             quantize=self.base.quantize,
             base_path=self.base.path,
         )
-        return method.prepare(model or self.load(), method.Options(**options), start)
+        return method.prepare(model or self.load(), method.options(**options), start)
 
     def save(self, model: Any, folder: Path) -> str:
         folder.mkdir()

@@ -117,7 +117,7 @@ def cases(model: Path) -> list[Case]:
                 {
                     "method": {"name": name, **METHODS.get(name, {})},
                     "model": {
-                        "quantize": sorted(methods.load(name).QUANTIZED)[-1]
+                        "quantize": sorted(methods.load(name).quantized)[-1]
                     },  # none, where it goes on that
                 },
             )

@@ -14,6 +14,7 @@ from finetop.core.models.imports.recipe import Adopted, ImportRequest
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import EventsAnswer, GetRun
 from finetop.core.protocol.messages.submit import Import, ImportAnswer
+from finetop.core.recipe import weight_formats
 from finetop.core.runtime.home import Home
 
 
@@ -36,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quantize",
-        choices=("none", "nf4", "int8"),
+        choices=weight_formats.NAMES,
         default="none",
         help="load both models' linear layers in fewer bits",
     )

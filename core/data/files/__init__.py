@@ -59,7 +59,7 @@ class FileType(Plugin):
         return None
 
 
-FILE_TYPES: PluginKind[FileType] = PluginKind("file type", __name__, base=FileType)
+KIND: PluginKind[FileType] = PluginKind("file type", __name__, base=FileType)
 
 
 class Place(NamedTuple):
@@ -138,7 +138,7 @@ def _type_of(file: Path, opened: BinaryIO) -> FileType:
     """Return what reads a file that is open at its beginning."""
     head = opened.read(len(_PARQUET))
     opened.seek(0)
-    return FILE_TYPES.load(type_of(file.name, head))
+    return KIND.load(type_of(file.name, head))
 
 
 def type_of(name: str, head: bytes = b"") -> str:
@@ -160,7 +160,7 @@ def endings() -> tuple[str, ...]:
 
 @cache
 def _types() -> dict[str, str]:
-    return {ending: name for name in FILE_TYPES.names() for ending in FILE_TYPES.load(name).endings}
+    return {ending: name for name in KIND.names() for ending in KIND.load(name).endings}
 
 
 def listed(path: Path) -> list[Path]:

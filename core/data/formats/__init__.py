@@ -118,8 +118,8 @@ class Format(plugins.FormatFacts):
                 raise BadData(f"{place}: {key} is missing.", hint=f"Write {self.about}.")
 
 
-FORMATS: plugins.PluginKind[Format] = plugins.FORMATS.of(Format)
-names, load = FORMATS.names, FORMATS.load
+KIND: plugins.PluginKind[Format] = plugins.FORMATS.of(Format)
+names, load = KIND.names, KIND.load
 
 
 def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:

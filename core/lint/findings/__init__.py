@@ -188,5 +188,5 @@ class Rule(Plugin):
         return replace(own, places=tuple(map(whole.place, ats)), **facts)
 
 
-FINDINGS: PluginKind[Rule] = PluginKind("finding", __name__, base=Rule)
-names, load = FINDINGS.names, FINDINGS.load
+KIND: PluginKind[Rule] = PluginKind("finding", __name__, base=Rule)
+names, load = KIND.names, KIND.load

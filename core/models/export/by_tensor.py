@@ -15,7 +15,7 @@ import torch
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import FinetopError, first_line
-from finetop.core.models import load
+from finetop.core.models import load, weight_formats
 from finetop.core.models.safetensors_header import read_header
 
 if TYPE_CHECKING:
@@ -83,10 +83,14 @@ class Merger:
 def merger_for(base: ResolvedModel, tuned: Any, folder: Path, kind: torch.dtype) -> Merger | None:
     """Return what merges a model tensor by tensor; None where it is merged in memory.
 
-    That is so of whole bases, of int8 ones (which are listened to written out), of files that name tensors otherwise
+    That is so of whole bases, of those that are listened to written out, of files that name tensors otherwise
     than the model, and of adapters whose numbers are not all in their file.
     """
-    if base.quantize != "nf4" or base.trust_remote_code or not load.is_adapter(folder):
+    if (
+        not weight_formats.load(base.quantize).by_tensor
+        or base.trust_remote_code
+        or not load.is_adapter(folder)
+    ):
         return None
     if not hasattr(tuned, "merge_and_unload"):
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import devices, load, merge as merging, resolve, save
+from finetop.core.models import devices, load, merge as merging, resolve, save, weight_formats
 from finetop.core.models.devices import free_bytes, free_memory, scoring_dtype
 from finetop.core.models.export import by_tensor
 from finetop.core.models.export.agreement import Agreement, compare, scores, windows
@@ -167,7 +167,7 @@ def load_trained(
     number_format = load.torch_dtype(work, request.device)
     if request.remedy is not None:
         return load_remedied(request, request.remedy, base, work, events)
-    if base.quantize == "int8" and load.is_adapter(request.checkpoint):
+    if weight_formats.load(base.quantize).rounds_inputs and load.is_adapter(request.checkpoint):
         tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
         return merging.load_written_out(base, request.checkpoint, number_format, request.device), tokenizer
     return merging.load_tuned(base, request.checkpoint, number_format, request.device)
@@ -181,7 +181,7 @@ def load_remedied(
     Raises FinetopError where its weights are not those that were scored.
     """
     number_format = load.torch_dtype(work, request.device)
-    if base.quantize == "int8":
+    if weight_formats.load(base.quantize).rounds_inputs:
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
     else:
         tuned, _ = load_checkpoint(base, request.checkpoint, number_format, request.device)
@@ -205,7 +205,7 @@ def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) ->
     """Make one whole model of what was loaded."""
     if not hasattr(tuned, "merge_and_unload"):
         return tuned
-    if base.quantize == "nf4":
+    if base.quantize != "none" and not weight_formats.load(base.quantize).rounds_inputs:
         number_format = load.torch_dtype(work, request.device)
         tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
         if request.remedy is not None:

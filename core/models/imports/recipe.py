@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,7 +34,7 @@ class ImportRequest:
     base: str = ""
     name: str = ""
     data: tuple[str, ...] = ()
-    quantize: Literal["none", "nf4", "int8"] = "none"
+    quantize: str = "none"
     general: Mapping[str, Any] = field(default_factory=dict)  # settings of check.general
     at_end: bool = False
 
@@ -117,13 +117,13 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
     """Name an adapter's method, with those settings that a recipe can say."""
     if adapter.method not in METHODS.names():
         return {"name": adapter.method}
-    spelled: Mapping[str, str] = getattr(METHODS.load(adapter.method), "spelled", {})
-    said = {ours: adapter.settings.get(theirs) for ours, theirs in spelled.items()}
+    method = METHODS.load(adapter.method)
+    said = {ours: adapter.settings.get(theirs) for ours, theirs in method.spelled.items()}
     if not isinstance(said.get("target_modules"), list):
         said["target_modules"] = None  # a pattern
     options = {key: value for key, value in said.items() if value is not None}
     try:
-        msgspec.convert(options, METHODS.load(adapter.method).Options)
+        msgspec.convert(options, method.options)
     except msgspec.ValidationError:
         options = {}  # PEFT takes more than we offer
     return {"name": adapter.method, **options}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
-from finetop.core.plugins import Plugin, PluginKind
+from finetop.core.plugins import PluginKind
 from finetop.core.report import Page
 
 
-class ReportFormat(Plugin):
+class ReportFormat(ABC):
     """A format of a report."""
 
     ending: str  # of its files
@@ -18,5 +18,5 @@ class ReportFormat(Plugin):
         """Write the whole file."""
 
 
-FORMATS: PluginKind[ReportFormat] = PluginKind("format of a report", __name__, base=ReportFormat)
-names, load = FORMATS.names, FORMATS.load
+KIND: PluginKind[ReportFormat] = PluginKind("format of a report", __name__, base=ReportFormat)
+names, load = KIND.names, KIND.load

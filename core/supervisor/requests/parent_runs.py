@@ -74,7 +74,7 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
 def require_adapter(recipe: dict[str, Any], name: str) -> None:
     """See that what a run has learned lies beside its base, in an adapter. Raises BadInput."""
     method = str(recipe["method"]["name"])
-    if method in methods.names() and not methods.load(method).KEEPS_BASE:
+    if method in methods.names() and not methods.load(method).keeps_base:
         raise BadInput(
             f"{name} was tuned by {method}, which trains a whole model, not an adapter.",
             hint=f"Export it whole: finetop export {name}",
@@ -85,7 +85,7 @@ def _merges(recipe: dict[str, Any]) -> bool:
     """Say if what a run has learned can be added into its base; of a method that is none of ours, try it."""
     try:
         method = recipe_from_mapping(recipe, to_train=False).method
-        return methods.merges(method.name, method.options)
+        return methods.load(method.name).merges(method.options)
     except FinetopError:
         return True
 

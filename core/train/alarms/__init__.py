@@ -1,11 +1,12 @@
-"""Alarms of a run that trains: a file each, which has what `Alarm` in core/plugins.py lists."""
+"""Alarms of a run that trains: a file each, found by listing this folder."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from finetop.core.plugins import ALARMS
+from finetop.core.plugins import ALARMS, Configured, Options, PluginKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,23 @@ class Watch(Protocol):
         ...
 
 
-names, load = ALARMS.names, ALARMS.load
+class Alarm(Configured[Options]):
+    """What looks at the numbers of a run; a setting of `alarms:` is the name of a file.
+
+    `on` of its options turns it on or off; `spike: false` is short for it.
+    """
+
+    @abstractmethod
+    def watch(self, options: Options, run: Run) -> Watch | None:
+        """Make what looks at the numbers of a run; None where they say nothing of the kind.
+
+        A watch knows what it is fed, step by step, and no clock, no file and no library of training. It speaks once
+        when something begins, and once when it is over; in between it is silent.
+        """
+
+
+KIND: PluginKind[Alarm[Any]] = ALARMS.of(Alarm)
+names, load = KIND.names, KIND.load
 
 
 def watches(recipe: Recipe, run: Run) -> dict[str, Watch]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 from finetop.core.train.alarms._window import Window
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the gradient has vanished, so nothing is learned"
 NOTHING = 1e-10
 BASELINE = 200  # steps whose median it is compared with
 ENOUGH = 20  # of them, before which nothing but 0 counts
@@ -65,5 +64,12 @@ class DeadGradient:
         return AlarmNote(f"no gradient for {self.dead} steps: grad_norm {norm:.3g}{was}")
 
 
-def watch(options: Options, run: Run) -> DeadGradient:
-    return DeadGradient(options)
+class DeadGradientAlarm(Alarm[Options]):
+    about = "the gradient has vanished, so nothing is learned"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> DeadGradient:
+        return DeadGradient(options)
+
+
+PLUGIN = DeadGradientAlarm()

@@ -9,14 +9,12 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.runtime.disk_space import DiskSpace, change_text
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.train.alarms import Run
-
-ABOUT = "the disk is almost full"
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,5 +43,12 @@ class Disk:
         return change and AlarmNote(change_text(change, free, need), is_over=change == "enough")
 
 
-def watch(options: Options, run: Run) -> Disk:
-    return Disk()
+class DiskAlarm(Alarm[Options]):
+    about = "the disk is almost full"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> Disk:
+        return Disk()
+
+
+PLUGIN = DiskAlarm()

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "in its first steps the loss or its gradient has risen to many times what it was"
 FIRST = 3  # steps; the others are compared with the least of them
 EARLY = 32  # steps; spike can speak from step 36 on. With 64, one healthy run of 6,000 raised it
 LEAST = 10.0  # what a loss, and a grad_norm, must exceed
@@ -110,6 +109,13 @@ class Divergence:
         return AlarmNote(f"no longer diverging: {said}", is_over=True)
 
 
-def watch(options: Options, run: Run) -> Divergence:
-    loss = [Sign("loss", options.loss)] if run.loss_falls else []
-    return Divergence([*loss, Sign("grad_norm", options.grad_norm)])
+class DivergenceAlarm(Alarm[Options]):
+    about = "in its first steps the loss or its gradient has risen to many times what it was"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> Divergence:
+        loss = [Sign("loss", options.loss)] if run.loss_falls else []
+        return Divergence([*loss, Sign("grad_norm", options.grad_norm)])
+
+
+PLUGIN = DivergenceAlarm()

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss on general text has risen by more than drift.limit"
 BACK = 0.9  # of the limit: at which it is over, so that a drift that wavers about it does not speak each time
 
 
@@ -43,5 +42,12 @@ class Drift:
         return None
 
 
-def watch(options: Options, run: Run) -> Drift:
-    return Drift(run.drift_limit)
+class DriftAlarm(Alarm[Options]):
+    about = "the loss on general text has risen by more than drift.limit"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> Drift:
+        return Drift(run.drift_limit)
+
+
+PLUGIN = DriftAlarm()

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 from finetop.core.train.alarms._streak import Streak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.train.alarms import Run
-
-ABOUT = "all answers to a prompt get the same reward, so nothing is learned"
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,5 +43,12 @@ class GroupsAlike:
         return None
 
 
-def watch(options: Options, run: Run) -> GroupsAlike:
-    return GroupsAlike(Streak(options.steps))
+class GroupsAlikeAlarm(Alarm[Options]):
+    about = "all answers to a prompt get the same reward, so nothing is learned"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> GroupsAlike:
+        return GroupsAlike(Streak(options.steps))
+
+
+PLUGIN = GroupsAlikeAlarm()

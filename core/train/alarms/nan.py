@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss or its gradient is NaN or infinite"
 LOSSES = ("loss", "eval_loss")
 LOSS_SCALE = "loss_scale"  # the metric
 LEAST_SCALE = 1.0  # below it gradients overflow by themselves, and not for being scaled
@@ -72,5 +71,12 @@ def is_overflow(values: Mapping[str, float]) -> bool:
     )
 
 
-def watch(options: Options, run: Run) -> Nan:
-    return Nan()
+class NanAlarm(Alarm[Options]):
+    about = "the loss or its gradient is NaN or infinite"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> Nan:
+        return Nan()
+
+
+PLUGIN = NanAlarm()

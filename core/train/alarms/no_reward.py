@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 from finetop.core.train.alarms._streak import Streak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.train.alarms import Run
-
-ABOUT = "the reward stays 0, so nothing is learned"
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,5 +42,12 @@ class NoReward:
         return None
 
 
-def watch(options: Options, run: Run) -> NoReward:
-    return NoReward(Streak(options.steps))
+class NoRewardAlarm(Alarm[Options]):
+    about = "the reward stays 0, so nothing is learned"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> NoReward:
+        return NoReward(Streak(options.steps))
+
+
+PLUGIN = NoRewardAlarm()

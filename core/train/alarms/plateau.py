@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 from finetop.core.train.alarms._window import middle
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss has stopped falling although the learning rate is high"
 BLOCKS = 24
 SMALLEST = 4  # steps of a block
 HIGH = 0.33  # of the learning rate's peak
@@ -95,8 +94,15 @@ class Plateau:
         return AlarmNote(f"plateau: the loss has not fallen since step {self.firsts[0]}, it is {level:.3g}")
 
 
-def watch(options: Options, run: Run) -> Plateau | None:
-    block = max(SMALLEST, math.ceil(options.share * run.steps / BLOCKS))
-    if not run.loss_falls or block * BLOCKS > run.steps * LAST:
-        return None
-    return Plateau(options, block, int(run.steps * LAST))
+class PlateauAlarm(Alarm[Options]):
+    about = "the loss has stopped falling although the learning rate is high"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> Plateau | None:
+        block = max(SMALLEST, math.ceil(options.share * run.steps / BLOCKS))
+        if not run.loss_falls or block * BLOCKS > run.steps * LAST:
+            return None
+        return Plateau(options, block, int(run.steps * LAST))
+
+
+PLUGIN = PlateauAlarm()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 from finetop.core.train.alarms._window import Window
 from finetop.core.wording.durations import exact_span
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "steps take much longer than before"
 RECENT = 20  # steps
 BASELINE = 200
 ENOUGH = 30  # steps of the baseline before which nothing is said
@@ -110,5 +109,12 @@ class SlowDown:
         )
 
 
-def watch(options: Options, run: Run) -> SlowDown:
-    return SlowDown(options)
+class SlowDownAlarm(Alarm[Options]):
+    about = "steps take much longer than before"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> SlowDown:
+        return SlowDown(options)
+
+
+PLUGIN = SlowDownAlarm()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote
 from finetop.core.train.alarms._window import Window
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss has risen far above its earlier level"
 RECENT = 7  # steps
 LONGER = 21
 LEVEL = 64
@@ -112,5 +111,12 @@ def _loss(level: float) -> str:
     return f"{max(0.0, math.exp(level) - FLOOR):.3g}"
 
 
-def watch(options: Options, run: Run) -> Spike | None:
-    return Spike(options) if run.loss_falls else None
+class SpikeAlarm(Alarm[Options]):
+    about = "the loss has risen far above its earlier level"
+    options = Options
+
+    def watch(self, options: Options, run: Run) -> Spike | None:
+        return Spike(options) if run.loss_falls else None
+
+
+PLUGIN = SpikeAlarm()

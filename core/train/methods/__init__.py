@@ -1,39 +1,52 @@
-"""Which weights move: a file a method, and a table where PEFT's class alone differs (`Method` in core/plugins.py)."""
+"""Which weights move: a file a method, and a table where PEFT's class alone differs."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.resolved import Moving
-from finetop.core.plugins import METHODS
-from finetop.core.train.methods import _start
+from finetop.core.plugins import METHODS, MethodFacts, Options, PluginKind
+from finetop.core.train.methods import _adapter, _start
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch.optim import Optimizer
+    from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+
     from finetop.core.models.resolved import ResolvedModel
 
 
-names, load = METHODS.names, METHODS.load
+class Method(MethodFacts[Options]):
+    """Which weights move: a file, or a row of the table where PEFT's class alone differs."""
+
+    quantized = _start.ALL_FORMATS
+    bounded_rank = False  # an adapted layer must have as many directions as the rank
+
+    def require(self, model: PreTrainedModel, options: Options) -> None:
+        """See that the settings fit a model without weights. Raises BadInput."""
+        require = _adapter.require_rank if self.bounded_rank else _adapter.require_modules
+        require(model, options)
+
+    @abstractmethod
+    def prepare(
+        self, model: PreTrainedModel, options: Options, start: _start.Start
+    ) -> PreTrainedModel | PeftModel:
+        """Return the model with the right weights trainable. Raises BadInput for an option that does not fit it."""
+
+    def optimizer(self, model: Any, options: Options, arguments: TrainingArguments) -> Optimizer | None:
+        """Make an optimizer in place of the trainer's; None where the trainer's will do."""
+        return None
+
+    def callbacks(self, options: Options) -> list[TrainerCallback]:
+        """Make the callbacks of transformers that it needs around its steps."""
+        return []
+
+
+KIND: PluginKind[Method[Any]] = METHODS.of(Method)
+names, load = KIND.names, KIND.load
 LEARNED_TOKENS = ("prompt-tuning", "p-tuning", "prefix-tuning")  # those that put tokens in front of the text
-
-
-def merges(name: str, options: Any) -> bool:
-    """Say if what a method with these options learns can be added into the base's weights. Raises NotFound."""
-    method = load(name)
-    of_options = getattr(method, "merges", None)
-    return bool(of_options(options)) if of_options else method.MERGES
-
-
-def optimizer(name: str, model: Any, options: Any, arguments: Any) -> Any:
-    """Make the method's own optimizer from the trainer's arguments; None where the trainer's will do."""
-    hook = getattr(load(name), "optimizer", None)
-    return None if hook is None else hook(model, options, arguments)
-
-
-def callbacks(name: str, options: Any) -> list[Any]:
-    """Make the callbacks of transformers that a method needs around its steps."""
-    hook = getattr(load(name), "callbacks", None)
-    return [] if hook is None else list(hook(options))
 
 
 def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
@@ -54,8 +67,7 @@ def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
         for path, weight in model.named_parameters():
             if ".experts." in path:
                 experts[path.partition(".experts.")[0] + ".experts."] += weight.numel()
-        if hasattr(method, "require"):
-            method.require(model, options)
+        method.require(model, options)
         start = _start.Start(
             general=lambda: [[0]], examples=[[0]], pad_token_id=0, quantize=base.quantize, base_path=base.path
         )

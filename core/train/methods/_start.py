@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from finetop.core.recipe import weight_formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-Quantize = Literal["none", "nf4", "int8"]
-ALL_FORMATS: tuple[Quantize, ...] = ("none", "int8", "nf4")
+ALL_FORMATS = (weight_formats.NAMES[0], *weight_formats.NAMES[:0:-1])  # whole, then the most bits first
 
 
 @dataclass(frozen=True)
@@ -21,5 +22,5 @@ class Start:
     examples: Sequence[Sequence[int]] = ()  # training rows
     general: Callable[[], Sequence[Sequence[int]]] = tuple  # windows of the suite's general text
     pad_token_id: int | None = None
-    quantize: Quantize = "none"
+    quantize: str = "none"
     base_path: Path | None = None  # the folder of the base's safetensors

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods import lora
-from finetop.core.train.methods._adapter import adapted, require_divisor, require_modules, widths, wrap
+from finetop.core.train.methods import Method, lora
+from finetop.core.train.methods._adapter import adapted, require_divisor, widths, wrap
 from finetop.core.train.methods._options import (
     BoftOptions,
     HraOptions,
@@ -30,7 +30,7 @@ from finetop.core.train.methods._options import (
     VeraOptions,
 )
 from finetop.core.train.methods._settings import LORA
-from finetop.core.train.methods._start import ALL_FORMATS, Quantize, Start
+from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,26 +39,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@dataclass(frozen=True)
-class TableMethod:
-    """A method as its configuration: `Method` of this package says what the capitals mean."""
+@dataclass
+class TableMethod(Method[Any]):
+    """A method as its configuration."""
 
-    ABOUT: str
-    Options: type[msgspec.Struct]
+    about: str
+    options: type[msgspec.Struct]
     config: str  # name of PEFT's class
-    spelled: Mapping[str, str]  # our setting -> PEFT's
+    spelled: Mapping[str, str] = field()  # our setting -> PEFT's
     fixed: Mapping[str, Any] = field(default_factory=dict)  # PEFT's settings that are always so
     more: Callable[[PreTrainedModel, Any, Start], dict[str, Any]] | None = None  # PEFT's settings found out
-    QUANTIZED: tuple[Quantize, ...] = ALL_FORMATS
-    NOT_QUANTIZED: str = ""
-    KEEPS_BASE: bool = True
-    MERGES: bool = True
-    REFUSES: Mapping[str, str] = field(default_factory=dict)
+    quantized: tuple[str, ...] = ALL_FORMATS
+    not_quantized: str = ""
+    can_merge: bool = True
+    refuses: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[PreTrainedModel, Any], None] | None = None  # more that the options must fit
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
         """See that the options fit the model's modules and widths. Raises BadInput."""
-        require_modules(model, options)
+        super().require(model, options)
         if self.check is not None:
             self.check(model, options)
 
@@ -160,32 +159,32 @@ def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> d
 
 ROWS: dict[str, TableMethod] = {
     "dora": TableMethod(
-        ABOUT="LoRA that learns the weights' magnitude and direction separately; slower, often better at low ranks",
-        Options=lora.Options,
+        about="LoRA that learns the weights' magnitude and direction separately; slower, often better at low ranks",
+        options=lora.Options,
         config="LoraConfig",
-        spelled=lora.spelled,
+        spelled=lora.PLUGIN.spelled,
         fixed={"use_dora": True},  # arXiv:2402.09353
-        QUANTIZED=("none", "nf4"),
-        NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",
+        quantized=("none", "nf4"),
+        not_quantized="PEFT can't read the lengths of int8 weights",
     ),
     "rslora": TableMethod(
-        ABOUT="LoRA with rank-stabilised scaling: high ranks learn more",
-        Options=RsloraOptions,
+        about="LoRA with rank-stabilised scaling: high ranks learn more",
+        options=RsloraOptions,
         config="LoraConfig",
         spelled=LORA,
         fixed={"use_rslora": True},  # arXiv:2312.03732
     ),
     "oft": TableMethod(
-        ABOUT="rotates blocks of each layer's inputs: angles between neurons are preserved",
-        Options=OftOptions,
+        about="rotates blocks of each layer's inputs: angles between neurons are preserved",
+        options=OftOptions,
         config="OFTConfig",  # arXiv:2306.07280
         spelled={**WHERE, "block_size": "oft_block_size", "dropout": "module_dropout"},
         more=lambda model, options, start: {"use_cayley_neumann": not options.exact},
         check=_blocks,
     ),
     "boft": TableMethod(
-        ABOUT="orthogonal rotations built from butterfly factors: few parameters, many inputs",
-        Options=BoftOptions,
+        about="orthogonal rotations built from butterfly factors: few parameters, many inputs",
+        options=BoftOptions,
         config="BOFTConfig",  # arXiv:2311.06243
         spelled={
             **WHERE,
@@ -196,76 +195,76 @@ ROWS: dict[str, TableMethod] = {
         check=_butterflies,
     ),
     "ia3": TableMethod(
-        ABOUT="one learned scale per channel: the fewest weights, little new behaviour",
-        Options=Ia3Options,
+        about="one learned scale per channel: the fewest weights, little new behaviour",
+        options=Ia3Options,
         config="IA3Config",  # arXiv:2205.05638
         spelled={**WHERE, "feedforward_modules": "feedforward_modules"},
     ),
     "vera": TableMethod(
-        ABOUT="learned scales around random matrices shared by all layers: tiny checkpoints",
-        Options=VeraOptions,
+        about="learned scales around random matrices shared by all layers: tiny checkpoints",
+        options=VeraOptions,
         config="VeraConfig",  # arXiv:2310.11454
         spelled={**WHERE, "rank": "r", "initial": "d_initial", "dropout": "vera_dropout"},
         fixed={"save_projection": True},
         more=_seeded("projection_prng_key"),
     ),
     "osf": TableMethod(
-        ABOUT="trains only the small singular directions of each matrix: designed against forgetting",
-        Options=OsfOptions,
+        about="trains only the small singular directions of each matrix: designed against forgetting",
+        options=OsfOptions,
         config="OSFConfig",  # arXiv:2504.07097
         spelled={"kept": "effective_rank", "target_modules": "target_modules"},
-        QUANTIZED=("none",),
-        NOT_QUANTIZED="it decomposes each matrix, which needs unquantized weights",
+        quantized=("none",),
+        not_quantized="it decomposes each matrix, which needs unquantized weights",
     ),
     "shira": TableMethod(
-        ABOUT="trains a small random subset of the weights: high rank, few parameters",
-        Options=ShiraOptions,
+        about="trains a small random subset of the weights: high rank, few parameters",
+        options=ShiraOptions,
         config="ShiraConfig",  # arXiv:2406.13175
         spelled={**WHERE, "rank": "r"},
         more=_seeded("random_seed"),
         check=_sparse,
     ),
     "hra": TableMethod(
-        ABOUT="Householder reflections of each layer's inputs: between LoRA and rotations",
-        Options=HraOptions,
+        about="Householder reflections of each layer's inputs: between LoRA and rotations",
+        options=HraOptions,
         config="HRAConfig",  # arXiv:2405.17484
         spelled={**WHERE, "rank": "r", "orthogonal": "apply_GS"},
-        QUANTIZED=("none",),
-        NOT_QUANTIZED="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
+        quantized=("none",),
+        not_quantized="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
     ),
     "layernorm": TableMethod(
-        ABOUT="trains only the norms' scales: a tiny change",
-        Options=LayernormOptions,
+        about="trains only the norms' scales: a tiny change",
+        options=LayernormOptions,
         config="LNTuningConfig",  # arXiv:2312.11420
         spelled={"modules_to_save": "modules_to_save"},
         more=_norms,
     ),
     "prompt-tuning": TableMethod(
-        ABOUT="virtual tokens before every text; the model itself is frozen",
-        Options=PromptTuningOptions,
+        about="virtual tokens before every text; the model itself is frozen",
+        options=PromptTuningOptions,
         config="PromptTuningConfig",  # arXiv:2104.08691
         spelled={"tokens": "num_virtual_tokens"},
         more=_words,
-        MERGES=False,
-        REFUSES=TOKENS_FIRST,
+        can_merge=False,
+        refuses=TOKENS_FIRST,
     ),
     "p-tuning": TableMethod(
-        ABOUT="virtual tokens produced by a small network; the model itself is frozen",
-        Options=PTuningOptions,
+        about="virtual tokens produced by a small network; the model itself is frozen",
+        options=PTuningOptions,
         config="PromptEncoderConfig",  # arXiv:2103.10385
         spelled={"tokens": "num_virtual_tokens", "hidden": "encoder_hidden_size"},
         more=_network,
-        MERGES=False,
-        REFUSES=TOKENS_FIRST,
+        can_merge=False,
+        refuses=TOKENS_FIRST,
     ),
     "prefix-tuning": TableMethod(
-        ABOUT="learned keys and values before every layer's own; the model itself is frozen",
-        Options=PrefixTuningOptions,
+        about="learned keys and values before every layer's own; the model itself is frozen",
+        options=PrefixTuningOptions,
         config="PrefixTuningConfig",  # arXiv:2101.00190
         spelled={"tokens": "num_virtual_tokens"},
         check=_one_key_a_head,
-        MERGES=False,
-        REFUSES={
+        can_merge=False,
+        refuses={
             **TOKENS_FIRST,
             "train.activation_checkpointing": "its keys and values are lost where activations are recomputed",
         },

@@ -8,20 +8,15 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import listed, require_modules, wrap
+from finetop.core.train.methods import Method
+from finetop.core.train.methods._adapter import listed, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, TargetModules
-from finetop.core.train.methods._start import ALL_FORMATS, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, TrainerCallback
 
-ABOUT = "LoRA that shifts rank, during training, to the layers that use it"
-QUANTIZED = ALL_FORMATS
-KEEPS_BASE = True
-MERGES = True
-
-spelled = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
 
 NAME = "default"  # of the adapter, in PEFT
 UNKNOWN_STEPS = 10**9  # until training begins and says how many there are
@@ -52,42 +47,69 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that the modules are there and the ranks and shares go together. Raises BadInput."""
-    require_modules(model, options)
-    if options.first_rank < options.rank:
-        raise BadInput(
-            f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank}).",
-            hint=f"Ranks are only reduced: set {options.rank} or more.",
+class AdaLora(Method[Options]):
+    about = "LoRA that shifts rank, during training, to the layers that use it"
+    options = Options
+    spelled = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+
+    def require(self, model: PreTrainedModel, options: Options) -> None:
+        """See that the modules are there and the ranks and shares go together. Raises BadInput."""
+        super().require(model, options)
+        if options.first_rank < options.rank:
+            raise BadInput(
+                f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank}).",
+                hint=f"Ranks are only reduced: set {options.rank} or more.",
+            )
+        if options.wait + options.settle >= 1:
+            both = f"{options.wait:g} + {options.settle:g}"
+            raise BadInput(
+                f"method.settle: with method.wait it leaves no steps in between ({both}).",
+                hint="Keep their sum below 1.",
+            )
+
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap the model with an adapter of `first_rank`. Raises BadInput."""
+        from peft import AdaLoraConfig
+
+        self.require(model, options)
+        config = AdaLoraConfig(
+            task_type="CAUSAL_LM",
+            init_r=options.first_rank,
+            target_r=options.rank,
+            lora_alpha=options.alpha,
+            lora_dropout=options.dropout,
+            deltaT=options.every,
+            orth_reg_weight=options.orthogonality,
+            total_step=UNKNOWN_STEPS,
+            target_modules=listed(options.target_modules),
+            modules_to_save=list(options.modules_to_save) or None,
         )
-    if options.wait + options.settle >= 1:
-        both = f"{options.wait:g} + {options.settle:g}"
-        raise BadInput(
-            f"method.settle: with method.wait it leaves no steps in between ({both}).",
-            hint="Keep their sum below 1.",
-        )
+        wrapped = wrap(model, config)
+        hold_counters(wrapped)
+        return wrapped
 
+    def callbacks(self, options: Options) -> list[TrainerCallback]:
+        """Plan the ranks when the number of steps is known, and move them after each step."""
+        from transformers import TrainerCallback
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap the model with an adapter of `first_rank`. Raises BadInput."""
-    from peft import AdaLoraConfig
+        class Allocator(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+            def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                plan(kwargs["model"], options, state.max_steps)
 
-    require(model, options)
-    config = AdaLoraConfig(
-        task_type="CAUSAL_LM",
-        init_r=options.first_rank,
-        target_r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        deltaT=options.every,
-        orth_reg_weight=options.orthogonality,
-        total_step=UNKNOWN_STEPS,
-        target_modules=listed(options.target_modules),
-        modules_to_save=list(options.modules_to_save) or None,
-    )
-    wrapped = wrap(model, config)
-    hold_counters(wrapped)
-    return wrapped
+            def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                pull(kwargs["model"], options.orthogonality)
+
+            def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                # gradients are still there; the step just made is counted only after this
+                allocate(kwargs["model"], state.global_step + 1)
+
+            def keep(self, model: Any) -> dict[str, Any]:
+                return kept(model)
+
+            def put_back(self, model: Any, tree: dict[str, Any]) -> None:
+                put_back(model, tree)
+
+        return [Allocator()]
 
 
 def hold_counters(model: PeftModel) -> None:
@@ -98,30 +120,6 @@ def hold_counters(model: PeftModel) -> None:
     for name, weight in model.named_parameters():
         if ".ranknum." in name:
             weight.requires_grad_(False)
-
-
-def callbacks(options: Options) -> list[TrainerCallback]:
-    """Plan the ranks when the number of steps is known, and move them after each step."""
-    from transformers import TrainerCallback
-
-    class Allocator(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            plan(kwargs["model"], options, state.max_steps)
-
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            pull(kwargs["model"], options.orthogonality)
-
-        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            # gradients are still there; the step just made is counted only after this
-            allocate(kwargs["model"], state.global_step + 1)
-
-        def keep(self, model: Any) -> dict[str, Any]:
-            return kept(model)
-
-        def put_back(self, model: Any, tree: dict[str, Any]) -> None:
-            put_back(model, tree)
-
-    return [Allocator()]
 
 
 SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of each weight, how much it has mattered so far
@@ -185,3 +183,6 @@ def pull(model: Any, weight: float) -> None:
             gap = rows @ rows.T - torch.eye(rows.shape[0], dtype=rows.dtype, device=rows.device)
             (gradient,) = torch.autograd.grad(gap.norm() * (weight / len(matrices)), matrix)
             matrix.grad = gradient if matrix.grad is None else matrix.grad + gradient
+
+
+PLUGIN = AdaLora()

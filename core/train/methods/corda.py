@@ -8,22 +8,16 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import lora_config, names_of, require_rank
+from finetop.core.train.methods import Method
+from finetop.core.train.methods._adapter import lora_config, names_of
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
-
-ABOUT = "LoRA initialised along the directions that general text uses least, or your rows use most"
-QUANTIZED: tuple[Quantize, ...] = ("none",)
-NOT_QUANTIZED = "it decomposes each matrix by its inputs, which needs unquantized weights"
-KEEPS_BASE = True
-MERGES = True
-require = require_rank
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,32 +39,41 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Run texts through the model, then wrap it with an adapter that begins where they flow least, or most.
+class Corda(Method[Options]):
+    about = "LoRA initialised along the directions that general text uses least, or your rows use most"
+    options = Options
+    bounded_rank = True
+    quantized = ("none",)
+    not_quantized = "it decomposes each matrix by its inputs, which needs unquantized weights"
 
-    Raises BadInput for modules or a rank that do not fit the model, and where there is no text.
-    """
-    from peft.tuners.lora.config import CordaConfig
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Run texts through the model, then wrap it with an adapter that begins where they flow least, or most.
 
-    from finetop.core.train.methods._anchored import NAME, anchor
+        Raises BadInput for modules or a rank that do not fit the model, and where there is no text.
+        """
+        from peft.tuners.lora.config import CordaConfig
 
-    require(model, options)
-    texts = list(texts_of(options, start))[: options.texts]
-    if not texts:
-        hint = "Set method.keep to nothing, which uses your rows, or give check.general a suite with text."
-        raise BadInput("method.keep: there is no general text to read.", hint=hint)
-    method = "kpm" if options.keep == "knowledge" else "ipm"  # the paper's names
-    config = lora_config(
-        options,
-        init_lora_weights="corda",
-        target_modules=names_of(model, options.target_modules),
-        corda_config=CordaConfig(corda_method=method),
-    )
-    if model.device.type != "meta":  # a rehearsal has nothing that flows
-        was_training = model.training
-        begin(model, config, texts)
-        model.train(was_training)
-    return anchor(model, options, lambda layer: layer.corda_init(NAME, "corda"))
+        from finetop.core.train.methods._anchored import NAME, anchor
+
+        self.require(model, options)
+        texts = list(texts_of(options, start))[: options.texts]
+        if not texts:
+            hint = (
+                "Set method.keep to nothing, which uses your rows, or give check.general a suite with text."
+            )
+            raise BadInput("method.keep: there is no general text to read.", hint=hint)
+        method = "kpm" if options.keep == "knowledge" else "ipm"  # the paper's names
+        config = lora_config(
+            options,
+            init_lora_weights="corda",
+            target_modules=names_of(model, options.target_modules),
+            corda_config=CordaConfig(corda_method=method),
+        )
+        if model.device.type != "meta":  # a rehearsal has nothing that flows
+            was_training = model.training
+            begin(model, config, texts)
+            model.train(was_training)
+        return anchor(model, options, lambda layer: layer.corda_init(NAME, "corda"))
 
 
 def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[int]]) -> None:
@@ -106,3 +109,6 @@ def run(model: Any, texts: Sequence[Sequence[int]]) -> None:
     with torch.no_grad():
         for ids in texts:
             model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
+
+
+PLUGIN = Corda()

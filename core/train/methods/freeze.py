@@ -8,18 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.train.methods import Method
 from finetop.core.train.methods._adapter import head_of, is_classifier
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-ABOUT = "trains only the last layers: less memory than full tuning, and less forgetting"
-QUANTIZED: tuple[Quantize, ...] = ("none",)
-NOT_QUANTIZED = "weights in fewer bits can't take small steps"
-KEEPS_BASE = False
-MERGES = True
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,38 +32,44 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     head: Annotated[bool, Meta(description="Train the output layer too.")] = False
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that there are so many layers, and a head of its own to move. Raises BadInput."""
-    there = len(layers_of(model))
-    if options.layers > there:
-        raise BadInput(
-            f"method.layers: {options.layers} is more than the model's {there} layers.",
-            hint=f"Set {there} or less.",
-        )
-    if not (options.layers or options.embeddings or options.head):
-        hint = "Set method.layers to 1 or more, or embeddings or head to true."
-        raise BadInput(
-            "method.layers: 0 layers, no embeddings and no head: nothing would be trained.", hint=hint
-        )
-    is_tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
-    if options.head != options.embeddings and is_tied:
-        key = "head" if options.head else "embeddings"
-        raise BadInput(
-            f"method.{key}: the model's output layer is its embeddings: train both, or neither.",
-            hint="Set method.head and method.embeddings alike.",
-        )
+class Freeze(Method[Options]):
+    about = "trains only the last layers: less memory than full tuning, and less forgetting"
+    options = Options
+    quantized = ("none",)
+    not_quantized = "weights in fewer bits can't take small steps"
+    keeps_base = False
 
+    def require(self, model: PreTrainedModel, options: Options) -> None:
+        """See that there are so many layers, and a head of its own to move. Raises BadInput."""
+        there = len(layers_of(model))
+        if options.layers > there:
+            raise BadInput(
+                f"method.layers: {options.layers} is more than the model's {there} layers.",
+                hint=f"Set {there} or less.",
+            )
+        if not (options.layers or options.embeddings or options.head):
+            hint = "Set method.layers to 1 or more, or embeddings or head to true."
+            raise BadInput(
+                "method.layers: 0 layers, no embeddings and no head: nothing would be trained.", hint=hint
+            )
+        is_tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+        if options.head != options.embeddings and is_tied:
+            key = "head" if options.head else "embeddings"
+            raise BadInput(
+                f"method.{key}: the model's output layer is its embeddings: train both, or neither.",
+                hint="Set method.head and method.embeddings alike.",
+            )
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
-    """Freeze all but the last layers, the norm behind them, and what else the options name.
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
+        """Freeze all but the last layers, the norm behind them, and what else the options name.
 
-    The model itself is changed and given back. Raises BadInput for options that do not fit it.
-    """
-    require(model, options)
-    model.requires_grad_(False)
-    for moving in _moving(model, options):
-        moving.requires_grad_(True)
-    return model
+        The model itself is changed and given back. Raises BadInput for options that do not fit it.
+        """
+        self.require(model, options)
+        model.requires_grad_(False)
+        for moving in _moving(model, options):
+            moving.requires_grad_(True)
+        return model
 
 
 def _moving(model: PreTrainedModel, options: Options) -> list[Any]:
@@ -104,3 +105,6 @@ def _after(model: PreTrainedModel, stack: nn.ModuleList) -> list[Any]:
             behind = children[children.index(stack) + 1 :]
             return [child for child in behind if "norm" in type(child).__name__.lower()]
     return []
+
+
+PLUGIN = Freeze()

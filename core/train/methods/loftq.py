@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import lora_config, require_rank, wrap
+from finetop.core.train.methods import Method
+from finetop.core.train.methods._adapter import lora_config, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from transformers import PreTrainedModel
-
-ABOUT = "LoRA on nf4 weights, initialised to undo the quantization error"
-QUANTIZED: tuple[Quantize, ...] = ("nf4",)
-NOT_QUANTIZED = "it restores what nf4 takes away"
-KEEPS_BASE = True
-MERGES = False  # the adapter holds what nf4 took away: whole weights have that already
-require = require_rank
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,27 +34,35 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap a quantised model with an adapter that begins as the rounding error's largest directions.
+class LoftQ(Method[Options]):
+    about = "LoRA on nf4 weights, initialised to undo the quantization error"
+    options = Options
+    bounded_rank = True
+    quantized = ("nf4",)
+    not_quantized = "it restores what nf4 takes away"
+    can_merge = False  # the adapter holds what nf4 took away: whole weights have that already
 
-    Raises BadInput for modules or a rank that do not fit the model, and where its whole weights are not found.
-    """
-    import torch
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap a quantised model with an adapter that begins as the rounding error's largest directions.
 
-    from finetop.core.train.methods._anchored import require_matrices
+        Raises BadInput for modules or a rank that do not fit the model, and where its whole weights are not found.
+        """
+        import torch
 
-    require(model, options)
-    wrapped = wrap(model, lora_config(options))
-    require_matrices(wrapped)
-    inner = wrapped.get_base_model()
-    whole = Whole(start.base_path, inner.base_model_prefix)
-    for path, layer in inner.named_modules():
-        if "default" in getattr(layer, "lora_A", ()) and not layer.weight.is_floating_point():
-            first, second = restored(layer.get_base_layer(), whole.weight(path), options.rank)
-            with torch.no_grad():
-                layer.lora_A["default"].weight.copy_(first / layer.scaling["default"])
-                layer.lora_B["default"].weight.copy_(second)
-    return wrapped
+        from finetop.core.train.methods._anchored import require_matrices
+
+        self.require(model, options)
+        wrapped = wrap(model, lora_config(options))
+        require_matrices(wrapped)
+        inner = wrapped.get_base_model()
+        whole = Whole(start.base_path, inner.base_model_prefix)
+        for path, layer in inner.named_modules():
+            if "default" in getattr(layer, "lora_A", ()) and not layer.weight.is_floating_point():
+                first, second = restored(layer.get_base_layer(), whole.weight(path), options.rank)
+                with torch.no_grad():
+                    layer.lora_A["default"].weight.copy_(first / layer.scaling["default"])
+                    layer.lora_B["default"].weight.copy_(second)
+        return wrapped
 
 
 def restored(base: Any, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
@@ -96,3 +98,6 @@ class Whole:
                 return read
         hint = "Use lora on nf4 (recipe qlora), which needs no unquantized weights."
         raise BadInput(f"method: loftq finds no {path}.weight in the base's files.", hint=hint)
+
+
+PLUGIN = LoftQ()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import lora_config, require_modules, require_parameters, wrap
+from finetop.core.train.methods import Method
+from finetop.core.train.methods._adapter import lora_config, require_parameters, wrap
 from finetop.core.train.methods._settings import (
     LORA,
     Alpha,
@@ -18,17 +19,11 @@ from finetop.core.train.methods._settings import (
     TargetModules,
     TargetParameters,
 )
-from finetop.core.train.methods._start import ALL_FORMATS, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-ABOUT = "low-rank adapters: few weights, one GPU, easy to remove"
-QUANTIZED = ALL_FORMATS
-KEEPS_BASE = True
-MERGES = True
-spelled = {**LORA, "rslora": "use_rslora", "target_parameters": "target_parameters"}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,22 +38,29 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that the modules and weights which the options name are in the model. Raises BadInput."""
-    require_modules(model, options)
-    require_parameters(model, options.target_parameters)
-    if options.target_parameters and options.dropout:
-        raise BadInput(
-            f"method.dropout: {options.dropout} does not work with method.target_parameters.",
-            hint="Set it to 0: a weight has no inputs to drop.",
-        )
+class Lora(Method[Options]):
+    about = "low-rank adapters: few weights, one GPU, easy to remove"
+    options = Options
+    spelled = {**LORA, "rslora": "use_rslora", "target_parameters": "target_parameters"}
+
+    def require(self, model: PreTrainedModel, options: Options) -> None:
+        """See that the modules and weights which the options name are in the model. Raises BadInput."""
+        super().require(model, options)
+        require_parameters(model, options.target_parameters)
+        if options.target_parameters and options.dropout:
+            raise BadInput(
+                f"method.dropout: {options.dropout} does not work with method.target_parameters.",
+                hint="Set it to 0: a weight has no inputs to drop.",
+            )
+
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap the model with a fresh adapter: it alone is trainable, and at the start it changes nothing.
+
+        Raises BadInput if a named module is not in the model.
+        """
+        self.require(model, options)
+        more = {"target_parameters": list(options.target_parameters)} if options.target_parameters else {}
+        return wrap(model, lora_config(options, use_rslora=options.rslora, **more))
 
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap the model with a fresh adapter: it alone is trainable, and at the start it changes nothing.
-
-    Raises BadInput if a named module is not in the model.
-    """
-    require(model, options)
-    more = {"target_parameters": list(options.target_parameters)} if options.target_parameters else {}
-    return wrap(model, lora_config(options, use_rslora=options.rslora, **more))
+PLUGIN = Lora()

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.methods._adapter import lora_config, require_modules, wrap
+from finetop.core.train.methods import Method
+from finetop.core.train.methods._adapter import lora_config, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
-from finetop.core.train.methods._start import ALL_FORMATS, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch.optim import Optimizer
     from transformers import PreTrainedModel, TrainingArguments
-
-ABOUT = "LoRA with a higher learning rate for the second matrix: fewer steps to the same loss"
-QUANTIZED = ALL_FORMATS
-KEEPS_BASE = True
-MERGES = True
-require = require_modules
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,27 +34,33 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
-    require(model, options)
-    return wrap(model, lora_config(options))
+class LoraPlus(Method[Options]):
+    about = "LoRA with a higher learning rate for the second matrix: fewer steps to the same loss"
+    options = Options
+
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
+        self.require(model, options)
+        return wrap(model, lora_config(options))
+
+    def optimizer(self, model: Any, options: Options, arguments: TrainingArguments) -> Optimizer:
+        """Make the recipe's optimizer with two rates: learning_rate, and `ratio` times that for the second matrices."""
+        from transformers import Trainer
+
+        kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        rate, decay = arguments.learning_rate, arguments.weight_decay
+        second: list[Any] = []
+        others: list[Any] = []
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                (second if "lora_B" in name else others).append(weight)
+        return kind(
+            [
+                {"params": others, "lr": rate, "weight_decay": decay},
+                {"params": second, "lr": rate * options.ratio, "weight_decay": decay},
+            ],
+            **settings,
+        )
 
 
-def optimizer(model: Any, options: Options, arguments: TrainingArguments) -> Optimizer:
-    """Make the recipe's optimizer with two rates: learning_rate, and `ratio` times that for the second matrices."""
-    from transformers import Trainer
-
-    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    rate, decay = arguments.learning_rate, arguments.weight_decay
-    second: list[Any] = []
-    others: list[Any] = []
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            (second if "lora_B" in name else others).append(weight)
-    return kind(
-        [
-            {"params": others, "lr": rate, "weight_decay": decay},
-            {"params": second, "lr": rate * options.ratio, "weight_decay": decay},
-        ],
-        **settings,
-    )
+PLUGIN = LoraPlus()

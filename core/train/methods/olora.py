@@ -7,37 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import adapted, require_rank
+from finetop.core.train.methods import Method
+from finetop.core.train.methods._adapter import adapted
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-ABOUT = "LoRA initialised with orthogonal directions of each weight (QR): learns faster"
-QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
-NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
-KEEPS_BASE = True
-MERGES = True
-
-
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that the rank fits, and that PEFT can read the layers: it takes those of GPT-2 turned. Raises BadInput."""
-    require_rank(model, options)
-    turned = next(
-        (
-            path
-            for path, module in adapted(model, options.target_modules)
-            if not hasattr(module, "in_features")
-        ),
-        None,
-    )
-    if turned is not None:
-        raise BadInput(
-            f"method: olora does not work on {turned.rpartition('.')[2]}, whose matrix is transposed.",
-            hint="Use pissa, or lora.",
-        )
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,12 +27,39 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap the model with an adapter that begins at the first directions of each weight's QR decomposition.
+class Olora(Method[Options]):
+    about = "LoRA initialised with orthogonal directions of each weight (QR): learns faster"
+    options = Options
+    bounded_rank = True
+    quantized = ("none", "nf4")
+    not_quantized = "PEFT can't read the lengths of int8 weights"
 
-    Raises BadInput for modules or a rank that do not fit the model.
-    """
-    from finetop.core.train.methods._anchored import NAME, anchor
+    def require(self, model: PreTrainedModel, options: Options) -> None:
+        """See that the rank fits, and that PEFT can read the layers: it takes GPT-2's turned. Raises BadInput."""
+        super().require(model, options)
+        turned = next(
+            (
+                path
+                for path, module in adapted(model, options.target_modules)
+                if not hasattr(module, "in_features")
+            ),
+            None,
+        )
+        if turned is not None:
+            raise BadInput(
+                f"method: olora does not work on {turned.rpartition('.')[2]}, whose matrix is transposed.",
+                hint="Use pissa, or lora.",
+            )
 
-    require(model, options)
-    return anchor(model, options, lambda layer: layer.olora_init(NAME))
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap the model with an adapter that begins at the first directions of each weight's QR decomposition.
+
+        Raises BadInput for modules or a rank that do not fit the model.
+        """
+        from finetop.core.train.methods._anchored import NAME, anchor
+
+        self.require(model, options)
+        return anchor(model, options, lambda layer: layer.olora_init(NAME))
+
+
+PLUGIN = Olora()

@@ -8,19 +8,15 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput, did_you_mean, first_line
+from finetop.core.train.methods import Method
 from finetop.core.train.methods._adapter import listed, require_modules, wrap
 from finetop.core.train.methods._settings import TargetModules
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "any other PEFT adapter, by its type (lokr, loha, miss, fourierft …) and options"
-QUANTIZED: tuple[Quantize, ...] = ("none",)
-NOT_QUANTIZED = "most of PEFT's other adapters read quantised weights wrongly"
-KEEPS_BASE = True
-MERGES = True
 
 # What a run here can't give them, or what does not work with PEFT 0.21.2 and transformers 5.24.
 UNFIT = {
@@ -74,21 +70,25 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     target_modules: TargetModules = "all-linear"
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that there is such a type with such settings, and that named modules are there. Raises BadInput."""
-    require_modules(model, options)
-    config_of(options)
+class OtherAdapter(Method[Options]):
+    about = "any other PEFT adapter, by its type (lokr, loha, miss, fourierft …) and options"
+    options = Options
+    quantized = ("none",)
+    not_quantized = "most of PEFT's other adapters read quantised weights wrongly"
 
+    def require(self, model: PreTrainedModel, options: Options) -> None:
+        """See that there is such a type with such settings, and that named modules are there. Raises BadInput."""
+        super().require(model, options)
+        config_of(options)
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap the model with a fresh adapter of that type: it alone is trainable. Raises BadInput."""
-    require_modules(model, options)
-    return wrap(model, config_of(options))
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap the model with a fresh adapter of that type: it alone is trainable. Raises BadInput."""
+        require_modules(model, options)
+        return wrap(model, config_of(options))
 
-
-def merges(options: Options) -> bool:
-    """Say if PEFT can add an adapter of this type into the base's weights."""
-    return _spelled(options.type) not in UNMERGED
+    def merges(self, options: Options) -> bool:
+        """Say if PEFT can add an adapter of this type into the base's weights."""
+        return _spelled(options.type) not in UNMERGED
 
 
 def config_of(options: Options) -> PeftConfig:
@@ -141,3 +141,6 @@ def _require_setting(name: str, value: Any, known: set[str], kind: str) -> None:
     if name == "init_lora_weights" and moves is not None:
         hint = f"Set method.name to {MOVES_BASE[moves]}, which keeps the base."
         raise BadInput(f"{key}: {value} changes the base's weights.", hint=hint)
+
+
+PLUGIN = OtherAdapter()

@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.methods._adapter import require_rank
+from finetop.core.train.methods import Method
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "LoRA initialised with each weight's principal singular directions: learns faster"
-QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
-NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
-KEEPS_BASE = True
-MERGES = True
-require = require_rank
 
 ROUNDS = 16  # of the randomised decomposition, as in the paper's section 5.4
 
@@ -39,13 +33,23 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-    """Wrap the model with an adapter that begins at each weight's largest singular directions.
+class Pissa(Method[Options]):
+    about = "LoRA initialised with each weight's principal singular directions: learns faster"
+    options = Options
+    bounded_rank = True
+    quantized = ("none", "nf4")
+    not_quantized = "PEFT can't read the lengths of int8 weights"
 
-    Raises BadInput for modules or a rank that do not fit the model.
-    """
-    from finetop.core.train.methods._anchored import NAME, anchor
+    def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+        """Wrap the model with an adapter that begins at each weight's largest singular directions.
 
-    require(model, options)
-    way = "pissa" if options.svd == "exact" else f"pissa_niter_{ROUNDS}"
-    return anchor(model, options, lambda layer: layer.pissa_init(NAME, way))
+        Raises BadInput for modules or a rank that do not fit the model.
+        """
+        from finetop.core.train.methods._anchored import NAME, anchor
+
+        self.require(model, options)
+        way = "pissa" if options.svd == "exact" else f"pissa_niter_{ROUNDS}"
+        return anchor(model, options, lambda layer: layer.pissa_init(NAME, way))
+
+
+PLUGIN = Pissa()

@@ -1,5 +1,84 @@
-"""What the weights learn from: a file an objective, which has what `Objective` in core/plugins.py lists."""
+"""What the weights learn from: a file an objective, found by listing this folder."""
 
-from finetop.core.plugins import OBJECTIVES
+from __future__ import annotations
 
-names, load = OBJECTIVES.names, OBJECTIVES.load
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.plugins import OBJECTIVES, ObjectiveFacts, Options, PluginKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.formats import Kind
+    from finetop.core.data.sources import Row
+    from finetop.core.data.training_set import ReadData
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.trainer_setup import Setup
+
+
+class Objective(ObjectiveFacts[Options]):
+    """The training objective."""
+
+    rows: Sequence[Kind]
+    config = "trl.SFTConfig"  # the class of its trainer's arguments
+    own_model = False  # load_model returns another model than the causal one that the recipe names
+
+    def make_tokenizer(
+        self, options: Options, base: ResolvedModel, rows: ReadData
+    ) -> PreTrainedTokenizerBase:
+        """Return the tokenizer that it trains with: the base's, or one made of the rows."""
+        from finetop.core.models import load
+
+        tokenizer = load.load_tokenizer(base)
+        if load.has_plain_template(tokenizer):
+            print(
+                "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
+            )
+        return tokenizer
+
+    def light_tokenizer(self, options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
+        """Return the same tokenizer for a plan, of a LightTokenizer; None where that can't be.
+
+        One made of the rows is trained on `most` characters at most.
+        """
+        return tokenizer
+
+    def load_model(
+        self,
+        options: Options,
+        base: ResolvedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        dtype: torch.dtype,
+        device: str,
+    ) -> PreTrainedModel:
+        """Load the model that is trained."""
+        from finetop.core.models import load
+
+        return load.load_model(base, dtype, device)[0]
+
+    @abstractmethod
+    def examples(
+        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Make the examples of each row. Raises BadInput."""
+
+    def require_rows(self, recipe: Recipe, rows: int) -> None:
+        """See that there are enough rows to learn from. Raises BadInput."""
+
+    def copies(self, options: Options) -> int:
+        """Return how often each example counts in a step's batch, where a trainer repeats them."""
+        return 1
+
+    @abstractmethod
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build a transformers Trainer, or what has its train, model, state, args and train_dataset."""
+
+
+KIND: PluginKind[Objective[Any]] = OBJECTIVES.of(Objective)
+names, load = KIND.names, KIND.load

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.errors import BadInput
 from finetop.core.train import rewards
 from finetop.core.train.methods import LEARNED_TOKENS
+from finetop.core.train.objectives import Objective
+from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,71 +19,77 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
 
-ROWS = ("prompt", "conversation", "preference")
 PARTS = {f"part/{name}": f"reward_{name}" for name in ("model", *rewards.names())}
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse rewards that can't be, and learned tokens in front of prompts that are padded in front."""
-    yield from rewards.problems(recipe.objective.options.reward)
-    name, method = recipe.objective.name, recipe.method.name
-    if method in LEARNED_TOKENS:
-        said = f"method.name: {method} does not work with {name}: prompts are padded between its tokens and their text."
-        yield "method.name", said, "Set method.name to lora or full."
+class Generating(Objective[Any]):
+    rows = ("prompt", "conversation", "preference")
+    loss_falls = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
 
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse rewards that can't be, and learned tokens in front of prompts that are padded in front."""
+        yield from rewards.problems(recipe.objective.options.reward)
+        name, method = recipe.objective.name, recipe.method.name
+        if method in LEARNED_TOKENS:
+            said = f"method.name: {method} does not work with {name}"
+            said += ": prompts are padded between its tokens and their text."
+            yield "method.name", said, "Set method.name to lora or full."
 
-def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse rewards that can't be, and steps whose rows are not whole groups of answers to one prompt."""
-    yield from limits(recipe)
-    train, generations = recipe.train, recipe.objective.options.generations
-    rows = train.batch_size * train.grad_accumulation
-    if rows % generations:
-        said = (
-            f"objective.generations: {generations} answers to a prompt do not divide the {rows} rows of a step "
-            f"(train.batch_size {train.batch_size} x train.grad_accumulation {train.grad_accumulation})."
+    def examples(
+        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Render each prompt up to where the answer begins. Raises BadInput where a rule lacks the row's answer."""
+        from finetop.core.data.examples import PromptExample
+        from finetop.core.data.formats import as_prompt
+        from finetop.core.data.render import prompt_ids
+
+        needy = next(
+            (rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None
         )
-        near = -(-rows // generations) * generations
-        fit = next(
-            (count for count in range(1, near + 1) if train.batch_size * count % generations == 0), near
-        )
-        hint = f"Make their product a multiple of it: set train.grad_accumulation to {fit}."
-        yield "objective.generations", said, hint
+        made: list[list[AnyExample]] = []
+        for row in rows:
+            asked = as_prompt(row.record)
+            if needy is not None and asked.answer is None:
+                hint = 'Write {"prompt": "…", "answer": "…"}, or remove the rule.'
+                raise BadInput(
+                    f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
+                )
+            ids = prompt_ids(asked.prompt, tokenizer, row.place, asked.tools)
+            made.append([PromptExample(ids, asked.answer, asked.prompt)])
+        return made
 
 
-def require_prompts(recipe: Recipe, rows: int) -> None:
-    """See that there are as many prompts as one step takes; TRL would train on none. Raises BadInput."""
-    train, generations = recipe.train, recipe.objective.options.generations
-    wanted = train.batch_size * train.grad_accumulation // generations
-    if rows < wanted:
-        raise BadInput(
-            f"data.train: {rows} prompts are fewer than the {wanted} that one step takes.",
-            hint="Lower train.grad_accumulation, or raise objective.generations.",
-        )
+class Grouped(Generating):
+    metrics = OF_GROUPS | PARTS
 
-
-def group_copies(options: Any) -> int:
-    """Return how many rows of steps each prompt makes."""
-    copies: int = options.generations * options.passes
-    return copies
-
-
-def examples(
-    rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Render each prompt up to where the answer begins. Raises BadInput where a rule lacks the row's answer."""
-    from finetop.core.data.examples import PromptExample
-    from finetop.core.data.formats import as_prompt
-    from finetop.core.data.render import prompt_ids
-
-    needy = next((rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None)
-    made: list[list[AnyExample]] = []
-    for row in rows:
-        asked = as_prompt(row.record)
-        if needy is not None and asked.answer is None:
-            hint = 'Write {"prompt": "…", "answer": "…"}, or remove the rule.'
-            raise BadInput(
-                f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse rewards that can't be, and steps whose rows are not whole groups of answers to one prompt."""
+        yield from super().limits(recipe)
+        train, generations = recipe.train, recipe.objective.options.generations
+        rows = train.batch_size * train.grad_accumulation
+        if rows % generations:
+            said = (
+                f"objective.generations: {generations} answers to a prompt do not divide the {rows} rows of a step "
+                f"(train.batch_size {train.batch_size} x train.grad_accumulation {train.grad_accumulation})."
             )
-        ids = prompt_ids(asked.prompt, tokenizer, row.place, asked.tools)
-        made.append([PromptExample(ids, asked.answer, asked.prompt)])
-    return made
+            near = -(-rows // generations) * generations
+            fit = next(
+                (count for count in range(1, near + 1) if train.batch_size * count % generations == 0), near
+            )
+            hint = f"Make their product a multiple of it: set train.grad_accumulation to {fit}."
+            yield "objective.generations", said, hint
+
+    def require_rows(self, recipe: Recipe, rows: int) -> None:
+        """See that there are as many prompts as one step takes; TRL would train on none. Raises BadInput."""
+        train, generations = recipe.train, recipe.objective.options.generations
+        wanted = train.batch_size * train.grad_accumulation // generations
+        if rows < wanted:
+            raise BadInput(
+                f"data.train: {rows} prompts are fewer than the {wanted} that one step takes.",
+                hint="Lower train.grad_accumulation, or raise objective.generations.",
+            )
+
+    def copies(self, options: Any) -> int:
+        """Return how many rows of steps each prompt makes."""
+        copies: int = options.generations * options.passes
+        return copies

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.objectives import Objective
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "continued pretraining on a domain's texts"
-ROWS = ("text",)
-METRICS: dict[str, str] = {}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -30,17 +28,24 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     end_of_text: Annotated[bool, Meta(description="Append the end-of-text token to each text.")] = True
 
 
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Cut each text into pieces of at most `max_tokens`; nothing of it is lost but a last piece of one token."""
-    from finetop.core.data import text_chunks
+class ContinuedPretraining(Objective[Options]):
+    about = "continued pretraining on a domain's texts"
+    options = Options
+    rows = ("text",)
 
-    return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)
+    def examples(
+        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Cut each text into pieces of at most `max_tokens`; nothing of it is lost but a last piece of one token."""
+        from finetop.core.data import text_chunks
+
+        return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer."""
+        from finetop.core.train.trainers import language
+
+        return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)
 
 
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer."""
-    from finetop.core.train.trainers import language
-
-    return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)
+PLUGIN = ContinuedPretraining()

@@ -9,20 +9,19 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.models import collectives
-from finetop.core.train.objectives import sft
+from finetop.core.train.objectives import Objective, sft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn a larger model's token distribution on the answers"
-ROWS = ("conversation",)
-METRICS = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
-examples = sft.examples
 POSITIONS = 512  # whose distributions are compared at once: of 49,000 tokens, 100 MB a copy in float32
 
 
@@ -54,50 +53,61 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     )
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse to learn from nobody."""
-    if not recipe.objective.options.teacher:
-        hint = "Set objective.teacher to a larger model of the same family."
-        yield "objective.teacher", "objective.teacher: no teacher is named.", hint
+class Distill(Objective[Options]):
+    about = "learn a larger model's token distribution on the answers"
+    options = Options
+    rows = ("conversation",)
+    metrics = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
 
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse to learn from nobody."""
+        if not recipe.objective.options.teacher:
+            hint = "Set objective.teacher to a larger model of the same family."
+            yield "objective.teacher", "objective.teacher: no teacher is named.", hint
 
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
-    import torch
+    def examples(
+        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Render and label as sft does. Raises BadInput."""
+        return sft.PLUGIN.examples(rows, sft.Options(loss=options.loss), tokenizer, max_tokens)
 
-    from finetop.core.train.trainers import language, masks
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
+        import torch
 
-    options: Options = setup.recipe.objective.options
-    teacher = load_teacher(setup, options)
-    trainer = language.make_trainer(setup, packing=False)
-    batches: dict[str, list[Tensor]] = {}  # read once a line of metrics: the host waits for each number
-    log = trainer.log
+        from finetop.core.train.trainers import language, masks
 
-    def compute_loss(
-        model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        loss, kl, own = distilled(model, teacher, inputs, options)
-        if model.training:
-            batches.setdefault("kl_to_teacher", []).append(kl)
-            batches.setdefault("answer_loss", []).append(own)
-            # the trainer divides by nothing where it is told how many tokens a step has: all batches weigh the same
-            loss = loss / trainer.current_gradient_accumulation_steps
-        return (loss, {}) if return_outputs else loss
+        options: Options = setup.recipe.objective.options
+        teacher = load_teacher(setup, options)
+        trainer = language.make_trainer(setup, packing=False)
+        batches: dict[str, list[Tensor]] = {}  # read once a line of metrics: the host waits for each number
+        log = trainer.log
 
-    def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
-        if "loss" in logs and batches:
-            every = torch.stack([torch.stack(values) for values in batches.values()]).tolist()
-            of_ranks = collectives.gathered(every)
-            for place, key in enumerate(batches):
-                values = [value for of_rank in of_ranks for value in of_rank[place]]
-                logs[key] = sum(values) / len(values)
-            batches.clear()
-        log(logs, *rest, **named)
+        def compute_loss(
+            model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            loss, kl, own = distilled(model, teacher, inputs, options)
+            if model.training:
+                batches.setdefault("kl_to_teacher", []).append(kl)
+                batches.setdefault("answer_loss", []).append(own)
+                # the trainer divides by nothing where it is told how many tokens a step has: all batches weigh the same
+                loss = loss / trainer.current_gradient_accumulation_steps
+            return (loss, {}) if return_outputs else loss
 
-    trainer.compute_loss = compute_loss
-    masks.leave_out(trainer)
-    trainer.log = with_own
-    return trainer
+        def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
+            if "loss" in logs and batches:
+                every = torch.stack([torch.stack(values) for values in batches.values()]).tolist()
+                of_ranks = collectives.gathered(every)
+                for place, key in enumerate(batches):
+                    values = [value for of_rank in of_ranks for value in of_rank[place]]
+                    logs[key] = sum(values) / len(values)
+                batches.clear()
+            log(logs, *rest, **named)
+
+        trainer.compute_loss = compute_loss
+        masks.leave_out(trainer)
+        trainer.log = with_own
+        return trainer
 
 
 def load_teacher(setup: Setup, options: Options) -> Any:
@@ -157,3 +167,6 @@ def divergence(student: Tensor, teacher: Tensor, options: Options) -> Tensor:
     if options.direction == "reverse":
         log_student, log_teacher = log_teacher, log_student
     return kl_div(log_student, log_teacher, reduction="sum", log_target=True) * heat**2
+
+
+PLUGIN = Distill()

@@ -7,33 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.objectives._pairs import Pairs
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn from preferred and rejected answers, without a reward model"
-CONFIG = "trl.DPOConfig"
-ROWS = ("preference",)
-METRICS = {
-    "rewards/margins": "reward_margin",
-    "rewards/accuracies": "reward_accuracy",
-    "rewards/chosen": "reward_chosen",
-    "rewards/rejected": "reward_rejected",
-    "logps/chosen": "logp_chosen",
-    "logps/rejected": "logp_rejected",
-}
-OWN = {
-    "beta": "objective.beta",
-    "loss_type": "objective.loss",
-    "label_smoothing": "objective.label_smoothing",
-    "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
-}
 
 Loss = Literal[
     "sigmoid",
@@ -76,55 +57,67 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.0
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse weights that do not belong to the losses, and losses that need a doubt."""
-    options: Options = recipe.objective.options
-    losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
-    if options.loss_weights and len(options.loss_weights) != len(losses):
-        said = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
-        yield (
-            "objective.loss_weights",
-            said,
-            f"Write one for each, such as {list(range(1, 1 + len(losses)))}.",
-        )
-    if not losses:
-        yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, for example."
-    if "exo_pair" in losses and not options.label_smoothing:
-        hint = "Set objective.label_smoothing to 0.001."
-        yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
-
-
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Tokenize each pair behind its prompt. Raises BadInput."""
-    from finetop.core.data import preferences
-
-    return preferences.pairs(rows, tokenizer)
-
-
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over pairs that are tokenized."""
-    from trl import DPOConfig, DPOTrainer
-
-    from finetop.core.train.trainers import language
-
-    options: Options = setup.recipe.objective.options
-    values = {
-        **language.reference_values(setup),
-        "loss_type": list(options.loss) if isinstance(options.loss, tuple) else [options.loss],
-        "loss_weights": list(options.loss_weights) or None,
-        "label_smoothing": options.label_smoothing,
-        "max_length": None,  # rows are already cut
+class Dpo(Pairs[Options]):
+    about = "learn from preferred and rejected answers, without a reward model"
+    options = Options
+    config = "trl.DPOConfig"
+    metrics = {
+        "rewards/margins": "reward_margin",
+        "rewards/accuracies": "reward_accuracy",
+        "rewards/chosen": "reward_chosen",
+        "rewards/rejected": "reward_rejected",
+        "logps/chosen": "logp_chosen",
+        "logps/rejected": "logp_rejected",
+    }
+    own = {
+        "beta": "objective.beta",
+        "loss_type": "objective.loss",
+        "label_smoothing": "objective.label_smoothing",
+        "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
     }
 
-    class TokenizedDPO(DPOTrainer):  # type: ignore[misc]
-        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-            return dataset
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse weights that do not belong to the losses, and losses that need a doubt."""
+        options: Options = recipe.objective.options
+        losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
+        if options.loss_weights and len(options.loss_weights) != len(losses):
+            said = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
+            yield (
+                "objective.loss_weights",
+                said,
+                f"Write one for each, such as {list(range(1, 1 + len(losses)))}.",
+            )
+        if not losses:
+            yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, for example."
+        if "exo_pair" in losses and not options.label_smoothing:
+            hint = "Set objective.label_smoothing to 0.001."
+            yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
-        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-            language.share_reference(dataset, setup, name)
-            return super()._precompute_ref_logps(dataset, name, batch_size)
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer over pairs that are tokenized."""
+        from trl import DPOConfig, DPOTrainer
 
-    with language.switched_off(setup.model), language.unhashed(setup.model):
-        return language.build(setup, TokenizedDPO, DPOConfig, values, OWN)
+        from finetop.core.train.trainers import language
+
+        options: Options = setup.recipe.objective.options
+        values = {
+            **language.reference_values(setup),
+            "loss_type": list(options.loss) if isinstance(options.loss, tuple) else [options.loss],
+            "loss_weights": list(options.loss_weights) or None,
+            "label_smoothing": options.label_smoothing,
+            "max_length": None,  # rows are already cut
+        }
+
+        class TokenizedDPO(DPOTrainer):  # type: ignore[misc]
+            def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+                return dataset
+
+            def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+                language.share_reference(dataset, setup, name)
+                return super()._precompute_ref_logps(dataset, name, batch_size)
+
+        with language.switched_off(setup.model), language.unhashed(setup.model):
+            return language.build(setup, TokenizedDPO, DPOConfig, values, self.own)
+
+
+PLUGIN = Dpo()

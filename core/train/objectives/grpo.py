@@ -15,27 +15,11 @@ from finetop.core.train.answer_settings import (
     Paying,
     Temperature,
 )
-from finetop.core.train.objectives import _generation
+from finetop.core.train.objectives._generation import Grouped
 from finetop.core.train.rewards import Reward
-from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = (
-    "learn from rewards of its own answers, compared within each prompt's group; usual for verifiable rules"
-)
-CONFIG = "trl.GRPOConfig"
-ROWS = _generation.ROWS
-METRICS = OF_GROUPS | _generation.PARTS
-OWN = {
-    "loss_type": "objective.loss",
-    "scale_rewards": "objective.scale",
-    "mask_truncated_completions": "objective.skip_unfinished",
-}
-LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
-limits, copies, examples = _generation.group_limits, _generation.group_copies, _generation.examples
-require_rows = _generation.require_prompts
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,16 +54,29 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = False
 
 
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
-    from trl import GRPOConfig, GRPOTrainer
-
-    from finetop.core.train.trainers import groups
-
-    options: Options = setup.recipe.objective.options
-    more = {
-        "loss_type": options.loss,
-        "scale_rewards": options.scale,
-        "mask_truncated_completions": options.skip_unfinished,
+class Grpo(Grouped):
+    about = "learn from rewards of its own answers, compared within each prompt's group; usual for verifiable rules"
+    options = Options
+    config = "trl.GRPOConfig"
+    own = {
+        "loss_type": "objective.loss",
+        "scale_rewards": "objective.scale",
+        "mask_truncated_completions": "objective.skip_unfinished",
     }
-    return groups.make_trainer(setup, GRPOTrainer, GRPOConfig, more, OWN)
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
+        from trl import GRPOConfig, GRPOTrainer
+
+        from finetop.core.train.trainers import groups
+
+        options: Options = setup.recipe.objective.options
+        more = {
+            "loss_type": options.loss,
+            "scale_rewards": options.scale,
+            "mask_truncated_completions": options.skip_unfinished,
+        }
+        return groups.make_trainer(setup, GRPOTrainer, GRPOConfig, more, self.own)
+
+
+PLUGIN = Grpo()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.objectives import Objective
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -16,25 +18,6 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "learn from answers labelled good or bad, without pairs"
-CONFIG = "trl.KTOConfig"
-ROWS = ("labelled", "preference")
-METRICS = {
-    "rewards/margins": "reward_margin",
-    "rewards/chosen": "reward_chosen",
-    "rewards/rejected": "reward_rejected",
-    "logps/chosen": "logp_chosen",
-    "logps/rejected": "logp_rejected",
-    "kl": "kl_estimate",
-}
-OWN = {
-    "beta": "objective.beta",
-    "loss_type": "objective.loss",
-    "desirable_weight": "objective.good_weight",
-    "undesirable_weight": "objective.bad_weight",
-    "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
-}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,59 +38,83 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 1.0
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse batches of one: what KL is, is estimated from a batch's own mismatched answers."""
-    options: Options = recipe.objective.options
-    for key in ("batch_size", "eval_batch_size"):
-        if options.loss == "kto" and getattr(recipe.train, key) == 1:
-            name = f"train.{key}"
-            yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to 2."
-
-
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Tokenize each answer behind its prompt; of a pair, both. Raises BadInput."""
-    from finetop.core.data import preferences
-
-    return preferences.labelled(rows, tokenizer)
-
-
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over answers that are tokenized, in an order drawn by the seed; reference as in dpo."""
-    from trl import KTOConfig, KTOTrainer
-
-    from finetop.core.train.trainers import language
-
-    options: Options = setup.recipe.objective.options
-    values = {
-        **language.reference_values(setup),
-        "loss_type": options.loss,
-        "desirable_weight": options.good_weight,
-        "undesirable_weight": options.bad_weight,
-        "max_length": None,  # rows are already cut
-        "train_sampling_strategy": "sequential",  # batches are made below, with the mismatched answers in them
+class Kto(Objective[Options]):
+    about = "learn from answers labelled good or bad, without pairs"
+    options = Options
+    config = "trl.KTOConfig"
+    rows = ("labelled", "preference")
+    metrics = {
+        "rewards/margins": "reward_margin",
+        "rewards/chosen": "reward_chosen",
+        "rewards/rejected": "reward_rejected",
+        "logps/chosen": "logp_chosen",
+        "logps/rejected": "logp_rejected",
+        "kl": "kl_estimate",
+    }
+    own = {
+        "beta": "objective.beta",
+        "loss_type": "objective.loss",
+        "desirable_weight": "objective.good_weight",
+        "undesirable_weight": "objective.bad_weight",
+        "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
     }
 
-    class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
-        def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-            is_train = dataset_name == "train"
-            if is_train:
-                dataset = dataset.shuffle(seed=setup.recipe.train.seed)
-            if not self.calculate_KL:
-                return dataset
-            size = args.per_device_train_batch_size if is_train else args.per_device_eval_batch_size
-            return dataset.map(_mismatched, batched=True, batch_size=size)
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse batches of one: what KL is, is estimated from a batch's own mismatched answers."""
+        options: Options = recipe.objective.options
+        for key in ("batch_size", "eval_batch_size"):
+            if options.loss == "kto" and getattr(recipe.train, key) == 1:
+                name = f"train.{key}"
+                yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to 2."
 
-        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-            language.share_reference(dataset, setup, name)
-            return super()._precompute_ref_logps(dataset, name, batch_size)
+    def examples(
+        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Tokenize each answer behind its prompt; of a pair, both. Raises BadInput."""
+        from finetop.core.data import preferences
 
-    with language.switched_off(setup.model), language.unhashed(setup.model):
-        return language.build(setup, TokenizedKTO, KTOConfig, values, OWN)
+        return preferences.labelled(rows, tokenizer)
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer over answers that are tokenized, in an order drawn by the seed; reference as in dpo."""
+        from trl import KTOConfig, KTOTrainer
+
+        from finetop.core.train.trainers import language
+
+        options: Options = setup.recipe.objective.options
+        values = {
+            **language.reference_values(setup),
+            "loss_type": options.loss,
+            "desirable_weight": options.good_weight,
+            "undesirable_weight": options.bad_weight,
+            "max_length": None,  # rows are already cut
+            "train_sampling_strategy": "sequential",  # batches are made below, with the mismatched answers in them
+        }
+
+        class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
+            def _prepare_dataset(
+                self, dataset: Any, processing_class: Any, args: Any, dataset_name: str
+            ) -> Any:
+                is_train = dataset_name == "train"
+                if is_train:
+                    dataset = dataset.shuffle(seed=setup.recipe.train.seed)
+                if not self.calculate_KL:
+                    return dataset
+                size = args.per_device_train_batch_size if is_train else args.per_device_eval_batch_size
+                return dataset.map(_mismatched, batched=True, batch_size=size)
+
+            def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+                language.share_reference(dataset, setup, name)
+                return super()._precompute_ref_logps(dataset, name, batch_size)
+
+        with language.switched_off(setup.model), language.unhashed(setup.model):
+            return language.build(setup, TokenizedKTO, KTOConfig, values, self.own)
 
 
 def _mismatched(batch: dict[str, Any]) -> dict[str, Any]:
     """Pair each prompt with its neighbour's answer, from which the divergence is estimated (TRL's own way)."""
     answers = batch["completion_ids"]
     return {**batch, "KL_completion_ids": [answers[-1], *answers[:-1]]}
+
+
+PLUGIN = Kto()

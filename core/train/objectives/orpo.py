@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives import dpo
+from finetop.core.train.objectives._pairs import Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "learn preferred answers and avoid rejected ones, without a reference model"
-CONFIG = "trl.experimental.orpo.ORPOConfig"
-ROWS = ("preference",)
-METRICS = {
-    "rewards/margins": "reward_margin",
-    "rewards/accuracies": "reward_accuracy",
-    "nll_loss": "nll_loss",
-    "log_odds_ratio": "log_odds_ratio",
-    "logps/chosen": "logp_chosen",
-    "logps/rejected": "logp_rejected",
-}
-OWN = {"beta": "objective.weight"}
-examples = dpo.examples
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,31 +27,45 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.1
 
 
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over pairs that are tokenized."""
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
-
-    from finetop.core.train.trainers import language
-
-    options: Options = setup.recipe.objective.options
-    values = {
-        "beta": options.weight,
-        "max_length": setup.recipe.data.max_tokens,
-        "remove_unused_columns": False,
+class Orpo(Pairs[Options]):
+    about = "learn preferred answers and avoid rejected ones, without a reference model"
+    options = Options
+    config = "trl.experimental.orpo.ORPOConfig"
+    metrics = {
+        "rewards/margins": "reward_margin",
+        "rewards/accuracies": "reward_accuracy",
+        "nll_loss": "nll_loss",
+        "log_odds_ratio": "log_odds_ratio",
+        "logps/chosen": "logp_chosen",
+        "logps/rejected": "logp_rejected",
     }
+    own = {"beta": "objective.weight"}
 
-    class TokenizedORPO(ORPOTrainer):  # type: ignore[misc]
-        def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
-            return _as_orpo(feature)
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer over pairs that are tokenized."""
+        from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    def table(pairs: Sequence[AnyExample]) -> Any:
-        """Add the columns of text that TRL looks for before it tokenizes; nothing reads them."""
-        rows = language.table_of(pairs)
-        for name in ("prompt", "chosen", "rejected"):
-            rows = rows.add_column(name, [""] * len(rows))
-        return rows
+        from finetop.core.train.trainers import language
 
-    return language.build(setup, TokenizedORPO, ORPOConfig, values, OWN, table=table)
+        options: Options = setup.recipe.objective.options
+        values = {
+            "beta": options.weight,
+            "max_length": setup.recipe.data.max_tokens,
+            "remove_unused_columns": False,
+        }
+
+        class TokenizedORPO(ORPOTrainer):  # type: ignore[misc]
+            def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+                return _as_orpo(feature)
+
+        def table(pairs: Sequence[AnyExample]) -> Any:
+            """Add the columns of text that TRL looks for before it tokenizes; nothing reads them."""
+            rows = language.table_of(pairs)
+            for name in ("prompt", "chosen", "rejected"):
+                rows = rows.add_column(name, [""] * len(rows))
+            return rows
+
+        return language.build(setup, TokenizedORPO, ORPOConfig, values, self.own, table=table)
 
 
 def _as_orpo(row: dict[str, Any]) -> dict[str, Any]:
@@ -77,3 +77,6 @@ def _as_orpo(row: dict[str, Any]) -> dict[str, Any]:
         made[f"{name}_attention_mask"] = [1] * len(tokens)
         made[f"{name}_labels"] = [-100] * len(prompt) + row[f"{name}_ids"]
     return {**made, "prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
+
+
+PLUGIN = Orpo()

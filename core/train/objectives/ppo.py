@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.train.objectives import _generation
+from finetop.core.train.objectives._generation import PARTS, Generating
 from finetop.core.train.ppo.options import Options as Options
 
 if TYPE_CHECKING:
@@ -13,61 +13,65 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn from rewards of its own answers, by a reward model or rules; PPO with a learned value function"
-CONFIG = "transformers.TrainingArguments"
-ROWS = _generation.ROWS
-METRICS = {
-    name: name
-    for name in (
-        "reward",
-        "reward_deviation",
-        "answer_kl",  # nats of an answer away from the reference
-        "kl_coefficient",
-        "policy_loss",
-        "value_loss",
-        "clip_fraction",
-        "step_kl",  # nats a token that the policy moved from the one that wrote the rollout
-        "explained_variance",
-        "response_tokens",
-        "unfinished",  # share of answers that were cut off
+
+class Ppo(Generating):
+    about = (
+        "learn from rewards of its own answers, by a reward model or rules; PPO with a learned value function"
     )
-} | _generation.PARTS
-LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
-examples = _generation.examples
+    options = Options
+    config = "transformers.TrainingArguments"
+    metrics = {
+        name: name
+        for name in (
+            "reward",
+            "reward_deviation",
+            "answer_kl",  # nats of an answer away from the reference
+            "kl_coefficient",
+            "policy_loss",
+            "value_loss",
+            "clip_fraction",
+            "step_kl",  # nats a token that the policy moved from the one that wrote the rollout
+            "explained_variance",
+            "response_tokens",
+            "unfinished",  # share of answers that were cut off
+        )
+    } | PARTS
+
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse what would make old and new probabilities differ by more than the weights."""
+        yield from super().limits(recipe)
+        if getattr(recipe.method.options, "dropout", 0):
+            said = (
+                "method.dropout: ppo compares an answer's old and new probability, which dropout would blur."
+            )
+            yield "method.dropout", said, "Set method.dropout to 0."
+
+    def copies(self, options: Options) -> int:
+        """Say how often each prompt's answer is learned from."""
+        return options.passes
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build finetop's own trainer, with the reward model and the reference that it needs. Raises BadInput."""
+        from peft import PeftModel
+        from transformers import TrainingArguments
+
+        from finetop.core.train import methods
+        from finetop.core.train.ppo.loop import PolicyTrainer
+        from finetop.core.train.trainer_args import configure
+        from finetop.core.train.trainers import reward_sum
+
+        keeps_base = isinstance(setup.model, PeftModel) and methods.load(setup.recipe.method.name).keeps_base
+        return PolicyTrainer(
+            setup.model,
+            configure(TrainingArguments, setup.arguments, setup.recipe.trainer_args),
+            setup.recipe.objective.options,
+            setup.tokenizer,
+            setup.train,  # type: ignore[arg-type]
+            setup.eval,  # type: ignore[arg-type]
+            reward_sum.begin(setup),
+            setup.hooks,
+            adapter_keeps_base=keeps_base,
+        )
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse what would make old and new probabilities differ by more than the weights."""
-    yield from _generation.limits(recipe)
-    if getattr(recipe.method.options, "dropout", 0):
-        said = "method.dropout: ppo compares an answer's old and new probability, which dropout would blur."
-        yield "method.dropout", said, "Set method.dropout to 0."
-
-
-def copies(options: Options) -> int:
-    """Say how often each prompt's answer is learned from."""
-    return options.passes
-
-
-def make_trainer(setup: Setup) -> Any:
-    """Build finetop's own trainer, with the reward model and the reference that it needs. Raises BadInput."""
-    from peft import PeftModel
-    from transformers import TrainingArguments
-
-    from finetop.core.train import methods
-    from finetop.core.train.ppo.loop import PolicyTrainer
-    from finetop.core.train.trainer_args import configure
-    from finetop.core.train.trainers import reward_sum
-
-    keeps_base = isinstance(setup.model, PeftModel) and methods.load(setup.recipe.method.name).KEEPS_BASE
-    return PolicyTrainer(
-        setup.model,
-        configure(TrainingArguments, setup.arguments, setup.recipe.trainer_args),
-        setup.recipe.objective.options,
-        setup.tokenizer,
-        setup.train,  # type: ignore[arg-type]
-        setup.eval,  # type: ignore[arg-type]
-        reward_sum.begin(setup),
-        setup.hooks,
-        adapter_keeps_base=keeps_base,
-    )
+PLUGIN = Ppo()

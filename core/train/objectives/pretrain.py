@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput, first_line
+from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "train a small new model from scratch on texts"
-ROWS = ("text", "conversation")
-METRICS: dict[str, str] = {}
-COMPARES = False  # there is no base that could have known anything
 
 Size = Annotated[int, Meta(ge=1, le=10**6)]
 
@@ -59,60 +56,131 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = True
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse what needs weights that are there already."""
-    if recipe.method.name != "full":
-        said = f"method.name: pretrain trains all weights from scratch, but {recipe.method.name} trains only some."
-        yield "method.name", said, "Set method.name to full."
-    if recipe.model.quantize != "none":
-        said = "model.quantize: new weights are not quantized."
-        yield "model.quantize", said, "Set model.quantize to none."
-    options = recipe.objective.options
-    heads, hidden = options.heads, options.hidden_size
-    if heads and hidden and hidden % heads:
-        said = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
-        yield "objective.heads", said, f"Set it to {_divisor(hidden, heads)}, for example, which divides it."
-    if heads and options.key_value_heads and heads % options.key_value_heads:
-        said = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
-        fit = _divisor(heads, options.key_value_heads)
-        yield "objective.key_value_heads", said, f"Set it to {fit}, for example, which divides them."
+class Pretrain(Objective[Options]):
+    about = "train a small new model from scratch on texts"
+    options = Options
+    rows = ("text", "conversation")
+    compares = False  # there is no base that could have known anything
+    own_model = True
+
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse what needs weights that are there already."""
+        if recipe.method.name != "full":
+            said = f"method.name: pretrain trains all weights from scratch, but {recipe.method.name} trains only some."
+            yield "method.name", said, "Set method.name to full."
+        if recipe.model.quantize != "none":
+            said = "model.quantize: new weights are not quantized."
+            yield "model.quantize", said, "Set model.quantize to none."
+        options = recipe.objective.options
+        heads, hidden = options.heads, options.hidden_size
+        if heads and hidden and hidden % heads:
+            said = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
+            yield (
+                "objective.heads",
+                said,
+                f"Set it to {_divisor(hidden, heads)}, for example, which divides it.",
+            )
+        if heads and options.key_value_heads and heads % options.key_value_heads:
+            said = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
+            fit = _divisor(heads, options.key_value_heads)
+            yield "objective.key_value_heads", said, f"Set it to {fit}, for example, which divides them."
+
+    def make_tokenizer(
+        self, options: Options, base: ResolvedModel, rows: ReadData
+    ) -> PreTrainedTokenizerBase:
+        """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
+        from finetop.core.models import load
+
+        tokenizer = load.load_tokenizer(base)
+        if options.tokenizer == "reuse":
+            return tokenizer
+        if not tokenizer.is_fast:
+            hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
+            raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
+        trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(
+            texts_to_train(rows), options.vocabulary, show_progress=False
+        )
+        trained.chat_template = (
+            tokenizer.chat_template
+        )  # the recipe's, or the plain one: it knows its files' alone
+        print(f"tokenizer: {len(trained)} tokens, trained on the texts")
+        return trained
+
+    def light_tokenizer(self, options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
+        """Make the same tokenizer for a plan: of a LightTokenizer, on `most` characters; None where it can't be."""
+        if options.tokenizer == "reuse":
+            return tokenizer
+        if sum(map(len, texts_to_train(rows))) > most:
+            return None
+        try:
+            return tokenizer.trained(texts_to_train(rows), options.vocabulary)
+        except ValueError:
+            return None
+
+    def load_model(
+        self,
+        options: Options,
+        base: ResolvedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        dtype: torch.dtype,
+        device: str,
+    ) -> PreTrainedModel:
+        """Make a model of the base's architecture in these sizes, with weights drawn anew. Raises BadInput."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from finetop.core.models import load
+
+        config = load.read_config(base)
+        hidden = options.hidden_size or config.hidden_size
+        heads = options.heads or config.num_attention_heads
+        sizes = {
+            "num_hidden_layers": options.layers,
+            "hidden_size": options.hidden_size,
+            "num_attention_heads": options.heads,
+            "num_key_value_heads": options.key_value_heads or heads,
+            "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
+            "head_dim": hidden // heads,
+            "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        for name, value in sizes.items():
+            if value is not None and (hasattr(config, name) or name == "vocab_size"):
+                setattr(config, name, value)
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[: config.num_hidden_layers]
+        try:
+            with torch.device("meta" if device == "meta" else "cpu"):
+                model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+            raise BadInput(
+                f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
+            ) from error
+        print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(model.generation_config, name, getattr(tokenizer, name))
+        return model.to(device)
+
+    def examples(
+        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Cut each text, with an end behind it, into pieces of at most `max_tokens`."""
+        from finetop.core.data import text_chunks
+
+        return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=True)
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer."""
+        from finetop.core.train.trainers import language
+
+        return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)
 
 
 def _divisor(whole: int, near: int) -> int:
     """Return the largest number up to `near` that divides another."""
     return next(number for number in range(min(whole, near), 0, -1) if whole % number == 0)
-
-
-def make_tokenizer(options: Options, base: ResolvedModel, rows: ReadData) -> PreTrainedTokenizerBase:
-    """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
-    from finetop.core.models import load
-
-    tokenizer = load.load_tokenizer(base)
-    if options.tokenizer == "reuse":
-        return tokenizer
-    if not tokenizer.is_fast:
-        hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
-        raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
-    trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(
-        texts_to_train(rows), options.vocabulary, show_progress=False
-    )
-    trained.chat_template = (
-        tokenizer.chat_template
-    )  # the recipe's, or the plain one: it knows its files' alone
-    print(f"tokenizer: {len(trained)} tokens, trained on the texts")
-    return trained
-
-
-def light_tokenizer(options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
-    """Make the same tokenizer for a plan: of a LightTokenizer, on `most` characters; None where it can't be."""
-    if options.tokenizer == "reuse":
-        return tokenizer
-    if sum(map(len, texts_to_train(rows))) > most:
-        return None
-    try:
-        return tokenizer.trained(texts_to_train(rows), options.vocabulary)
-    except ValueError:
-        return None
 
 
 def texts_to_train(rows: ReadData) -> Iterator[str]:
@@ -122,63 +190,4 @@ def texts_to_train(rows: ReadData) -> Iterator[str]:
     return (text for source in rows.train for row in source.rows for text in texts_of(row.record))
 
 
-def load_model(
-    options: Options,
-    base: ResolvedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dtype: torch.dtype,
-    device: str,
-) -> PreTrainedModel:
-    """Make a model of the base's architecture in these sizes, with weights drawn anew. Raises BadInput."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from finetop.core.models import load
-
-    config = load.read_config(base)
-    hidden = options.hidden_size or config.hidden_size
-    heads = options.heads or config.num_attention_heads
-    sizes = {
-        "num_hidden_layers": options.layers,
-        "hidden_size": options.hidden_size,
-        "num_attention_heads": options.heads,
-        "num_key_value_heads": options.key_value_heads or heads,
-        "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
-        "head_dim": hidden // heads,
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    for name, value in sizes.items():
-        if value is not None and (hasattr(config, name) or name == "vocab_size"):
-            setattr(config, name, value)
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: config.num_hidden_layers]
-    try:
-        with torch.device("meta" if device == "meta" else "cpu"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise BadInput(
-            f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
-        ) from error
-    print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        setattr(model.generation_config, name, getattr(tokenizer, name))
-    return model.to(device)
-
-
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Cut each text, with an end behind it, into pieces of at most `max_tokens`."""
-    from finetop.core.data import text_chunks
-
-    return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=True)
-
-
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer."""
-    from finetop.core.train.trainers import language
-
-    return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)
+PLUGIN = Pretrain()

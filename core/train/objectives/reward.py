@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives import dpo
+from finetop.core.train.objectives._pairs import Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn which of two answers is better: a reward model for ppo, rloo and grpo"
-CONFIG = "trl.RewardConfig"
-ROWS = ("preference",)
-WRITES = False
-METRICS = {
-    "accuracy": "reward_accuracy",  # share of pairs whose better answer has the higher number
-    "margin": "reward_margin",
-    "mean_reward": "reward_mean",
-}
-examples = dpo.examples
-OWN = {"center_rewards_coefficient": "objective.center"}
 BY_ROW = ("accuracy", "margin", "mean_reward")  # what TRL averages over batches, however many rows they have
 
 
@@ -46,63 +35,78 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.01
 
 
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse learned tokens, behind which the last token is not found, and targets, which need text."""
-    from finetop.core.train.methods import LEARNED_TOKENS
-
-    name = recipe.method.name
-    if name in LEARNED_TOKENS:
-        said = f"method.name: {name} can't make a reward model: it does not train the score."
-        yield "method.name", said, "Set method.name to lora or full."
-    if recipe.check.target is not None:
-        yield (
-            "check.target",
-            "check.target: a reward model generates no answers.",
-            "Set check.target to null.",
-        )
-
-
-def load_model(
-    options: Options,
-    base: ResolvedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    dtype: torch.dtype,
-    device: str,
-) -> PreTrainedModel:
-    """Load the base with a score in place of its output layer. Raises BadInput."""
-    from finetop.core.models import reward_model
-
-    return reward_model.make(base, tokenizer, dtype, device)
-
-
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over pairs that are tokenized; its averages count every pair alike."""
-    from trl import RewardConfig, RewardTrainer
-
-    from finetop.core.train.trainers import language
-
-    options: Options = setup.recipe.objective.options
-    values = {
-        "center_rewards_coefficient": options.center or None,
-        "max_length": None,  # rows are already cut
+class RewardModel(Pairs[Options]):
+    about = "learn which of two answers is better: a reward model for ppo, rloo and grpo"
+    options = Options
+    config = "trl.RewardConfig"
+    metrics = {
+        "accuracy": "reward_accuracy",  # share of pairs whose better answer has the higher number
+        "margin": "reward_margin",
+        "mean_reward": "reward_mean",
     }
+    own = {"center_rewards_coefficient": "objective.center"}
+    writes = False
+    own_model = True
 
-    class PairwiseReward(RewardTrainer):  # type: ignore[misc]
-        def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
-            mode, pairs = "train" if model.training else "eval", len(inputs["input_ids"]) // 2
-            loss = super().compute_loss(model, inputs, *rest, **named)
-            for key in BY_ROW:
-                values = self._metrics[mode][key]
-                values.extend(values[-1:] * (pairs - 1))
-            return loss
+    def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+        """Refuse learned tokens, behind which the last token is not found, and targets, which need text."""
+        from finetop.core.train.methods import LEARNED_TOKENS
 
-    def table(pairs: Sequence[Any]) -> Any:
-        """Make a data set of the two whole texts of each pair, the prompt included."""
-        return language.data_set(
-            {
-                "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
-                "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
-            }
-        )
+        name = recipe.method.name
+        if name in LEARNED_TOKENS:
+            said = f"method.name: {name} can't make a reward model: it does not train the score."
+            yield "method.name", said, "Set method.name to lora or full."
+        if recipe.check.target is not None:
+            yield (
+                "check.target",
+                "check.target: a reward model generates no answers.",
+                "Set check.target to null.",
+            )
 
-    return language.build(setup, PairwiseReward, RewardConfig, values, OWN, table=table)
+    def load_model(
+        self,
+        options: Options,
+        base: ResolvedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        dtype: torch.dtype,
+        device: str,
+    ) -> PreTrainedModel:
+        """Load the base with a score in place of its output layer. Raises BadInput."""
+        from finetop.core.models import reward_model
+
+        return reward_model.make(base, tokenizer, dtype, device)
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer over pairs that are tokenized; its averages count every pair alike."""
+        from trl import RewardConfig, RewardTrainer
+
+        from finetop.core.train.trainers import language
+
+        options: Options = setup.recipe.objective.options
+        values = {
+            "center_rewards_coefficient": options.center or None,
+            "max_length": None,  # rows are already cut
+        }
+
+        class PairwiseReward(RewardTrainer):  # type: ignore[misc]
+            def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
+                mode, pairs = "train" if model.training else "eval", len(inputs["input_ids"]) // 2
+                loss = super().compute_loss(model, inputs, *rest, **named)
+                for key in BY_ROW:
+                    values = self._metrics[mode][key]
+                    values.extend(values[-1:] * (pairs - 1))
+                return loss
+
+        def table(pairs: Sequence[Any]) -> Any:
+            """Make a data set of the two whole texts of each pair, the prompt included."""
+            return language.data_set(
+                {
+                    "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
+                    "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
+                }
+            )
+
+        return language.build(setup, PairwiseReward, RewardConfig, values, self.own, table=table)
+
+
+PLUGIN = RewardModel()

@@ -15,21 +15,11 @@ from finetop.core.train.answer_settings import (
     Paying,
     Temperature,
 )
-from finetop.core.train.objectives import _generation
+from finetop.core.train.objectives._generation import Grouped
 from finetop.core.train.rewards import Reward
-from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "learn from rewards of its own answers, each compared with the others to its prompt; simpler than ppo"
-CONFIG = "trl.RLOOConfig"
-ROWS = _generation.ROWS
-METRICS = OF_GROUPS | _generation.PARTS
-OWN = {"normalize_advantages": "objective.normalize", "reward_clip_range": "objective.reward_limit"}
-LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
-limits, copies, examples = _generation.group_limits, _generation.group_copies, _generation.examples
-require_rows = _generation.require_prompts
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -58,16 +48,27 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
 
 
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
-    from trl import RLOOConfig, RLOOTrainer
+class Rloo(Grouped):
+    about = (
+        "learn from rewards of its own answers, each compared with the others to its prompt; simpler than ppo"
+    )
+    options = Options
+    config = "trl.RLOOConfig"
+    own = {"normalize_advantages": "objective.normalize", "reward_clip_range": "objective.reward_limit"}
 
-    from finetop.core.train.trainers import groups
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
+        from trl import RLOOConfig, RLOOTrainer
 
-    options: Options = setup.recipe.objective.options
-    limit = options.reward_limit
-    more = {
-        "normalize_advantages": options.normalize,
-        "reward_clip_range": None if limit is None else (-limit, limit),
-    }
-    return groups.make_trainer(setup, RLOOTrainer, RLOOConfig, more, OWN)
+        from finetop.core.train.trainers import groups
+
+        options: Options = setup.recipe.objective.options
+        limit = options.reward_limit
+        more = {
+            "normalize_advantages": options.normalize,
+            "reward_clip_range": None if limit is None else (-limit, limit),
+        }
+        return groups.make_trainer(setup, RLOOTrainer, RLOOConfig, more, self.own)
+
+
+PLUGIN = Rloo()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.objectives import Objective
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,10 +17,6 @@ if TYPE_CHECKING:
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "learn the answers of example conversations"
-ROWS = ("conversation",)
-METRICS: dict[str, str] = {}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,19 +35,26 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
 
 
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
-    from finetop.core.data import render
+class Sft(Objective[Options]):
+    about = "learn the answers of example conversations"
+    options = Options
+    rows = ("conversation",)
 
-    rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
-    return [[example] for example in render.tokenize(rendered, tokenizer)]
+    def examples(
+        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
+        from finetop.core.data import render
+
+        rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
+        return [[example] for example in render.tokenize(rendered, tokenizer)]
+
+    def make_trainer(self, setup: Setup) -> Any:
+        """Build TRL's trainer."""
+        from finetop.core.train.trainers import language
+
+        options: Options = setup.recipe.objective.options
+        return language.make_trainer(setup, packing=options.packing, neftune_alpha=options.neftune_alpha)
 
 
-def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer."""
-    from finetop.core.train.trainers import language
-
-    options: Options = setup.recipe.objective.options
-    return language.make_trainer(setup, packing=options.packing, neftune_alpha=options.neftune_alpha)
+PLUGIN = Sft()

@@ -1,30 +1,52 @@
-"""Protections against forgetting while a model trains: a file each, with what `Protection` in core/plugins.py lists."""
+"""Protections against forgetting while a model trains: a file each, found by listing this folder."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.plugins import PROTECTIONS
+from finetop.core.plugins import PROTECTIONS, Options, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 
 if TYPE_CHECKING:
+    from finetop.core.data.examples import AnyExample
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.protections._step import Acting, Base
+    from finetop.core.train.trainer_setup import Setup
 
-names, load = PROTECTIONS.names, PROTECTIONS.load
+
+class Protection(recipe_protections.ProtectionFacts[Options]):
+    """What holds a model to what it knew while it trains; a setting of `protect:` is the name of a file.
+
+    Its options leave it out by default.
+    """
+
+    def require(self, config: Any, options: Options) -> None:
+        """See that it fits the model's config.json. Raises BadInput."""
+
+    def rows(self, options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
+        """Return the examples to train on, made while the base is in memory, before the method is."""
+        return train
+
+    def hold(self, options: Options, model: Any) -> None:
+        """Keep weights from moving, once the method has chosen which do."""
+
+    def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
+        """Return what acts in each step, of one with `steps`."""
+        raise NotImplementedError
+
+
+KIND: PluginKind[Protection[Any]] = PROTECTIONS.of(Protection)
+names, load = KIND.names, KIND.load
 
 
 def require(recipe: Recipe, base: ResolvedModel) -> None:
     """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
-    requires = [
-        (module.require, options)
-        for name, options in recipe_protections.chosen(recipe).items()
-        if hasattr(module := load(name), "require")
-    ]
-    if not requires:
+    chosen = recipe_protections.chosen(recipe)
+    if not chosen:
         return
     from finetop.core.models.load import read_config
 
     config = read_config(base)
-    for require_shape, options in requires:
-        require_shape(config, options)
+    for name, options in chosen.items():
+        load(name).require(config, options)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
+    from finetop.core.train.objectives import Objective
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Base:
     recipe: Recipe
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    objective: Objective
+    objective: Objective[Any]
     run_folder: Path
     home: Home
     events: EventLog

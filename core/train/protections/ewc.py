@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train import methods
+from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "penalise moving the weights that general text needs most"
-SHORT = "weight"
-NEEDS_TEXT = True
-STEPS = True
 FISHER_BYTES = 2
 
 
@@ -54,42 +51,48 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 24
 
 
-def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-    """Refuse adapters."""
-    if methods.load(recipe.method.name).KEEPS_BASE:
-        said = f"protect.ewc protects the base's own weights, but {recipe.method.name} does not change them."
-        hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base works with adapters."
-        yield "protect.ewc", said, hint
+class Ewc(Protection[Options]):
+    about = "penalise moving the weights that general text needs most"
+    options = Options
+    short = "weight"
+    needs_text = True
+    steps = True
 
+    def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+        """Refuse adapters."""
+        if methods.load(recipe.method.name).keeps_base:
+            said = (
+                f"protect.ewc protects the base's own weights, but {recipe.method.name} does not change them."
+            )
+            hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base works with adapters."
+            yield "protect.ewc", said, hint
 
-def paths(options: Options) -> Iterator[tuple[str, str]]:
-    """Name the text."""
-    if options.text is not None:
-        yield "protect.ewc.text", options.text
+    def paths(self, options: Options) -> Iterator[tuple[str, str]]:
+        """Name the text."""
+        if options.text is not None:
+            yield "protect.ewc.text", options.text
 
+    def memory(self, options: Options, sizes: Sizes) -> Memory:
+        """Return the bytes of the weights' copies and of their Fisher information."""
+        return Memory(on_device=sizes.moving * (sizes.weight_bytes + FISHER_BYTES))
 
-def memory(options: Options, sizes: Sizes) -> Memory:
-    """Return the bytes of the weights' copies and of their Fisher information."""
-    return Memory(on_device=sizes.moving * (sizes.weight_bytes + FISHER_BYTES))
+    def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
+        """Measure the Fisher information, and keep where the weights begin. Raises BadInput if there is no text."""
+        from finetop.core.train.protections import _text
+        from finetop.core.train.protections._step import Acting
 
+        pool = _text.windows_of("protect.ewc", options, setup)
+        moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
+        importance = fisher(setup.model, moving, pool, setup.recipe.train.seed)
+        held = [(weight, weight.detach().clone(), f) for weight, f in zip(moving, importance, strict=True)]
 
-def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
-    """Measure the Fisher information, and keep where the weights begin. Raises BadInput if there is no text."""
-    from finetop.core.train.protections import _text
-    from finetop.core.train.protections._step import Acting
+        def gradients(scale: float) -> dict[str, Any]:
+            return {"protect_ewc": pull(held, options.weight * scale) / scale}
 
-    pool = _text.windows_of("protect.ewc", options, setup)
-    moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
-    importance = fisher(setup.model, moving, pool, setup.recipe.train.seed)
-    held = [(weight, weight.detach().clone(), f) for weight, f in zip(moving, importance, strict=True)]
-
-    def gradients(scale: float) -> dict[str, Any]:
-        return {"protect_ewc": pull(held, options.weight * scale) / scale}
-
-    size = sum(start.numel() * (start.element_size() + FISHER_BYTES) for _, start, _ in held) / 1e6
-    read = f"{len(pool)} windows of {options.tokens} tokens"
-    told = f"Fisher information of {read}, {size:,.1f} MB with the starting weights"
-    return Acting(told, gradients=gradients)
+        size = sum(start.numel() * (start.element_size() + FISHER_BYTES) for _, start, _ in held) / 1e6
+        read = f"{len(pool)} windows of {options.tokens} tokens"
+        told = f"Fisher information of {read}, {size:,.1f} MB with the starting weights"
+        return Acting(told, gradients=gradients)
 
 
 def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], seed: int) -> list[Tensor]:
@@ -133,3 +136,6 @@ def pull(held: list[tuple[Any, Tensor, Tensor]], weight: float) -> Any:
             zero_if_none(moving).add_(pulled, alpha=weight)
             total = total + weight / 2 * (pulled * away).sum()
     return total
+
+
+PLUGIN = Ewc()

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import LEARNED_TOKENS
+from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "freeze some layers: takes less memory and time"
-SHORT = "layers"
-STEPS = True
 
 Layers = tuple[Annotated[int, Meta(ge=0, le=9999)], ...]
 
@@ -31,43 +29,61 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     embeddings: Annotated[bool, Meta(description="Freeze the embeddings.")] = False
 
 
-def is_on(options: Options) -> bool:
-    """Say if anything is named."""
-    return bool(options.layers) or options.embeddings
+class FreezeLayers(Protection[Options]):
+    about = "freeze some layers: takes less memory and time"
+    options = Options
+    short = "layers"
+    steps = True
 
+    def is_on(self, options: Options) -> bool:
+        """Say if anything is named."""
+        return bool(options.layers) or options.embeddings
 
-def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-    """Refuse a layer that is named twice, and methods that put nothing into layers."""
-    key = "protect.freeze_layers"
-    twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
-    if twice is not None:
-        yield key, f"{key} names layer {twice} twice.", f"Set {key}.layers to {sorted(set(options.layers))}."
-    if recipe.method.name in LEARNED_TOKENS:
-        said = f"{key}: {recipe.method.name} trains no layer; it learns tokens in front of the text."
-        yield key, said, f"Set {key} to null."
+    def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+        """Refuse a layer that is named twice, and methods that put nothing into layers."""
+        key = "protect.freeze_layers"
+        twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
+        if twice is not None:
+            hint = f"Set {key}.layers to {sorted(set(options.layers))}."
+            yield key, f"{key} names layer {twice} twice.", hint
+        if recipe.method.name in LEARNED_TOKENS:
+            said = f"{key}: {recipe.method.name} trains no layer; it learns tokens in front of the text."
+            yield key, said, f"Set {key} to null."
 
+    def require(self, config: Any, options: Options) -> None:
+        """See that there are such layers, and one that moves. Raises BadInput."""
+        there = int(config.get_text_config().num_hidden_layers)
+        wrong = next((n for n in options.layers if n >= there), None)
+        if wrong is not None:
+            raise BadInput(
+                f"protect.freeze_layers: there is no layer {wrong}; the model has {there}.",
+                hint=f"Name layers from 0 to {there - 1}.",
+            )
 
-def require(config: Any, options: Options) -> None:
-    """See that there are such layers, and one that moves. Raises BadInput."""
-    there = int(config.get_text_config().num_hidden_layers)
-    wrong = next((n for n in options.layers if n >= there), None)
-    if wrong is not None:
-        raise BadInput(
-            f"protect.freeze_layers: there is no layer {wrong}; the model has {there}.",
-            hint=f"Name layers from 0 to {there - 1}.",
-        )
+    def hold(self, options: Options, model: Any) -> None:
+        """Take the layers' weights, and an adapter's in them, out of what moves. Raises BadInput if none is left."""
+        frozen = 0
+        for weight in weights_of(options, model):
+            frozen += weight.numel() * weight.requires_grad
+            weight.requires_grad_(False)
+        left = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        if not left:
+            raise BadInput("protect.freeze_layers: nothing is left to train.", hint="Name fewer layers.")
+        print(f"protect.freeze_layers: {frozen:,} of {frozen + left:,} weights are frozen")
 
+    def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
+        """Keep them so: an adapter switched off and on begins to move again, and would count in the clipping."""
+        from finetop.core.train.protections._step import Acting
 
-def hold(options: Options, model: Any) -> None:
-    """Take the layers' weights, those of an adapter in them too, out of what moves. Raises BadInput if none is left."""
-    frozen = 0
-    for weight in weights_of(options, model):
-        frozen += weight.numel() * weight.requires_grad
-        weight.requires_grad_(False)
-    left = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    if not left:
-        raise BadInput("protect.freeze_layers: nothing is left to train.", hint="Name fewer layers.")
-    print(f"protect.freeze_layers: {frozen:,} of {frozen + left:,} weights are frozen")
+        staying = weights_of(options, setup.model)
+
+        def gradients(scale: float) -> dict[str, Any]:
+            for weight in staying:
+                weight.grad = None
+            return {}
+
+        named = [str(number) for number in options.layers] + ["the embeddings"] * options.embeddings
+        return Acting(f"layers {', '.join(named)} stay", gradients=gradients)
 
 
 def weights_of(options: Options, model: Any) -> list[Any]:
@@ -82,16 +98,4 @@ def weights_of(options: Options, model: Any) -> list[Any]:
     return staying
 
 
-def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
-    """Keep them so: an adapter that is switched off and on begins to move again, and would count in the clipping."""
-    from finetop.core.train.protections._step import Acting
-
-    staying = weights_of(options, setup.model)
-
-    def gradients(scale: float) -> dict[str, Any]:
-        for weight in staying:
-            weight.grad = None
-        return {}
-
-    named = [str(number) for number in options.layers] + ["the embeddings"] * options.embeddings
-    return Acting(f"layers {', '.join(named)} stay", gradients=gradients)
+PLUGIN = FreezeLayers()

@@ -17,17 +17,13 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.protections import Memory, Sizes
+from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "keep the model near the base's distribution on other text; adds a short text to each step"
-SHORT = "weight"
-NEEDS_TEXT = True
-STEPS = True
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,56 +47,58 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     windows: Annotated[int, Meta(ge=1, le=10_000, description="Windows in the pool.")] = 16
 
 
-def limits(recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:
-    """Refuse a text that is not read."""
-    if options.text is not None and options.on == "rows":
-        key = "protect.kl_to_base.text"
-        yield (
-            key,
-            f"{key} is not read: on is rows.",
-            f"Set {key} to null, or protect.kl_to_base.on to general.",
-        )
+class KlToBase(Protection[Options]):
+    about = "keep the model near the base's distribution on other text; adds a short text to each step"
+    options = Options
+    short = "weight"
+    needs_text = True
+    steps = True
 
+    def limits(self, recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:
+        """Refuse a text that is not read."""
+        if options.text is not None and options.on == "rows":
+            key = "protect.kl_to_base.text"
+            yield (
+                key,
+                f"{key} is not read: on is rows.",
+                f"Set {key} to null, or protect.kl_to_base.on to general.",
+            )
 
-def paths(options: Options) -> Iterator[tuple[str, str]]:
-    """Name the text."""
-    if options.text is not None:
-        yield "protect.kl_to_base.text", options.text
+    def paths(self, options: Options) -> Iterator[tuple[str, str]]:
+        """Name the text."""
+        if options.text is not None:
+            yield "protect.kl_to_base.text", options.text
 
+    def memory(self, options: Options, sizes: Sizes) -> Memory:
+        """Return the bytes of the pool, and of one window's logits and their gradient."""
+        window = options.tokens * sizes.vocabulary
+        return Memory(on_device=window * (2 * sizes.weight_bytes + 2), on_host=2.0 * window * options.windows)
 
-def memory(options: Options, sizes: Sizes) -> Memory:
-    """Return the bytes of the pool, and of one window's logits and their gradient."""
-    window = options.tokens * sizes.vocabulary
-    return Memory(on_device=window * (2 * sizes.weight_bytes + 2), on_host=2.0 * window * options.windows)
+    def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
+        """Write down what the base says of the pool. Raises BadInput if there is no text for it."""
+        import torch
 
+        from finetop.core.train.protections import _text
+        from finetop.core.train.protections._step import Acting
 
-def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
-    """Write down what the base says of the pool. Raises BadInput if there is no text for it."""
-    import torch
+        pool = _pool(options, setup)
+        with _text.as_base(setup.model):
+            kept = [_text.log_probs(setup.model, ids).to(torch.float16).cpu() for ids in pool]
+        size = sum(said.numel() for said in kept) * 2 / 1e6
+        model, seed = setup.model, setup.recipe.train.seed
 
-    from finetop.core.train.protections import _text
-    from finetop.core.train.protections._step import Acting
+        def gradients(scale: float) -> dict[str, Any]:
+            at = window_of(trainer.state.global_step, len(pool), seed)
+            devices = [model.device] if model.device.type == "cuda" else []
+            with torch.random.fork_rng(devices), trainer.compute_loss_context_manager():
+                ids = torch.tensor([pool[at]], device=model.device)
+                logits = model(input_ids=ids, use_cache=False).logits[0, -len(pool[at]) : -1]
+                kl = _text.divergence(logits, kept[at].to(model.device))
+            (options.weight * scale * kl).backward()
+            return {"protect_kl": kl.detach()}
 
-    pool = _pool(options, setup)
-    with _text.as_base(setup.model):
-        kept = [_text.log_probs(setup.model, ids).to(torch.float16).cpu() for ids in pool]
-    size = sum(said.numel() for said in kept) * 2 / 1e6
-    model, seed = setup.model, setup.recipe.train.seed
-
-    def gradients(scale: float) -> dict[str, Any]:
-        at = window_of(trainer.state.global_step, len(pool), seed)
-        devices = [model.device] if model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), trainer.compute_loss_context_manager():
-            ids = torch.tensor([pool[at]], device=model.device)
-            logits = model(input_ids=ids, use_cache=False).logits[0, -len(pool[at]) : -1]
-            kl = _text.divergence(logits, kept[at].to(model.device))
-        (options.weight * scale * kl).backward()
-        return {"protect_kl": kl.detach()}
-
-    told = (
-        f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of the base's probabilities for them"
-    )
-    return Acting(told, gradients=gradients)
+        told = f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of the base's probabilities for them"
+        return Acting(told, gradients=gradients)
 
 
 def window_of(step: int, windows: int, seed: int) -> int:
@@ -119,3 +117,6 @@ def _pool(options: Options, setup: Setup) -> list[list[int]]:
     if not texts:
         raise BadInput("protect.kl_to_base: no training row has two tokens.", hint="Set on to general.")
     return random.Random(setup.recipe.train.seed).sample(texts, min(options.windows, len(texts)))
+
+
+PLUGIN = KlToBase()

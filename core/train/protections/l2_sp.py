@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.recipe.protections import Memory, Sizes
+from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
-
-ABOUT = "penalise the distance of the weights from where they started"
-SHORT = "weight"
-STEPS = True
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,33 +50,38 @@ class Pair:
     scale: float
 
 
-def memory(options: Options, sizes: Sizes) -> Memory:
-    """Return the bytes of the weights' copies; LoRA needs none, and has the less of them."""
-    return Memory(on_device=sizes.moving * sizes.weight_bytes)
+class L2Sp(Protection[Options]):
+    about = "penalise the distance of the weights from where they started"
+    options = Options
+    short = "weight"
+    steps = True
 
+    def memory(self, options: Options, sizes: Sizes) -> Memory:
+        """Return the bytes of the weights' copies; LoRA needs none, and has the less of them."""
+        return Memory(on_device=sizes.moving * sizes.weight_bytes)
 
-def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
-    """Keep where the weights begin."""
-    from finetop.core.train.protections._step import Acting
+    def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
+        """Keep where the weights begin."""
+        from finetop.core.train.protections._step import Acting
 
-    pairs = list(pairs_of(setup.model))
-    of_pairs = {
-        id(weight) for pair in pairs for part in (pair.first, pair.second) for weight in part.parameters()
-    }
-    held = [
-        (weight, weight.detach().clone())
-        for weight in setup.model.parameters()
-        if weight.requires_grad and id(weight) not in of_pairs
-    ]
+        pairs = list(pairs_of(setup.model))
+        of_pairs = {
+            id(weight) for pair in pairs for part in (pair.first, pair.second) for weight in part.parameters()
+        }
+        held = [
+            (weight, weight.detach().clone())
+            for weight in setup.model.parameters()
+            if weight.requires_grad and id(weight) not in of_pairs
+        ]
 
-    def gradients(scale: float) -> dict[str, Any]:
-        whole = pull(held, options.weight * scale) + pull_products(pairs, options.weight * scale)
-        return {"protect_l2": whole / scale}
+        def gradients(scale: float) -> dict[str, Any]:
+            whole = pull(held, options.weight * scale) + pull_products(pairs, options.weight * scale)
+            return {"protect_l2": whole / scale}
 
-    size = sum(start.numel() * start.element_size() for _, start in held) / 1e6
-    told = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
-    told += [f"{len(held)} weights, {size:,.1f} MB of their starting values"] * bool(held)
-    return Acting(" and ".join(told), gradients=gradients)
+        size = sum(start.numel() * start.element_size() for _, start in held) / 1e6
+        told = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
+        told += [f"{len(held)} weights, {size:,.1f} MB of their starting values"] * bool(held)
+        return Acting(" and ".join(told), gradients=gradients)
 
 
 def pull(held: list[tuple[Any, Tensor]], weight: float) -> Any:
@@ -126,3 +128,6 @@ def pairs_of(model: Any) -> Iterator[Pair]:
                 and name not in layer.lora_magnitude_vector
             ):
                 yield Pair(first, layer.lora_B[name], float(layer.scaling[name]))
+
+
+PLUGIN = L2Sp()

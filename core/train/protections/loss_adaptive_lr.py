@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.protections import Protection
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "smaller steps on batches that the model finds unlikely"
-SHORT = "tau"
-NEEDS_TEXT = True
-STEPS = True
 IN_NATS = ("continued-pretraining", "sft")  # objectives whose loss is nats per learned token
 
 
@@ -41,12 +39,27 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.0
 
 
-def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-    """Refuse objectives whose loss is no likelihood."""
-    if recipe.objective.name not in IN_NATS:
-        key, name = "protect.loss_adaptive_lr", recipe.objective.name
-        hint = f"Set {key} to null; a lower train.learning_rate has a similar effect."
-        yield key, f"{key}: the loss of {name} is not in nats/token.", hint
+class LossAdaptiveLr(Protection[Options]):
+    about = "smaller steps on batches that the model finds unlikely"
+    options = Options
+    short = "tau"
+    needs_text = True
+    steps = True
+
+    def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+        """Refuse objectives whose loss is no likelihood."""
+        if recipe.objective.name not in IN_NATS:
+            key, name = "protect.loss_adaptive_lr", recipe.objective.name
+            hint = f"Set {key} to null; a lower train.learning_rate has a similar effect."
+            yield key, f"{key}: the loss of {name} is not in nats/token.", hint
+
+    def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
+        """Listen to the loss of each step."""
+        from finetop.core.train.protections._step import Acting
+
+        return Acting(
+            f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
+        )
 
 
 def rate(loss: float, tau: float) -> float:
@@ -54,8 +67,4 @@ def rate(loss: float, tau: float) -> float:
     return min(1.0, math.exp(1.0 - loss / tau)) if math.isfinite(loss) else 1.0
 
 
-def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
-    """Listen to the loss of each step."""
-    from finetop.core.train.protections._step import Acting
-
-    return Acting(f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau))
+PLUGIN = LossAdaptiveLr()

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.train import objectives
+from finetop.core.train.protections import Protection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from finetop.core.data.examples import AnyExample, Example
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.protections._step import Base
-
-ABOUT = "skip tokens that the base finds too unlikely; scores the rows once before step 1"
-SHORT = "perplexity"
-NEEDS_TEXT = True
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,49 +37,56 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
 
 
-def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-    """Refuse objectives that do not learn written texts token by token."""
-    if objectives.load(recipe.objective.name).ROWS[0] not in ("conversation", "text"):
-        key = "protect.mask_surprising"
-        said = f"{key}: {recipe.objective.name} does not learn written answers token by token."
-        yield key, said, f"Set {key} to null."
+class MaskSurprising(Protection[Options]):
+    about = "skip tokens that the base finds too unlikely; scores the rows once before step 1"
+    options = Options
+    short = "perplexity"
+    needs_text = True
 
+    def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+        """Refuse objectives that do not learn written texts token by token."""
+        if objectives.load(recipe.objective.name).rows[0] not in ("conversation", "text"):
+            key = "protect.mask_surprising"
+            said = f"{key}: {recipe.objective.name} does not learn written answers token by token."
+            yield key, said, f"Set {key} to null."
 
-def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
-    """Mask the rows' labels; a row that has none left is dropped. Raises BadInput if no row is left."""
-    from finetop.core.data.examples import Example
-    from finetop.core.train.protections import _text
+    def rows(self, options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
+        """Mask the rows' labels; a row that has none left is dropped. Raises BadInput if no row is left."""
+        from finetop.core.data.examples import Example
+        from finetop.core.train.protections import _text
 
-    assert options.perplexity is not None  # or it is off
-    began = time.monotonic()
-    given = [example for example in train if isinstance(example, Example)]
-    assert len(given) == len(train)  # see limits
-    unique = list({tuple(example.input_ids) for example in given})  # replayed rows may stand there many times
-    pad = base.tokenizer.pad_token_id or 0
-    was_training = base.model.training
-    base.model.eval()
-    read = _text.surprise(base.model, unique, pad, base.events, "reading rows as the base")
-    nats = dict(zip(unique, read, strict=True))
-    base.model.train(was_training)
-    kept: list[AnyExample] = []
-    before = after = 0
-    for example in given:
-        masked = mask(example, nats[tuple(example.input_ids)], options.perplexity)
-        before += example.answer_tokens
-        after += masked.answer_tokens
-        if masked.answer_tokens:
-            kept.append(masked)
-    share = 100 * (before - after) / max(1, before)
-    print(
-        f"protect.mask_surprising: {before - after:,} of {before:,} tokens ({share:.0f} %) have a perplexity over "
-        f"{options.perplexity:g} and are not learned; {len(given) - len(kept)} rows have none left and are dropped; "
-        f"{time.monotonic() - began:.1f} s",
-        flush=True,
-    )
-    if not kept:
-        hint = "Raise protect.mask_surprising."
-        raise BadInput(f"protect.mask_surprising: no token is under {options.perplexity:g}.", hint=hint)
-    return kept
+        assert options.perplexity is not None  # or it is off
+        began = time.monotonic()
+        given = [example for example in train if isinstance(example, Example)]
+        assert len(given) == len(train)  # see limits
+        unique = list(
+            {tuple(example.input_ids) for example in given}
+        )  # replayed rows may stand there many times
+        pad = base.tokenizer.pad_token_id or 0
+        was_training = base.model.training
+        base.model.eval()
+        read = _text.surprise(base.model, unique, pad, base.events, "reading rows as the base")
+        nats = dict(zip(unique, read, strict=True))
+        base.model.train(was_training)
+        kept: list[AnyExample] = []
+        before = after = 0
+        for example in given:
+            masked = mask(example, nats[tuple(example.input_ids)], options.perplexity)
+            before += example.answer_tokens
+            after += masked.answer_tokens
+            if masked.answer_tokens:
+                kept.append(masked)
+        share = 100 * (before - after) / max(1, before)
+        print(
+            f"protect.mask_surprising: {before - after:,} of {before:,} tokens ({share:.0f} %) have a perplexity over "
+            f"{options.perplexity:g} and are not learned; {len(given) - len(kept)} rows have none left and are "
+            f"dropped; {time.monotonic() - began:.1f} s",
+            flush=True,
+        )
+        if not kept:
+            hint = "Raise protect.mask_surprising."
+            raise BadInput(f"protect.mask_surprising: no token is under {options.perplexity:g}.", hint=hint)
+        return kept
 
 
 def mask(example: Example, nats: Tensor, perplexity: float) -> Example:
@@ -94,3 +98,6 @@ def mask(example: Example, nats: Tensor, perplexity: float) -> Example:
         label if at == 0 or nats[at - 1] <= limit else IGNORED for at, label in enumerate(example.labels)
     ]
     return Example(example.input_ids, labels, example.rewritten)
+
+
+PLUGIN = MaskSurprising()

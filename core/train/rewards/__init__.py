@@ -6,7 +6,7 @@ The rules of suites are rewards too: 1 where they hold, else 0. A rule is data; 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,7 @@ from msgspec import Meta
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import REWARD_RULES, Plugin, PluginKind
 from finetop.core.recipe import answer_rules as suite_rules
+from finetop.core.recipe.weight_formats import Quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = None
     weight: Annotated[Weight, Meta(description="Weight of the reward model's score.")] = 1.0
     quantize: Annotated[
-        Literal["none", "nf4", "int8"],
+        Quantize,
         Meta(description="Load the reward model's linear layers in fewer bits, as it was trained."),
     ] = "none"
     rules: Annotated[

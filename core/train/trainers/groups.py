@@ -51,11 +51,11 @@ def make_trainer(
     `more` are its class's own arguments, `own` says which setting each of them is. Raises BadInput for fewer prompts
     than a step has.
     """
-    from finetop.core.train.objectives import _generation
+    from finetop.core.train import objectives
     from finetop.core.train.trainers import language, reward_sum
 
     options = setup.recipe.objective.options
-    _generation.require_prompts(setup.recipe, len(setup.train))
+    objectives.load(setup.recipe.objective.name).require_rows(setup.recipe, len(setup.train))
     payer = reward_sum.begin(setup)
     rows: list[Any] = [*setup.train, *setup.eval]
     values = {

@@ -113,7 +113,7 @@ def load_reward(
     batch_size: int,
     home: Home,
     events: EventLog,
-    quantize: resolved.Quantize = "none",
+    quantize: str = "none",
 ) -> RewardModel:
     """Load a reward model from a checkpoint, frozen: a whole one, or an adapter on the base that it was trained on.
 

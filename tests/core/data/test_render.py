@@ -155,5 +155,5 @@ def test_prompts_that_the_model_answers_itself_have_their_tools(tokenizer):
         "tools": [{"name": "weather"}],
         "messages": [{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}],
     }
-    ((example,),) = grpo.examples([Row("a:1", read(row, "a:1"))], grpo.Options(), tokenizer, 100)
+    ((example,),) = grpo.PLUGIN.examples([Row("a:1", read(row, "a:1"))], grpo.Options(), tokenizer, 100)
     assert "weather" in tokenizer.decode(example.prompt_ids)

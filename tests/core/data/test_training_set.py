@@ -63,7 +63,12 @@ def test_an_empty_file_is_refused(tmp_path, events, content):
 def read_and_build(tmp_path, events, tokenizer, recipe):
     rows = training_set.read(recipe, 1, Home(tmp_path), events)
     return training_set.build(
-        rows, recipe, lambda some: sft.examples(some, sft.Options(), tokenizer, 64), 1, tokenizer, events
+        rows,
+        recipe,
+        lambda some: sft.PLUGIN.examples(some, sft.Options(), tokenizer, 64),
+        1,
+        tokenizer,
+        events,
     )
 
 

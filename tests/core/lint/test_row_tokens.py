@@ -67,7 +67,7 @@ SETS = {
 
 
 def read(raws: list[dict[str, Any]], objective: str) -> list[Row]:
-    kinds = objectives.load(objective).ROWS
+    kinds = objectives.load(objective).rows
     return [
         rows.read(raw, rows.format_of(raw, kinds), kinds, number, 0, number + 1, f"a:{number + 1}", "train")
         for number, raw in enumerate(raws)
@@ -82,7 +82,7 @@ def expected(read_rows: list[Row], objective: str, tokenizer: Any, most: int, cu
         assert row.record is not None
         try:
             (examples,) = module.examples(
-                [TrainRow(row.place, row.record)], module.Options(), tokenizer, most
+                [TrainRow(row.place, row.record)], module.options(), tokenizer, most
             )
         except FinetopError as error:
             counts.append(error.message)
@@ -113,7 +113,7 @@ def test_counts_are_those_of_training(objective: str, template: str | None, tiny
     given = read(ROWS[objective], objective)
     for most, on_long in ((10_000, "drop"), (24, "truncate"), (24, "drop")):
         lens = Lens(objective=objective, max_tokens=most, on_long=on_long, has_tokenizer=True)
-        measured = Meter(lens, light, objectives.load(objective).Options()).measure(given)
+        measured = Meter(lens, light, objectives.load(objective).options()).measure(given)
         assert counted(measured) == expected(given, objective, tokenizer, most, on_long == "truncate")
 
 
@@ -124,7 +124,7 @@ def test_counts_are_those_of_training_on_real_rows(file: str, tiny_model: Path) 
     tokenizer = load_tokenizer(ResolvedModel("tiny", tiny_model, None, None, "", ""))
     given = read([raw for _, raw in islice(stream_rows(DATA / file), 12)], objective)
     lens = Lens(objective=objective, max_tokens=300, on_long="truncate", has_tokenizer=True)
-    measured = Meter(lens, LightTokenizer(tiny_model), objectives.load(objective).Options()).measure(given)
+    measured = Meter(lens, LightTokenizer(tiny_model), objectives.load(objective).options()).measure(given)
     assert counted(measured) == expected(given, objective, tokenizer, 300, cut=True)
 
 

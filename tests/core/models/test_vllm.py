@@ -31,7 +31,7 @@ pytestmark = [
 ]
 DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 ENDS = [2, 3]
-MERGED = [name for name in methods.names() if methods.load(name).MERGES]
+MERGED = [name for name in methods.names() if methods.load(name).can_merge]
 
 
 def held(model: Any) -> dict[str, torch.Tensor]:

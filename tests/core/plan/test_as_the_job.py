@@ -20,14 +20,13 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan import lengths, schedule
-from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.events import DataRead, FirstRow, decode
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
-from finetop.core.train.train import tokenizer_for
+from finetop.core.train import objectives
 
 # SmolLM2's: a system turn that nobody wrote stands before each conversation.
 CHATML = (
@@ -237,12 +236,12 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
 
     disable_progress_bars()
     home, log = Home(folder / "home"), EventLog(folder / "events.jsonl")
-    objective = OBJECTIVES.load(recipe.objective.name)
+    objective = objectives.load(recipe.objective.name)
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
     data, seed = recipe_protections.with_sources(recipe), recipe.train.seed
-    rows = training_set.read(data, seed, home, log, objective.ROWS, None, asker)
+    rows = training_set.read(data, seed, home, log, objective.rows, None, asker)
     base = ResolvedModel(recipe.model.id, model, None, None, "", "")
-    tokenizer = tokenizer_for(objective, recipe, base, rows)
+    tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
     options, most = recipe.objective.options, recipe.data.max_tokens
     examples = training_set.build(
         rows,
@@ -258,7 +257,7 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
     if packs:
         ids = [example.columns()["input_ids"] for example in examples.train]
         number = len(pack_dataset(Dataset.from_dict({"input_ids": ids, "labels": ids}), most, "bfd"))
-    copies = objective.copies(options) if hasattr(objective, "copies") else 1
+    copies = objective.copies(options)
     happened = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
     return SimpleNamespace(
         train=examples.train,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from finetop.core.models.weight_formats import int8, nf4
 from finetop.core.plan import memory
 from finetop.core.plan.shape import read_shape
 from finetop.core.plan.trainable import trained
@@ -57,7 +58,12 @@ def test_an_optimizer_that_copies_counts_where_activations_are_small(work):
 
 def test_weights_in_four_bits_leave_embeddings_and_head_whole(work):
     shape = work.shape
-    adapter = replace(work, trained=trained(shape, "lora", {"r": 8}), quantize="nf4dq", trained_bytes=4.0)
+    adapter = replace(
+        work,
+        trained=trained(shape, "lora", {"r": 8}),
+        linear_bytes=nf4.PLUGIN.linear_bytes,
+        trained_bytes=4.0,
+    )
     rest = shape.parameters - shape.linear_weights
     adapted = 20_971_520  # 8 x (in + out) of seven layers in 32
     assert adapter.trained.numbers == adapted
@@ -140,8 +146,10 @@ def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
     """bitsandbytes 0.50: MatMul8bitFp and MatMul8bitLt keep the input, MatMul4Bit the packed weight alone."""
     frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
     h, m = 4096, 14336
-    kept = memory.layer_bytes(replace(frozen, quantize="int8", quantized_keeps_inputs=True))
-    assert kept - memory.layer_bytes(replace(frozen, quantize="nf4dq")) == 2 * (2 * h + m)
+    kept = memory.layer_bytes(
+        replace(frozen, linear_bytes=int8.PLUGIN.linear_bytes, quantized_keeps_inputs=True)
+    )
+    assert kept - memory.layer_bytes(replace(frozen, linear_bytes=nf4.PLUGIN.linear_bytes)) == 2 * (2 * h + m)
 
 
 def test_the_verdict_asks_for_more_than_the_estimate(work):

@@ -37,7 +37,7 @@ MORE = [
 
 
 def options_of(method, settings):
-    kind = method.Options
+    kind = method.options
     known = {field.name for field in msgspec.structs.fields(kind)}
     return msgspec.convert({key: value for key, value in settings.items() if key in known}, kind)
 

@@ -25,7 +25,7 @@ def test_how_far_above_the_base_it_begins_is_told(tiny_model, tmp_path, capsys, 
         method = methods.load(name)
         model = load.load_model(base, torch.float32, "cpu")[0]
         wrapped = method.prepare(
-            model, method.Options(**options), Start(pad_token_id=0, base_path=tiny_model)
+            model, method.options(**options), Start(pad_token_id=0, base_path=tiny_model)
         )
         start_gap.tell(name, wrapped, ROWS, events)
         return str(capsys.readouterr().out)

@@ -75,7 +75,7 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
 def trained(setup: Setup, steps: int) -> Any:
     """Train for some steps, the model looked at before, as a run's samples and its drift probe do."""
     look(setup.model)
-    trainer = trainer_setup.make_trainer(objectives.load("sft"), setup)
+    trainer = trainer_setup.make_trainer(objectives.load("sft").make_trainer, setup)
     trainer.args.max_steps = steps
     trainer.train()
     return trainer
@@ -178,15 +178,13 @@ def test_a_trainer_on_a_gpu_is_built_after_its_losses_are_chosen(
     class Built(Exception):
         pass
 
-    class Objective:
-        @staticmethod
-        def make_trainer(setup: Setup) -> Any:
-            raise Built
+    def build(setup: Setup) -> Any:
+        raise Built
 
     told = []
     monkeypatch.setattr(plain_loss, "take_if_needed", lambda device, events: told.append(device))
     setup = begin({"name": "lora", "rank": 4})
     setup.device = "cuda:0"
     with pytest.raises(Built):
-        trainer_setup.make_trainer(Objective(), setup)
+        trainer_setup.make_trainer(build, setup)
     assert told == ["cuda:0"]

@@ -20,8 +20,8 @@ def test_every_file_is_a_setting_that_is_on():
     )
     assert set(alarms.watches(recipe(), RUN)) == set(alarms.names())
     for name in alarms.names():
-        assert alarms.load(name).ABOUT
-        assert alarms.load(name).Options() == getattr(recipe().alarms, name)
+        assert alarms.load(name).about
+        assert alarms.load(name).options() == getattr(recipe().alarms, name)
 
 
 def test_one_is_turned_off_in_short_or_at_length():

@@ -13,8 +13,8 @@ RUN = alarms.Run(STEPS)
 
 def feed(kind, rows, *, run=RUN, seconds_a_step=1.0, **options):
     """Feed a row of values a step; gives (step, whether it is over, text) of all that was said."""
-    module = alarms.load(kind)
-    watch = module.watch(module.Options(**options), run)
+    alarm = alarms.load(kind)
+    watch = alarm.watch(alarm.options(**options), run)
     told = []
     for step, values in enumerate(rows, 1):
         said = watch.look(step, step * seconds_a_step, values)

@@ -21,7 +21,7 @@ def test_it_begins_where_peft_does(bench: Bench, keep: str, named: str) -> None:
     from finetop.core.train.methods import corda
     from finetop.core.train.methods._adapter import lora_config
 
-    options = methods.load("corda").Options(rank=4, keep=keep)
+    options = methods.load("corda").options(rank=4, keep=keep)
     found: list[dict[str, Any]] = []
     for begin in (
         lambda model, config: corda.begin(model, config, GENERAL),

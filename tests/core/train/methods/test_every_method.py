@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
-PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).QUANTIZED]
+PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).quantized]
 
 # those that PEFT gets wrong in bfloat16 (see _in_kind.py) always, the others with the slow tests
 IN_FEWER_BITS = [
@@ -48,13 +48,13 @@ def test_it_learns_keeps_the_base_and_comes_back(
     assert (tuned - begins).abs().max() > 1e-3
     if name not in (*TOKENS_FIRST, "loftq", "shira"):  # shira multiplies int8 weights in another order
         assert torch.allclose(begins, base, atol=2e-6)
-    if methods.load(name).KEEPS_BASE:
+    if methods.load(name).keeps_base:
         with model.disable_adapter():
             assert torch.equal(logits(model), base)
-    assert bench.save(model, tmp_path / "saved") == ("adapter" if methods.load(name).KEEPS_BASE else "full")
+    assert bench.save(model, tmp_path / "saved") == ("adapter" if methods.load(name).keeps_base else "full")
     again = bench.reload(tmp_path / "saved")
     assert torch.allclose(logits(again), tuned, atol=2e-6)
-    if methods.load(name).MERGES and kind == "none" and methods.load(name).KEEPS_BASE:
+    if methods.load(name).can_merge and kind == "none" and methods.load(name).keeps_base:
         assert torch.allclose(logits(again.merge_and_unload()), tuned, atol=2e-5)
 
 
@@ -73,6 +73,6 @@ def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(
 @pytest.mark.parametrize("name", methods.names())
 def test_what_it_says_of_itself(name: str) -> None:
     method = methods.load(name)
-    assert set(method.QUANTIZED) <= set(_start.ALL_FORMATS) and method.QUANTIZED
-    assert set(method.QUANTIZED) == set(_start.ALL_FORMATS) or getattr(method, "NOT_QUANTIZED", "")
-    assert all(reason and not reason.endswith(".") for reason in getattr(method, "REFUSES", {}).values())
+    assert set(method.quantized) <= set(_start.ALL_FORMATS) and method.quantized
+    assert set(method.quantized) == set(_start.ALL_FORMATS) or method.not_quantized
+    assert all(reason and not reason.endswith(".") for reason in method.refuses.values())

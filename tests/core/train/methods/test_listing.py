@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def test_each_has_a_line_and_options_with_defaults(package: ModuleType) -> None:
     assert package.names()
     for name in package.names():
-        module = package.load(name)
-        assert module.ABOUT and "\n" not in module.ABOUT
-        options = module.Options()
-        assert msgspec.convert(msgspec.to_builtins(options), module.Options) == options
+        plugin = package.load(name)
+        assert plugin.about and "\n" not in plugin.about
+        options = plugin.options()
+        assert msgspec.convert(msgspec.to_builtins(options), plugin.options) == options
         with pytest.raises(msgspec.ValidationError):
-            msgspec.convert({"no_such_option": 1}, module.Options)
+            msgspec.convert({"no_such_option": 1}, plugin.options)
 
 
 def test_unknown_names_are_suggested_and_never_imported() -> None:

@@ -40,7 +40,7 @@ def trainable(model: torch.nn.Module) -> set[str]:
 def test_only_the_adapter_moves_and_at_first_it_changes_nothing(model: PreTrainedModel) -> None:
     with torch.no_grad():
         before = model(TOKENS).logits
-    wrapped = lora.prepare(model, lora.Options(rank=4, alpha=8), Start())
+    wrapped = lora.PLUGIN.prepare(model, lora.Options(rank=4, alpha=8), Start())
     names = trainable(wrapped)
     # 7 linear layers a block, two blocks, two matrices each; the head is left out
     assert len(names) == 7 * 2 * 2
@@ -52,7 +52,9 @@ def test_only_the_adapter_moves_and_at_first_it_changes_nothing(model: PreTraine
 
 
 def test_a_step_moves_the_adapter_and_not_the_base(model: PreTrainedModel) -> None:
-    wrapped = lora.prepare(model, lora.Options(rank=2, alpha=4, target_modules=("q_proj", "v_proj")), Start())
+    wrapped = lora.PLUGIN.prepare(
+        model, lora.Options(rank=2, alpha=4, target_modules=("q_proj", "v_proj")), Start()
+    )
     assert len(trainable(wrapped)) == 2 * 2 * 2
     before = {name: parameter.detach().clone() for name, parameter in wrapped.named_parameters()}
     optimizer = torch.optim.SGD([p for p in wrapped.parameters() if p.requires_grad], lr=1.0)
@@ -66,7 +68,7 @@ def test_a_step_moves_the_adapter_and_not_the_base(model: PreTrainedModel) -> No
 
 def test_options_reach_the_adapter(model: PreTrainedModel) -> None:
     options = lora.Options(rank=4, alpha=8, rslora=True, dropout=0.25, modules_to_save=("norm",))
-    wrapped = lora.prepare(model, options, Start())
+    wrapped = lora.PLUGIN.prepare(model, options, Start())
     layer = wrapped.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
     assert layer.scaling["default"] == 8 / 4**0.5
     assert layer.lora_dropout["default"].p == 0.25
@@ -77,15 +79,15 @@ def test_an_unknown_module_is_suggested(model: PreTrainedModel) -> None:
     with pytest.raises(
         BadInput, match=r"method\.target_modules: .* no module 'q_porj'. Did you mean q_proj\?"
     ):
-        lora.prepare(model, lora.Options(target_modules=("v_proj", "q_porj")), Start())
+        lora.PLUGIN.prepare(model, lora.Options(target_modules=("v_proj", "q_porj")), Start())
     with pytest.raises(
         BadInput, match=r"method\.modules_to_save: .* no module 'lm_haed'. Did you mean lm_head\?"
     ):
-        lora.prepare(model, lora.Options(modules_to_save=("lm_haed",)), Start())
+        lora.PLUGIN.prepare(model, lora.Options(modules_to_save=("lm_haed",)), Start())
 
 
 def test_full_moves_everything(model: PreTrainedModel) -> None:
     model.requires_grad_(False)
-    prepared = full.prepare(model, full.Options(), Start())
+    prepared = full.PLUGIN.prepare(model, full.Options(), Start())
     assert prepared is model
     assert trainable(model) == {name for name, _ in model.named_parameters()}

@@ -79,9 +79,9 @@ def test_options_that_do_not_fit_the_base(
     name: str, options: dict[str, Any], says: str, tiny_model: Path
 ) -> None:
     with pytest.raises(BadInput, match=says):
-        methods.rehearse(name, methods.load(name).Options(**options), base_of(tiny_model))
+        methods.rehearse(name, methods.load(name).options(**options), base_of(tiny_model))
 
 
 def test_a_rank_that_is_wide_enough_fits(tiny_model: Path) -> None:
-    methods.rehearse("pissa", methods.load("pissa").Options(rank=32), base_of(tiny_model))
-    methods.rehearse("peft", methods.load("peft").Options(type="loha", options={"r": 4}), base_of(tiny_model))
+    methods.rehearse("pissa", methods.load("pissa").options(rank=32), base_of(tiny_model))
+    methods.rehearse("peft", methods.load("peft").options(type="loha", options={"r": 4}), base_of(tiny_model))

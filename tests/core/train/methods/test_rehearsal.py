@@ -41,7 +41,7 @@ def agree(model: str, method: str, tmp_path: Any) -> None:
     config.save_pretrained(tmp_path)
     base = ResolvedModel(model, tmp_path, None, None, "", "")
     try:
-        counted = methods.rehearse(method, methods.load(method).Options(), base)
+        counted = methods.rehearse(method, methods.load(method).options(), base)
     except BadInput:
         with pytest.raises((BadInput, ValueError)):
             set_up(config, method, tmp_path)
@@ -58,7 +58,7 @@ def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
     parameters = sum(weight.numel() for weight in model.parameters())
     rows = [[1, 2, 3, 4, 5, 6, 7, 8]] * 4
     start = Start(examples=rows, general=lambda: rows, pad_token_id=0, base_path=folder)
-    wrapped = methods.load(method).prepare(model, methods.load(method).Options(), start)
+    wrapped = methods.load(method).prepare(model, methods.load(method).options(), start)
     ids = torch.tensor([[2, 3, 4, 5, 6, 7]])
     wrapped.train()(input_ids=ids, labels=ids).loss.backward()
     return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)
@@ -88,5 +88,5 @@ def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path
 def test_experts_that_nothing_reaches_are_counted(model, options, reaches, tmp_path):
     AutoConfig.for_model(model, **MODELS[model]).save_pretrained(tmp_path)
     base = ResolvedModel(model, tmp_path, None, None, "", "")
-    counted = methods.rehearse("lora", methods.load("lora").Options(**options), base)
+    counted = methods.rehearse("lora", methods.load("lora").options(**options), base)
     assert (counted.experts == 0) == reaches

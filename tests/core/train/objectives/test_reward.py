@@ -153,7 +153,7 @@ def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> Non
 
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
     made = methods.load(method)
-    prepared = made.prepare(model, made.Options(), _start.Start(base_path=tiny_model))
+    prepared = made.prepare(model, made.options(), _start.Start(base_path=tiny_model))
     moving = [name for name, weight in prepared.named_parameters() if weight.requires_grad]
     assert sum("score" in name for name in moving) == 1
     assert not any("score" in name and "lora" in name for name in moving)

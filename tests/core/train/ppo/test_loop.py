@@ -114,7 +114,7 @@ def with_adapter(policy: Any) -> Any:
 
     torch.manual_seed(1)
     lora = methods.load("lora")
-    return lora.prepare(policy, lora.Options(rank=4), _start.Start())
+    return lora.prepare(policy, lora.options(rank=4), _start.Start())
 
 
 @pytest.mark.parametrize("adapter", [True, False])

@@ -49,6 +49,6 @@ def test_too_little_text_is_said_before_training(train: Callable[..., Any], home
 
 
 def test_memory_is_that_of_the_pool() -> None:
-    held = kl_to_base.memory(kl_to_base.Options(tokens=128, windows=16), Sizes(10**8, 2.0, 49152))
+    held = kl_to_base.PLUGIN.memory(kl_to_base.Options(tokens=128, windows=16), Sizes(10**8, 2.0, 49152))
     assert held.on_host == 2 * 16 * 128 * 49152
     assert held.on_device < held.on_host

@@ -103,8 +103,8 @@ def test_they_are_the_files_and_the_settings() -> None:
     known = {field.key.split(".")[1] for field in fields() if field.key.startswith("protect.")}
     assert known == set(NAMES)
     for name in NAMES:
-        module = protections.load(name)
-        assert module.ABOUT and not module.ABOUT.endswith(".")
+        about = protections.load(name).about
+        assert about and not about.endswith(".")
     assert all(field.about for field in fields() if field.key.startswith("protect."))
 
 
@@ -119,7 +119,7 @@ def test_a_bare_value_sets_the_first_option() -> None:
     text = whole({"kl_to_base": 0.5, "freeze_layers": [0, 3], "l2_sp": {"weight": 2}, "mask_surprising": 4})
     chosen = recipe_protections.chosen(resolve_text(text).recipe)
     assert list(chosen) == ["freeze_layers", "kl_to_base", "l2_sp", "mask_surprising"]
-    assert chosen["kl_to_base"] == protections.load("kl_to_base").Options(weight=0.5)
+    assert chosen["kl_to_base"] == protections.load("kl_to_base").options(weight=0.5)
     assert chosen["freeze_layers"].layers == (0, 3)
     assert (chosen["l2_sp"].weight, chosen["mask_surprising"].perplexity) == (2.0, 4.0)
 

@@ -77,10 +77,10 @@ def test_a_file_that_is_there_is_read_and_not_written_anew(
     (tmp_path / replay.FILE).write_bytes(msgspec.json.encode(row) + b"\n")
     no_model: Any = None  # it is not asked
     base = Base(recipe, no_model, no_model, objectives.load("sft"), tmp_path, home, EventLog(tmp_path / "e"))
-    made = replay.rows(chosen(recipe)["replay"], base, [])
+    made = replay.PLUGIN.rows(chosen(recipe)["replay"], base, [])
     assert made == []  # half of nothing
     given = replay.read(tmp_path / replay.FILE)
-    assert replay.rows(chosen(recipe)["replay"], base, given * 3) == given * 6
+    assert replay.PLUGIN.rows(chosen(recipe)["replay"], base, given * 3) == given * 6
 
 
 def test_plain_texts_begin_with_nothing(train: Callable[..., Any], home: Any) -> None:

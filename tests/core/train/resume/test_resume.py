@@ -172,7 +172,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model,
 
 # Those that keep something else in memory than they save, quickly; the others take a minute together.
 QUICK = {"p-tuning", "prompt-tuning", "prefix-tuning"}
-PAIRS = [(name, methods.load(name).QUANTIZED[0]) for name in methods.names()]
+PAIRS = [(name, methods.load(name).quantized[0]) for name in methods.names()]
 PAIRS += [("lora", "nf4"), ("lora", "int8")]
 
 
