@@ -7,6 +7,7 @@ comparison by the tag `approaches/NAME`. Nothing here imports torch.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,10 +21,11 @@ from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from finetop.core.recipe.schema import Recipe
 
+Settings = Mapping[str, Any] | str  # of a recipe, by dotted key, or why there are none
 TAG = tags.APPROACHES  # before the comparison's name, in the tags of its runs
 MOST = 200  # runs of one comparison
 
@@ -56,8 +58,8 @@ class Approach(plugins.Plugin):
     )
 
     @abstractmethod
-    def settings(self, recipe: Recipe) -> Mapping[str, Any] | str:
-        """Return what is laid over the recipe, by dotted key, or why it can't be had of it."""
+    def settings(self, recipe: Recipe) -> Settings:
+        """Return what is laid over the recipe, or why it can't be had of it."""
 
 
 KIND: plugins.PluginKind[Approach] = plugins.APPROACHES.of(Approach)

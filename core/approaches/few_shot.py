@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS
 from finetop.core.recipe.schema import Recipe
 
@@ -16,7 +14,7 @@ class FewShot(Approach):
     trains = False
     updates = "index"  # where the nearest are picked: the new rows are among those that they are picked from
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Put examples before the question, and leave documents out."""
         if not recipe.data.train:
             return NO_ROWS.replace("learn from", "take examples from")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS
 from finetop.core.recipe.schema import Recipe
 
@@ -13,7 +11,7 @@ class FromScratch(Approach):
     about = "a small new model trained on these rows alone, for comparison"
     updates = ""
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Train a new model of the base's kind, with its tokenizer so that nats a token mean the same."""
         if not recipe.data.train:
             return NO_ROWS

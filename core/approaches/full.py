@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS, full
 from finetop.core.recipe.schema import Recipe
 
@@ -12,7 +10,7 @@ from finetop.core.recipe.schema import Recipe
 class Full(Approach):
     about = "trains every weight on the training rows"
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Train all weights."""
         return {**full(recipe), "ask.documents": []} if recipe.data.train else NO_ROWS
 

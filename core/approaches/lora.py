@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS, adapter
 from finetop.core.recipe.schema import Recipe
 
@@ -12,7 +10,7 @@ from finetop.core.recipe.schema import Recipe
 class Lora(Approach):
     about = "trains low-rank adapters on the training rows; the model is frozen"
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Train an adapter on whole weights."""
         return {**adapter(recipe, "none"), "ask.documents": []} if recipe.data.train else NO_ROWS
 

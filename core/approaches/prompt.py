@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.recipe.schema import Recipe
 
 
@@ -13,7 +11,7 @@ class Prompt(Approach):
     trains = False
     updates = ""
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Leave examples and documents out."""
         return {"ask.shots": 0, "ask.documents": [], "data": {}}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any
 
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS, adapter
 from finetop.core.recipe.schema import Recipe
 
@@ -13,7 +12,7 @@ from finetop.core.recipe.schema import Recipe
 class Qlora(Approach):
     about = "LoRA on a base in 4 bits: a quarter of the memory"
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Train an adapter on weights in 4 bits."""
         if find_spec("bitsandbytes") is None:
             return "bitsandbytes, needed for 4-bit weights, is not installed"

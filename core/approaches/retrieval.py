@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.recipe.schema import Recipe
 
 NO_DOCUMENTS = "ask.documents names nothing to retrieve from"
@@ -15,7 +13,7 @@ class Retrieval(Approach):
     trains = False
     updates = "index"
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Keep the documents, and leave examples out."""
         return {"ask.shots": 0, "data": {}} if recipe.ask.documents else NO_DOCUMENTS
 

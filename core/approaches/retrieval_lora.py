@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from finetop.core.approaches import Approach
+from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS, adapter
 from finetop.core.approaches.retrieval import NO_DOCUMENTS
 from finetop.core.recipe.schema import Recipe
@@ -14,7 +12,7 @@ class RetrievalLora(Approach):
     about = "trains an adapter to answer from retrieved passages"
     updates = "index"  # its documents grow; the adapter stays as it is
 
-    def settings(self, recipe: Recipe) -> dict[str, Any] | str:
+    def settings(self, recipe: Recipe) -> Settings:
         """Train an adapter on rows with their passages."""
         if not recipe.ask.documents:
             return NO_DOCUMENTS

@@ -16,6 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording.durations import ago
 
+ABOUT = "list alarms and endings of all runs, newest first, and who is notified"
 HEAD = ("ago", "run", "kind", "step", "")
 NOTHING = "No alarms or endings yet."
 
@@ -117,10 +118,4 @@ def code_of(found: SendTestAnswer) -> int:
     return 0 if all(one.is_through for one in found.tested) else 4
 
 
-PLUGIN = Command(
-    "list alarms and endings of all runs, newest first, and who is notified",
-    "watch",
-    run,
-    arguments,
-    run_several,
-)
+PLUGIN = Command(ABOUT, "watch", run, arguments, run_several)

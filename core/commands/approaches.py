@@ -30,6 +30,7 @@ from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
 
+ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 WIDTH = 80  # of the advice
 PRICE_HEAD = ("approach", "set-up", "prompt", "memory", "new facts")
 PACE_S = 5.0  # between two looks at what runs: each compares all that is measured
@@ -203,9 +204,4 @@ def prices(row: ApproachRow) -> tuple[str, ...]:
     )
 
 
-PLUGIN = Command(
-    "compare prompt, few-shot, retrieval and training on your own test, with what each costs",
-    "compare",
-    run,
-    arguments,
-)
+PLUGIN = Command(ABOUT, "compare", run, arguments)

@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.trash import Clean, CleanAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.units import size_word
 
+ABOUT = "show old checkpoints, merged models, scores and data to delete; --yes deletes them"
 OPTIONS = {
     "last": ("N", "checkpoints: keep the newest N of each run"),
     "best": ("N", "checkpoints: also keep the N with the lowest eval_loss"),
@@ -73,9 +74,4 @@ def show(found: CleanAnswer) -> None:
     print_table(("what", "", "size", "why"), rows, right=(2,))
 
 
-PLUGIN = Command(
-    "show old checkpoints, merged models, scores and data to delete; --yes deletes them",
-    "maintenance",
-    run,
-    arguments,
-)
+PLUGIN = Command(ABOUT, "maintenance", run, arguments)

@@ -17,6 +17,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
+ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,10 +131,4 @@ def print_joined(tasks: list[dict[str, Any]]) -> None:
         print_table(head, rows, right=range(3, 9))
 
 
-PLUGIN = Command(
-    "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict",
-    "check",
-    run,
-    arguments,
-    is_remote=False,
-)
+PLUGIN = Command(ABOUT, "check", run, arguments, is_remote=False)

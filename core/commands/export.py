@@ -23,6 +23,8 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
+ABOUT = "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
@@ -103,9 +105,4 @@ def said(home: Home, queued: ExportAnswer) -> str:
     return "\n".join(lines)
 
 
-PLUGIN = Command(
-    "write a run's model, or only its adapter, to a folder, and verify that its outputs are the same",
-    "run",
-    run,
-    arguments,
-)
+PLUGIN = Command(ABOUT, "run", run, arguments)

@@ -14,6 +14,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
+ABOUT = "show this machine's GPUs: memory, users, running and waiting jobs"
 CELLS = 15  # of the history
 HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
 
@@ -97,9 +98,4 @@ def cells(gpu: GpuRow) -> tuple[str, ...]:
     )
 
 
-PLUGIN = Command(
-    "show this machine's GPUs: memory, users, running and waiting jobs",
-    "organise",
-    run,
-    run_several=run_several,
-)
+PLUGIN = Command(ABOUT, "organise", run, run_several=run_several)

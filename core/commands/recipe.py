@@ -17,6 +17,8 @@ from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, plain
 
+ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -125,10 +127,4 @@ def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
     return {"recipe": loaded.resolved, "from": sources}
 
 
-PLUGIN = Command(
-    "print all settings, or a recipe as it will run, with the source of each value",
-    "run",
-    run,
-    arguments,
-    is_remote=False,
-)
+PLUGIN = Command(ABOUT, "run", run, arguments, is_remote=False)

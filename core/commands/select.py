@@ -32,6 +32,7 @@ from finetop.core.select._output import manifest_of
 from finetop.core.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
 from finetop.core.text import plain as shown
 
+ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"
 DEFAULT_MODEL = Model().id
 SAY_EVERY_S = 2.0
 
@@ -274,10 +275,4 @@ def shown_progress(told: Iterable[Doing | Selected | TooFew]) -> Iterator[Select
             print(f"{one.what}{f': {one.done:,}{of} rows' if one.done or one.total else ''}", file=sys.stderr)
 
 
-PLUGIN = Command(
-    "choose rows to train on: at random, diverse, by the base model's loss …",
-    "data",
-    run,
-    arguments,
-    is_remote=False,
-)
+PLUGIN = Command(ABOUT, "data", run, arguments, is_remote=False)

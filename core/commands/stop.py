@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from finetop.core.commands.shared import args as shared_args, several
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.runtime.home import Home
 from finetop.core.wording.endings import stop_asking
 
 
@@ -16,8 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared_args.yes(parser)
 
 
-def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    return several.order(args, homes, Stop, stop_asking)
-
-
-PLUGIN = several.command("stop a run after saving a checkpoint", "run", arguments, run_several)
+PLUGIN = several.command(
+    "stop a run after saving a checkpoint",
+    "run",
+    arguments,
+    lambda args, homes: several.order(args, homes, Stop, stop_asking),
+)

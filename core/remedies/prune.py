@@ -31,10 +31,9 @@ class Prune(Remedy):
     def candidates(self, subject: Subject) -> list[Candidate]:
         """Return two: by size and at random."""
         return [
-            Candidate(
-                f"prune-{by}", "prune", label, subject.step, {"by": by, "kept": KEPT}, subject.no_weights
-            )
-            for by, label in (("small", "small half pruned"), ("random", "random half pruned"))
+            Candidate(f"prune-{by}", "prune", f"{by} half pruned", subject.step, settings, subject.no_weights)
+            for by in ("small", "random")
+            for settings in ({"by": by, "kept": KEPT},)
         ]
 
     def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
@@ -47,9 +46,8 @@ class Prune(Remedy):
             moves = after - before
             return before + (largest(moves, kept) if by == "small" else drawn(moves, kept, name))
 
-        return Change(
-            {"name": "prune", "by": by, "kept": kept}, True, lambda model: changed(model, base, mix)
-        )
+        facts = {"name": "prune", "by": by, "kept": kept}
+        return Change(facts, True, lambda model: changed(model, base, mix))
 
 
 def largest(moves: Tensor, kept: float) -> Tensor:

@@ -10,21 +10,20 @@ import gzip
 import zlib
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from finetop.core.data.files import _text
 from finetop.core.errors import BadData, BadInput, near
 from finetop.core.plugins import Plugin, PluginKind
 from finetop.core.runtime.files import is_pattern, open_given
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 Row = dict[str, Any]
+Rows = Iterator[tuple[int, Row | BadData]]  # each with its line or number
 ROW_BYTES = _text.MAX_BYTES
 PACKED = ".gz"
 USUAL = "jsonl"  # of a name without a known ending
@@ -48,8 +47,8 @@ class FileType(Plugin):
     endings: tuple[str, ...]  # how names of such files end, in small letters; each may have .gz behind it
 
     @abstractmethod
-    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, Row | BadData]]:
-        """Yield the rows of an open file with this name, each with its line or number.
+    def rows(self, file: BinaryIO, name: str) -> Rows:
+        """Yield the rows of an open file with this name.
 
         What is wrong with one row alone is yielded in its place, as BadData; what is wrong with the file is raised.
         """
@@ -126,7 +125,7 @@ def shown_name(path: Path, file: Path) -> str:
     return f"{file.parent.name}/{file.name}" if file != path else file.name
 
 
-def _of_file(file: Path, name: str) -> Iterator[tuple[int, Row | BadData]]:
+def _of_file(file: Path, name: str) -> Rows:
     with open_file(file) as opened:
         try:
             yield from _type_of(file, opened).rows(opened, name)

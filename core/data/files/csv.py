@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from finetop.core.data.files import FileType, _text
+from finetop.core.data.files import FileType, Rows, _text
 from finetop.core.errors import BadData
 from finetop.core.text import quoted
 
@@ -23,7 +23,7 @@ class CsvFile(FileType):
     about = "a table whose first row names the columns"
     endings = (".csv", ".tsv", ".tab")
 
-    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+    def rows(self, file: BinaryIO, name: str) -> Rows:
         """Yield each row with the line that it begins on. Raises BadData for a table without a header or end."""
         csv.field_size_limit(_text.MAX_BYTES)
         lines = _text.lines(file, name)

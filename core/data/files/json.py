@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import codecs
 import json
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
-from finetop.core.data.files import FileType, _text, jsonl
+from finetop.core.data.files import FileType, Rows, _text, jsonl
 from finetop.core.errors import BadData
 from finetop.core.recipe.columns import row_keys
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    Rows = Iterator[tuple[int, dict[str, Any] | BadData]]
 
 CHUNK = 1 << 20
 _SPACE = " \t\r\n"

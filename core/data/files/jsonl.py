@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import msgspec
 
-from finetop.core.data.files import FileType, _text
+from finetop.core.data.files import FileType, Rows, _text
 from finetop.core.errors import BadData
 
 LONGEST_LINE = 256 << 20  # bytes; a line that is too long for a row is passed over, but not for ever
@@ -18,7 +17,7 @@ class JsonlFile(FileType):
     about = "JSON lines: one object a line"
     endings = (".jsonl", ".ndjson")
 
-    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+    def rows(self, file: BinaryIO, name: str) -> Rows:
         """Yield each row with its line number, from 1; blank lines are passed over.
 
         Holds one line at a time. Raises BadData for a line that does not end.

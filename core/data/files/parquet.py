@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
-from finetop.core.data.files import FileType, _text
+from finetop.core.data.files import FileType, Rows, _text
 from finetop.core.errors import BadData
 
 BATCH_ROWS = 256
@@ -19,17 +19,15 @@ class ParquetFile(FileType):
     about = "a Parquet file"
     endings = (".parquet", ".pq")
 
-    def rows(self, file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+    def rows(self, file: BinaryIO, name: str) -> Rows:
         """Yield each row with its number, from 1. Raises BadData for what is no Parquet file, or a damaged one."""
         number = 0
         with _table(file, name) as table:
             for batch in table.iter_batches(BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
-                    yield (
-                        number,
-                        _checked({key: _plain(value) for key, value in row.items()}, f"{name}:{number}"),
-                    )
+                    plain = {key: _plain(value) for key, value in row.items()}
+                    yield number, _checked(plain, f"{name}:{number}")
 
     def count(self, file: BinaryIO, name: str) -> int:
         """Return how many rows a file says that it has. Raises BadData as `rows` does."""
