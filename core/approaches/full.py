@@ -11,7 +11,6 @@ class Full(Approach):
     about = "trains every weight on the training rows"
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Train all weights."""
         return {**full(recipe), "ask.documents": []} if recipe.data.train else NO_ROWS
 
 

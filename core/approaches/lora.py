@@ -11,7 +11,6 @@ class Lora(Approach):
     about = "trains low-rank adapters on the training rows; the model is frozen"
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Train an adapter on whole weights."""
         return {**adapter(recipe, "none"), "ask.documents": []} if recipe.data.train else NO_ROWS
 
 

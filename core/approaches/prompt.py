@@ -12,7 +12,6 @@ class Prompt(Approach):
     updates = ""
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Leave examples and documents out."""
         return {"ask.shots": 0, "ask.documents": [], "data": {}}
 
 

@@ -13,7 +13,6 @@ class Qlora(Approach):
     about = "LoRA on a base in 4 bits: a quarter of the memory"
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Train an adapter on weights in 4 bits."""
         if find_spec("bitsandbytes") is None:
             return "bitsandbytes, needed for 4-bit weights, is not installed"
         return {**adapter(recipe, "nf4"), "ask.documents": []} if recipe.data.train else NO_ROWS

@@ -14,7 +14,6 @@ class Retrieval(Approach):
     updates = "index"
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Keep the documents, and leave examples out."""
         return {"ask.shots": 0, "data": {}} if recipe.ask.documents else NO_DOCUMENTS
 
 

@@ -13,7 +13,6 @@ class RetrievalLora(Approach):
     updates = "index"  # its documents grow; the adapter stays as it is
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Train an adapter on rows with their passages."""
         if not recipe.ask.documents:
             return NO_DOCUMENTS
         return adapter(recipe, "none") if recipe.data.train else NO_ROWS

@@ -31,51 +31,6 @@ class Like:
     other: int | str
 
 
-def findings_of(
-    rule: PairRule, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
-) -> list[Finding]:
-    """Return the finding of these rows, if there are any."""
-    if not likes:
-        return []
-    counts = Counter(like.kind for like in likes)
-    first_of: dict[str, Like] = {}
-    for like in likes:
-        if like.kind not in first_of or like.number < first_of[like.kind].number:
-            first_of[like.kind] = like
-    first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
-    kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
-    pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}  # each is shown once
-    shown = list(dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())]))[:EXAMPLES]
-    return [
-        rule.finding(
-            whole,
-            len(likes),
-            [seen.at[like.number] for like in first],
-            of=of,
-            fixable=len(likes) if rule.fix else 0,
-            kinds=kinds,
-            examples=tuple(
-                _example(like, seen, whole, shows_both=rule.shows_both)
-                for like in sorted(shown, key=lambda one: one.number)
-            ),
-        )
-    ]
-
-
-def _example(like: Like, seen: Gathered, whole: Whole, *, shows_both: bool) -> Example:
-    at = seen.at[like.number]
-    place = whole.place(at)
-    row = next(iter(whole.again([at])))
-    asked = ("…" if len(row.asked) > SHOWN else "") + row.asked[-SHOWN:]
-    if isinstance(like.other, str):
-        return example(place, f"as {like.other}: {_joined(asked, row.answer)}")
-    other_at = seen.at[like.other]
-    other = _short(whole.place(other_at), place)
-    if shows_both and (answers := _where_they_differ(row.answer, next(iter(whole.again([other_at]))).answer)):
-        return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {asked}")
-    return example(place, f"as {other}: {_joined(asked, row.answer)}")
-
-
 def _joined(asked: str, answer: str) -> str:
     return " / ".join(filter(None, (asked, answer[:SHOWN])))
 
@@ -115,9 +70,45 @@ class Comparing(Finder):
         self._seen.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        self._likes = self.rule.find(self._seen, whole)
-        of = whole.rows_in(*self.rule.roles) if self.rule.roles else whole.rows
-        return findings_of(self.rule, self._likes, self._seen, whole, of)
+        self._likes = likes = self.rule.find(self._seen, whole)
+        if not likes:
+            return []
+        counts = Counter(like.kind for like in likes)
+        first_of: dict[str, Like] = {}
+        for like in likes:
+            if like.kind not in first_of or like.number < first_of[like.kind].number:
+                first_of[like.kind] = like
+        first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
+        kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
+        pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}  # each is shown once
+        every = dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())])
+        shown = sorted(list(every)[:EXAMPLES], key=lambda like: like.number)
+        return [
+            self.rule.finding(
+                whole,
+                len(likes),
+                [self._seen.at[like.number] for like in first],
+                of=whole.rows_in(*self.rule.roles) if self.rule.roles else whole.rows,
+                fixable=len(likes) if self.rule.fix else 0,
+                kinds=kinds,
+                examples=tuple(self._example(like, whole) for like in shown),
+            )
+        ]
+
+    def _example(self, like: Like, whole: Whole) -> Example:
+        at = self._seen.at[like.number]
+        place = whole.place(at)
+        row = next(iter(whole.again([at])))
+        asked = ("…" if len(row.asked) > SHOWN else "") + row.asked[-SHOWN:]
+        if isinstance(like.other, str):
+            return example(place, f"as {like.other}: {_joined(asked, row.answer)}")
+        other_at = self._seen.at[like.other]
+        other = _short(whole.place(other_at), place)
+        if self.rule.shows_both and (
+            answers := _where_they_differ(row.answer, next(iter(whole.again([other_at]))).answer)
+        ):
+            return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {asked}")
+        return example(place, f"as {other}: {_joined(asked, row.answer)}")
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
         """Remove the rows, where the rule says that this fixes it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetop.core.protocol.run_filter import Filter, Sort, Term, is_setting
+from finetop.core.protocol.run_filter import NUMBER_OF, Filter, Sort, Term, is_setting
 from finetop.core.protocol.runs import USUAL_SUITE, Queued, Running, RunRow, word
 
 NO_NUMBER = 1e9  # the place of a run that waits and has none
@@ -43,7 +43,7 @@ def _holds(term: Term, row: RunRow, now: float) -> bool:
         case "word":
             return any(fits(term, text) for text in _shown(row))
         case "text":
-            return any(fits(term, text) for text in _texts(row, term.key))
+            return any(fits(term, text) for text in texts_of(row, term.key))
         case "choice":
             return term.value == (verdict(row) if term.key == "verdict" else word(row.state))
         case "age":
@@ -98,7 +98,8 @@ def _fact(row: RunRow, name: str) -> str:
     return str(getattr(row.state, name, ""))
 
 
-def _texts(row: RunRow, key: str) -> Sequence[str]:
+def texts_of(row: RunRow, key: str) -> Sequence[str]:
+    """List the texts of a key that is text."""
     match key:
         case "tag":
             return row.tags or [""]
@@ -136,11 +137,10 @@ def since(row: RunRow) -> float:
 
 def number_of(row: RunRow, key: str) -> float | None:
     """Return a number of a run: its step, its drop, its number, or a metric's last value."""
-    if key in ("step", "steps", "id"):
-        return float(getattr(row, key))
-    if key == "drop":
-        return None if row.check is None else row.check.drop
-    return row.metrics.get(key)
+    if key not in NUMBER_OF:
+        return row.metrics.get(key)
+    number = NUMBER_OF[key](row)
+    return None if number is None else float(number)
 
 
 # --- order --------------------------------------------------------------------------------------------------

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.protocol.filter_match import number_of, since, verdict
-from finetop.core.protocol.run_filter import is_metric, is_setting
+from finetop.core.protocol.filter_match import number_of, since, texts_of, verdict
+from finetop.core.protocol.run_filter import NUMBERS, TITLES, is_metric, is_setting
 from finetop.core.protocol.runs import RunRow, word
 
 MOST = 12
 WORDS = ("model", "method", "objective", "suite", "state", "verdict", "tags", "note")
-NUMBERS = ("id", "step", "steps", "drop")
-NAMES = (*WORDS, *NUMBERS, "age")
+NAMES = (*WORDS, "id", *(key for key in NUMBERS if key != "id"), "age")
 
 
 def read_columns(text: str) -> tuple[str, ...]:
@@ -46,18 +45,11 @@ def cell(row: RunRow, key: str, now: float) -> float | str | None:
         return now - since(row)
     if is_setting(key):
         return row.settings.get(key)
-    match key:
-        case "tags":
-            return " ".join(row.tags)
-        case "state":
-            return word(row.state)
-        case "verdict":
-            return verdict(row)
-        case "suite":
-            return "" if row.check is None else row.check.suite
-        case "model" | "method" | "objective" | "note":
-            return str(getattr(row, key))
-    return number_of(row, key)
+    if key == "state":
+        return word(row.state)
+    if key == "verdict":
+        return verdict(row)
+    return " ".join(texts_of(row, TITLES.get(key, key))) if key in WORDS else number_of(row, key)
 
 
 def word_of(value: float | str) -> str:

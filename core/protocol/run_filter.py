@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from finetop.core.errors import BadInput, near
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
 
 LONGEST = 2000  # characters of a line
 MOST_TERMS = 50
@@ -32,7 +35,13 @@ CHOICES = {
     "verdict": ("ok", "regressed", "accepted", "fixed", "no_verdict", "none"),
 }
 SHOWN_AS = {"no verdict": "no_verdict", "regr.": "regressed", "not checked": "none"}  # as the app writes them
-NUMBERS = ("step", "steps", "drop", "id")
+NUMBER_OF: dict[str, Callable[[RunRow], float | None]] = {
+    "step": lambda row: row.step,
+    "steps": lambda row: row.steps,
+    "drop": lambda row: None if row.check is None else row.check.drop,
+    "id": lambda row: row.id,
+}
+NUMBERS = tuple(NUMBER_OF)
 SPANS = ("age", "left", "time")  # lengths of time
 KEYS = (*TEXTS, *CHOICES, *NUMBERS, *SPANS)
 TITLES = {  # of columns whose key is another

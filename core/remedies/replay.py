@@ -14,7 +14,6 @@ class Replay(Retraining):
     about = "20 % replay from the base"
 
     def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-        """Mix them in, where nothing is replayed yet."""
         replay = recipe.get("protect", {}).get("replay") or {}
         if replay.get("path") or replay.get("from_base"):
             return "it already replays: raise protect.replay.share"

@@ -34,10 +34,17 @@ json_text = msgspec.json.Encoder()
 
 NEEDS_YOU, RUNNING, QUEUED, DONE = range(4)
 
-_COLUMNS = (
-    "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said,"
-    " json_extract_string(recipe, '$.train.resumable')"
+# Fields of a row that are not the column of their name: any other is read as it is, or as the JSON of its type.
+_MADE = (
+    *("metrics", "check", "checking", "needs_you", "alarm", "left_s", "host", "settings", "group"),
+    *("gpus", "others", "saved", "resumable"),
 )
+_OWN = {field.name: field.type for field in msgspec.structs.fields(data.RunRow) if field.name not in _MADE}
+_READ: dict[str, Callable[[str], Any]] = {
+    name: msgspec.json.Decoder(of).decode for name, of in _OWN.items() if of not in (int, float, str)
+}
+_READ["tags"] = notes.read_tags
+_COLUMNS = f"{', '.join(_OWN)}, last, brief, rank, json_extract_string(recipe, '$.train.resumable')"
 
 
 def add_run(
@@ -291,31 +298,22 @@ def _row(
     gpus: str,
     kept: int,
 ) -> data.RunRow:
-    run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
-    tags, note, said, resumable = found[12:]
+    own = dict(zip(_OWN, found, strict=False))
+    own |= {name: read(own[name]) for name, read in _READ.items()}
+    last, check, rank, resumable = found[len(_OWN) :]
     checks_now = [job.state for job in beside if job.verb == "check"]
-    state = data.as_seen(_state.decode(state_text))
+    state = data.as_seen(own.pop("state"))
     if isinstance(state, data.Queued):
-        state = waiting.get(run_id, state)
+        state = waiting.get(own["id"], state)
     return data.RunRow(
-        id=run_id,
-        name=name,
-        model=model,
-        method=method,
-        objective=objective,
+        **own,
         state=state,
-        created=created,
-        step=step,
-        steps=steps,
         metrics=msgspec.json.decode(last),
         check=_brief.decode(check) if check else None,
         checking=checks_now[0] if checks_now else None,
         needs_you=rank == NEEDS_YOU,
         alarm=alarm,
         left_s=state.left_s if isinstance(state, data.Running) else None,
-        tags=notes.read_tags(tags),
-        note=note,
-        said=said,
         gpus=gpus,
         others=[job for job in beside if job.verb != "check"],
         saved=kept,

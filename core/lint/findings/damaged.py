@@ -36,7 +36,6 @@ class Damaged(Rule):
     do = "repair the damaged texts"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See damage in the texts of a row."""
         sights: list[Sight] = []
         for turn in row.turns:
             text = turn.text

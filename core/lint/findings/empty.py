@@ -30,7 +30,6 @@ class Empty(Rule):
     severity = "error"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See a row without a text to learn."""
         if row.fault == "empty":
             return [Sight("empty", f"{row.why}: {excerpt(row.asked)}", "remove")]
         if row.record is None or not row.turns or any(turn.has_calls for turn in row.turns[-1:]):

@@ -16,7 +16,6 @@ class Personal(Rule):
     do = "replace personal data with placeholders"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See them in every text of a row."""
         return list(sights(row, personal_in).values()) or None
 
 

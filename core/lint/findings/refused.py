@@ -297,7 +297,6 @@ class Refused(Rule):
     finder = _Refusals
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See whether the answer refuses."""
         if row.record is None or row.is_text or not row.answer:
             return None
         text = row.answer[: 2 * HEAD]

@@ -17,7 +17,6 @@ class Rewritten(Rule):
     severity = "note"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See a row of which earlier answers are left out."""
         if not row.rewritten:
             return None
         return [Sight(f"{row.rewritten} of the answers", excerpt(row.asked))]

@@ -18,7 +18,6 @@ class Secrets(Rule):
     is_grave = True
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See them in every text of a row."""
         found = sights(row, secrets_in)
         if PASSWORD in found and _is_made_up(row):
             del found[PASSWORD]

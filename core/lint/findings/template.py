@@ -80,7 +80,6 @@ class Template(Rule):
     do = "remove chat template tokens from the texts"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See marks in every text of a row."""
         sights: list[Sight] = []
         is_mended = True
         for turn in row.turns:

@@ -20,7 +20,6 @@ class Turns(Rule):
     severity = "error"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See what is wrong with the turns of a row."""
         if row.fault == "turns":
             return [Sight(_broken(row), f"{row.why}: {_told(row.turns)}", "remove")]
         if row.refused:
