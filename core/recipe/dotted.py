@@ -134,8 +134,8 @@ def _marks(section: type[msgspec.Struct], mark: str, above: str = "") -> Iterato
     for field in msgspec.structs.fields(section):
         key = f"{above}{field.encode_name}"
         for meta in getattr(field.type, "__metadata__", ()):
-            if isinstance(meta, msgspec.Meta) and mark in (meta.extra or {}):
-                yield key, str(meta.extra[mark])
+            if isinstance(meta, msgspec.Meta) and meta.extra and mark in meta.extra:
+                yield key, meta.extra[mark]
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             yield from _marks(field.type, mark, f"{key}.")
 

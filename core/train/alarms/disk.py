@@ -9,12 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.runtime.disk_space import DiskSpace, change_text
-from finetop.core.train.alarms import Alarm, AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from finetop.core.train.alarms import Run
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

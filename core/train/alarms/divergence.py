@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Alarm, AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from finetop.core.train.alarms import Run
 
 FIRST = 3  # steps; the others are compared with the least of them
 EARLY = 32  # steps; spike can speak from step 36 on. With 64, one healthy run of 6,000 raised it

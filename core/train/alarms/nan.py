@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Alarm, AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from finetop.core.train.alarms import Run
 
 LOSSES = ("loss", "eval_loss")
 LOSS_SCALE = "loss_scale"  # the metric

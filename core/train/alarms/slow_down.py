@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Alarm, AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote, Run
 from finetop.core.train.alarms._window import Window
 from finetop.core.wording.durations import exact_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from finetop.core.train.alarms import Run
 
 RECENT = 20  # steps
 BASELINE = 200

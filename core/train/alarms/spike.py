@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Alarm, AlarmNote
+from finetop.core.train.alarms import Alarm, AlarmNote, Run
 from finetop.core.train.alarms._window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from finetop.core.train.alarms import Run
 
 RECENT = 7  # steps
 LONGER = 21

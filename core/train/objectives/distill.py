@@ -9,16 +9,13 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.models import collectives
-from finetop.core.train.objectives import Objective, sft
+from finetop.core.train.objectives.sft import Conversations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
@@ -53,10 +50,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     )
 
 
-class Distill(Objective[Options]):
+class Distill(Conversations):
     about = "learn a larger model's token distribution on the answers"
     options = Options
-    rows = ("conversation",)
     metrics = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
@@ -64,12 +60,6 @@ class Distill(Objective[Options]):
         if not recipe.objective.options.teacher:
             hint = "Set objective.teacher to a larger model of the same family."
             yield "objective.teacher", "objective.teacher: no teacher is named.", hint
-
-    def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-    ) -> list[list[AnyExample]]:
-        """Render and label as sft does. Raises BadInput."""
-        return sft.PLUGIN.examples(rows, sft.Options(loss=options.loss), tokenizer, max_tokens)
 
     def make_trainer(self, setup: Setup) -> Any:
         """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""

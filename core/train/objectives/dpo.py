@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives._pairs import Pairs
+from finetop.core.train.objectives import Objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
@@ -57,7 +61,19 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.0
 
 
-class Dpo(Pairs[Options]):
+class Pairs(Objective[Any]):
+    rows = ("preference",)
+
+    def examples(
+        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+    ) -> list[list[AnyExample]]:
+        """Tokenize each pair behind its prompt. Raises BadInput."""
+        from finetop.core.data import preferences
+
+        return preferences.pairs(rows, tokenizer)
+
+
+class Dpo(Pairs):
     about = "learn from preferred and rejected answers, without a reward model"
     options = Options
     config = "trl.DPOConfig"

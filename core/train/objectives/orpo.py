@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives._pairs import Pairs
+from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.1
 
 
-class Orpo(Pairs[Options]):
+class Orpo(Pairs):
     about = "learn preferred answers and avoid rejected ones, without a reference model"
     options = Options
     config = "trl.experimental.orpo.ORPOConfig"

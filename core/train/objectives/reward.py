@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.objectives._pairs import Pairs
+from finetop.core.train.objectives.dpo import Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.01
 
 
-class RewardModel(Pairs[Options]):
+class RewardModel(Pairs):
     about = "learn which of two answers is better: a reward model for ppo, rloo and grpo"
     options = Options
     config = "trl.RewardConfig"

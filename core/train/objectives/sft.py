@@ -35,19 +35,22 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = None
 
 
-class Sft(Objective[Options]):
-    about = "learn the answers of example conversations"
-    options = Options
+class Conversations(Objective[Any]):
     rows = ("conversation",)
 
     def examples(
-        self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+        self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
         from finetop.core.data import render
 
         rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
         return [[example] for example in render.tokenize(rendered, tokenizer)]
+
+
+class Sft(Conversations):
+    about = "learn the answers of example conversations"
+    options = Options
 
     def make_trainer(self, setup: Setup) -> Any:
         """Build TRL's trainer."""
