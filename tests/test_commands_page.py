@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from finetop.core.commands import Command
 from finetop.core.commands.main import load, verbs
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -13,6 +14,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 def test_every_command_has_a_row_and_no_other() -> None:
     rows = re.findall(r"^\| [a-z ]*\| `finetop ([a-z]+)", (DOCS / "commands.md").read_text(), re.MULTILINE)
     assert sorted(rows) == verbs()
+    assert all(isinstance(load(verb), Command) for verb in verbs())
 
 
 def test_those_that_can_not_go_elsewhere_are_named() -> None:

@@ -11,7 +11,7 @@ import pytest
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import event_log
-from finetop.core.store import ingest, jobs, metrics, run_list, runs
+from finetop.core.store import ingest, jobs, metrics, run_list, run_records, runs
 from finetop.core.store.database import made_by_newer, migrations, open_store, transaction
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
@@ -49,6 +49,12 @@ def test_opening_twice_changes_nothing_and_all_migrations_are_named(tmp_path):
     ]
     again.close()
     assert list(tmp_path.glob("*.before-*")) == []
+
+
+def test_each_field_of_a_row_is_read_from_its_column_or_made_of_others(connection):
+    columns = set(run_records.schema_of(connection)["runs"])
+    assert set(runs._OWN) <= columns and not columns & set(runs._MADE)
+    assert {*runs._OWN, *runs._MADE} == set(data.RunRow.__struct_fields__)
 
 
 def test_an_older_database_is_backed_up_before_it_is_migrated(tmp_path, monkeypatch):
