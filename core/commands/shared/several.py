@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import remote
+from finetop.core.commands.shared import args as shared_args, remote
 from finetop.core.commands.shared.output import agreed, is_to_ask, print_json, warn
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
@@ -94,6 +94,22 @@ def order(
     if args.json:
         print_outcomes(outcomes, lambda message: {"message": message})
     return max(code, int(left > 0))
+
+
+def ordering(
+    about: str,
+    ask: Callable[[str], Ask],
+    asking: Callable[[RunDetail], Asking] | None = None,
+    runs: str = "name or number",
+) -> Command:
+    """Return the command that gives an order for each of several runs."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        arguments(parser, runs)
+        if asking is not None:
+            shared_args.yes(parser)
+
+    return command(about, "run", add, lambda args, homes: order(args, homes, ask, asking))
 
 
 def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str, Any]]) -> None:
