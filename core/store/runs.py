@@ -40,9 +40,8 @@ _MADE = (
     *("gpus", "others", "saved", "resumable"),
 )
 _OWN = {field.name: field.type for field in msgspec.structs.fields(data.RunRow) if field.name not in _MADE}
-_READ: dict[str, Callable[[str], Any]] = {
-    name: msgspec.json.Decoder(of).decode for name, of in _OWN.items() if of not in (int, float, str)
-}
+JSON = {name: of for name, of in _OWN.items() if of not in (int, float, str)}
+_READ: dict[str, Callable[[str], Any]] = {name: msgspec.json.Decoder(of).decode for name, of in JSON.items()}
 _READ["tags"] = notes.read_tags
 _COLUMNS = f"{', '.join(_OWN)}, last, brief, rank, json_extract_string(recipe, '$.train.resumable')"
 

@@ -20,7 +20,7 @@ from finetop.core.protocol.messages.triage import StandingState
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.runtime.files import read_own
-from finetop.core.store import run_records
+from finetop.core.store import run_records, runs
 from finetop.core.text import quoted
 
 LARGEST = 10**9
@@ -104,7 +104,7 @@ MEANS: dict[tuple[str, str], Any] = {
     ("removed", "highest"): Annotated[int, Meta(ge=0, le=LARGEST)],
 }
 HOLDS: dict[tuple[str, str], Any] = {
-    ("runs", "tags"): list[str],
+    **{("runs", name): of for name, of in runs.JSON.items() if name != "state"},  # `state_of` reads that
     ("jobs", "args"): _Args,
     ("jobs", "undo"): data.Before,
     ("jobs", "gpus"): list[data.Share],
