@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
-from finetop.core.models import (
-    config_file,
-    devices,
-    quantize as fewer_bits,
-    safetensors_header,
-    weight_formats,
-)
+from finetop.core.models import config_file, devices, quantize, safetensors_header, weight_formats
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 from finetop.core.runtime.files import read_given
@@ -168,7 +162,7 @@ def load_model(
 
     require_text(resolved.path, f"model.id: {resolved.id}")
     tokenizer = load_tokenizer(resolved)
-    placed = fewer_bits.quantized(resolved, dtype, device)
+    placed = quantize.quantized(resolved, dtype, device)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             resolved.path,
@@ -204,8 +198,8 @@ def put_on(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
-    fewer_bits.pass_gradients(model)
-    fewer_bits.leave_file(model)
+    quantize.pass_gradients(model)
+    quantize.leave_file(model)
     return model if is_placed else model.to(device)
 
 

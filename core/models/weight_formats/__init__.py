@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.plugins import WEIGHT_FORMATS, PluginKind, WeightFormatFacts
-
-if TYPE_CHECKING:
-    import torch
 
 
 class WeightFormat(WeightFormatFacts):
@@ -22,8 +19,8 @@ class WeightFormat(WeightFormatFacts):
     )
     by_tensor = False  # an export unpacks it tensor by tensor, by bitsandbytes' quant_state
 
-    def config(self, dtype: torch.dtype) -> Any:
-        """Return the quantization_config of transformers that loads it, to compute in `dtype`."""
+    def config(self, dtype: Any) -> Any:
+        """Return the quantization_config of transformers that loads it, to compute in torch's `dtype`."""
         raise NotImplementedError
 
 

@@ -6,12 +6,9 @@ nats).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.models.weight_formats import WeightFormat
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Int8(WeightFormat):
@@ -23,7 +20,7 @@ class Int8(WeightFormat):
     keeps_inputs = True
     rounds_inputs = True
 
-    def config(self, dtype: torch.dtype) -> Any:
+    def config(self, dtype: Any) -> Any:
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.models.weight_formats import WeightFormat
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Nf4(WeightFormat):
@@ -17,7 +14,7 @@ class Nf4(WeightFormat):
     linear_bytes = 0.5 + 1 / 64 + 4 / (64 * 256)  # a second scale, in float32, for 256 of the scales
     by_tensor = True
 
-    def config(self, dtype: torch.dtype) -> Any:
+    def config(self, dtype: Any) -> Any:
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(

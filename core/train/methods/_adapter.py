@@ -75,8 +75,8 @@ def require_modules(model: PreTrainedModel, options: Any) -> None:
     named = () if isinstance(targets, str) else targets
     _require_names(model, named, "method.target_modules")
     _require_names(model, getattr(options, "modules_to_save", ()), "method.modules_to_save")
-    head = head_of(model)
-    for path, module in model.named_modules():
+    head = head_of(model) if named else None
+    for path, module in model.named_modules() if named else ():
         name = next((name for name in named if is_named(path, name)), None)
         if module is head and name is not None:
             raise BadInput(

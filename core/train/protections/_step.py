@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.recipe.schema import Recipe
@@ -47,6 +46,8 @@ class Acting:
 
 def zero_if_none(weight: torch.Tensor) -> torch.Tensor:
     """Return a weight's gradient, made of zeros where the loss did not reach it."""
+    import torch
+
     if weight.grad is None:
         weight.grad = torch.zeros_like(weight)
     return weight.grad

@@ -20,6 +20,7 @@ from msgspec import Meta
 from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train import methods
 from finetop.core.train.protections import Protection
+from finetop.core.train.protections._step import Acting, zero_if_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
 FISHER_BYTES = 2
@@ -79,7 +79,6 @@ class Ewc(Protection[Options]):
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
         """Measure the Fisher information, and keep where the weights begin. Raises BadInput if there is no text."""
         from finetop.core.train.protections import _text
-        from finetop.core.train.protections._step import Acting
 
         pool = _text.windows_of("protect.ewc", options, setup)
         moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
@@ -125,8 +124,6 @@ def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], see
 def pull(held: list[tuple[Any, Tensor, Tensor]], weight: float) -> Any:
     """Add weight * F * (w - w0) to the gradients; gives weight / 2 * sum(F * (w - w0)^2). One weight at a time."""
     import torch
-
-    from finetop.core.train.protections._step import zero_if_none
 
     total: Any = 0.0
     with torch.no_grad():

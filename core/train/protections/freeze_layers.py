@@ -10,12 +10,12 @@ from msgspec import Meta
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import LEARNED_TOKENS
 from finetop.core.train.protections import Protection
+from finetop.core.train.protections._step import Acting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -73,7 +73,6 @@ class FreezeLayers(Protection[Options]):
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
         """Keep them so: an adapter switched off and on begins to move again, and would count in the clipping."""
-        from finetop.core.train.protections._step import Acting
 
         staying = weights_of(options, setup.model)
 

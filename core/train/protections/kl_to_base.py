@@ -18,11 +18,11 @@ from msgspec import Meta
 from finetop.core.errors import BadInput
 from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train.protections import Protection
+from finetop.core.train.protections._step import Acting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -79,7 +79,6 @@ class KlToBase(Protection[Options]):
         import torch
 
         from finetop.core.train.protections import _text
-        from finetop.core.train.protections._step import Acting
 
         pool = _pool(options, setup)
         with _text.as_base(setup.model):

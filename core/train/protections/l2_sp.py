@@ -18,13 +18,13 @@ from msgspec import Meta
 
 from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train.protections import Protection
+from finetop.core.train.protections._step import Acting, zero_if_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -62,7 +62,6 @@ class L2Sp(Protection[Options]):
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
         """Keep where the weights begin."""
-        from finetop.core.train.protections._step import Acting
 
         pairs = list(pairs_of(setup.model))
         of_pairs = {
@@ -87,8 +86,6 @@ class L2Sp(Protection[Options]):
 def pull(held: list[tuple[Any, Tensor]], weight: float) -> Any:
     """Add weight * (w - w0) to the gradients of weights; gives weight / 2 * |w - w0|^2. One weight at a time."""
     import torch
-
-    from finetop.core.train.protections._step import zero_if_none
 
     total: Any = 0.0
     with torch.no_grad():

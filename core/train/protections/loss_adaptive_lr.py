@@ -15,12 +15,12 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.train.protections import Protection
+from finetop.core.train.protections._step import Acting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
 IN_NATS = ("continued-pretraining", "sft")  # objectives whose loss is nats per learned token
@@ -55,7 +55,6 @@ class LossAdaptiveLr(Protection[Options]):
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
         """Listen to the loss of each step."""
-        from finetop.core.train.protections._step import Acting
 
         return Acting(
             f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
