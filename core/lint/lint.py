@@ -19,15 +19,7 @@ from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.lint import findings as rules, fix as fixing, lines
 from finetop.core.lint.findings import Finder, Fix
 from finetop.core.lint.lines import Block, Read, Unread
-from finetop.core.lint.report import (
-    Asked,
-    Finding,
-    Lengths,
-    Report,
-    SourceFacts,
-    SourceRole,
-    Trouble,
-)
+from finetop.core.lint.report import Asked, Finding, Lengths, Report, SourceFacts, SourceRole, Trouble
 from finetop.core.lint.row import Lens, format_of, kinds_for
 from finetop.core.lint.second_pass import Whole
 from finetop.core.lint.worker import Looker, Seen, Setup

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import re
 
-from finetop.core.report import (
-    Bar,
-    Bars,
-    Block,
-    Chart,
-    Facts,
-    Line,
-    Page,
-    Points,
-    Section,
-    Source,
-    Table,
-)
+from finetop.core.report import Bar, Bars, Block, Chart, Facts, Line, Page, Points, Section, Source, Table
 from finetop.core.report.formats import ReportFormat
 from finetop.core.text import clean
 from finetop.core.wording.check_markdown import escape
