@@ -118,7 +118,7 @@ def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
     if verb in ("queue", "retry"):  # what was paused waits
         words = [f"to-pause-{page}" if word == "demo-lora" else word for word in words]
     if words[:2] == ["approaches", "approaches"]:
-        words.append("--hold")  # six runs and what is asked of each: test_approaching.py has seen that
+        words.append("--hold")  # else it would train six runs
     if verb == "plan":  # in the tiny model's 400 words the demo's rows are twice as long, and refused
         words += ["--set", "data.max_tokens=512"]
     assert main(words) == 0, (page, words)

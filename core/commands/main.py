@@ -30,23 +30,6 @@ class OpenApp(Protocol):
     def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
 
 
-NOT_VERBS = {
-    "__init__",
-    "main",
-    "asking",
-    "machines",
-    "output",
-    "follow",
-    "log_lines",
-    "curve_of",
-    "reports",
-    "adopting",
-    "steps",
-    "numbers",
-    "standing",
-}
-
-
 GROUPS = (
     "run",
     "watch",
@@ -88,7 +71,7 @@ class Parser(argparse.ArgumentParser):
 
 def verbs() -> list[str]:
     """List the verbs: the files of this folder."""
-    names = {file.stem for file in Path(__file__).parent.glob("*.py")} - NOT_VERBS
+    names = {file.stem for file in Path(__file__).parent.glob("*.py")} - {"__init__", "main"}
     return sorted(name.removesuffix("_") for name in names)
 
 

@@ -21,7 +21,7 @@ A finding is a file of core/lint/findings, found by listing that folder:
   Findings whose `look` is the same function share it: a row is looked at once, and each hears of it;
 - `Finder`, where counting is not enough: a class made with `Finder(lens)` in the first process, which has
   - `take(at, seen)`: what `look` gave of row number `at` (from 0, over all sources), in order of the rows;
-  - `finish(whole)`: give the Findings (report.py), none where all is well. `whole` is a Whole (whole.py): the
+  - `finish(whole)`: give the Findings (report.py), none where all is well. `whole` is a Whole (second_pass.py): the
     number of rows, `place(at)`, `again(ats)` to read some rows once more, `say(phase, done, total)` for progress,
     what was asked for, and the report's `notes`.
     An example's text goes through `tally.example`, which masks secrets and cuts it;
