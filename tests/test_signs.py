@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TOPS = ("core", "tui", "tests", "docs", "recipes")
 FILE = re.compile(r"(?<![\w./*{<-])((?:[\w-]+/)*[\w-]+\.(?:py|md|sql|tcss|svg|cast))\b")
+EXTENSION = re.compile(r"\.(?:py|md|sql|tcss|svg|cast)\b")
 FOLDER = re.compile(r"(?<![\w./*{<-])((?:core|tui|tests)/[\w/-]+)(?![\w.*])")
+COMMENT = re.compile(r"(?:^|  )# .*")
 MODULE = re.compile(r"\bfinetop\.(?:core|tui|recipes)(?:\.\w+)*")
 PLACE = re.compile(r"(?<![\w./*`'\"{<$~-])([a-z][a-z_]+)/(?=[\s,;:.)])")
 # Files of a user, of a run or of another program.
@@ -47,12 +47,14 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
             text = ast.get_docstring(node, clean=False)
             if text is not None:
                 yield node.body[0].lineno, text
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
+    for line, text in enumerate(source.splitlines(), 1):
+        if comment := COMMENT.search(text):
+            yield line, comment[0]
 
 
 def missing(text: str, *, is_code: bool) -> Iterator[str]:
+    if "/" not in text and not EXTENSION.search(text) and "finetop." not in text:
+        return
     for name in FILE.findall(text):
         if name not in ends() and name not in OF_OTHERS:
             yield name
@@ -67,6 +69,7 @@ def missing(text: str, *, is_code: bool) -> Iterator[str]:
             yield name
 
 
+@cache
 def is_there(name: str) -> bool:
     """Return True if a dotted name is a module or package, or a name in one."""
     parts = name.split(".")[1:]

@@ -137,7 +137,7 @@ def test_exports_remedies_and_approaches_go_there_too(finetop, cluster, tiny_mod
     there = {number: job for number, job in all_jobs().items() if number not in before}
 
     def all_are_taken_in():  # Slurm may know of an end before the supervisor does
-        code, out, err = finetop("sql", "SELECT count(*) FROM jobs WHERE word = 'finished'", "--csv")
+        _, out, _ = finetop("sql", "SELECT count(*) FROM jobs WHERE word = 'finished'", "--csv")
         return out.split()[-1] == str(len(there))
 
     wait_until(all_are_taken_in, cluster.log, TORCH_LIMIT_S)
