@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TOPS = ("core", "tui", "tests", "docs", "recipes")
+TOPS = ("core", "tui", "tests", "docs", "recipes", ".github")
 FILE = re.compile(r"(?<![\w./*{<-])((?:[\w-]+/)*[\w-]+\.(?:py|md|sql|tcss|svg|cast))\b")
 EXTENSION = re.compile(r"\.(?:py|md|sql|tcss|svg|cast)\b")
 FOLDER = re.compile(r"(?<![\w./*{<-])((?:core|tui|tests)/[\w/-]+)(?![\w.*])")
