@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
 
@@ -24,7 +25,8 @@ from finetop.core.runtime.home import Home
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {"README.md": README} | {
-    f"docs/{page.name}": page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))
+    page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+    for page in sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / ".github").glob("[A-Z]*.md")])
 }
 # Their commands run in this order, on one home: the README makes the runs that the others name.
 RUN = [
@@ -118,7 +120,7 @@ def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
     if verb in ("queue", "retry"):  # what was paused waits
         words = [f"to-pause-{page}" if word == "demo-lora" else word for word in words]
     if words[:2] == ["approaches", "approaches"]:
-        words.append("--hold")  # six runs and what is asked of each: test_approaching.py has seen that
+        words.append("--hold")  # else it would train six runs
     if verb == "plan":  # in the tiny model's 400 words the demo's rows are twice as long, and refused
         words += ["--set", "data.max_tokens=512"]
     assert main(words) == 0, (page, words)
@@ -165,8 +167,19 @@ def test_every_command_that_is_named_is_there_with_its_options(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_make_that_is_named_is_a_target(page):
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"(?:^|`)make (\w+)", PAGES[page], re.MULTILINE)) <= set(targets)
+    assert set(re.findall(r"(?:^|`)make (\w+)", PAGES[page], re.MULTILINE)) <= targets()
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
+def test_forms_and_workflows_are_yaml_and_name_what_is_there(form):
+    text = form.read_text(encoding="utf-8")
+    assert yaml.safe_load(text)
+    assert set(re.findall(r"`finetop (\w+)", text)) <= set(verbs())
+    assert set(re.findall(r"make (\w+)$", text, re.MULTILINE)) <= targets()
 
 
 def test_the_readme_is_short():

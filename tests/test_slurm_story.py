@@ -135,6 +135,11 @@ def test_exports_remedies_and_approaches_go_there_too(finetop, cluster, tiny_mod
     )  # fmt: skip
     assert code == 0, out + err
     there = {number: job for number, job in all_jobs().items() if number not in before}
-    code, out, err = finetop("sql", "SELECT count(*) FROM jobs WHERE word = 'finished'", "--csv")
-    assert out.split()[-1] == str(len(there)) and len(there) >= len(verbs) + 2, f"{there}; {out}{err}"
+
+    def all_are_taken_in():  # Slurm may know of an end before the supervisor does
+        _, out, _ = finetop("sql", "SELECT count(*) FROM jobs WHERE word = 'finished'", "--csv")
+        return out.split()[-1] == str(len(there))
+
+    wait_until(all_are_taken_in, cluster.log, TORCH_LIMIT_S)
+    assert len(there) >= len(verbs) + 2, there
     assert {state for state, _ in there.values()} == {"COMPLETED"}, there

@@ -1,1 +1,4 @@
-"""Did the model forget? The statistics, the scorer and the tasks behind one verdict."""
+"""Did the model forget? Tasks, scoring and statistics behind one verdict against the base.
+
+Runs in check jobs; statistics and verdicts are read anywhere. Imports models, data and what is below them.
+"""

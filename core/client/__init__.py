@@ -1,1 +1,4 @@
-"""The filter language of the list of runs: a line of text as plain data, and which runs it holds for."""
+"""The other end of the supervisor's socket: one connection, other machines over ssh, answers put together.
+
+Runs in the app and in commands. Never imports the store, the supervisor or the training stack.
+"""

@@ -1,1 +1,4 @@
-"""Rows: where they come from, how they read, what they are made into, and which version of them it is."""
+"""Rows: where they come from, how they are read and rendered, and which version of them it is.
+
+Runs in jobs, in lint and in plan. Imports recipe and what is below it; no model.
+"""

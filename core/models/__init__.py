@@ -1,5 +1,5 @@
 """Models: found, loaded, quantised, checkpointed, merged, imported and exported.
 
-Training jobs and check jobs both come through here, so that they can't disagree on what the base model is.
-Weights are read from safetensors alone: no pickle is ever opened.
+Runs in jobs alone: training and checks both load through here, so that they agree on what the base model is.
+Weights are read from safetensors; no pickle is ever opened. Imports data and what is below it.
 """

@@ -1,1 +1,4 @@
-"""What crosses a process boundary, as frozen structs; see wire.py for how, messages/ for what is asked and answered."""
+"""What crosses a process boundary, as frozen structs: states, events, requests and answers.
+
+Read by every process. Imports plugins, text and errors alone.
+"""

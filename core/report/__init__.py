@@ -1,6 +1,7 @@
-"""One run as one page for a colleague, or a comparison: what a page is made of. telling.py tells it, formats/ write it.
+"""A run, a comparison of approaches or a check as one page for a colleague.
 
-Everything in a page may come from outside: a format escapes each text that it writes.
+Runs in commands and the app. Imports approaches, recipe and what is below it. Everything in a page may come from
+outside, so a format escapes each text that it writes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Paints charts and tables as a PNG: the charts from the SVG that drawing.py draws, so that both are one picture.
+"""Paints charts and tables as a PNG: the charts from the SVG that svg.py draws, so that both are one picture.
 
 Letters are of a font of this machine; where none of FONTS is here, of the one that comes with pillow, which has little
 more than ASCII: marks are then written in ASCII, and other letters as ?.

@@ -1,1 +1,5 @@
-"""The store: DuckDB, and the only SQL of the project. Opened by the supervisor alone."""
+"""DuckDB, and the only SQL of the project.
+
+Runs in the supervisor, which is the only process that opens the database. Imports recipe and what is below it, and
+from approaches and remedies what they keep in it.
+"""

@@ -161,7 +161,7 @@ class Supervisor:
     quiet_until: float | None = None  # in quiet hours, when they end
     why: dict[int, str] = field(
         default_factory=dict
-    )  # why jobs wait by the queue's rules (supervisor/queue/waiting.py)
+    )  # why jobs wait by the queue's rules (supervisor/queue/ready.py)
     unplaced: dict[int, str] = field(default_factory=dict)  # why jobs that may start have no place to run
     newer: dict[int, str] = field(
         default_factory=dict

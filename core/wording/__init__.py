@@ -1,1 +1,4 @@
-"""What is said in words, the same in the app and on the command line: a file a topic."""
+"""Words that the app, the command line and reports share, a file a topic.
+
+Read by every process. Imports protocol and text alone.
+"""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 import textual.app
 import textual.pilot
+from at_rest import at_rest
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from at_rest import at_rest
 
 
 async def wait_for_idle(*_: float) -> None:

@@ -1,0 +1,1 @@
+"""Screens, a folder each; `shared` holds what several draw."""

@@ -1,7 +1,8 @@
 """Makes the database again from the run folders: `python -m finetop.core.supervisor.rebuild.rebuild --home DIR`.
 
-Each run.json says what the store had decided (store/records.py), each job's events all else; they are taken in as
-they were the first time. The new database takes the old one's place when it is complete; the old one stays beside it.
+Each run.json says what the store had decided (supervisor/save_records.py), each job's events all else; they are
+taken in as they were the first time. The new database takes the old one's place when it is complete; the old one
+stays beside it.
 """
 
 from __future__ import annotations

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
-
-from finetop.core.client import compare_runs
-from finetop.core.client.compare_runs import Trade
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "tui"))
-
 from run_fakes import make_detail, source
 from tui_fakes import NOW, make_check
 
+from finetop.core.client import compare_runs
+from finetop.core.client.compare_runs import Trade
 from finetop.core.protocol.runs import Finished, RunDetail, Running
 
 

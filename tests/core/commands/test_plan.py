@@ -27,7 +27,7 @@ LLAMA = {
 
 
 class Silent:
-    """In place of the process that asks the job's code: it takes seconds. tests/core/train/test_rehearsal.py asks."""
+    """In place of the process that asks the job's code: it takes seconds. tests/core/plan/test_rehearsal.py asks."""
 
     said = Moving()
 

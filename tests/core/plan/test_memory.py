@@ -14,7 +14,7 @@ from finetop.core.plan import memory
 from finetop.core.plan.shape import read_shape
 from finetop.core.plan.trainable import trained
 
-BENCH = Path(__file__).parents[3] / "bench"
+BENCH = Path(__file__).parents[2] / "bench"
 
 
 @pytest.fixture

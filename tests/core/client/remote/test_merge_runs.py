@@ -1,13 +1,10 @@
 """Runs of several machines as one list."""
 
 import statistics
-import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "tui"))
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
 from finetop.core.client.remote.fleet import Fleet

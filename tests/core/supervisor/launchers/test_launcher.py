@@ -14,7 +14,7 @@ OF_A_MACHINE = ("fcntl", "finetop.core.runtime.keeper", "finetop.core.runtime.jo
 LOCAL = ROOM / "launchers" / "local.py"
 # A command that a person is told by is no job: what it leaves is ended by the same means. On a node of a cluster the
 # keeper is one of that machine.
-EXEMPT = {LOCAL, ROOM / "jobs" / "slurm_node.py", ROOM / "notify" / "send.py"}
+EXEMPT = {LOCAL, ROOM / "launchers" / "slurm_node.py", ROOM / "notify" / "send.py"}
 
 
 def imports(tree: ast.AST) -> set[str]:

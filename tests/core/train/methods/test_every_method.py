@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
 PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).quantized]
 
-# those that PEFT gets wrong in bfloat16 (see _in_kind.py) always, the others with the slow tests
+# those that PEFT gets wrong in bfloat16 (see load.answer_in_kind) always, the others with the slow tests
 IN_FEWER_BITS = [
     pytest.param(
         name,
