@@ -71,6 +71,19 @@ def test_every_module_of_core_has_a_room() -> None:
     assert folders | LOOSE == set(rooms())
 
 
+def test_a_room_says_in_a_few_lines_what_it_is_for() -> None:
+    faces = [
+        ROOT / "tui" / "__init__.py",
+        *(ROOT / "core").glob("*/__init__.py"),
+        *(ROOT / "tui").glob("*/__init__.py"),
+    ]
+    lengths = {
+        name_of(face): len((ast.get_docstring(ast.parse(face.read_text())) or "").splitlines())
+        for face in faces
+    }
+    assert {name for name, lines in lengths.items() if not 1 <= lines <= 6} == set()
+
+
 def test_tests_mirror_the_rooms() -> None:
     folders = {file.name for file in (ROOT / "tests" / "core").iterdir() if any(file.glob("**/*.py"))}
     assert folders <= set(rooms())

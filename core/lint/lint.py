@@ -1,4 +1,9 @@
-"""Lints: every row once, through the workers to the findings, then what they make of it."""
+"""Lints: every row once, through the workers to the findings, then what they make of it.
+
+Blocks of 256 lines go to two workers in turn, and what they saw comes back in the order of the rows, so a report never
+depends on which was faster. A row lives in a worker as long as its block: findings keep small plain data of it, nothing
+else, so that 5 GB stream. Rows come in one sequence: those to train on, then evaluation, then test.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What several screens draw with: charts, tables, logs, lists and prompts."""
