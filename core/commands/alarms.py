@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import remote
+from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.protocol.messages.session import Notices, NoticesAnswer, SendTest, SendTestAnswer
 from finetop.core.protocol.notices import Notice, kinds
@@ -23,8 +23,8 @@ NOTHING = "No alarms or endings yet."
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most this many rows")
-    parser.add_argument("--test", action="store_true", help="send a test message now and report the result")
-    parser.add_argument("--kinds", action="store_true", help="list the kinds of notifications")
+    options.flag(parser, "--test", "send a test message now and report the result")
+    options.flag(parser, "--kinds", "list the kinds of notifications")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

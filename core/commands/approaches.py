@@ -14,7 +14,7 @@ from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import Command
 from finetop.core.commands.queue import priority_of
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean, near
 from finetop.core.protocol.messages.approaches import (
@@ -23,7 +23,6 @@ from finetop.core.protocol.messages.approaches import (
     ApproachRow,
 )
 from finetop.core.recipe.load import load_recipe
-from finetop.core.recipe.names import check_name
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as words
@@ -37,27 +36,21 @@ PACE_S = 5.0  # between two looks at what runs: each compares all that is measur
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    options.path(
+        parser,
         "what",
+        "RECIPE|NAME",
+        "a recipe to compare on, or a comparison to show; without it, all comparisons",
         nargs="?",
-        type=shared_args.a_path,
-        metavar="RECIPE|NAME",
-        help="a recipe to compare on, or a comparison to show; without it, all comparisons",
     )
-    shared_args.settings(parser, "change one setting of the recipe")
+    options.settings(parser, "change one setting of the recipe")
     parser.add_argument(
         "--only", default="", metavar="A,B", help=f"only these approaches: {', '.join(approaches.names())}"
     )
-    parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="train each approach N times")
-    parser.add_argument("--name", help="the comparison's name (default: the recipe's)")
-    parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
-    parser.add_argument(
-        "--priority",
-        default="normal",
-        metavar="P",
-        help="high, normal, low or a number; smaller starts first",
-    )
-    parser.add_argument("--wait", action="store_true", help="follow until everything is measured")
+    parser.add_argument("--seeds", type=options.count, metavar="N", help="train each approach N times")
+    options.name(parser, "the comparison's name")
+    options.queueing(parser)
+    options.flag(parser, "--wait", "follow until everything is measured")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -85,8 +78,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def queue(args: argparse.Namespace, home: Home) -> int:
     """Queue the runs of a comparison. Those of the same recipe on the same data are used again."""
     priority = priority_of(args.priority)
-    name = [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
-    loaded = load_recipe(args.what, [*args.set, *name])
+    loaded = load_recipe(args.what, [*args.set, *options.name_set(args)])
     require_files(loaded, home)
     only = [one.strip() for one in args.only.split(",") if one.strip()]
     ask = request(

@@ -12,7 +12,7 @@ import msgspec
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, check_curve, ci_reports, follow, imports
+from finetop.core.commands.shared import check_curve, ci_reports, follow, imports, options
 from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NotFound
 from finetop.core.models.imports.recipe import adopted
@@ -48,19 +48,11 @@ class Asked:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN[@STEP]", help="a run, or one of its checkpoints")
-    parser.add_argument(
-        "--model",
-        type=shared_args.a_path,
-        metavar="PATH",
-        help="a model not trained by finetop, instead of RUN: see finetop import",
+    options.path(
+        parser, "--model", "PATH", "a model not trained by finetop, instead of RUN: see finetop import"
     )
     imports.arguments(parser)
-    parser.add_argument(
-        "--suite",
-        type=shared_args.a_path,
-        metavar="NAME|FILE.yaml",
-        help="suite to check on (default: the recipe's)",
-    )
+    options.path(parser, "--suite", "NAME|FILE.yaml", "suite to check on (default: the recipe's)")
     parser.add_argument(
         "--margin",
         type=float,
@@ -76,8 +68,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help="continue after the verdict until all items (of these tasks) are scored: same claim, more items",
     )
-    parser.add_argument("--again", action="store_true", help="check again even though there is a verdict")
-    parser.add_argument("--last", action="store_true", help="print the newest check and run nothing")
+    options.flag(parser, "--again", "check again even though there is a verdict")
+    options.flag(parser, "--last", "print the newest check and run nothing")
     ci_reports.arguments(parser)
     check_curve.arguments(parser)
 

@@ -9,7 +9,7 @@ import argparse
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer
@@ -33,7 +33,7 @@ OPTIONS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     for name, (unit, text) in OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=unit, help=f"{text} ('none': no limit)")
-    shared_args.yes(parser)
+    options.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from finetop.core.client import compare_runs
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
@@ -24,8 +25,8 @@ FEW, MANY = 1, 10  # examples of each kind of difference
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="two or more runs, by name or number")
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--recipe", action="store_true", help="only differences of the recipes")
-    only.add_argument("--data", action="store_true", help="only differences of the data, with more examples")
+    options.flag(only, "--recipe", "only differences of the recipes")
+    options.flag(only, "--data", "only differences of the data, with more examples")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

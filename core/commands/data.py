@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.protocol.messages.data_versions import DataVersion, DataVersions
 from finetop.core.runtime.home import Home
@@ -20,7 +20,7 @@ RUNS_SHOWN = 3
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths that contain this")
-    shared_args.limit(parser, 50)
+    options.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import is_live, phase_line, until_over
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
 from finetop.core.protocol import runs as data
@@ -48,7 +49,7 @@ LINE_S = 10.0  # between two lines of one phase
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of both runs (default: the recipes')")
-    parser.add_argument("--no-app", action="store_true", help="print lines even in a terminal")
+    options.flag(parser, "--no-app", "print lines even in a terminal")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, ci_reports
+from finetop.core.commands.shared import ci_reports, options
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.harness_logs.diff import diff
@@ -21,16 +21,13 @@ ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "base", type=shared_args.a_path, metavar="A", help="the base's samples_*.jsonl, or a folder of them"
-    )
-    parser.add_argument("tuned", type=shared_args.a_path, metavar="B", help="the tuned model's")
-    parser.add_argument(
+    options.path(parser, "base", "A", "the base's samples_*.jsonl, or a folder of them")
+    options.path(parser, "tuned", "B", "the tuned model's")
+    options.repeated(
+        parser,
         "--metric",
-        action="append",
-        default=[],
-        metavar="[TASK=]NAME",
-        help="metric that decides (default: the first of acc, exact_match, acc_norm, or any in [0, 1]); repeatable",
+        "[TASK=]NAME",
+        "metric that decides (default: the first of acc, exact_match, acc_norm, or any in [0, 1]); repeatable",
     )
     parser.add_argument(
         "--filter", default="", metavar="NAME", help="filter, for tasks with several (default: the first)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput
@@ -28,30 +28,21 @@ ABOUT = "write a run's model, or only its adapter, to a folder, and verify that 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
-    parser.add_argument(
-        "--to",
-        type=shared_args.a_path,
-        metavar="DIR",
-        help="a new folder (default: ./RUN-STEP)",
-    )
+    options.path(parser, "--to", "DIR", "a new folder (default: ./RUN-STEP)")
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
         help="number format of the written weights (default: the base model's)",
     )
-    parser.add_argument(
-        "--adapter",
-        action="store_true",
-        help="only the adapter, unmerged, for PEFT",
-    )
+    options.flag(parser, "--adapter", "only the adapter, unmerged, for PEFT")
     parser.add_argument(
         "--remedy", default="", metavar="NAME", help="the model of this remedy: see `finetop remedy`"
     )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    name, step = shared_args.run_and_step(args.run)
+    name, step = options.run_and_step(args.run)
     with Client(home) as client:
         found = client.ask(GetRun(name))
         if step is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, colour
+from finetop.core.commands.shared import colour, options
 from finetop.core.commands.shared.output import number, print_json
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import Flip
@@ -23,11 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument("--task", default="", help="only this task")
     parser.add_argument(
-        "--check",
-        type=shared_args.count,
-        default=None,
-        metavar="N",
-        help="from this check (default: the newest)",
+        "--check", type=options.count, default=None, metavar="N", help="from this check (default: the newest)"
     )
     parser.add_argument("--kind", default="", help="only items of this kind, as `finetop triage` names it")
     way = parser.add_mutually_exclusive_group()
@@ -41,13 +37,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="only items whose gold answer is at least this far from the best other answer of the tuned model",
     )
     parser.add_argument(
-        "--in-runs",
-        type=shared_args.count,
-        default=0,
-        metavar="N",
-        help="only items lost in N runs of this base",
+        "--in-runs", type=options.count, default=0, metavar="N", help="only items lost in N runs of this base"
     )
-    shared_args.limit(parser, 50)
+    options.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -6,27 +6,18 @@ import argparse
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, imports
+from finetop.core.commands.shared import imports, options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "path",
-        type=shared_args.a_path,
-        metavar="PATH",
-        help="a PEFT adapter, a full model, or a Trainer's output folder",
-    )
+    options.path(parser, "path", "PATH", "a PEFT adapter, a full model, or a Trainer's output folder")
     imports.arguments(parser)
-    parser.add_argument(
-        "--suite", type=shared_args.a_path, metavar="NAME|FILE.yaml", help="suite to check it on (quick)"
-    )
-    parser.add_argument(
-        "--copy", action="store_true", help="copy the weights into the home (default: link them)"
-    )
-    parser.add_argument("--check", action="store_true", help="queue a check too")
+    options.path(parser, "--suite", "NAME|FILE.yaml", "suite to check it on (quick)")
+    options.flag(parser, "--copy", "copy the weights into the home (default: link them)")
+    options.flag(parser, "--check", "queue a check too")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
@@ -31,60 +31,47 @@ WHOLE = ""  # of what has no stages
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    options.path(
+        parser,
         "data",
+        "DATA|RECIPE",
+        "files or folders of training rows, or one recipe with all its data",
         nargs="+",
-        type=shared_args.a_path,
-        metavar="DATA|RECIPE",
-        help="files or folders of training rows, or one recipe with all its data",
     )
-    parser.add_argument(
-        "--test",
-        action="append",
-        type=shared_args.a_path,
-        default=[],
-        metavar="FILE",
-        help="test rows: no training row may be among them",
+    options.repeated(
+        parser, "--test", "FILE", "test rows: no training row may be among them", type=options.a_path
     )
-    parser.add_argument(
+    options.repeated(
+        parser,
         "--against",
-        action="append",
-        type=shared_args.a_path,
-        default=[],
-        metavar="FILE",
-        help="a benchmark's file: no training row may contain its questions; repeatable",
+        "FILE",
+        "a benchmark's file: no training row may contain its questions; repeatable",
+        type=options.a_path,
     )
-    shared_args.settings(parser, "change a setting of the recipe")
-    shared_args.columns(parser)
-    parser.add_argument(
-        "--model",
-        type=shared_args.a_path,
-        metavar="ID",
-        help="count tokens with this model's tokenizer (for files; a recipe sets its own)",
+    options.settings(parser, "change a setting of the recipe")
+    options.columns(parser)
+    options.path(
+        parser, "--model", "ID", "count tokens with this model's tokenizer (for files; a recipe sets its own)"
     )
     parser.add_argument(
         "--max-tokens", type=int, metavar="N", help="longest row, in tokens (default: the recipe's)"
     )
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="run only this check; repeatable"
-    )
-    parser.add_argument(
-        "--skip", action="append", default=[], metavar="NAME", help="skip this check; repeatable"
-    )
+    options.repeated(parser, "--only", "NAME", "run only this check; repeatable")
+    options.repeated(parser, "--skip", "NAME", "skip this check; repeatable")
 
     parser.add_argument(
         "--loss",
         nargs="?",
-        type=shared_args.count,
+        type=options.count,
         const=SAMPLE,
         metavar="ROWS",
         help=f"also score answers with the base model, on ROWS evenly spaced rows (default: {SAMPLE:,})",
     )
-    parser.add_argument(
+    options.path(
+        parser,
         "--fix",
-        type=shared_args.a_path,
-        metavar="OUT",
-        help="write a new file with certain errors fixed or removed; each change is listed in OUT.manifest.jsonl",
+        "OUT",
+        "write a new file with certain errors fixed or removed; each change is listed in OUT.manifest.jsonl",
     )
 
 
@@ -119,7 +106,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}; it must be 8 or more.")
-    columns = shared_args.columns_of(args.columns)
+    columns = options.columns_of(args.columns)
     tests = tuple(Given("test", {"path": path, **columns}) for path in args.test)
     for path in args.against:
         files.require(given_path(path))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import Merged, bare
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, remote
+from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import (
     answer_words,
     number,
@@ -57,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
     )
-    shared_args.limit(parser, 50)
+    options.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

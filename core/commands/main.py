@@ -18,6 +18,7 @@ from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
 from finetop.core.runtime.files import os_error_words
@@ -212,14 +213,13 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
 
 def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     command.arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON (one object per line when streaming)")
+    options.flag(parser, "--json", "print JSON (one object per line when streaming)")
     parser.add_argument("--home", metavar="DIR", help="home folder (default: FINETOP_HOME, else ~/.finetop)")
-    parser.add_argument(
+    options.repeated(
+        parser,
         "--on",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="on another machine, through ssh: user@host or a name of hosts.yaml; repeatable; . is this machine",
+        "HOST",
+        "on another machine, through ssh: user@host or a name of hosts.yaml; repeatable; . is this machine",
     )
     parser.add_argument(
         "--remote-command",

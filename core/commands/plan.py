@@ -14,7 +14,7 @@ from msgspec import structs
 
 from finetop.core.client import past_runs
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.plan import inputs
@@ -53,18 +53,13 @@ VERDICTS = {
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "recipe", type=shared_args.a_path, metavar="RECIPE", help="a built-in recipe's name, or a .yaml file"
-    )
-    shared_args.settings(parser, "change one setting: train.batch_size=1")
-    parser.add_argument(
-        "--config",
-        type=shared_args.a_path,
-        metavar="PATH",
-        help="the model's config.json or folder, if the model is not downloaded yet",
+    options.path(parser, "recipe", "RECIPE", "a built-in recipe's name, or a .yaml file")
+    options.settings(parser, "change one setting: train.batch_size=1")
+    options.path(
+        parser, "--config", "PATH", "the model's config.json or folder, if the model is not downloaded yet"
     )
     parser.add_argument(
-        "--gpus", type=shared_args.count, metavar="N", help="plan for N GPUs (default: the recipe's)"
+        "--gpus", type=options.count, metavar="N", help="plan for N GPUs (default: the recipe's)"
     )
     parser.add_argument(
         "--gpu-memory", type=float, metavar="GIB", help="plan for a GPU with this much memory"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, resolved_recipe
+from finetop.core.commands.shared import options, resolved_recipe
 from finetop.core.commands.shared.output import print_json, print_table, warn
 from finetop.core.commands.shared.settings import as_json, page, print_settings
 from finetop.core.errors import BadInput, NotFound, RecipeError, near
@@ -21,20 +21,16 @@ ABOUT = "print all settings, or a recipe as it will run, with the source of each
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    options.path(
+        parser,
         "what",
+        "SECTION|RECIPE",
+        "a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file",
         nargs="?",
-        type=shared_args.a_path,
-        metavar="SECTION|RECIPE",
-        help="a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file",
     )
-    shared_args.settings(parser, "change one setting of the recipe: train.epochs=3")
-    parser.add_argument("--all", action="store_true", help="with a recipe: include settings at their default")
-    parser.add_argument(
-        "--markdown",
-        action="store_true",
-        help="the whole reference as Markdown, methods and objectives included",
-    )
+    options.settings(parser, "change one setting of the recipe: train.epochs=3")
+    options.flag(parser, "--all", "with a recipe: include settings at their default")
+    options.flag(parser, "--markdown", "the whole reference as Markdown, methods and objectives included")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -7,8 +7,9 @@ import argparse
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
 from finetop.core.commands.export import until_done
-from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
+from finetop.core.commands.shared.options import run_and_step
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
@@ -25,16 +26,10 @@ from finetop.core.wording.durations import long_span
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
     parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="try only these: interpolate, interpolate-0.5 …",
+        "--only", nargs="+", default=[], metavar="NAME", help="try only these: interpolate, interpolate-0.5 …"
     )
-    parser.add_argument("--wait", action="store_true", help="wait for the result; it is the exit code")
-    parser.add_argument(
-        "--list", action="store_true", help="list the remedies and their results; try nothing"
-    )
+    options.flag(parser, "--wait", "wait for the result; it is the exit code")
+    options.flag(parser, "--list", "list the remedies and their results; try nothing")
     parser.add_argument(
         "--rerun", default="", metavar="NAME", help="queue a run that retrains with a change: lower-rate …"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.approaches import Approaches
@@ -31,14 +31,9 @@ STDOUT = "-"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name or number, or a comparison's name")
-    parser.add_argument(
-        "--to",
-        type=shared_args.a_path,
-        metavar="FILE",
-        help="format by file extension (default ./RUN.html; - for stdout)",
-    )
-    parser.add_argument("--markdown", action="store_true", help="write Markdown")
-    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    options.path(parser, "--to", "FILE", "format by file extension (default ./RUN.html; - for stdout)")
+    options.flag(parser, "--markdown", "write Markdown")
+    options.flag(parser, "--force", "overwrite an existing file")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

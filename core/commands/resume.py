@@ -10,9 +10,9 @@ import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
-from finetop.core.commands.shared import args as shared_args, several
-from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared import options, several
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
+from finetop.core.commands.shared.options import run_and_step
 from finetop.core.commands.shared.output import answer_words, plain, state_words
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
@@ -29,13 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN[@STEP]",
         help="runs that have ended; from the newest checkpoint, or from STEP",
     )
-    shared_args.settings(parser, "change one setting: train.epochs=4")
-    parser.add_argument(
-        "--anyway",
-        action="store_true",
-        help="even if data changed or later checkpoints would be removed",
-    )
-    shared_args.wait(parser)
+    options.settings(parser, "change one setting: train.epochs=4")
+    options.flag(parser, "--anyway", "even if data changed or later checkpoints would be removed")
+    options.wait(parser)
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:

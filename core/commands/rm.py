@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import args as shared_args, several
+from finetop.core.commands.shared import options, several
 from finetop.core.commands.shared.output import agreed, plain, print_json, print_table, warn
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.trash import Remove, Removed
@@ -18,7 +18,7 @@ from finetop.core.wording.units import size_word
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     several.arguments(parser)
-    shared_args.yes(parser)
+    options.yes(parser)
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:

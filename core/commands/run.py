@@ -13,7 +13,7 @@ from finetop.core.client.remote.recipe_files import require_files, sent
 from finetop.core.commands import Command
 from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
@@ -35,7 +35,6 @@ from finetop.core.protocol.messages.submit import (
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.find import by_name
 from finetop.core.recipe.load import load_recipe, recipe_to_mapping
-from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime import ranks
@@ -46,26 +45,20 @@ SECONDS = 1.2  # for making rows ready, of the 2 s that a look may take before a
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "recipe", type=shared_args.a_path, metavar="RECIPE", help="a built-in recipe's name, or a .yaml file"
-    )
-    shared_args.settings(
+    options.path(parser, "recipe", "RECIPE", "a built-in recipe's name, or a .yaml file")
+    options.settings(
         parser, "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
     )
-    parser.add_argument(
+    options.repeated(
+        parser,
         "--sweep",
-        action="append",
-        default=[],
-        metavar="KEY=V,V",
-        help="one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations",
+        "KEY=V,V",
+        "one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations",
     )
     parser.add_argument(
-        "--seeds",
-        type=shared_args.count,
-        metavar="N",
-        help="each run with seeds 1 to N: see finetop sweep",
+        "--seeds", type=options.count, metavar="N", help="each run with seeds 1 to N: see finetop sweep"
     )
-    parser.add_argument("--name", help="name of the run or chain (default: the recipe's)")
+    options.name(parser, "name of the run or chain")
     parser.add_argument(
         "--from",
         dest="first",
@@ -73,23 +66,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="start a chain at this stage, from the runs of its earlier stages",
     )
-    parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
-    parser.add_argument(
-        "--priority",
-        default="normal",
-        metavar="P",
-        help="high, normal, low or a number; smaller starts first",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="queue it even if the job is known to fail, and print why"
-    )
-    shared_args.wait(parser)
+    options.queueing(parser)
+    options.flag(parser, "--force", "queue it even if the job is known to fail, and print why")
+    options.wait(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     priority = priority_of(args.priority)
-    name = [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
-    sets = [*args.set, *name]
+    sets = [*args.set, *options.name_set(args)]
     chain = load_chain(args.recipe, sets)
     if args.sweep or args.seeds is not None:
         if chain is not None:
@@ -127,8 +111,8 @@ def require_names(recipe: Recipe, home: Home) -> None:
 
     The job's own code answers, in a process of some seconds; of a model that is not here it can't. Raises BadInput.
     """
-    options = recipe.method.options
-    named = [getattr(options, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
+    method = recipe.method.options
+    named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
     if home.link is not None or not (
         recipe.trainer_args or any(isinstance(one, tuple) and one for one in named)
     ):

@@ -17,13 +17,12 @@ from finetop.core import select
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import Command, sweep
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import check_files, load_recipe
-from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home, prepare
@@ -38,14 +37,8 @@ SAY_EVERY_S = 2.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "data",
-        nargs="?",
-        type=shared_args.a_path,
-        metavar="DATA",
-        help="a file of rows; with --curve a recipe's name or file",
-    )
-    parser.add_argument("--list", action="store_true", help="describe each selector, with its source")
+    options.path(parser, "data", "DATA", "a file of rows; with --curve a recipe's name or file", nargs="?")
+    options.flag(parser, "--list", "describe each selector, with its source")
     parser.add_argument(
         "--rows", metavar="N", help=f"how many rows; with --curve, several amounts (default: {curve.AMOUNTS})"
     )
@@ -54,29 +47,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SELECTOR",
         help=f"{', '.join(select.names())} (default: random); with --curve, several or all (default: all)",
     )
-    parser.add_argument(
-        "--seed", type=shared_args.count_or_none, default=1, metavar="S", help="random seed (1)"
-    )
-    shared_args.settings(parser, "a setting of the selector: see --list")
-    parser.add_argument(
+    parser.add_argument("--seed", type=options.count_or_none, default=1, metavar="S", help="random seed (1)")
+    options.settings(parser, "a setting of the selector: see --list")
+    options.path(
+        parser,
         "--model",
-        type=shared_args.a_path,
+        "MODEL",
+        "model that computes the loss: a hub id, a folder, run:NAME",
         default=DEFAULT_MODEL,
-        metavar="MODEL",
-        help="model that computes the loss: a hub id, a folder, run:NAME",
     )
     parser.add_argument("--format", default="auto", help="format of the rows (default: that of the first)")
-    shared_args.columns(parser)
+    options.columns(parser)
+    options.path(parser, "--to", "FILE", "the new file; a manifest is written next to it")
+    options.flag(parser, "--curve", "train on the rows of each selector, at several amounts, as one sweep")
     parser.add_argument(
-        "--to", type=shared_args.a_path, metavar="FILE", help="the new file; a manifest is written next to it"
-    )
-    parser.add_argument(
-        "--curve",
-        action="store_true",
-        help="train on the rows of each selector, at several amounts, as one sweep",
-    )
-    parser.add_argument(
-        "--seeds", type=shared_args.count, default=3, metavar="N", help="with --curve: runs per point (3)"
+        "--seeds", type=options.count, default=3, metavar="N", help="with --curve: runs per point (3)"
     )
     parser.add_argument(
         "--equal",
@@ -84,10 +69,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="steps",
         help="with --curve: train all runs for equal steps or equal epochs (steps)",
     )
-    parser.add_argument("--name", help="with --curve: the sweep's name (default: the recipe's)")
-    parser.add_argument(
-        "--hold", action="store_true", help="with --curve: hold it until `finetop queue release`"
-    )
+    options.name(parser, "with --curve: the sweep's name")
+    options.flag(parser, "--hold", "with --curve: hold it until `finetop queue release`")
     parser.add_argument("--show", metavar="NAME", help="show a curve's results, as `finetop sweep NAME` does")
 
 
@@ -99,7 +82,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.curve:
         return run_curve(args, home)
     wanted = wanted_of(args)
-    columns = shared_args.columns_of(args.columns)
+    columns = options.columns_of(args.columns)
     source = {"path": str(source_of(args.data)), "format": args.format, **columns}
     ask = Ask(source, [wanted], {"id": args.model})
     prepare(home)
@@ -121,7 +104,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
     if Path(args.data).is_file() and not args.data.endswith((".yaml", ".yml")):
         hint = "Name the recipe that trains on it: finetop select tone.yaml --curve"
         raise BadInput(f"--curve needs a recipe, but {shown(args.data)} is a file of rows.", hint=hint)
-    sets = [*args.set, *([] if args.name is None else [f'name="{check_name(args.name, "--name")}"'])]
+    sets = [*args.set, *options.name_set(args)]
     base = load_recipe(args.data, sets)
     check_files(base)
     amounts = curve.amounts_of(args.rows or curve.AMOUNTS)
@@ -209,7 +192,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
         )
     if args.rows is None:
         raise BadInput("--rows is missing.", hint="Add the number of rows: --rows 200.")
-    if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= shared_args.MOST):
+    if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= options.MOST):
         raise BadInput(f"--rows is {args.rows[:40]!r}; it must be a whole number, 1 or more.")
     by = args.by or select.CONTROL
     settings = select.read_options(by, typed_settings(args.set))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
@@ -24,7 +25,7 @@ from finetop.core.wording.verdicts import next_of_target, short_answer
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
-    parser.add_argument("--recipe", action="store_true", help="print only its resolved recipe, as YAML")
+    options.flag(parser, "--recipe", "print only its resolved recipe, as YAML")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

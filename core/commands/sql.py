@@ -8,7 +8,7 @@ import sys
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json, print_table, warn
 from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
 from finetop.core.runtime.home import Home
@@ -19,15 +19,11 @@ MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
-    parser.add_argument("--csv", action="store_true", help="print CSV")
+    options.flag(parser, "--csv", "print CSV")
+    options.flag(parser, "--spreadsheet", "CSV for spreadsheets: no cell is read as a formula")
+    options.limit(parser, 1000)
     parser.add_argument(
-        "--spreadsheet",
-        action="store_true",
-        help="CSV for spreadsheets: no cell is read as a formula",
-    )
-    shared_args.limit(parser, 1000)
-    parser.add_argument(
-        "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="time limit in seconds"
+        "--timeout", type=options.seconds, default=10.0, metavar="S", help="time limit in seconds"
     )
 
 

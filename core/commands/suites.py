@@ -10,7 +10,7 @@ from finetop.core.check.statistics.paired_tests import chance_of_regressed, item
 from finetop.core.check.tasks import download as fetching
 from finetop.core.check.tasks.suite import Suite, SuiteTask, find_suite, read_rows, suites
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import MARGIN
@@ -23,14 +23,8 @@ WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "suite",
-        nargs="?",
-        type=shared_args.a_path,
-        metavar="SUITE",
-        help="show this one's tasks (a name, or ./FILE.yaml)",
-    )
-    parser.add_argument("--fetch", action="store_true", help="fetch the data of every task of SUITE")
+    options.path(parser, "suite", "SUITE", "show this one's tasks (a name, or ./FILE.yaml)", nargs="?")
+    options.flag(parser, "--fetch", "fetch the data of every task of SUITE")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

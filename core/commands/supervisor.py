@@ -9,6 +9,7 @@ import time
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
@@ -19,7 +20,7 @@ from finetop.core.wording.durations import ago
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("start", "status", "stop"))
-    parser.add_argument("--hold", action="store_true", help="with start: stay until stdin ends, as --on does")
+    options.flag(parser, "--hold", "with start: stay until stdin ends, as --on does")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, follow
+from finetop.core.commands.shared import follow, options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.runs import GetRun, LogAnswer, ReadLog
 from finetop.core.runtime import log_file
@@ -27,13 +27,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=shared_args.count_or_none,
+        type=options.count_or_none,
         default=10,
         metavar="N",
         help="start with the last N steps",
     )
-    parser.add_argument("--log", action="store_true", help="the job's log instead of its metrics")
-    parser.add_argument("--no-follow", action="store_true", help="print the lines so far and exit")
+    options.flag(parser, "--log", "the job's log instead of its metrics")
+    options.flag(parser, "--no-follow", "print the lines so far and exit")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import agreed, plain, print_json, print_table
 from finetop.core.protocol.messages.trash import EmptyTrash, Restore, Trash, TrashAnswer
 from finetop.core.runtime.home import Home
@@ -17,8 +17,8 @@ from finetop.core.wording.units import size_word
 def arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--restore", metavar="RUN", help="restore this run, by name or number")
-    group.add_argument("--empty", action="store_true", help="delete everything in the trash for good")
-    shared_args.yes(parser)
+    options.flag(group, "--empty", "delete everything in the trash for good")
+    options.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -10,7 +10,7 @@ import msgspec
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, remote, triage_state
+from finetop.core.commands.shared import options, remote, triage_state
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.protocol.messages.triage import (
@@ -36,17 +36,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "task", nargs="?", default="", metavar="TASK", help="a task of the run, for the options below"
     )
-    parser.add_argument("--looking", action="store_true", help="assign it to yourself")
+    options.flag(parser, "--looking", "assign it to yourself")
     parser.add_argument("--note", default="", metavar="TEXT", help="write a note on it")
     parser.add_argument("--fixed-by", default="", metavar="RUN", help="mark it as fixed by a later run")
-    parser.add_argument("--new", action="store_true", help="mark it as new again")
+    options.flag(parser, "--new", "mark it as new again")
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs whose name, model or state contains these"
     )
     parser.add_argument(
-        "--tasks", type=shared_args.count, default=TASKS, metavar="N", help="maximum number of columns"
+        "--tasks", type=options.count, default=TASKS, metavar="N", help="maximum number of columns"
     )
-    shared_args.limit(parser, 50)
+    options.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from finetop.core.check import bisect
 from finetop.core.client.connection import Client
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
@@ -25,8 +26,8 @@ CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `finetop check` takes for it."""
-    parser.add_argument("--curve", action="store_true", help="since which checkpoint has it regressed?")
-    parser.add_argument("--all", action="store_true", help="with --curve: check all checkpoints")
+    options.flag(parser, "--curve", "since which checkpoint has it regressed?")
+    options.flag(parser, "--all", "with --curve: check all checkpoints")
 
 
 def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every: bool, as_json: bool) -> int:

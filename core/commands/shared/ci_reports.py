@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from finetop.core.commands.shared.args import a_path
+from finetop.core.commands.shared import options
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.text import clean, plain
@@ -101,10 +101,8 @@ STDOUT = "-"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add --junit FILE and --markdown FILE."""
-    parser.add_argument("--junit", type=a_path, metavar="FILE", help="write JUnit XML too (- for stdout)")
-    parser.add_argument(
-        "--markdown", type=a_path, metavar="FILE", help="write a pull request's comment too (- for stdout)"
-    )
+    options.path(parser, "--junit", "FILE", "write JUnit XML too (- for stdout)")
+    options.path(parser, "--markdown", "FILE", "write a pull request's comment too (- for stdout)")
 
 
 def on_stdout(args: argparse.Namespace) -> bool:

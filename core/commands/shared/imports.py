@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import args as shared_args, follow
+from finetop.core.commands.shared import follow, options
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.recipe import Adopted, ImportRequest
 from finetop.core.protocol import runs as data
@@ -20,20 +20,16 @@ from finetop.core.runtime.home import Home
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what both take: the base, the name, the training rows, the bits."""
-    parser.add_argument(
-        "--base",
-        type=shared_args.a_path,
-        metavar="ID|FOLDER",
-        help="the model it was tuned from (default: the one that an adapter names)",
+    options.path(
+        parser, "--base", "ID|FOLDER", "the model it was tuned from (default: the one that an adapter names)"
     )
     parser.add_argument("--name", default="", help="the run's name (default: the folder's)")
-    parser.add_argument(
+    options.repeated(
+        parser,
         "--data",
-        action="append",
-        type=shared_args.a_path,
-        default=[],
-        metavar="FILE",
-        help="rows it was trained on: benchmark items among them are not counted; repeatable",
+        "FILE",
+        "rows it was trained on: benchmark items among them are not counted; repeatable",
+        type=options.a_path,
     )
     parser.add_argument(
         "--quantize",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
-from finetop.core.commands.shared import args as shared_args, remote
+from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import agreed, is_to_ask, print_json, warn
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
@@ -107,7 +107,7 @@ def ordering(
     def add(parser: argparse.ArgumentParser) -> None:
         arguments(parser, runs)
         if asking is not None:
-            shared_args.yes(parser)
+            options.yes(parser)
 
     return command(about, "run", add, lambda args, homes: order(args, homes, ask, asking))
 

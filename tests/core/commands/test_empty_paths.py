@@ -7,7 +7,7 @@ import re
 import pytest
 
 from finetop.core.commands.main import main, parser_of, verbs
-from finetop.core.commands.shared.args import a_path
+from finetop.core.commands.shared.options import a_path
 from finetop.core.errors import BadInput
 from finetop.core.recipe.home_settings import load
 from finetop.core.recipe.load import recipe_from_mapping

@@ -43,9 +43,47 @@ def _whole(text: str, least: int) -> int:
     return int(text)
 
 
+def flag(parser: argparse._ActionsContainer, name: str, about: str) -> None:
+    """Add an option without a value."""
+    parser.add_argument(name, action="store_true", help=about)
+
+
+def repeated(parser: argparse.ArgumentParser, name: str, value: str, about: str, **more: Any) -> None:
+    """Add an option that may come again."""
+    parser.add_argument(name, action="append", default=[], metavar=value, help=about, **more)
+
+
+def path(parser: argparse.ArgumentParser, name: str, value: str, about: str, **more: Any) -> None:
+    """Add a path, or a name that may be one: see `a_path`."""
+    parser.add_argument(name, type=a_path, metavar=value, help=about, **more)
+
+
+def name(parser: argparse.ArgumentParser, of: str) -> None:
+    """Add --name NAME, in place of the recipe's: see `name_set`."""
+    parser.add_argument("--name", help=f"{of} (default: the recipe's)")
+
+
+def name_set(args: argparse.Namespace) -> list[str]:
+    """Return --name as a setting of the recipe, where it is given. Raises BadInput."""
+    from finetop.core.recipe.names import check_name
+
+    return [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
+
+
+def queueing(parser: argparse.ArgumentParser) -> None:
+    """Add --hold and --priority."""
+    flag(parser, "--hold", "hold it until `finetop queue release`")
+    parser.add_argument(
+        "--priority",
+        default="normal",
+        metavar="P",
+        help="high, normal, low or a number; smaller starts first",
+    )
+
+
 def settings(parser: argparse.ArgumentParser, about: str) -> None:
     """Add --set KEY=VALUE, which may come again."""
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=about)
+    repeated(parser, "--set", "KEY=VALUE", about)
 
 
 def columns(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +117,12 @@ def limit(parser: argparse.ArgumentParser, rows: int) -> None:
 
 def wait(parser: argparse.ArgumentParser) -> None:
     """Add --wait, to the verdict of a run."""
-    parser.add_argument(
-        "--wait", action="store_true", help="follow it to its verdict, which is the exit code"
-    )
+    flag(parser, "--wait", "follow it to its verdict, which is the exit code")
 
 
 def yes(parser: argparse.ArgumentParser) -> None:
     """Add --yes: see `output.agreed`."""
-    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    flag(parser, "--yes", "do not ask for confirmation")
 
 
 def seconds(text: str) -> float:
