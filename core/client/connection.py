@@ -120,6 +120,12 @@ class Client:
         return decode(line, ask, self._heard)
 
 
+def ask_once(home: Home, ask: Request[Answer]) -> Answer:
+    """Ask one thing on a connection of its own."""
+    with Client(home) as client:
+        return client.ask(ask)
+
+
 class AsyncClient:
     """A connection for the app. One request at a time; `ask` may be called from several tasks."""
 

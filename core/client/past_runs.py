@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.errors import FinetopError
 from finetop.core.plan.schedule import PastRun
 from finetop.core.protocol.messages.runs import Sql
@@ -25,8 +25,7 @@ def past_runs(home: Home) -> list[PastRun]:
     if not home.database.exists():
         return []
     try:
-        with Client(home) as client:
-            answer = client.ask(Sql(PAST, limit=200))
+        answer = ask_once(home, Sql(PAST, limit=200))
     except FinetopError:
         return []  # a plan is made without them
     runs = []

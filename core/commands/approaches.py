@@ -10,7 +10,7 @@ from itertools import groupby
 
 from finetop.core import approaches
 from finetop.core.approaches._request import request
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import Command
 from finetop.core.commands.queue import priority_of
@@ -61,8 +61,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return tell_all(args, home)
     is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
     if not queues and not is_file:
-        with Client(home) as client:
-            known = [one.name for one in client.ask(Approaches()).comparisons]
+        known = [one.name for one in ask_once(home, Approaches()).comparisons]
         if args.what.removeprefix(approaches.TAG) in known:
             return follow(args, home, args.what) if args.wait else tell(args, home, args.what)
     try:
@@ -84,8 +83,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
     ask = request(
         loaded, home, source=loaded.text, only=only, seeds=args.seeds, held=args.hold, priority=priority
     )
-    with Client(home) as client:
-        queued = client.ask(ask)
+    queued = ask_once(home, ask)
     if args.wait:
         return follow(args, home, queued.comparison)
     if args.json:
@@ -115,8 +113,7 @@ def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
     """Wait, and say how many runs are measured."""
     said = ""
     while True:
-        with Client(home) as client:
-            found = client.ask(Approaches(name))
+        found = ask_once(home, Approaches(name))
         brief = next(one for one in found.comparisons if one.name == found.name)
         if not any(row.state == "under way" for row in found.rows):
             return
@@ -128,8 +125,7 @@ def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
 
 
 def tell_all(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        found = client.ask(Approaches())
+    found = ask_once(home, Approaches())
     if args.json:
         print_json({"comparisons": plain(found.comparisons)})
     elif not found.comparisons:
@@ -152,8 +148,7 @@ def tell_all(args: argparse.Namespace, home: Home) -> int:
 
 def tell(args: argparse.Namespace, home: Home, name: str) -> int:
     """Print a comparison. The exit code is 1 where an approach failed."""
-    with Client(home) as client:
-        found = client.ask(Approaches(name))
+    found = ask_once(home, Approaches(name))
     if args.json:
         print_json({"approaches": plain(found)})
     else:

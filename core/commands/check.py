@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import check_curve, ci_reports, follow, imports, options
 from finetop.core.commands.shared.output import print_json, warn
@@ -197,8 +197,7 @@ def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
 
 def newest(home: Home, asked: Asked) -> dict[str, Any]:
     """Read the newest check of a run, or of the step that was asked for. Raises NotFound if there is none."""
-    with Client(home) as client:
-        found: list[dict[str, Any]] = client.ask(Checks(asked.name)).checks
+    found: list[dict[str, Any]] = ask_once(home, Checks(asked.name)).checks
     found = [check for check in found if asked.step in (None, check["step"])]
     if not found:
         raise NotFound(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
@@ -222,8 +221,7 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "
     name, progress = asked.name, follow.JobProgress(sys.stderr if asked.silent else sys.stdout)
     ask = Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more, reuse=reuse)
     while True:
-        with Client(home) as client:
-            answer = client.ask(ask)
+        answer = ask_once(home, ask)
         if answer.stands == "made":
             return answer
         if words := standing_words(asked, answer):
@@ -255,8 +253,7 @@ def standing_words(asked: Asked, answer: CheckAnswer) -> str:
 
 def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
     """Read the check that was made. Raises FinetopError if there is none."""
-    with Client(home) as client:
-        found = client.ask(Checks(answer.run)).checks
+    found = ask_once(home, Checks(answer.run)).checks
     for check in found:
         if (
             check["check_id"] == answer.check_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
@@ -24,8 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        found = client.ask(DataVersions(args.path, args.limit))
+    found = ask_once(home, DataVersions(args.path, args.limit))
     if args.json:
         print_json({"versions": plain(found.versions), "total": found.total})
     elif not found.versions:

@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import is_live, phase_line, until_over
@@ -163,8 +163,7 @@ def queue(home: Home, seed: int | None) -> dict[str, str]:
 
 
 def newest_check(home: Home, name: str) -> dict[str, object] | None:
-    with Client(home) as client:
-        found: list[dict[str, object]] = client.ask(Checks(name)).checks
+    found: list[dict[str, object]] = ask_once(home, Checks(name)).checks
     return found[0] if found else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.imports import require_finished
@@ -90,8 +90,7 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) 
 
 def said(home: Home, queued: ExportAnswer) -> str:
     """Read what the job said at its end: what agrees how well, and where the model is."""
-    with Client(home) as client:
-        log = client.ask(ReadLog(queued.run, queued.job_id, -8192))
+    log = ask_once(home, ReadLog(queued.run, queued.job_id, -8192))
     lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]
     return "\n".join(lines)
 

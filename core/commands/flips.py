@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import colour, options
 from finetop.core.commands.shared.output import number, print_json
@@ -45,8 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.kind or args.margin or args.in_runs or (args.check is None and (args.only or not args.json)):
         return sifted(args, home)
-    with Client(home) as client:
-        answer = client.ask(Flips(args.run, args.check, args.task))
+    answer = ask_once(home, Flips(args.run, args.check, args.task))
     flips = [flip for flip in answer.flips if not args.only or flip.won == (args.only == "won")]
     if args.json:
         print_json({"check_id": answer.check_id, "flips": [facts(flip) for flip in flips]})
@@ -72,8 +71,7 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     ask = LostItems(
         args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
     )
-    with Client(home) as client:
-        found = client.ask(ask)
+    found = ask_once(home, ask)
     if args.json:
         items = [item_facts(item) for item in found.items]
         print_json({"check_id": found.check_id, "matching": found.matching, "items": items})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
@@ -20,8 +20,7 @@ HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        found = client.ask(Gpus())
+    found = ask_once(home, Gpus())
     if args.json:
         print_json({**plain(found)})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.runs import GetRun
@@ -22,8 +22,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         raise EnvironmentTrouble(
             "the app is not available here.", hint=f"`finetop show {args.run}` prints the run."
         )
-    with Client(home) as client:
-        found = client.ask(GetRun(args.run))
+    found = ask_once(home, GetRun(args.run))
     return int(args.open_app([home], found.row.name))
 
 

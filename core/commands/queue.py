@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
@@ -43,8 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     args.other = args.other.removeprefix(f"{home.label}:")
     ask = asked(args)
-    with Client(home) as client:
-        answer = client.ask(ask)
+    answer = ask_once(home, ask)
     if isinstance(answer, Done):
         print_json({"message": answer.message}) if args.json else print(answer.message)
     elif args.json:

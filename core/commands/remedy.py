@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.export import until_done
 from finetop.core.commands.shared import options
@@ -43,8 +43,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return rerun(args, home, name)
     if args.list:
         return tell(args, home, name, step)
-    with Client(home) as client:
-        queued = client.ask(Remedy(name, step, args.only))
+    queued = ask_once(home, Remedy(name, step, args.only))
     if not args.wait:
         if args.json:
             print_json(
@@ -63,8 +62,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
     """Print what there is and how it did. Gives 0 where one is confirmed, or where none was tried; else 1."""
-    with Client(home) as client:
-        found = client.ask(Remedies(name, step))
+    found = ask_once(home, Remedies(name, step))
     if args.json:
         print_json({"remedies": plain(found)})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.queue import Retry
@@ -18,8 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        queued = client.ask(Retry(args.run))
+    queued = ask_once(home, Retry(args.run))
     if args.json:
         print_json({"retried": plain(queued)})
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands.shared import options, several
 from finetop.core.commands.shared.output import agreed, plain, print_json, print_table, warn
 from finetop.core.errors import FinetopError
@@ -34,8 +34,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
             home, name = outcome
             asked.setdefault(home.label, (home, []))[1].append(name)
     for home, runs in asked.values():
-        with Client(home) as client:
-            answer = client.ask(Remove(runs, only_show=True, each=len(args.runs) > 1))
+        answer = ask_once(home, Remove(runs, only_show=True, each=len(args.runs) > 1))
         going.append((home, answer.runs))
         for kept in answer.kept:
             errors[kept.run] = kept.said
@@ -48,8 +47,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         return max(code, 1)
     for home, rows in going:
         if rows:
-            with Client(home) as client:
-                client.ask(Remove([str(row.run_id) for row in rows]))
+            ask_once(home, Remove([str(row.run_id) for row in rows]))
     total = sum(row.size_bytes for row in removed)
     if args.json:
         document = {"removed": plain(removed), "size_bytes": total}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import Client, ask_once
 from finetop.core.client.remote.recipe_files import require_files, sent
 from finetop.core.commands import Command
 from finetop.core.commands.plan import on_its_base
@@ -152,8 +152,7 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
         return []
     looker.seen[key] = ahead.Ahead(None, ())
     try:
-        with Client(looker.home) as client:
-            answer = client.ask(LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
+        answer = ask_once(looker.home, LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
     except FinetopError as error:
         warn(f"not checked before queueing: {clean_line(str(error))}")
         return []
@@ -249,8 +248,7 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
 
 def is_stuck(home: Home, name: str) -> bool:
     """Tell whether a run ended in a way that those which begin from it wait on."""
-    with Client(home) as client:
-        return not isinstance(client.ask(GetRun(name)).row.state, data.Finished)
+    return not isinstance(ask_once(home, GetRun(name)).row.state, data.Finished)
 
 
 PLUGIN = Command("queue a run of a recipe, or the runs of a chain", "run", run, arguments)

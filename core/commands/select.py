@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from finetop.core import select
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import Command, sweep
 from finetop.core.commands.shared import options
@@ -132,8 +132,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
     runs = [
         SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags)) for one in planned
     ]
-    with Client(home) as client:
-        queued = client.ask(SubmitSweep(base.recipe.name, runs, base.text, args.hold))
+    queued = ask_once(home, SubmitSweep(base.recipe.name, runs, base.text, args.hold))
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0

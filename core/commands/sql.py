@@ -6,7 +6,7 @@ import argparse
 import csv
 import sys
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json, print_table, warn
@@ -28,8 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        found = client.ask(Sql(args.query, args.limit, args.timeout))
+    found = ask_once(home, Sql(args.query, args.limit, args.timeout))
     if args.json:
         print_json({"columns": found.columns, "rows": found.rows, "cut": found.cut})
     elif args.csv or args.spreadsheet:

@@ -6,7 +6,7 @@ import argparse
 import textwrap
 
 from finetop.core.client import seed_groups, selection_curve
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
@@ -19,8 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        found = client.ask(Sweeps(args.sweep))
+    found = ask_once(home, Sweeps(args.sweep))
     if args.json:
         curves = selection_curve.read(found)
         print_json({**plain(found), **({} if curves is None else {"curves": plain(curves)})})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput
@@ -24,8 +24,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     add, drop = read_tags(args.tags)
     if not add and not drop:
         raise BadInput("which tags?", hint=f"finetop tag {args.run} +keep -draft")
-    with Client(home) as client:
-        answer = client.ask(Tag(args.run, list(add), list(drop)))
+    answer = ask_once(home, Tag(args.run, list(add), list(drop)))
     if args.json:
         print_json(plain(answer))
     else:

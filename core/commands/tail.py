@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
 from finetop.core.commands.shared import follow, options
 from finetop.core.commands.shared.output import plain, print_json
@@ -40,8 +40,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.log:
         return tail_log(args, home)
     show = follow.Progress()
-    with Client(home) as client:
-        newest = client.ask(GetRun(args.run)).row.step
+    newest = ask_once(home, GetRun(args.run)).row.step
     for new in follow.rows(home, args.run, after_step=max(-1, newest - args.lines)):
         if args.json:
             for step in new.steps:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote, triage_state
@@ -57,8 +57,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return triage_state.say(home, args, wanted)
     if args.run:
         return one(args, home)
-    with Client(home) as client:
-        found = client.ask(Triage(args.filter, 0, args.limit))
+    found = ask_once(home, Triage(args.filter, 0, args.limit))
     return table(args, found)
 
 
@@ -71,8 +70,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     answers: dict[str, TriageAnswer] = {}
     for home in homes:
         try:
-            with Client(home) as client:
-                answers[home.label] = client.ask(Triage(args.filter, 0, args.limit))
+            answers[home.label] = ask_once(home, Triage(args.filter, 0, args.limit))
         except NoSupervisor as error:
             warn(str(error))
     code = table(args, merged_table(answers, [home.label for home in homes], 0, args.limit))
@@ -103,8 +101,7 @@ def _standing(args: argparse.Namespace) -> Standing | None:
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     """Return how the regression is seen now, with the note."""
-    with Client(home) as client:
-        found = client.ask(TriageRun(args.run))
+    found = ask_once(home, TriageRun(args.run))
     before = found.row.standings.get(args.task, Standing(by=triage_state.own_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
 
@@ -156,8 +153,7 @@ def _cell(cell: TriageCell | None) -> str:
 
 def one(args: argparse.Namespace, home: Home) -> int:
     """Print one run task by task, with intervals and what was said of each."""
-    with Client(home) as client:
-        found = client.ask(TriageRun(args.run))
+    found = ask_once(home, TriageRun(args.run))
     if args.json:
         print_json({"triage": plain(found)})
         return 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.protocol.messages.machine import PathFacts, Paths
 from finetop.core.recipe.find import _is_ours, by_name
 from finetop.core.recipe.load import Loaded, check_files, paths_of
@@ -23,8 +23,7 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
         check_files(loaded)
         return sent(loaded, home)
     paths = own_paths(loaded)
-    with Client(home) as client:
-        found = client.ask(Paths(paths))
+    found = ask_once(home, Paths(paths))
     judge(loaded, found.found, home.label)
     return sent(loaded, home)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.check import bisect
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
@@ -36,8 +36,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
     `look` queues a check and waits for it; `settings` are those given for these checks alone. Raises Refused
     while the run trains, NotFound where no checkpoint is left.
     """
-    with Client(home) as client:
-        detail = client.ask(GetRun(name))
+    detail = ask_once(home, GetRun(name))
     if isinstance(detail.row.state, data.Queued | data.Running):
         raise Refused(
             f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
@@ -74,8 +73,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
 
 def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """Read the newest result of each step that was made under the wanted settings."""
-    with Client(home) as client:
-        answer = client.ask(Checks(name))
+    answer = ask_once(home, Checks(name))
     return bisect.comparable(answer.checks, wanted)
 
 
@@ -86,8 +84,7 @@ def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
     }
     if home.link is None:
         return {step for folder, step in folders.items() if Path(folder).is_dir()}
-    with Client(home) as client:
-        found = client.ask(Paths(list(folders)))
+    found = ask_once(home, Paths(list(folders)))
     return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
 
 

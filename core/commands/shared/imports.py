@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands.shared import follow, options
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.recipe import Adopted, ImportRequest
@@ -57,18 +57,18 @@ def wanted(
 
 def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
     """Ask for a run of a folder; with `reuse` the one that there is."""
-    with Client(home) as client:
-        return client.ask(
-            Import(
-                recipe=adopted.recipe.resolved,
-                source=adopted.recipe.text,
-                name=adopted.recipe.recipe.name,
-                path=str(adopted.found.path),
-                steps=adopted.found.steps,
-                copy=copy,
-                reuse=reuse,
-            )
-        )
+    return ask_once(
+        home,
+        Import(
+            recipe=adopted.recipe.resolved,
+            source=adopted.recipe.text,
+            name=adopted.recipe.recipe.name,
+            path=str(adopted.found.path),
+            steps=adopted.found.steps,
+            copy=copy,
+            reuse=reuse,
+        ),
+    )
 
 
 def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
@@ -78,8 +78,7 @@ def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
         if not isinstance(new.row.state, data.Queued | data.Running):
             break
         show(new)
-    with Client(home) as client:
-        detail = client.ask(GetRun(name))
+    detail = ask_once(home, GetRun(name))
     require_finished(detail.row.state, f"the import of {name} failed", f"See `finetop tail --log {name}`.")
     return detail
 

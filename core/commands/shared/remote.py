@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.connect import opened
 from finetop.core.client.remote.merge_runs import at
 from finetop.core.commands.shared.output import warn
@@ -84,8 +84,7 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
 def _has(home: Home, run: str) -> bool:
     """Ask a machine whether it has the run."""
     try:
-        with Client(home) as client:
-            client.ask(GetRun(run))
+        ask_once(home, GetRun(run))
     except (NotFound, BadInput, NoSupervisor):
         return False
     return True
@@ -107,8 +106,7 @@ def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]
             missing.append(home.label)
             continue
         try:
-            with Client(home) as client:
-                answers[home.label] = client.ask(at(ask, home.label) if isinstance(ask, Runs) else ask)
+            answers[home.label] = ask_once(home, at(ask, home.label) if isinstance(ask, Runs) else ask)
         except NoSupervisor as error:
             warn(str(error))
             missing.append(home.label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 
-from finetop.core.client.connection import Client
+from finetop.core.client.connection import ask_once
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.runtime.home import Home
@@ -21,8 +21,7 @@ def own_name() -> str:
 
 def say(home: Home, args: argparse.Namespace, standing: Standing) -> int:
     """Keep how a regression of args.run, of args.task where one is named, is seen; and say so."""
-    with Client(home) as client:
-        answer = client.ask(SetStanding(args.run, args.task, standing))
+    answer = ask_once(home, SetStanding(args.run, args.task, standing))
     if args.json:
         print_json(
             {"run": args.run, "task": args.task, "message": answer.message, "before": plain(answer.before)}
