@@ -142,7 +142,7 @@ class AsyncClient:
         link = self.home.link
         async with self._lock:
             if link is not None and not link.is_up:
-                self._drop()
+                self.close()
                 raise NoSupervisor(f"not connected to {link.label}: the request was not sent.")
             try:
                 if self._writer is None:
@@ -156,27 +156,24 @@ class AsyncClient:
                 await self._writer.drain()
                 line = await self._reader.readline()
             except (OSError, ValueError) as error:  # a line that never ends is a ValueError
-                self._drop()
+                self.close()
                 raise NoSupervisor("no supervisor answers.") from error
             except asyncio.CancelledError:
-                self._drop()  # its answer would be taken for the next one's
+                self.close()  # its answer would be taken for the next one's
                 raise
             if not line:
-                self._drop()
+                self.close()
                 if link is not None and not isinstance(ask, Question):
                     raise broken(link.label)
                 raise NoSupervisor("the supervisor went away.")
             return decode(line, ask, self._heard)
 
-    def _drop(self) -> None:
+    def close(self) -> None:
         if self._heard is not None:
             self._heard.forget()
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
-
-    def close(self) -> None:
-        self._drop()
 
 
 def broken(label: str) -> NoSupervisor:

@@ -5,14 +5,11 @@ Heavy imports stay inside functions: `finetop ls` must start in under 0.3 s.
 
 from __future__ import annotations
 
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 
 @dataclass(frozen=True, slots=True)

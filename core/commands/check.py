@@ -26,7 +26,6 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import report
 
 Reuse = Literal["none", "under_way", "made"]
-CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
 
 
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return checked(args, home)
     except FinetopError as error:
         if (
-            error.exit_code == CODES["regressed"]
+            error.exit_code == ci_reports.CODES["regressed"]
         ):  # it says that a model forgot, never that there was no check
             error.exit_code = EnvironmentTrouble.exit_code
         raise
@@ -110,7 +109,7 @@ def checked(args: argparse.Namespace, home: Home) -> int:
         print(report(asked.name, read(found)))
         if not is_new:
             print(f"\n{made_before(asked, read(found), found['at'])}")
-    return CODES[str(found["verdict"])]
+    return ci_reports.CODES[str(found["verdict"])]
 
 
 def made_before(asked: Asked, result: CheckResult, at: float) -> str:

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
 
 from finetop.core.client.connection import Client, ask_once
 from finetop.core.commands import Command
@@ -65,9 +64,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print(
             f"Two runs are queued in {home.root}: they keep running if you leave; `finetop` opens the app on them."
         )
-    rows, checks, clock = [], [], Clock()
+    rows, checks, began = [], [], time.monotonic()
     for recipe, name in names.items():
-        row = until_over(home, name, (lambda new: None) if args.json else Told(recipe, name, clock))
+        row = until_over(home, name, (lambda new: None) if args.json else Told(recipe, name, began))
         rows.append((recipe, row))
         checks.append(newest_check(home, name))
         if not args.json:
@@ -77,16 +76,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
     else:
         tell_together(rows)
     return 0 if all(as_expected(recipe, row) for recipe, row in rows) else 1
-
-
-@dataclass
-class Clock:
-    """How long the demo has taken, for the time that is left."""
-
-    began: float = field(default_factory=time.monotonic)
-
-    def left_s(self, recipe: str, row: data.RunRow) -> float:
-        return time_left(recipe, row, time.monotonic() - self.began)
 
 
 def time_left(recipe: str, row: data.RunRow, elapsed_s: float) -> float:
@@ -115,10 +104,10 @@ def at_work(row: data.RunRow) -> tuple[str, float]:
 class Told:
     """Prints how far the demo is: in a terminal a line that is written over, else a line now and then."""
 
-    def __init__(self, recipe: str, name: str, clock: Clock) -> None:
+    def __init__(self, recipe: str, name: str, began: float) -> None:
         self.recipe = recipe
         self.name = name
-        self.clock = clock
+        self.began = began  # the demo
         self.phase = ""
         self.at = 0.0
 
@@ -132,7 +121,8 @@ class Told:
         if not over and phase == self.phase and time.monotonic() < self.at + LINE_S:
             return
         self.phase, self.at = phase, time.monotonic()
-        line = progress_line(self.name, row, self.clock.left_s(self.recipe, row))
+        left_s = time_left(self.recipe, row, self.at - self.began)
+        line = progress_line(self.name, row, left_s)
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\x1b[K{line[:width]}" if over else line, end="" if over else "\n", flush=True)
 

@@ -16,7 +16,6 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
-CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
 
 
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print(report(name, read(found)))
         print()
         print_joined(found["joined"]["tasks"])
-    return CODES[str(found["verdict"])]
+    return ci_reports.CODES[str(found["verdict"])]
 
 
 def metrics_of(words: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from finetop.core.client.connection import Client
-from finetop.core.client.remote.merge_runs import Merged, bare
+from finetop.core.client.remote.merge_runs import bare, merged, placed
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import (
@@ -25,8 +25,8 @@ from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, parse, read_sort
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count
+from finetop.core.wording import run_groups
 from finetop.core.wording.durations import ago, short_span
-from finetop.core.wording.run_groups import of_rows, words
 
 WIDEST = 60  # cells of a column in a pipe; --json has all of it
 FILTER = """\
@@ -89,21 +89,23 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     Exit code 4 where one of them did not answer: stderr has said which. Raises BadInput where all refuse the filter.
     """
     text, line, more = wanted(args)
-    merged = Merged([home.label for home in homes])
+    labels = [home.label for home in homes]
     found, missing = remote.ask_all(homes, _ask(text, args, more))
-    for label, page in found.items():
-        merged.take(label, page)
     stopped = {label: page.stopped for label, page in found.items() if page.stopped}
-    rows = merged.rows(line.sort or read_sort(args.sort), line.group)[: args.limit]
+    pages = [[placed(row, labels, label) for row in page.rows] for label, page in found.items()]
+    rows = merged(pages, line.sort or read_sort(args.sort), line.group)[: args.limit]
+    groups = run_groups.merged([page.groups for page in found.values()])
+    matching = sum(page.matching for page in found.values())
+    total = sum(page.total for page in found.values())
     if args.json:
-        counts = {"matching": merged.matching, "total": merged.total, "stopped": stopped, "missing": missing}
-        tell_json(rows, merged.groups, line, counts)
+        counts = {"matching": matching, "total": total, "stopped": stopped, "missing": missing}
+        tell_json(rows, groups, line, counts)
     elif rows:
-        tell(rows, merged.groups, line, more, merged.matching)
+        tell(rows, groups, line, more, matching)
         for label, why in stopped.items():
             print(f"Nothing starts on {label}: {why}.")
     else:
-        print(none_match(text, merged.total) if merged.total else "No runs yet.")
+        print(none_match(text, total) if total else "No runs yet.")
     return 4 if missing else 0
 
 
@@ -175,7 +177,8 @@ def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> 
     if not key:
         return {}
     return {
-        index: f"{'' if index == 0 else chr(10)}{words(key, group)}" for index, group in of_rows(rows, groups)
+        index: f"{'' if index == 0 else chr(10)}{run_groups.words(key, group)}"
+        for index, group in run_groups.of_rows(rows, groups)
     }
 
 

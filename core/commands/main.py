@@ -32,16 +32,8 @@ class OpenApp(Protocol):
     def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
 
 
-GROUPS = (
-    "run",
-    "watch",
-    "check",
-    "fix",
-    "data",
-    "compare",
-    "organise",
-    "maintenance",
-)  # of --help, in this order
+# Of --help, in this order.
+GROUPS = ("run", "watch", "check", "fix", "data", "compare", "organise", "maintenance")
 # What other programs call it.
 OTHER_WORDS = {
     **dict.fromkeys(("list", "ps", "stat", "stats", "status", "runs", "history", "jobs"), "ls"),

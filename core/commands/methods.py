@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared.output import print_json, print_table
-from finetop.core.commands.shared.settings import as_json, print_settings
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared.settings import print_settings
 from finetop.core.recipe.fields import fields_of_plugin
 from finetop.core.recipe.find import list_builtin, list_chains
 from finetop.core.runtime.home import Home
@@ -54,7 +54,7 @@ def show(name: str, json: bool) -> int:
     known = fields_of_plugin(name)
     if json:
         shown = {
-            kind: {"about": about, "settings": [as_json(field) for field in own]}
+            kind: {"about": about, "settings": [plain(field) for field in own]}
             for kind, (about, own) in known.items()
         }
         print_json({"name": name, **shown})

@@ -206,10 +206,10 @@ def memory_lines(plan: Plan) -> Iterator[str]:
         yield f"  {part.name:<16}{gib_of(part.bytes):>8}"
     yield f"  {'estimate':<16}{gib_of(plan.estimate):>8}"
     yield f"  {'with margin':<16}{gib_of(plan.need):>8}"
-    yield from wrapped(f"{VERDICTS[plan.verdict]}", mark=MARKS[plan.verdict])
+    yield from wrapped(VERDICTS[plan.verdict], mark=MARKS[plan.verdict])
     if plan.fix is not None:
         yield from wrapped(f"fits with {plan.fix.text} ({gib_of(plan.fix.need)} GiB with margin):")
-        yield "  " + " ".join(f"--set {quoted(one)}" for one in plan.fix.sets)
+        yield "  " + " ".join(f"--set {shlex.quote(one)}" for one in plan.fix.sets)
     elif plan.verdict in ("tight", "no"):
         yield "no known change makes it fit: use a smaller model"
     for way in plan.sharded:
@@ -268,11 +268,6 @@ def disk_words(disk: Disk) -> str:
         f"{gib_of(disk.total)} GiB: {counted(disk.kept, 'checkpoint')} of {gib_of(disk.checkpoint)} GiB,"
         f" each with {gib_of(disk.optimizer)} GiB of optimizer state{free}{short}"
     )
-
-
-def quoted(text: str) -> str:
-    """Write a word so that a shell takes it whole."""
-    return shlex.quote(text)
 
 
 def labelled(label: str, text: str) -> Iterator[str]:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, resolved_recipe
-from finetop.core.commands.shared.output import print_json, print_table, warn
-from finetop.core.commands.shared.settings import as_json, page, print_settings
+from finetop.core.commands.shared.output import plain, print_json, print_table, warn
+from finetop.core.commands.shared.settings import page, print_settings
 from finetop.core.errors import BadInput, NotFound, RecipeError, near
 from finetop.core.recipe.fields import Field, fields_of_section, sections
 from finetop.core.recipe.find import BUILTIN, list_builtin, list_chains, looks_like_path
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
-from finetop.core.text import clean_line, plain
+from finetop.core.text import clean_line, plain as shown
 
 ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.markdown:
         print(page(), end="")
     elif args.json:
-        print_json({"settings": [as_json(field) for key in chosen for field in settings_at(key)]})
+        print_json({"settings": [plain(field) for key in chosen for field in settings_at(key)]})
     elif args.what is None:
         print_table(("section", "contents"), list(sections().items()))
         print("\nSettings of one: finetop recipe train; of a method or objective: finetop methods lora")
@@ -84,7 +84,7 @@ def settings_at(key: str) -> tuple[Field, ...]:
         all_of_them = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
         hint = f"Did you mean {name}?" if name else all_of_them
         raise NotFound(
-            f"there is no section, setting or built-in recipe {plain(key[:60])!r}.", hint=hint
+            f"there is no section, setting or built-in recipe {shown(key[:60])!r}.", hint=hint
         ) from error
 
 

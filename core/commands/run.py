@@ -25,13 +25,8 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Hello
-from finetop.core.protocol.messages.submit import (
-    Stage,
-    Submit,
-    SubmitChain,
-    SubmitSweep,
-    SweepRun,
-)
+from finetop.core.protocol.messages.submit import Stage, Submit, SubmitChain, SubmitSweep, SweepRun
+from finetop.core.protocol.request import Answer, Request
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.find import by_name
 from finetop.core.recipe.load import load_recipe, recipe_to_mapping
@@ -89,10 +84,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     resolved = require_files(loaded, home)
     require_names(loaded.recipe, home)
     forced = require_sound([loaded.recipe], home, force=args.force)
-    with Client(home) as client:
-        queued = client.ask(Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority))
-        say_what_stops(client)
-    say_forced(forced)
+    queued = queue(home, Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority), forced)
     if not args.wait:
         if args.json:
             print_json(
@@ -160,10 +152,14 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
     return [as_error(problem) for one in shown[:1] for problem in one.problems]
 
 
-def say_forced(troubles: Sequence[str]) -> None:
-    """Warn on standard error how a run that was queued all the same will end."""
-    for trouble in troubles:
+def queue(home: Home, ask: Request[Answer], forced: Sequence[str]) -> Answer:
+    """Queue runs. Warn on standard error if they don't start now, and of those that were forced, how they will end."""
+    with Client(home) as client:
+        queued = client.ask(ask)
+        say_what_stops(client)
+    for trouble in forced:
         warn(f"queued anyway; the job will fail with: {clean_line(trouble)}")
+    return queued
 
 
 def say_what_stops(client: Client) -> None:
@@ -190,10 +186,7 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
     )
     runs = [SweepRun(point.name, require_files(point.loaded, home)) for point in points]
     forced = require_sound([point.loaded.recipe for point in points], home, force=args.force)
-    with Client(home) as client:
-        queued = client.ask(SubmitSweep(name, runs, base.text, args.hold, priority))
-        say_what_stops(client)
-    say_forced(forced)
+    queued = queue(home, SubmitSweep(name, runs, base.text, args.hold, priority), forced)
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
@@ -227,10 +220,7 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     stages = [Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
     recipes = [on_its_base(stage.loaded.recipe, chain) for stage in chain.stages[start:]]
     forced = require_sound(recipes, home, force=args.force)
-    with Client(home) as client:
-        queued = client.ask(SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority))
-        say_what_stops(client)
-    say_forced(forced)
+    queued = queue(home, SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority), forced)
     if not args.json:
         for one in queued.runs:
             print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")

@@ -18,6 +18,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
 ALPHA = 0.05
+OF_A_TASK = ("name", "data", "task", "yaml", "metric", "num_fewshot", "cap", "weight")  # in --json
 WON = 0.02  # of the items that an unchanged model would win, and lose, by chance: assumed, nothing is scored yet
 WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 
@@ -155,19 +156,7 @@ def as_json(suite: Suite, *, with_power: bool) -> dict[str, Any]:
         "name": suite.name,
         "about": suite.about,
         "file": str(suite.file),
-        "tasks": [
-            {
-                "name": task.name,
-                "data": task.data,
-                "task": task.task,
-                "yaml": task.yaml,
-                "metric": task.metric,
-                "num_fewshot": task.num_fewshot,
-                "cap": task.cap,
-                "weight": task.weight,
-            }
-            for task in suite.tasks
-        ],
+        "tasks": [{key: getattr(task, key) for key in OF_A_TASK} for task in suite.tasks],
         **({"power": power_of(suite)} if with_power else {}),
     }
 

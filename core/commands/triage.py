@@ -11,8 +11,8 @@ from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote, triage_state
-from finetop.core.commands.shared.output import number, plain, print_json, print_table, warn
-from finetop.core.errors import BadInput, NoSupervisor
+from finetop.core.commands.shared.output import number, plain, print_json, print_table
+from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.triage import (
     Standing,
     StandingState,
@@ -67,14 +67,9 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         home, args.run = remote.find(args.run, homes)
         return run(args, home)
     _standing(args)
-    answers: dict[str, TriageAnswer] = {}
-    for home in homes:
-        try:
-            answers[home.label] = ask_once(home, Triage(args.filter, 0, args.limit))
-        except NoSupervisor as error:
-            warn(str(error))
+    answers, missing = remote.ask_all(homes, Triage(args.filter, 0, args.limit))
     code = table(args, merged_table(answers, [home.label for home in homes], 0, args.limit))
-    return 4 if len(answers) < len(homes) else code
+    return 4 if missing else code
 
 
 def _standing(args: argparse.Namespace) -> Standing | None:

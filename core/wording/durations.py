@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def words(objective: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import msgspec
@@ -26,15 +27,11 @@ from finetop.core.protocol.filter_match import holds
 from finetop.core.protocol.messages.approaches import (
     Approaches,
     ApproachesAnswer,
-    ComparisonBrief,
     SubmitApproaches,
     SubmitApproachesAnswer,
 )
-from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import Done
-from finetop.core.protocol.messages.notes import NoteAnswer, TagAnswer
-from finetop.core.protocol.messages.queue import Move, RetryAnswer
-from finetop.core.protocol.messages.remedies import RemediesAnswer, RemedyAnswer
+from finetop.core.protocol.messages.queue import Move
 from finetop.core.protocol.messages.runs import (
     EventsAnswer,
     Group,
@@ -45,10 +42,8 @@ from finetop.core.protocol.messages.runs import (
     SweepsAnswer,
 )
 from finetop.core.protocol.messages.submit import (
-    ExportAnswer,
     Import,
     ImportAnswer,
-    ResumeAnswer,
     Submit,
     SubmitAnswer,
     SubmitChain,
@@ -58,9 +53,7 @@ from finetop.core.protocol.messages.submit import (
 )
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed
 from finetop.core.protocol.messages.triage import (
-    EarlierAnswer,
     ItemAnswer,
-    LookEarlierAnswer,
     SetStanding,
     Triage,
     TriageAnswer,
@@ -157,26 +150,25 @@ class Fleet:
                 msgspec.structs.replace(one, row=placed(one.row, self._labels, label)) for one in found.runs
             ]
             return msgspec.structs.replace(found, runs=runs, sweeps=_sweeps_of(label, found))
-        every: list[SweepBrief] = []
-        for label in self._labels:
-            try:
-                every += _sweeps_of(label, await self._askers[label].ask(ask))
-            except NoSupervisor:
-                continue
-        return SweepsAnswer(every, [], [])
+        answers = await self._answers(ask)
+        return SweepsAnswer([sweep for answer in answers for sweep in _sweeps_of(*answer)], [], [])
 
     async def _approaches(self, ask: Approaches) -> ApproachesAnswer:
         """Return a comparison of one machine, or the names of all machines' that answer."""
         if ask.comparison:
             label, name = self._split(ask.comparison)
             return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
-        every: list[ComparisonBrief] = []
-        for label in self._labels:
-            try:
-                every += _placed_approaches(label, await self._askers[label].ask(ask)).comparisons
-            except NoSupervisor:
-                continue
+        answers = await self._answers(ask)
+        every = [one for answer in answers for one in _placed_approaches(*answer).comparisons]
         return ApproachesAnswer(sorted(every, key=lambda one: -one.created))
+
+    async def _answers(self, ask: Request[Answer]) -> list[tuple[str, Answer]]:
+        """Ask every machine in turn; one that is out of reach is left out."""
+        answers = []
+        for label, asker in self._askers.items():
+            with suppress(NoSupervisor):
+                answers.append((label, await asker.ask(ask)))
+        return answers
 
     def close(self) -> None:
         for asker in self._askers.values():
@@ -204,19 +196,6 @@ class Fleet:
                 return msgspec.structs.replace(answer, comparison=f"{label}:{answer.comparison}")
             case SubmitChainAnswer() | SubmitSweepAnswer():
                 return msgspec.structs.replace(answer, runs=[self._named(label, run) for run in answer.runs])
-            case (
-                CheckAnswer()
-                | ResumeAnswer()
-                | ExportAnswer()
-                | RemedyAnswer()
-                | RemediesAnswer()
-                | RetryAnswer()
-                | TagAnswer()
-                | NoteAnswer()
-                | EarlierAnswer()
-                | LookEarlierAnswer()
-            ):
-                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case EventsAnswer():
                 return msgspec.structs.replace(answer, row=placed(answer.row, self._labels, label))
             case Done():
@@ -229,6 +208,8 @@ class Fleet:
                 detail = placed_detail(answer, self._labels, label)
                 self._seen[label][detail.row.id] = detail.row
                 return detail
+            case _ if isinstance(getattr(answer, "run", None), str):
+                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
         return answer
 
     async def _triage(self, ask: Triage) -> TriageAnswer:
@@ -387,7 +368,7 @@ def _placed_approaches(label: str, found: ApproachesAnswer) -> ApproachesAnswer:
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:
     """Add up over machines how many runs match without a term."""
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for term, matching in (pair for one in lists for pair in one):
-        found[term] = found.get(term, 0) + matching
+        found[term] += matching
     return list(found.items())

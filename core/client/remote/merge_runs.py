@@ -9,10 +9,9 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.filter_match import fits, place
-from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.run_filter import Sort, Term, parse, written, written_term
 from finetop.core.protocol.runs import RunDetail, RunRow
-from finetop.core.wording import run_groups as groups
 
 
 def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:
@@ -91,30 +90,3 @@ def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> li
         found.append(best.pop())
         left = [rows for rows in left if rows]
     return found
-
-
-class Merged:
-    """First pages of several machines, taken in one by one."""
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = labels
-        self._pages: list[list[RunRow]] = []
-        self._groups: list[list[Group]] = []
-        self.matching = 0
-        self.total = 0
-
-    def take(self, label: str, page: RunsAnswer) -> None:
-        """Take in a machine's page."""
-        self._pages.append([placed(row, self._labels, label) for row in page.rows])
-        self._groups.append(page.groups)
-        self.matching += page.matching
-        self.total += page.total
-
-    def rows(self, sort: Sort, group: str = "") -> list[RunRow]:
-        """Return all rows that were taken in, in one order."""
-        return merged(self._pages, sort, group)
-
-    @property
-    def groups(self) -> list[Group]:
-        """Return the groups of all machines."""
-        return groups.merged(self._groups)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
+from finetop.core.client.remote.hosts import Place
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.text import clean, clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.client.remote.hosts import Place
 
 ALIVE_S, ALIVE_TIMES = 3, 2  # a link that says nothing for 9 s is dead
 CONNECT_S = 8  # an attempt begun while the cable was out asks again within 4 s, a new one at once

@@ -15,22 +15,18 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.client.remote import ssh
+from finetop.core.client.remote.hosts import Place
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages.session import HelloAnswer
 from finetop.core.runtime.files import read_own, write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.client.remote.hosts import Place
 
 GREETING_S = 60.0  # at 64 kbit/s with a round trip of 150 ms it takes about 4
 # Before each attempt; the last one stays. A host that is away costs a packet to ask, and is wanted at once when it is

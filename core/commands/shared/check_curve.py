@@ -10,6 +10,7 @@ from typing import Any
 from finetop.core.check import bisect
 from finetop.core.client.connection import ask_once
 from finetop.core.commands.shared import options
+from finetop.core.commands.shared.ci_reports import CODES
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
@@ -20,8 +21,11 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import verdict_line
 
+KEPT = (
+    *("verdict", "reason", "drop", "interval", "suite_interval"),
+    *("items_used", "items_total", "claim", "watch", "check_id"),
+)  # of a result, in --json
 Look = Callable[[int, bool], None]  # checks a step, as a mere look or not, and waits for it
-CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +56,8 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
         raise NotFound(f"{name} has no checkpoint that can be checked.", hint=f"See `finetop show {name}`.")
     newest = max(step for step in steps if seen.get(step) != "missing")
     looked: list[int] = []
-    while (step := _next(steps, seen, every=every)) is not None:
+    backwards = (step for step in reversed(steps) if step not in seen)
+    while (step := next(backwards, None) if every else bisect.next_step(steps, seen)) is not None:
         if not as_json:
             print(f"step {step}, look {len(looked) + 1}", flush=True)
         looked.append(step)
@@ -88,12 +93,6 @@ def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
     return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
 
 
-def _next(steps: list[int], seen: Mapping[int, bisect.Seen], *, every: bool) -> int | None:
-    if every:
-        return next((step for step in reversed(steps) if step not in seen), None)
-    return bisect.next_step(steps, seen)
-
-
 def _try(look: Look, step: int, *, is_look: bool) -> None:
     """Look at a checkpoint. One on the way that can't be read is left out; any other trouble ends it all."""
     try:
@@ -112,24 +111,12 @@ def _print_json(
     looked: list[int],
     found: bisect.Curve,
 ) -> None:
-    kept = (
-        "verdict",
-        "reason",
-        "drop",
-        "interval",
-        "suite_interval",
-        "items_used",
-        "items_total",
-        "claim",
-        "watch",
-        "check_id",
-    )
     points = [
         {
             "step": step,
             "seen": seen.get(step, "not looked at"),  # a word of --json: it stays
             "looked_now": step in looked,
-            **{key: results[step].get(key) for key in kept if step in results},
+            **{key: results[step].get(key) for key in KEPT if step in results},
         }
         for step in steps
     ]

@@ -16,6 +16,7 @@ from finetop.core.text import clean, plain
 from finetop.core.wording.check_markdown import markdown
 from finetop.core.wording.verdicts import WORDS, beside_lines, change, interval, points, verdict_line
 
+CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}  # exit codes of verdicts
 WHOLE = "whole suite"
 # What XML 1.0 forbids even as a reference; control characters are gone before (text.clean).
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -52,12 +52,9 @@ def is_live(row: data.RunRow) -> bool:
 
 def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> data.RunRow:
     """Follow a run to its end, showing what is new. Returns its last row."""
-    last: data.RunRow | None = None
     for new in rows(home, name):
         show(new)
-        last = new.row
-    assert last is not None
-    return last
+    return new.row
 
 
 def until_ended(

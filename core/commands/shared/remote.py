@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.connect import opened
 from finetop.core.client.remote.merge_runs import at
+from finetop.core.commands import Command
 from finetop.core.commands.shared.output import warn
+from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.request import Ask
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.commands import Command
-    from finetop.core.commands.shared.where import Where
-    from finetop.core.runtime.home import Home
 
 
 def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.find import BUILTIN, by_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from finetop.core.recipe.load import Loaded
+from finetop.core.recipe.load import Loaded
 
 DEFAULT = "default"
 Setting = tuple[str, Any, str]  # dotted key, value, where it comes from

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from collections.abc import Iterable, Iterator
 
 from finetop.core.plugins import METHODS, OBJECTIVES
-from finetop.core.recipe.fields import fields_of_plugin, fields_of_section, sections
+from finetop.core.recipe.fields import Field, fields_of_plugin, fields_of_section, sections
 from finetop.core.recipe.type_words import value_words
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from finetop.core.recipe.fields import Field
-
 WIDTH = 80
-FILLED = {
-    "name": "the file's name"
-}  # settings that are not needed, though the schema has no default for them
+# settings that are not needed, though the schema has no default for them
+FILLED = {"name": "the file's name"}
 HEAD = """# Reference: every setting
 
 `finetop recipe train` prints a section, `finetop methods lora` the settings of a method, an objective or a protection;
@@ -29,12 +21,6 @@ HEAD = """# Reference: every setting
 `[]` stands for each item of a list. *needed*: no default; it must be set where its section is used. `null` unsets a
 setting; a section can be null only where this page says so (`general: null`).
 """
-
-
-def as_json(field: Field) -> dict[str, Any]:
-    """Return a setting as plain data."""
-    made: dict[str, Any] = msgspec.to_builtins(field)
-    return made
 
 
 def print_settings(fields: Iterable[Field]) -> None:

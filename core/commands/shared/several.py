@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from finetop.core.client.connection import Client
 from finetop.core.commands import Command
 from finetop.core.commands.shared import options, remote
 from finetop.core.commands.shared.output import agreed, is_to_ask, print_json, warn
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import RunDetail
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.protocol.messages.limits import Done
-    from finetop.core.protocol.request import Ask
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.core.runtime.home import Home
-    from finetop.core.wording.endings import Asking
+from finetop.core.wording.endings import Asking
 
 Made = TypeVar("Made")
 Outcomes = list[tuple[str, Made | FinetopError]]  # by run as it was typed

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.report import Block, Table
-
-if TYPE_CHECKING:
-    from finetop.core.report.load import Told
+from finetop.core.report.load import Told
 
 TITLE = "Alarms"
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.messages.approaches import ApproachesAnswer
 from finetop.core.report import Block, Facts, Points, Table
+from finetop.core.report.load import Told
 from finetop.core.wording import approaches
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.approaches import ApproachesAnswer
-    from finetop.core.report.load import Told
 
 TITLE = "Approaches"
 

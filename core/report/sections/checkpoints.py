@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.runs import Finished, RunDetail
 from finetop.core.report import Block, Points, Table, moment
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.core.report.load import Told
+from finetop.core.report.load import Told
 
 TITLE = "Checkpoints"
 

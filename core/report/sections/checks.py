@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.report import Block, Table, moment
+from finetop.core.report.load import Told
 from finetop.core.wording.verdicts import short_answer
-
-if TYPE_CHECKING:
-    from finetop.core.report.load import Told
 
 TITLE = "Checks"
 

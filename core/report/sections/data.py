@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.messages.data_versions import SourceFacts
 from finetop.core.report import Block, Source, Table
+from finetop.core.report.load import Told
 from finetop.core.wording import data_versions
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.data_versions import SourceFacts
-    from finetop.core.report.load import Told
 
 TITLE = "Data"
 

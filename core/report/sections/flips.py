@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.check_result import Flip
 from finetop.core.report import Block, Points, Table, cut, cut_front
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Flip
-    from finetop.core.report.load import Told
+from finetop.core.report.load import Told
 
 TITLE = "Answers that changed"
 LOST_SHOWN, WON_SHOWN = 20, 5

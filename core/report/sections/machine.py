@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.report import Block, Facts, moment, state_words
-
-if TYPE_CHECKING:
-    from finetop.core.report.load import Told
+from finetop.core.report.load import Told
 
 TITLE = "How it ran"
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from finetop.core.report import Block, Points
+from finetop.core.report.load import Told
 from finetop.core.wording.verdicts import standing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from finetop.core.report.load import Told
 
 TITLE = "Not measured"
 

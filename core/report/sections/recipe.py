@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.report import Block, Points, Source, Table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from finetop.core.report.load import Told
+from finetop.core.report.load import Told
 
 TITLE = "Recipe"
 

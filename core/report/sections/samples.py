@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.report import Block, Table, cut, cut_front
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.core.report.load import Told
+from finetop.core.report.load import Told
 
 TITLE = "Samples"
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.report import Bar, Bars, Block, Table, Tone
+from finetop.core.report.load import Told
 from finetop.core.report.sections.verdict import TONES
 from finetop.core.wording.verdicts import task_cells
-
-if TYPE_CHECKING:
-    from finetop.core.report.load import Told
 
 TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}

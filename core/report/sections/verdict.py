@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.report import Tone
+from finetop.core.report.load import Told
 from finetop.core.wording.triage import settled_words
 from finetop.core.wording.verdicts import beside_lines, verdict_line, word
-
-if TYPE_CHECKING:
-    from finetop.core.report import Tone
-    from finetop.core.report.load import Told
 
 TONES: dict[str, Tone] = {"ok": "good", "regressed": "bad", "no_verdict": "open"}
 

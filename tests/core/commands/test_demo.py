@@ -98,7 +98,7 @@ def test_a_line_counts_what_its_phase_counts() -> None:
 def test_in_a_terminal_one_line_is_written_over(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = demo.Told("demo-lora", "one", demo.Clock())
+    told = demo.Told("demo-lora", "one", 0.0)
     training = row(data.Running(0.0, "training", 20, 40, "steps"), 20)
     rows = [training, msgspec.structs.replace(training, metrics={"loss": 1.7})]
     monkeypatch.setenv("TERM", "xterm")
