@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from finetop.core.runtime.home import Home
 
@@ -23,3 +23,12 @@ class Command:
     run_several: Callable[[Namespace, Sequence[Home]], int] | None = None  # on several machines at once
     # All is done through a supervisor, so that `--on HOST` may take it to another machine: the home's paths are there.
     is_remote: bool = True
+
+
+@dataclass
+class Where:
+    """Which machines and which home a command is for, as the words before the verb and behind it say."""
+
+    home: str | None = None
+    on: list[str] = field(default_factory=list)
+    remote_command: str = ""

@@ -17,11 +17,7 @@ from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean, near
-from finetop.core.protocol.messages.approaches import (
-    Approaches,
-    ApproachesAnswer,
-    ApproachRow,
-)
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line

@@ -17,9 +17,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
-from finetop.core.commands import Command
+from finetop.core.commands import Command, Where
 from finetop.core.commands.shared import options
-from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
 from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from finetop.core.commands import Command
-from finetop.core.commands.shared import options, resolved_recipe
+from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.commands.shared.settings import page, print_settings
 from finetop.core.errors import BadInput, NotFound, RecipeError, near
-from finetop.core.recipe.fields import Field, fields_of_section, sections
-from finetop.core.recipe.find import BUILTIN, list_builtin, list_chains, looks_like_path
+from finetop.core.recipe.fields import Field, fields, fields_of_section, sections
+from finetop.core.recipe.find import BUILTIN, by_name, list_builtin, list_chains, looks_like_path
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, plain as shown
 
 ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
+DEFAULT = "default"
+Setting = tuple[str, Any, str]  # dotted key, value, where it comes from
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,20 +112,93 @@ def show_recipe(args: argparse.Namespace) -> int:
         if number:
             print("---")
         print(f"# {f'stage {name} of ' if name else ''}{' extends '.join(loaded.chain)}")
-        print(*resolved_recipe.as_yaml(chosen_settings(loaded, all_of_it=args.all)), sep="\n")
+        print(*as_yaml(chosen_settings(loaded, all_of_it=args.all)), sep="\n")
     return 0
 
 
-def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[resolved_recipe.Setting]:
-    return [
-        one for one in resolved_recipe.settings_of(loaded) if all_of_it or one[2] != resolved_recipe.DEFAULT
-    ]
+def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[Setting]:
+    return [setting for setting in settings_of(loaded) if all_of_it or setting[2] != DEFAULT]
 
 
 def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
     """Return the whole recipe, and the sources of its settings by dotted key."""
     sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
     return {"recipe": loaded.resolved, "from": sources}
+
+
+# --- a recipe as it will run ----------------------------------------------------------------------------------
+
+
+def settings_of(loaded: Loaded) -> list[Setting]:
+    """List a recipe's settings, each with its value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
+    recipe = loaded.recipe
+    known = {field.key for field in fields(recipe.method.name, recipe.objective.name)}
+    return [
+        (key, value, _source(loaded, key))
+        for key, value in _leaves(by_name(loaded.resolved), "", known)
+        if key != "extends"  # what it extends is laid below it already
+    ]
+
+
+def _leaves(value: Any, key: str, known: set[str]) -> Iterator[tuple[str, Any]]:
+    """Take a resolved recipe apart into its settings; a mapping or list that one setting holds stays whole."""
+    plain_key = re.sub(r"\[\d+\]", "[]", key)
+    below = any(name.startswith((f"{plain_key}.", f"{plain_key}[")) for name in known)
+    if isinstance(value, dict) and (not key or below):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else name, known)
+    elif isinstance(value, list) and below and value:
+        for at, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}[{at}]", known)
+    else:
+        yield key, value
+
+
+def _source(loaded: Loaded, key: str) -> str:
+    place = loaded.places.get(key)
+    if place is None:
+        return DEFAULT
+    label = re.sub(r":\d+$", "", place)
+    if label.startswith(BUILTIN) and label != loaded.chain[0]:
+        return f"extends {label.removeprefix(BUILTIN).removesuffix('.yaml')}"
+    return place
+
+
+def as_yaml(settings: list[Setting]) -> Iterator[str]:
+    """Write settings as the lines of a recipe, the source of each behind it."""
+    tree: dict[str, Any] = {}
+    for key, value, source in settings:
+        *above, last = re.findall(r"[^.\[\]]+", key)
+        place = tree
+        for part in above:
+            place = place.setdefault(part, {})
+        place[last] = (value, source)
+    lists = {re.sub(r"\[\d+\].*", "", key) for key, _, _ in settings if "[" in key}
+    yield from _block(tree, "", "", lists)
+
+
+def _block(tree: Mapping[str, Any], key: str, indent: str, lists: set[str]) -> Iterator[str]:
+    for name, held in tree.items():
+        child = f"{key}.{name}" if key else name
+        if isinstance(held, tuple):
+            yield f"{indent}{name}: {_inline(held[0])}  # {held[1]}"
+        elif child in lists:
+            yield f"{indent}{name}:"
+            for at, item in held.items():
+                first, *rest = _block(item, f"{child}[{at}]", f"{indent}    ", lists)
+                yield f"{indent}  - {first.lstrip()}"
+                yield from rest
+        else:
+            yield f"{indent}{name}:"
+            yield from _block(held, child, f"{indent}  ", lists)
+
+
+def _inline(value: Any) -> str:
+    """Write a value of any kind in one line of YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True)
+    return text.strip()[1:-1]
 
 
 PLUGIN = Command(ABOUT, "run", run, arguments, is_remote=False)

@@ -186,8 +186,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     """Read what is to be selected. Raises BadInput, NotFound for an unknown selector."""
     if not args.data:
         raise BadInput(
-            "select from what?",
-            hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl",
+            "select from what?", hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl"
         )
     if args.rows is None:
         raise BadInput("--rows is missing.", hint="Add the number of rows: --rows 200.")
@@ -201,8 +200,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     for file in (to, manifest_of(to)):
         if file.exists() or file.is_symlink():
             raise BadInput(
-                f"--to: {shown(str(file))} already exists and is not overwritten.",
-                hint="Give another file.",
+                f"--to: {shown(str(file))} already exists and is not overwritten.", hint="Give another file."
             )
     if not to.parent.is_dir():
         raise BadInput(f"--to: no folder {shown(str(to.parent))}.", hint="Create it, or give another file.")

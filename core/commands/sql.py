@@ -42,9 +42,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if found.rows and all(isinstance(row[column], int | float | None) for row in found.rows)
         ]
         print_table(
-            found.columns,
-            [["" if v is None else str(v) for v in row] for row in found.rows],
-            right=numbers,
+            found.columns, [["" if v is None else str(v) for v in row] for row in found.rows], right=numbers
         )
     if found.cut:
         more = "--limit asks for more" if len(found.rows) == args.limit < SQL_ROWS else MOST

@@ -27,14 +27,7 @@ def seconds(value: float | None) -> str:
 
 def head(found: ApproachesAnswer) -> tuple[str, ...]:
     """Name the columns of how well they do."""
-    return (
-        "approach",
-        metric_words(found.metric),
-        "seeds",
-        "vs best",
-        "retained",
-        "forgot?",
-    )
+    return ("approach", metric_words(found.metric), "seeds", "vs best", "retained", "forgot?")
 
 
 def cells(row: ApproachRow) -> tuple[str, ...]:

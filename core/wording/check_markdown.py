@@ -23,12 +23,7 @@ _MARKUP = re.compile(
 def markdown(name: str, result: CheckResult) -> str:
     """Write verdict, tasks with intervals, what stands beside, what was left out, and the first lost items."""
     suite = f", suite {escape(result.suite)}" if result.suite else ""
-    parts = [
-        f"{SIGNS[result.verdict]} **{escape(verdict_line(result))}**",
-        "",
-        f"{escape(name)}{suite}",
-        "",
-    ]
+    parts = [f"{SIGNS[result.verdict]} **{escape(verdict_line(result))}**", "", f"{escape(name)}{suite}", ""]
     if result.tasks:
         parts += [*_task_table(result), ""]
     parts += [f"- {escape(line)}" for line in beside_lines(result)]

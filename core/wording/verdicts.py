@@ -128,11 +128,7 @@ def _answer(result: CheckResult) -> str:
     if result.decided_by == "task":
         return f"{word(result)}  {result.reason.rstrip('.')}"
     what = finding(
-        result.drop,
-        result.margin,
-        result.items_used,
-        result.items_total,
-        weighted=result.weighted,
+        result.drop, result.margin, result.items_used, result.items_total, weighted=result.weighted
     )
     if result.verdict != "ok":
         return f"{word(result)}  {what}"

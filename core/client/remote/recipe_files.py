@@ -66,10 +66,7 @@ def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
             return f"on {label}, {shown} is empty.", ""
         if not is_folder and path.is_file() and path.stat().st_size != fact.size:
             sizes = f"{fact.size:,} bytes there, {path.stat().st_size:,} here"
-            return (
-                f"{shown} differs on {label}: {sizes}.",
-                "Copy it again, or queue the run from there.",
-            )
+            return (f"{shown} differs on {label}: {sizes}.", "Copy it again, or queue the run from there.")
         return "", ""
 
     check_files(loaded, look)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
-from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.runtime.home import Home, is_made, prepare
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    level: Literal["ok", "warning", "trouble"]
+    about: str
+    text: str
+    fix: str = ""  # what to do; empty where all is well
 
 
 def look(home: Home) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.commands.doctor_checks import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
 from finetop.core.runtime import files
@@ -34,10 +34,7 @@ def look_ahead(home: Home) -> Iterator[Finding]:
     yield Finding("ok", "home", f"{home.root} does not exist yet: the first run creates it")
     if not os.access(above, os.W_OK | os.X_OK):
         yield Finding(
-            "trouble",
-            "rights",
-            f"you can't write to {above}",
-            "Pick another with --home or FINETOP_HOME.",
+            "trouble", "rights", f"you can't write to {above}", "Pick another with --home or FINETOP_HOME."
         )
     of_database = home.database.parent
     yield file_system(of_database if of_database.is_dir() else above)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.commands.doctor_checks import Finding
 from finetop.core.runtime import compiler, gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading
 

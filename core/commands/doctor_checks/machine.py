@@ -11,7 +11,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.commands.doctor_checks import Finding
 from finetop.core.runtime.home import Home
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "duckdb", "textual")

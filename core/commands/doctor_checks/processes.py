@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.commands.doctor_checks import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.protocol.messages.session import Changes, Hello
@@ -126,8 +126,5 @@ def astray(home: Home, live: list[str]) -> Iterator[Finding]:
     unknown = sorted(set(live) - {str(row[0]) for row in answer.rows})
     if unknown:
         yield Finding(
-            "warning",
-            "keepers",
-            f"{', '.join(unknown)}: running, but not listed",
-            "finetop rebuild adds it.",
+            "warning", "keepers", f"{', '.join(unknown)}: running, but not listed", "finetop rebuild adds it."
         )

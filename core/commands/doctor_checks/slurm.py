@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.commands.doctor_checks import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Slurm

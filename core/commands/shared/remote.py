@@ -9,9 +9,8 @@ from typing import Any
 from finetop.core.client.connection import ask_once
 from finetop.core.client.remote.connect import opened
 from finetop.core.client.remote.merge_runs import at
-from finetop.core.commands import Command
+from finetop.core.commands import Command, Where
 from finetop.core.commands.shared.output import warn
-from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.request import Ask

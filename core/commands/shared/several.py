@@ -118,10 +118,7 @@ def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str
     print_json(
         {
             "runs": [
-                {
-                    "run": run,
-                    **({"error": str(made)} if isinstance(made, FinetopError) else document(made)),
-                }
+                {"run": run, **({"error": str(made)} if isinstance(made, FinetopError) else document(made))}
                 for run, made in outcomes
             ]
         }
