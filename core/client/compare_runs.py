@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from finetop.core.client.seed_groups import retained
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running
@@ -129,7 +130,7 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
         values = [target_of(run, metric) for run in runs]
         row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=(), why_no_best=TESTS_DIFFER))
-    kept = [_kept(run) for run in runs]
+    kept = [retained(run.row) for run in runs]
     named = suites_differ(runs) or None
     answers = (
         "-" if row.check is None else short_answer(row.check, name_suite=named)
@@ -227,11 +228,6 @@ def target_of(run: RunDetail, metric: str) -> float | None:
     return scores[metric][1] if metric in scores and len(scores[metric]) > 1 else None
 
 
-def _kept(run: RunDetail) -> float | None:
-    check = run.row.check
-    return None if check is None or check.drop is None else -check.drop
-
-
 def _steps(run: RunDetail) -> str:
     row = run.row
     return "-" if not row.step else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else "")
@@ -274,7 +270,7 @@ def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
         metric = next((name for run in runs if run.row.check for name in run.row.check.target), "")
     found = []
     for number, run in enumerate(runs):
-        target, kept = target_of(run, metric), _kept(run)
+        target, kept = target_of(run, metric), retained(run.row)
         if target is not None and kept is not None:
             found.append(Trade(number, metric, target, kept))
     return found

@@ -97,27 +97,22 @@ def queue(args: argparse.Namespace, home: Home) -> int:
 
 def follow(args: argparse.Namespace, home: Home, name: str) -> int:
     """Wait until nothing of a comparison is under way, then show it."""
+    shown = ""
     try:
-        until_measured(args, home, name)
+        while True:
+            found = ask_once(home, Approaches(name))
+            if not any(row.state == "under way" for row in found.rows):
+                break
+            brief = next(one for one in found.comparisons if one.name == found.name)
+            line = f"{brief.measured} of {brief.runs} runs are measured"
+            if line != shown and not args.json:
+                print(line, flush=True)
+                shown = line
+            time.sleep(PACE_S)
     except KeyboardInterrupt:
         print(f"\nThe runs keep running. Results: finetop approaches {clean_line(name)}", file=sys.stderr)
         raise
     return tell(args, home, name)
-
-
-def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
-    """Wait, and say how many runs are measured."""
-    said = ""
-    while True:
-        found = ask_once(home, Approaches(name))
-        brief = next(one for one in found.comparisons if one.name == found.name)
-        if not any(row.state == "under way" for row in found.rows):
-            return
-        line = f"{brief.measured} of {brief.runs} runs are measured"
-        if line != said and not args.json:
-            print(line, flush=True)
-            said = line
-        time.sleep(PACE_S)
 
 
 def tell_all(args: argparse.Namespace, home: Home) -> int:

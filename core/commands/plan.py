@@ -70,30 +70,25 @@ def run(args: argparse.Namespace, home: Home) -> int:
     chain = load_chain(args.recipe, args.set)
     require_sense(args)
     if chain is None:
-        loaded = load_recipe(args.recipe, args.set)
+        parts = {"": load_recipe(args.recipe, args.set)}
+    else:
+        parts = {
+            stage.name: replace(stage.loaded, recipe=on_its_base(stage.loaded.recipe, chain))
+            for stage in chain.stages
+        }
+    plans: dict[str, Plan] = {}
+    for stage, loaded in parts.items():
         plan = planned(args, home, loaded)
-        if args.json:
-            print_json({"plan": plain(plan)})
-        else:
-            print(*report(loaded.recipe, plan, args.config or loaded.recipe.model.id), sep="\n")
-        return int(lacks(plan))
-    plans = []
-    for stage in chain.stages:
-        loaded = replace(stage.loaded, recipe=on_its_base(stage.loaded.recipe, chain))
-        plans.append(planned(args, home, loaded))
         if not args.json:
-            print("" if len(plans) == 1 else "\n", f"stage {stage.name}", sep="")
-            print(*report(loaded.recipe, plans[-1], args.config or loaded.recipe.model.id), sep="\n")
-    if args.json:
-        names = [stage.name for stage in chain.stages]
-        print_json(
-            {
-                "stages": [
-                    {"stage": name, "plan": plain(plan)} for name, plan in zip(names, plans, strict=True)
-                ]
-            }
-        )
-    return int(any(map(lacks, plans)))
+            if stage:
+                print("\n" if plans else "", f"stage {stage}", sep="")
+            print(*report(loaded.recipe, plan, args.config or loaded.recipe.model.id), sep="\n")
+        plans[stage] = plan
+    if args.json and chain is not None:
+        print_json({"stages": [{"stage": stage, "plan": plain(plan)} for stage, plan in plans.items()]})
+    elif args.json:
+        print_json({"plan": plain(plans[""])})
+    return int(any(map(lacks, plans.values())))
 
 
 def lacks(plan: Plan) -> bool:

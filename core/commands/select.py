@@ -147,19 +147,12 @@ def tell_list(*, as_json: bool) -> int:
     """Say of each selector what it does, where it is from, and what can be set."""
     selectors = {name: select.load(name) for name in select.names()}
     if as_json:
-        print_json(
-            {
-                "selectors": {
-                    name: {
-                        "about": selector.about,
-                        "paper": selector.paper,
-                        "needs_model": selector.needs_model,
-                        "settings": dict(settings_of(name)),
-                    }
-                    for name, selector in selectors.items()
-                }
-            }
-        )
+        facts = ("about", "paper", "needs_model")
+        documents = {
+            name: {**{key: getattr(selector, key) for key in facts}, "settings": dict(settings_of(name))}
+            for name, selector in selectors.items()
+        }
+        print_json({"selectors": documents})
         return 0
     for name, selector in selectors.items():
         print(f"{name}{'  (asks the model)' if selector.needs_model else ''}")
@@ -174,12 +167,8 @@ def settings_of(name: str) -> Iterator[tuple[str, str]]:
     """List a selector's settings, each with its default and what it means."""
     for field in msgspec.structs.fields(select.load(name).options):
         note = msgspec.inspect.type_info(field.type)
-        about = (
-            (note.extra_json_schema or {}).get("description", "")
-            if isinstance(note, msgspec.inspect.Metadata)
-            else ""
-        )
-        yield field.name, f"{field.default}  {about}"
+        schema = note.extra_json_schema if isinstance(note, msgspec.inspect.Metadata) else None
+        yield field.name, f"{field.default}  {(schema or {}).get('description', '')}"
 
 
 def wanted_of(args: argparse.Namespace) -> Wanted:

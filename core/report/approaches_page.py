@@ -111,8 +111,5 @@ def _runs(answer: ApproachesAnswer) -> tuple[Block, ...]:
         for row in answer.rows
         for run in row.runs
     ]
-    return (
-        (Table(("run", "approach", "seed", "state", "measuring", "trained on"), tuple(rows), right=(2,)),)
-        if rows
-        else ()
-    )
+    head = ("run", "approach", "seed", "state", "measuring", "trained on")
+    return (Table(head, tuple(rows), right=(2,)),) if rows else ()

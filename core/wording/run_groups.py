@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from finetop.core.protocol.messages.runs import Group
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
@@ -35,7 +37,7 @@ def together(one: Group, other: Group) -> Group:
     """Take the runs of two machines as one group."""
     runs = one.runs + other.runs
     if not one.measured or not other.measured:
-        return Group(one.word, runs, *_numbers(one if one.measured else other))
+        return replace(one if one.measured else other, word=one.word, runs=runs)
     measured = one.measured + other.measured
     assert one.mean is not None
     assert other.mean is not None
@@ -45,10 +47,6 @@ def together(one: Group, other: Group) -> Group:
         for group in (one, other)
     )
     return Group(one.word, runs, one.key, measured, mean, math.sqrt(squares / (measured - 1)))
-
-
-def _numbers(group: Group) -> tuple[str, int, float | None, float | None]:
-    return group.key, group.measured, group.mean, group.spread
 
 
 def merged(lists: Sequence[Sequence[Group]]) -> list[Group]:

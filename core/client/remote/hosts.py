@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.runtime.files import read_if_there
 from finetop.core.runtime.home import HERE
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, quoted
 
 COMMAND = "finetop"
 THIS_MACHINE = "."
@@ -100,9 +100,6 @@ def usual_places(file: Path) -> dict[str, Place]:
         text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from error
-    from finetop.core.errors import RecipeError, did_you_mean
-    from finetop.core.text import quoted
-
     least = "Write `lab: {ssh: user@host}`, or remove the file."
     root = parse(text, Origin(str(file), file.parent), least=least)
     if root.value is None:

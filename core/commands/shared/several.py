@@ -115,11 +115,8 @@ def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str
     if len(outcomes) == 1 and not isinstance(outcome, FinetopError):
         print_json(document(outcome))
         return
-    print_json(
-        {
-            "runs": [
-                {"run": run, **({"error": str(made)} if isinstance(made, FinetopError) else document(made))}
-                for run, made in outcomes
-            ]
-        }
-    )
+    runs = [
+        {"run": run, **({"error": str(made)} if isinstance(made, FinetopError) else document(made))}
+        for run, made in outcomes
+    ]
+    print_json({"runs": runs})

@@ -17,11 +17,5 @@ def blocks(told: Told) -> tuple[Block, ...]:
         for alarm in detail.alarms
     ]
     earlier = detail.alarms_total - len(detail.alarms)
-    return (
-        Table(
-            ("step", "alarm", "over"),
-            tuple(rows),
-            right=(0,),
-            more=f"{earlier} earlier" if earlier > 0 else "",
-        ),
-    )
+    more = f"{earlier} earlier" if earlier > 0 else ""
+    return (Table(("step", "alarm", "over"), tuple(rows), right=(0,), more=more),)

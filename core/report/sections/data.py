@@ -41,15 +41,10 @@ def _versions(told: Told) -> list[Block]:
     if not told.detail.sources:
         return []
     head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "notes")
-    lint = [row for facts in told.read for row in _lint(facts)]
-    return [
-        Table(head, tuple(map(_version, told.read)), right=(3,)),
-        *(
-            [Table(("finetop lint found", "in", "how bad", "rows", "of"), tuple(lint), right=(3, 4))]
-            if lint
-            else ()
-        ),
-    ]
+    tables: list[Block] = [Table(head, tuple(map(_version, told.read)), right=(3,))]
+    if lint := tuple(row for facts in told.read for row in _lint(facts)):
+        tables.append(Table(("finetop lint found", "in", "how bad", "rows", "of"), lint, right=(3, 4)))
+    return tables
 
 
 def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:

@@ -23,16 +23,11 @@ def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:
     bars = [_bar("all tasks", outcome.drop, outcome.deciding_interval, TONES[outcome.verdict])]
     bars += [_bar(task.task, task.drop, task.interval, _BAR_TONES.get(task.mark, "open")) for task in worst]
     shown = tuple(bar for bar in bars if bar is not None)
+    drawn = Bars("Change against the base, points of 100", shown, -100 * outcome.margin)
     head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
-    table = Table(
-        head,
-        tuple((*task_cells(task, outcome.margin)[:-1], f"{task.n:,} of {task.total:,}") for task in worst),
-        right=(2, 3, 4, 6, 7, 8),
-    )
-    found: list[Block] = [table]
-    if shown:
-        found.insert(0, Bars("Change against the base, points of 100", shown, -100 * outcome.margin))
-    return tuple(found)
+    rows = [(*task_cells(task, outcome.margin)[:-1], f"{task.n:,} of {task.total:,}") for task in worst]
+    table = Table(head, tuple(rows), right=(2, 3, 4, 6, 7, 8))
+    return (drawn, table) if shown else (table,)
 
 
 def _bar(name: str, drop: float | None, interval: tuple[float, float] | None, tone: Tone) -> Bar | None:
