@@ -298,11 +298,8 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
         return f"Can't rank: {'only one' if found else 'no'} run has a target score."
     on_it = [names[number] for number in front(found)]
     left_out = len(runs) - len(found)
-    words = f"{' and '.join(filter(None, (', '.join(on_it[:-1]), on_it[-1])))}"
+    words = " and ".join(filter(None, (", ".join(on_it[:-1]), on_it[-1])))
     is_are = "is" if len(on_it) == 1 else "are"
-    rest = (
-        f"; {left_out} without a check of both {'is' if left_out == 1 else 'are'} left out"
-        if left_out
-        else ""
-    )
+    verb = "is" if left_out == 1 else "are"
+    rest = f"; {left_out} without a check of both {verb} left out" if left_out else ""
     return f"{words} {is_are} on the Pareto front: none is better at both{rest}."

@@ -77,9 +77,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     try:
         return checked(args, home)
     except FinetopError as error:
-        if (
-            error.exit_code == ci_reports.CODES["regressed"]
-        ):  # it says that a model forgot, never that there was no check
+        # it says that a model forgot, never that there was no check
+        if error.exit_code == ci_reports.CODES["regressed"]:
             error.exit_code = EnvironmentTrouble.exit_code
         raise
 
@@ -114,11 +113,8 @@ def checked(args: argparse.Namespace, home: Home) -> int:
 
 def made_before(asked: Asked, result: CheckResult, at: float) -> str:
     """Return when a check was made, and how to request more."""
-    more = (
-        f"; score the remaining items: finetop check {asked.text} --more"
-        if result.items_used < result.items_total
-        else ""
-    )
+    has_more = result.items_used < result.items_total
+    more = f"; score the remaining items: finetop check {asked.text} --more" if has_more else ""
     return f"Checked {ago(at)} ago. Check again: finetop check {asked.text} --again{more}"
 
 
@@ -253,12 +249,9 @@ def standing_words(asked: Asked, answer: CheckAnswer) -> str:
 def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
     """Read the check that was made. Raises FinetopError if there is none."""
     found = ask_once(home, Checks(answer.run)).checks
+    by, wanted = ("step", answer.step) if answer.check_id is None else ("check_id", answer.check_id)
     for check in found:
-        if (
-            check["check_id"] == answer.check_id
-            if answer.check_id is not None
-            else check["step"] == answer.step
-        ):
+        if check[by] == wanted:
             return check
     raise EnvironmentTrouble(
         f"the check of {answer.run} left no result.", hint=f"See `finetop tail --log {answer.run}`."

@@ -32,14 +32,10 @@ RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
 
 # Seconds of each part on two quiet CPU cores: the time left is theirs, at the pace of what is done.
+# The base's scores are kept for the second.
 PARTS = {
     "demo-lora": {"prepare": 30.0, "train": 70.0, "base": 85.0, "tuned": 75.0},
-    "demo-full-hot": {
-        "prepare": 18.0,
-        "train": 32.0,
-        "base": 12.0,
-        "tuned": 30.0,
-    },  # the base's scores are kept
+    "demo-full-hot": {"prepare": 18.0, "train": 32.0, "base": 12.0, "tuned": 30.0},
 }
 WHOLE_S = sum(sum(parts.values()) for parts in PARTS.values())
 TRUSTED_S = 30.0  # of parts done: as much weight as the pace of a quiet machine has
@@ -53,12 +49,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     names = queue(home, args.seed)
-    if (
-        args.open_app is not None
-        and not (args.no_app or args.json)
-        and sys.stdin.isatty()
-        and sys.stdout.isatty()
-    ):
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if args.open_app is not None and is_terminal and not (args.no_app or args.json):
         return int(args.open_app([home]))
     if not args.json:
         print(

@@ -16,6 +16,14 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
+COUNTS = {
+    "joined": "joined",
+    "only A": "only_base",
+    "only B": "only_tuned",
+    "other prompt": "other_prompt",
+    "other target": "other_target",
+    "no score": "no_score",
+}  # of items, by the title of their column
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
 
 
@@ -99,32 +107,13 @@ def metrics_of(words: list[str]) -> dict[str, str]:
 
 def print_joined(tasks: list[dict[str, Any]]) -> None:
     """Print what joined of each compared task, and what did not."""
-    head = (
-        "joined of task",
-        "metric",
-        "filter",
-        "joined",
-        "only A",
-        "only B",
-        "other prompt",
-        "other target",
-        "no score",
-    )
     rows = [
-        (
-            task["task"],
-            task["metric"],
-            task["filter"] or "-",
-            *(
-                str(task[key])
-                for key in ("joined", "only_base", "only_tuned", "other_prompt", "other_target", "no_score")
-            ),
-        )
+        (task["task"], task["metric"], task["filter"] or "-", *(str(task[key]) for key in COUNTS.values()))
         for task in tasks
         if not task["left_out"]
     ]
     if rows:
-        print_table(head, rows, right=range(3, 9))
+        print_table(("joined of task", "metric", "filter", *COUNTS), rows, right=range(3, 9))
 
 
 PLUGIN = Command(ABOUT, "check", run, arguments, is_remote=False)

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.name is not None:
         return show(args.name, args.json)
     moves = [(name, methods.load(name).about) for name in methods.names()]
-    goes_on = {name: " ".join(methods.load(name).quantized) for name in methods.names()}
+    goes_on = {name: list(methods.load(name).quantized) for name in methods.names()}
     protects = [(name, protections.load(name).about) for name in protections.names()]
     learns = [(name, objectives.load(name).about) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
@@ -31,14 +31,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json(
             {
                 "methods": dict(moves),
-                "model.quantize": {name: list(methods.load(name).quantized) for name in methods.names()},
+                "model.quantize": goes_on,
                 "objectives": dict(learns),
                 "protections": dict(protects),
                 "recipes": dict(recipes),
             }
         )
         return 0
-    rows = [(name, goes_on[name], about) for name, about in moves]
+    rows = [(name, " ".join(goes_on[name]), about) for name, about in moves]
     print_table(("method", "model.quantize", "which weights are trained"), rows)
     print()
     print_table(("objective", "the training objective"), learns)

@@ -214,14 +214,11 @@ def source_of(text: str) -> Path:
         return path.absolute()
     if path.is_dir():
         raise BadInput(f"{shown(text)} is a folder.", hint="Rows are taken from one file: name it.")
-    hint = ""
-    if (
-        text.count("/") == 1
-        and not text.startswith((".", "/", "~"))
-        and Path(text).suffix not in files.endings()
-    ):
+    hint = "Give a file of rows."
+    is_name = text.count("/") == 1 and not text.startswith((".", "/", "~"))
+    if is_name and Path(text).suffix not in files.endings():
         hint = "Save a hub data set to a file first: datasets.load_dataset(…).to_json(FILE)."
-    raise BadInput(f"there is no file {shown(text)}.", hint=hint or "Give a file of rows.")
+    raise BadInput(f"there is no file {shown(text)}.", hint=hint)
 
 
 def too_few(told: TooFew) -> BadInput:

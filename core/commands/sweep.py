@@ -55,11 +55,8 @@ def tell_curves(curves: selection_curve.Curves) -> None:
     better = "lower" if curves.is_lower_better else "higher"
     print()
     note = f"target: {clean_line(curves.metric, limit=60)}, {better} is better. ± is half of a 95 % interval over seeds"
-    for sentence in (
-        f"{note}; against random they are paired by seed.",
-        "",
-        *selection_curve.sentences(curves),
-    ):
+    note += "; against random they are paired by seed."
+    for sentence in (note, "", *selection_curve.sentences(curves)):
         print("\n".join(textwrap.wrap(sentence, 80)))
 
 
@@ -67,7 +64,8 @@ def tell(found: SweepsAnswer) -> None:
     """Print a row for each setting; where all seeds have one answer to "did it forget?", that too."""
     keys = found.keys
     rows = []
-    for one in seed_groups.settings(found.runs, keys):
+    settings = seed_groups.settings(found.runs, keys)
+    for one in settings:
         answers = {answer_words(run) for run in one.runs if run.check is not None}
         verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(one.runs))
         answer = answers.pop() if len(one.runs) == 1 and answers else verdicts
@@ -83,20 +81,10 @@ def tell(found: SweepsAnswer) -> None:
             )
         )
     titles = keys or ["run"]
-    number = len(titles)
-    print_table(
-        (
-            *titles,
-            "done",
-            seed_groups.loss_word(one.row for one in found.runs),
-            "target",
-            "retained",
-            "did it forget?",
-        ),
-        rows,
-        right=(number, number + 1, number + 2, number + 3),
-    )
-    if any(len(one.runs) > 1 for one in seed_groups.settings(found.runs, keys)):
+    loss = seed_groups.loss_word(one.row for one in found.runs)
+    head = (*titles, "done", loss, "target", "retained", "did it forget?")
+    print_table(head, rows, right=range(len(titles), len(titles) + 4))
+    if any(len(one.runs) > 1 for one in settings):
         print("± is the standard deviation over the seeds that have finished.")
 
 

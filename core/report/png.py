@@ -26,12 +26,8 @@ if TYPE_CHECKING:
 SCALE = 2  # pixels of a picture to one of the SVG: readable on a slide
 FINE = 2  # times as fine is painted, and then made smaller: lines without steps
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
-LETTERS, ROW, CELL, EDGE = (
-    13,
-    24,
-    14,
-    16,
-)  # size of a table's text, a row, room between columns, around it all
+# size of a table's text, a row, room between columns, around it all
+LETTERS, ROW, CELL, EDGE = 13, 24, 14, 16
 CELL_LETTERS = 60  # of one cell
 ROWS_SHOWN, WIDEST = 100, 1600  # rows, and their width before it is scaled: 0.5 s; the csv has all
 _COLOURS = dict(re.findall(r"--(\w+):(#[0-9a-f]{6})", COLOURS_CSS.partition("@media")[0]))

@@ -91,11 +91,9 @@ def beside(facts: SourceFacts) -> Iterator[str]:
         yield lint_words(now.lint)
     if now.state == "changed":
         holds = f"v{facts.now_number}" if facts.now_number else "a version no run has read"
-        rows = (
-            "it can no longer be read as rows"
-            if now.rows is None
-            else f"now {holds}, {counted(now.rows, 'row')}"
-        )
+        rows = "it can no longer be read as rows"
+        if now.rows is not None:
+            rows = f"now {holds}, {counted(now.rows, 'row')}"
         yield f"{FILE} has changed since: {rows}"
     elif now.state == "gone":
         yield f"{FILE} no longer exists"
@@ -152,13 +150,9 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
     if difference.is_same:
         return "the same rows in the same order"
     found = [f"{difference.both:,} in both" if difference.both else "no rows in common"]
-    for number, word in (
-        (difference.changed, "changed"),
-        (difference.gone, f"only in {one}"),
-        (difference.new, f"only in {other}"),
-    ):
-        if number:
-            found.append(f"{number:,} {word}")
+    gone, new = f"only in {one}", f"only in {other}"
+    numbers = ((difference.changed, "changed"), (difference.gone, gone), (difference.new, new))
+    found += [f"{number:,} {word}" for number, word in numbers if number]
     if not difference.same_order:
         found.append("in another order")
     return ", ".join(found)

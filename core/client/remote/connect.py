@@ -54,9 +54,8 @@ def _link(place: Place, memory: Path, say: bool) -> Iterator[Tunnel]:
 
 
 def _root_of(link: Tunnel) -> Path:
-    return Path(
-        link.greeting.supervisor.home if link.greeting is not None else link.place.home or "~/.finetop"
-    )
+    greeting = link.greeting
+    return Path(link.place.home or "~/.finetop" if greeting is None else greeting.supervisor.home)
 
 
 def _open(links: Sequence[Tunnel], *, is_alone: bool) -> None:

@@ -108,12 +108,8 @@ def strays(home: Home) -> Iterator[Finding]:
         f.name for f in home.runs.glob("*/") if not f.is_symlink() and not (f / "run.json").is_file()
     )
     if links:
-        yield Finding(
-            "warning",
-            "runs",
-            f"{listed(links)}: links, which are not followed",
-            "Replace the link with the folder.",
-        )
+        text = f"{listed(links)}: links, which are not followed"
+        yield Finding("warning", "runs", text, "Replace the link with the folder.")
     if bare:
         yield Finding("warning", "runs", f"{listed(bare)}: no run.json", "Inspect it, then remove it.")
     copies = sorted(home.root.glob("finetop.duckdb.before-*"))

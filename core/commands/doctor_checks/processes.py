@@ -99,12 +99,8 @@ def keepers(home: Home) -> Iterator[Finding]:
         pids = " ".join(str(job.keeper) for _, job in hollow if job.keeper is not None)
         names = ", ".join(name for name, _ in hollow)
         text = f"{names}: the keeper runs, but the job's process has ended or not started yet"
-        yield Finding(
-            "warning",
-            "keepers",
-            text,
-            f"If this persists: kill {pids}" if pids else "Check again in a minute.",
-        )
+        fix = f"If this persists: kill {pids}" if pids else "Check again in a minute."
+        yield Finding("warning", "keepers", text, fix)
     words = f"{counted(len(live), 'job')} live" if live else "no job is running"
     yield Finding("ok", "keepers", words)
     yield from astray(home, live)

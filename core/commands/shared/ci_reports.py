@@ -62,12 +62,8 @@ def _whole(result: CheckResult) -> ElementTree.Element:
 def _task(task: TaskResult, result: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"name": _legal(task.task) or "-", "time": "0.000"})
     if task.mark == "lost":
-        _say(
-            case,
-            "failure",
-            f"{change(task.drop)} points (limit {points(result.margin)})",
-            _numbers(task, result.margin),
-        ).set("type", "lost")
+        message = f"{change(task.drop)} points (limit {points(result.margin)})"
+        _say(case, "failure", message, _numbers(task, result.margin)).set("type", "lost")
     elif task.mark == "unmeasurable" or task.tuned is None:
         _say(case, "skipped", task.reason or result.reason or "not measured", "")
     if task.tuned is not None:

@@ -27,7 +27,6 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswe
 
     Goes on over a restart of the supervisor.
     """
-    revision = 0
     with Client(home) as client:
         while True:
             new = client.ask(EventsSince(name, after_step))
@@ -38,12 +37,11 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswe
                 continue
             if not is_live(new.row):
                 return
-            revision = new.revision
             if home.link is not None:
                 time.sleep(FAR_PACE_S)
                 if new.steps:
                     continue  # there are more by now: one question, not two
-            client.ask(Changes(revision, 10.0, name))
+            client.ask(Changes(new.revision, 10.0, name))
 
 
 def is_live(row: data.RunRow) -> bool:
