@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
-from finetop.core.commands import Command, doctor_checks
+from finetop.core.commands import Command
+from finetop.core.commands.doctor_checks import Finding
 from finetop.core.commands.shared.output import print_json
-from finetop.core.runtime.home import Home
+from finetop.core.errors import FinetopError
+from finetop.core.runtime.home import Home, is_made, prepare
 from finetop.core.text import clean_line
 
 MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    findings = list(doctor_checks.look(home))
+    findings = list(look(home))
     if args.json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -22,6 +25,27 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if finding.fix:
                 print(f"  {'':<12} -> {clean_line(finding.fix)}")
     return 4 if any(finding.level == "trouble" for finding in findings) else 0
+
+
+def look(home: Home) -> Iterator[Finding]:
+    """Look at the machine, the home, and what runs on it. Nothing is changed, nothing made."""
+    from finetop.core.commands.doctor_checks import folders, gpus, machine, processes, slurm
+
+    yield machine.python()
+    yield machine.libraries()
+    try:
+        is_there = is_made(home)
+        if is_there:
+            prepare(home)
+    except FinetopError as error:
+        yield Finding("trouble", "home", error.message, error.hint)
+        return
+    yield from folders.look(home) if is_there else folders.look_ahead(home)
+    yield from processes.look(home) if is_there else ()
+    yield from gpus.look()
+    yield from slurm.look(home)
+    yield machine.lingering()
+    yield machine.clock(home)
 
 
 PLUGIN = Command("find problems with this machine or home", "maintenance", run, is_remote=False)

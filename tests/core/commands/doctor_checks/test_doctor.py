@@ -10,7 +10,7 @@ import time
 import pytest
 from waiting import wait_until
 
-from finetop.core.commands import doctor_checks
+from finetop.core.commands import doctor
 from finetop.core.commands.doctor_checks import folders, machine, processes, slurm
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble
@@ -33,7 +33,7 @@ def home(tmp_path):
 
 
 def test_of_a_healthy_home_nothing_is_wrong_and_every_line_has_its_subject(rig):
-    found = by_subject(doctor_checks.look(rig.home))
+    found = by_subject(doctor.look(rig.home))
     assert {f.about: f.text for f in found.values() if f.level == "trouble"} == {}
     assert set(found) >= {"python", "libraries", "home", "rights", "file system", "disk", "settings", "supervisor",
                           "lock", "socket", "keepers", "GPU", "after logout", "clock"}  # fmt: skip
