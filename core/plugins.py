@@ -32,7 +32,7 @@ class PluginKind(Generic[Plugin]):
 
     def names(self) -> tuple[str, ...]:
         """List the plug-ins there are, without importing them."""
-        return tuple(sorted({*self.files(), *self._rows()}))
+        return tuple(sorted({*self.files(), *self.rows()}))
 
     def files(self) -> tuple[str, ...]:
         """List those that are a file of their own."""
@@ -45,14 +45,15 @@ class PluginKind(Generic[Plugin]):
         """Import a plug-in by its name; only what is listed is ever imported. Raises NotFound with a suggestion."""
         return cast("Plugin", _load(self, name.replace("-", "_") if self.joined_by == "_" else name))
 
-    def _rows(self) -> Mapping[str, Any]:
+    def rows(self) -> Mapping[str, Any]:
+        """Return the plug-ins that are rows of the table."""
         return cast("Mapping[str, Any]", import_module(self.table).ROWS) if self.table else {}
 
 
 @cache
 def _load(kind: PluginKind[Any], name: str) -> Any:
     """Find a plug-in, listing the folder once for each name: a format is asked for with every row."""
-    if name in (rows := kind._rows()):
+    if name in (rows := kind.rows()):
         return rows[name]
     if name not in kind.files():
         raise NotFound(f"there is no {kind.word} {name[:60]!r}.", hint=did_you_mean(name[:60], kind.names()))
