@@ -25,6 +25,7 @@ from finetop.core.report.sections.tasks import tasks
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
+from finetop.tui.widgets.series import Stretch
 
 
 def runs(rows: Sequence[RunRow]) -> Sheet:
@@ -67,7 +68,7 @@ def run(
     tab: str,
     drawn: Sequence[str],
     curves: Mapping[str, Curve],
-    stretch: tuple[str, float, float, int],
+    stretch: Stretch,
     outcome: CheckResult | None,
 ) -> Sheet:
     """Return what a tab of a run shows.
@@ -97,10 +98,10 @@ def run(
 def compare(
     details: Sequence[RunDetail],
     curves: Mapping[str, Sequence[Curve | None]],
-    stretch: tuple[float, float, int],
+    stretch: Stretch,
 ) -> Sheet:
     """Return the curves over each other, what came out, and what differs in the recipes."""
-    first, last, columns = stretch
+    _, first, last, columns = stretch
     charts = []
     for metric, of_runs in curves.items():
         lines = [

@@ -16,7 +16,7 @@ from finetop.core.protocol.runs import JobRow, RunDetail
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host
-from finetop.tui.screens.run.state import RunData, load_log, log_job
+from finetop.tui.screens.run.state import RunData, log_job
 from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
 from finetop.tui.widgets.log_page import Page
@@ -141,14 +141,13 @@ def _to_first_hit(log_view: LogView, search: Search) -> bool:
     return True
 
 
-async def load(
-    host: Host, held: RunData, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
-) -> None:
+async def load(host: Host, held: RunData, log_view: LogView, redraw: Callable[[], object]) -> None:
     """Bring what is in view up to date; what is searched for is looked for until its first hit is shown, and on."""
+    detail = held.known
     job = log_job(detail, log_view.job)
     if job is None:
         return
-    await load_log(host, held, job)
+    await held.load_log(host, job)
     run, step = detail.row.name, log_view.step
     if step is not None:
         answer = await host.ask(FindInLog(run, job.id, step=step))
@@ -218,8 +217,9 @@ async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
     search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0
 
 
-def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, height: int) -> list[Line]:
+def log_lines(log_view: LogView, held: RunData, width: int, height: int) -> list[Line]:
     """Write the whole tab."""
+    detail = held.known
     job = log_job(detail, log_view.job)
     if job is None:
         return [(), (("   No log yet: nothing has run.", "dim"),)]
