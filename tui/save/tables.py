@@ -133,18 +133,11 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
     """Return what runs and what waits; each with its name as requests need it."""
     rows = []
     for name, row in entries:
-        waits = getattr(row, "wants", None) is not None
-        rows.append(
-            (
-                name,
-                row.what,
-                "waits" if waits else "runs",
-                getattr(row, "wants", "") or getattr(row, "on", ""),
-                str(getattr(row, "priority", "")),
-                getattr(row.state, "because", "") or getattr(row.state, "phase", ""),
-                _moment(getattr(row, "starts_at", None)),
-            )
-        )
+        if isinstance(row, QueueRow):
+            facts = ("waits", row.wants, str(row.priority), row.state.because, _moment(row.starts_at))
+        else:
+            facts = ("runs", row.on, "", row.state.phase, "")
+        rows.append((name, row.what, *facts))
     return Sheet(
         "queue", (Table(("run", "what", "state", "on / wants", "priority", "why", "starts"), tuple(rows)),)
     )

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic
 from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
-from textual.screen import Screen, ScreenResultType
+from textual.screen import ScreenResultType
 
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
@@ -18,6 +18,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.finder import Found, command_names, find, kind_of, ranked
 from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, Key, bindings, moves, paired
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread, wrapped
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
@@ -33,7 +34,7 @@ _SIGN = 14  # cells of the help for the keys
 PAUSE_S = 0.15  # of typing, until the supervisor is asked
 
 
-class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
+class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
     """A title and a table; esc leads back to the screen before."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"

@@ -116,8 +116,8 @@ async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None
         await pilot.press("k", "R")
         await settled(pilot, 0.5)
         assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.key == "train.learning_rate"
-        assert app.screen.form is not None and app.screen.form.edits == {
+        assert app.screen.state.key == "train.learning_rate"
+        assert app.screen.state.form is not None and app.screen.state.form.edits == {
             "train.learning_rate": "1e-05",
             "name": f"{RUN}-lower-rate",
         }

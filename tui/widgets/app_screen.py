@@ -1,0 +1,60 @@
+"""What the keys that work everywhere ask of a screen, and what most screens answer."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import ClassVar, Final, Generic
+
+from textual.css.query import NoMatches
+from textual.screen import Screen, ScreenResultType
+
+from finetop.core.text import clean_line
+from finetop.tui.keys import Key
+from finetop.tui.save import Sheet
+from finetop.tui.widgets.frame import Bottom
+
+_PART: Final = re.compile(r"( ?)\[([^\]]*)\]")
+_WORD: Final = re.compile(r"\b[A-Z]{2,}\b")
+
+
+class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
+    """A screen of the app."""
+
+    KEYS: ClassVar[tuple[Key, ...]] = ()  # all of this screen, for the help
+    COPIES_LINES: ClassVar = False  # else a newline would run what is copied in a shell
+
+    def to_copy(self) -> str:
+        """Return what the cursor is on."""
+        return ""
+
+    def to_fill(self) -> dict[str, str]:
+        """Return what a command's words in capitals stand for here."""
+        return {"RUN": self.to_copy()}
+
+    def to_run(self) -> str:
+        """Return the command that does what is offered as next, for what the cursor is on; nothing without one."""
+        try:
+            sign = self.query_one(Bottom).next_key
+        except NoMatches:
+            return ""
+        command = next((key.command for key in self.KEYS if key.shown == sign and key.command), "")
+        return filled(command, self.to_fill())
+
+    async def to_save(self) -> Sheet:
+        """Return what is shown, for a file; without tables and charts it is the picture of the screen."""
+        return Sheet((self.title or "screen").lower())
+
+
+def filled(command: str, words: Mapping[str, str]) -> str:
+    """Put what is known in place of a command's words in capitals; what is in [ ] goes where one of them is not."""
+
+    def part(match: re.Match[str]) -> str:
+        return match[1] + match[2] if all(words.get(word) for word in _WORD.findall(match[2])) else ""
+
+    def word(match: re.Match[str]) -> str:
+        known = words.get(match[0])
+        return shlex.quote(clean_line(known)) if known else match[0]
+
+    return _WORD.sub(word, _PART.sub(part, command))
