@@ -30,8 +30,8 @@ async def ask_of(screen: AppScreen[Any], picture: str) -> None:
     host = host_of(screen)
     with refusals_said(host):
         shown = await screen.to_save()
-        if screen.is_current and (bottom := screen.query_one(Bottom)).question is None:
-            ask(bottom, host, shown, picture)
+        if screen.is_free:
+            ask(screen.bottom, host, shown, picture)
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:

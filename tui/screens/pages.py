@@ -90,7 +90,7 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
             elif self.sought and not self._has(self.query_one(Table).cursor):
                 host_of(self).say(NO_MATCH)
 
-        self.query_one(Bottom).ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
+        self.bottom.ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
 
     def action_match(self, direction: int) -> None:
         if not self.sought:
@@ -136,7 +136,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.show_title(f"Keys of {self._of}", "lower case looks, capitals act on a run")
-        self.query_one(Bottom).offer([], (SEARCH, MATCH, BACK))
+        self.bottom.offer([], (SEARCH, MATCH, BACK))
 
     def on_resize(self) -> None:
         keys = (*self._own, *paired(host_of(self).keys_everywhere()))
@@ -183,7 +183,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         messages = host_of(self).messages
         self.show_title(counted(len(messages), "message") if messages else "No messages yet.")
         self.query_one(Table).show(len(messages))
-        self.query_one(Bottom).offer([], (SEARCH, BACK))
+        self.bottom.offer([], (SEARCH, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         said = host_of(self).messages[-1 - index]
@@ -210,9 +210,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._show(self._all)
-        self.query_one(Bottom).ask_text(
-            ":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel"
-        )
+        self.bottom.ask_text(":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel")
 
     def _show(self, matching: Sequence[Key | Found], aside: str = "", at: int = 0) -> None:
         self._matching = tuple(matching)

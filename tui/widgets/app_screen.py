@@ -13,7 +13,7 @@ from textual.screen import Screen, ScreenResultType
 from finetop.core.text import clean_line
 from finetop.tui.keys import Key
 from finetop.tui.save import Sheet
-from finetop.tui.widgets.frame import Bottom
+from finetop.tui.widgets.frame import Bottom, Question
 
 _PART: Final = re.compile(r"( ?)\[([^\]]*)\]")
 _WORD: Final = re.compile(r"\b[A-Z]{2,}\b")
@@ -24,6 +24,19 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
     KEYS: ClassVar[tuple[Key, ...]] = ()  # all of this screen, for the help
     COPIES_LINES: ClassVar = False  # else a newline would run what is copied in a shell
+
+    @property
+    def bottom(self) -> Bottom:
+        return self.query_one(Bottom)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it is the screen that is seen, and asks nothing."""
+        return self.is_current and self.bottom.question is None
+
+    def put(self, question: Question) -> None:
+        """Ask above the footer."""
+        self.bottom.ask(question.words, question.answers, leave=question.leave)
 
     def to_copy(self) -> str:
         """Return what the cursor is on."""
@@ -36,7 +49,7 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     def to_run(self) -> str:
         """Return the command that does what is offered as next, for what the cursor is on; nothing without one."""
         try:
-            sign = self.query_one(Bottom).next_key
+            sign = self.bottom.next_key
         except NoMatches:
             return ""
         command = next((key.command for key in self.KEYS if key.shown == sign and key.command), "")

@@ -126,7 +126,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#part", Lines).show(empty_lines(words))
             keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
-            self.query_one(Bottom).offer((), keys)
+            self.bottom.offer((), keys)
             return
         self._columns = columns_of(answer, width, of_costs=self.of_costs)
         title.show(title_lines(answer, width, of_costs=self.of_costs))
@@ -156,7 +156,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             of_costs=self.of_costs,
             has_more=self._has_more,
         )
-        self.query_one(Bottom).offer((next_words(answer, row, self.run),), keys)
+        self.bottom.offer((next_words(answer, row, self.run),), keys)
 
     def _show_part(self, answer: ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)

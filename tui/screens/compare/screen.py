@@ -102,14 +102,14 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             words = self._trouble or "loading …"
             head.show((((f" Compare {len(state.names)} runs", "bold"),), ((f"   {words}", "dim"),)))
             body.show(())
-            self.query_one(Bottom).offer((), footer_keys(state.tab)[-1:])
+            self.bottom.offer((), footer_keys(state.tab)[-1:])
             return
         self._measure()
         lines, where = self._body_lines()
         head.show(head_lines(state, self.size.width, where))
         body.show(lines)
         words = f"open {LETTERS[state.chosen]}. {compare_runs.front_sentence(state.runs, LETTERS)}"
-        self.query_one(Bottom).offer((next_line("enter", words),), footer_keys(state.tab))
+        self.bottom.offer((next_line("enter", words),), footer_keys(state.tab))
 
     def _body_lines(self) -> tuple[list[Line], str]:
         state, host = self.state, host_of(self)

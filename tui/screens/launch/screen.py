@@ -119,7 +119,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         )
         form.show([*title, *rows])
         pane.show(pane_lines(state, pane.room.width, pane.room.height))
-        bottom = self.query_one(Bottom)
+        bottom = self.bottom
         bottom.is_typed_above = state.entry is not None
         bottom.offer([*filter(None, [code_line(state)]), next_words(state)], footer_keys(state))
 
@@ -318,7 +318,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     def action_write(self) -> None:
         """Write the recipe as a file; one that is there is asked about by name."""
         self._check()
-        write_recipe(self.query_one(Bottom), host_of(self), self.state.form)
+        write_recipe(self, self.state.form)
 
     def action_lint(self) -> None:
         """Read what was found in the data."""
@@ -338,9 +338,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         """Queue the run; refused while a setting is wrong, with the cursor on the first."""
         if (form := self._valid_form()) is not None:
             host = host_of(self)
-            ask_before(
-                self.query_one(Bottom), host, form, lambda home: self.run_worker(queue_form(host, form, home))
-            )
+            ask_before(self, form, lambda home: self.run_worker(queue_form(host, form, home)))
 
     def action_approaches(self) -> None:
         """Queue a comparison of approaches on what the form says, after asking with how many runs."""
@@ -348,10 +346,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         if form is not None and form.sweeps:
             host_of(self).say("a comparison can't be swept; u undoes the sweep.")
         elif form is not None:
-            bottom, host, start = self.query_one(Bottom), host_of(self), self.run_worker
-            ask_before(
-                bottom, host, form, lambda home: start(ask_comparison(bottom, host, start, form, home))
-            )
+            ask_before(self, form, lambda home: self.run_worker(ask_comparison(self, form, home)))
 
     def _valid_form(self) -> Form | None:
         """Return the form if all settings are valid; else say which is not, and go there."""

@@ -91,7 +91,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         state, tiles, bottom = (
             self.query_one("#state", Lines),
             self.query_one("#tiles", Lines),
-            self.query_one(Bottom),
+            self.bottom,
         )
         if not self.tiles:
             words = "Nothing is running." if self._was_answered else self._trouble or "loading …"

@@ -8,7 +8,6 @@ from textual import work
 from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry
-from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import QUEUE_HELD
@@ -28,7 +27,7 @@ from finetop.tui.screens.queue.state import (
     to_end,
     with_priority,
 )
-from finetop.tui.screens.shared.run_actions import said, stop_question
+from finetop.tui.screens.shared.run_actions import ask_to_end, said
 from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -147,7 +146,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         )
         pane.show(lines)
         keys = footer_keys(entry, can_undo=bool(self._done), is_filtered=bool(self.queues.filter))
-        self.query_one(Bottom).offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
+        self.bottom.offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -222,13 +221,8 @@ class QueueScreen(ListScreen, inherit_bindings=False):
     @work
     async def action_stop(self) -> None:
         """Ask before what runs is stopped, or what waits is taken out, with what is kept of it."""
-        entry, bottom = self.entry, self.query_one(Bottom)
-        if entry is None:
-            return
-        with refusals_said(host_of(self)):
-            question = stop_question(await host_of(self).ask(GetRun(entry.name)), self._do)
-            if self.is_current and bottom.question is None:
-                bottom.ask(question.words, question.answers, leave=question.leave)
+        if self.entry is not None:
+            await ask_to_end(self, self.entry.name, self._do)
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""
@@ -239,7 +233,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             return
         words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
-        self.query_one(Bottom).ask(words, [hold], leave="cancel")
+        self.bottom.ask(words, [hold], leave="cancel")
 
     def action_undo(self) -> None:
         if not self._done:

@@ -10,10 +10,10 @@ from textual import work
 from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
-from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import RemedyRow, RunDetail
+from finetop.core.protocol.runs import RemedyRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
@@ -31,7 +31,7 @@ from finetop.tui.screens.remedies.pane import (
     title_lines,
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
-from finetop.tui.screens.shared.run_actions import order, stop_question
+from finetop.tui.screens.shared.run_actions import ask_to_end, order
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -136,7 +136,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         if answer is None:
             title.show((((f" Remedies for {clean_line(self.run)}", ""),),))
             self.query_one("#best", Lines).show(empty_lines(self._trouble or "loading …")[1:])
-            self.query_one(Bottom).offer([], footer_keys(None, None))
+            self.bottom.offer([], footer_keys(None, None))
             return
         title.show(title_lines(answer, width))
         self.query_one("#head", Lines).show((head_line(answer, width),))
@@ -158,7 +158,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         """Write the next step and the keys for the one under the cursor."""
         if self.answer is not None:
             keys = footer_keys(self.answer, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
-            self.query_one(Bottom).offer(next_lines(self.answer, self.at), keys)
+            self.bottom.offer(next_lines(self.answer, self.at), keys)
 
     @property
     def has_shown(self) -> bool:
@@ -288,7 +288,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             if row.why_not:
                 words = ((f" Try the {len(left)} available?", "bold"),)
             answers = [every] if row.why_not else [this, every]
-            self.query_one(Bottom).ask((*words, *price), answers, leave="cancel")
+            self.bottom.ask((*words, *price), answers, leave="cancel")
 
     def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
         """Do what is offered as next where the one under the cursor can't be had; say why where nothing is."""
@@ -332,7 +332,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
                     target = host.folder / given_path(text.strip()) if is_here else text.strip()
                     self._do(export(str(target)))
 
-        self.query_one(Bottom).ask_text(
+        self.bottom.ask_text(
             f"export {row.label} to",
             str(host.folder / f"{name}-{row.name}"),
             done=done,
@@ -348,12 +348,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         if self.answer is None or not self.answer.is_under_way:
             host.say("no remedy is running.")
             return
-        with refusals_said(host):
-            detail: RunDetail = await host.ask(GetRun(self.run))
-            bottom = self.query_one(Bottom)
-            if detail.row.is_under_way and self.is_current and bottom.question is None:
-                question = stop_question(detail, self._do)
-                bottom.ask(question.words, question.answers, leave=question.leave)
+        await ask_to_end(self, self.run, self._do)
 
     def _try(self, names: list[str]) -> None:
         self.marked = set()

@@ -109,7 +109,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             head.show((*head_lines(detail, self._slow, width, host.now()), tabs))
             body.show(lines)
         step = () if detail is None else (next_line(*next_of(self.state)),)
-        self.query_one(Bottom).offer(step, footer_keys(self.state))
+        self.bottom.offer(step, footer_keys(self.state))
 
     @property
     def has_shown(self) -> bool:
@@ -144,11 +144,11 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_search(self) -> None:
         """List the metrics with a text in their names; from any other tab, search in the log."""
         if self.state.tab == "metrics":
-            metrics_line(self.query_one(Bottom), self.state.grid, self.look_anew)
+            metrics_line(self.bottom, self.state.grid, self.look_anew)
             return
         if self.state.tab != "log":
             self.action_log()
-        search_line(self.query_one(Bottom), self.state.log, self.look_anew)
+        search_line(self.bottom, self.state.log, self.look_anew)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave `n` to a new run while nothing is searched for."""
@@ -336,7 +336,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host.copy_text(str(folder))
             return
         newest = self.detail.jobs[-1].folder if self.detail.jobs else ""
-        ask_to_open(self.query_one(Bottom), folder, newest, host.copy_text)
+        ask_to_open(self.bottom, folder, newest, host.copy_text)
 
     def action_new(self) -> None:
         if self.detail is not None:
@@ -346,9 +346,9 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_check(self) -> None:
         """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
         if self.detail is not None:
-            row, bottom = self.detail.row, self.query_one(Bottom)
+            row = self.detail.row
             again = row.check is not None and bool(row.check.target_failed)
-            self.run_worker(check(bottom, host_of(self), self.run_worker, row.name, self._step, again=again))
+            self.run_worker(check(self, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
         self._ask(lambda detail: stop_question(detail, self._do))
@@ -375,8 +375,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if not self.detail.row.is_under_way:
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
-        question = question_of(self.detail)
-        self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+        self.put(question_of(self.detail))
 
     def _do(self, ask: Ask) -> None:
         self.run_worker(order(host_of(self), ask))

@@ -39,7 +39,13 @@ from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, r
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
+from finetop.tui.screens.shared.run_actions import (
+    ask_to_end,
+    kill_question,
+    pause_or_go_on,
+    short_name,
+    stop_question,
+)
 from finetop.tui.screens.shared.run_status import heading_of
 from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
@@ -171,7 +177,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def _refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
         if input_lines.is_filtering(self):
-            self.query_one(Bottom).say_aside(((fault_words(fault), "red"),))
+            self.bottom.say_aside(((fault_words(fault), "red"),))
         else:
             self.runs.filter, self.runs.sort = self.runs.listed
             self.host.say(str(fault), "red")
@@ -196,7 +202,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 lines = with_curve(lines, curve_lines(self.overlay, row, size, self.host.look), width)
             pane.show(lines)
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
-        self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
+        self.bottom.offer(next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -225,7 +231,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 input_lines.show_example(self)
                 return True
             words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
+            self.bottom.say_aside(((words, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -274,9 +280,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     async def _ask_for_demo(self) -> None:
         """Say what the demo takes before it is queued."""
         words = await actions.demo_question(self.host)
-        if self.is_current and self.query_one(Bottom).question is None and self.runs.is_empty:
+        if self.is_free and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
-            self.query_one(Bottom).ask(words, [answer], leave="cancel")
+            self.bottom.ask(words, [answer], leave="cancel")
 
     @work
     async def _queue_demo(self) -> None:
@@ -352,8 +358,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_check(self) -> None:
         if self.row is not None:
             again = self.row.check is not None and bool(self.row.check.target_failed)
-            bottom = self.query_one(Bottom)
-            self.run_worker(check(bottom, self.host, self.run_worker, self.row.name, again=again))
+            self.run_worker(check(self, self.row.name, again=again))
 
     def action_remedies(self) -> None:
         if self.row is not None:
@@ -372,10 +377,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if len(going) != 1:
             self._put(actions.several(verb, self.chosen))
             return
-        with refusals_said(self.host):
-            question = await actions.ending(self.host, verb, going[0], self.do)
-            if self.is_current and self.query_one(Bottom).question is None:
-                self._put(question)
+        question_of = stop_question if verb == "Stop" else kill_question
+        await ask_to_end(self, going[0].name, lambda ask: self.do([ask]), question_of)
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)
@@ -422,7 +425,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             case str():
                 self.host.say(question)
             case Question():
-                self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+                self.put(question)
             case _:
                 input_lines.ask_count(self, question)
 

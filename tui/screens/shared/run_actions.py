@@ -9,6 +9,7 @@ from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
 from finetop.core.protocol.messages.remedies import RemedyAnswer
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
@@ -18,9 +19,10 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 from finetop.core.wording.endings import Asking, kill_asking, stop_asking
 from finetop.core.wording.next_step import is_held
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Question
 
 REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
@@ -101,6 +103,20 @@ def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
     return Question(_words(kill_asking(detail, short_name(row))), answers, "keep it running")
+
+
+async def ask_to_end(
+    screen: AppScreen[Any],
+    run: str,
+    do: Callable[[Order], object],
+    question_of: Callable[[RunDetail, Callable[[Order], object]], Question] = stop_question,
+) -> None:
+    """Ask before what is under way of a run ends, with what is saved or lost."""
+    host = host_of(screen)
+    with refusals_said(host):
+        detail: RunDetail = await host.ask(GetRun(run))
+        if detail.row.is_under_way and screen.is_free:
+            screen.put(question_of(detail, do))
 
 
 def _words(asking: Asking) -> Line:

@@ -120,7 +120,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             title.show(((((" Sweep", "bold"),)),))
             words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#pane", Lines).show(empty_lines(words))
-            self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
+            self.bottom.offer((), footer_keys(settings=0, runs=0, sweeps=0))
             return
         if held.curves is None:
             self._columns = columns_of(width, held.keys, held.settings)
@@ -148,7 +148,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         runs = 0 if setting is None else len(setting.runs)
         is_curve = held.curves is not None
         keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps, is_curve=is_curve)
-        self.query_one(Bottom).offer((next_words(held, setting),), keys)
+        self.bottom.offer((next_words(held, setting),), keys)
 
     @property
     def has_shown(self) -> bool:

@@ -72,7 +72,7 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
         more = len(lines) - self.top > body.room.height
         step = ("↓", "next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
         step = ("pgdn", "scroll down") if more else step
-        self.query_one(Bottom).offer((next_line(*step),), ITEM_KEYS)
+        self.bottom.offer((next_line(*step),), ITEM_KEYS)
 
     def on_mount(self) -> None:
         self._show(self.at)

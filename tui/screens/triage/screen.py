@@ -162,7 +162,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     def show_pane(self) -> None:
         """Write the pane, the next step and the footer for the cell under the cursor."""
         row, task, held = self.row, self.cell_task, self.held
-        pane, bottom = self.query_one("#pane", Lines), self.query_one(Bottom)
+        pane, bottom = self.query_one("#pane", Lines), self.bottom
         if row is None:
             pane.show(())
             bottom.offer(steps_of(held, None, None, on_name=False), footer_keys(None))
@@ -207,7 +207,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         answer = self.held.answer
         if answer is not None:
             words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
+            self.bottom.say_aside(((words, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -293,15 +293,15 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def action_accept(self) -> None:
         if self.row is not None:
-            actions.accept(self.query_one(Bottom), self.row, self.cell_task, self._say)
+            actions.accept(self.bottom, self.row, self.cell_task, self._say)
 
     def action_fixed(self) -> None:
         if self.row is not None:
-            actions.fixed(self.query_one(Bottom), self.row, self.cell_task, self._say)
+            actions.fixed(self.bottom, self.row, self.cell_task, self._say)
 
     def action_note(self) -> None:
         if self.row is not None:
-            actions.note(self.query_one(Bottom), self.row, self.cell_task, self._say)
+            actions.note(self.bottom, self.row, self.cell_task, self._say)
 
     def action_own(self) -> None:
         if self.row is not None:
@@ -319,11 +319,11 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def action_check(self) -> None:
         """Go on with more items; where nothing is to be looked at, check what has no check."""
-        answer, bottom = self.held.answer, self.query_one(Bottom)
+        answer = self.held.answer
         if answer is not None and unchecked_step(self.held) is not None:
-            ask_unchecked(bottom, host_of(self), self.run_worker, answer)
+            ask_unchecked(self, answer)
         elif self.row is not None:
-            self.run_worker(check(bottom, host_of(self), self.run_worker, self.row.name, task=self.cell_task))
+            self.run_worker(check(self, self.row.name, task=self.cell_task))
 
     def action_mark(self) -> None:
         """Mark the run for a comparison, or take the mark off; then the next one."""
@@ -353,4 +353,4 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     def action_steps(self) -> None:
         """Offer to find the checkpoint that lost it."""
         if self.row is not None:
-            self.run_worker(earlier(self.query_one(Bottom), host_of(self), self.run_worker, self.row.name))
+            self.run_worker(earlier(self, self.row.name))

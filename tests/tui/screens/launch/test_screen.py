@@ -97,7 +97,7 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        screen.put_cursor_on("train.batch_size")
+        screen.state.put_cursor_on("train.batch_size")
         await pilot.press("enter", "ctrl+u", "0")
         await settled(pilot)
         assert "must be 1 or more" not in text_of(app)
@@ -224,7 +224,7 @@ async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) ->
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        screen.put_cursor_on("train.batch_size")
+        screen.state.put_cursor_on("train.batch_size")
         await pilot.press("enter", "ctrl+u", "0", "enter")
         await settled(pilot)
         assert "fix 2 settings: data, batch" in text_of(app)

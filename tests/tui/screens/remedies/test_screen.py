@@ -223,7 +223,7 @@ async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path
         await pilot.press("c")
         await settled(pilot, 0.2)
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
+        assert app.screen.state.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
 
 
 async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
