@@ -35,7 +35,7 @@ from finetop.tui.screens.runs.pane import (
     state_line,
     with_curve,
 )
-from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, run_line, time_title
+from finetop.tui.screens.runs.row import head_line, part_heading, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
@@ -46,7 +46,6 @@ from finetop.tui.screens.shared.run_actions import (
     short_name,
     stop_question,
 )
-from finetop.tui.screens.shared.run_status import heading_of
 from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -69,9 +68,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
         self.overlay = Overlay()
-        self._titled: object = None  # the pages that the titles are of
-        self._titles: dict[str, str] = {}
-        self._name_suite: bool | None = None
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -116,37 +112,18 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return self._line_of(row, width, has_cursor=has_cursor)
 
     def draw_heading(self, index: int) -> str:
-        self._look_through()
+        self.runs.look_through()
         row = self.runs.pages.rows.get(index)
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
-        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
-        width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, self._titles[heading], width, has_hosts=has_hosts, chosen=chosen)
-
-    def _look_through(self) -> None:
-        """Find the title of the column of time in each part of the list, and whether all checks are of one suite.
-
-        Once for all rows that are held, which may be many.
-        """
-        if self._titled is not self.runs.pages:
-            parts: dict[str, list[RunRow]] = {}
-            for row in self.runs.pages.rows.values():
-                parts.setdefault(heading_of(row), []).append(row)
-            self._titled = self.runs.pages
-            self._titles = {part: time_title(rows) for part, rows in parts.items()}
-            self._name_suite = names_suite(self.runs.pages.rows.values())
+        return part_heading(self.runs, heading, self.query_one("#state", Lines).room.width)
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
-        # where the list has parts, each of them says it in its heading
-        time = "" if self.runs.has_parts else time_title(self.runs.pages.rows.values())
-        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        head = head_line(width, has_hosts=has_hosts, chosen=chosen, time=time)
         self.query_one("#state", Lines).show((state_line(self.runs, width),))
-        self.query_one("#head", Lines).show((head,))
+        self.query_one("#head", Lines).show((head_line(self.runs, width),))
         self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
         self.query_one(Table).show(self.runs.pages.matching)
         self.show_pane()
@@ -162,17 +139,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         part.show(lines)
 
     def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
-        self._look_through()
-        return run_line(
-            row,
-            has_cursor=has_cursor,
-            width=width,
-            now=self.host.now(),
-            sparks=self.runs.sparklines.drawn,
-            chosen=self.runs.columns,
-            is_marked=row.id in self.runs.marked,
-            name_suite=self._name_suite,
-        )
+        self.runs.look_through()
+        return run_line(self.runs, row, has_cursor=has_cursor, width=width, now=self.host.now())
 
     def _refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
@@ -212,6 +180,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.runs.columns = input_lines.columns(self.host.homes[0])
+        self.runs.has_hosts = len(self.host.homes) > 1
 
     def moved(self, index: int) -> None:
         self.rest()

@@ -120,7 +120,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             title.show(((((" Sweep", "bold"),)),))
             words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#pane", Lines).show(empty_lines(words))
-            self.bottom.offer((), footer_keys(settings=0, runs=0, sweeps=0))
+            self.bottom.offer((), footer_keys(held, None))
             return
         if held.curves is None:
             self._columns = columns_of(width, held.keys, held.settings)
@@ -144,11 +144,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         elif setting is not None:
             now = host_of(self).now()
             pane.show(pane_lines(held, setting, width=width, height=pane.size.height, now=now))
-        sweeps = 0 if held.answer is None else len(held.answer.sweeps)
-        runs = 0 if setting is None else len(setting.runs)
-        is_curve = held.curves is not None
-        keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps, is_curve=is_curve)
-        self.bottom.offer((next_words(held, setting),), keys)
+        self.bottom.offer((next_words(held, setting),), footer_keys(held, setting))
 
     @property
     def has_shown(self) -> bool:
@@ -236,8 +232,10 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.load_anew()
 
 
-def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False) -> tuple[Key, ...]:
+def footer_keys(held: SweepData, setting: Setting | None) -> tuple[Key, ...]:
     """Offer what there is something to do with."""
+    settings, is_curve = len(held.settings), held.curves is not None
+    runs = 0 if setting is None else len(setting.runs)
     keys = (
         (OPEN, runs > 0),
         (BEST, settings > 1 and not is_curve),
@@ -246,7 +244,7 @@ def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False
         (RUN, runs > 1),
         (COMPARE, runs > 1),
         (SORT, settings > 1),
-        (SWEEP, sweeps > 1),
+        (SWEEP, held.answer is not None and len(held.answer.sweeps) > 1),
         (BACK, True),
     )
     return tuple(key for key, is_of_use in keys if is_of_use)

@@ -18,8 +18,8 @@ from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
-from finetop.tui.screens.triage.state import asked_for
-from finetop.tui.screens.triage.table import TASKS, columns_of
+from finetop.tui.screens.triage.state import TASKS, asked_for
+from finetop.tui.screens.triage.table import columns_of
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
