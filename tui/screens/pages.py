@@ -64,15 +64,6 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
     def action_back(self) -> None:
         self.dismiss()
 
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, pages: float) -> None:
-        self.query_one(Table).page(pages)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
-
     def action_search(self) -> None:
         """Have a text typed, and go to the next line that has it."""
         start = self.query_one(Table).cursor

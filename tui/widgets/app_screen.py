@@ -14,6 +14,7 @@ from finetop.core.text import clean_line
 from finetop.tui.keys import Key
 from finetop.tui.save import Sheet
 from finetop.tui.widgets.frame import Bottom, Question
+from finetop.tui.widgets.table import Table
 
 _PART: Final = re.compile(r"( ?)\[([^\]]*)\]")
 _WORD: Final = re.compile(r"\b[A-Z]{2,}\b")
@@ -58,6 +59,15 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     async def to_save(self) -> Sheet:
         """Return what is shown, for a file; without tables and charts it is the picture of the screen."""
         return Sheet((self.title or "screen").lower())
+
+    def action_move(self, rows: int) -> None:
+        self.query_one(Table).move(rows)
+
+    def action_page(self, pages: float) -> None:
+        self.query_one(Table).page(pages)
+
+    def action_ends(self, direction: int) -> None:
+        self.query_one(Table).ends(direction)
 
 
 def filled(command: str, words: Mapping[str, str]) -> str:

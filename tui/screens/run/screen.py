@@ -19,7 +19,6 @@ from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.input_lines import metrics_line, search_line
-from finetop.tui.screens.run.jump import follow_log, pointed_at, to_event
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
 from finetop.tui.screens.run.outside import ask_to_open
@@ -128,7 +127,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if tab == self.state.tab:
             host_of(self).say(f"already on the {tab} tab.")
         if self.state.tab == "log" and tab in OF_CHARTS and self.detail is not None:
-            follow_log(self.state)
+            self.state.follow_log()
         self.state.tab = tab
         self.state.is_reading = False
         self.look_anew()
@@ -245,7 +244,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Go to the next alarm, check or checkpoint, or to the one before."""
         if self.detail is None or (self.state.tab != "log" and self._has_no_charts()):
             return
-        if not to_event(self.state, direction):
+        if not self.state.to_event(direction):
             host_of(self).say("no more alarms, checks or checkpoints in that direction.")
         self.look_anew()
         self._follow()
@@ -315,7 +314,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Set the cursor, or zoom; where there is no chart, the wheel scrolls."""
         if self.detail is None:
             return
-        shown = pointed_at(self.state, event)
+        shown = self.state.pointed_at(event)
         if shown is not None:
             self._show(shown)
         elif isinstance(event, PointedLines.Wheel) and self.state.tab != "metrics":

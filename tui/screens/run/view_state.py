@@ -15,16 +15,18 @@ from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.grid import SPARK, Grid, layout_of, numbered, system_layout, wanted_keys
 from finetop.tui.screens.run.head import OF_CHARTS, Tab
 from finetop.tui.screens.run.log_tab import LogView
+from finetop.tui.screens.run.marks import events_of
 from finetop.tui.screens.run.sample_diff import steps_of
 from finetop.tui.screens.run.state import Checked, RunData, log_job
 from finetop.tui.screens.run.steps import newest_first, relatives
-from finetop.tui.screens.run.x_axis import axis_of, next_x
-from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, stretch
+from finetop.tui.screens.run.x_axis import axis_of, cell_of, next_x
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, stretch, with_mouse
 from finetop.tui.screens.shared.metric_names import SYSTEM, metric_keys
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
 from finetop.tui.widgets.chart_grid import Layout, hit
-from finetop.tui.widgets.series import Stretch
+from finetop.tui.widgets.pointed_lines import PointedLines
+from finetop.tui.widgets.series import Stretch, View
 
 PAGE = 1000  # rows that stand for a page of charts
 Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
@@ -244,6 +246,64 @@ class ViewState:
         at = steps.index(pair[side]) + (1 if cells > 0 else -1)
         pair[side] = steps[min(max(0, at), len(steps) - 1)]
         self.samples, self.pair = "beside", (pair[0], pair[1])
+
+    def point_at(self, step: int) -> None:
+        """Put the charts' cursor on a step; one that is out of view is brought into it."""
+        for shown in (self.shown, replace(self.shown, zoom=None)):
+            cell = self._cell_of(shown, step)
+            if cell is not None:
+                self.shown = replace(shown, cursor=cell)
+                return
+
+    def _cell_of(self, shown: Shown, step: int) -> int | None:
+        axis = self.axis
+        return cell_of(step, View(*stretch(shown, axis), x=shown.x), self.held.steps, axis.cells)
+
+    def to_event(self, direction: int) -> bool:
+        """Go to the next alarm, check or checkpoint (1) or the one before (-1); returns whether there is one.
+
+        On the charts those in the cursor's own column are not gone to: they are named there together.
+        """
+        steps, shown = sorted({event.step for event in events_of(self.detail)}), self.shown
+        here = self.step
+        if self.tab == "log":
+            here = log_tab.step_in_view(self.log, self.held)
+        elif shown.cursor is not None:
+            steps = [at for at in steps if self._cell_of(shown, at) != shown.cursor]
+        if here is None:
+            here = self.row.step + 1
+        ahead = [step for step in steps if (step > here if direction > 0 else step < here)]
+        if not ahead:
+            return False
+        step = ahead[0] if direction > 0 else ahead[-1]
+        if self.tab == "log":
+            log_tab.opened_at(self.log, step)
+        self.point_at(step)
+        self.step = step
+        return True
+
+    def follow_log(self) -> None:
+        """Put the charts' cursor on the step that the log is read at."""
+        step = log_tab.step_in_view(self.log, self.held)
+        if step is not None:
+            self.point_at(step)
+
+    def pointed_at(self, event: PointedLines.Used) -> Shown | None:
+        """Return how the charts are looked at after the mouse was used on them; None where it was not on one.
+
+        Pressing chooses the chart, too.
+        """
+        place = self.chart_under(event.x, event.y)
+        if place is None:
+            return None
+        chart, cell = place
+        start = self.chart_under(*event.start) if isinstance(event, PointedLines.Dragged) else None
+        is_pressed = isinstance(event, PointedLines.Pointed) and not event.is_dragged
+        if is_pressed and self.tab == "metrics" and not self.is_full:
+            listed = self.grid.listed(self.metric_keys)
+            at = listed.index(self.charted[chart])
+            self.grid.point(at, len(listed) - 1, self.room)
+        return with_mouse(self.shown, self.axis, event, cell, None if start is None else start[1])
 
     async def load(self, host: Host, run: str, redraw: Callable[[], object]) -> None:
         """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
