@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.protocol.messages.remedies import RetrainingRow
 from finetop.core.protocol.runs import RemedyRow
 from finetop.tui.keys import Key, moves
+from finetop.tui.screens.remedies.state import RemediesState
 
 OPEN = Key("enter", "details", "open", "details", "finetop remedy RUN --list --json")
 RUN = Key(
@@ -34,18 +35,13 @@ _TRAIN = Key("", "retrain", "run", sign="R")
 _SCROLL = Key("", "scroll", sign="↑↓")
 
 
-def footer_keys(
-    answer: RemediesAnswer | None,
-    at: RemedyRow | RetrainingRow | None,
-    *,
-    is_reading: bool = False,
-    is_longer: bool = False,
-) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
+def footer_keys(state: RemediesState, at: RemedyRow | RetrainingRow | None) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on."""
+    answer = state.answer
     if answer is None:
         return (BACK,)
-    if is_reading:
-        return (_SCROLL, BACK) if is_longer else (BACK,)
+    if state.is_reading:
+        return (_SCROLL, BACK) if state.is_longer else (BACK,)
     metric = (METRIC,) if len(answer.base) > 1 else ()
     if answer.is_under_way:
         return (OPEN, STOP, SORT, *metric, BACK)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -28,13 +27,14 @@ from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
+    QuestionOf,
     kill_question,
     order,
     pause_or_go_on,
     short_name,
     stop_question,
 )
-from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
+from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.pointed_lines import PointedLines
@@ -350,10 +350,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.run_worker(check(self, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
-        self._ask(lambda detail: stop_question(detail, self._do))
+        self._ask(stop_question)
 
     def action_kill(self) -> None:
-        self._ask(lambda detail: kill_question(detail, self._do))
+        self._ask(kill_question)
 
     def action_pause(self) -> None:
         if self.detail is None:
@@ -368,13 +368,13 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if self.detail is not None:
             self._do(Retry(self.detail.row.name))
 
-    def _ask(self, question_of: Callable[[RunDetail], Question]) -> None:
+    def _ask(self, question_of: QuestionOf) -> None:
         if self.detail is None:
             return
         if not self.detail.row.is_under_way:
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
-        self.put(question_of(self.detail))
+        self.put(question_of(self.detail, self._do))
 
     def _do(self, ask: Ask) -> None:
         self.run_worker(order(host_of(self), ask))

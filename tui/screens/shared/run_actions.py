@@ -33,6 +33,8 @@ RETRY = Key("T", "retry", "retry", "retry a failed or stopped run", "finetop ret
 NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 GO_ON = Key("", "resume", sign="P")  # in the footer, as what PAUSE does then
 Order = Stop | Kill
+Do = Callable[[Order], object]
+QuestionOf = Callable[[RunDetail, Do], Question]
 
 
 async def order(host: Host, ask: Ask) -> bool:
@@ -81,7 +83,7 @@ def short_name(row: RunRow) -> str:
     return cut_middle(clean_line(row.name), 32)
 
 
-def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+def stop_question(detail: RunDetail, do: Do) -> Question:
     """Ask before what is under way of a run is stopped, or leaves the queue."""
     row = detail.row
     ends = [job for job in jobs.under_way(row) if isinstance(job.state, Running)]
@@ -94,7 +96,7 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     return Question(words, answers, "keep it running")
 
 
-def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+def kill_question(detail: RunDetail, do: Do) -> Question:
     """Ask before a run is killed; what only waits is asked about as for a stop."""
     row = detail.row
     if not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
@@ -106,10 +108,7 @@ def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
 
 
 async def ask_to_end(
-    screen: AppScreen[Any],
-    run: str,
-    do: Callable[[Order], object],
-    question_of: Callable[[RunDetail, Callable[[Order], object]], Question] = stop_question,
+    screen: AppScreen[Any], run: str, do: Do, question_of: QuestionOf = stop_question
 ) -> None:
     """Ask before what is under way of a run ends, with what is saved or lost."""
     host = host_of(screen)

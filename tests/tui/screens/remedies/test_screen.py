@@ -19,6 +19,7 @@ from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.remedies.row import remedy_line
 from finetop.tui.screens.remedies.screen import RemediesScreen
+from finetop.tui.screens.remedies.state import RemediesState
 from finetop.tui.screens.runs.screen import RunsScreen
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_deci
 
 def test_a_good_number_has_no_red_bar() -> None:
     for one in tried():
-        line = remedy_line(after(), one, "a", has_cursor=False, is_marked=False, width=118)
+        line = remedy_line(RemediesState("", after()), one, "a", has_cursor=False, width=118)
         assert not [text for text, style in line if style == "red" and set(text) & set("█▏▎▍▌▋▊▉")], one.label
 
 
