@@ -200,6 +200,16 @@ def _broken(paragraph: str, width: int) -> list[str]:
     return lines
 
 
+def in_view(lines: list[Line], top: int, height: int, keep: int | None = None) -> tuple[int, list[Line], str]:
+    """Cut lines to their room, from a row on and with `keep` in it; returns the row, they, and their place, if cut."""
+    last = max(0, len(lines) - height)
+    top = min(top, last)
+    if keep is not None:
+        top = min(max(top, keep - height + 1), keep)
+    where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
+    return top, lines[top : top + height], where
+
+
 def labelled(
     label: str, text: str, width: int, *, cells: int, rows: int | None = None, style: StyleName = ""
 ) -> list[Line]:

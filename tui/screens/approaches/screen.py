@@ -22,7 +22,7 @@ from finetop.tui.screens.approaches.pane import (
     title_lines,
 )
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
-from finetop.tui.text import Line, rule
+from finetop.tui.text import Line, in_view, rule
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import TALL, ListScreen
@@ -176,14 +176,10 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
                 lines = lines[first:]
             case _:
                 title = "advice, from these numbers only"
-                lines = advice_lines(answer, width)
-                self.state.has_more = len(lines) > height
-                self.state.first = max(0, min(self.state.first, len(lines) - height))
-                if self.state.has_more:
-                    last = min(len(lines), self.state.first + height)
-                    where = f"{self.state.first + 1}-{last} of {len(lines)} "
-                lines = lines[self.state.first :]
-        part.show([rule(((title, ""),), width, ((where, "dim"),) if where else ()), *lines])
+                first = max(0, self.state.first)
+                self.state.first, lines, where = in_view(advice_lines(answer, width), first, height)
+                self.state.has_more = bool(where)
+        part.show([rule(((title, ""),), width, ((f"{where} ", "dim"),) if where else ()), *lines])
 
     @property
     def has_shown(self) -> bool:

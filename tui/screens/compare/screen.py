@@ -30,7 +30,7 @@ from finetop.tui.screens.run.keys import (
 )
 from finetop.tui.screens.run.zoom import Shown, moved, stretch, zoomed
 from finetop.tui.screens.shared.lettered import LETTERS
-from finetop.tui.text import Line
+from finetop.tui.text import Line, in_view
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -131,11 +131,10 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     def _part(self, lines: list[Line], above: int = 0) -> tuple[list[Line], str]:
         """Cut a long tab to its room, from where it was scrolled to."""
-        height = self.state.size[1] - above
-        last = max(0, len(lines) - height)
-        top = self.state.tops[self.state.tab] = min(self.state.tops.get(self.state.tab, 0), last)
-        where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
-        return lines[top : top + height], where
+        state = self.state
+        top, height = state.tops.get(state.tab, 0), state.size[1] - above
+        state.tops[state.tab], shown, where = in_view(lines, top, height)
+        return shown, where
 
     @property
     def has_shown(self) -> bool:

@@ -17,10 +17,9 @@ from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of, refusals_said
-from finetop.tui.keys import bindings, rows_of
+from finetop.tui.keys import Key, bindings, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
-from finetop.tui.screens.remedies.keys import EXPORTABLE, KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
     best_lines,
     detail_lines,
@@ -32,12 +31,38 @@ from finetop.tui.screens.remedies.pane import (
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.remedies.state import RemediesState
 from finetop.tui.screens.shared.run_actions import ask_to_end, order
-from finetop.tui.text import Line, cut_end
+from finetop.tui.text import Line, cut_end, in_view
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
+OPEN = Key("enter", "details", "open", "details", "finetop remedy RUN --list --json")
+RUN = Key(
+    "R",
+    "try it",
+    "run",
+    "try it, or the marked ones; retrain with its settings",
+    "finetop remedy RUN [--only NAME]",
+)
+EXPORT = Key(
+    "E",
+    "export",
+    "export",
+    "export it as a full model, verified",
+    "finetop export RUN --remedy NAME --to DIR",
+)
+MARK = Key("space", "mark", "mark", "mark, to try several at once")
+STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
+SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")
+METRIC = Key("v", "metric", "view", "next metric of the target")
+COMPARE = Key("c", "compare", "compare", "compare with the retrained runs", "finetop compare RUN RUN")
+BACK = Key("escape", "back", "back", "back one level")
+MOVES = moves("remedy")
+KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
+EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of what was scored
+_TRAIN = Key("", "retrain", "run", sign="R")
+_SCROLL = Key("", "scroll", sign="↑↓")
 LOW = 22  # rows of the terminal: below there is no picture
 
 
@@ -116,10 +141,10 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         best.show(lines)
         if self.state.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
-            lines = detail_lines(answer, self.at, width)
-            self.state.is_longer = len(lines) > whole.size.height
-            self.state.first = max(0, min(self.state.first, len(lines) - whole.size.height))
-            whole.show(lines[self.state.first :])
+            lines, first = detail_lines(answer, self.at, width), max(0, self.state.first)
+            self.state.first, lines, where = in_view(lines, first, whole.size.height)
+            self.state.is_longer = bool(where)
+            whole.show(lines)
         self.show_pane()
 
     def show_pane(self) -> None:
@@ -328,3 +353,22 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         """Ask the supervisor, and say what came of it."""
         if await order(host_of(self), ask):
             self.refresh_soon(at_once=True)
+
+
+# --- the footer ------------------------------------------------------------------------------------------
+
+
+def footer_keys(state: RemediesState, at: RemedyRow | RetrainingRow | None) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on."""
+    answer = state.answer
+    if answer is None:
+        return (BACK,)
+    if state.is_reading:
+        return (_SCROLL, BACK) if state.is_longer else (BACK,)
+    metric = (METRIC,) if len(answer.base) > 1 else ()
+    if answer.is_under_way:
+        return (OPEN, STOP, SORT, *metric, BACK)
+    if isinstance(at, RetrainingRow):
+        return (_TRAIN, COMPARE, BACK)
+    export = (EXPORT,) if at is not None and at.verdict in EXPORTABLE else ()
+    return (OPEN, *export, RUN, MARK, SORT, *metric, BACK, COMPARE)

@@ -19,7 +19,7 @@ from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
 from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.metric_names import SYSTEM, title_of
-from finetop.tui.text import Line, cut_end, labelled, paragraph, rule
+from finetop.tui.text import Line, cut_end, in_view, labelled, paragraph, rule
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4
 _LABEL = 10  # cells
@@ -71,14 +71,9 @@ def _check_lines(state: ViewState) -> tuple[list[Line], str]:
 
 def _part(state: ViewState, lines: list[Line], keep: int | None = None) -> tuple[list[Line], str]:
     """Cut a long tab to its room, from where it was scrolled to; `keep` is a row that must be in view."""
-    height = state.size[1]
-    last = max(0, len(lines) - height)
-    top = min(state.tops.get(state.tab, 0), last)
-    if keep is not None:
-        top = min(max(top, keep - height + 1), keep)
-    state.tops[state.tab], state.is_longer = top, last > 0
-    where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
-    return lines[top : top + height], where
+    state.tops[state.tab], shown, where = in_view(lines, state.tops.get(state.tab, 0), state.size[1], keep)
+    state.is_longer = bool(where)
+    return shown, where
 
 
 def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -> list[Line]:
