@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import work
@@ -261,16 +262,17 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        if self.held.row is not None:
-            actions.accept(self.bottom, self.held.row, self.cell_task, self._say)
+        self._ask(actions.accept)
 
     def action_fixed(self) -> None:
-        if self.held.row is not None:
-            actions.fixed(self.bottom, self.held.row, self.cell_task, self._say)
+        self._ask(actions.fixed)
 
     def action_note(self) -> None:
+        self._ask(actions.note)
+
+    def _ask(self, typed_of: Callable[[Standing], actions.Typed]) -> None:
         if self.held.row is not None:
-            actions.note(self.bottom, self.held.row, self.cell_task, self._say)
+            actions.ask(self.bottom, self.held.row, self.cell_task, typed_of, self._say)
 
     def action_own(self) -> None:
         if self.held.row is not None:
