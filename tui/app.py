@@ -111,7 +111,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     @property
     def shown(self) -> AppScreen[Any]:
-        """The screen that is seen: all are ours."""
+        """The current screen; every screen of the app is an AppScreen."""
         return cast("AppScreen[Any]", self.screen)
 
     # --- what screens ask of it -------------------------------------------------------------------------

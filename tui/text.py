@@ -201,7 +201,10 @@ def _broken(paragraph: str, width: int) -> list[str]:
 
 
 def in_view(lines: list[Line], top: int, height: int, keep: int | None = None) -> tuple[int, list[Line], str]:
-    """Cut lines to their room, from a row on and with `keep` in it; returns the row, they, and their place, if cut."""
+    """Cut lines to a height, from row `top` on and with row `keep` in view.
+
+    Returns the first row, the lines, and which rows these are of how many (empty if all are in view).
+    """
     last = max(0, len(lines) - height)
     top = min(top, last)
     if keep is not None:

@@ -112,7 +112,7 @@ def in_short(state: State) -> State:
 
 
 def ran_s(state: State) -> float | None:
-    """Return how many seconds it ran until it ended; None where it has not ended, or never began."""
+    """Return how many seconds it ran; None if it has not ended or never began."""
     return state.ended - state.since if isinstance(state, Ended) and state.since is not None else None
 
 

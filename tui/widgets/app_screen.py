@@ -1,4 +1,4 @@
-"""What the keys that work everywhere ask of a screen, and what most screens answer."""
+"""The base of every screen: the hooks of the keys that work everywhere, with their defaults."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
     @property
     def is_free(self) -> bool:
-        """Whether it is the screen that is seen, and asks nothing."""
+        """Whether this is the current screen and no question is open."""
         return self.is_current and self.bottom.question is None
 
     def put(self, question: Question) -> None:
-        """Ask above the footer."""
+        """Show a question above the footer."""
         self.bottom.ask(question.words, question.answers, leave=question.leave)
 
     def to_copy(self) -> str:
-        """Return what the cursor is on."""
+        """Return the text that the copy key copies."""
         return ""
 
     def to_fill(self) -> dict[str, str]:
@@ -48,7 +48,7 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
         return {"RUN": self.to_copy()}
 
     def to_run(self) -> str:
-        """Return the command that does what is offered as next, for what the cursor is on; nothing without one."""
+        """Return the command for the next step that is offered, filled in for the cursor; empty if there is none."""
         try:
             sign = self.bottom.next_key
         except NoMatches:
@@ -57,7 +57,7 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
         return filled(command, self.to_fill())
 
     async def to_save(self) -> Sheet:
-        """Return what is shown, for a file; without tables and charts it is the picture of the screen."""
+        """Return the tables and charts to save; with none, the picture of the screen is saved."""
         return Sheet((self.title or "screen").lower())
 
     def action_move(self, rows: int) -> None:

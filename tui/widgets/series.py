@@ -35,7 +35,7 @@ class Series:
 
 
 class Stretch(NamedTuple):
-    """What curves are asked over: an axis, from where to where, in how many columns."""
+    """The part of an x axis that curves are requested for, and the number of columns."""
 
     x: Across
     first: float

@@ -58,7 +58,7 @@ _SCORES = Key("", "scores", sign="v")
 
 @dataclass
 class ApproachesState:
-    """A comparison, and how it is looked at."""
+    """A comparison, and how the user looks at it."""
 
     comparison: str
     answer: ApproachesAnswer | None = None

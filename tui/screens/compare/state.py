@@ -1,4 +1,4 @@
-"""What the Compare screen holds of its runs and where the user is in it, and how it is brought up to date."""
+"""The state of the Compare screen: its runs, how they are shown, and how they are brought up to date."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOWHERE = Stretch("step", 0, 1, 0)
 
 @dataclass
 class CompareState:
-    """The runs, whole, their curves of the metrics that are shown, and how they are looked at."""
+    """The runs, their curves of the metrics that are shown, and how the user looks at them."""
 
     names: list[str]
     runs: list[RunDetail] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the Launch screen holds: its recipes and forms, where the user is among them, what was found out ahead."""
+"""The state of the Launch screen: recipes, the form, the cursor, and what planning and linting found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Part = Literal["recipes", "settings"]
 
 @dataclass(slots=True)
 class LaunchState:
-    """The form of the recipe under the cursor, and what is seen of it."""
+    """The form of the recipe under the cursor, and what the screen shows of it."""
 
     form: Form
     bases: list[Base] = field(default_factory=list)
@@ -91,7 +91,7 @@ class LaunchState:
         self.field_at = min(max(0, self.field_at), max(0, len(self.fields) - 1))
 
     def show_setting(self, key: str) -> None:
-        """Put the cursor on a setting, among all where it is none of the most common."""
+        """Put the cursor on a setting; show all settings if it is not a common one."""
         self.all_settings = self.all_settings or key not in IMPORTANT
         self.put_cursor_on(key)
 

@@ -1,4 +1,4 @@
-"""What the Remedies screen holds: what was tried of a run and what can be, and how it is looked at."""
+"""The state of the Remedies screen: what was and can be tried of a run, and how the user looks at it."""
 
 from __future__ import annotations
 

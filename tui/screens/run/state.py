@@ -74,7 +74,7 @@ class RunData:
 
     @property
     def known(self) -> RunDetail:
-        """Return the run, of which something is known."""
+        """The run, once it has been loaded."""
         assert self.detail is not None
         return self.detail
 

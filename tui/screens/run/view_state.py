@@ -73,7 +73,7 @@ class ViewState:
 
     @property
     def detail(self) -> RunDetail:
-        """The run; there is one as soon as anything of it is drawn."""
+        """The run, once it has been loaded: nothing is drawn before that."""
         return self.held.known
 
     @property

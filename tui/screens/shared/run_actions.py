@@ -110,7 +110,7 @@ def kill_question(detail: RunDetail, do: Do) -> Question:
 async def ask_to_end(
     screen: AppScreen[Any], run: str, do: Do, question_of: QuestionOf = stop_question
 ) -> None:
-    """Ask before what is under way of a run ends, with what is saved or lost."""
+    """Ask before a run's jobs are stopped or killed, naming what is saved or lost."""
     host = host_of(screen)
     with refusals_said(host):
         detail: RunDetail = await host.ask(GetRun(run))

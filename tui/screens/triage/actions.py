@@ -20,7 +20,7 @@ Say = Callable[[TriageRow, str, Standing], object]
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """A text that sets the state of a regression: what is asked, what enter does, and what comes of the text."""
+    """A typed text that changes how a regression stands: its label, what enter does, and the new standing."""
 
     label: str
     keep: str
