@@ -63,27 +63,18 @@ def _checked(row: RunRow) -> tuple[str, str, str, str]:
     return short_answer(check), moved, f"{check.margin:g}", "" if check.step is None else str(check.step)
 
 
-def run(
-    detail: RunDetail,
-    tab: str,
-    drawn: Sequence[str],
-    curves: Mapping[str, Curve],
-    stretch: Stretch,
-    outcome: CheckResult | None,
-) -> Sheet:
-    """Return what a tab of a run shows.
-
-    `drawn` are its charts, `stretch` what they are over, from where to where, and in how many columns.
-    """
+def run_charts(name: str, curves: Mapping[str, Curve], stretch: Stretch) -> Sheet:
+    """Return the curves of a run that a tab draws, a chart each."""
     x, first, last, columns = stretch
-    name = f"{_file_name(detail.row.name)}-{tab}"
+    lines = [(key, line_of(curve, first, last, columns)) for key, curve in curves.items()]
+    charts = [Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps]
+    return Sheet(_file_name(name), (), tuple(charts))
+
+
+def run(detail: RunDetail, tab: str, outcome: CheckResult | None) -> Sheet:
+    """Return what a tab of a run shows that has no charts."""
+    name = _file_name(f"{detail.row.name}-{tab}")
     match tab:
-        case "metrics" | "system":
-            lines = [(key, line_of(curves[key], first, last, columns)) for key in drawn if key in curves]
-            charts = [
-                Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps
-            ]
-            return Sheet(name, (), tuple(charts))
         case "samples":
             return Sheet(name, _tables(samples(detail)))
         case "recipe":

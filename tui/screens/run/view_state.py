@@ -343,5 +343,7 @@ class ViewState:
         held, check = self.held, self.checked
         if held.detail is None:
             return Sheet("run")
-        outcome = None if check is None else check.outcome
-        return tables.run(held.detail, self.tab, self.charted, held.curves, held.stretch, outcome)
+        if self.tab in OF_CHARTS:
+            drawn = {key: held.curves[key] for key in self.charted if key in held.curves}
+            return tables.run_charts(f"{self.row.name}-{self.tab}", drawn, held.stretch)
+        return tables.run(held.detail, self.tab, None if check is None else check.outcome)
