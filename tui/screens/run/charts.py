@@ -28,7 +28,8 @@ class Board:
     curves: Mapping[str, Curve]
     scales: Mapping[str, Scale]
     view: View
-    views: Mapping[str, View]
+    views: Mapping[str, View]  # by metric, in the order of the charts
+    metric: str | None  # under the cursor: to find it costs with many metrics
     events: Mapping[int, list[Event]]  # by the cell of a chart
     only_ascii: bool = False
 
@@ -68,7 +69,7 @@ def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
         state.step = None
     else:
         state.step = under[0].step if under else step_at(view, held.steps, view.cursor, cells)
-    return Board(state, curves, scales, view, views, events, only_ascii)
+    return Board(state, curves, scales, view, views, state.metric, events, only_ascii)
 
 
 def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
@@ -85,7 +86,7 @@ def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
 def chart_rows(board: Board) -> list[Line]:
     """Draw the charts, row by row."""
     state = board.state
-    charts = [_chart(board, key) for key in state.charted]
+    charts = [_chart(board, key) for key in board.views]
     return rows_of_charts(charts, state.layout.chart_columns, state.size[0])
 
 
@@ -111,7 +112,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     The metric's name stays. The names of its lines go first: a point is marked as it is drawn.
     """
     view = board.views[key]
-    gutter: Line = (cursor_mark(key == board.state.metric),)
+    gutter: Line = (cursor_mark(key == board.metric),)
     named = (*gutter, (title_of(key), "bold"))
     parts = _values(board, key, series, width, has_names=True)
     room = width - line_width(named) - sum(line_width(part) + 2 for part in parts)
@@ -128,7 +129,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
-    if view.x != "step" and key == board.state.charted[0]:
+    if view.x != "step" and key == next(iter(board.views)):
         parts.append(((NAMES[view.x], "dim"),))
     line: Line = named
     for part in parts:

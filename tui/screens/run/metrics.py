@@ -29,7 +29,7 @@ def metrics_lines(board: Board) -> list[Line]:
     lines = chart_rows(board)
     if state.is_full:
         return lines[:height]
-    if not state.charted:
+    if not board.views:
         lines.append(((" No metric has this in its name.", "dim"),))
     lines += _number_rows(board, width)
     below = _below_lines(board, width)
