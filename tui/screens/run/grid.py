@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Shown, smoother
 from finetop.tui.screens.shared.metric_names import SYSTEM, title_of
 from finetop.tui.widgets.chart_grid import Layout, chart_width, columns_in, grid_of
+from finetop.tui.widgets.frame import Bottom
 
 SPARK = 16  # cells
 _NUMBERS = 2  # rows of numbers below the charts
@@ -149,3 +150,20 @@ def wanted_keys(charts: list[str]) -> list[str]:
 def numbered(small: Sequence[str], columns: int) -> Sequence[str]:
     """Choose the numbers that there is room for beside the check."""
     return small[: columns * _NUMBERS - 1]
+
+
+def metrics_line(bottom: Bottom, grid: Grid, look_anew: Callable[[], object]) -> None:
+    """Let a text be typed that metrics have in their names; they are listed meanwhile."""
+
+    def seek(text: str) -> None:
+        grid.seek(text)
+        look_anew()
+
+    bottom.ask_text(
+        "metrics",
+        grid.sought,
+        changed=seek,
+        done=lambda text, is_kept: seek(text if is_kept else ""),
+        keep="filter",
+        leave="all metrics",
+    )

@@ -19,6 +19,7 @@ from finetop.tui.app_interface import Host
 from finetop.tui.screens.run.state import RunData, log_job
 from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
+from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held
@@ -68,6 +69,24 @@ def searched(log_view: LogView, text: str) -> None:
         opened_at(log_view, int(hit[1]))
     else:
         log_view.search = Search(text) if text else None
+
+
+def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], object]) -> None:
+    """Let a text be typed that is searched for in the log."""
+
+    def search(text: str, is_kept: bool) -> None:
+        if is_kept:
+            searched(log_view, text)
+            look_anew()
+
+    before = log_view.search
+    bottom.ask_text(
+        "search",
+        "" if before is None else before.text,
+        done=search,
+        keep="search the whole log (step 412 goes to that step)",
+        leave="cancel",
+    )
 
 
 def turned(log_view: LogView, detail: RunDetail) -> None:

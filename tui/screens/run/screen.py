@@ -16,10 +16,10 @@ from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
+from finetop.tui.screens.run.grid import metrics_line
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
-from finetop.tui.screens.run.input_lines import metrics_line, search_line
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
+from finetop.tui.screens.run.log_tab import load_near, opened_at, search_line, to_hit
 from finetop.tui.screens.run.outside import ask_to_open
 from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import PAGE, ViewState
