@@ -99,7 +99,7 @@ class PluginKind(Generic[Kind]):
 
     def names(self) -> tuple[str, ...]:
         """List the plug-ins there are, without importing them."""
-        return tuple(sorted({*self.files(), *self._rows()}))
+        return tuple(sorted({*self.files(), *self.rows()}))
 
     def files(self) -> tuple[str, ...]:
         """List those that are a file of their own."""
@@ -116,14 +116,15 @@ class PluginKind(Generic[Kind]):
         """Return the same kind for a room that knows more of the class of its plug-ins."""
         return replace(cast("PluginKind[Any]", self), base=base)
 
-    def _rows(self) -> Mapping[str, Any]:
+    def rows(self) -> Mapping[str, Any]:
+        """Return the plug-ins that are rows of the table."""
         return cast("Mapping[str, Any]", import_module(self.table).ROWS) if self.table else {}
 
 
 @cache
 def _load(kind: PluginKind[Any], name: str) -> Any:
     """Find a plug-in, listing the folder once for each name: a format is asked for with every row."""
-    plugin = kind._rows().get(name)
+    plugin = kind.rows().get(name)
     if plugin is None:
         if name not in kind.files():
             raise NotFound(

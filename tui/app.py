@@ -10,7 +10,7 @@ import traceback
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.console import Console
 from textual import events, work
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
     from finetop.tui.finder import Found
+    from finetop.tui.widgets.app_screen import AppScreen
 
 MINUTE_S = 60.0
 
@@ -107,6 +108,11 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
             from finetop.core.client.remote import fleet
 
             self._fleet = fleet.Fleet(self._askers)
+
+    @property
+    def shown(self) -> AppScreen[Any]:
+        """The current screen; every screen of the app is an AppScreen."""
+        return cast("AppScreen[Any]", self.screen)
 
     # --- what screens ask of it -------------------------------------------------------------------------
 
@@ -295,12 +301,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         from finetop.tui.screens.pages import KeysPage
 
         if not isinstance(self.screen, KeysPage):
-            self.push_screen(KeysPage(self.screen.title or "", getattr(self.screen, "KEYS", ())))
+            self.push_screen(KeysPage(self.screen.title or "", self.shown.KEYS))
 
     def action_palette(self) -> None:
         from finetop.tui.screens.pages import CommandsPage
 
-        behind = self.screen
+        behind = self.shown
         if isinstance(behind, CommandsPage):
             return
 
@@ -311,7 +317,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
             elif choice is not None:
                 choice.open()
 
-        self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES, THEME]), chosen)
+        self.push_screen(CommandsPage([*behind.KEYS, *EVERYWHERE, MESSAGES, THEME]), chosen)
 
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
@@ -333,11 +339,11 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         """Ask for a file's name, and write there what the screen shows that is here now."""
         from finetop.tui.save.prompt import ask_of
 
-        self.run_worker(ask_of(self.screen, self.export_screenshot(title="finetop")))
+        self.run_worker(ask_of(self.shown, self.export_screenshot(title="finetop")))
 
     def action_copy(self) -> None:
         """Copy what the cursor is on to the user's own terminal; again: the command that does what is next."""
-        self._copied = to_copy(self._copied, self._hushed, self.screen, self._on())
+        self._copied = to_copy(self._copied, self._hushed, self.shown, self._on())
         text, more = self._copied.text, self._copied.following
         if not clean(text).strip():  # nothing is left of it, and an empty copy would clear the clipboard
             self.say("nothing to copy here.")

@@ -39,11 +39,11 @@ class OrderedKeysApp(App[str], inherit_bindings=False):
         while True:
             event = await self._typed.get()
             with contextlib.suppress(TimeoutError, ScreenStackError):
-                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
+                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)  # noqa: SLF001  # no public name
             if not self._screen_stacks[self.current_mode]:
                 return  # it is being left
             hearers = [*(self.focused or self.screen).ancestors_with_self]
-            event._sender = None  # what the app sent Textual stops before the app, though nobody has taken it
+            event._sender = None  # noqa: SLF001  # what the app sent Textual stops before the app, though nobody has taken it
             await super().on_event(event)
             if not isinstance(event, events.MouseMove):
                 with contextlib.suppress(TimeoutError):
@@ -56,7 +56,7 @@ async def obeyed(app: App[Any], typed: events.Event, hearers: Iterable[DOMNode])
         heard = asyncio.Event()
         if hearer.call_later(heard.set):  # it comes behind the key; who is closed hears no more
             await heard.wait()
-        if typed._stop_propagation:
+        if typed._stop_propagation:  # noqa: SLF001  # no public name
             break  # a prompt's letters wait for no busy screen
     ways = [worker for worker in app.workers if worker.group == WAY and not worker.is_finished]
     if ways:  # a wait that is given up ends none of them

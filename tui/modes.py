@@ -32,8 +32,8 @@ class Place:
 
 PLACES = (
     Place("1", "runs", "Runs", "finetop ls"),
-    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.to_triage, "red"),
-    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.queued, "queued"),
+    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.counts.to_triage, "red"),
+    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.counts.queued, "queued"),
     Place("4", "launch", "Launch", "finetop run RECIPE"),
 )
 EVERYWHERE = (

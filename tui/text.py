@@ -200,6 +200,19 @@ def _broken(paragraph: str, width: int) -> list[str]:
     return lines
 
 
+def in_view(lines: list[Line], top: int, height: int, keep: int | None = None) -> tuple[int, list[Line], str]:
+    """Cut lines to a height, from row `top` on and with row `keep` in view.
+
+    Returns the first row, the lines, and which rows these are of how many (empty if all are in view).
+    """
+    last = max(0, len(lines) - height)
+    top = min(top, last)
+    if keep is not None:
+        top = min(max(top, keep - height + 1), keep)
+    where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
+    return top, lines[top : top + height], where
+
+
 def labelled(
     label: str, text: str, width: int, *, cells: int, rows: int | None = None, style: StyleName = ""
 ) -> list[Line]:

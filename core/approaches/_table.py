@@ -11,7 +11,7 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, RunBrief, State
-from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
+from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, ran_s, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -260,13 +260,8 @@ def _state(members: Sequence[Member]) -> tuple[State, str]:
 
 def _made(member: Member) -> list[tuple[JobRow, float]]:
     """List the jobs that made a run, with how long each ran."""
-    found = []
-    for job in member.jobs:
-        if job.verb in MAKES_A_RUN and isinstance(job.state, Finished | Stopped | Failed | Lost):
-            since = getattr(job.state, "since", None)
-            if since is not None:
-                found.append((job, job.state.ended - since))
-    return found
+    spans = [(job, ran_s(job.state)) for job in member.jobs if job.verb in MAKES_A_RUN]
+    return [(job, span) for job, span in spans if span is not None]
 
 
 def _setup(members: Sequence[Member], trains: bool) -> float | None:

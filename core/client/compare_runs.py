@@ -8,7 +8,7 @@ from typing import Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running
+from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.text import clean_line, counted, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
@@ -244,11 +244,8 @@ def _seconds(run: RunDetail, now: float) -> float | None:
     return sum(known) if known else None
 
 
-def _ran(state: Any, now: float) -> float | None:
-    since = getattr(state, "since", None)
-    if since is None:
-        return None
-    return float((now if isinstance(state, Running) else state.ended) - since)
+def _ran(state: State, now: float) -> float | None:
+    return now - state.since if isinstance(state, Running) else ran_s(state)
 
 
 def _gpu_hours(run: RunDetail, now: float) -> str:

@@ -114,23 +114,23 @@ def _ours(manager: Any, device: torch.device) -> Iterator[None]:
     """
     from transformers.generation.continuous_batching import cache as caches
 
-    create, look = manager._create_batch_processor, caches.get_device_and_memory_breakdown
+    create, look = manager._create_batch_processor, caches.get_device_and_memory_breakdown  # noqa: SLF001  # no public name
 
     def made() -> Any:
         processor = create()
         processor.__class__ = _without_sweeping(type(processor))
         processor.inputs_and_outputs.compute_stream = None
-        processor.offloading_manager._compute_stream = None
+        processor.offloading_manager._compute_stream = None  # noqa: SLF001  # no public name
         return processor
 
-    manager._create_batch_processor = made
+    manager._create_batch_processor = made  # noqa: SLF001  # no public name
     if device.type == "cuda":
         caches.get_device_and_memory_breakdown = lambda: (device, sys.maxsize, 0, 0)
     try:
         yield
     finally:
         caches.get_device_and_memory_breakdown = look
-        del manager._create_batch_processor
+        del manager._create_batch_processor  # noqa: SLF001  # no public name
         manager.batch_processor = None  # with the cache
 
 
@@ -147,7 +147,7 @@ def _run(manager: Any, asked: Sequence[Asked]) -> list[list[int]]:
     for number in sorted(range(len(asked)), key=lambda at: (tuple(asked[at].tokens), at)):
         manager.input_queue.put(_request(str(number), asked[number], config.eos_token_id))
     status.request_stop(status.FLUSH_AND_STOP, 0)
-    manager._run_generation_loop(use_inference_mode=torch.is_inference_mode_enabled())
+    manager._run_generation_loop(use_inference_mode=torch.is_inference_mode_enabled())  # noqa: SLF001  # no public name
     if status.fatal_error is not None:
         raise status.fatal_error
     results = manager.output_router.output_queue

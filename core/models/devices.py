@@ -29,7 +29,7 @@ def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
     found = number_format(wanted, folder, device)
     if found == "bfloat16" and not has_bfloat16(device):
         return "float16"  # base and tuned alike
-    no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()  # noqa: SLF001  # no public name
     return "float32" if found == "float16" and no_half else found
 
 
@@ -88,7 +88,7 @@ def _amd_energy(device: str) -> Callable[[], float | None]:
 
     amdsmi = amd_gpus.load()
     try:
-        handle = None if amdsmi is None else torch.cuda._get_amdsmi_handler(torch.device(device))
+        handle = None if amdsmi is None else torch.cuda._get_amdsmi_handler(torch.device(device))  # noqa: SLF001  # no public name
     except Exception:  # the library's own errors derive from nothing closer; no sensor ends a training
         handle = None
     return (lambda: None) if handle is None else amd_gpus.energy_counter(amdsmi, handle)
@@ -147,7 +147,7 @@ def without_cuda() -> Iterator[None]:
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
 
     def told(device: Any = None) -> tuple[int, int]:
-        place = torch.cuda._get_device_index(device) if device is not None else 0
+        place = torch.cuda._get_device_index(device) if device is not None else 0  # noqa: SLF001  # no public name
         capability = known.get(named[place]) if place < len(named) else None
         return ask(device) if capability is None else capability
 

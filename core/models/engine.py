@@ -93,11 +93,11 @@ def _fault_of(config: Any) -> str:
     """Say what of a model continuous batching can't do; nothing where it can."""
     from transformers import AutoModelForCausalLM
 
-    made = AutoModelForCausalLM._model_mapping.get(type(config), None)
-    if made is None or not (made._supports_attention_backend and made._supports_sdpa):
+    made = AutoModelForCausalLM._model_mapping.get(type(config), None)  # noqa: SLF001  # no public name
+    if made is None or not (made._supports_attention_backend and made._supports_sdpa):  # noqa: SLF001  # no public name
         return "the code of this model"
     text = config.get_text_config()
-    if made._is_stateful or set(getattr(text, "layer_types", None) or ()) - {
+    if made._is_stateful or set(getattr(text, "layer_types", None) or ()) - {  # noqa: SLF001  # no public name
         "full_attention",
         "sliding_attention",
     }:

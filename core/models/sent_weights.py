@@ -107,7 +107,7 @@ def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -
 
 def _holders(module: Any) -> tuple[dict[str, Any], ...]:
     """Return what holds the tensors of a module itself: parameters, buffers, and what is an attribute alone."""
-    return module._parameters, module._buffers, vars(module)
+    return module._parameters, module._buffers, vars(module)  # noqa: SLF001  # torch lists tied ones once
 
 
 def _tensors(model: Any) -> Iterator[tuple[Any, str, Tensor]]:

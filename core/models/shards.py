@@ -49,9 +49,9 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
                 weight.data = weight.data.to(device).float()
         fully_shard(part, mesh=mesh, mp_policy=policy)
     # What transformers' Trainer looks for: it wraps nothing then, and generation goes on until all ranks are done.
-    root._is_distributed_loading_by_transformers = True
-    root._is_fsdp_managed_module = model._is_fsdp_managed_module = True
-    model._saved_dtype = dtype
+    root._is_distributed_loading_by_transformers = True  # noqa: SLF001  # transformers reads it
+    root._is_fsdp_managed_module = model._is_fsdp_managed_module = True  # noqa: SLF001  # transformers reads it
+    model.saved_dtype = dtype
     return model
 
 
@@ -131,7 +131,7 @@ def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
 
 def saved_dtype(model: Any) -> torch.dtype:
     """Return the number format of a divided model's checkpoints, in which it computes."""
-    dtype: torch.dtype = model._saved_dtype
+    dtype: torch.dtype = model.saved_dtype
     return dtype
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.protocol.run_filter import NUMBER_OF, Filter, Sort, Term, is_setting
-from finetop.core.protocol.runs import USUAL_SUITE, Queued, Running, RunRow, word
+from finetop.core.protocol.runs import USUAL_SUITE, Ended, Queued, Running, RunRow, word
 
 NO_NUMBER = 1e9  # the place of a run that waits and has none
 VERDICT_TEXTS = {  # each verdict as a list shows it, in all its forms
@@ -131,8 +131,7 @@ def verdict(row: RunRow) -> str:
 
 def since(row: RunRow) -> float:
     """Return when a run ended, else when it was made."""
-    ended: float | None = getattr(row.state, "ended", None)
-    return row.created if ended is None else ended
+    return row.state.ended if isinstance(row.state, Ended) else row.created
 
 
 def number_of(row: RunRow, key: str) -> float | None:

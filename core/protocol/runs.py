@@ -88,7 +88,8 @@ NO_WEIGHT = "none"  # method and objective of a run that moves no weight
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
 MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
 
-State = Queued | Running | Finished | Stopped | Failed | Lost
+Ended = Finished | Stopped | Failed | Lost
+State = Queued | Running | Ended
 
 
 def well(state: Running) -> Running:
@@ -108,6 +109,11 @@ def as_seen(state: State) -> State:
 def in_short(state: State) -> State:
     """Leave the log's last lines out of a state: a list of many runs has no room for them."""
     return msgspec.structs.replace(state, log=[]) if isinstance(state, Failed | Lost) else state
+
+
+def ran_s(state: State) -> float | None:
+    """Return how many seconds it ran; None if it has not ended or never began."""
+    return state.ended - state.since if isinstance(state, Ended) and state.since is not None else None
 
 
 def word(state: State) -> str:

@@ -124,7 +124,7 @@ def moment(at: float) -> str:
 
 def state_words(row: data.RunRow) -> str:
     steps = f" at step {row.step:,} of {row.steps:,}" if row.steps else ""
-    cause = getattr(row.state, "cause", "")
+    cause = row.state.cause if isinstance(row.state, data.Ended) else ""
     return f"{state_word(row.state)}{steps}{f': {cause}' if cause else ''}"
 
 

@@ -77,7 +77,7 @@ def read(text: str) -> list[Stack]:
 def main_thread() -> Stack:
     """Return where the main thread of this process is."""
     stack = Stack(0, None)
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001  # documented by Python
     while frame is not None:
         stack.frames.append(Frame(frame.f_code.co_filename, str(frame.f_lineno), frame.f_code.co_name))
         frame = frame.f_back

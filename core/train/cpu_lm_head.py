@@ -26,8 +26,8 @@ def install() -> None:
 
     if hasattr(utils, "_use_triton") and hasattr(utils, "_ChunkedLogProbFunction"):
         # it asks that alone to decide whether to leave out what has no label
-        utils._use_triton = lambda device: True
-        utils._ChunkedLogProbFunction = Choice(ChunkedLogProbFunction)
+        utils._use_triton = lambda device: True  # noqa: SLF001  # TRL calls it
+        utils._ChunkedLogProbFunction = Choice(ChunkedLogProbFunction)  # noqa: SLF001  # TRL calls it
 
 
 class Choice:

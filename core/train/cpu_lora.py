@@ -61,13 +61,11 @@ class Linear(lora.Linear):  # type: ignore[misc]  # the library is untyped
 
 def _is_watched(module: nn.Module) -> bool:
     """Return whether somebody waits for a layer to be called."""
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
+    return (
+        type(module) is not nn.Linear
+        or bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001  # no public name
+        or bool(module._backward_hooks or module._backward_pre_hooks)  # noqa: SLF001  # no public name
     )
-    return type(module) is not nn.Linear or any(hooks)
 
 
 class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is untyped

@@ -99,7 +99,7 @@ def _train(trainer: Any, device: str) -> None:
     with _as_prepared(trainer, device):
         for _ in range(min(2, arguments.gradient_accumulation_steps)):
             inputs = _collate(trainer, trainer.train_dataset, batch, "training")
-            count = trainer._get_num_items_in_batch([inputs], arguments.device)
+            count = trainer._get_num_items_in_batch([inputs], arguments.device)  # noqa: SLF001  # as its training does
             trainer.training_step(trainer.model, inputs, count)
     parallel.spare_search(trainer)
     moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
@@ -165,7 +165,7 @@ def longest(rows: Any, count: int) -> list[int]:
 
 
 def _collate(trainer: Any, rows: Any, batch: Sequence[int], description: str) -> Any:
-    kept = trainer._remove_unused_columns(rows, description=description)
+    kept = trainer._remove_unused_columns(rows, description=description)  # noqa: SLF001  # as its training does
     return trainer.data_collator(uneven([kept[index] for index in batch]))
 
 

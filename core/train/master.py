@@ -71,7 +71,7 @@ def exact(model: Any) -> Held | None:
     rounded = [weight for weight in moving_weights(model) if weight.dtype == torch.float16]
     for weight in rounded:
         weight.data = weight.data.float()
-    model._held_exactly = rounded
+    model.held_exactly = rounded
     return "float32" if rounded else None
 
 
@@ -105,7 +105,7 @@ def as_saved(model: Any, dtype: str) -> Iterator[None]:
     kind = getattr(torch, dtype)
     moving = (
         [] if shards.is_divided(model)
-        else getattr(model, "_held_exactly", []) if shards.is_adapter(model)
+        else getattr(model, "held_exactly", []) if shards.is_adapter(model)
         else moving_weights(model)
     )  # fmt: skip
     held = [(w, w.data) for w in moving if w.dtype != kind]

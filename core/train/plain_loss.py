@@ -26,8 +26,8 @@ def take_if_needed(device: str, events: EventLog) -> None:
     from trl.trainer import utils
 
     # It asks that alone to decide whether to leave out what has no label.
-    utils._use_triton = lambda device: True
-    chunked_logprob._TRITON_AVAILABLE = False
+    utils._use_triton = lambda device: True  # noqa: SLF001  # TRL reads it
+    chunked_logprob._TRITON_AVAILABLE = False  # noqa: SLF001  # TRL reads it
     utils.is_triton_available = lambda: False
     text = compiler.without_triton(lacks)
     events.write(Alarm("compiler", 0, text))

@@ -99,7 +99,7 @@ def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
         inner.forward = mixed()(inner.forward)
     if shards.is_divided(setup.model):
         # It would keep whole gradients on each GPU until the last batch of a step: 32 GB of an 8B model in float32.
-        trainer._defer_fsdp_gradient_reduction = nullcontext
+        trainer._defer_fsdp_gradient_reduction = nullcontext  # noqa: SLF001  # its Trainer calls it
     own = method.optimizer(trainer.model, options, trainer.args)
     if own is None and held == "stochastic":
         own = stochastic_adamw.make(trainer)

@@ -390,7 +390,7 @@ async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_no
         await pilot.press("enter")
         await settled(pilot, 0.3)
         assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.bases[app.screen.base_at].title == "qlora"
+        assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 async def test_a_key_that_does_nothing_says_what_to_press() -> None:

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer, Notices
 from finetop.core.protocol.notices import Notice, needs_a_person
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 PACE_S, FAR_PACE_S = 0.4, 2.0
 AGAIN_S = 0.6  # between two attempts to connect
 NEVER = -1
-COUNTED = ("queued", "to_triage", "jobs", "gpus", "gpus_taken")  # for the top row
 AT_ONCE = 20  # notices that are read; the list has the rest
 BELL_S = 10.0  # between two bells
 NOTIFICATION = 200  # cells
@@ -88,9 +89,9 @@ class MachineListener:
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)
             app.say_how_it_stands()
-        if any(getattr(answer, field) != getattr(machine, field) for field in COUNTED):
-            for field in COUNTED:
-                setattr(machine, field, getattr(answer, field))
+        counts = msgspec.structs.replace(answer, revision=0, trouble="", noticed=0)
+        if counts != machine.counts:
+            machine.counts = counts
             app.redraw_frame()
         after, machine.noticed = machine.noticed, answer.noticed
         if after is not None and answer.noticed > after:

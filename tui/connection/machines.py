@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from finetop.core.protocol.messages.session import ChangesAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import jobs
@@ -17,6 +18,7 @@ from finetop.tui.widgets.bar import share_bar
 
 LOAD = 6  # cells of the bar of GPUs
 REASON = 60  # cells of why a machine is out of reach
+NO_COUNTS = ChangesAnswer(0)
 _BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")
 
 
@@ -31,11 +33,7 @@ class Machine:
     refusal: str = ""  # why it would not start, or can't be followed
     is_lost: bool = False
     lost_at: float = 0.0
-    queued: int = 0  # jobs that wait there
-    to_triage: int = 0  # runs whose regression nobody has looked at
-    jobs: Mapping[str, int] = field(default_factory=dict)  # that run there, by their verbs
-    gpus: int = 0
-    gpus_taken: int = 0
+    counts: ChangesAnswer = NO_COUNTS  # for the top row
     noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
 
     @property
@@ -65,9 +63,9 @@ def top_words(machines: Sequence[Machine], width: int) -> Line:
 
 def load_words(machines: Sequence[Machine], width: int) -> Line:
     """Return for the top row which jobs run and how many GPUs have one, if `width` cells are enough."""
-    running = sum((Counter(machine.jobs) for machine in machines), Counter[str]())
-    gpus = sum(machine.gpus for machine in machines)
-    taken = sum(machine.gpus_taken for machine in machines)
+    running = sum((Counter(machine.counts.jobs) for machine in machines), Counter[str]())
+    gpus = sum(machine.counts.gpus for machine in machines)
+    taken = sum(machine.counts.gpus_taken for machine in machines)
     mark = MARKS["running"]
     number = running.total()
     count: Line = ((f"{mark.mark} {number}", mark.style),) if number else ()
@@ -87,11 +85,11 @@ def load_words(machines: Sequence[Machine], width: int) -> Line:
 
 def _one(machine: Machine) -> Line:
     if not machine.is_elsewhere:
-        device = "" if machine.gpus else machine.device  # the bar says it
+        device = "" if machine.counts.gpus else machine.device  # the bar says it
         return (("  ".join(filter(None, [machine.name, device])), "dim"),)
     label = machine.home.label
     own = f" ({machine.name})" if machine.name and machine.name != label else ""
-    device = f"  {machine.device}" if machine.device and not (machine.is_lost or machine.gpus) else ""
+    device = f"  {machine.device}" if machine.device and not (machine.is_lost or machine.counts.gpus) else ""
     return (("on ", "dim"), *_state(machine, label), (own + device, "dim"))
 
 

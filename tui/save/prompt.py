@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textual.screen import Screen
-
 from finetop.core.errors import BadInput
 from finetop.core.report import Block, Chart, Table
 from finetop.core.report.formats.markdown import block_text
@@ -21,18 +19,19 @@ from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Bottom
 
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
 
 
-async def ask_of(screen: Screen[Any], picture: str) -> None:
+async def ask_of(screen: AppScreen[Any], picture: str) -> None:
     """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
-    host, to_save = host_of(screen), getattr(screen, "to_save", None)
+    host = host_of(screen)
     with refusals_said(host):
-        shown = Sheet((screen.title or "screen").lower()) if to_save is None else await to_save()
-        if screen.is_current and (bottom := screen.query_one(Bottom)).question is None:
-            ask(bottom, host, shown, picture)
+        shown = await screen.to_save()
+        if screen.is_free:
+            ask(screen.bottom, host, shown, picture)
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:

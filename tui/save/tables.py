@@ -25,6 +25,7 @@ from finetop.core.report.sections.tasks import tasks
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
+from finetop.tui.widgets.series import Stretch
 
 
 def runs(rows: Sequence[RunRow]) -> Sheet:
@@ -62,27 +63,18 @@ def _checked(row: RunRow) -> tuple[str, str, str, str]:
     return short_answer(check), moved, f"{check.margin:g}", "" if check.step is None else str(check.step)
 
 
-def run(
-    detail: RunDetail,
-    tab: str,
-    drawn: Sequence[str],
-    curves: Mapping[str, Curve],
-    stretch: tuple[str, float, float, int],
-    outcome: CheckResult | None,
-) -> Sheet:
-    """Return what a tab of a run shows.
-
-    `drawn` are its charts, `stretch` what they are over, from where to where, and in how many columns.
-    """
+def run_charts(name: str, curves: Mapping[str, Curve], stretch: Stretch) -> Sheet:
+    """Return the curves of a run that a tab draws, a chart each."""
     x, first, last, columns = stretch
-    name = f"{_file_name(detail.row.name)}-{tab}"
+    lines = [(key, line_of(curve, first, last, columns)) for key, curve in curves.items()]
+    charts = [Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps]
+    return Sheet(_file_name(name), (), tuple(charts))
+
+
+def run(detail: RunDetail, tab: str, outcome: CheckResult | None) -> Sheet:
+    """Return what a tab of a run shows that has no charts."""
+    name = _file_name(f"{detail.row.name}-{tab}")
     match tab:
-        case "metrics" | "system":
-            lines = [(key, line_of(curves[key], first, last, columns)) for key in drawn if key in curves]
-            charts = [
-                Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps
-            ]
-            return Sheet(name, (), tuple(charts))
         case "samples":
             return Sheet(name, _tables(samples(detail)))
         case "recipe":
@@ -97,10 +89,10 @@ def run(
 def compare(
     details: Sequence[RunDetail],
     curves: Mapping[str, Sequence[Curve | None]],
-    stretch: tuple[float, float, int],
+    stretch: Stretch,
 ) -> Sheet:
     """Return the curves over each other, what came out, and what differs in the recipes."""
-    first, last, columns = stretch
+    _, first, last, columns = stretch
     charts = []
     for metric, of_runs in curves.items():
         lines = [
@@ -132,18 +124,11 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
     """Return what runs and what waits; each with its name as requests need it."""
     rows = []
     for name, row in entries:
-        waits = getattr(row, "wants", None) is not None
-        rows.append(
-            (
-                name,
-                row.what,
-                "waits" if waits else "runs",
-                getattr(row, "wants", "") or getattr(row, "on", ""),
-                str(getattr(row, "priority", "")),
-                getattr(row.state, "because", "") or getattr(row.state, "phase", ""),
-                _moment(getattr(row, "starts_at", None)),
-            )
-        )
+        if isinstance(row, QueueRow):
+            facts = ("waits", row.wants, str(row.priority), row.state.because, _moment(row.starts_at))
+        else:
+            facts = ("runs", row.on, "", row.state.phase, "")
+        rows.append((name, row.what, *facts))
     return Sheet(
         "queue", (Table(("run", "what", "state", "on / wants", "priority", "why", "starts"), tuple(rows)),)
     )

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic
 from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
-from textual.screen import Screen, ScreenResultType
+from textual.screen import ScreenResultType
 
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
@@ -18,6 +18,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.finder import Found, command_names, find, kind_of, ranked
 from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, Key, bindings, moves, paired
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread, wrapped
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
@@ -33,7 +34,7 @@ _SIGN = 14  # cells of the help for the keys
 PAUSE_S = 0.15  # of typing, until the supervisor is asked
 
 
-class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
+class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
     """A title and a table; esc leads back to the screen before."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
@@ -63,15 +64,6 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     def action_back(self) -> None:
         self.dismiss()
 
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, pages: float) -> None:
-        self.query_one(Table).page(pages)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
-
     def action_search(self) -> None:
         """Have a text typed, and go to the next line that has it."""
         start = self.query_one(Table).cursor
@@ -89,7 +81,7 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
             elif self.sought and not self._has(self.query_one(Table).cursor):
                 host_of(self).say(NO_MATCH)
 
-        self.query_one(Bottom).ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
+        self.bottom.ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
 
     def action_match(self, direction: int) -> None:
         if not self.sought:
@@ -135,7 +127,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.show_title(f"Keys of {self._of}", "lower case looks, capitals act on a run")
-        self.query_one(Bottom).offer([], (SEARCH, MATCH, BACK))
+        self.bottom.offer([], (SEARCH, MATCH, BACK))
 
     def on_resize(self) -> None:
         keys = (*self._own, *paired(host_of(self).keys_everywhere()))
@@ -182,7 +174,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         messages = host_of(self).messages
         self.show_title(counted(len(messages), "message") if messages else "No messages yet.")
         self.query_one(Table).show(len(messages))
-        self.query_one(Bottom).offer([], (SEARCH, BACK))
+        self.bottom.offer([], (SEARCH, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         said = host_of(self).messages[-1 - index]
@@ -209,9 +201,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._show(self._all)
-        self.query_one(Bottom).ask_text(
-            ":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel"
-        )
+        self.bottom.ask_text(":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel")
 
     def _show(self, matching: Sequence[Key | Found], aside: str = "", at: int = 0) -> None:
         self._matching = tuple(matching)

@@ -15,7 +15,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.pages import TYPED_BESIDE, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end, padded
-from finetop.tui.widgets.frame import Bottom, TextQuestion
+from finetop.tui.widgets.frame import TextQuestion
 from finetop.tui.widgets.table import Table
 
 PICK = Key("space", "pick", "pick", "select or deselect")
@@ -78,7 +78,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         self._ask("")
 
     def _ask(self, text: str, at: int | None = None) -> None:
-        self.query_one(Bottom).ask_text(
+        self.bottom.ask_text(
             self._label,
             text,
             at=at,
@@ -131,7 +131,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
     @on(Table.Opened)
     def action_pick(self) -> None:
         """Pick what is under the cursor, or drop it."""
-        at, bottom = self.query_one(Table).cursor, self.query_one(Bottom)
+        at, bottom = self.query_one(Table).cursor, self.bottom
         if at >= len(self._listed):
             return
         choice = self._listed[at]
@@ -156,7 +156,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
     async def _say_of(self, text: str) -> None:
         """Show beside a text that matches nothing what is wrong with it."""
         assert self._look is not None
-        words, bottom = await self._look(text), self.query_one(Bottom)
+        words, bottom = await self._look(text), self.bottom
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
             bottom.say_aside(((words, "red"),))
 

@@ -16,7 +16,6 @@ from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.pages import MOVES, TablePage
 from finetop.tui.text import Line, cursor_mark
 from finetop.tui.theme import MARKS, SERIES
-from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
 KEEP = Key("enter", "keep", "keep", "keep this theme")
@@ -68,7 +67,7 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
         self.show_title("Theme", "saved on this machine; FINETOP_THEME overrides it")
         now = self._themes.index(self._before) if self._before in self._themes else 0
         self.query_one(Table).show(len(self._themes), now)
-        self.query_one(Bottom).offer([], (KEEP, BACK))
+        self.bottom.offer([], (KEEP, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         theme = self._themes[index]

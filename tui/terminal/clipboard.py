@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from textual.css.query import NoMatches
-from textual.screen import Screen
-
 from finetop.core.text import clean, clean_line
 from finetop.tui.messages import Said
-from finetop.tui.widgets.frame import Bottom
+from finetop.tui.widgets.app_screen import AppScreen
 
 LIMIT = 48 << 10  # bytes of text; terminals drop sequences from some 75 to 100 kB on
-_PART: Final = re.compile(r"( ?)\[([^\]]*)\]")
-_WORD: Final = re.compile(r"\b[A-Z]{2,}\b")
 _COMMAND: Final = re.compile(r"(?:^|: |`)(finetop [^`]+?)[`.]*$")
 
 
@@ -53,7 +46,7 @@ class Copied:
         return self.texts[(self.at + 1) % len(self.texts)] if len(self.texts) > 1 else ""
 
 
-def to_copy(before: Copied, seen: Said | None, screen: Screen[Any], on: str) -> Copied:
+def to_copy(before: Copied, seen: Said | None, screen: AppScreen[Any], on: str) -> Copied:
     """Say what is copied now: the next text while the message of the last is `seen`, else the first of a screen.
 
     There are: a command that the message ends with, what the cursor is on, and the command that does what is offered
@@ -61,43 +54,11 @@ def to_copy(before: Copied, seen: Said | None, screen: Screen[Any], on: str) -> 
     """
     if seen is not None and seen is before.said:
         return Copied(before.texts, (before.at + 1) % len(before.texts))
-    give = getattr(screen, "to_copy", None)
     of_message = None if seen is None else _COMMAND.search(seen.text)
-    own = give() if give is not None else ""
+    own, command = screen.to_copy(), screen.to_run()
     texts = (
         "" if of_message is None else of_message[1],
-        own
-        if getattr(screen, "COPIES_LINES", False)
-        else clean_line(own),  # a newline would run it in a shell
-        next_command(screen),
+        own if screen.COPIES_LINES else clean_line(own),
+        f"finetop{on}{command.removeprefix('finetop')}" if command else "",
     )
-    commands = (texts[0], f"finetop{on}{texts[2].removeprefix('finetop')}" if texts[2] else "")
-    return Copied([text for text in dict.fromkeys((commands[0], texts[1], commands[1])) if text])
-
-
-def next_command(screen: Screen[Any]) -> str:
-    """Return the command that does what is offered as next, for what the cursor is on; nothing where there is none."""
-    own = getattr(screen, "to_run", None)
-    if own is not None:
-        return str(own())
-    try:
-        sign = screen.query_one(Bottom).next_key
-    except NoMatches:
-        return ""
-    keys = getattr(screen, "KEYS", ())
-    command = next((key.command for key in keys if key.shown == sign and key.command), "")
-    fill, name = getattr(screen, "to_fill", None), getattr(screen, "to_copy", None)
-    return filled(command, fill() if fill is not None else {"RUN": "" if name is None else name()})
-
-
-def filled(command: str, words: Mapping[str, str]) -> str:
-    """Put what is known in place of a command's words in capitals; what is in [ ] goes where one of them is not."""
-
-    def part(match: re.Match[str]) -> str:
-        return match[1] + match[2] if all(words.get(word) for word in _WORD.findall(match[2])) else ""
-
-    def word(match: re.Match[str]) -> str:
-        known = words.get(match[0])
-        return shlex.quote(clean_line(known)) if known else match[0]
-
-    return _WORD.sub(word, _PART.sub(part, command))
+    return Copied([text for text in dict.fromkeys(texts) if text])

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import Final
 
 from finetop.core.text import clean_line
 from finetop.tui.text import Line, joined
 from finetop.tui.theme import SERIES, SERIES_FAINT, StyleName
-from finetop.tui.widgets import braille
 from finetop.tui.widgets.axis import Scale, share_of
-from finetop.tui.widgets.braille import Band
 from finetop.tui.widgets.series import Series, View, spikes_of, values_of
 from finetop.tui.widgets.ticks import LABEL, x_ticks, y_ticks
 
@@ -27,8 +27,11 @@ _GRID: Final = "┈"
 _GAPS: Final = (" ", _GRID)  # what a label may stand over
 _AREA: Final = "⢕"
 _FAINT: Final[Mapping[StyleName, StyleName]] = dict(zip(SERIES, SERIES_FAINT, strict=True))
+_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_UPPER, _LOWER = 0x1B, 0xE4  # the dots of a cell's two halves
 
-
+Band = tuple[int, int, int]  # dot column, topmost dot row, bottommost dot row
+Bits = dict[tuple[int, int], int]  # (row, column) of a cell -> its dots
 Cell = tuple[str, "StyleName"]
 Cells = list[list[Cell]]
 
@@ -124,16 +127,16 @@ def _draw_curves(
     lines = [(line, bands) for line, bands in zip(series, heights, strict=True) if not line.is_points]
     if view.smoothing:
         for line, _ in lines:
-            raw = braille.joined(_bands(line, 0, scale, rows, columns))
-            _put(cells, braille.bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
+            raw = _joined(_bands(line, 0, scale, rows, columns))
+            _put(cells, _bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
     for line, _ in lines:
         if line.has_band and not only_ascii:
             _draw_band(cells, line, scale)
     for line, bands in lines:
-        dots = braille.joined(bands)
+        dots = _joined(bands)
         if rows >= _THICK_FROM and not only_ascii:
-            dots = braille.thickened(dots, rows)
-        bits = braille.bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
+            dots = _thickened(dots, rows)
+        bits = _bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
         is_alone = len(lines) == 1 and len(bands) > 1 and not (line.has_band or only_ascii)
         if is_alone and scale.low == 0 and not scale.is_log:  # an area is an amount, so it begins at nothing
             _draw_area(cells, bits, _FAINT[line.style])
@@ -146,12 +149,12 @@ def _draw_curves(
     return heights
 
 
-def _put(cells: Cells, bits: braille.Bits, style: StyleName, *, only_ascii: bool) -> None:
+def _put(cells: Cells, bits: Bits, style: StyleName, *, only_ascii: bool) -> None:
     for (y, x), dots in bits.items():
-        cells[y][x] = (braille.glyph(dots, only_ascii=only_ascii), style)
+        cells[y][x] = (_glyph(dots, only_ascii=only_ascii), style)
 
 
-def _draw_area(cells: Cells, bits: braille.Bits, style: StyleName) -> None:
+def _draw_area(cells: Cells, bits: Bits, style: StyleName) -> None:
     """Fill what is below a line, faintly."""
     lowest: dict[int, int] = {}
     for y, x in bits:
@@ -277,3 +280,65 @@ def _free(
 def place_at(view: View, cell: int, columns: int) -> float:
     """Return the place on the x axis in the middle of a cell of the picture."""
     return view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns)
+
+
+# --- dots: a line in braille, which knows nothing of values ----------------------------------------
+
+
+def _joined(bands: Sequence[Band]) -> list[Band]:
+    """Join neighbours to a line. In a dense curve a missing column stays a gap."""
+    gaps = [after[0] - before[0] for before, after in pairwise(bands)]
+    usual = median(gaps) if gaps else 1
+    line = list(bands)
+    for before, after in pairwise(bands):
+        if usual > 2 or after[0] - before[0] <= max(2, math.ceil(1.5 * usual)):
+            line += _between(before, after)
+    return line
+
+
+def _between(before: Band, after: Band) -> list[Band]:
+    """Return the dots of a straight line between two bands, from the ends that face each other."""
+    (x0, top0, bottom0), (x1, top1, bottom1) = before, after
+    if top1 > bottom0:
+        y0, y1 = bottom0, top1
+    elif top0 > bottom1:
+        y0, y1 = top0, bottom1
+    else:
+        y0 = y1 = max(top0, top1)
+    steps = x1 - x0
+    heights = [round(y0 + (y1 - y0) * x / steps) for x in range(steps + 1)]
+    dots: list[Band] = [(x0 + x, y, y) for x, y in enumerate(heights) if 0 < x < steps]
+    for x, (here, there) in enumerate(pairwise(heights)):
+        # a jump of several rows: each of the two columns takes its half of it, so that the line has no hole
+        middle = (here + there) // 2
+        if there > here + 1:
+            dots += [(x0 + x, here, middle), (x0 + x + 1, middle + 1, there)]
+        elif here > there + 1:
+            dots += [(x0 + x, middle + 1, here), (x0 + x + 1, there, middle)]
+    return dots
+
+
+def _thickened(bands: Sequence[Band], rows: int) -> list[Band]:
+    """Give a line two dots' weight: each of its dots has one below it, at the bottom one above it."""
+    lowest = 4 * rows - 1
+    return [
+        (column, top, bottom + 1) if bottom < lowest else (column, max(0, top - 1), bottom)
+        for column, top, bottom in bands
+    ]
+
+
+def _bits_of(bands: Sequence[Band]) -> Bits:
+    """Set the dots of a line in the cells that they are in."""
+    bits: Bits = {}
+    for column, top, bottom in bands:
+        for y in range(top, bottom + 1):
+            at = (y // 4, column // 2)
+            bits[at] = bits.get(at, 0) | _DOTS[column % 2][y % 4]
+    return bits
+
+
+def _glyph(bits: int, *, only_ascii: bool) -> str:
+    """Return the letter of a cell's dots."""
+    if not only_ascii:
+        return chr(0x2800 + bits)
+    return "." if bits & _LOWER and not bits & _UPPER else "'" if bits & _UPPER and not bits & _LOWER else ":"

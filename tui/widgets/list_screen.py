@@ -139,15 +139,6 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
 
     # --- keys -------------------------------------------------------------------------------------------
 
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, pages: float) -> None:
-        self.query_one(Table).page(pages)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
-
     def action_match(self, direction: int) -> None:
         """Go to the next row: a filter leaves only those that match."""
         table = self.query_one(Table)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import on, work
 from textual.css.query import NoMatches
-from textual.screen import Screen
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key
 from finetop.tui.messages import StoreChanged
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.lines import Lines
 
@@ -24,17 +23,15 @@ def _while_it_stands(redraw: Callable[[Any], None]) -> Callable[[Any], None]:
     """Draw nothing of a screen that is taken down: what it waited for, or a new size, may come then."""
 
     @wraps(redraw)
-    def draw(screen: Screen[None]) -> None:
+    def draw(screen: AppScreen[None]) -> None:
         if any(isinstance(part, Bottom) for part in screen.children):
             redraw(screen)
 
     return draw
 
 
-class LoadedScreen(Screen[None], inherit_bindings=False):
+class LoadedScreen(AppScreen[None], inherit_bindings=False):
     """Asks for what it shows when it opens, when it is come back to, and whenever the store has changed."""
-
-    KEYS: ClassVar[tuple[Key, ...]] = ()  # all of this screen, for the help
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.tui.theme import StyleName
@@ -32,6 +32,15 @@ class Series:
     has_band: bool = (
         False  # low and high of its curve are drawn, faintly: a spread, not the reach of single points
     )
+
+
+class Stretch(NamedTuple):
+    """The part of an x axis that curves are requested for, and the number of columns."""
+
+    x: Across
+    first: float
+    last: float
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)

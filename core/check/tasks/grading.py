@@ -28,13 +28,13 @@ UNBOUNDED = (
 
 def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
     """Return the metric that judges: the suite's, or the first of the task's own that has bounds. Raises BadInput."""
-    listed = list(parts[0]._metric_fn_list)
+    listed = list(parts[0].aggregation())
     if task.metric is not None and task.data is None:
         for part in parts:
-            if task.metric not in part._metric_fn_list:
+            if task.metric not in part.aggregation():
                 raise BadInput(
                     f"{place}: {part.task_name} has no metric {task.metric}.",
-                    hint=did_you_mean(task.metric, part._metric_fn_list),
+                    hint=did_you_mean(task.metric, part.aggregation()),
                 )
     bounded = [name for name in listed if name not in UNBOUNDED]
     metric = task.metric or next(iter(bounded), None)
@@ -43,7 +43,7 @@ def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
             f"{place}: {task.name} has no metric in [0, 1], only {', '.join(listed)}.",
             hint="Only scores in [0, 1] can decide: name another metric, or leave the task out.",
         )
-    names = [part.name for part in parts[0]._filters]
+    names = [part.name for part in parts[0]._filters]  # noqa: SLF001  # no public name
     if task.filter is not None and task.filter not in names:
         raise BadInput(
             f"{place}: {task.name} has no filter {task.filter}.", hint=did_you_mean(task.filter, names)
@@ -102,7 +102,7 @@ def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> 
     instances = list(request.instances)
     for instance, response in zip(instances, responses, strict=True):
         instance.resps, instance.filtered_resps = [response], {}
-    filters = request.part._filters
+    filters = request.part._filters  # noqa: SLF001  # no public name
     chosen = next((one for one in filters if one.name == task.suite_task.filter), filters[0])
     chosen.apply(instances)
     results = [instance.filtered_resps[chosen.name] for instance in instances]

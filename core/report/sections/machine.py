@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.runs import Ended
 from finetop.core.report import Block, Facts, moment, state_words
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ TITLE = "How it ran"
 def blocks(told: Told) -> tuple[Block, ...]:
     detail, row = told.detail, told.detail.row
     state = row.state
-    since, ended = getattr(state, "since", None), getattr(state, "ended", None)
     facts = [("run", f"{row.name}, number {row.id}"), ("state", state_words(row)), ("device", detail.device)]
-    if since is not None and ended is not None:
-        facts.append(("trained", f"{moment(since)} to {moment(ended)}, {(ended - since) / 60:,.1f} min"))
+    if isinstance(state, Ended) and state.since is not None:
+        span = f"{moment(state.since)} to {moment(state.ended)}"
+        facts.append(("trained", f"{span}, {(state.ended - state.since) / 60:,.1f} min"))
     learns, whole = detail.planned.get("trainable_parameters"), detail.planned.get("parameters")
     if learns and whole:
         facts.append(("learns", f"{learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters"))

@@ -206,7 +206,7 @@ def repeatable(trainer: Any, seed: int) -> None:
         plain = sampler is None or isinstance(sampler, RandomSampler) or not hasattr(sampler, "generator")
         return sampler if plain else SeededByEpoch(sampler, seed)
 
-    trainer._get_train_sampler = seeded
+    trainer._get_train_sampler = seeded  # noqa: SLF001  # its Trainer calls it
 
 
 class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyped
@@ -246,12 +246,12 @@ def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
         meter.tokens = float(getattr(trainer, "tokens", 0))
         trainer.train()
         return
-    trainer._load_from_checkpoint = lambda *_: None
-    trainer._load_optimizer_and_scheduler = fitting("the optimizer's state", folder)(
+    trainer._load_from_checkpoint = lambda *_: None  # noqa: SLF001  # its Trainer calls it
+    trainer._load_optimizer_and_scheduler = fitting("the optimizer's state", folder)(  # noqa: SLF001  # its Trainer calls it
         lambda _: restore_optimizer(trainer, tree, folder)
     )
-    trainer._load_scaler = lambda _: None
-    trainer._load_rng_state = fitting("the random state", folder)(
+    trainer._load_scaler = lambda _: None  # noqa: SLF001  # its Trainer calls it
+    trainer._load_rng_state = fitting("the random state", folder)(  # noqa: SLF001  # its Trainer calls it
         lambda _: random_state.put_back(random_of(tree))
     )
     for name, count in tree["counts"].items():
@@ -397,8 +397,8 @@ def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
 
 def put_at(schedule: LambdaLR, step: int) -> None:
     """Put a fresh schedule where it is after so many steps, and its optimizer's rates with it."""
-    schedule.last_epoch, schedule._step_count = step, step + 1
+    schedule.last_epoch, schedule._step_count = step, step + 1  # noqa: SLF001  # torch sets it in step() alone
     rates = [rate * curve(step) for rate, curve in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
     for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-    schedule._last_lr = rates
+    schedule._last_lr = rates  # noqa: SLF001  # torch sets it in step() alone

@@ -72,7 +72,7 @@ def make_trainer(
         **(vllm_values(setup) if setup.recipe.model.engine == "vllm" else {}),
     }
     # With full weights TRL loads the reference again from where the model's config says that it came from.
-    setup.model.config._name_or_path = str(setup.base.path)
+    setup.model.config.name_or_path = str(setup.base.path)
 
     def table(prompts: Sequence[PromptExample]) -> Any:
         first = len(setup.train) if prompts is setup.eval else 0
@@ -144,7 +144,7 @@ def _over_ids(trainer_class: Any, setup: Setup) -> Any:
     )  # with torch, which those do not load who list the settings
     from finetop.core.train import master
 
-    gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # GRPO's
+    gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # noqa: SLF001  # GRPO's
 
     class OverIds(trainer_class):  # type: ignore[misc]
         a_pass = 0  # tokens of the prompts and answers that are learned from now

@@ -17,7 +17,8 @@ from finetop.core.protocol.runs import Finished
 from finetop.core.report import Chart, Line, Table
 from finetop.tui.save import Sheet
 from finetop.tui.save.prompt import written
-from finetop.tui.terminal.clipboard import LIMIT, copying, filled
+from finetop.tui.terminal.clipboard import LIMIT, copying
+from finetop.tui.widgets.app_screen import filled
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import BuiltIn, list_builtin
 from finetop.core.recipe.load import Loaded, file_problem, file_problems, find_problems, resolve_text
-from finetop.core.recipe.schema import Source
+from finetop.core.recipe.schema import EvalShare, Source
 from finetop.core.recipe.type_words import value_words
 
 # What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
@@ -348,7 +348,7 @@ def steps_of(form: Form, rows: int) -> int | None:
     if form.loaded is None or len(form.loaded.recipe.data.train) != 1:
         return None
     train, data = form.loaded.recipe.train, form.loaded.recipe.data
-    held_back = getattr(data.eval, "share", 0.0)
+    held_back = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
     if train.epochs is None:
         return train.max_steps
     batch = train.batch_size * train.grad_accumulation

@@ -21,7 +21,6 @@ from finetop.tui.keys import MATCHES, Key, bindings
 from finetop.tui.screens.pages import BACK, MOVES, SEARCH, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.theme import StyleName
-from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
 PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
@@ -131,7 +130,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     def on_mount(self) -> None:
         command = "finetop lint checks all rows, --fix writes a fixed file"
         self.show_title(f"Data of {self._of}", command)
-        self.query_one(Bottom).offer([], (NEXT, SEARCH, BACK))
+        self.bottom.offer([], (NEXT, SEARCH, BACK))
 
     def on_resize(self) -> None:
         self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))

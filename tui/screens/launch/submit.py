@@ -19,14 +19,14 @@ from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.screens.launch.form import Form, source_of, value_of
 from finetop.tui.screens.launch.plan_preview import require_sound
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
-from finetop.tui.screens.shared.check_action import Start
 from finetop.tui.text import Line, cut_end
-from finetop.tui.widgets.frame import Answer, Bottom
+from finetop.tui.widgets.app_screen import AppScreen
+from finetop.tui.widgets.frame import Answer
 
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:
@@ -37,12 +37,13 @@ async def queue_form(host: Host, form: Form, home: Home) -> None:
         host.say(words)
 
 
-async def ask_comparison(bottom: Bottom, host: Host, start: Start, form: Form, home: Home) -> None:
+async def ask_comparison(screen: AppScreen[Any], form: Form, home: Home) -> None:
     """Ask with how many runs approaches are compared on what a form says, then queue them and show the comparison."""
+    host = host_of(screen)
     with refusals_said(host):
         ask = await _comparison(host, form, home)
-        queue = partial(_queue_comparison, host, ask)
-        bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="cancel")
+        answer = Answer("y", "queue them", lambda: screen.run_worker(_queue_comparison(host, ask)))
+        screen.bottom.ask(_question(ask), [answer], leave="cancel")
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
@@ -123,33 +124,33 @@ async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
         host.say(f"{words}.")
 
 
-def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
+def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
     """Queue a form whose settings are valid; before, ask for what must be agreed to, and for the machine."""
     assert form.loaded is not None
     model = form.loaded.recipe.model
-    go_on = partial(_ask_how_many, bottom, host, form, submit)
+    go_on = partial(_ask_how_many, screen, form, submit)
     if not model.trust_remote_code:
         go_on()
         return
     words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
-    bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="cancel")
+    screen.bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="cancel")
 
 
-def _ask_how_many(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
+def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
     """Ask before many runs are queued, with how many; one run is queued at once."""
     number = runs_of(form)
-    go_on = partial(_ask_where, bottom, host, submit)
+    go_on = partial(_ask_where, screen, submit)
     if number == 1:
         go_on()
         return
     name = clean_line(value_of(form, "name"))
     words: Line = ((f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"), ("  All or none.", ""))
-    bottom.ask(words, [Answer("y", "queue them", go_on)], leave="cancel")
+    screen.bottom.ask(words, [Answer("y", "queue them", go_on)], leave="cancel")
 
 
-def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> None:
+def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None:
     """Queue on the machine there is; of several, on the one that is answered with."""
-    homes = host.homes
+    homes = host_of(screen).homes
     if len(homes) == 1:
         submit(homes[0])
         return
@@ -158,11 +159,12 @@ def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> 
         for number, home in enumerate(homes[:9], start=1)
     ]
     words: Line = ((" On which machine?", "bold"), ("  Its data must be there.", ""))
-    bottom.ask(words, answers, leave="cancel")
+    screen.bottom.ask(words, answers, leave="cancel")
 
 
-def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
+def write_recipe(screen: AppScreen[Any], form: Form) -> None:
     """Write the form's recipe as a file; one that is there is asked about by name."""
+    host = host_of(screen)
     try:
         path = recipe_path(form, host.folder)
         text = recipe_text(form, host.folder)
@@ -170,7 +172,7 @@ def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
     except FileExistsError:
         words: Line = ((f" {clean_line(path.name)} already exists.", "bold"), ("  Overwrite it?", ""))
         over = Answer("y", "overwrite", partial(_write_over, host, path, text))
-        bottom.ask(words, [over], leave="cancel")
+        screen.bottom.ask(words, [over], leave="cancel")
     except FinetopError as error:
         host.say(str(error), "red")
     else:

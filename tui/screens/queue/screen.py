@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.queue import Hold, LiveRow, Pause, QueueRow, Release, Retry
 from finetop.core.protocol.request import Ask
-from finetop.core.text import clean_line
-from finetop.core.wording.queue import QUEUE_HELD
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
 from finetop.tui.save import Sheet
-from finetop.tui.screens.queue.machine import machine_lines
-from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
-from finetop.tui.screens.queue.row import entry_line, head_line
+from finetop.tui.screens.queue.machine import free_words, machine_lines
+from finetop.tui.screens.queue.row import DAY_S, entry_line, head_line, progress, step_of
 from finetop.tui.screens.queue.state import (
     Change,
     Entry,
@@ -28,9 +28,9 @@ from finetop.tui.screens.queue.state import (
     to_end,
     with_priority,
 )
-from finetop.tui.screens.shared.run_actions import said, stop_question
-from finetop.tui.text import Line
-from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.screens.shared.run_actions import ask_to_end, said
+from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
+from finetop.tui.widgets.frame import Answer, Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
@@ -147,7 +147,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         )
         pane.show(lines)
         keys = footer_keys(entry, can_undo=bool(self._done), is_filtered=bool(self.queues.filter))
-        self.query_one(Bottom).offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
+        self.bottom.offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -222,13 +222,8 @@ class QueueScreen(ListScreen, inherit_bindings=False):
     @work
     async def action_stop(self) -> None:
         """Ask before what runs is stopped, or what waits is taken out, with what is kept of it."""
-        entry, bottom = self.entry, self.query_one(Bottom)
-        if entry is None:
-            return
-        with refusals_said(host_of(self)):
-            question = stop_question(await host_of(self).ask(GetRun(entry.name)), self._do)
-            if self.is_current and bottom.question is None:
-                bottom.ask(question.words, question.answers, leave=question.leave)
+        if self.entry is not None:
+            await ask_to_end(self, self.entry.name, self._do)
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""
@@ -239,7 +234,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             return
         words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
-        self.query_one(Bottom).ask(words, [hold], leave="cancel")
+        self.bottom.ask(words, [hold], leave="cancel")
 
     def action_undo(self) -> None:
         if not self._done:
@@ -299,3 +294,102 @@ def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = Fals
     assert entry.waits is not None
     is_held = entry.waits.state.held or entry.waits.state.next_at is not None
     return (_ORDER, *undo, RELEASE if is_held else HOLD, STOP, OPEN, HIGHER, WHOLE, BACK)
+
+
+# --- what is said around the list ------------------------------------------------------------------
+
+
+def state_line(queues: QueueList, width: int) -> Line:
+    """Say how the whole stands: how many wait and run, and whether anything starts."""
+    if not queues.is_known:
+        return ((" loading …", "dim"),)
+    waiting, running = queues.counts()
+    line: Line = ((f" {count(waiting)} waiting", "bold" if waiting else "dim"),)
+    line = (*line, (f"   {count(running)} running", ""))
+    if stopped := queues.stopped():
+        line = (*line, ("   nothing starts: ", ""), (stopped, "bold"))
+    if queues.filter:
+        shown = f" {cut_middle(clean_line(queues.filter), 20)}: {len(queues.entries)} match"
+        return spread(line, (("/", "key"), (shown, "bold"), (" ", "")), width)
+    free = free_words(queues.machines)
+    return spread(line, ((free, "dim"), (" ", "")), width) if free else line
+
+
+def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Line]:
+    """Write the pane in `height` rows: a rule with the facts, then why and when."""
+    row = entry.row
+    facts = [what_words(row.what, step_of(entry))]
+    if isinstance(row, QueueRow):
+        facts = [clean_line(row.method), *facts, f"priority {priority_word(row.priority)}"]
+    name = cut_middle(clean_line(entry.name), max(34, width // 3))
+    lines: list[Line] = [rule(((name, "bold"),), width, ((", ".join(facts), "dim"), (" ", "")))]
+    words = _live_words(row, now) if isinstance(row, LiveRow) else _waiting_words(row, now)
+    for text in words:
+        lines += paragraph(text, width, max(0, height - len(lines)))
+    return lines[:height]
+
+
+def _live_words(row: LiveRow, now: float) -> list[str]:
+    on = f"on {row.on}, " if row.on else ""
+    return [f"running {on}since {clock(row.state.since)}: {progress(row, now)}"]
+
+
+def _waiting_words(row: QueueRow, now: float) -> list[str]:
+    because = why(row.state, now)
+    wants = f"wants {row.wants}" if row.wants and not because.startswith("wants") else ""
+    words = ["; ".join(filter(None, (wants, because)))]
+    if row.starts_at is not None:
+        after = f", after {clean_line(row.after)}" if row.after else ""
+        away = row.starts_at - now
+        when = clock(row.starts_at) if away < DAY_S else f"in {long_span(away)}"
+        words.append(f"starts about {when}{after}")
+    elif row.do:
+        words.append(f"to resume: {clean_line(row.do)}")
+    elif not row.state.held:
+        words.append("start time not known yet")
+    return words
+
+
+def empty_lines(queues: QueueList) -> list[Line]:
+    """Say why nothing is listed."""
+    if queues.filter:
+        return [(), ((f" Nothing in the queue matches {clean_line(queues.filter)}.", ""),)]
+    return [
+        (),
+        (
+            (
+                f" The queue is empty{'' if queues.stopped() else ': a new run starts at once'}.",
+                "bold",
+            ),
+        ),
+        (),
+        ((" Queued runs appear here (4 Launch, or finetop run RECIPE), and so do", ""),),
+        ((" their checks.", ""),),
+    ]
+
+
+def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
+    """Say what to do next with the job under the cursor."""
+    if any(machine.queue is not None and machine.queue.stopped == QUEUE_HELD for machine in queues.machines):
+        return [next_line("W", "release the queue")]
+    if entry is None:
+        return [next_line("esc", "clear the filter") if queues.filter else next_line("4", "launch a run")]
+    if entry.waits is None:
+        return [next_line("enter", "open the run")]
+    return [_next(entry.waits, queues.line_of(entry))]
+
+
+def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
+    if row.state.held:
+        return next_line("R", "release it" if row.state.paused_at is None else "resume it")
+    if row.state.next_at is not None:
+        return next_line("R", "retry now")
+    place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)
+    behind = line[place + 1] if place + 1 < len(line) else None
+    if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, "):
+        return next_line(
+            "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: nothing else holds it up"
+        )
+    if place > 0:
+        return next_line("[", f"start it before {cut_middle(clean_line(line[place - 1].run), 30)}")
+    return next_line("enter", "open the run")

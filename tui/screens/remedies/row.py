@@ -10,6 +10,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
+from finetop.tui.screens.remedies.state import RemediesState
 from finetop.tui.text import Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.bar import share_bar
@@ -58,14 +59,19 @@ def head_line(answer: RemediesAnswer, width: int) -> Line:
     return ((f"{words}  {'retained':<{columns.retained}} forgot?", "dim"),)
 
 
-def remedy_line(
-    answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool, width: int
-) -> Line:
+def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw one that needs no training: how it did, how far it is, or why it can't be had."""
-    start = (
-        *_start(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked),
-        *_name(row.label, has_cursor, (columns := columns_of(answer, width)).name),
-    )
+    answer = state.shown
+    assert answer is not None
+    columns, star = columns_of(answer, width), remedies.star(answer, row)
+    mark: Span = (star or " ", "green" if star else "")
+    if remedies.is_trying(answer, row):
+        mark = (MARKS["running"].mark, MARKS["running"].style)
+    elif remedies.waits(answer, row):
+        mark = (MARKS["queued"].mark, "")
+    marked: Span = ("•", "bold") if row.name in state.marked else (" ", "")
+    cursor: Span = ("▸", "reverse") if has_cursor else marked
+    start = (cursor, (" ", ""), mark, (f" {letter}  ", ""), *_name(row.label, has_cursor, columns.name))
     room = width - START - columns.name - 2
     if row.why_not:
         return (*start, (f"  {cut_end(clean_line(row.why_not), room)}", "dim"))
@@ -92,17 +98,6 @@ def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width:
     words = clean_line(row.why_not) if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
     return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
-
-
-def _start(answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool) -> Line:
-    cursor: Span = ("▸", "reverse") if has_cursor else ("•", "bold") if is_marked else (" ", "")
-    star = remedies.star(answer, row)
-    mark: Span = (star or " ", "green" if star else "")
-    if remedies.is_trying(answer, row):
-        mark = (MARKS["running"].mark, MARKS["running"].style)
-    elif remedies.waits(answer, row):
-        mark = (MARKS["queued"].mark, "")
-    return (cursor, (" ", ""), mark, (f" {letter}  ", ""))
 
 
 def _name(label: str, has_cursor: bool, room: int) -> Line:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
+from collections.abc import Sequence
+
+from finetop.core.protocol.check_result import CheckResult, TaskResult
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
@@ -12,6 +14,8 @@ from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
+from finetop.tui.screens.run.state import Checked
+from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
@@ -51,29 +55,19 @@ def is_said_above(row: RunRow, check_id: int) -> bool:
     return is_over and row.check is not None and row.check.check_id == check_id
 
 
-def check_lines(
-    outcome: CheckResult,
-    detail: RunDetail,
-    *,
-    check_id: int,
-    at: float,
-    place: tuple[int, int],
-    cursor: int,
-    width: int,
-    height: int,
-) -> list[Line]:
-    """Write the tab in `height` rows: result `place` (its number, of how many), with the cursor on a task."""
-    row = detail.row
-    top = [_facts(outcome, at, place, width), *_by_step(detail, width)]
+def check_lines(state: ViewState, check: Checked) -> list[Line]:
+    """Write the tab, with the cursor on a task."""
+    outcome, row, cursor, (width, height) = check.outcome, state.row, state.task_at, state.size
+    top = [_facts(check, state.held.checks, width), *_by_step(state.detail, width)]
     if row.checking is not None:
         top.append(under_way(row.checking))
-    if not is_said_above(row, check_id):
+    if not is_said_above(row, check.check_id):
         top += _verdict_lines(outcome, row, width)
     elif outcome.verdict == "no_verdict":
         top += _why(outcome, width)
     top += _only_together(outcome, width)
     top += _beside(outcome, width, rows=1 if height < 26 else 2)
-    tasks = worst_first(outcome)
+    tasks = state.tasks
     if not tasks:
         return top[:height]
     table_rows = min(len(tasks), max(2, height - len(top) - 2 - _FLIPS))
@@ -89,14 +83,15 @@ def check_lines(
     return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]
 
 
-def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) -> Line:
+def _facts(check: Checked, checks: Sequence[Checked], width: int) -> Line:
     """Say which check it is and how it was made, as much as fits; with others, its place among them."""
-    number, total = place
-    right: Line = (("v", "key"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
+    outcome, total = check.outcome, len(checks)
+    place = f" earlier: {checks.index(check) + 1} of {total}"
+    right: Line = (("v", "key"), (place, "dim")) if total > 1 else ()
     facts = [f"suite {clean_line(outcome.suite) or '?'}"]
     if outcome.step is not None:
         facts.append(f"step {count(outcome.step)}")
-    facts.append(clock(at))
+    facts.append(clock(check.at))
     if outcome.seconds:
         facts.append(f"took {long_span(outcome.seconds)}")
     if outcome.decided_by:

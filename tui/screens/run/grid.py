@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Shown, smoother
 from finetop.tui.screens.shared.metric_names import SYSTEM, title_of
+from finetop.tui.widgets.chart_grid import Layout, chart_width, columns_in, grid_of
+from finetop.tui.widgets.frame import Bottom
 
+SPARK = 16  # cells
+_NUMBERS = 2  # rows of numbers below the charts
+_LOG = 7  # rows that they leave for the log, and its rule
 _TRAINING, _MACHINE = "training", "machine"
 
 
@@ -123,3 +128,42 @@ def groups_of(keys: Sequence[str]) -> dict[str, str]:
         key: _MACHINE if key in SYSTEM else start if begun.count(start) > 1 and key != start else _TRAINING
         for key, start in starts.items()
     }
+
+
+def layout_of(width: int, height: int, *, is_over: bool = False, is_full: bool = False) -> Layout:
+    """Divide the metrics tab: a run that failed leaves half of it to its log."""
+    return grid_of(width, height, below=height - height // 2 if is_over else _NUMBERS + _LOG, is_full=is_full)
+
+
+def system_layout(width: int, height: int, charts: int) -> Layout:
+    """Divide the system tab: charts side by side, low enough that the facts below are seen, too."""
+    columns = columns_in(width)
+    rows = max(1, -(-charts // columns))
+    return Layout(columns, rows, chart_width(width, columns), min(9, max(5, (height - 8) // rows)))
+
+
+def wanted_keys(charts: list[str]) -> list[str]:
+    """Name the curves that the charts need."""
+    return [*charts, "eval_loss"] if "loss" in charts else charts
+
+
+def numbered(small: Sequence[str], columns: int) -> Sequence[str]:
+    """Choose the numbers that there is room for beside the check."""
+    return small[: columns * _NUMBERS - 1]
+
+
+def metrics_line(bottom: Bottom, grid: Grid, look_anew: Callable[[], object]) -> None:
+    """Let a text be typed that metrics have in their names; they are listed meanwhile."""
+
+    def seek(text: str) -> None:
+        grid.seek(text)
+        look_anew()
+
+    bottom.ask_text(
+        "metrics",
+        grid.sought,
+        changed=seek,
+        done=lambda text, is_kept: seek(text if is_kept else ""),
+        keep="filter",
+        leave="all metrics",
+    )

@@ -16,9 +16,10 @@ from finetop.core.protocol.runs import JobRow, RunDetail
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host
-from finetop.tui.screens.run.state import RunData, load_log, log_job
+from finetop.tui.screens.run.state import RunData, log_job
 from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
+from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held
@@ -68,6 +69,24 @@ def searched(log_view: LogView, text: str) -> None:
         opened_at(log_view, int(hit[1]))
     else:
         log_view.search = Search(text) if text else None
+
+
+def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], object]) -> None:
+    """Let a text be typed that is searched for in the log."""
+
+    def search(text: str, is_kept: bool) -> None:
+        if is_kept:
+            searched(log_view, text)
+            look_anew()
+
+    before = log_view.search
+    bottom.ask_text(
+        "search",
+        "" if before is None else before.text,
+        done=search,
+        keep="search the whole log (step 412 goes to that step)",
+        leave="cancel",
+    )
 
 
 def turned(log_view: LogView, detail: RunDetail) -> None:
@@ -141,14 +160,13 @@ def _to_first_hit(log_view: LogView, search: Search) -> bool:
     return True
 
 
-async def load(
-    host: Host, held: RunData, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
-) -> None:
+async def load(host: Host, held: RunData, log_view: LogView, redraw: Callable[[], object]) -> None:
     """Bring what is in view up to date; what is searched for is looked for until its first hit is shown, and on."""
+    detail = held.known
     job = log_job(detail, log_view.job)
     if job is None:
         return
-    await load_log(host, held, job)
+    await held.load_log(host, job)
     run, step = detail.row.name, log_view.step
     if step is not None:
         answer = await host.ask(FindInLog(run, job.id, step=step))
@@ -218,8 +236,9 @@ async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
     search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0
 
 
-def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, height: int) -> list[Line]:
+def log_lines(log_view: LogView, held: RunData, width: int, height: int) -> list[Line]:
     """Write the whole tab."""
+    detail = held.known
     job = log_job(detail, log_view.job)
     if job is None:
         return [(), (("   No log yet: nothing has run.", "dim"),)]

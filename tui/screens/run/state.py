@@ -25,10 +25,12 @@ from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, R
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.app_interface import Host
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
+from finetop.tui.widgets.series import Stretch
 
 PROCESSES_S = 5.0  # between two looks at a run's processes
 SPARKS_S = 10.0  # sparklines change at most so often
 CURVES_S = 10.0  # and curves that grow by less than can be seen
+_NOWHERE = Stretch("step", 0, 0, 0)
 _PIECES = 4  # of a log that are read before a picture is drawn
 
 
@@ -48,10 +50,7 @@ class RunData:
     detail: RunDetail | None = None
     curves: dict[str, Curve] = field(default_factory=dict)
     steps: Curve | None = None  # which are in each column, on an axis of something else
-    x: Across | None = None
-    first: float = 0
-    last: float = 0
-    columns: int = 0
+    stretch: Stretch = _NOWHERE
     newest: dict[Across, float] = field(default_factory=dict)  # where on such axes the run stands
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
@@ -59,7 +58,7 @@ class RunData:
     processes: list[ProcessRow] = field(default_factory=list)
     data: list[SourceFacts] = field(default_factory=list)
     _processes_at: float = -1e9
-    _curves_of: tuple[object, ...] = ()
+    _curves_of: tuple[Sequence[str], Stretch] | None = None
     _curves_row: RunRow | None = None  # as it stood then
     _curves_at: float = -1e9
     _sparks_of: tuple[object, ...] = ()
@@ -73,70 +72,107 @@ class RunData:
         """Say whether the checks' results came, whether or not they could be read."""
         return self._checks_of is not None
 
+    @property
+    def known(self) -> RunDetail:
+        """The run, once it has been loaded."""
+        assert self.detail is not None
+        return self.detail
 
-async def load_curves(
-    host: Host, held: RunData, keys: list[str], x: Across, first: float, last: float, columns: int
-) -> None:
-    """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
-    assert held.detail is not None
-    row = held.detail.row
-    request = (tuple(keys), x, first, last, columns)
-    if not keys or columns < 1:
-        return
-    if request == held._curves_of and not _can_be_seen(held, row, host.now()):
-        return
-    held._curves_at = host.now()
-    answer: CurvesAnswer = await host.ask(
-        Curves(row.name, keys, columns=columns, last=last, first=first, x=x)
-    )
-    held.curves = {curve.key: curve for curve in answer.curves}
-    held.steps, held.newest[x] = answer.steps, answer.newest if x != "step" else row.step
-    held.x, held.first, held.last, held.columns = x, first, last, columns
-    held._curves_of, held._curves_row = request, row
+    async def load_curves(self, host: Host, keys: list[str], stretch: Stretch) -> None:
+        """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
+        row, request, x = self.known.row, (tuple(keys), stretch), stretch.x
+        if (
+            not keys
+            or stretch.columns < 1
+            or (request == self._curves_of and not self._can_be_seen(row, host.now()))
+        ):
+            return
+        self._curves_at = host.now()
+        answer: CurvesAnswer = await host.ask(Curves(row.name, keys, **stretch._asdict()))
+        self.curves = {curve.key: curve for curve in answer.curves}
+        self.steps, self.newest[x] = answer.steps, answer.newest if x != "step" else row.step
+        self.stretch, self._curves_of, self._curves_row = stretch, request, row
 
+    def _can_be_seen(self, row: RunRow, now: float) -> bool:
+        """Say whether the curves would look different by now.
 
-def _can_be_seen(held: RunData, row: RunRow, now: float) -> bool:
-    """Say whether the curves would look different by now.
+        Those of a week are read in 100 ms, and a step is less than a hundredth of a column: they wait for a quarter of
+        one, for CURVES_S, or for what shows by itself.
+        """
+        old = self._curves_row
+        if old is None or (old.step, old.metrics) == (row.step, row.metrics):
+            return old is None
+        grown = row.step - old.step
+        x, first, last, columns = self.stretch
+        in_view = last - first if x == "step" else max(row.steps, row.step)
+        return (
+            not 0 <= 4 * grown * columns < in_view
+            or now - self._curves_at >= CURVES_S
+            or type(old.state) is not type(row.state)
+            or _shows_by_itself(old) != _shows_by_itself(row)
+        )
 
-    Those of a week are read in 100 ms, and a step is less than a hundredth of a column: they wait for a quarter of
-    one, for CURVES_S, or for what shows by itself.
-    """
-    old = held._curves_row
-    if old is None or (old.step, old.metrics) == (row.step, row.metrics):
-        return old is None
-    grown = row.step - old.step
-    in_view = held.last - held.first if held.x == "step" else max(row.steps, row.step)
-    return (
-        not 0 <= 4 * grown * held.columns < in_view
-        or now - held._curves_at >= CURVES_S
-        or type(old.state) is not type(row.state)
-        or _shows_by_itself(old) != _shows_by_itself(row)
-    )
+    async def load_sparks(self, host: Host, keys: Sequence[str], columns: int) -> None:
+        """Ask for the sparklines' values, at most every SPARKS_S seconds."""
+        row = self.known.row
+        request = (tuple(keys), row.step)
+        if not keys or request == self._sparks_of:
+            return
+        if (
+            self._sparks_of[:1] == request[:1]
+            and host.now() - self._sparks_at < SPARKS_S
+            and isinstance(row.state, Running)
+        ):
+            return
+        self._sparks_of, self._sparks_at = request, host.now()
+        answer: CurvesAnswer = await host.ask(
+            Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
+        )
+        self.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
 
+    async def load_log(self, host: Host, job: JobRow | None) -> None:
+        """Read on in a job's log to its end; that of an ended job is read once."""
+        if job is None:
+            return
+        if self._log_of != job.id:
+            self.tail, self._log_of, self._log_is_whole = EMPTY, job.id, False
+        if self._log_is_whole:
+            return
+        for _ in range(_PIECES):
+            answer: LogAnswer = await host.ask(request(self.tail, self.known.row.name, job.id))
+            if self._log_of != job.id:
+                return  # another job's log was asked for meanwhile
+            before = self.tail.offset
+            self.tail = skipped(fed(self.tail, answer), answer)
+            if self.tail.offset is not None and (answer.next >= answer.size or answer.next == before):
+                self._log_is_whole = not isinstance(job.state, Running | Queued)
+                return
 
-def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
-    """Return what is a mark of its own in a chart: an evaluation, and values that are not finite."""
-    return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
+    async def load_checks(self, host: Host) -> None:
+        """Ask for the whole results of the checks, if there is a newer one."""
+        # A second attempt of a job replaces the results of its first: same number, another time.
+        newest = max(((check.check_id, check.at) for check in self.known.checks), default=None)
+        if newest is None or newest == self._checks_of:
+            return
+        answer: ChecksAnswer = await host.ask(Checks(self.known.row.name))
+        self.checks = [checked for plain in answer.checks if (checked := _checked(plain)) is not None]
+        self._checks_of = newest
 
+    async def load_processes(self, host: Host) -> None:
+        """Ask which processes a run has, now and then; one that has ended has none."""
+        row = self.known.row
+        if not isinstance(row.state, Running) and not isinstance(row.checking, Running):
+            self.processes = []
+        elif host.now() - self._processes_at >= PROCESSES_S:
+            self._processes_at = host.now()
+            answer: ProcessesAnswer = await host.ask(Processes(row.name))
+            self.processes = answer.processes
 
-async def load_sparks(host: Host, held: RunData, keys: Sequence[str], columns: int) -> None:
-    """Ask for the sparklines' values, at most every SPARKS_S seconds."""
-    assert held.detail is not None
-    row = held.detail.row
-    request = (tuple(keys), row.step)
-    if not keys or request == held._sparks_of:
-        return
-    if (
-        held._sparks_of[:1] == request[:1]
-        and host.now() - held._sparks_at < SPARKS_S
-        and isinstance(row.state, Running)
-    ):
-        return
-    held._sparks_of, held._sparks_at = request, host.now()
-    answer: CurvesAnswer = await host.ask(
-        Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
-    )
-    held.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
+    async def load_data(self, host: Host) -> None:
+        """Ask which versions of its data a run read, once it has read any."""
+        if self.known.sources and [facts.row for facts in self.data] != self.known.sources:
+            answer: DataOfAnswer = await host.ask(DataOf(self.known.row.name))
+            self.data = answer.sources
 
 
 def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
@@ -151,36 +187,9 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     return begun[-1] if begun else None
 
 
-async def load_log(host: Host, held: RunData, job: JobRow | None) -> None:
-    """Read on in a job's log to its end; that of an ended job is read once."""
-    assert held.detail is not None
-    if job is None:
-        return
-    if held._log_of != job.id:
-        held.tail, held._log_of, held._log_is_whole = EMPTY, job.id, False
-    if held._log_is_whole:
-        return
-    for _ in range(_PIECES):
-        answer: LogAnswer = await host.ask(request(held.tail, held.detail.row.name, job.id))
-        if held._log_of != job.id:
-            return  # another job's log was asked for meanwhile
-        before = held.tail.offset
-        held.tail = skipped(fed(held.tail, answer), answer)
-        if held.tail.offset is not None and (answer.next >= answer.size or answer.next == before):
-            held._log_is_whole = not isinstance(job.state, Running | Queued)
-            return
-
-
-async def load_checks(host: Host, held: RunData) -> None:
-    """Ask for the whole results of the checks, if there is a newer one."""
-    assert held.detail is not None
-    # A second attempt of a job replaces the results of its first: same number, another time.
-    newest = max(((check.check_id, check.at) for check in held.detail.checks), default=None)
-    if newest is None or newest == held._checks_of:
-        return
-    answer: ChecksAnswer = await host.ask(Checks(held.detail.row.name))
-    held.checks = [checked for plain in answer.checks if (checked := _checked(plain)) is not None]
-    held._checks_of = newest
+def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
+    """Return what is a mark of its own in a chart: an evaluation, and values that are not finite."""
+    return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
 def _checked(plain: dict[str, Any]) -> Checked | None:
@@ -189,23 +198,3 @@ def _checked(plain: dict[str, Any]) -> Checked | None:
         return Checked(int(plain["check_id"]), float(plain["at"]), read(plain))
     except (msgspec.ValidationError, KeyError, TypeError, ValueError):
         return None
-
-
-async def load_processes(host: Host, held: RunData) -> None:
-    """Ask which processes a run has, now and then; one that has ended has none."""
-    assert held.detail is not None
-    row = held.detail.row
-    if not isinstance(row.state, Running) and not isinstance(row.checking, Running):
-        held.processes = []
-    elif host.now() - held._processes_at >= PROCESSES_S:
-        held._processes_at = host.now()
-        answer: ProcessesAnswer = await host.ask(Processes(row.name))
-        held.processes = answer.processes
-
-
-async def load_data(host: Host, held: RunData) -> None:
-    """Ask which versions of its data a run read, once it has read any."""
-    assert held.detail is not None
-    if held.detail.sources and [facts.row for facts in held.data] != held.detail.sources:
-        answer: DataOfAnswer = await host.ask(DataOf(held.detail.row.name))
-        held.data = answer.sources

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.tui.widgets.axis import round_end
 from finetop.tui.widgets.pointed_lines import PointedLines
+from finetop.tui.widgets.series import Stretch
 
 CLOSEST = 8  # grains of the closest zoom
 SMOOTHINGS = (0.0, 0.6, 0.9)
@@ -43,12 +44,12 @@ class Axis:
     oldest: float = 0
 
 
-def oldest_in(curves: Iterable[Curve], first: float, last: float, columns: int) -> float:
+def oldest_in(curves: Iterable[Curve], stretch: Stretch) -> float:
     """Return where curves of so many columns begin; 0 for a stretch that begins later: there may be more before it."""
     begun = [curve.column[0] for curve in curves if curve.column]
-    if first > 0 or not begun or columns < 1:
+    if stretch.first > 0 or not begun or stretch.columns < 1:
         return 0
-    return (min(begun) + 0.5) / columns * last
+    return (min(begun) + 0.5) / stretch.columns * stretch.last
 
 
 def is_fit(shown: Shown, axis: Axis) -> bool:

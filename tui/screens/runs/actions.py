@@ -10,7 +10,7 @@ from typing import Any, Literal
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
@@ -20,7 +20,7 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording.endings import trash_asking
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host, refusals_said
-from finetop.tui.screens.shared.run_actions import is_unseen, kill_question, said, short_name, stop_question
+from finetop.tui.screens.shared.run_actions import is_unseen, said, short_name
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
 
@@ -188,13 +188,6 @@ def several(verb: Literal["Stop", "Kill"], rows: Sequence[RunRow]) -> CountQuest
     ended = f" ({counted(others, 'other')} {'has' if others == 1 else 'have'} ended)" if others else ""
     words = f"{verb} {len(asks)} runs{ended}? Type {len(asks)}:"
     return CountQuestion(words, len(asks), tuple(asks), verb.lower(), "keep them running")
-
-
-async def ending(host: Host, verb: Literal["Stop", "Kill"], row: RunRow, do: Do) -> Question:
-    """Ask before one run is stopped or killed, with what is saved or lost."""
-    detail = await host.ask(GetRun(row.name))
-    question_of = stop_question if verb == "Stop" else kill_question
-    return question_of(detail, lambda ask: do([ask]))
 
 
 def going(rows: Sequence[RunRow]) -> list[RunRow]:

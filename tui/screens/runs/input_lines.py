@@ -228,8 +228,7 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
 def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
     """Show the columns, and keep them for the next time."""
     screen.runs.columns = columns
-    has_hosts = len(screen.host.homes) > 1
-    needed = needed_width(columns, has_hosts=has_hosts)
+    needed = needed_width(columns, has_hosts=screen.runs.has_hosts)
     if needed > screen.size.width:
         screen.host.say(f"these columns need a terminal {needed} wide; this one is {screen.size.width}.")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -15,6 +15,7 @@ from finetop.core.protocol.run_filter import is_metric
 from finetop.core.protocol.runs import IMPORTED, RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
+from finetop.tui.screens.runs.state import RunList, time_title
 from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
 from finetop.tui.text import (
     STEPS_WIDTH,
@@ -78,12 +79,6 @@ def _time(row: RunRow, now: float, sparks: Sparks) -> str:
     return _left(row, now, sparks) or _age(row, now, sparks)
 
 
-def time_title(rows: Iterable[RunRow]) -> str:
-    """Say what stands in the column that rows have for both: how much is left, or how old they are."""
-    titles = {"age" if ended_at(row) is not None else "left" for row in rows}
-    return next(iter(titles)) if len(titles) == 1 else "time"
-
-
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
     speed = row.metrics.get("tokens_per_s")
     return "" if speed is None else f"{speed:,.0f}"
@@ -113,15 +108,10 @@ COLUMNS = (
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
-def names_suite(rows: Iterable[RunRow]) -> bool | None:
-    """Return whether verdicts say their suite: not where all have the same; None: each by itself, see `on_suite`."""
-    suites = {row.check.suite for row in rows if row.check is not None}
-    return None if len(suites) > 1 else False
-
-
-def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = (), time: str = TIME) -> Line:
-    """Write the titles of the columns; `time` is that of the one for what is left, or for the age."""
-    name, columns = _laid_out(width, has_hosts, tuple(chosen))
+def head_line(runs: RunList, width: int) -> Line:
+    """Write the titles of the columns; where the list has parts, each of them says in its heading what its time is."""
+    name, columns = _laid_out(width, runs.has_hosts, runs.columns)
+    time = "" if runs.has_parts else time_title(runs.pages.rows.values())
     titles = "".join(
         " " * column.gap + _aside(time if column.title == TIME else column.title, column)
         for column in columns
@@ -129,9 +119,10 @@ def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()
     return ((f"    {'run':<{name}}{titles}  {ANSWER}", "dim"),)
 
 
-def part_heading(heading: str, time: str, width: int, *, has_hosts: bool, chosen: Sequence[str]) -> str:
+def part_heading(runs: RunList, heading: str, width: int) -> str:
     """Write the heading of a part of the list, with the title that a column has in it alone."""
-    at, columns = _laid_out(width, has_hosts, tuple(chosen))
+    at, columns = _laid_out(width, runs.has_hosts, runs.columns)
+    time = runs.titles[heading]
     at += 4
     for column in columns:
         at += column.gap + column.width
@@ -140,20 +131,10 @@ def part_heading(heading: str, time: str, width: int, *, has_hosts: bool, chosen
     return heading
 
 
-def run_line(
-    row: RunRow,
-    *,
-    has_cursor: bool,
-    width: int,
-    now: float,
-    sparks: Sparks,
-    chosen: Sequence[str] = (),
-    is_marked: bool = False,
-    name_suite: bool | None = None,
-) -> Line:
-    """Write a run as a row of the list, `width` cells wide at most; without its suite where `name_suite` is False."""
-    mark = mark_of(row)
-    name_width, columns = _laid_out(width, bool(row.host), tuple(chosen))
+def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int, now: float) -> Line:
+    """Write a run as a row of the list, `width` cells wide at most."""
+    mark, is_marked = mark_of(row), row.id in runs.marked
+    name_width, columns = _laid_out(width, bool(row.host), runs.columns)
     name = cut_middle(clean_line(bare(row)), name_width)
     cells: Line = (
         cursor_mark(has_cursor),
@@ -164,11 +145,11 @@ def run_line(
         (" " * (name_width - cell_len(name)), ""),
     )
     for column in columns:
-        text = clean_line(column.cell(row, now, sparks))
+        text = clean_line(column.cell(row, now, runs.sparklines.drawn))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
     room = width - line_width(cells) - 2
-    return (*cells, ("  ", ""), *cut_line(forgot(row, now, room, name_suite=name_suite), room))
+    return (*cells, ("  ", ""), *cut_line(forgot(row, now, room, name_suite=runs.name_suite), room))
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:

@@ -35,12 +35,17 @@ from finetop.tui.screens.runs.pane import (
     state_line,
     with_curve,
 )
-from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, run_line, time_title
+from finetop.tui.screens.runs.row import head_line, part_heading, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
-from finetop.tui.screens.shared.run_status import heading_of
+from finetop.tui.screens.shared.run_actions import (
+    ask_to_end,
+    kill_question,
+    pause_or_go_on,
+    short_name,
+    stop_question,
+)
 from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -63,9 +68,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
         self.overlay = Overlay()
-        self._titled: object = None  # the pages that the titles are of
-        self._titles: dict[str, str] = {}
-        self._name_suite: bool | None = None
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -110,37 +112,18 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return self._line_of(row, width, has_cursor=has_cursor)
 
     def draw_heading(self, index: int) -> str:
-        self._look_through()
+        self.runs.look_through()
         row = self.runs.pages.rows.get(index)
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
-        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
-        width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, self._titles[heading], width, has_hosts=has_hosts, chosen=chosen)
-
-    def _look_through(self) -> None:
-        """Find the title of the column of time in each part of the list, and whether all checks are of one suite.
-
-        Once for all rows that are held, which may be many.
-        """
-        if self._titled is not self.runs.pages:
-            parts: dict[str, list[RunRow]] = {}
-            for row in self.runs.pages.rows.values():
-                parts.setdefault(heading_of(row), []).append(row)
-            self._titled = self.runs.pages
-            self._titles = {part: time_title(rows) for part, rows in parts.items()}
-            self._name_suite = names_suite(self.runs.pages.rows.values())
+        return part_heading(self.runs, heading, self.query_one("#state", Lines).room.width)
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
-        # where the list has parts, each of them says it in its heading
-        time = "" if self.runs.has_parts else time_title(self.runs.pages.rows.values())
-        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        head = head_line(width, has_hosts=has_hosts, chosen=chosen, time=time)
         self.query_one("#state", Lines).show((state_line(self.runs, width),))
-        self.query_one("#head", Lines).show((head,))
+        self.query_one("#head", Lines).show((head_line(self.runs, width),))
         self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
         self.query_one(Table).show(self.runs.pages.matching)
         self.show_pane()
@@ -156,22 +139,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         part.show(lines)
 
     def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
-        self._look_through()
-        return run_line(
-            row,
-            has_cursor=has_cursor,
-            width=width,
-            now=self.host.now(),
-            sparks=self.runs.sparklines.drawn,
-            chosen=self.runs.columns,
-            is_marked=row.id in self.runs.marked,
-            name_suite=self._name_suite,
-        )
+        self.runs.look_through()
+        return run_line(self.runs, row, has_cursor=has_cursor, width=width, now=self.host.now())
 
     def _refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
         if input_lines.is_filtering(self):
-            self.query_one(Bottom).say_aside(((fault_words(fault), "red"),))
+            self.bottom.say_aside(((fault_words(fault), "red"),))
         else:
             self.runs.filter, self.runs.sort = self.runs.listed
             self.host.say(str(fault), "red")
@@ -196,7 +170,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 lines = with_curve(lines, curve_lines(self.overlay, row, size, self.host.look), width)
             pane.show(lines)
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
-        self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
+        self.bottom.offer(next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -206,6 +180,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.runs.columns = input_lines.columns(self.host.homes[0])
+        self.runs.has_hosts = len(self.host.homes) > 1
 
     def moved(self, index: int) -> None:
         self.rest()
@@ -225,7 +200,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 input_lines.show_example(self)
                 return True
             words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
+            self.bottom.say_aside(((words, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -274,9 +249,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     async def _ask_for_demo(self) -> None:
         """Say what the demo takes before it is queued."""
         words = await actions.demo_question(self.host)
-        if self.is_current and self.query_one(Bottom).question is None and self.runs.is_empty:
+        if self.is_free and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
-            self.query_one(Bottom).ask(words, [answer], leave="cancel")
+            self.bottom.ask(words, [answer], leave="cancel")
 
     @work
     async def _queue_demo(self) -> None:
@@ -352,8 +327,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_check(self) -> None:
         if self.row is not None:
             again = self.row.check is not None and bool(self.row.check.target_failed)
-            bottom = self.query_one(Bottom)
-            self.run_worker(check(bottom, self.host, self.run_worker, self.row.name, again=again))
+            self.run_worker(check(self, self.row.name, again=again))
 
     def action_remedies(self) -> None:
         if self.row is not None:
@@ -372,10 +346,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if len(going) != 1:
             self._put(actions.several(verb, self.chosen))
             return
-        with refusals_said(self.host):
-            question = await actions.ending(self.host, verb, going[0], self.do)
-            if self.is_current and self.query_one(Bottom).question is None:
-                self._put(question)
+        question_of = stop_question if verb == "Stop" else kill_question
+        await ask_to_end(self, going[0].name, lambda ask: self.do([ask]), question_of)
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)
@@ -422,7 +394,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             case str():
                 self.host.say(question)
             case Question():
-                self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+                self.put(question)
             case _:
                 input_lines.ask_count(self, question)
 

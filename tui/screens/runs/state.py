@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, RunRow
+from finetop.tui.screens.shared.run_status import ended_at, heading_of
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
@@ -37,6 +38,10 @@ class RunList(PagedList["RunRow"]):
         self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
         self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
         self.sparklines = Sparklines(SPARK_COLUMNS)
+        self.has_hosts = False  # of several machines
+        self.titles: dict[str, str] = {}  # of the column of time, in each part
+        self.name_suite: bool | None = None  # see _names_suite
+        self._looked_through: object = None  # the pages that these are of
 
     @property
     def has_parts(self) -> bool:
@@ -47,6 +52,19 @@ class RunList(PagedList["RunRow"]):
     def is_empty(self) -> bool:
         """Whether it is known that there is nothing to show: what the newest answer counts may not be listed yet."""
         return self.answer is not None and not self.answer.matching and not self.pages.matching
+
+    def look_through(self) -> None:
+        """Find the title of the column of time in each part of the list, and whether all checks are of one suite.
+
+        Once for all rows that are held, which may be many.
+        """
+        if self._looked_through is not self.pages:
+            parts: dict[str, list[RunRow]] = {}
+            for row in self.pages.rows.values():
+                parts.setdefault(heading_of(row), []).append(row)
+            self._looked_through = self.pages
+            self.titles = {part: time_title(rows) for part, rows in parts.items()}
+            self.name_suite = _names_suite(self.pages.rows.values())
 
     async def load(self, run: str, at: RunRow | None) -> int | None:
         """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
@@ -132,3 +150,15 @@ class RunList(PagedList["RunRow"]):
         self.answer, self._is_going_old = answer, True
         self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
         self.groups |= {group.word: group for group in answer.groups}
+
+
+def time_title(rows: Iterable[RunRow]) -> str:
+    """Say what stands in the column that rows have for both: how much is left, or how old they are."""
+    titles = {"age" if ended_at(row) is not None else "left" for row in rows}
+    return next(iter(titles)) if len(titles) == 1 else "time"
+
+
+def _names_suite(rows: Iterable[RunRow]) -> bool | None:
+    """Return whether verdicts say their suite: not where all have the same; None: each by itself, see `on_suite`."""
+    suites = {row.check.suite for row in rows if row.check is not None}
+    return None if len(suites) > 1 else False

@@ -9,6 +9,7 @@ from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
 from finetop.core.protocol.messages.remedies import RemedyAnswer
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
@@ -18,9 +19,10 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 from finetop.core.wording.endings import Asking, kill_asking, stop_asking
 from finetop.core.wording.next_step import is_held
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Question
 
 REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
@@ -31,6 +33,8 @@ RETRY = Key("T", "retry", "retry", "retry a failed or stopped run", "finetop ret
 NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 GO_ON = Key("", "resume", sign="P")  # in the footer, as what PAUSE does then
 Order = Stop | Kill
+Do = Callable[[Order], object]
+QuestionOf = Callable[[RunDetail, Do], Question]
 
 
 async def order(host: Host, ask: Ask) -> bool:
@@ -79,7 +83,7 @@ def short_name(row: RunRow) -> str:
     return cut_middle(clean_line(row.name), 32)
 
 
-def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+def stop_question(detail: RunDetail, do: Do) -> Question:
     """Ask before what is under way of a run is stopped, or leaves the queue."""
     row = detail.row
     ends = [job for job in jobs.under_way(row) if isinstance(job.state, Running)]
@@ -92,7 +96,7 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     return Question(words, answers, "keep it running")
 
 
-def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+def kill_question(detail: RunDetail, do: Do) -> Question:
     """Ask before a run is killed; what only waits is asked about as for a stop."""
     row = detail.row
     if not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
@@ -101,6 +105,17 @@ def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
     return Question(_words(kill_asking(detail, short_name(row))), answers, "keep it running")
+
+
+async def ask_to_end(
+    screen: AppScreen[Any], run: str, do: Do, question_of: QuestionOf = stop_question
+) -> None:
+    """Ask before a run's jobs are stopped or killed, naming what is saved or lost."""
+    host = host_of(screen)
+    with refusals_said(host):
+        detail: RunDetail = await host.ask(GetRun(run))
+        if detail.row.is_under_way and screen.is_free:
+            screen.put(question_of(detail, do))
 
 
 def _words(asking: Asking) -> Line:

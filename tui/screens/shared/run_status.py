@@ -7,14 +7,15 @@ from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import (
     NO_WEIGHT,
     CheckBrief,
+    Ended,
     Failed,
-    Finished,
     Lost,
     Queued,
     Running,
     RunRow,
     SideJob,
     Stopped,
+    ran_s,
 )
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs, pulse
@@ -353,11 +354,10 @@ def hint_of(row: RunRow) -> str:
 
 def ended_at(row: RunRow) -> float | None:
     """Return when a run ended; None while it has not."""
-    return row.state.ended if isinstance(row.state, Finished | Stopped | Failed | Lost) else None
+    return row.state.ended if isinstance(row.state, Ended) else None
 
 
 def ran_for(row: RunRow) -> float | None:
     """Return how many seconds an ended run ran."""
-    ended = ended_at(row)
-    since = getattr(row.state, "since", None)
-    return None if ended is None or since is None else max(0.0, ended - since)
+    ran = ran_s(row.state)
+    return None if ran is None else max(0.0, ran)

@@ -6,13 +6,16 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from finetop.core.client import compare_runs
+from finetop.core.client import compare_runs, seed_groups, selection_curve
 from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
+from finetop.core.protocol.runs import Finished
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import metric_words
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key, bindings
 from finetop.tui.save import Sheet
-from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
+from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.row import (
     Columns,
@@ -23,14 +26,27 @@ from finetop.tui.screens.sweep.row import (
     curve_head_line,
     head_line,
     setting_line,
+    short_key,
+    values_of,
 )
 from finetop.tui.screens.sweep.state import SweepData, best
-from finetop.tui.text import Line
-from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.text import (
+    STEPS_WIDTH,
+    Line,
+    cursor_mark,
+    cut_middle,
+    of_steps,
+    rule,
+    spread,
+    value,
+    wrapped,
+)
+from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
+ROWS_OF_A_SENTENCE = 4
 LOW = 22  # rows of the terminal: below there is no picture
 BEST = Key(
     "b", "best", "best", "open the run with the best target that has not regressed", "finetop sweep NAME"
@@ -120,7 +136,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             title.show(((((" Sweep", "bold"),)),))
             words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#pane", Lines).show(empty_lines(words))
-            self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
+            self.bottom.offer((), footer_keys(held, None))
             return
         if held.curves is None:
             self._columns = columns_of(width, held.keys, held.settings)
@@ -144,11 +160,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         elif setting is not None:
             now = host_of(self).now()
             pane.show(pane_lines(held, setting, width=width, height=pane.size.height, now=now))
-        sweeps = 0 if held.answer is None else len(held.answer.sweeps)
-        runs = 0 if setting is None else len(setting.runs)
-        is_curve = held.curves is not None
-        keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps, is_curve=is_curve)
-        self.query_one(Bottom).offer((next_words(held, setting),), keys)
+        self.bottom.offer((next_words(held, setting),), footer_keys(held, setting))
 
     @property
     def has_shown(self) -> bool:
@@ -236,8 +248,10 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.load_anew()
 
 
-def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False) -> tuple[Key, ...]:
+def footer_keys(held: SweepData, setting: Setting | None) -> tuple[Key, ...]:
     """Offer what there is something to do with."""
+    settings, is_curve = len(held.settings), held.curves is not None
+    runs = 0 if setting is None else len(setting.runs)
     keys = (
         (OPEN, runs > 0),
         (BEST, settings > 1 and not is_curve),
@@ -246,7 +260,106 @@ def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False
         (RUN, runs > 1),
         (COMPARE, runs > 1),
         (SORT, settings > 1),
-        (SWEEP, sweeps > 1),
+        (SWEEP, held.answer is not None and len(held.answer.sweeps) > 1),
         (BACK, True),
     )
     return tuple(key for key, is_of_use in keys if is_of_use)
+
+
+# --- what is said around the table -----------------------------------------------------------------------
+
+
+def title_line(held: SweepData, width: int) -> Line:
+    """Say which sweep, how many of its runs are done, and which of the sweeps it is."""
+    name = cut_middle(clean_line(held.name), max(12, width - 48))
+    left: Line = ((" Sweep ", ""), (name, "bold"))
+    if held.answer is None:
+        return left
+    # By number: a run may be of several selectors.
+    runs = {run.id: run for setting in held.settings for run in setting.runs}
+    finished = sum(isinstance(run.state, Finished) for run in runs.values())
+    left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
+    names = [sweep.name for sweep in held.answer.sweeps]
+    if len(names) < 2 or held.name not in names:
+        return left
+    return spread(left, ((f"sweep {names.index(held.name) + 1} of {len(names)} ", "dim"),), width)
+
+
+def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
+    """Write the runs of a setting below a rule, the chosen one marked, so many as there is room for."""
+    words = ", ".join(
+        f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
+    )
+    title = cut_middle(words or clean_line(values_of(setting)[0]), max(10, width - 30))
+    spread_words = counted(len(setting.runs), "run")
+    if held.curves is None and len(setting.runs) > 1:
+        spread_words += ", ± standard deviation"
+    lines = [rule(((title, "bold"),), width, ((spread_words, "dim"), (" ", "")))]
+    chosen = setting.runs.index(held.run_of(setting))
+    room = max(1, height - 1)
+    first = min(max(0, chosen - room + 1), max(0, len(setting.runs) - room))
+    for at in range(first, min(len(setting.runs), first + room)):
+        lines.append(_run_line(held, setting, at, is_chosen=at == chosen, width=width, now=now))
+    return lines
+
+
+def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, width: int, now: float) -> Line:
+    row = setting.runs[at]
+    mark = mark_of(row)
+    cells = 28 if width < 100 else 48
+    name = cut_middle(clean_line(row.name), cells)
+    numbers = f" {of_steps(row.step, row.steps):>{STEPS_WIDTH}}"
+    if width >= 90 or not held.metric:
+        numbers += f"  {seed_groups.loss_word([row])} {value(seed_groups.loss(row)):>6}"
+    if held.metric:
+        numbers += f"  target {value(seed_groups.target(row)):>6}"
+    is_one_of_more = is_chosen and len(setting.runs) > 1
+    return (
+        cursor_mark(is_one_of_more),
+        (mark.mark, mark.style),
+        (f" {name:<{cells}}", "bold" if is_chosen else ""),
+        (f"{numbers}  ", ""),
+        *forgot(row, now),
+    )
+
+
+def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:
+    """Write what follows from the curve of selected rows, in words."""
+    better = "lower" if curves.is_lower_better else "higher"
+    metric = metric_words(curves.metric)
+    aside: Line = ((f"{metric}, {better} is better ", "dim"),)
+    lines = [rule((("findings, from these numbers only", ""),), width, aside)]
+    for sentence in selection_curve.sentences(curves):
+        lines += [
+            ((f"{'   ' if row else ' '}{text}", ""),)
+            for row, text in enumerate(wrapped(clean_line(sentence), width - 4, ROWS_OF_A_SENTENCE))
+        ]
+    return lines if len(lines) <= height else [*lines[: height - 1], ((" more: finetop sweep", "dim"),)]
+
+
+def next_words(held: SweepData, setting: Setting | None) -> Line:
+    """Say what to do next: open the best run that has not regressed, else the one that is chosen."""
+    if setting is None:
+        return ()
+    leader = best(held)
+    name = cut_middle(clean_line(held.run_of(setting).name), 24)
+    if leader is None:
+        return next_line("enter", f"open {name}")
+    name = cut_middle(clean_line(held.run_of(leader).name), 24)
+    return next_line(
+        "enter" if leader is setting else "b", f"open {name}: the best target that has not regressed"
+    )
+
+
+def empty_lines(trouble: str) -> list[Line]:
+    """Say why there is nothing to see."""
+    if trouble:
+        return [(), ((f"   {trouble}", "dim"),)]
+    return [
+        (),
+        ((" No sweeps yet.", "bold"),),
+        (),
+        ((" A sweep is one recipe over several values of a setting, or over seeds:", ""),),
+        ((" in Launch, w on a field. On the command line:", ""),),
+        (("   finetop run RECIPE --sweep train.learning_rate=1e-5,2e-5 --seeds 3", ""),),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -17,33 +18,31 @@ from finetop.tui.widgets.frame import Bottom
 Say = Callable[[TriageRow, str, Standing], object]
 
 
-def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A typed text that changes how a regression stands: its label, what enter does, and the new standing."""
+
+    label: str
+    keep: str
+    standing_of: Callable[[str], Standing]
+    text: str = ""
+
+
+def accept(before: Standing) -> Typed:
     """Have the reason typed for which a regression is accepted."""
     settled = partial(Standing, "accepted", own_name())
-    _type(
-        bottom, row, task, "reason for accepting?", lambda text: settled(reason=text), say, keep="accept it"
-    )
+    return Typed("reason for accepting?", "accept it", lambda text: settled(reason=text))
 
 
-def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
+def fixed(before: Standing) -> Typed:
     """Have the run named that fixes it."""
     settled = partial(Standing, "fixed", own_name())
-    _type(
-        bottom,
-        row,
-        task,
-        "which run fixes it?",
-        lambda text: settled(fixed_by=text),
-        say,
-        keep="mark as fixed",
-    )
+    return Typed("which run fixes it?", "mark as fixed", lambda text: settled(fixed_by=text))
 
 
-def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
+def note(before: Standing) -> Typed:
     """Have a note typed; how it is seen stays."""
-    before = row.standings.get(task, Standing(by=own_name()))
-    noted = partial(msgspec.structs.replace, before)
-    _type(bottom, row, task, "note", lambda text: noted(note=text), say, keep="save", text=before.note)
+    return Typed("note", "save", lambda text: msgspec.structs.replace(before, note=text), before.note)
 
 
 def look(row: TriageRow, task: str, say: Say) -> None:
@@ -53,27 +52,18 @@ def look(row: TriageRow, task: str, say: Say) -> None:
     say(row, task, Standing("new" if is_own else "looking", own_name()))
 
 
-def _type(
-    bottom: Bottom,
-    row: TriageRow,
-    task: str,
-    label: str,
-    standing_of: Callable[[str], Standing],
-    say: Say,
-    *,
-    keep: str,
-    text: str = "",
-) -> None:
+def ask(bottom: Bottom, row: TriageRow, task: str, typed_of: Callable[[Standing], Typed], say: Say) -> None:
     """Let a reason, a run or a note be typed, and say it of what was under the cursor then."""
+    typed = typed_of(row.standings.get(task, Standing(by=own_name())))
     what = f"{clean_line(task)} of " if task else ""
-    name = f"{what}{cut_middle(clean_line(row.name), 24)}"
+    label = f"{what}{cut_middle(clean_line(row.name), 24)}: {typed.label}"
     bottom.say_aside(())
 
-    def done(typed: str, is_kept: bool) -> None:
-        if is_kept and typed.strip():
-            say(row, task, standing_of(typed.strip()))
+    def done(text: str, is_kept: bool) -> None:
+        if is_kept and text.strip():
+            say(row, task, typed.standing_of(text.strip()))
 
-    bottom.ask_text(f"{name}: {label}", text, done=done, keep=keep, leave="cancel")
+    bottom.ask_text(label, typed.text, done=done, keep=typed.keep, leave="cancel")
 
 
 async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:

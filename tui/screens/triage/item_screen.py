@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
-from textual.screen import Screen
 
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
@@ -20,6 +19,7 @@ from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
 from finetop.tui.theme import MARKS
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 
@@ -29,7 +29,7 @@ _KEPT = 500  # characters of an answer that a check keeps
 _QUESTION_ROWS = 14
 
 
-class ItemScreen(Screen[None], inherit_bindings=False):
+class ItemScreen(AppScreen[None], inherit_bindings=False):
     """An item's question, choices and answers; when in training it was lost, and in which other runs."""
 
     CSS_PATH = "item_screen.tcss"
@@ -72,7 +72,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         more = len(lines) - self.top > body.room.height
         step = ("↓", "next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
         step = ("pgdn", "scroll down") if more else step
-        self.query_one(Bottom).offer((next_line(*step),), ITEM_KEYS)
+        self.bottom.offer((next_line(*step),), ITEM_KEYS)
 
     def on_mount(self) -> None:
         self._show(self.at)

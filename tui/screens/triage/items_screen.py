@@ -106,7 +106,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         )
         if kind is None and item is None:
             step = ("esc", "clear the filter" if self.items.filter else "back to the table")
-        self.query_one(Bottom).offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
+        self.bottom.offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         above = len(self.items.shown_kinds)
         place = 0 if self._read is None or self.items.filter else above + self._read.at
         self.query_one(Table).show(above + self.items.matching, place)
-        self.query_one(Bottom).say_aside(((f"{count(self.items.matching)} match", "dim"),))
+        self.bottom.say_aside(((f"{count(self.items.matching)} match", "dim"),))
         return is_shown
 
     async def _refresh_list(self) -> None:

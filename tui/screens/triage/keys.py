@@ -81,38 +81,28 @@ ITEM_KEYS = (
 )
 
 
-def footer_keys(
-    row: TriageRow | None,
-    *,
-    is_turned: bool = False,
-    on_name: bool = False,
-    can_undo: bool = False,
-    is_old: bool = False,
-    is_filtered: bool = False,
-) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
-    if row is None:
+def footer_keys(held: TriageList) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on, most used first."""
+    if held.row is None:
         return (FILTER,)
-    match = (MATCH,) if is_filtered else ()
-    undo = (UNDO,) if can_undo else ()
-    sort = (SORT,) if is_old else ()
-    seen = row.standing
+    match = (MATCH,) if held.filter else ()
+    undo = (UNDO,) if held.undoing else ()
+    sort = (SORT,) if held.pages.is_old else ()
+    seen = held.row.standing
     is_open = seen is not None and seen.state in ("new", "looking")
     judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
-    cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
-    first = (*cursor, _RUN if on_name else OPEN, *match, *sort, *undo, *judged)
-    return (*first, _ALL_RUNS if is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
+    cursor = (_TASK, _OTHER) if held.is_turned else (_CELL,)
+    first = (*cursor, _RUN if held.on_name else OPEN, *match, *sort, *undo, *judged)
+    return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
-def steps_of(
-    held: TriageList, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool
-) -> list[Line]:
+def steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:
     """Say what to do next about what the cursor is on, and what else there is to do."""
-    unchecked = unchecked_step(held)
+    row, unchecked = held.row, unchecked_step(held)
     if row is None:
         return [next_line(*unchecked)] if unchecked else []
-    step = ("enter", "open the run") if on_name else next_of(row)
-    other = unchecked or (None if on_name else also_next(row, cell))
+    step = ("enter", "open the run") if held.on_name else next_of(row)
+    other = unchecked or (None if held.on_name else also_next(row, cell))
     return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
 
 

@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.triage import (
     LookAtCell,
     LostItems,
     LostItemsAnswer,
+    SetStanding,
     Standing,
     Triage,
     TriageAnswer,
@@ -27,6 +28,8 @@ from finetop.core.protocol.messages.triage import (
 from finetop.core.protocol.request import Ask as AskRequest
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList, Pages
 
+NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
+NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned
 PANE_ITEMS = 20  # lost items that the tallest pane shows
 _WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
@@ -41,6 +44,33 @@ class TriageList(PagedList["TriageRow"]):
         self.filter = ""
         self.cells: dict[tuple[int, str], CellAnswer] = {}  # (check, task) -> what is known of it
         self.runs: dict[int, TriageRunAnswer] = {}  # by check
+        self.column = WHOLE
+        self.row_at = 0  # of the run under the cursor, whichever way the table is turned
+        self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
+        self.turn: bool | None = None  # as the user wants it; None: as the width says
+        self.width = NARROW  # of the terminal
+        self.undoing: list[SetStanding] = []  # what undoes the changes, the newest last
+
+    @property
+    def row(self) -> TriageRow | None:
+        """The run under the cursor."""
+        return self.pages.rows.get(self.row_at)
+
+    @property
+    def run_turned(self) -> TriageRunAnswer | None:
+        """All about the run under the cursor, once it came."""
+        return self.runs.get(self.row.check_id) if self.row is not None else None
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether one run is shown, a task a row."""
+        if self.turn is not None:
+            return self.turn
+        return self.width < NARROW or self.most_tasks > MANY
+
+    @property
+    def on_name(self) -> bool:
+        return self.column == NAME and not self.is_turned
 
     @property
     def is_empty(self) -> bool:
@@ -123,12 +153,12 @@ class TriageList(PagedList["TriageRow"]):
         return placed
 
 
-def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> list[str]:
+def compared(held: TriageList, row: TriageRow) -> list[str]:
     """Name the runs to compare: the marked; where that is one, this run too, or its fix, or one that is ok."""
-    names = list(marked) or [row.name]
+    names = list(held.marked.values()) or [row.name]
     if len(names) == 1 and row.name not in names:
         names.append(row.name)
-    if len(names) == 1 and (other := _other_of(row, pages)):
+    if len(names) == 1 and (other := _other_of(row, held.pages)):
         names.append(other)
     return names
 

@@ -12,11 +12,10 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
-from finetop.tui.screens.triage.state import TriageList
+from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList
 from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, decimals, leaf, padded, spread
 from finetop.tui.theme import TASK_MARKS, StyleName
 
-NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
 _CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's whole name
 _MORE = 5
 _VERDICTS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
@@ -76,16 +75,15 @@ def _halved(name: str, width: int) -> tuple[str, str]:
     return name[:at] + "-" * (at < width), cut_end(name[at:], width)
 
 
-def row_line(
-    row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: int | None, is_marked: bool = False
-) -> Line:
-    """Draw one run; `cursor` is the column of the cursor, None on other rows."""
+def row_line(held: TriageList, row: TriageRow, columns: Columns, *, has_cursor: bool) -> Line:
+    """Draw one run."""
+    cursor = held.column if has_cursor else None
     is_settled = _is_settled(row.standing)
     name = cut_middle(clean_line(row.shown_name), columns.name - 1)
     mark = TASK_MARKS[_VERDICTS[row.verdict]]
     line: Line = (
-        cursor_mark(cursor is not None),
-        ("•" if is_marked else " ", "bold"),
+        cursor_mark(has_cursor),
+        ("•" if row.id in held.marked else " ", "bold"),
         (f"{mark.mark} ", mark.style if row.verdict == "regressed" and not is_settled else ""),
         (name, "reverse") if cursor == NAME else (name, "" if cursor is None else "bold"),
         (" " * (columns.name - cell_len(name)), ""),
@@ -94,7 +92,7 @@ def row_line(
     line = (*line, *_cell(whole, columns.cell, is_cursor=cursor == WHOLE, is_settled=is_settled))
     for at in range(columns.first, columns.first + columns.shown):
         cell = row.cells[at] if at < len(row.cells) else None
-        settled = is_settled or _is_settled(row.standings.get(tasks[at]))
+        settled = is_settled or _is_settled(row.standings.get(held.tasks[at]))
         line = (*line, *_cell(cell, columns.cell, is_cursor=cursor == TASKS + at, is_settled=settled))
     if columns.hidden:
         out_of_view = [*row.cells[: columns.first], *row.cells[columns.first + columns.shown :]]
@@ -256,7 +254,7 @@ def facts_words(rows: list[TriageRow]) -> str:
     return ", ".join(words)
 
 
-def turned_line(held: TriageList, row: TriageRow, at: int, width: int) -> Line:
+def turned_line(held: TriageList, row: TriageRow, width: int) -> Line:
     """Say which run is shown turned, and how it is seen."""
     seen = row.standing
     state = standing_words(seen) if seen is not None else ""
@@ -264,7 +262,7 @@ def turned_line(held: TriageList, row: TriageRow, at: int, width: int) -> Line:
         (f" {cut_middle(clean_line(row.shown_name), 34)}", "bold"),
         (f"   {state}" if state else "", "red" if state == "NEW" else ""),
     )
-    place = f"{count(at + 1)} of {count(held.pages.matching)}"
+    place = f"{count(held.row_at + 1)} of {count(held.pages.matching)}"
     return spread(left, ((f"{facts_words([row])}   {place} ", "dim"),), width)
 
 

@@ -78,7 +78,8 @@ async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
         await settled(pilot)
         assert isinstance(app.screen, CompareScreen)
         assert (
-            app.screen.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"] and len(app.screen.names) == 5
+            app.screen.state.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"]
+            and len(app.screen.state.names) == 5
         )
 
 

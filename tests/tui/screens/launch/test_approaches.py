@@ -37,7 +37,7 @@ async def opened(pilot: Any, recipe: str) -> None:
     await settled(pilot)
     screen = pilot.app.screen
     assert isinstance(screen, LaunchScreen)
-    screen.base_at = [base.title for base in screen.bases].index(recipe)
+    screen.state.base_at = [base.title for base in screen.state.bases].index(recipe)
     screen._open_base()
     await settled(pilot)
 

@@ -30,8 +30,8 @@ from finetop.tui.screens.launch.plan_preview import (
     require_sound,
     taken_in,
 )
+from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import checked_all, swept
-from finetop.tui.screens.launch.view import View
 from finetop.tui.text import line_width
 from finetop.tui.theme import Look
 
@@ -48,14 +48,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def view_of(folder: Path, outlook: Outlook, **edits: str) -> View:
+def view_of(folder: Path, outlook: Outlook, **edits: str) -> LaunchState:
     form = open_form(
         file_base(folder / "mine.yaml"), {key.replace("__", "."): text for key, text in edits.items()}
     )
-    return View(form, "settings", 0, False, None, Preview(40, False, "user: Hello?"), outlook)
+    state = LaunchState(form, part="settings", preview=Preview(40, False, "user: Hello?"))
+    state.ahead.outlook = outlook
+    return state
 
 
-def words(view: View, width: int = 80, height: int = 8) -> str:
+def words(view: LaunchState, width: int = 80, height: int = 8) -> str:
     lines = pane_lines(view, width, height)
     assert len(lines) == height
     assert all(line_width(line) <= width + 1 for line in lines[3:])

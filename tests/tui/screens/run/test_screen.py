@@ -45,6 +45,7 @@ from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.run.head import TABS, Tab
 from finetop.tui.screens.run.keys import KEYS, footer_keys
 from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import axis_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, with_mouse, zoomed
@@ -149,7 +150,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
         assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
         assert row_with(app, "next ") == " next  n  a new run from this one, with train.batch_size 4"
         await pilot.press("enter")
-        assert screen.view_state.tab == "log"
+        assert screen.state.tab == "log"
 
 
 @pytest.mark.parametrize(
@@ -345,12 +346,12 @@ async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> Non
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
-        assert screen.view_state.shown.cursor == 10
+        assert screen.state.shown.cursor == 10
         assert " loss  step 394  1." in text_of(app)
         await pilot.press("right", "shift+right", "h")
-        assert screen.view_state.shown.cursor == 20
+        assert screen.state.shown.cursor == 20
         await pilot.press("0")
-        assert screen.view_state.shown == Shown() and "train 1.148" in text_of(app)
+        assert screen.state.shown == Shown() and "train 1.148" in text_of(app)
 
 
 async def test_zoom_asks_for_the_steps_in_view() -> None:
@@ -359,14 +360,14 @@ async def test_zoom_asks_for_the_steps_in_view() -> None:
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "plus")
         asks = asked(fake, Curves)
-        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.view_state.shown.zoom
+        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.state.shown.zoom
         assert " step 520          800  " in row_with(app, "1,120 │")
         await pilot.press("minus")
         await settled(pilot)
-        assert screen.view_state.shown.zoom is None
+        assert screen.state.shown.zoom is None
         await pilot.press("plus", "plus", "0")
         await settled(pilot)
-        assert screen.view_state.shown == Shown() and "1,200" in text_of(app)
+        assert screen.state.shown == Shown() and "1,200" in text_of(app)
 
 
 async def test_log_scale_and_smoothing_say_so() -> None:
@@ -464,7 +465,7 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         assert " 1.5 " in row_with(app, "epoch 0")
         await pilot.press("x")
         await settled(pilot)
-        assert screen.view_state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
+        assert screen.state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
 
 
 async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
@@ -492,11 +493,11 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         screen = await opened(fake, pilot)
         marks = text_of(app).splitlines()[5].partition("│")[0]
         assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
-        screen.view_state.shown = Shown(cursor=marks.index("!") - 6)
+        screen.state.shown = Shown(cursor=marks.index("!") - 6)
         screen.redraw()
         await settled(pilot)
         assert "── step 450: spike: the loss rose 0.9 -> 4.1 ──" in text_of(app)
-        screen.view_state.shown = Shown(cursor=marks.index("✗") - 6)
+        screen.state.shown = Shown(cursor=marks.index("✗") - 6)
         screen.redraw()
         await settled(pilot)
         assert "step 600  train 1.165  eval 1.267 •  check REGRESS…" in row_with(app, " loss ")
@@ -522,7 +523,7 @@ async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> 
         await settled(pilot)
         assert row_with(app, "▸").startswith("▸KL to start")
         await pilot.press("escape")
-        assert not screen.view_state.is_full and screen is app.screen
+        assert not screen.state.is_full and screen is app.screen
         await pilot.press("z", "z", "G", "pagedown")
         await settled(pilot)
         assert "7-8 of 8" in row_with(app, "metrics") and row_with(app, "▸").startswith("▸memory")
@@ -583,14 +584,14 @@ async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() 
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
         await settled(pilot, 0.1)
-        assert f"▸step {screen.view_state.step}/1200" in text_of(app)
+        assert f"▸step {screen.state.step}/1200" in text_of(app)
         await pilot.press("slash", "escape", "l")
         await settled(pilot)
         await pilot.press("slash", *"step 200", "enter")
         await settled(pilot)
         await pilot.press("shift+tab")
         await settled(pilot)
-        assert abs((screen.view_state.step or 0) - 200) <= 20, "in the middle of its column"
+        assert abs((screen.state.step or 0) - 200) <= 20, "in the middle of its column"
 
 
 async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
@@ -605,7 +606,7 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         steps = []
         for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
             await pilot.press(key)
-            steps.append(screen.view_state.step)
+            steps.append(screen.state.step)
         assert steps == [602, 450, 300, 450], "what is in one column is gone to once"
         assert "step 450: spike: the loss rose" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
@@ -620,11 +621,11 @@ async def test_the_mouse_sets_the_cursor_zooms_by_its_wheel_and_by_dragging() ->
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(fake, pilot)
-        state = screen.view_state
+        state = screen.state
         body = "#body"
         await pilot.click(body, offset=(60 + GUTTER + 20, 4))
         await settled(pilot)
-        assert (state.shown.cursor, state.metric(fake.detail.row)) == (20, "drift")
+        assert (state.shown.cursor, state.metric) == (20, "drift")
         screen.query_one(body).post_message(PointedLines.Wheel(GUTTER + 10, 15, 1))
         await settled(pilot)
         assert state.shown.zoom is not None and asked(fake, Curves)[-1].last < 1200
@@ -655,11 +656,11 @@ async def test_tab_goes_round_both_ways() -> None:
         screen = await opened(fake, pilot)
         seen = []
         for _ in TABS:
-            seen.append(screen.view_state.tab)
+            seen.append(screen.state.tab)
             await pilot.press("tab")
-        assert tuple(seen) == TABS and screen.view_state.tab == "metrics"
+        assert tuple(seen) == TABS and screen.state.tab == "metrics"
         await pilot.press("shift+tab")
-        assert screen.view_state.tab == TABS[-1]
+        assert screen.state.tab == TABS[-1]
 
 
 async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
@@ -863,7 +864,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert "check ✗" in row_with(app, "metrics")
         await pilot.press("enter")
         await settled(pilot)
-        assert screen.view_state.tab == "check"
+        assert screen.state.tab == "check"
         assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
         assert "+0.310 nats/token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "noise ")
@@ -900,7 +901,7 @@ async def test_whole_answers_are_one_level_deeper() -> None:
         await pilot.press("G")
         assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
         await pilot.press("escape")
-        assert screen.view_state.tab == "check" and not screen.view_state.is_reading
+        assert screen.state.tab == "check" and not screen.state.is_reading
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
@@ -1102,7 +1103,7 @@ def test_every_key_of_every_footer_is_bound() -> None:
     }
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
-            for key in footer_keys(fake.detail, ViewState(tab=tab, shown=Shown(cursor=3))):
+            for key in footer_keys(ViewState(RunData(fake.detail), tab=tab, shown=Shown(cursor=3))):
                 assert set(names.get(key.shown, [key.shown])) <= bound, (tab, key)
 
 

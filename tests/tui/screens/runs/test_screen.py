@@ -32,7 +32,7 @@ from finetop.core.protocol.run_filter import KEYS, TITLES, parse
 from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, SideJob, Stopped, Tried
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.runs import input_lines, screen
+from finetop.tui.screens.runs import input_lines, row as run_row, state
 from finetop.tui.screens.runs.row import COLUMNS, HOST, head_line, needed_width, run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
@@ -51,6 +51,13 @@ def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
     return [ask for ask in fake.asked if isinstance(ask, kind)]
 
 
+def empty_list() -> RunList:
+    async def ask(request: Any) -> Any:
+        raise AssertionError(request)
+
+    return RunList(ask)
+
+
 def cursor_row(app: FinetopApp) -> str:
     return row_with(app, "▸")
 
@@ -61,7 +68,7 @@ def cursor_row(app: FinetopApp) -> str:
 )
 def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
     row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
-    line = "".join(text for text, _ in run_line(row, has_cursor=False, width=80, now=NOW, sparks={}))
+    line = "".join(text for text, _ in run_line(empty_list(), row, width=80, now=NOW))
     assert f" {words} " in line
     assert ".01" not in line
 
@@ -174,13 +181,14 @@ async def test_a_page_down_finds_its_rows_here_and_costs_no_more_the_more_are_he
     fake = FakeSupervisor(many_rows(3 * CHUNK))
     app = make_app(fake)
     titled: list[int] = []
-    real = screen.time_title
+    real = state.time_title
 
     def counted(rows: Any) -> str:
         titled.append(1)
         return real(rows)
 
-    monkeypatch.setattr(screen, "time_title", counted)
+    for module in (state, run_row):
+        monkeypatch.setattr(module, "time_title", counted)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         table = app.screen.query_one(Table)
@@ -956,7 +964,9 @@ async def test_a_wide_pane_draws_the_curve_beside_the_facts() -> None:
 
 
 def test_a_chosen_column_is_not_shown_twice() -> None:
-    titles = "".join(text for text, _ in head_line(120, chosen=("loss", "eval_loss"))).split()
+    runs = empty_list()
+    runs.columns = ("loss", "eval_loss")
+    titles = "".join(text for text, _ in head_line(runs, 120)).split()
     assert titles.count("loss") == 1 and "eval_loss" in titles
     assert needed_width(("loss", "eval_loss")) < 120
 

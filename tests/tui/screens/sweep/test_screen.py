@@ -95,7 +95,7 @@ async def test_brackets_lead_to_the_next_sweep_and_c_compares_a_settings_runs() 
         await pilot.press("c")
         await settled(pilot)
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+        assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
 
 
 async def test_without_a_sweep_it_says_how_to_make_one() -> None:

@@ -18,8 +18,8 @@ from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
-from finetop.tui.screens.triage.state import asked_for
-from finetop.tui.screens.triage.table import TASKS, columns_of
+from finetop.tui.screens.triage.state import TASKS, asked_for
+from finetop.tui.screens.triage.table import columns_of
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -356,13 +356,13 @@ async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckd
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "c")
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["support-full-1e-4", "support-r16"]
+        assert app.screen.state.names == ["support-full-1e-4", "support-r16"]
         await pilot.press("escape")
         await settled(pilot)
         await pilot.press("space", "space", "c")
         await settled(pilot)
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["support-full-1e-4", "sql-full-2e-5"]
+        assert app.screen.state.names == ["support-full-1e-4", "sql-full-2e-5"]
         await pilot.press("escape")
         await settled(pilot)
         assert "•✗ support-full-1e-4" in text_of(app)
