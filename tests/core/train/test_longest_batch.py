@@ -16,6 +16,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import longest_batch, train as training
+from finetop.core.train.objectives import sft
 from finetop.core.train.resume import resume
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -265,7 +266,7 @@ def searches(monkeypatch, tiny_model, tmp_path):
 
     def found(prepare=lambda model: None, *, tries=True, trainer_args=None, **method):
         seen = []
-        load, go = training.load_model, resume.train
+        load, go = sft.PLUGIN.load_model, resume.train
 
         def loaded(*given):
             model = load(*given)
@@ -276,7 +277,7 @@ def searches(monkeypatch, tiny_model, tmp_path):
             seen.append(trainer.accelerator.ddp_handler.find_unused_parameters)
             go(trainer, *rest)
 
-        monkeypatch.setattr(training, "load_model", loaded)
+        monkeypatch.setattr(sft.PLUGIN, "load_model", loaded)
         monkeypatch.setattr(resume, "train", begun)
         recipe = recipe_of(tmp_path, tiny_model, tries=tries, **method)
         if trainer_args:
