@@ -79,6 +79,23 @@ class ObjectiveFacts(Configured[Options]):
         """Find what it can't do, as (key, message, hint), before anything is loaded."""
         return ()
 
+    def copies(self, options: Options) -> int:
+        """Return how often each example counts in a step's batch, where a trainer repeats them."""
+        return 1
+
+    def examples(
+        self, rows: Sequence[Any], options: Options, tokenizer: Any, max_tokens: int
+    ) -> list[list[Any]]:
+        """Make the examples of each row. Raises BadInput."""
+        raise NotImplementedError
+
+    def light_tokenizer(self, options: Options, tokenizer: Any, rows: Any, most: int) -> Any:
+        """Return the tokenizer that it trains with for a plan, of a LightTokenizer; None where that can't be.
+
+        One made of the rows is trained on `most` characters at most.
+        """
+        return tokenizer
+
 
 class WeightFormatFacts(Plugin):
     """What a recipe asks of a format of the base's weights."""

@@ -24,18 +24,18 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.data.training_set import NamedRows, ReadData
 from finetop.core.errors import BadInput
 from finetop.core.models.load import read_template
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.events import DataRead
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.text import clean_line
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from finetop.core.data.prompts import Asker
     from finetop.core.data.source_record import Use
     from finetop.core.data.sources import Row
+    from finetop.core.plugins import ObjectiveFacts
     from finetop.core.recipe.schema import Data, Recipe, Source
     from finetop.core.runtime.home import Home
-    from finetop.core.train.objectives import Objective
 
 SECONDS = 2.0  # in which rows are read and made ready
 BLOCK = 64  # rows between two looks at the clock
@@ -123,7 +123,7 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     )
     if not here.train:
         return None
-    objective = objectives.load(recipe.objective.name)
+    objective = OBJECTIVES.load(recipe.objective.name)
     times: dict[str, float] = {}  # rows that one row stands for, where a part of a file was read
     unsure: list[float] = [0.0]  # the square of the largest relative error of a file's number of rows
 
@@ -185,7 +185,7 @@ def is_here(source: Source) -> bool:
 
 
 def tokenizer_of(
-    recipe: Recipe, folder: Path | None, objective: Objective[Any], rows: ReadData
+    recipe: Recipe, folder: Path | None, objective: ObjectiveFacts[Any], rows: ReadData
 ) -> tuple[Any, str]:
     """Return the tokenizer that the job will have, and how tokens are counted by it. Raises BadInput for a template."""
     tokenizer, how = plain_tokenizer(recipe, folder)
@@ -301,7 +301,7 @@ class _Prepared:
 @dataclass(frozen=True, slots=True)
 class _Making:
     recipe: Recipe
-    objective: Objective[Any]
+    objective: ObjectiveFacts[Any]
     tokenizer: Any
     asker: Asker | None
 

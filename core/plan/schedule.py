@@ -14,9 +14,8 @@ from msgspec import structs
 
 from finetop.core.plan.objective_extras import extras_of
 from finetop.core.plan.result import Disk, Sampled, Steps, Time
-from finetop.core.plugins import writes_text
+from finetop.core.plugins import OBJECTIVES, writes_text
 from finetop.core.recipe.length import count_steps, steps_between
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,7 @@ def written_in_epoch(recipe: Recipe, lengths: Lengths) -> int:
 
 def copies_of(recipe: Recipe) -> int:
     """How often each row counts in a run's steps."""
-    return objectives.load(recipe.objective.name).copies(recipe.objective.options)
+    return OBJECTIVES.load(recipe.objective.name).copies(recipe.objective.options)
 
 
 def time_of(

@@ -42,13 +42,6 @@ class Objective(ObjectiveFacts[Options]):
             )
         return tokenizer
 
-    def light_tokenizer(self, options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
-        """Return the same tokenizer for a plan, of a LightTokenizer; None where that can't be.
-
-        One made of the rows is trained on `most` characters at most.
-        """
-        return tokenizer
-
     def load_model(
         self,
         options: Options,
@@ -70,10 +63,6 @@ class Objective(ObjectiveFacts[Options]):
 
     def require_rows(self, recipe: Recipe, rows: int) -> None:
         """See that there are enough rows to learn from. Raises BadInput."""
-
-    def copies(self, options: Options) -> int:
-        """Return how often each example counts in a step's batch, where a trainer repeats them."""
-        return 1
 
     @abstractmethod
     def make_trainer(self, setup: Setup) -> Any:
