@@ -79,6 +79,9 @@ class ObjectiveFacts(Configured[Options]):
         """Find what it can't do, as (key, message, hint), before anything is loaded."""
         return ()
 
+    def require_rows(self, recipe: Any, rows: int) -> None:
+        """Require enough rows to learn from. Raises BadInput."""
+
     def copies(self, options: Options) -> int:
         """Return how often each example counts in a step's batch, where a trainer repeats them."""
         return 1

@@ -61,9 +61,6 @@ class Objective(ObjectiveFacts[Options]):
     ) -> list[list[AnyExample]]:
         """Make the examples of each row. Raises BadInput."""
 
-    def require_rows(self, recipe: Recipe, rows: int) -> None:
-        """See that there are enough rows to learn from. Raises BadInput."""
-
     @abstractmethod
     def make_trainer(self, setup: Setup) -> Any:
         """Build a transformers Trainer, or what has its train, model, state, args and train_dataset."""
