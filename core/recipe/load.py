@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import ALARMS, PROTECTIONS
+from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STAGES = "stages"  # of a chain: core/recipe/stages.py
 MAX_EXTENDS = 8
+CHOICES: dict[str, PluginKind[Any]] = {"method": METHODS, "objective": OBJECTIVES}
 # a path, whether it is a folder (None: either will do) -> what is wrong with it, and a hint
 FileCheck = Callable[[Path, bool | None], tuple[str, str]]
 
@@ -119,6 +120,28 @@ def recipe_from_mapping(
     _raise_first(problems)
     assert recipe is not None
     return recipe
+
+
+def recipe_from_resolved(mapping: Mapping[str, Any], place: str = "the recipe") -> Recipe:
+    """Return the recipe of a mapping that was validated when it came in: its types are checked, its rules are not.
+
+    What does not convert is read like a file, which names the fault. Raises RecipeError.
+    """
+    try:
+        chosen = {key: _choice(mapping[key], kind) for key, kind in CHOICES.items()}
+        return msgspec.convert({**mapping, **chosen}, Recipe)
+    except (msgspec.ValidationError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return recipe_from_mapping(mapping, place, to_train=False)
+
+
+def _choice(section: Mapping[str, Any], kind: PluginKind[Any]) -> dict[str, Any]:
+    """Return a method or an objective as the schema has it; options of one that is none of ours stay plain."""
+    options = dict(section)
+    name = options.pop("name")
+    try:
+        return {"name": name, "options": msgspec.convert(options, kind.load(name).Options)}
+    except NotFound:
+        return {"name": name, "options": options}
 
 
 def load_root(
