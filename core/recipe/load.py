@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 STAGES = "stages"  # of a chain: core/recipe/stages.py
 MAX_EXTENDS = 8
-CHOICES: dict[str, PluginKind[Any]] = {"method": METHODS, "objective": OBJECTIVES}
 # a path, whether it is a folder (None: either will do) -> what is wrong with it, and a hint
 FileCheck = Callable[[Path, bool | None], tuple[str, str]]
 
@@ -128,8 +127,8 @@ def recipe_from_resolved(mapping: Mapping[str, Any], place: str = "the recipe") 
     What does not convert is read like a file, which names the fault. Raises RecipeError.
     """
     try:
-        chosen = {key: _choice(mapping[key], kind) for key, kind in CHOICES.items()}
-        return msgspec.convert({**mapping, **chosen}, Recipe)
+        method, objective = _choice(mapping["method"], METHODS), _choice(mapping["objective"], OBJECTIVES)
+        return msgspec.convert({**mapping, "method": method, "objective": objective}, Recipe)
     except (msgspec.ValidationError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return recipe_from_mapping(mapping, place, to_train=False)
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, PluginKind
-from finetop.core.protocol.check_result import MARGIN
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.recipe.columns import Columns, Labels
 
 VERSION = 1
@@ -404,7 +404,7 @@ class General(Section, frozen=True, kw_only=True):
     margin: Annotated[
         float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in percentage points.")
     ] = MARGIN
-    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = 0.05
+    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = ALPHA
     seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed for the order of the items.")] = 1
 
 
