@@ -8,7 +8,6 @@ its own module, as `Options`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +16,7 @@ from msgspec import Meta
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, PluginKind
 from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.recipe.columns import Columns, Labels
+from finetop.core.text import listed
 
 VERSION = 1
 
@@ -34,10 +34,6 @@ LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 def says(text: str) -> Meta:
     """Describe a setting in one line, for the launcher and `finetop methods`."""
     return Meta(description=text)
-
-
-def _or(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def a_file(text: str) -> Meta:
@@ -152,7 +148,9 @@ class Source(Section, frozen=True, kw_only=True):
     subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
     format: Annotated[
         Text,
-        says(f"Shape of the rows: {_or(FORMATS.names())}; auto: the first row decides (docs/formats.md)."),
+        says(
+            f"Shape of the rows: {listed(FORMATS.names(), ' or ')}; auto: the first row decides (docs/formats.md)."
+        ),
     ] = "auto"
     columns: Columns = {}
     labels: Labels = {}
