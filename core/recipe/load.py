@@ -164,7 +164,7 @@ def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tupl
     """Lay a recipe over all it extends, and --set on top."""
     layers = [_named(checked_root(root), path)]
     seen = {path}
-    while extends := _settings(layers[-1]).get("extends"):
+    while extends := layers[-1].settings.get("extends"):
         if extends.value is None:
             break
         path = parent_of(extends, seen)
@@ -225,12 +225,7 @@ def checked_root(root: Node) -> Node:
 def _named(root: Node, path: Path | None) -> Node:
     """Name a recipe after its file where it does not name itself."""
     name = Node("unnamed" if path is None else path.stem, root.origin, 0)
-    return Node({"name": name, **_settings(root)}, root.origin, root.line)
-
-
-def _settings(root: Node) -> dict[str, Node]:
-    assert isinstance(root.value, dict)
-    return root.value
+    return root.with_value({"name": name, **root.settings})
 
 
 def _raise_first(problems: list[RecipeError], command: str = "") -> None:
@@ -328,19 +323,16 @@ def spelled_out(recipe: Node) -> Node:
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:
     """Spell out one section; `shorts` says which option a bare value sets."""
-    section = recipe.value.get(key) if isinstance(recipe.value, dict) else None
+    section = recipe.settings.get(key)
     if section is None or not isinstance(section.value, dict):
         return recipe
-    assert isinstance(recipe.value, dict)
     entries = {
         name: _mapping(node, shorts[name]) if name in shorts else node for name, node in section.value.items()
     }
-    whole = Node(entries, section.origin, section.line)
-    return Node({**recipe.value, key: whole}, recipe.origin, recipe.line)
+    return recipe.with_value({**recipe.settings, key: section.with_value(entries)})
 
 
 def _mapping(node: Node, short: str | None) -> Node:
     if isinstance(node.value, dict) or (short is None and node.value is not None):
         return node
-    entries = {} if node.value is None or short is None else {short: node}
-    return Node(entries, node.origin, node.line)
+    return node.with_value({} if node.value is None or short is None else {short: node})

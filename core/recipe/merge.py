@@ -31,9 +31,8 @@ _PART = re.compile(r"[\w-]+", re.ASCII)
 
 def merge_recipes(parent: Node, child: Node) -> Node:
     """Lay a recipe over the one it extends, whose name and what it extends are not handed down."""
-    assert isinstance(parent.value, dict)
-    inherited = {key: node for key, node in parent.value.items() if key not in OWN}
-    return _merged(Node(inherited, parent.origin, parent.line), child, Recipe)
+    inherited = {key: node for key, node in parent.settings.items() if key not in OWN}
+    return _merged(parent.with_value(inherited), child, Recipe)
 
 
 def _merged(under: Node, over: Node, kind: Any, drops: bool = True) -> Node:
@@ -45,7 +44,7 @@ def _merged(under: Node, over: Node, kind: Any, drops: bool = True) -> Node:
     for key, node in over.value.items():
         below = known[key].type if key in known else None
         entries[key] = _merged(entries[key], node, below, drops) if key in entries else node
-    return Node(entries, over.origin, over.line)
+    return over.with_value(entries)
 
 
 def merges(kind: Any) -> bool:
@@ -76,7 +75,7 @@ def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs
 
 
 def _entry(node: Node | None, key: str) -> object:
-    held = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+    held = None if node is None else node.settings.get(key)
     return None if held is None else held.value
 
 
@@ -204,4 +203,4 @@ def _item(kind: Any) -> Any:
 
 def _renewed(node: Node | None, value: list[Node] | dict[str, Node], new: Node) -> Node:
     """Keep the place of what was there; what was made has the place of the new value."""
-    return Node(value, new.origin, 0) if node is None else Node(value, node.origin, node.line)
+    return Node(value, new.origin, 0) if node is None else node.with_value(value)

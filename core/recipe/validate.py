@@ -169,7 +169,7 @@ class _Reader:
     def default(self, node: Node, field: msgspec.structs.FieldInfo, key: str) -> Any:
         """Fill in a section that was not written but depends on its name, or say that it is missing."""
         if field.type in tuple(CHOICES):
-            return self.read(Node({}, node.origin, node.line), field.type, key)
+            return self.read(node.with_value({}), field.type, key)
         return self.problem(node.place, key, f"{key} is missing.", f"It is {type_words(field.type)}.")
 
 
