@@ -11,7 +11,7 @@ from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import METHODS, OBJECTIVES, PROTECTIONS
 from finetop.core.recipe.schema import Method, Recipe
 from finetop.core.recipe.type_words import choices, type_words
-from finetop.core.recipe.validate import CHOICES, arms, is_struct, struct_fields
+from finetop.core.recipe.validate import CHOICES, arms, is_struct, item_of, struct_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,15 +105,12 @@ def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> 
 
 
 def _of_type(key: str, info: msgspec.structs.FieldInfo, method: str, objective: str) -> Iterator[Field]:
-    kinds = arms(info.type)
-    sections = [arm for arm in kinds if is_struct(arm)]
-    lists = [arm.__args__[0] for arm in kinds if getattr(arm, "__origin__", None) is tuple]
-    items = [item for item in lists if is_struct(item)]
-    if not sections or items:
+    sections, item = [arm for arm in arms(info.type) if is_struct(arm)], item_of(info.type)
+    if not sections or is_struct(item):
         yield _field(key, info, choices(info.type))
     for section in sections:
         yield from _walk(section, key, method, objective)
-    for item in items:
+    if is_struct(item):
         yield from _walk(item, f"{key}[]", method, objective)
 
 

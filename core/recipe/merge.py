@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
-from finetop.core.recipe.validate import CHOICES, arms, extra, is_struct, struct_fields
+from finetop.core.recipe.validate import CHOICES, arms, extra, is_struct, item_of, struct_fields
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _put(
                 hint=f"Use {key}[{len(items)}] to add one.",
             )
         old = items[head] if head < len(items) else None
-        items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", _item(kind), drops)]
+        items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", item_of(kind), drops)]
         return _renewed(node, items, value)
     if isinstance(inside, list):
         raise RecipeError(
@@ -194,11 +194,6 @@ def _put(
     child_key = f"{key}.{head}" if key else plain(head)
     entries[head] = _put(entries.get(head), rest, value, child_key, below, drops)
     return _renewed(node, entries, value)
-
-
-def _item(kind: Any) -> Any:
-    """Return the type of a list's items; None where it is no list."""
-    return next((arm.__args__[0] for arm in arms(kind) if getattr(arm, "__origin__", None) is tuple), None)
 
 
 def _renewed(node: Node | None, value: list[Node] | dict[str, Node], new: Node) -> Node:

@@ -182,6 +182,11 @@ def arms(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def item_of(annotation: Any) -> Any:
+    """Return the type of a list's items; None where it is no list."""
+    return next((get_args(arm)[0] for arm in arms(annotation) if get_origin(arm) is tuple), None)
+
+
 def is_struct(annotation: Any) -> bool:
     """Return whether a type is a section, not a single value."""
     return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
