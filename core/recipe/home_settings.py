@@ -76,7 +76,7 @@ class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
 
 
-Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/protocol/runs.py)
+Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/errors.py)
     "out_of_memory",
     "gpu_taken",
     "disk_full",
