@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
 SHOWN_BYTES = 4096  # what is shown of one line
@@ -133,6 +133,11 @@ def plain(text: str) -> str:
 def count(number: int) -> str:
     """Write a whole number with its thousands set apart: 3,000."""
     return f"{number:,}"
+
+
+def listed(names: Sequence[str], last: str = " and ", apart: str = ", ") -> str:
+    """Write names as a list in words: 'a, b and c'."""
+    return last.join(filter(None, (apart.join(names[:-1]), *names[-1:])))
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

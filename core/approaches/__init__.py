@@ -137,27 +137,19 @@ def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int
     kind, own = load(approach), recipe.approaches.settings.get(approach, {})
     if not kind.trains:
         mapping = with_settings(_untrained(recipe, approach), {**settings, **own})
-        return [_point(mapping, f"{recipe.name}-{approach}", approach, 1, to_train=False)]
+        return [_point(mapping, f"{recipe.name}-{approach}", approach, 1)]
     made = []
     first = recipe.train.seed
     for seed in range(first, first + seeds):
         name = f"{recipe.name}-{approach}" + (f"-s{seed}" if seeds > 1 else "")
         mapping = with_settings(_trained(recipe, approach), {**settings, **own, "train.seed": seed})
-        made.append(_point(mapping, name, approach, seed, to_train=True))
+        made.append(_point(mapping, name, approach, seed))
     update = recipe.approaches.update
     if update is not None and update.train and kind.updates == "train":
         rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
         news = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
-        made.append(
-            _point(
-                with_settings(mapping, news),
-                f"{recipe.name}-{approach}-update",
-                approach,
-                first,
-                to_train=True,
-                learns_news=True,
-            )
-        )
+        name = f"{recipe.name}-{approach}-update"
+        made.append(_point(with_settings(mapping, news), name, approach, first, learns_news=True))
     return made
 
 
@@ -186,12 +178,12 @@ def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
 
 
 def _point(
-    mapping: dict[str, Any], name: str, approach: str, seed: int, *, to_train: bool, learns_news: bool = False
+    mapping: dict[str, Any], name: str, approach: str, seed: int, *, learns_news: bool = False
 ) -> PlannedRun:
-    about = f"{approach}: {load(approach).about}"
-    whole = {**mapping, "name": name, "about": about, "extends": None}
+    kind = load(approach)
+    whole = {**mapping, "name": name, "about": f"{approach}: {kind.about}", "extends": None}
     try:
-        read = recipe_from_mapping(whole, to_train=to_train)
+        read = recipe_from_mapping(whole, to_train=kind.trains)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
     return PlannedRun(name, approach, seed, recipe_to_mapping(read), learns_news)

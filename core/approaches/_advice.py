@@ -13,7 +13,7 @@ from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
-from finetop.core.text import counted
+from finetop.core.text import counted, listed
 from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
@@ -61,9 +61,9 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
         assert second.gap is not None
         behind = f"{second.name}, the next, is {_change(second.gap)} behind it"
         return f"{head}; {behind}.{_misses(best, metric)}{_forgot(best)}{_yet(best, done)}"
-    names = _and([row.name for row in level])
+    names = listed([row.name for row in level])
     cheap = min([best, *level], key=_cost)
-    alike = _and([row.name for row in [best, *level] if row is not cheap and _costs_the_same(row, cheap)])
+    alike = listed([row.name for row in [best, *level] if row is not cheap and _costs_the_same(row, cheap)])
     rows = best.target.rows if best.target else 0
     text = f"{head}, but {names} can't be distinguished from it on {rows} rows"
     is_all = len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level)
@@ -195,18 +195,18 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
     missed = [row for row in tried if row not in took and row not in lost]
     text = _taken_in(took, metric)
     if missed and took:
-        text += f" Not proven for {_and([f'{row.name}, {_by(row)}' for row in missed], '; ')}."
+        text += f" Not proven for {listed([f'{row.name}, {_by(row)}' for row in missed], '; and ', '; ')}."
         text += _higher(missed, took, metric)
     elif missed:
-        ways = _and([f"{row.name}, {_by(row)}" for row in missed], "; ")
+        ways = listed([f"{row.name}, {_by(row)}" for row in missed], "; and ", "; ")
         text = f"No approach is proven to answer new facts better once it has them: {ways}."
     if lost:
-        text += f" With them {_and([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
+        text += f" With them {listed([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
     again = [row for row in missed if row.news is not None and row.news.how == "train"]
     if again and (why := _against_training(again)):
         text += f" That says little about training: {why}."
     cannot = [row.name for row in asked if row not in tried]
-    return f"{text} {_and(cannot)} learned none of them.".strip() if cannot else text.strip()
+    return f"{text} {listed(cannot)} learned none of them.".strip() if cannot else text.strip()
 
 
 def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
@@ -231,7 +231,7 @@ def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: 
     higher = [pair for pair in pairs if statistics.is_better(metric, pair[2].mean, best)]
     if not higher:
         return ""
-    names = _and([f"{name} ({before.mean:.2f} to {after.mean:.2f})" for name, before, after in higher])
+    names = listed([f"{name} ({before.mean:.2f} to {after.mean:.2f})" for name, before, after in higher])
     always = all(statistics.is_better(metric, before.mean, best) for _, before, _ in higher)
     verb = "scores" if len(higher) == 1 else "score"
     return f" Yet {names} {verb} better on them{', and did before having them' if always else ''}."
@@ -324,7 +324,9 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
     else:
         text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
     busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]
-    return f"{text} {_and(busy)}: priced on a busy machine, so price again on a quiet one." if busy else text
+    return (
+        f"{text} {listed(busy)}: priced on a busy machine, so price again on a quiet one." if busy else text
+    )
 
 
 def _cost_words(row: ApproachRow) -> str:
@@ -344,21 +346,21 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
     if best is not None and (level or best.rows < FEW_ROWS):
         text = f"More target rows: {best.rows} were asked"
         if level:
-            text += f", and {_and([row.name for row, _ in level])} can't be distinguished from the best"
+            text += f", and {listed([row.name for row, _ in level])} can't be distinguished from the best"
         nearest = min(level, key=lambda one: _nearness(one[1]), default=None)
         found.append(f"{text}.{'' if nearest is None else _needed(*nearest)}")
     missing = [row.name for row in rows if row.state in ("under way", "failed") and row.target is None]
     if missing:
-        found.append(f"What {_and(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
+        found.append(f"What {listed(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
     single = [row.name for row in done if row.trains and row.target is not None and row.target.seeds == 1]
     if single:
         found.append(
-            f"Other seeds: {_and(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
+            f"Other seeds: {listed(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
         )
     spread = [row for row in done if row.target is not None and row.target.spread is not None]
     wide_ones = [row.name for row in spread if row.target and row.target.spread and _is_wide(row.target)]
     if wide_ones:
-        found.append(f"The seed: for {_and(wide_ones)} it moves the score more than the rows do.")
+        found.append(f"The seed: for {listed(wide_ones)} it moves the score more than the rows do.")
     found += [
         f"A gentler setting of {row.name}: it REGRESSED, so what it gains costs what the base could."
         for row in done
@@ -392,17 +394,17 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
     absent = [name for name in approaches.names() if name not in {row.name for row in rows}]
     if absent:
         found.append(
-            f"{_and(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
+            f"{listed(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
         )
     for row in done:
         more = [f"and {len(row.notes) - NOTES} more"] if len(row.notes) > NOTES else []
         found += [f"{row.name}: {' '.join([*row.notes[:NOTES], *more])}"] if row.notes else []
     unchecked = [row.name for row in done if row.retained is None and row.name != "from-scratch"]
     if unchecked:
-        found.append(f"Whether {_and(unchecked)} forgot: no check, or no base to compare with.")
+        found.append(f"Whether {listed(unchecked)} forgot: no check, or no base to compare with.")
     open_ones = [row.name for row in done if row.retained and "no_verdict" in row.retained.verdicts]
     if open_ones:
-        found.append(f"Whether {_and(open_ones)} forgot: the check came to no verdict.")
+        found.append(f"Whether {listed(open_ones)} forgot: the check came to no verdict.")
     if all(row.gpu_s is None for row in done):
         found.append(
             "GPU time and energy: n/a (no GPU). Set-up is time by the clock, with all else that ran: no price."
@@ -424,9 +426,3 @@ def _score(score: Score | None) -> str:
 
 def _change(gap: Gap) -> str:
     return f"{abs(gap.mean):.2f} [{min(abs(gap.low), abs(gap.high)):.2f}, {max(abs(gap.low), abs(gap.high)):.2f}]"
-
-
-def _and(names: Sequence[str], apart: str = ", ") -> str:
-    if len(names) < 2:
-        return names[0] if names else ""
-    return f"{apart.join(names[:-1])}{apart.rstrip() if apart != ', ' else ''} and {names[-1]}"

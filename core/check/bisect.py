@@ -13,6 +13,7 @@ import msgspec
 
 from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
+from finetop.core.text import listed
 from finetop.core.wording.verdicts import change, interval, word
 
 if TYPE_CHECKING:
@@ -174,9 +175,7 @@ def _aside(curve: Curve) -> str:
 
 def _steps(steps: Sequence[int]) -> str:
     """Write steps as words: 'step 40', 'steps 40, 80 and 160'."""
-    if len(steps) == 1:
-        return f"step {steps[0]}"
-    return f"steps {', '.join(map(str, steps[:-1]))} and {steps[-1]}"
+    return f"step{'s' * (len(steps) > 1)} {listed([str(step) for step in steps])}"
 
 
 def table_rows(

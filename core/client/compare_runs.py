@@ -10,7 +10,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.text import clean_line, counted, number_words
+from finetop.core.text import clean_line, counted, listed, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
@@ -299,11 +299,10 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
         return f"Can't rank: {'only one' if found else 'no'} run has a target score."
     on_it = [names[number] for number in front(found)]
     left_out = len(runs) - len(found)
-    words = f"{' and '.join(filter(None, (', '.join(on_it[:-1]), on_it[-1])))}"
     is_are = "is" if len(on_it) == 1 else "are"
     rest = (
         f"; {left_out} without a check of both {'is' if left_out == 1 else 'are'} left out"
         if left_out
         else ""
     )
-    return f"{words} {is_are} on the Pareto front: none is better at both{rest}."
+    return f"{listed(on_it)} {is_are} on the Pareto front: none is better at both{rest}."

@@ -24,7 +24,7 @@ from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.machine import as_measured, look
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Asked, Shown
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime.home import Home
 
 
@@ -32,7 +32,7 @@ def main() -> int:
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     home = Home(Path(sys.argv[1]))
-    recipe = recipe_from_mapping(asked.recipe, "the form")
+    recipe = recipe_from_resolved(asked.recipe, "the form")
     try:
         looked = ahead.before(recipe, ahead.Looker(home))
         problems = looked.told()

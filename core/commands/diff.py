@@ -11,7 +11,7 @@ from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.harness_logs.diff import diff
 from finetop.core.harness_logs.join import JOINED, Asked
-from finetop.core.protocol.check_result import MARGIN, read
+from finetop.core.protocol.check_result import ALPHA, MARGIN, read
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
@@ -42,7 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help=f"a drop of this or more is REGRESSED ({MARGIN:g})",
     )
-    parser.add_argument("--alpha", type=float, default=0.05, help="highest error rate of a verdict (0.05)")
+    parser.add_argument(
+        "--alpha", type=float, default=ALPHA, help=f"highest error rate of a verdict ({ALPHA:g})"
+    )
     parser.add_argument(
         "--seed", type=int, default=1, help="random seed of the draw and the order of items (1)"
     )

@@ -13,11 +13,10 @@ from finetop.core.commands import Command
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.protocol.check_result import MARGIN
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
-ALPHA = 0.05
 WON = 0.02  # of the items that an unchanged model would win, and lose, by chance: assumed, nothing is scored yet
 WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.check.statistics.verdict import TaskPlan
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: dict[str, str] = {}
     filter: str = ""
-    margin: float = 0.03
-    alpha: float = 0.05
+    margin: float = MARGIN / 100
+    alpha: float = ALPHA
     seed: int = 1
     cap: int | None = None
     joined: float = JOINED

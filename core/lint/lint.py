@@ -32,7 +32,7 @@ from finetop.core.lint.worker_pool import hands
 from finetop.core.models.load import read_template
 from finetop.core.plan import inputs
 from finetop.core.plugins import OBJECTIVES
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home
 
@@ -88,7 +88,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     names = chosen(asked)
     if "loss" in asked.options and asked.recipe is None and asked.model is None:
         raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
-    recipe = None if asked.recipe is None else recipe_from_mapping(asked.recipe)
+    recipe = None if asked.recipe is None else recipe_from_resolved(asked.recipe)
     reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
     _tell_apart(reads)
     if asked.fix is not None:

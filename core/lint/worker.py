@@ -96,9 +96,9 @@ def _meter(setup: Setup) -> Meter:
     if setup.recipe is None:
         return Meter(setup.lens, tokenizer)
     from finetop.core.data.prompts import open_asker
-    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.recipe.load import recipe_from_resolved
 
-    recipe = recipe_from_mapping(setup.recipe, to_train=False)
+    recipe = recipe_from_resolved(setup.recipe)
     asker = open_asker(recipe.ask, recipe.data.train, Home(Path(setup.home)), shots=False)
     return Meter(setup.lens, tokenizer, recipe.objective.options, asker)
 

@@ -70,11 +70,11 @@ def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
 
 def recipe_of(run_folder: Path) -> Recipe:
     """Read the recipe that a run was made by. Raises BadInput where its folder is damaged."""
-    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.recipe.load import recipe_from_resolved
 
     try:
         facts = msgspec.json.decode((run_folder / "run.json").read_bytes())
-        return recipe_from_mapping(facts["recipe"], "run.json", to_train=False)
+        return recipe_from_resolved(facts["recipe"], "run.json")
     except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
         raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
 

@@ -15,6 +15,7 @@ from finetop.core.protocol.runs import CheckBrief, TaskBrief
 
 FORMAT = 1
 MARGIN = 3.0  # points: the drop that counts as forgetting, where nobody says another
+ALPHA = 0.05  # the highest probability of a wrong verdict, likewise
 LOWER_IS_BETTER = ("nats_per_token",)
 
 Verdict = Literal["ok", "regressed", "no_verdict"]
@@ -156,7 +157,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: DecidedBy = ""
     claims: tuple[str, ...] = ()
     margin: float
-    alpha: float = 0.05
+    alpha: float = 0.05  # not ALPHA: a result that was kept stays what it was
     items_used: int
     items_scored: int = 0
     items_total: int

@@ -153,7 +153,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     run_id: int
     run_name: str
     verb: Verb
-    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_mapping
+    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_to_mapping
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
     # (in "resume" also "began", where a cluster has started a job once more: whether it is the one that began the run)

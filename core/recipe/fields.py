@@ -9,9 +9,9 @@ import msgspec
 
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import METHODS, OBJECTIVES, PROTECTIONS
-from finetop.core.recipe.schema import Method, Objective, Recipe
+from finetop.core.recipe.schema import Method, Recipe
 from finetop.core.recipe.type_words import choices, type_words
-from finetop.core.recipe.validate import arms, is_struct, struct_fields
+from finetop.core.recipe.validate import CHOICES, arms, is_struct, item_of, struct_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,28 +96,21 @@ def _about(annotation: Any) -> str:
 def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> Iterator[Field]:
     for name, info in struct_fields(kind).items():
         child = f"{key}.{name}" if key else name
-        if info.type is Method:
-            yield _field(f"{child}.name", struct_fields(Method)["name"], METHODS.names(), default=method)
-            yield from _walk(METHODS.load(method).options, child, method, objective)
-        elif info.type is Objective:
-            yield _field(
-                f"{child}.name", struct_fields(Objective)["name"], OBJECTIVES.names(), default=objective
-            )
-            yield from _walk(OBJECTIVES.load(objective).options, child, method, objective)
+        if info.type in tuple(CHOICES):
+            plugins, chosen = CHOICES[info.type], method if info.type is Method else objective
+            yield _field(f"{child}.name", struct_fields(info.type)["name"], plugins.names(), default=chosen)
+            yield from _walk(plugins.load(chosen).options, child, method, objective)
         else:
             yield from _of_type(child, info, method, objective)
 
 
 def _of_type(key: str, info: msgspec.structs.FieldInfo, method: str, objective: str) -> Iterator[Field]:
-    kinds = arms(info.type)
-    sections = [arm for arm in kinds if is_struct(arm)]
-    lists = [arm.__args__[0] for arm in kinds if getattr(arm, "__origin__", None) is tuple]
-    items = [item for item in lists if is_struct(item)]
-    if not sections or items:
+    sections, item = [arm for arm in arms(info.type) if is_struct(arm)], item_of(info.type)
+    if not sections or is_struct(item):
         yield _field(key, info, choices(info.type))
     for section in sections:
         yield from _walk(section, key, method, objective)
-    for item in items:
+    if is_struct(item):
         yield from _walk(item, f"{key}[]", method, objective)
 
 

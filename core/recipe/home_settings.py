@@ -26,7 +26,6 @@ from msgspec import Meta
 from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
 from finetop.core.protocol import notices
 from finetop.core.protocol.notices import BY_DEFAULT
-from finetop.core.recipe import sbatch_options
 from finetop.core.runtime import secrets, webhook_url
 from finetop.core.runtime.files import read_if_there
 
@@ -77,7 +76,7 @@ class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
 
 
-Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/protocol/runs.py)
+Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/errors.py)
     "out_of_memory",
     "gpu_taken",
     "disk_full",
@@ -168,6 +167,42 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     extra: tuple[SlurmOption, ...] = ()  # more options of sbatch, behind finetop's own
 
 
+# The settings that are options of sbatch by the same name.
+OF_SBATCH = tuple(name for name in Slurm.__struct_fields__ if name not in ("at_once", "extra"))
+
+# What finetop itself says to sbatch: said twice, one of them would not hold. Two are other names of one option.
+OF_FINETOP = frozenset(
+    {
+        "array", "comment", "job-name", "open-mode", "output", "error", "input", "parsable", "requeue", "no-requeue",
+        "signal", "wrap", "wait", "chdir", "nodes", "ntasks", "ntasks-per-node", "tasks-per-node", "dependency",
+        "export",
+    }
+)  # fmt: skip
+QUEUES_NOTHING = frozenset({"help", "usage", "version", "autocomplete", "test-only"})
+
+# sbatch reads its options with getopt_long, which takes any abbreviation that only one option begins with: --wra=… is
+# --wrap=…. So options are looked up in the list of all of sbatch's own, and an abbreviation is none of them.
+# Of Slurm 24.11, the hidden ones too: `sbatch --a`, `sbatch --b` … name them as what an abbreviation may mean.
+NAMES = frozenset(
+    {
+        "account", "acctg-freq", "array", "autocomplete", "batch", "bb", "bbf", "begin", "chdir", "cluster",
+        "cluster-constraint", "clusters", "comment", "constraint", "container", "container-id", "context",
+        "contiguous", "core-spec", "cores-per-socket", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline",
+        "delay-boot", "dependency", "distribution", "error", "exclude", "exclusive", "export", "export-file",
+        "extra", "extra-node-info", "get-user-env", "gid", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node",
+        "gpus-per-socket", "gpus-per-task", "gres", "gres-flags", "help", "hint", "hold", "ignore-pbs", "input",
+        "job-name", "kill-on-invalid-dep", "licenses", "mail-type", "mail-user", "mcs-label", "mem", "mem-bind",
+        "mem-per-cpu", "mem-per-gpu", "mincpus", "network", "nice", "no-kill", "no-requeue", "nodefile",
+        "nodelist", "nodes", "ntasks", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node",
+        "ntasks-per-socket", "ntasks-per-tres", "oom-kill-step", "open-mode", "output", "overcommit",
+        "oversubscribe", "parsable", "partition", "power", "prefer", "priority", "profile", "propagate", "qos",
+        "quiet", "reboot", "requeue", "reservation", "resv-ports", "segment", "signal", "sockets-per-node",
+        "spread-job", "stepmgr", "switches", "tasks-per-node", "test-only", "thread-spec", "threads-per-core",
+        "time", "time-min", "tmp", "tres-bind", "tres-per-task", "uid", "usage", "use-min-nodes", "verbose",
+        "version", "wait", "wait-all-nodes", "wckey", "wrap",
+    }
+)  # fmt: skip
+
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -245,7 +280,7 @@ def load(home: Home) -> Settings:
     _require_tell(root, found.tell)
     if found.slurm is not None:
         for index, option in enumerate(found.slurm.extra):
-            sbatch_options.require(option, _place(root, "slurm", "extra", index))
+            _require_option(option, _place(root, "slurm", "extra", index))
     return found
 
 
@@ -281,6 +316,29 @@ def _require_webhook(webhook: Webhook, place: str) -> None:
         said = "tell.webhook.url looks like it contains a secret: anyone who reads it could post there too."
         hint = "Put it into a file that only you can read (chmod 600): webhook: {url_file: webhook.txt}."
         raise RecipeError(said, place=place, hint=hint)
+
+
+def _require_option(option: str, place: str) -> None:
+    """Refuse an option that finetop gives itself, an abbreviation, or a secret: all users can read a job's options.
+
+    Raises RecipeError.
+    """
+    name = option[2:].partition("=")[0]
+    if name in OF_SBATCH:
+        said = f"slurm.extra: {option[:60]!r} has a setting of its own."
+        raise RecipeError(said, place=place, hint=f"Set slurm.{name}.")
+    if name in OF_FINETOP:
+        raise RecipeError(f"slurm.extra: finetop sets --{name} itself.", place=place, hint="Leave it out.")
+    if name in QUEUES_NOTHING:
+        raise RecipeError(
+            f"slurm.extra: with --{name} sbatch queues nothing.", place=place, hint="Leave it out."
+        )
+    if name not in NAMES and (meant := sorted(known for known in NAMES if known.startswith(name))):
+        said = f"slurm.extra: --{name} is an abbreviation of --{', --'.join(meant[:3])}{' …' * (len(meant) > 3)}."
+        raise RecipeError(said, place=place, hint="Write the whole name.")
+    if what := secrets.find(option):
+        said = f"slurm.extra holds {what}, and every user of the cluster can read the options of a job."
+        raise RecipeError(said, place=place, hint="Have the job read it from a file that only you can read.")
 
 
 def _place(root: Node, *keys: str | int) -> str:

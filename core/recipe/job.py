@@ -11,7 +11,7 @@ import msgspec
 from finetop.core.errors import BadInput
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.remedies import Candidate
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime import gpu_share, job_process
 from finetop.core.runtime.failures import LESS
 from finetop.core.runtime.home import Home
@@ -62,9 +62,9 @@ class Job:
         """Say who runs on what, with the versions of the packages that a result depends on."""
         job_process.tell_start(self.events, self.folder, device=device, dtype=dtype, packages=packages)
 
-    def recipe(self, *, to_train: bool = False) -> Recipe:
+    def recipe(self) -> Recipe:
         """Read the resolved recipe. Raises RecipeError."""
-        return recipe_from_mapping(self.spec.recipe, "job.json", to_train=to_train)
+        return recipe_from_resolved(self.spec.recipe, "job.json")
 
     def inside(self, path: object, name: str = "checkpoint") -> Path:
         """Find a folder that lies in the run's own. Raises BadInput for one elsewhere."""
@@ -93,7 +93,7 @@ def what_to_lower(job_folder: Path) -> str:
     """Say which settings of a job to lower when memory is out; in general, where it does not train."""
     try:
         spec = read_spec(job_folder)
-        recipe = recipe_from_mapping(spec.recipe, "job.json")
+        recipe = recipe_from_resolved(spec.recipe, "job.json")
     except Exception:  # the failure to read it has been told already
         return LESS
     return settings_to_lower(recipe) if spec.verb == "train" else LESS

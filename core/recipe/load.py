@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import ALARMS, PROTECTIONS
+from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
@@ -121,6 +121,28 @@ def recipe_from_mapping(
     return recipe
 
 
+def recipe_from_resolved(mapping: Mapping[str, Any], place: str = "the recipe") -> Recipe:
+    """Return the recipe of a mapping that was validated when it came in: its types are checked, its rules are not.
+
+    What does not convert is read like a file, which names the fault. Raises RecipeError.
+    """
+    try:
+        method, objective = _choice(mapping["method"], METHODS), _choice(mapping["objective"], OBJECTIVES)
+        return msgspec.convert({**mapping, "method": method, "objective": objective}, Recipe)
+    except (msgspec.ValidationError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return recipe_from_mapping(mapping, place, to_train=False)
+
+
+def _choice(section: Mapping[str, Any], kind: PluginKind[Any]) -> dict[str, Any]:
+    """Return a method or an objective as the schema has it; options of one that is none of ours stay plain."""
+    options = dict(section)
+    name = options.pop("name")
+    try:
+        return {"name": name, "options": msgspec.convert(options, kind.load(name).Options)}
+    except NotFound:
+        return {"name": name, "options": options}
+
+
 def load_root(
     root: Node, text: str, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
 ) -> Loaded:
@@ -142,7 +164,7 @@ def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tupl
     """Lay a recipe over all it extends, and --set on top."""
     layers = [_named(checked_root(root), path)]
     seen = {path}
-    while extends := _settings(layers[-1]).get("extends"):
+    while extends := layers[-1].settings.get("extends"):
         if extends.value is None:
             break
         path = parent_of(extends, seen)
@@ -203,12 +225,7 @@ def checked_root(root: Node) -> Node:
 def _named(root: Node, path: Path | None) -> Node:
     """Name a recipe after its file where it does not name itself."""
     name = Node("unnamed" if path is None else path.stem, root.origin, 0)
-    return Node({"name": name, **_settings(root)}, root.origin, root.line)
-
-
-def _settings(root: Node) -> dict[str, Node]:
-    assert isinstance(root.value, dict)
-    return root.value
+    return root.with_value({"name": name, **root.settings})
 
 
 def _raise_first(problems: list[RecipeError], command: str = "") -> None:
@@ -306,19 +323,16 @@ def spelled_out(recipe: Node) -> Node:
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:
     """Spell out one section; `shorts` says which option a bare value sets."""
-    section = recipe.value.get(key) if isinstance(recipe.value, dict) else None
+    section = recipe.settings.get(key)
     if section is None or not isinstance(section.value, dict):
         return recipe
-    assert isinstance(recipe.value, dict)
     entries = {
         name: _mapping(node, shorts[name]) if name in shorts else node for name, node in section.value.items()
     }
-    whole = Node(entries, section.origin, section.line)
-    return Node({**recipe.value, key: whole}, recipe.origin, recipe.line)
+    return recipe.with_value({**recipe.settings, key: section.with_value(entries)})
 
 
 def _mapping(node: Node, short: str | None) -> Node:
     if isinstance(node.value, dict) or (short is None and node.value is not None):
         return node
-    entries = {} if node.value is None or short is None else {short: node}
-    return Node(entries, node.origin, node.line)
+    return node.with_value({} if node.value is None or short is None else {short: node})

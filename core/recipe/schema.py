@@ -8,16 +8,16 @@ its own module, as `Options`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
-from finetop.core.protocol.check_result import MARGIN
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.recipe.columns import Columns, Labels
 from finetop.core.recipe.weight_formats import Quantize
+from finetop.core.text import listed
 
 VERSION = 1
 
@@ -35,10 +35,6 @@ LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 def says(text: str) -> Meta:
     """Describe a setting in one line, for the launcher and `finetop methods`."""
     return Meta(description=text)
-
-
-def _or(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def a_file(text: str) -> Meta:
@@ -169,7 +165,9 @@ class Source(Section, frozen=True, kw_only=True):
     subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
     format: Annotated[
         Text,
-        says(f"Shape of the rows: {_or(FORMATS.names())}; auto: the first row decides (docs/formats.md)."),
+        says(
+            f"Shape of the rows: {listed(FORMATS.names(), ' or ')}; auto: the first row decides (docs/formats.md)."
+        ),
     ] = "auto"
     columns: Columns = {}
     labels: Labels = {}
@@ -437,7 +435,7 @@ class General(Section, frozen=True, kw_only=True):
     margin: Annotated[
         float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in percentage points.")
     ] = MARGIN
-    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = 0.05
+    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = ALPHA
     seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed for the order of the items.")] = 1
 
 

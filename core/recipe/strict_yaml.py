@@ -62,6 +62,15 @@ class Node:
         """The place as an error says it: recipes/dora.yaml:12."""
         return self.origin.at(self.line)
 
+    @property
+    def settings(self) -> dict[str, Node]:
+        """The entries of a mapping; none of any other value."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    def with_value(self, value: Scalar | list[Node] | dict[str, Node]) -> Node:
+        """Return another value at the same place."""
+        return Node(value, self.origin, self.line)
+
 
 def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST) -> Node:
     """Parse one YAML document; `least` is a hint for an empty one. Raises RecipeError and nothing else."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol.messages.remedies import Candidate, RetrainingRow
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.train import methods
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
 
 def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[int]) -> Subject:
     """Gather the facts of a run's checkpoint: `kind` is what it holds, `steps` are those of all that are kept."""
-    read = recipe_from_mapping(recipe, to_train=False)
+    read = recipe_from_resolved(recipe)
     name, options = read.method.name, read.method.options
     known = name in methods.names()
     return Subject(

@@ -42,7 +42,7 @@ def work(job: Job) -> Ended:
     collectives.join(device)
     where = devices.describe_device(device) + (f", {rank.count} ranks" if rank.count > 1 else "")
     job.started(where, devices.number_format(job.dtype, None, device), PACKAGES)
-    recipe = job.recipe(to_train=True)
+    recipe = job.recipe()
     train.require_device(recipe, device)
     point = point_of(job.spec, job.folder)
     ended = train.train(recipe, job.run_folder, job.home, device, job.events, job.stop, point)

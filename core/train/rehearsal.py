@@ -77,13 +77,13 @@ def main(config: str, device: str, home: str = "", old_card: str = "") -> int:
 
 def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
     """Print the answer for a recipe on standard input and a model's folder. Returns the exit code."""
-    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.recipe.load import recipe_from_resolved
     from finetop.core.runtime.job_process import SETTINGS
 
     os.environ.update({**SETTINGS, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
     warnings.simplefilter("ignore")
     devices.import_libraries()
-    recipe = recipe_from_mapping(json.load(sys.stdin), to_train=True)
+    recipe = recipe_from_resolved(json.load(sys.stdin))
     base = ResolvedModel(
         recipe.model.id,
         folder,

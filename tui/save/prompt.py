@@ -14,7 +14,7 @@ from finetop.core.report import Block, Chart, Table
 from finetop.core.report.formats.markdown import block_text
 from finetop.core.report.svg import standalone
 from finetop.core.runtime.files import given_path, write_whole
-from finetop.core.text import clean_line, spreadsheet_cell
+from finetop.core.text import clean_line, listed, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
@@ -76,7 +76,7 @@ def _fault(host: Host, text: str, shown: Sheet) -> str:
     except BadInput as error:
         return error.message
     if target.suffix.lower() not in forms:
-        return f"the extension must be {', '.join(forms[:-1])}{' or ' * (len(forms) > 1)}{forms[-1]}"
+        return f"the extension must be {listed(forms, ' or ')}"
     if not target.parent.is_dir():
         return f"no such folder: {cut_middle(clean_line(str(target.parent)), 30)}"
     return "that is a folder" if target.is_dir() else ""

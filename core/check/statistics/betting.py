@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ def begin_pool(
             f"margin is {float(margin):g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
         )
     if not (0 < alpha_regressed < 1 and 0 < alpha_ok < 1):
-        raise BadInput(f"alpha is {alpha_ok:g}.", hint="Give a probability between 0 and 1, say 0.05.")
+        raise BadInput(f"alpha is {alpha_ok:g}.", hint=f"Give a probability between 0 and 1, say {ALPHA:g}.")
     if not cluster_sizes or min(cluster_sizes) < 1:
         raise BadInput("There is no item to test.", hint="Give clusters of at least one item.")
     items = sum(cluster_sizes)

@@ -11,6 +11,7 @@ from finetop.core.check.statistics.item_order import Item, Key, cap_items, clust
 from finetop.core.check.statistics.paired_tests import measure
 from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan, Unmeasurable
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,8 +98,8 @@ def make_plan(
     *,
     seed: int,
     cap: int | None,
-    margin: float = 0.03,
-    alpha: float = 0.05,
+    margin: float = MARGIN / 100,
+    alpha: float = ALPHA,
     look_items: int = 64,
     excluded: Iterable[Key] = (),
     claim: int = 0,
@@ -122,7 +123,7 @@ def make_plan(
             f"margin is {margin:g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
         )
     if not 0 < alpha < 1:
-        raise BadInput(f"alpha is {alpha:g}.", hint="Give a probability between 0 and 1, say 0.05.")
+        raise BadInput(f"alpha is {alpha:g}.", hint=f"Give a probability between 0 and 1, say {ALPHA:g}.")
     if look_items < 1:
         raise BadInput(f"look_items is {look_items}.", hint="Give at least 1 item a look; 64 is usual.")
     if claim < 0 or (claim and watch):

@@ -12,7 +12,7 @@ from finetop.core.commands.shared.output import warn
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.request import Ask
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,18 +64,18 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
     here = [home for home in homes if not _is_away(home)]
     having = [home for home in here if _has(home, run.partition("@")[0])]
     if not having:
-        said = f"there is no run {clean_line(run, limit=80)!r} on {_list([home.label for home in here])}"
+        said = f"there is no run {clean_line(run, limit=80)!r} on {listed([home.label for home in here])}"
         if away:
-            raise NoSupervisor(f"{said}, and {_list(away)} can't be reached.")
+            raise NoSupervisor(f"{said}, and {listed(away)} can't be reached.")
         raise NotFound(f"{said}.", hint="See `finetop ls`.")
     if away and len(having) == 1:
         raise BadInput(
-            f"{run} is on {having[0].label}, and {_list(away)} may have one too, but can't be reached.",
+            f"{run} is on {having[0].label}, and {listed(away)} may have one too, but can't be reached.",
             hint=f"Say which: {having[0].label}:{run}.",
         )
     if len(having) > 1:
         raise BadInput(
-            f"{run} is on {_list([home.label for home in having])}.",
+            f"{run} is on {listed([home.label for home in having])}.",
             hint=f"Say which: {having[0].label}:{run}.",
         )
     return having[0], run
@@ -117,7 +117,3 @@ def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]
     if refused and not answers:
         raise refused[0]
     return answers, missing
-
-
-def _list(labels: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))

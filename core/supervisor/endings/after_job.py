@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Onward = tuple[int, "Path | None"]  # step, and its checkpoint; 0 and none before the first
 LEAST_ROOM = 64 << 20  # bytes that must be free before a job is tried again that had no room
-REBOOTS = 3  # of the machine without a new checkpoint in between: then the run may be what brings it down
 
 
 @dataclass(frozen=True)
@@ -217,11 +216,12 @@ class Rule:
 
     setting: Literal["retry", "reboot", "crash"]
     wait: float = 1.0
+    times: int | None = None  # without a new checkpoint in between; None: retry.times
 
 
 # What is not here comes back however often it is tried: recipe, data, NaN, an exception of the program.
 RULES: dict[errors.Kind, Rule] = {
-    "restarted": Rule("reboot", wait=0.0),
+    "restarted": Rule("reboot", wait=0.0, times=3),  # then the run may be what brings the machine down
     "killed": Rule("crash"),
     "crashed": Rule("crash"),
     "vanished": Rule("crash"),
@@ -256,13 +256,12 @@ def next_try(settings: Settings, kind: errors.Kind, number: int, *, has_moved: b
     rule, retry = RULES.get(kind), settings.retry
     if rule is None or kind in retry.not_after or not _is_allowed(rule, settings):
         return None
-    following = Try(
-        2 if has_moved else number + 1, 1 + (REBOOTS if rule.setting == "reboot" else retry.times), 0.0
-    )
-    if following.number > following.of:
+    following = 2 if has_moved else number + 1
+    of = 1 + (retry.times if rule.times is None else rule.times)
+    if following > of:
         return None
-    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following.number - 2))
-    return Try(following.number, following.of, wait_s)
+    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following - 2))
+    return Try(following, of, wait_s)
 
 
 def _is_allowed(rule: Rule, settings: Settings) -> bool:

@@ -108,9 +108,9 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> floa
     from finetop.core.plan import answers, inputs
     from finetop.core.plan.estimate import estimate as plan
     from finetop.core.plan.machine import Machine
-    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.recipe.load import recipe_from_resolved
 
-    recipe = recipe_from_mapping(resolved, to_train=False)
+    recipe = recipe_from_resolved(resolved)
     config = inputs.find_config(recipe.model, home).config
     gpus = recipe.budget.gpus or 1 if verb == "train" else 1
     machine = Machine("gpu", card.name, card.total_gib * GIB, has_bfloat16=card.has_bfloat16)

@@ -9,7 +9,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data, tags
-from finetop.core.recipe.home_settings import Slurm
+from finetop.core.recipe.home_settings import OF_SBATCH, Slurm
 from finetop.core.store import jobs, notes, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
@@ -79,7 +79,7 @@ def options(
     places = nodes if isinstance(nodes, int) else 1
     if any(option.startswith(OF_GPUS) for option in slurm.extra):
         count = 0  # a person says which
-    own = [(name, getattr(slurm, name)) for name in ("partition", "account", "time", "qos")]
+    own = [(name, getattr(slurm, name)) for name in OF_SBATCH]
     return (
         *(f"--{name}={value}" for name, value in own if value is not None),
         f"--nodes={places}",

@@ -154,14 +154,15 @@ def _require_one_run(record: Record, folder: Path) -> None:
         if value != record.id:
             raise unkept(place, value, f"the run is {record.id}")
     _require_name(run.get("name"))
-    is_under_way = False
+    to_start = []  # verbs
     for place, job in of_jobs:
         job_id = _as(Number, job.get("id"), f"{place}.id")
         if job.get("folder") != (own := f"jobs/{job_id:04d}-{job.get('verb')}"):
             raise unkept(f"{place}.folder", job.get("folder"), f"job {job_id}'s is {own[:100]}")
         if not (folder / own).resolve().is_relative_to(folder.resolve()):
             raise unkept(f"{place}.folder", own, "a link leads out of the run's folder")
-        is_under_way |= isinstance(state_of(job, place), data.Queued | data.Running)
+        if isinstance(state_of(job, place), data.Queued | data.Running):
+            to_start.append(job.get("verb"))
     state_of(run, "run.json: store.run")
     numbers = {job["id"] for job in jobs}
     if len(numbers) < len(jobs):
@@ -169,8 +170,8 @@ def _require_one_run(record: Record, folder: Path) -> None:
     for i, (_, job_id, *_) in enumerate(record.store.checks):
         if job_id not in numbers:
             raise unkept(f"run.json: store.checks[{i}][1]", job_id, "the run has no such job")
-    if is_under_way:
-        _require_recipe(record.recipe)
+    if to_start:
+        _require_recipe(record.recipe, to_train="train" in to_start)
 
 
 def state_of(row: dict[str, Any], place: str) -> data.State:
@@ -191,10 +192,10 @@ def _require_name(name: Any) -> None:
         raise unkept("run.json: store.run.name", name, "not a run's name") from error
 
 
-def _require_recipe(recipe: dict[str, Any]) -> None:
-    """See that the recipe of a job that is to start can be read: the queue goes by it. Raises BadInput."""
+def _require_recipe(recipe: dict[str, Any], *, to_train: bool) -> None:
+    """See that the recipe of a job that is to start can be used: the job only converts it. Raises BadInput."""
     try:
-        recipe_from_mapping(recipe, to_train=False)
+        recipe_from_mapping(recipe, to_train=to_train)
     except RecipeError as error:
         raise BadInput(f"run.json: {error}") from error
 

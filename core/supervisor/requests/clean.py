@@ -11,7 +11,6 @@ import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import checkpoint
-from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 DAY_S = 86_400.0
 SELECTED, ROWS = "selected", ".jsonl"  # the folder below the home, and what its files end in
 NAME = r"[A-Za-z0-9._-]+\.jsonl"
-_state = msgspec.json.Decoder(data.State)
 
 
 @dataclass(frozen=True)

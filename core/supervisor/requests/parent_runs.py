@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import BadInput, FinetopError, NotFound
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.dotted import with_settings
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.references import Reference, references
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
@@ -84,7 +84,7 @@ def require_adapter(recipe: dict[str, Any], name: str) -> None:
 def _merges(recipe: dict[str, Any]) -> bool:
     """Say if what a run has learned can be added into its base; of a method that is none of ours, try it."""
     try:
-        method = recipe_from_mapping(recipe, to_train=False).method
+        method = recipe_from_resolved(recipe).method
         return methods.load(method.name).merges(method.options)
     except FinetopError:
         return True

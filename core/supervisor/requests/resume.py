@@ -42,7 +42,7 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
         secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
-        recipe_from_mapping(ask.recipe)
+    recipe_from_mapping(detail.recipe if ask.recipe is None else ask.recipe)  # its job only converts it
     folder = supervisor.home.root / detail.folder
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.data.training_set import ReadData
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 

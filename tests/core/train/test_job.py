@@ -34,12 +34,12 @@ NAN_JOB = """
 import msgspec
 from finetop.core import run_job as job
 from finetop.core.recipe import job as recipe_job
-read = recipe_job.recipe_from_mapping
-def hot(text, label, *, to_train=True):
-    recipe = read(text, label, to_train=to_train)
+read = recipe_job.recipe_from_resolved
+def hot(text, label):
+    recipe = read(text, label)
     train = msgspec.structs.replace(recipe.train, learning_rate=1e30)
     return msgspec.structs.replace(recipe, train=train)
-recipe_job.recipe_from_mapping = hot
+recipe_job.recipe_from_resolved = hot
 raise SystemExit(job.main())
 """
 ROWS = [

@@ -16,7 +16,7 @@ from still import verdict
 from waiting import wait_until
 
 from finetop.core.commands.main import main
-from finetop.core.errors import EnvironmentTrouble, StoreTrouble
+from finetop.core.errors import EnvironmentTrouble, RecipeError, StoreTrouble
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.checks import Check, Checks
@@ -42,7 +42,7 @@ from finetop.core.store import (
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock, was_never_queued
-from finetop.core.supervisor.requests import triage
+from finetop.core.supervisor.requests import resume, triage
 
 
 @pytest.fixture
@@ -571,6 +571,23 @@ def test_what_is_damaged_is_named_with_its_place_and_its_value(quiet):
     left_out = rebuild_beside(quiet, told, [(path, value) for path, value, _ in NAMED])
     for number, (_, _, words) in enumerate(NAMED, 10):
         assert left_out[f"{number:04d}-good-{number}"].startswith(f"run.json: {words}")
+
+
+def test_no_job_trains_by_a_recipe_that_breaks_a_rule(quiet):
+    """Jobs only convert their recipe: one that waits is left out, and one that has ended does not go on."""
+    quiet.run("ended", (1, 2))
+    quiet.queue("waits")
+    quiet.close()
+    for file in sorted(quiet.home.runs.glob("*/run.json")):
+        told = json.loads(file.read_text())
+        told["recipe"]["model"]["quantize"], told["recipe"]["method"] = "nf4", {"name": "full"}
+        file.write_text(json.dumps(told))
+    made = rebuild(quiet.home)
+    assert made.runs == 1
+    assert "run.json: the recipe: model.quantize: full does not go on nf4 weights" in made.left_out[0]
+    quiet.open()
+    with pytest.raises(RecipeError, match="full does not go on nf4 weights"):
+        resume.resume(quiet.supervisor, Resume("ended"))
 
 
 def test_a_damaged_store_json_costs_what_is_damaged_alone(quiet):
