@@ -1,7 +1,7 @@
-"""The advice: what to use for what, in words, from the measured numbers of one comparison and nothing else.
+"""Advice on which approach to use, in words, from the measured numbers of one comparison alone.
 
-Nothing speaks against training unless all that train had a fair chance: see `_no_fair_chance`. Prices that overlap are
-the same, and on a CPU nothing is compared by the clock.
+Nothing counts against training unless all that train had a fair chance: see `_no_fair_chance`. Prices that overlap are
+equal, and on a CPU nothing is compared by wall-clock time.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
-LEAST_ROWS = 50  # distinct rows seen: below, a bad score may be theirs, and says little of training
-LEAST_EPOCHS = 0.995  # one, but for the rounding of steps
-STILL_FALLS = 0.25  # of all that the loss fell, from the middle third of the steps to the last,
+LEAST_ROWS = 50  # distinct rows seen: with fewer, a bad score may be due to them, not to training
+LEAST_EPOCHS = 0.995  # one, up to the rounding of steps
+STILL_FALLS = 0.25  # share of the loss's whole fall, from the middle third of the steps to the last,
 LEAST_FALL = 0.01  # and of the loss itself
-FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
-SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not
-NOTES = 4  # of what an approach could not use
+FEW_ROWS = 100  # with fewer, intervals are wide, and a difference of ten points may be missed
+SHARES = ("rules", "exact_match")  # metrics that count answers as right or wrong
+NOTES = 4  # shown, on what an approach could not use
 
 
 def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
-    """Say what the numbers of a comparison's rows speak for; each piece names the numbers that it is from."""
+    """Return the advice that a comparison's rows support; each piece names the numbers it is from."""
     done = [row for row in rows if row.target is not None]
     if len(done) < 2:
         few = "nothing is measured yet" if not done else f"only {done[0].name} is measured yet"
@@ -80,13 +80,13 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:
-    """Add to a choice that does not train who of those that do had no fair chance."""
+    """Return a caveat to a choice that does not train: which trained approaches had no fair chance."""
     why = "" if chosen.trains else _against_training(done)
     return f" It says little about training: {why}." if why else ""
 
 
 def _saw(done: Sequence[ApproachRow]) -> str:
-    """Return how many rows each read or was shown, and whose loss did not fall."""
+    """Return how many rows each approach read or was shown, and whose loss rose."""
     said = []
     for row in done:
         if row.rows_seen is None:
@@ -119,9 +119,9 @@ def _still_falls(row: ApproachRow) -> bool:
 
 
 def _no_fair_chance(row: ApproachRow) -> str:
-    """Return why a score of this approach says little of training, and what to do; nothing where it had its chance.
+    """Return why this approach's score says little about training, and what to do; empty if it had a fair chance.
 
-    It had it after a whole epoch over at least LEAST_ROWS rows, with a loss that did not rise and no longer falls.
+    A fair chance is a whole epoch over at least LEAST_ROWS rows, with a loss that did not rise and no longer falls.
     """
     if row.rows_seen is None or row.epochs_seen is None:
         return f"how much {row.name} read is not known"
@@ -138,13 +138,13 @@ def _no_fair_chance(row: ApproachRow) -> str:
 
 
 def _against_training(done: Sequence[ApproachRow]) -> str:
-    """Return who of those that train had no fair chance, so that nothing here speaks against training."""
+    """Return which trained approaches had no fair chance, so that nothing here counts against training."""
     trained = [row for row in done if row.trains and row.name != "from-scratch"]
     return "; ".join(filter(None, map(_no_fair_chance, trained)))
 
 
 def _read(row: ApproachRow) -> str:
-    """Write how much an approach read in training: '16 of 70 rows, 0.23 epochs'."""
+    """Return how much an approach read in training: '16 of 70 rows, 0.23 epochs'."""
     given = "" if row.rows_given is None else f" of {row.rows_given:,}"
     rows = f"{row.rows_seen:,}{given} {'row' if not given and row.rows_seen == 1 else 'rows'}"
     if row.epochs_seen is None:
@@ -154,16 +154,16 @@ def _read(row: ApproachRow) -> str:
 
 
 def _misses(best: ApproachRow, metric: str) -> str:
-    """Say that not even the best does the task, where its score is a share of answers and surely below a half."""
+    """Return that not even the best solves the task, if its score is a share of answers and surely below a half."""
     if metric not in SHARES or best.target is None or best.target.high >= 0.5:
         return ""
     return (
-        f" None does it yet: of the answers of {best.name} at most {100 * best.target.high:.0f} % are right."
+        f" None solves this: of the answers of {best.name} at most {100 * best.target.high:.0f} % are right."
     )
 
 
 def _cost(row: ApproachRow) -> tuple[bool, float]:
-    """Order by what is paid: training at all, then a query's price."""
+    """Return the sort key by cost: training at all, then a query's price."""
     return row.trains, math.inf if row.query is None else row.query.median
 
 
@@ -182,7 +182,7 @@ def _forgot(row: ApproachRow) -> str:
 
 
 def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
-    """Which approach takes new facts in, and how soon."""
+    """Return which approach takes in new facts, and how fast."""
     asked = [row for row in done if row.news is not None and row.news.before is not None]
     if not asked:
         return "Not measured: no new facts arrived. Set approaches.update, with questions about them."
@@ -210,7 +210,7 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
-    """Say which approaches are proven to answer new facts, the soonest first, and what that speaks for."""
+    """Return which approaches are proven to answer new facts, the fastest first, and what that suggests."""
     if not took:
         return ""
     ways = {row.news.how for row in took if row.news is not None}
@@ -223,7 +223,7 @@ def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: str) -> str:
-    """Name who scores better on new facts than all that are proven to have taken them in."""
+    """Return who scores better on new facts than all that are proven to have taken them in."""
     means = [row.news.after.mean for row in took if row.news is not None and row.news.after is not None]
     best = min(means) if metric in LOWER_IS_BETTER else max(means)
     news = [(row.name, row.news.before, row.news.after) for row in missed if row.news is not None]
@@ -242,7 +242,7 @@ def _until_known(row: ApproachRow) -> float:
 
 
 def _by(row: ApproachRow) -> str:
-    """Say how an approach took new facts in, and how long that took: 'after 0.08 s of indexing'."""
+    """Return how an approach took in new facts, and how long that took: 'after 0.08 s of indexing'."""
     assert row.news is not None
     what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
     return f"after {exact_span(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
@@ -255,12 +255,12 @@ def _by_score(row: ApproachRow) -> str:
 
 
 def _loses(metric: str, change: Gap) -> bool:
-    """Say if a change for the worse is proven."""
+    """Return True if a change for the worse is proven."""
     return change.low > 0 if metric in LOWER_IS_BETTER else change.high < 0
 
 
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
-    """Does training hold a form better than asking for it? Rules alone measure that."""
+    """Return whether training keeps a format better than prompting; only rules measure that."""
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
         name = metric_words(metric)
         return f"Not measured: {name} is not a score of form. Add rules to check.target, and to its metric."
@@ -268,21 +268,21 @@ def _form(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
-    """Nats a token of right answers: how expected a domain's wording is to the model."""
+    """Return the advice by nats per token of right answers: how expected a domain's wording is to the model."""
     if not any(_by_metric(row, "nats_per_token", metric)[0] for row in done):
         return "Not measured: add nats_per_token to check.target.metric, which measures how expected the wording is."
     return _trained_against_asked(done, "nats_per_token", metric, "expects the wording of right answers")
 
 
 def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None, Gap | None]:
-    """Return a row's score by a metric, and its paired difference to the one that is best by it."""
+    """Return a row's score by a metric, and its paired difference from the best by that metric."""
     if wanted == metric:
         return row.target, row.gap
     return row.others.get(wanted), row.other_gaps.get(wanted)
 
 
 def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str, does: str) -> str:
-    """Compare the best that trains with the best that does not: one of them has its paired difference to the best."""
+    """Compare the best trained with the best untrained approach: one of them has its difference from the best."""
     scored = [(row, *_by_metric(row, wanted, metric)) for row in done if row.name != "from-scratch"]
     known = [(row, score, gap) for row, score, gap in scored if score is not None]
     sign = 1 if wanted in LOWER_IS_BETTER else -1
@@ -295,7 +295,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
     better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
     unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
-    gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
+    gap = other[2] if better[2] is None else None  # the best has no difference from itself
     if gap is None or gap.is_open:
         return f"No proven difference: the best that trains and the best that does not ({numbers})."
     if better is asked and (why := _against_training(done)):
@@ -306,7 +306,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
 
 
 def _price(done: Sequence[ApproachRow], metric: str) -> str:
-    """Compare a query's price with and without training; in GPU time, say when training is paid back."""
+    """Compare a query's price with and without training; in GPU time, also when training pays off."""
     trained = [row for row in done if row.trains and row.name != "from-scratch" and row.query]
     asked = [row for row in done if not row.trains and row.query]
     if not trained or not asked:
@@ -344,7 +344,7 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
     best = done[0].target
     level = [(row, row.gap) for row in done[1:] if row.gap is not None and row.gap.is_open]
     if best is not None and (level or best.rows < FEW_ROWS):
-        text = f"More target rows: {best.rows} were asked"
+        text = f"More target rows: {best.rows} were scored"
         if level:
             text += f", and {listed([row.name for row, _ in level])} can't be distinguished from the best"
         nearest = min(level, key=lambda one: _nearness(one[1]), default=None)
@@ -374,7 +374,7 @@ def _nearness(gap: Gap) -> float:
 
 
 def _needed(row: ApproachRow, gap: Gap) -> str:
-    """Say about how many rows would tell a difference as large as this one, were it real."""
+    """Return about how many rows would prove a difference of this size, if it is real."""
     half = (gap.high - gap.low) / 2
     if not gap.mean:
         return ""
@@ -407,7 +407,7 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
         found.append(f"Whether {listed(open_ones)} forgot: the check came to no verdict.")
     if all(row.gpu_s is None for row in done):
         found.append(
-            "GPU time and energy: n/a (no GPU). Set-up is time by the clock, with all else that ran: no price."
+            "GPU time and energy: n/a (no GPU). Set-up is wall-clock time, measured while other work ran."
         )
     elif all(row.energy_wh is None for row in done):
         found.append("Energy: the GPUs report no power.")

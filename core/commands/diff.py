@@ -1,4 +1,4 @@
-"""`finetop diff BASE TUNED`: the verdict on two sample logs of lm-evaluation-harness; no model is loaded."""
+"""`finetop diff BASE TUNED`: the verdict from two sample logs of lm-evaluation-harness; no model is loaded."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def metrics_of(words: list[str]) -> dict[str, str]:
-    """Read --metric: TASK=NAME for one task, NAME for all others. Raises BadInput for what is empty or twice."""
+    """Parse --metric: TASK=NAME for one task, NAME for all others. Raises BadInput if one is empty or given twice."""
     metrics: dict[str, str] = {}
     for word in words:
         task, _, name = word.rpartition("=")
@@ -104,9 +104,9 @@ def metrics_of(words: list[str]) -> dict[str, str]:
 
 
 def print_joined(tasks: list[dict[str, Any]]) -> None:
-    """Print what joined of each compared task, and what did not."""
+    """Print how many items of each compared task were joined, and why others were not."""
     head = (
-        "joined of task",
+        "joined task",
         "metric",
         "filter",
         "joined",

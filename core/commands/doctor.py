@@ -1,4 +1,4 @@
-"""`finetop doctor`: is this machine fit, and what would go wrong. Exit code 4 where something is."""
+"""`finetop doctor`: find problems with this machine and home. Exit code 4 if there is trouble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop recipe [SECTION|RECIPE]`: the settings there are; or a recipe as it will run, with each value's source."""
+"""`finetop recipe [SECTION|RECIPE]`: list all settings; or print a recipe as it will run, with each value's source."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def is_recipe(text: str) -> bool:
-    """Tell a recipe from a section; a name that is both is the section, `builtin:NAME` and `./NAME` are recipes."""
+    """Return True for a recipe; a name that is both means the section, `builtin:NAME` and `./NAME` are recipes."""
     if looks_like_path(text) or text.startswith(BUILTIN):
         return True
     return text not in sections() and (text in builtin_names() or Path(text).is_file())
@@ -78,7 +78,7 @@ def builtin_names() -> list[str]:
 
 
 def settings_at(key: str) -> tuple[Field, ...]:
-    """List the settings of a section. Raises NotFound, with a near section, setting or recipe."""
+    """Return the settings of a section. Raises NotFound that suggests a section, setting or recipe."""
     try:
         return fields_of_section(key)
     except NotFound as error:
@@ -122,7 +122,7 @@ def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[resolved_recipe.
 
 
 def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
-    """Return the whole recipe, and the sources of its settings by dotted key."""
+    """Return the whole recipe, and the source of each setting by dotted key."""
     sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
     return {"recipe": loaded.resolved, "from": sources}
 

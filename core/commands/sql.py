@@ -1,4 +1,4 @@
-"""`finetop sql "SELECT …"`: read-only questions to the store."""
+"""`finetop sql "SELECT …"`: read-only queries on the store."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             right=numbers,
         )
     if found.cut:
-        more = "--limit asks for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
+        more = "raise --limit for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(found.rows):,} rows; {more}.")
     return 0
 

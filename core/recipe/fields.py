@@ -1,4 +1,4 @@
-"""What settings there are: each with its type in words, default and help, for a form and for suggestions."""
+"""The settings of a recipe, each with its type in words, default and help, for a form and for suggestions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One setting: its dotted key, what it may be in words, its default as plain data, and one line of help.
+    """One setting: its dotted key, its allowed values in words, its default as plain data, and one line of help.
 
-    `choices` are the words it is limited to, if it is; `required` says that it has no default.
+    `choices` are the words it is limited to, if any; `required` means that it has no default.
     """
 
     key: str
@@ -33,7 +33,7 @@ class Field:
 
 
 def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
-    """List every setting of a recipe with this method and objective, in the order of the schema.
+    """Return every setting of a recipe with this method and objective, in the order of the schema.
 
     Settings of a list's items (data.train, rules) are `data.train[].path`. Raises NotFound.
     """
@@ -41,7 +41,7 @@ def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
 
 
 def sections() -> dict[str, str]:
-    """List what a recipe may say at its top, in the order of the schema, with one line of help each."""
+    """Return a recipe's top-level keys, in the order of the schema, with one line of help each."""
     return {
         name: _about(info.type) if not is_struct(info.type) else (info.type.__doc__ or "").partition("\n")[0]
         for name, info in struct_fields(Recipe).items()
@@ -49,7 +49,7 @@ def sections() -> dict[str, str]:
 
 
 def fields_of_section(key: str) -> tuple[Field, ...]:
-    """List the settings at and below a key such as `train` or `check.target`, without those of one method or objective.
+    """Return the settings at and below a key such as `train` or `check.target`, without those of a method or objective.
 
     Raises NotFound.
     """
@@ -68,7 +68,7 @@ def fields_of_section(key: str) -> tuple[Field, ...]:
 
 
 def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
-    """List the settings of what has this name: by `method`, `objective` or `protect`, one line of help and its fields.
+    """Return the settings of a plugin name: {`method`, `objective` or `protect`: (one line of help, its fields)}.
 
     Raises NotFound.
     """

@@ -1,4 +1,4 @@
-"""Chains: a recipe with `stages:`, each a run of its own that begins from those before it.
+"""Chains: a recipe with `stages:`, each its own run, starting from earlier ones.
 
 recipe: 1
 name: rlhf
@@ -40,7 +40,7 @@ REWARDED = ("ppo", "rloo", "grpo")  # objectives that may learn from a reward mo
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a chain: its recipe may name stages before it as models, `stage:NAME`."""
+    """One run of a chain: its recipe may name earlier stages as models, `stage:NAME`."""
 
     name: str
     loaded: Loaded
@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain's name, its stages in their order, and the text that they came from."""
+    """A chain's name, its stages in order, and the text that they came from."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -56,10 +56,10 @@ class Chain:
 
 
 def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = None) -> Chain | None:
-    """Load a chain by the name of a built-in one or by path; None for a recipe of one run.
+    """Load a chain by a built-in name or by path; None for a recipe of one run.
 
-    `--set` texts hold for all stages, or for one: `sft.train.epochs=1`. Raises NotFound if there is no such recipe,
-    RecipeError for a stage that can't be, or that begins from one which is not before it.
+    `--set` texts apply to all stages, or to one: `sft.train.epochs=1`. Raises NotFound if there is no such recipe,
+    RecipeError for an invalid stage, or one that begins from a stage that is not before it.
     """
     cwd = Path.cwd() if cwd is None else cwd
     path = find_recipe(path_or_name, cwd)
@@ -84,7 +84,7 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         own = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
         own = [text.removeprefix(f"{stage}.") for text in own]
         laid = _with_defaults(_laid(shared, node, f"{name}.{stage}"), node, own, stages)
-        if node.origin != origin:  # a stage of the chain that this one extends is still one of this file
+        if node.origin != origin:  # an inherited stage counts as one of this file
             laid = Node(laid.value, origin, 0)
         loaded = load_root(laid, text, path, own, cwd)
         _require_before(loaded, stage, [one.name for one in stages], list(nodes))
@@ -93,7 +93,7 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
 
 
 def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
-    """List the settings of a chain and of the chains that it extends, itself first; what no chain has is its own."""
+    """Return the settings of a chain and of those that it extends, itself first, without recipes of one run."""
     layers: list[dict[str, Node]] = []
     seen = {path}
     while isinstance(root.value, dict):
@@ -113,7 +113,7 @@ def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
 
 
 def _merged(layers: Sequence[dict[str, Node]], root: Node) -> tuple[Node, dict[str, Node]]:
-    """Lay a chain over those that it extends: what all stages share, and the stages by their names, in order."""
+    """Merge a chain over those that it extends: the settings shared by all stages, and the stages by name."""
     *children, oldest = layers
     shared = root.with_value({key: node for key, node in oldest.items() if key != STAGES})
     nodes = _with_own({}, oldest.get(STAGES))
@@ -125,10 +125,10 @@ def _merged(layers: Sequence[dict[str, Node]], root: Node) -> tuple[Node, dict[s
 
 
 def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
-    """Lay the stages that a chain lists over those of the chain that it extends.
+    """Merge the stages that a chain lists over those of the chain that it extends.
 
-    A stage of a name that is there lays over that one, or leaves it out. A new one goes before the next that is there,
-    else to the end. Raises RecipeError.
+    A stage of a known name merges over that stage, or leaves it out. A new one goes before the next listed stage of the
+    parent, else to the end. Raises RecipeError.
     """
     if listed is None:
         return nodes
@@ -153,13 +153,13 @@ def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
 
 
 def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
-    """Return whether a stage is only named to be left out. Raises RecipeError where that can't be."""
+    """Return True if a stage is only named to be left out. Raises RecipeError if it can't be."""
     said = node.settings.get(LEAVE_OUT)
     if said is None:
         return False
     if said.value is not True or node.settings.keys() != {"name", LEAVE_OUT}:
         hint = f"Write {{name: {name}, {LEAVE_OUT}: true}} and nothing else."
-        raise RecipeError(f"stage {name}: {LEAVE_OUT} stands alone.", place=said.place, key=STAGES, hint=hint)
+        raise RecipeError(f"stage {name}: {LEAVE_OUT} is not alone.", place=said.place, key=STAGES, hint=hint)
     if name not in there:
         hint = (
             did_you_mean(name, there)
@@ -173,7 +173,7 @@ def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
 
 
 def _over(parent: Node, child: Node) -> Node:
-    """Lay a stage over that of the chain it extends. With another `extends` it is another method and objective."""
+    """Merge a stage over the inherited one. A different `extends` also drops the inherited method and objective."""
     kept = dict(parent.settings)
     before, extends = kept.get("extends"), child.settings.get("extends")
     if extends is not None and (before is None or before.value != extends.value):
@@ -184,7 +184,7 @@ def _over(parent: Node, child: Node) -> Node:
 
 
 def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
-    """Take the chain's name out of the settings: --set's, the recipe's own, or the file's."""
+    """Return the `--set` texts without the name, and the chain's name: --set's, the recipe's own, or the file's."""
     given = [
         parse_set(text, Origin("--set", shared.origin.folder))[1].value
         for text in sets
@@ -195,12 +195,12 @@ def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str
 
 
 def _stage_of(text: str) -> str:
-    """Return what stands before the first dot of a --set: a stage's name, or a section's."""
+    """Return the part of a --set before the first dot: a stage's name, or a section's."""
     return text.partition("=")[0].partition(".")[0].strip()
 
 
 def _named(listed: Node) -> dict[str, Node]:
-    """Return the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
+    """Return the stages by name, in order. Raises RecipeError for invalid or repeated names."""
     nodes = listed.value
     if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST:
         hint = "Write one `- {name: sft, …}` for each."
@@ -224,14 +224,14 @@ def _named(listed: Node) -> dict[str, Node]:
 
 
 def _laid(shared: Node, node: Node, name: str) -> Node:
-    """Lay a stage over what all share; it extends what they do where it says nothing of its own."""
+    """Merge a stage over the shared settings; it inherits `extends`, `about` and `recipe` unless it sets them."""
     handed = {key: one for key, one in shared.settings.items() if key in ("extends", "about", "recipe")}
     child = {**handed, **node.settings, "name": node.with_value(name)}
     return merge_recipes(spelled_out(shared), node.with_value(child))
 
 
 def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence[Stage]) -> Node:
-    """Let a stage begin from the one before it that writes text, and learn from the reward model before it."""
+    """Make a stage begin from the last stage before it that writes text, and learn from the last reward model."""
     settings = dict(laid.settings)
     said = [text.partition("=")[0].strip() for text in sets]
     writers = [one.name for one in before if one.loaded.recipe.objective.name != "reward"]
@@ -253,19 +253,19 @@ def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence
 
 
 def _objective_name(objective: Node | None, node: Node) -> object:
-    """Return the objective that a stage names, itself or through the built-in recipe of that name."""
+    """Return the objective of a stage: its own name, or that of the built-in recipe it extends."""
     named = None if objective is None else objective.settings.get("name")
     named = node.settings.get("extends") if named is None else named
     return None if named is None else named.value
 
 
 def _put(section: Node | None, key: str, value: Node, node: Node) -> Node:
-    """Return a section with one setting more."""
+    """Return a section with one more setting."""
     return node.with_value({**(section.settings if section else {}), key: value})
 
 
 def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Sequence[str]) -> None:
-    """See that a stage begins from stages before it. Raises RecipeError with the place of the setting."""
+    """Require that a stage begins from earlier stages. Raises RecipeError with the place of the setting."""
     try:
         found = references(loaded.resolved)
     except BadInput as error:

@@ -1,4 +1,4 @@
-"""Turns a tree of located values into a Recipe, and finds everything that is wrong with it at once."""
+"""Turn a tree of located values into a Recipe, and report everything that is wrong with it at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MISSING = object()
 RECIPE = "a recipe"
-TOP = "A chain's stages stand at the top of its recipe."
+TOP = "A chain's stages are at the top level of its recipe."
 Kind = TypeVar("Kind")
 CHOICES: dict[Any, PluginKind[Any]] = {Method: METHODS, Objective: OBJECTIVES}
 
@@ -30,10 +30,10 @@ CHOICES: dict[Any, PluginKind[Any]] = {Method: METHODS, Objective: OBJECTIVES}
 def read_recipe(
     root: Node, *, to_train: bool = True
 ) -> tuple[Recipe | None, list[RecipeError], dict[str, str]]:
-    """Read a whole merged tree: the recipe, or None and every problem; and the place of each setting.
+    """Read a whole merged tree. Returns the recipe or None, all problems, and the place of each setting.
 
-    `to_train` is false of a recipe that only says what is checked and how. Places are by dotted key
-    (`data.train[0].path` -> `faq.yaml:7`), of the settings that were written.
+    `to_train` is False for a recipe that only says what to check and how. Places are by dotted key
+    (`data.train[0].path` -> `faq.yaml:7`), for the settings that were written.
     """
     reader = _Reader(to_train)
     recipe = reader.read(root, Recipe, "")
@@ -44,7 +44,7 @@ def read_recipe(
 
 
 def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
-    """Read a tree as one struct of another file than a recipe, `whole` in words.
+    """Read a tree as a struct of a file that is not a recipe; `whole` names the file in messages.
 
     Raises RecipeError, the first of its problems.
     """
@@ -57,7 +57,7 @@ def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
 
 
 class _Reader:
-    """Walks tree and types side by side, collecting problems in place of stopping at the first."""
+    """Walks tree and types side by side, collecting problems instead of stopping at the first."""
 
     def __init__(self, to_train: bool, whole: str = RECIPE) -> None:
         self.to_train = to_train
@@ -91,7 +91,7 @@ class _Reader:
             what = f"{key} is {quoted(value)}" if key else "this"
             hint = ""
             if value is None and any(map(is_struct, arms(annotation))):
-                hint = "Leave it out for its defaults; null goes behind one setting."
+                hint = "Leave it out for its defaults; null is for single settings."
             elif isinstance(value, str) and self.whole == RECIPE:
                 hint = _hint_for_section(key)
             return self.problem(node.place, key, f"{what}; it must be {type_words(annotation)}.", hint)
@@ -107,9 +107,9 @@ class _Reader:
         return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
-        """Read `method:` or `objective:`: a name, and the options of the module of that name.
+        """Read `method:` or `objective:`: a name, and the options of its module.
 
-        Where nothing is trained, the name may be anybody's, and its options are not looked at.
+        If nothing is trained, an unknown name is accepted, and its options are not checked.
         """
         if not isinstance(node.value, dict):
             hint = f"Write {key}: {{name: …}}."
@@ -158,7 +158,7 @@ class _Reader:
         return kind(**{known[name].name: value for name, value in values.items()})
 
     def meant(self, key: str, owner: str, known: Iterable[str]) -> str:
-        """Return a hint for a key that is none."""
+        """Return a hint for an unknown key."""
         name = key.rpartition(".")[2]
         if name == "stages":
             return TOP
@@ -167,14 +167,14 @@ class _Reader:
         return _hint_for(key, owner, known)
 
     def default(self, node: Node, field: msgspec.structs.FieldInfo, key: str) -> Any:
-        """Fill in a section that was not written but depends on its name, or say that it is missing."""
+        """Read an omitted section that depends on its name, or report that the setting is missing."""
         if field.type in tuple(CHOICES):
             return self.read(node.with_value({}), field.type, key)
         return self.problem(node.place, key, f"{key} is missing.", f"It is {type_words(field.type)}.")
 
 
 def arms(annotation: Any) -> tuple[Any, ...]:
-    """Take an annotation apart into the alternatives of its union, without Annotated."""
+    """Return the alternatives of an annotation's union, without Annotated."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
@@ -183,12 +183,12 @@ def arms(annotation: Any) -> tuple[Any, ...]:
 
 
 def item_of(annotation: Any) -> Any:
-    """Return the type of a list's items; None where it is no list."""
+    """Return the type of a list's items; None if it is not a list."""
     return next((get_args(arm)[0] for arm in arms(annotation) if get_origin(arm) is tuple), None)
 
 
 def is_struct(annotation: Any) -> bool:
-    """Return whether a type is a section, not a single value."""
+    """Return True if a type is a section, not a single value."""
     return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
@@ -199,13 +199,13 @@ def extra(annotation: Any) -> dict[str, Any]:
 
 
 def is_path(text: str, annotation: Any) -> bool:
-    """Return whether this text, in a setting of this type, is a path to resolve."""
+    """Return True if this text, in a setting of this type, is a path to resolve."""
     mark = extra(annotation).get("path")
     return mark == "file" or (mark == "id" and text.startswith(("./", "../", "/", "~")))
 
 
 def is_model_folder(text: str, annotation: Any, node: Node) -> bool:
-    """Return whether this text, which looks like a hub's id, is the folder of a model beside the recipe."""
+    """Return True if this text, which looks like a hub id, is a model's folder beside the recipe."""
     if extra(annotation).get("path") != "id":
         return False
     try:
@@ -216,11 +216,11 @@ def is_model_folder(text: str, annotation: Any, node: Node) -> bool:
 
 @lru_cache
 def struct_fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    """List the settings of a section by the names that are written; the annotations are evaluated once."""
+    """Return the settings of a section by their written names; cached, as evaluating annotations takes time."""
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
-# By the setting that is meant: short forms, and names of transformers, TRL, PEFT, Axolotl, LLaMA-Factory and Unsloth.
+# By setting: short forms, and names in transformers, TRL, PEFT, Axolotl, LLaMA-Factory and Unsloth.
 OTHER_NAMES = {
     "model.id": "model_id model_name model_name_or_path pretrained_model_name_or_path base base_model model_path",
     "model.dtype": "precision bf16 fp16 torch_dtype mixed_precision compute_type",
@@ -269,7 +269,7 @@ OTHER_NAMES = {
 _MEANT = {
     folded_name(other): key
     for key, others in OTHER_NAMES.items()
-    for other in (key.rpartition(".")[2], *others.split())  # its own name, typed in another section, too
+    for other in (key.rpartition(".")[2], *others.split())  # also its own name, typed in another section
 }
 
 _MAIN = {
@@ -281,9 +281,9 @@ _MAIN = {
 
 
 def _hint_for(key: str, owner: str, known: Iterable[str]) -> str:
-    """Suggest the setting that is meant by a key that is none: a slip, another program's name, one of elsewhere.
+    """Suggest a setting for an unknown key: a typo, another program's name, or a setting of another section.
 
-    `known` are the names beside it, of what `owner` is: a section, a method or an objective.
+    `known` are the names beside it; `owner` is their section, method or objective.
     """
     known = list(known)
     section, _, name = key.rpartition(".")
@@ -304,5 +304,5 @@ def _hint_for(key: str, owner: str, known: Iterable[str]) -> str:
 
 
 def _hint_for_section(key: str) -> str:
-    """Suggest the setting that is meant by a text in place of a whole section."""
+    """Suggest the setting that is meant if a text stands for a whole section."""
     return f"Did you mean {_MAIN[key]}?" if key in _MAIN else ""

@@ -1,4 +1,4 @@
-"""n and N after a search, on every screen that has one; and what n is while there is none."""
+"""n and N after a search on every screen that has one, and what n does without a search."""
 
 from __future__ import annotations
 

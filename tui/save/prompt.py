@@ -1,4 +1,4 @@
-"""Asks for a file's name and writes what a screen shows, on this machine, in the folder where finetop was started."""
+"""Asks for a file name and writes what a screen shows, on this machine, in the folder where finetop was started."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from finetop.tui.text import cut_middle
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Bottom
 
-_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
+_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the file must load no font from the network
 
 
 async def ask_of(screen: AppScreen[Any], picture: str) -> None:
-    """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
+    """Ask where to write what a screen shows: its own tables and charts, else a picture of it."""
     host = host_of(screen)
     with refusals_said(host):
         shown = await screen.to_save()
@@ -67,7 +67,7 @@ def _target(host: Host, text: str) -> Path:
 
 
 def _fault(host: Host, text: str, shown: Sheet) -> str:
-    """Return why that can't be written; nothing where it can."""
+    """Return why the file can't be written, or an empty string."""
     forms = endings(shown)
     if not text.strip():
         return f"type a name that ends in {' or '.join(forms)}"
@@ -92,16 +92,16 @@ def _write(host: Host, target: Path, shown: Sheet, screen: str) -> None:
 
 
 def endings(shown: Sheet) -> tuple[str, ...]:
-    """List the forms that there are of it, the usual one first."""
+    """Return the available formats, the usual one first."""
     if shown.charts:
         return (".svg", ".png", ".csv", ".md")
     return (".csv", ".md", ".png", ".svg") if shown.tables else (".svg",)
 
 
 def written(shown: Sheet, ending: str, screen: str) -> bytes:
-    """Write it. `screen` is the picture of the screen, for where there is no chart."""
+    """Return the file's bytes. `screen` is the picture of the screen, used if there is no chart."""
     if ending == ".png":
-        from finetop.core.report.png import png  # pillow, 20 ms, for those who want one
+        from finetop.core.report.png import png  # pillow takes 20 ms to import
 
         return png(shown.charts, shown.tables)
     return _text(shown, ending, screen).encode("utf-8", "replace")
@@ -120,7 +120,7 @@ def _text(shown: Sheet, ending: str, screen: str) -> str:
 
 
 def _points(charts: Sequence[Chart]) -> Table:
-    """Lay out what the curves of charts go through: a row for each, as it is drawn."""
+    """Return the points of the charts' curves as a table: one row each, as drawn."""
     rows = []
     for chart in charts:
         for line in chart.lines:

@@ -1,4 +1,4 @@
-"""The tables and charts of each screen, as they are written to a file. Pure functions from what the screens hold."""
+"""The tables and charts of each screen, as written to a file. Pure functions of what the screens hold."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def compare(
     curves: Mapping[str, Sequence[Curve | None]],
     stretch: Stretch,
 ) -> Sheet:
-    """Return the curves over each other, what came out, and what differs in the recipes."""
+    """Return the overlaid curves, the results, and the differences between the recipes."""
     _, first, last, columns = stretch
     charts = []
     for metric, of_runs in curves.items():
@@ -121,7 +121,7 @@ def compare(
 
 
 def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
-    """Return what runs and what waits; each with its name as requests need it."""
+    """Return running and queued jobs; each with its name as requests need it."""
     rows = []
     for name, row in entries:
         if isinstance(row, QueueRow):
@@ -175,7 +175,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
 
 
 def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
-    """Return the matrix of triage: a run a row, a task a column, changes in points."""
+    """Return the triage matrix: one run per row, one task per column, changes in points."""
     lines = tuple(
         (
             *(row.shown_name, row.model, row.method, row.verdict, row.standing.state if row.standing else ""),
@@ -189,7 +189,7 @@ def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
 
 
 def remedies(answer: RemediesAnswer | None) -> Sheet:
-    """Return what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
+    """Return the remedies tried on a run, one per row: target, kept gain, forgetting, item counts."""
     if answer is None:
         return Sheet("remedies")
     metrics = list(answer.base)

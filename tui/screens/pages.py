@@ -1,4 +1,4 @@
-"""Pages that open over any screen, rows below a title: the keys, the messages so far, every command by name."""
+"""Pages that open over any screen, a title above rows: keys, messages, and all commands by name."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ SEARCH = Key("slash", "search", "search", "search in these lines")
 MOVES = moves()
 TYPED_BESIDE = tuple(
     Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4]
-)  # letters are text
-NAME_WIDTH = 14  # cells at least
-_SIGN = 14  # cells of the help for the keys
-PAUSE_S = 0.15  # of typing, until the supervisor is asked
+)  # without their letters, which are typed text
+NAME_WIDTH = 14  # least cells
+_SIGN = 14  # cells of the key column in the help
+PAUSE_S = 0.15  # pause in typing before the supervisor is asked
 
 
 class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
-    """A title and a table; esc leads back to the screen before."""
+    """A title and a table; esc returns to the previous screen."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
     KEYS: ClassVar[tuple[Key, ...]] = (SEARCH, *MATCHES, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
-    sought = ""  # in its lines
+    sought = ""  # the search text
 
     def compose(self) -> ComposeResult:
         yield Top()
@@ -53,11 +53,11 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
         raise NotImplementedError
 
     def draw_heading(self, index: int) -> str:
-        """Name the part of the table that a row is in; empty where it has none."""
+        """Return the heading of the part that a row is in, or an empty string."""
         return ""
 
     def show_title(self, title: str, aside: str = "") -> None:
-        """Write the first row."""
+        """Write the title row."""
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
 
@@ -65,7 +65,7 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
         self.dismiss()
 
     def action_search(self) -> None:
-        """Have a text typed, and go to the next line that has it."""
+        """Ask for a text, and go to the next line that contains it."""
         start = self.query_one(Table).cursor
 
         def changed(text: str) -> None:
@@ -90,7 +90,7 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
             host_of(self).say(NO_MATCH)
 
     def _to_match(self, direction: int) -> bool:
-        """Go to the next line (1) that has the text, or the one before (-1); returns whether there is one."""
+        """Go to the next (1) or previous (-1) matching line; return whether there is one."""
         table = self.query_one(Table)
         further = range(table.cursor + direction, table.count if direction > 0 else -1, direction)
         at = next((index for index in further if self._has(index)), None)
@@ -105,7 +105,7 @@ class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """One row of the help: of a key that needs several rows the first has its sign."""
+    """One row of the help; if a key needs several, only the first shows its sign."""
 
     key: Key
     text: str
@@ -114,7 +114,7 @@ class KeyRow:
 
 
 class KeysPage(TablePage[None], inherit_bindings=False):
-    """Keys of the screen before, each with the command that does the same, then those that work everywhere."""
+    """Keys of the previous screen, each with its equivalent command, then the keys that work everywhere."""
 
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
@@ -149,14 +149,14 @@ class KeysPage(TablePage[None], inherit_bindings=False):
             (row.text, "bold" if has_cursor else ""),
         )
         command: Line = ((row.command, "dim"), (" ", ""))
-        if row.command and not row.text:  # below, where it has the whole row
+        if row.command and not row.text:  # on a row of its own
             line = (line[0], (" " * max(2, width - 2 - len(row.command)), ""))
             return (*line, *command)
         return spread(line, command, width) if row.command else line
 
 
 def key_rows(key: Key, width: int) -> list[KeyRow]:
-    """Break what is said of a key into rows: its command at the right of the last, or below where that has no room."""
+    """Split a key's help into rows, with its command at the right of the last row or on its own row below."""
     *texts, last = wrapped(key.about, width - _SIGN - 4)
     rows = [KeyRow(key, text, is_first=not at) for at, text in enumerate(texts)]
     if not key.command or cell_len(last) + cell_len(key.command) + _SIGN + 6 <= width:
@@ -165,7 +165,7 @@ def key_rows(key: Key, width: int) -> list[KeyRow]:
 
 
 class MessagesPage(TablePage[None], inherit_bindings=False):
-    """What was said above the footer, newest first: a slow link may have hidden one."""
+    """Messages shown above the footer, newest first; a slow link may have hidden some."""
 
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Messages"
@@ -183,7 +183,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
 
 
 class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
-    """Every command by name, and what there is of that name; enter gives back the chosen one."""
+    """All commands and everything else findable by name; enter returns the selected one."""
 
     KEYS = ()
     BINDINGS: ClassVar = bindings(TYPED_BESIDE)
@@ -191,7 +191,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
-        by_action = {key.action: key for key in reversed(keys)}  # the screen's own before those of everywhere
+        by_action = {key.action: key for key in reversed(keys)}  # the screen's own keys win
         self._all = tuple(
             key
             for key in keys
@@ -214,7 +214,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
             name, about, sign = cut_middle(clean_line(row.name), 40), row.about, ""
         else:
             name, about, sign = command_names(row)[0], row.about, row.shown if row.keys else ""
-            if about.lower() == name:  # a place
+            if about.lower() == name:  # a screen: its name says it already
                 about = row.command
         name += " " * max(0, NAME_WIDTH - cell_len(name))
         about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
@@ -232,7 +232,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     @work(exclusive=True)
     async def _find(self, text: str) -> None:
-        """Look for what is called so once typing pauses, and list it among the commands."""
+        """Search runs, recipes and more by name once typing pauses, and list them among the commands."""
         await asyncio.sleep(PAUSE_S)
         matching = ranked(text, self._all, await find(host_of(self), text))
         if self.is_current:

@@ -1,4 +1,4 @@
-"""Copies text to the clipboard of the terminal that the user sits at, also over ssh: OSC 52, on a key alone."""
+"""Copies text to the clipboard of the user's own terminal, also over ssh: OSC 52, only on a key press."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.core.text import clean, clean_line
 from finetop.tui.messages import Said
 from finetop.tui.widgets.app_screen import AppScreen
 
-LIMIT = 48 << 10  # bytes of text; terminals drop sequences from some 75 to 100 kB on
+LIMIT = 48 << 10  # bytes of text; terminals drop sequences from about 75 to 100 kB on
 _COMMAND: Final = re.compile(r"(?:^|: |`)(finetop [^`]+?)[`.]*$")
 
 
@@ -29,7 +29,7 @@ def copying(text: str) -> str:
 
 @dataclass(slots=True)
 class Copied:
-    """What may be copied, what was, and the message that said so: while that is seen, the key takes the next."""
+    """The texts to copy, the current one, and its message: while that is shown, the key copies the next text."""
 
     texts: list[str] = field(default_factory=list)
     at: int = 0
@@ -37,20 +37,20 @@ class Copied:
 
     @property
     def text(self) -> str:
-        """What is copied; nothing where nothing can be."""
+        """Return the copied text; empty if there is none."""
         return self.texts[self.at] if self.texts else ""
 
     @property
     def following(self) -> str:
-        """What the key copies when it is pressed again."""
+        """Return what the key copies when pressed again."""
         return self.texts[(self.at + 1) % len(self.texts)] if len(self.texts) > 1 else ""
 
 
 def to_copy(before: Copied, seen: Said | None, screen: AppScreen[Any], on: str) -> Copied:
-    """Say what is copied now: the next text while the message of the last is `seen`, else the first of a screen.
+    """Return what to copy now: the next text while the last one's message is `seen`, else the screen's first.
 
-    There are: a command that the message ends with, what the cursor is on, and the command that does what is offered
-    as next; `on` names the machines as the command line does.
+    The texts are a command at the end of the message, what the cursor is on, and the command of the suggested next
+    step; `on` names the machines as command-line options.
     """
     if seen is not None and seen is before.said:
         return Copied(before.texts, (before.at + 1) % len(before.texts))

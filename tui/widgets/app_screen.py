@@ -44,7 +44,7 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
         return ""
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here."""
+        """Return the values for a command's placeholders."""
         return {"RUN": self.to_copy()}
 
     def to_run(self) -> str:
@@ -71,7 +71,7 @@ class AppScreen(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
 
 def filled(command: str, words: Mapping[str, str]) -> str:
-    """Put what is known in place of a command's words in capitals; what is in [ ] goes where one of them is not."""
+    """Replace a command's capitalised words with known values; a part in [ ] needs all of its words."""
 
     def part(match: re.Match[str]) -> str:
         return match[1] + match[2] if all(words.get(word) for word in _WORD.findall(match[2])) else ""

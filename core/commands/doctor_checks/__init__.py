@@ -1,4 +1,4 @@
-"""What `finetop doctor` looks at: each finding says how it stands, and what to do where it does not stand well."""
+"""The checks of `finetop doctor`: each finding describes one state, and the fix if something is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.runtime.home import Home, is_made, prepare
 
 
 def look(home: Home) -> Iterator[Finding]:
-    """Look at the machine, the home, and what runs on it. Nothing is changed, nothing made."""
+    """Yield the findings on the machine, the home and its processes. Nothing is changed or created."""
     from finetop.core.commands.doctor_checks import folders, gpus, machine, processes, slurm
 
     yield machine.python()

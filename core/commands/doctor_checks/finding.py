@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""One finding of `finetop doctor`."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ class Finding(NamedTuple):
     level: Literal["ok", "warning", "trouble"]
     about: str
     text: str
-    fix: str = ""  # what to do; empty where all is well
+    fix: str = ""  # what to do; empty if all is well

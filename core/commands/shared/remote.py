@@ -1,4 +1,4 @@
-"""Runs a verb on other machines: which verbs can, which machine a RUN is on, and the same asked of all."""
+"""Run a verb on other machines: which verbs can, which machine a RUN is on, and one request to all of them."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
 
 
 def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
-    """Find which machine RUN or HOST:RUN is on.
+    """Return the machine that RUN or HOST:RUN is on, and the run's name there.
 
-    Raises NotFound where none has it, BadInput where several have it or may have it, being out of reach, and
-    NoSupervisor where the machine that is named is out of reach.
+    Raises NotFound if none has it, BadInput if several have it or unreachable ones may have it, and NoSupervisor if
+    the named machine can't be reached.
     """
     label, colon, rest = run.partition(":")
     named = [home for home in homes if home.label == label]
@@ -82,7 +82,7 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
 
 
 def _has(home: Home, run: str) -> bool:
-    """Ask a machine whether it has the run."""
+    """Return True if a machine has the run."""
     try:
         with Client(home) as client:
             client.ask(GetRun(run))
@@ -96,9 +96,9 @@ def _is_away(home: Home) -> bool:
 
 
 def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]:
-    """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why.
+    """Send one request to several machines. Returns the answers by machine, and the machines without one (see stderr).
 
-    One that refuses (no run there has a metric of that name) is left out. Raises BadInput where all that answer do.
+    One that refuses (no run there has a metric of that name) is left out. Raises BadInput if all that answer refuse.
     """
     answers: dict[str, Any] = {}
     missing, refused = [], []

@@ -1,4 +1,4 @@
-"""Shows a recipe as it will run, as YAML: each setting with the place that it comes from."""
+"""Show a recipe as it will run, as YAML: each setting with its source."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from finetop.core.recipe.load import Loaded
 
 DEFAULT = "default"
-Setting = tuple[str, Any, str]  # dotted key, value, where it comes from
+Setting = tuple[str, Any, str]  # dotted key, value, source
 
 
 def settings_of(loaded: Loaded) -> list[Setting]:
-    """List a recipe's settings, each with its value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
+    """Return each setting of a recipe with value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
     recipe = loaded.recipe
     known = {field.key for field in fields(recipe.method.name, recipe.objective.name)}
     return [
         (key, value, _source(loaded, key))
         for key, value in _leaves(by_name(loaded.resolved), "", known)
-        if key != "extends"  # what it extends is laid below it already
+        if key != "extends"  # the recipe it extends is merged in already
     ]
 
 
 def _leaves(value: Any, key: str, known: set[str]) -> Iterator[tuple[str, Any]]:
-    """Take a resolved recipe apart into its settings; a mapping or list that one setting holds stays whole."""
+    """Yield a resolved recipe's settings; a mapping or list that is the value of one setting stays whole."""
     plain_key = re.sub(r"\[\d+\]", "[]", key)
     below = any(name.startswith((f"{plain_key}.", f"{plain_key}[")) for name in known)
     if isinstance(value, dict) and (not key or below):
@@ -53,7 +53,7 @@ def _source(loaded: Loaded, key: str) -> str:
 
 
 def as_yaml(settings: list[Setting]) -> Iterator[str]:
-    """Write settings as the lines of a recipe, the source of each behind it."""
+    """Yield settings as the lines of a recipe, each with its source as a comment."""
     tree: dict[str, Any] = {}
     for key, value, source in settings:
         *above, last = re.findall(r"[^.\[\]]+", key)
@@ -82,7 +82,7 @@ def _block(tree: Mapping[str, Any], key: str, indent: str, lists: set[str]) -> I
 
 
 def _inline(value: Any) -> str:
-    """Write a value of any kind in one line of YAML."""
+    """Return a value as one line of YAML."""
     import yaml
 
     text: str = yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True)

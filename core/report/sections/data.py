@@ -31,7 +31,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
             )
             for source in detail.data
         ]
-        head = ("source", "rows", "kept", "used", "dropped", "cut short", "longest, tokens", "learned tokens")
+        head = ("source", "rows", "kept", "used", "dropped", "truncated", "longest, tokens", "learned tokens")
         found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
     found += _versions(told)
     if detail.first_row:
@@ -41,15 +41,15 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def _versions(told: Told) -> list[Block]:
-    """Say which version of each source was read, and how it came about."""
+    """Return the version of each source that was read, and what lint found in it."""
     if not told.detail.sources:
         return []
-    head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "notes")
+    head = ("version", "sha256 of its rows", "used as", "rows", "change since the previous version", "notes")
     lint = [row for facts in told.read for row in _lint(facts)]
     return [
         Table(head, tuple(map(_version, told.read)), right=(3,)),
         *(
-            [Table(("finetop lint found", "in", "how bad", "rows", "of"), tuple(lint), right=(3, 4))]
+            [Table(("finetop lint found", "in", "severity", "rows", "of"), tuple(lint), right=(3, 4))]
             if lint
             else ()
         ),
@@ -57,7 +57,7 @@ def _versions(told: Told) -> list[Block]:
 
 
 def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
-    """List what lint found of a source, where it has looked at the same content."""
+    """Return lint's findings on a source, if it has checked the same content."""
     kept = None if facts.now is None else facts.now.lint
     name = data_versions.source_words(facts.row)
     return [
@@ -75,6 +75,6 @@ def _version(facts: SourceFacts) -> tuple[str, ...]:
         row.content[:16],
         f"{row.use}{share}",
         f"{row.rows:,}",
-        data_versions.since(facts) or "the first that was read",
+        data_versions.since(facts) or "first version read",
         beside,
     )

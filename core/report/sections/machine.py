@@ -1,4 +1,4 @@
-"""How the run ran: device, times, versions, and the hashes by which all can be found again."""
+"""How the run ran: device, times, versions, and the hashes that identify it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def blocks(told: Told) -> tuple[Block, ...]:
     facts.append(("versions", ", ".join(f"{name} {number}" for name, number in detail.versions.items())))
     if told.outcome is not None:
         for which, model in told.outcome.models.items():
-            what = "adapter" if model.get("adapter") else "weights"  # whose weights are the base's own
+            what = "adapter" if model.get("adapter") else "weights"  # an adapter leaves the base's weights
             facts.append((f"{which}, sha256 of the {what}", str(model.get(what, "-"))))
         facts.append(("plan of the check, sha256", told.outcome.plan_hash))
     for parent in detail.parents:
         at = "" if parent.step is None else f", step {parent.step:,}"
-        facts.append(("began from", f"{parent.name}{at}, as its {parent.setting}"))
-    facts += [("began others", ", ".join(child.name for child in detail.children))]
+        facts.append(("started from", f"{parent.name}{at}, as its {parent.setting}"))
+    facts += [("start of others", ", ".join(child.name for child in detail.children))]
     return (Facts(tuple((name, text) for name, text in facts if text)),)

@@ -1,4 +1,4 @@
-"""settings.yaml: strict, one line an error."""
+"""settings.yaml: strict, one line per error."""
 
 import os
 import re
@@ -148,7 +148,7 @@ def refusal(folder, option):
             "--no-requeu",
         ),
         *("--parsabl", "--pars", "--inp=/x", "--open-m=truncate", "--time-m=1", "--mem-per-g=1G", "--a"),
-        *("--n=2", "--tim=5", "--nta=2", "--e", "--q=x"),  # which sbatch itself calls ambiguous
+        *("--n=2", "--tim=5", "--nta=2", "--e", "--q=x"),  # sbatch calls these ambiguous
     ],
 )
 def test_an_abbreviation_is_refused_with_what_it_may_mean(tmp_path, option):

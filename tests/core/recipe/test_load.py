@@ -1,4 +1,4 @@
-"""Loading: built-in recipes, extends, --set, paths and lines through all of them; files before a run."""
+"""Loading: built-in recipes, extends, --set, paths and line numbers through all of them; files before a run."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def test_what_is_no_resolved_recipe_is_named_as_in_a_file(mapping: Any) -> None:
 def test_a_resolved_recipe_is_converted_by_its_types_and_no_rule_is_run(tmp_path: Path) -> None:
     whole = load_recipe("full", cwd=tmp_path).resolved
     clash = {**whole, "model": {**whole["model"], "quantize": "nf4"}}
-    with pytest.raises(RecipeError, match="full does not go on nf4 weights"):
+    with pytest.raises(RecipeError, match="full does not work with nf4 weights"):
         recipe_from_mapping(clash)
     assert recipe_from_resolved(clash).model.quantize == "nf4"
     wrong = {**whole, "train": {**whole["train"], "batch_size": "four"}}

@@ -1,4 +1,4 @@
-"""A setting by another name: the one that is meant is suggested, by --set and in a file, and is there."""
+"""A setting by another name: the intended one is suggested, by --set and in a file, and exists."""
 
 from __future__ import annotations
 

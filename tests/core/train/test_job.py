@@ -1,4 +1,4 @@
-"""A whole training job in a process of its own, on a tiny model: what it writes, and how it ends."""
+"""A whole training job in its own process, on a tiny model: what it writes, and how it ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, job_folder
 from finetop.core.runtime.stop_signal import Stop
 
-# The job as a keeper starts it; at the end it tells which modules it must not have loaded.
+# The job as a keeper starts it; at the end it reports modules that it must not have loaded.
 JOB = """
 import sys
 from finetop.core import run_job as job
@@ -109,7 +109,7 @@ def finish(job, code=JOB):
 
 
 def done_here(job, monkeypatch):
-    """Do the job's work in this process: one with the training stack takes 6 s of CPU to begin."""
+    """Do the job's work in this process: a new one with the training stack takes 6 CPU s to start."""
     monkeypatch.setenv(
         "CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     )  # the job narrows it
@@ -171,7 +171,7 @@ def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
     assert "Warning" not in log
 
 
-@pytest.mark.filterwarnings("ignore")  # a job's process is quiet; the test above sees that it is
+@pytest.mark.filterwarnings("ignore")  # a job's process is quiet, as the test above checks
 def test_full_tuning_saves_a_model_that_loads_and_differs_from_the_base(tmp_path, tiny_model, monkeypatch):
     job = make_job(
         tmp_path,

@@ -1,4 +1,4 @@
-"""The Approaches screen: prompt, examples, retrieval and training side by side, what each costs, and the advice."""
+"""The Approaches screen: prompt, examples, retrieval and training side by side, their costs, and the advice."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class ApproachesState:
     answer: ApproachesAnswer | None = None
     part: Part = "advice"
     of_costs: bool = False
-    chosen: dict[str, int] = field(default_factory=dict)  # which run of each approach
-    first: int = 0  # row in view of the advice
+    chosen: dict[str, int] = field(default_factory=dict)  # by approach: the index of its selected run
+    first: int = 0  # first advice row in view
     has_more: bool = False
 
 
 class ApproachesScreen(ListScreen, inherit_bindings=False):
-    """One comparison; without a name the newest."""
+    """One comparison; the newest if no name is given."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -93,7 +93,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return both tables and the advice, for a file."""
+        """Return both tables and the advice as a sheet to save."""
         from finetop.tui.save import Sheet, tables
 
         return Sheet("approaches") if self.state.answer is None else tables.approaches(self.state.answer)
@@ -112,7 +112,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     @property
     def run(self) -> str:
-        """The chosen run of the approach under the cursor; empty where it has none."""
+        """The selected run of the approach under the cursor; empty if it has none."""
         row = self.at
         return _run_of(row, self.state.chosen) if row is not None else ""
 
@@ -145,7 +145,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write what is below the table, the next step and the footer."""
+        """Redraw what is below the table, the next step and the footer."""
         answer, width = self.state.answer, self.size.width
         if answer is None:
             return
@@ -198,7 +198,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         answer: ApproachesAnswer = await host.ask(Approaches(name))
         if name != self.state.comparison:
             return False
-        row = self.at  # the cursor stays on it where the order has changed
+        row = self.at  # the cursor stays on this approach if the order changes
         self.state.answer = answer
         names = [approach.name for approach in answer.rows]
         if row is not None and row.name in names:
@@ -208,7 +208,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     # --- keys -----------------------------------------------------------------------------------------
 
     def action_page(self, pages: float) -> None:
-        """Read on in the advice; where it is seen whole, move in the table."""
+        """Scroll the advice; on the other parts, move in the table."""
         if self.state.part != "advice":
             super().action_page(pages)
             return
@@ -226,7 +226,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def action_choose(self, by: int) -> None:
-        """Choose another run of the approach, and show its runs."""
+        """Select another run of the approach and show its runs."""
         row = self.at
         if row is None or not row.runs:
             return
@@ -245,7 +245,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say(f"{self.at.name} has no run.")
 
     def action_compare(self) -> None:
-        """Compare a run of each approach that has one."""
+        """Open Compare with one run of each approach that has any."""
         rows = [] if self.state.answer is None else self.state.answer.rows
         runs = [run for run in (_run_of(row, self.state.chosen) for row in rows) if run]
         if len(runs) < 2:
@@ -256,7 +256,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     def action_other(self, by: int) -> None:
         """Show the next comparison."""
         if self.state.answer is None:
-            return  # it is not known yet whether there are others
+            return  # not loaded yet, so there may be others
         names = [comparison.name for comparison in self.state.answer.comparisons]
         if len(names) < 2:
             host_of(self).say("no other comparison.")
@@ -268,7 +268,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
 
 def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
-    """Name the run of an approach that is chosen, else the first that failed; empty where it has none."""
+    """Return an approach's selected run, else its first failed one, else its first; empty if it has none."""
     if not row.runs:
         return ""
     failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
@@ -276,7 +276,7 @@ def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
 
 
 def footer_keys(state: ApproachesState, row: ApproachRow | None) -> tuple[Key, ...]:
-    """Offer what there is something to do with."""
+    """Return the footer keys that apply now."""
     rows = 0 if state.answer is None else len(state.answer.rows)
     others = 0 if state.answer is None else len(state.answer.comparisons)
     runs = 0 if row is None else len(row.runs)

@@ -1,4 +1,4 @@
-"""The charts of the Compare screen: the runs' curves of each metric over each other, by colour and letter."""
+"""The charts of the Compare screen: all runs' curves of a metric in one chart, told apart by colour and letter."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from finetop.tui.widgets.chart_grid import hit, rows_of_charts
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
 
-_WIDE_ENDS_FROM = 70  # cells of a chart that has room for them; a narrower one has letters in its picture
+_WIDE_ENDS_FROM = 70  # cells; wider charts label curves at the right, narrower ones inside the picture
 
 
 def next_x(x: Across, runs: Sequence[RunDetail]) -> Across:
-    """Return the next axis that any of the runs has numbers for."""
+    """Return the next x axis that any run has values for."""
     has = [axis for axis in AXES if axis in ("step", "time") or any(axis in run.row.metrics for run in runs)]
     return has[(has.index(x) + 1) % len(has)] if x in has else "step"
 
 
 def ends_of(width: int) -> int:
-    """Return the cells right of the picture."""
+    """Return the width of the labels right of the chart, in cells."""
     return ENDS if width >= _WIDE_ENDS_FROM else 0
 
 
@@ -45,7 +45,7 @@ def axis_of_all(state: CompareState) -> Axis:
 
 
 def series_of(state: CompareState, metric: str, smoothing: float) -> list[Series]:
-    """Return what is drawn, the chosen run last, so that its line is on top."""
+    """Return the curves to draw, the selected run last so that its line is on top."""
     numbered = []
     for number, (run, curve) in enumerate(zip(state.runs, state.curves.get(metric, ()), strict=False)):
         if curve is not None and curve.column and run.row.name not in state.hidden:
@@ -83,7 +83,7 @@ def _chart(state: CompareState, metric: str, look: Look) -> list[Line]:
 
 
 def _title(state: CompareState, metric: str, view: View, *, is_cut: bool) -> Line:
-    """Write the metric, how it is drawn, and each run's value at the cursor; what does not fit goes as a whole."""
+    """Return the metric, how it is drawn, and each run's value at the cursor; a part that does not fit is dropped."""
     line: Line = ((title_of(metric), "bold"),)
     width, hidden = state.layout.chart_width, state.hidden
     parts: list[Line] = []

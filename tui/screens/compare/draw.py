@@ -1,4 +1,4 @@
-"""Draws the Compare screen from plain data: who is compared, what differs, what came out, samples, the trade-off."""
+"""Draws the Compare screen from plain data: runs, recipe differences, results, samples, the trade-off."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from finetop.tui.text import (
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
 
-LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
-CELL = 20  # of a run's value in a table, at most
+LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; the wide one from WIDE columns on
+CELL = 20  # maximum cells of a run's value in a table
 _ANSWER_ROWS = 4
 _NAME = 30  # cells of a run's name
 _EXAMPLE_ROWS = 3
 
 
 def head_lines(state: CompareState, width: int, where: str) -> list[Line]:
-    """Say who is compared, each with its letter, and which tab is open."""
+    """Return the compared runs, each with its letter, and the tabs."""
     runs = state.runs
     names: Line = ((f" Compare {len(runs)} runs  ", "bold"),)
     room = max(8, (width - line_width(names)) // max(1, len(runs)) - 4)
@@ -57,7 +57,7 @@ def head_lines(state: CompareState, width: int, where: str) -> list[Line]:
 
 
 def table_lines(state: CompareState, now: float) -> list[Line]:
-    """Write what differs in the recipes and what came out, a column a run; columns that don't fit go as a whole."""
+    """Return the results and the recipe differences, one column per run; a column that does not fit is left out."""
     runs, chosen, (width, _) = state.runs, state.chosen, state.size
     label = WIDE_LABEL if width >= WIDE else LABEL
     cell, shown = _columns(runs, chosen, width - label)
@@ -91,7 +91,7 @@ def table_lines(state: CompareState, now: float) -> list[Line]:
 
 
 def _columns(runs: Sequence[RunDetail], chosen: int, width: int) -> tuple[int, list[int]]:
-    """Divide the width among the runs: as many columns as there is room for, the chosen run's always."""
+    """Return the cell width and the runs shown: as many as fit, always with the selected run."""
     fits = max(1, (width - 1) // 12)
     shown = list(range(len(runs)))[:fits]
     if chosen not in shown:
@@ -120,7 +120,7 @@ def _outcome(state: CompareState, row: compare_runs.Outcome, shown: Sequence[int
 
 
 def sample_lines(state: CompareState) -> list[Line]:
-    """Write what each run's model last answered to the same prompts; prompts of one run alone come last."""
+    """Return each run's newest answer to the same prompts; prompts that fewer runs have come last."""
     width = state.size[0]
     last = [_last_samples(run.samples) for run in state.runs]
     prompts = list(dict.fromkeys(prompt for samples in last for prompt in samples))
@@ -155,12 +155,12 @@ def _last_samples(samples: Sequence[SampleRow]) -> dict[str, SampleRow]:
 
 
 def targets_of(runs: Sequence[RunDetail]) -> list[str]:
-    """List the metrics of targets that any of the runs was checked by."""
+    """List the target metrics that any run was checked by."""
     return list(dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target))
 
 
 def scatter_lines(state: CompareState) -> list[Line]:
-    """Draw target against retained, the front named; what can't be placed is said."""
+    """Draw target score against points retained, with the Pareto front marked; explain runs that can't be placed."""
     runs, chosen, (width, height) = state.runs, state.chosen, state.size
     metrics = targets_of(runs)
     metric = metrics[state.target % len(metrics)] if metrics else ""
@@ -217,7 +217,7 @@ def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best
 
 
 def data_lines(state: CompareState) -> list[Line]:
-    """Write what two runs share, source by source, with examples of rows that only one of them has."""
+    """Return what the data of two runs share, source by source, with example rows that only one of them has."""
     (at, other), width, runs = state.against, state.size[0], state.runs
     first, second = runs[at], runs[other]
     names = [f"{LETTERS[n]} {cut_middle(clean_line(runs[n].row.name), _NAME)}" for n in (at, other)]

@@ -1,4 +1,4 @@
-"""The Compare screen: several runs, their curves over each other, what differs, what came out, the trade-off."""
+"""The Compare screen: several runs, their curves in shared charts, recipe differences, results, the trade-off."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _SCROLL = Key("", "scroll", sign="pgdn")
 
 
 class CompareScreen(LoadedScreen, inherit_bindings=False):
-    """Two to nine runs side by side. Everything is drawn from what is held."""
+    """Two to nine runs side by side, drawn from the data held here."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -80,7 +80,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return the curves and the tables, for a file."""
+        """Return the curves and the tables as a sheet to save."""
         from finetop.tui.save import tables
 
         return tables.compare(self.state.runs, self.state.curves, self.state.stretch)
@@ -130,7 +130,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         return [*charts, *lines], "   ".join(filter(None, (f"metric {metrics}" if metrics else "", where)))
 
     def _part(self, lines: list[Line], above: int = 0) -> tuple[list[Line], str]:
-        """Cut a long tab to its room, from where it was scrolled to."""
+        """Return the visible part of a long tab, and which rows those are."""
         state = self.state
         top, height = state.tops.get(state.tab, 0), state.size[1] - above
         state.tops[state.tab], shown, where = in_view(lines, top, height)
@@ -149,7 +149,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         if state.tab == "numbers":
             width = state.layout.chart_width
             columns = columns_of(width - ends_of(width))
-            for _ in range(2):  # where an axis ends may be known only when its curves came
+            for _ in range(2):  # the axis' end may be known only once its curves have arrived
                 x, in_view = state.shown.x, stretch(state.shown, axis_of_all(state))
                 await state.load_curves(host, Stretch(x, *in_view, columns))
                 if x == "step" or in_view == stretch(state.shown, axis_of_all(state)):
@@ -175,7 +175,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).open_run(self.state.runs[self.state.chosen].row.name)
 
     def action_drop(self) -> None:
-        """Leave the chosen run out; two stay at least."""
+        """Leave the selected run out of the view; at least two stay."""
         if len(self.state.names) <= 2:
             host_of(self).say("a comparison needs at least two runs.")
             return
@@ -210,7 +210,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         )
 
     def action_fit(self) -> None:
-        """Fit the axes to where the runs stand, or show all of both."""
+        """Fit the axes to the runs' progress, or show all of both."""
         self._show(replace(self.state.shown, is_fit=self.state.shown.is_fit is False, cursor=None, zoom=None))
 
     def action_full(self) -> None:
@@ -222,7 +222,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self._wake.set()
 
     def action_hide(self) -> None:
-        """Hide the chosen run's curve, or show it again."""
+        """Hide the selected run's curve, or show it again."""
         if self.state.tab == "numbers" and self.state.runs:
             self.state.hidden ^= {self.state.runs[self.state.chosen].row.name}
             self.redraw()
@@ -231,7 +231,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
     def _use_mouse(self, event: PointedLines.Used) -> None:
-        """Set the cursor, or zoom; below the curves the wheel scrolls."""
+        """Set the cursor or zoom; the wheel scrolls below the charts."""
         shown = pointed_at(self.state, event)
         if shown is not None:
             self._show(shown)
@@ -278,7 +278,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
 
 def footer_keys(tab: Tab) -> tuple[Key, ...]:
-    """Choose the keys for the footer."""
+    """Return the footer keys of a tab."""
     match tab:
         case "numbers":
             return (RUN, OPEN, METRIC, FULL, HIDE, CURSOR, ZOOM, AXIS, NEXT_TAB, BACK, FIT, SMOOTH, LOG_SCALE)

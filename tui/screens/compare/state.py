@@ -18,7 +18,7 @@ from finetop.tui.widgets.series import Stretch
 
 Tab = Literal["numbers", "data", "samples", "scatter"]
 TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
-SMOOTHING = 0.6  # until `m` changes it: noise would hide which is which
+SMOOTHING = 0.6  # until `m` changes it: unsmoothed curves hide each other
 _START = Shown(smoothing=SMOOTHING)
 _NOWHERE = Stretch("step", 0, 1, 0)
 
@@ -31,10 +31,10 @@ class CompareState:
     runs: list[RunDetail] = field(default_factory=list)
     curves: dict[str, list[Curve | None]] = field(
         default_factory=dict
-    )  # of each metric, one a run; None: it has none
-    data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
+    )  # by metric, one curve per run; None: the run lacks the metric
+    data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # by pair of runs
     stretch: Stretch = _NOWHERE
-    newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # where on an axis a run stands
+    newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # newest x by run and axis
     size: tuple[int, int] = (80, 18)  # of the tab
     below: int = 0  # rows of the table below the charts
     tab: Tab = "numbers"
@@ -42,7 +42,7 @@ class CompareState:
     grid: Grid = field(default_factory=Grid)  # of the metrics
     hidden: set[str] = field(default_factory=set)  # runs whose curves are not drawn
     chosen: int = 0
-    target: int = 0  # which of the targets' metrics the scatter shows
+    target: int = 0  # index of the target metric in the scatter chart
     tops: dict[Tab, int] = field(default_factory=dict)
     _curves_of: tuple[object, ...] = ()
 
@@ -53,7 +53,7 @@ class CompareState:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics that are drawn."""
+        """The metrics drawn on this page."""
         return self.grid.charts(self.metric_keys, self.layout.charts)
 
     @property
@@ -64,7 +64,7 @@ class CompareState:
 
     @property
     def room(self) -> int:
-        """How many charts a page of the grid has."""
+        """The number of charts on a page of the grid."""
         width, height = self.size
         return grid_of(width, height, below=height - height // 2, is_full=False).charts
 
@@ -74,7 +74,7 @@ class CompareState:
         return 0, self.chosen or min(1, len(self.runs) - 1)
 
     async def load_runs(self, host: Host) -> None:
-        """Ask for the runs: all at first, then those that go on."""
+        """Load the runs: all at first, later only those still running or being checked."""
         known = {run.row.name: run for run in self.runs}
         runs = []
         for name in self.names:
@@ -85,7 +85,7 @@ class CompareState:
         self.runs = runs
 
     async def load_curves(self, host: Host, stretch: Stretch) -> None:
-        """Ask for the curves, if there are newer values or other ones are wanted."""
+        """Load the curves if there are newer values or the request has changed."""
         metrics = self.metrics
         stands = tuple((run.row.name, run.row.step) for run in self.runs)
         request = (tuple(metrics), stretch, stands)
@@ -101,7 +101,7 @@ class CompareState:
         self.curves, self.stretch, self._curves_of = curves, stretch, request
 
     async def load_data(self, host: Host) -> None:
-        """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
+        """Load how the selected run's data differ from the first's; once, because the rows read never change."""
         first, other = (self.runs[at] for at in self.against)
         names = first.row.name, other.row.name
         sources = [first.sources, other.sources]

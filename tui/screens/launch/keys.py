@@ -1,4 +1,4 @@
-"""The keys of the Launch screen, and which of them the footer shows where."""
+"""The keys of the Launch screen, and which of them its footer shows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WHILE_TYPING = (
 
 
 def footer_keys(state: LaunchState) -> Sequence[Key]:
-    """Return the keys of what the cursor is on, most used first."""
+    """Return the keys for what the cursor is on, the most used first."""
     if state.entry is not None:
         return (_COMPLETE, *WHILE_TYPING) if state.types_path else WHILE_TYPING
     loaded = state.form.loaded

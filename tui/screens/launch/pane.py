@@ -1,4 +1,4 @@
-"""Writes below the form what the run comes to: its first row as the model sees it, its data, memory and time."""
+"""The pane below the form: the first row as the model sees it, the data, and the run's memory and time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.tui.theme import StyleName
 
-FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least
+FIXED = 6  # rows besides the first row's: three of the field, two rules, at least one of the plan
 VERDICTS: dict[str, tuple[str, StyleName, str]] = {
     "fits": ("✓", "green", "fits"),
     "tight": ("!", "amber mark", "tight, no headroom"),
@@ -33,7 +33,7 @@ VERDICTS: dict[str, tuple[str, StyleName, str]] = {
 
 
 def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
-    """Explain what the cursor is on, show the first row, and say what the run comes to, in `height` rows."""
+    """Return the pane in `height` rows: the setting or recipe under the cursor, the first row, and the plan."""
     plan = plan_lines(state, width)
     rows = max(1, height - FIXED - len(plan) + 1)
     row, title = row_lines(state, width, rows)
@@ -50,7 +50,7 @@ def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
 
 
 def row_lines(state: LaunchState, width: int, rows: int) -> tuple[list[Line], str]:
-    """Return the first row, learned parts in ⟦ ⟧, else as it stands in its file, and a title for it."""
+    """Return the first row and its title: rendered with the learned parts in ⟦ ⟧, else as it is in its file."""
     if state.outlook.row:
         return _broken(_marked(state.outlook.row), width - 2, rows), "first row, rendered"
     plain = clean_line(state.preview.first)
@@ -66,7 +66,7 @@ def _marked(row: Sequence[tuple[str, bool]]) -> list[Span]:
 
 
 def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
-    """Break spans into exactly `rows` rows; what is too long begins so that its first learned part is seen."""
+    """Wrap spans into exactly `rows` rows; a long text is cut so that its first learned part is visible."""
     cells = [(letter, style) for text, style in spans for letter in text]
     room = width * rows
     learned = next((at for at, (_, style) in enumerate(cells) if style), 0)
@@ -91,7 +91,7 @@ def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
 
 
 def data_words(state: LaunchState) -> str:
-    """Say what the data come to: '812 rows, 3 too long: dropped, longest 912 tokens'."""
+    """Summarise the data: '812 rows, 3 over 1,024 tokens dropped, longest 912'."""
     plan = state.outlook.plan
     if plan is None or plan.steps is None or state.shown_form.loaded is None:
         return ""
@@ -106,7 +106,7 @@ def data_words(state: LaunchState) -> str:
 
 
 def _fate(steps: Steps, on_long: str) -> str:
-    """Say what becomes of rows that are too long: cut, dropped, or too many of them."""
+    """Return what happens to rows that are too long: cut, dropped, or refused because they are too many."""
     if on_long == "truncate":
         return "cut"
     allowed = on_long.removeprefix("error-over-").removesuffix("%")
@@ -116,7 +116,7 @@ def _fate(steps: Steps, on_long: str) -> str:
 
 
 def plan_lines(state: LaunchState, width: int) -> list[Line]:
-    """Say whether it fits, and how long it takes; before that is known, its steps alone."""
+    """Return the memory and time of the run; until they are known, its steps alone."""
     loaded, outlook = state.shown_form.loaded, state.outlook
     if loaded is None:
         return [((" shown once all settings are valid", "dim"),), ()]
@@ -152,7 +152,7 @@ def _memory(plan: Plan, width: int) -> Line:
 
 
 def _time(state: LaunchState, plan: Plan) -> str:
-    """Say how many steps and how long; of a sweep, of all its runs."""
+    """Return the number of steps and the time; of a sweep, the time of all its runs."""
     number = runs_of(state.shown_form)
     steps = "" if plan.steps is None else counted(plan.steps.steps, "step")
     if plan.time is None:
@@ -166,7 +166,7 @@ def _time(state: LaunchState, plan: Plan) -> str:
 
 
 def code_line(state: LaunchState) -> Line:
-    """Warn in a line of its own of a model that brings its own code; nothing where it does not."""
+    """Return a warning if the model runs its own Python code, else an empty line."""
     loaded = state.shown_form.loaded
     if loaded is None or not loaded.recipe.model.trust_remote_code:
         return ()

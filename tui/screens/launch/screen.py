@@ -1,4 +1,4 @@
-"""The Launch screen: pick a recipe, set what matters, see what is wrong beside each field, queue it."""
+"""The Launch screen: pick a recipe, set what matters, see problems beside each field, queue the run."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 
-PAUSE_S = 0.3  # errors show when typing pauses for so long
+PAUSE_S = 0.3  # pause in typing before errors are shown
 TALL = 34  # rows of the terminal
 
 
 class LaunchScreen(AppScreen[None], inherit_bindings=False):
-    """Recipes at the left, settings of the one under the cursor at the right, what they mean below."""
+    """Recipes on the left, settings of the selected one on the right, explanations below."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -102,7 +102,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     def redraw(self) -> None:
-        """Write everything again."""
+        """Redraw everything."""
         state = self.state
         form, pane = self.query_one("#form", Lines), self.query_one("#pane", Lines)
         width, height = form.room
@@ -126,7 +126,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     # --- filling --------------------------------------------------------------------------------------
 
     def _open_base(self) -> None:
-        """Show the recipe under the cursor, with what was typed over it; data goes along to one that names none."""
+        """Show the selected recipe with its edits; the data typed last fills a recipe that names none."""
         state = self.state
         base = state.bases[state.base_at]
         edited_before = state.typed_over.get(base.key)
@@ -141,7 +141,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self._after_check()
 
     def go_to_base(self, at: int) -> None:
-        """Put the cursor on a recipe, and show it."""
+        """Select a recipe and show it."""
         if at != self.state.base_at:
             self.state.base_at = at
             self._open_base()
@@ -149,7 +149,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self.redraw()
 
     async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
-        """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
+        """Fill the form with a run's settings, overridden by `settings`; the cursor goes to the first of those."""
         host = host_of(self)
         with refusals_said(host):
             detail = await host.ask(GetRun(run))
@@ -164,7 +164,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             self._after_check()
 
     def show_recipe(self, name: str) -> None:
-        """Put the cursor on a recipe, and start from it."""
+        """Select the recipe of that name and show it."""
         state = self.state
         state.part = "recipes"
         state.base_at = next((at for at, base in enumerate(state.bases) if base.title == name), state.base_at)
@@ -177,7 +177,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     def _after_check(self) -> None:
         state = self.state
         path, loaded = train_path(state.form), state.form.loaded
-        # What was seen of the data that the form names may stay while something else is fixed.
+        # The preview of the form's data may stay while another setting is being fixed.
         if path != self._previewed and (loaded is not None or not value_of(state.form, "data.train")):
             self._previewed, state.preview = path, NOTHING
             if path is not None:
@@ -207,7 +207,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     # --- typing ---------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """While a field is typed, letters are text; keys that do not edit end it."""
+        """Edit the field being typed; keys that do not edit end it."""
         if self.state.entry is None:
             return
         entry = typed(self.state.entry, event.key, event.character)
@@ -240,7 +240,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self.redraw()
 
     def _complete(self, text: str) -> None:
-        """Write a path on as far as it is plain how; else show how it may go on, or that it can't."""
+        """Complete a path as far as it is unambiguous, and list how it can go on."""
         longer, self.state.names = completed(text, host_of(self).folder)
         self._take(entry_of(longer))
 
@@ -267,7 +267,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self.redraw()
 
     def action_enter(self) -> None:
-        """Go to the settings, and there edit the one under the cursor."""
+        """Go to the settings, or edit the one under the cursor."""
         if self.state.part == "recipes" and self.state.fields:
             self.state.part = "settings"
             self._go_to_first_problem()
@@ -305,7 +305,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             host_of(self).say("nothing to reset: it has the recipe's value.")
 
     def action_sweep(self) -> None:
-        """Let the field under the cursor hold several values, and type them."""
+        """Turn the field under the cursor into a sweep, and edit its values."""
         if self.state.key in ("", "name"):
             host_of(self).say(
                 "w sweeps the setting under the cursor: go to one first, e.g. the learning rate."
@@ -316,12 +316,12 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self._take(entry_of(value if "," in value else f"{value}, "))
 
     def action_write(self) -> None:
-        """Write the recipe as a file; one that is there is asked about by name."""
+        """Write the recipe to a file; ask before an existing one is overwritten."""
         self._check()
         write_recipe(self, self.state.form)
 
     def action_lint(self) -> None:
-        """Read what was found in the data."""
+        """Open the report on the data."""
         linted, loaded = self.state.data_lint.linted, self.state.form.loaded
         if linted.report is not None:
             self.app.push_screen(LintScreen(clean_line(value_of(self.state.form, "name")), linted.report))
@@ -335,13 +335,13 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         host_of(self).show_runs()
 
     def action_queue(self) -> None:
-        """Queue the run; refused while a setting is wrong, with the cursor on the first."""
+        """Queue the run; while a setting is wrong, refuse and go to it."""
         if (form := self._valid_form()) is not None:
             host = host_of(self)
             ask_before(self, form, lambda home: self.run_worker(queue_form(host, form, home)))
 
     def action_approaches(self) -> None:
-        """Queue a comparison of approaches on what the form says, after asking with how many runs."""
+        """Queue a comparison of approaches from the form, after confirming the number of runs."""
         form = self._valid_form()
         if form is not None and form.sweeps:
             host_of(self).say("a comparison can't be swept; u undoes the sweep.")
@@ -349,7 +349,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
             ask_before(self, form, lambda home: self.run_worker(ask_comparison(self, form, home)))
 
     def _valid_form(self) -> Form | None:
-        """Return the form if all settings are valid; else say which is not, and go there."""
+        """Return the form if all settings are valid; else report the problems, go to the first and return None."""
         self._check()
         form = self.state.shown_form
         if not form.problems and form.loaded is not None:
@@ -357,7 +357,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         self._go_to_first_problem()
         self.redraw()
         wrong = "; ".join(f"{problem.key}: {problem.short}" for problem in form.problems)
-        if form.loaded is not None:  # found in the files: whole sentences, with their place
+        if form.loaded is not None:  # found in the files: already full sentences that name their place
             wrong = form.problems[0].whole.removesuffix(".")
         host_of(self).say(f"not queued: {wrong}.", "red")
         return None

@@ -1,4 +1,4 @@
-"""The key / of the Launch screen: recipes by their names, and settings by their words, among all there are."""
+"""Search on the Launch screen: recipes by name, and all settings by the words in their texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finetop.tui.widgets.frame import Bottom
 
 
 class Searched(Protocol):
-    """The screen, as far as its search goes."""
+    """The part of the screen that a search needs."""
 
     state: LaunchState
 
@@ -24,9 +24,9 @@ class Searched(Protocol):
 
 
 def search(screen: Searched) -> None:
-    """Let words be typed that a recipe or a setting has, first those of the part that has the cursor.
+    """Search recipes and settings as words are typed, the part with the cursor first.
 
-    Enter goes to the one under the cursor, esc back to where it was.
+    Enter goes to the match under the cursor, esc back to where the search started.
     """
     state = screen.state
     before = (state.part, state.all_settings, state.key)
@@ -68,7 +68,7 @@ def search(screen: Searched) -> None:
 
 
 def _nearest(bases: Sequence[Base], places: Sequence[int], text: str) -> int:
-    """Return the recipe whose name is the text, else begins with it, else the first."""
+    """Return the recipe whose name is the text, else one that starts with it, else the first."""
 
     def far(at: int) -> tuple[bool, bool]:
         return not _is_name(bases[at], text), not bases[at].title.lower().startswith(text.strip().lower())
@@ -77,13 +77,13 @@ def _nearest(bases: Sequence[Base], places: Sequence[int], text: str) -> int:
 
 
 def _is_name(base: Base, text: str) -> bool:
-    """Return whether a text is the name of a recipe, with the ending of its file or without."""
+    """Return True if a text is a recipe's name, with or without its file extension."""
     name = base.title.lower()
     return text.strip().lower() in (name, name.rsplit(".", 1)[0])
 
 
 def to_match(screen: Searched, direction: int) -> bool:
-    """Go to the next match (1) in the part with the cursor, or the one before (-1); return whether there is one."""
+    """Go to the next (1) or previous (-1) match in the part with the cursor; return whether there is one."""
     state = screen.state
     if state.part == "recipes":
         places = [at for at in matching(state.bases, state.sought) if (at - state.base_at) * direction > 0]

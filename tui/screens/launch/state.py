@@ -25,15 +25,15 @@ class LaunchState:
     part: Part = "recipes"
     field_at: int = 0
     all_settings: bool = False
-    entry: Entry | None = None  # the field that is being typed
-    names: tuple[str, ...] = ()  # with which the path that is typed may go on
+    entry: Entry | None = None  # the field being typed
+    names: tuple[str, ...] = ()  # possible completions of the path being typed
     preview: Preview = NOTHING
     ahead: Ahead = field(default_factory=Ahead)
     data_lint: DataLint = field(default_factory=DataLint)
-    searched: str = ""  # of recipes or settings, while that is typed
-    sought: str = ""  # the last of it: n goes on to the next of these
-    data: str = ""  # the training data that was typed last
-    typed_over: dict[tuple[str, str], Form] = field(default_factory=dict)  # the edited form of each recipe
+    searched: str = ""  # the search text while it is typed
+    sought: str = ""  # the last search, for n
+    data: str = ""  # the training data typed last
+    typed_over: dict[tuple[str, str], Form] = field(default_factory=dict)  # edited forms by recipe
 
     @property
     def outlook(self) -> Outlook:
@@ -58,7 +58,7 @@ class LaunchState:
 
     @property
     def field(self) -> Field | None:
-        """The field under the cursor, while the cursor is among them."""
+        """The field under the cursor; None while the cursor is on the recipes."""
         fields = self.fields
         return fields[self.field_at][1] if self.part == "settings" and self.field_at < len(fields) else None
 
@@ -73,12 +73,12 @@ class LaunchState:
 
     @property
     def bases_shown(self) -> Sequence[int]:
-        """The places of the recipes in view: while they are searched those that match."""
+        """Indexes of the recipes in view: during a search those that match."""
         is_searched = self.part == "recipes" and bool(self.searched.strip())
         return matching(self.bases, self.searched) if is_searched else range(len(self.bases))
 
     def change(self, form: Form) -> None:
-        """Take in a form that was edited, and keep it for when the cursor comes back to its recipe."""
+        """Set an edited form, and keep it for when its recipe is selected again."""
         if form.edits.get("data.train", "") != self.form.edits.get("data.train", ""):
             self.data = form.edits.get("data.train", "")
         self.form = form
@@ -96,6 +96,6 @@ class LaunchState:
         self.put_cursor_on(key)
 
     def put_cursor_on(self, key: str) -> None:
-        """Put the cursor on a setting; on the first where that is not shown."""
+        """Put the cursor on a setting, or on the first if it is not in view."""
         keys = [entry.key for _, entry in self.fields]
         self.field_at = keys.index(key) if key in keys else 0

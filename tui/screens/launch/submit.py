@@ -1,4 +1,4 @@
-"""What is asked before a form is queued or written, and the queueing: a run, a sweep, approaches side by side."""
+"""Confirms and queues a form: a run, a sweep, or a comparison of approaches; and confirms before writing it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from finetop.tui.widgets.frame import Answer
 
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:
-    """Queue what a form without problems says, show it in the list, and say what came of it."""
+    """Queue a valid form, show its run in the list and report the result."""
     with refusals_said(host):
         run, words = await _submit(host, form, home)
         host.show_runs(run)
@@ -38,7 +38,7 @@ async def queue_form(host: Host, form: Form, home: Home) -> None:
 
 
 async def ask_comparison(screen: AppScreen[Any], form: Form, home: Home) -> None:
-    """Ask with how many runs approaches are compared on what a form says, then queue them and show the comparison."""
+    """Ask before queueing a comparison, with its number of runs; then queue it and show it."""
     host = host_of(screen)
     with refusals_said(host):
         ask = await _comparison(host, form, home)
@@ -47,9 +47,9 @@ async def ask_comparison(screen: AppScreen[Any], form: Form, home: Home) -> None
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
-    """Queue what a form without problems says. Returns the run to show, and what came of it in words.
+    """Queue a valid form. Returns the run to show, and a message.
 
-    Raises FinetopError; then nothing is queued.
+    Raises FinetopError, and then nothing is queued.
     """
     assert form.loaded is not None
     name = form.loaded.recipe.name
@@ -78,7 +78,7 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
 
 
 async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
-    """See that the files that a run needs are on another machine. Raises FinetopError."""
+    """Check that the files a run needs exist on another machine. Raises FinetopError."""
     if home.link is None:
         return
     facts = await host.ask_on(home, Paths(own_paths(loaded)))
@@ -86,18 +86,18 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
 
 
 async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
-    """Make the runs of a comparison; nothing is queued. Raises FinetopError, for a recipe without check.target too."""
+    """Build the request of a comparison without sending it. Raises FinetopError, also without check.target."""
     from finetop.core.approaches._request import request
 
     assert form.loaded is not None
     await require_files(host, home, form.loaded)
-    # Files are hashed: runs of the same recipe on the same data are used again.
+    # in a thread, because files are hashed: earlier runs of the same recipe and data are reused
     ask = await asyncio.to_thread(request, form.loaded, home, source=source_of(form))
     return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
 
 
 def _question(ask: SubmitApproaches) -> Line:
-    """Ask whether they shall be queued, with how many runs that is and what is left out."""
+    """Return the question before a comparison is queued: its number of runs, and the approaches left out."""
     names = dict.fromkeys(run.approach for run in ask.runs)
     words: Line = (
         (
@@ -112,7 +112,7 @@ def _question(ask: SubmitApproaches) -> Line:
 
 
 async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
-    """Queue the runs, show the comparison, and say what came of it."""
+    """Queue the runs, show the comparison and report the result."""
     with refusals_said(host):
         made: Any = await host.ask(ask)
         new = sum(not run.was_there for run in made.runs)
@@ -125,7 +125,7 @@ async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
 
 
 def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
-    """Queue a form whose settings are valid; before, ask for what must be agreed to, and for the machine."""
+    """Queue a valid form after asking for consent to remote code, for the number of runs, and for the machine."""
     assert form.loaded is not None
     model = form.loaded.recipe.model
     go_on = partial(_ask_how_many, screen, form, submit)
@@ -137,7 +137,7 @@ def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], obje
 
 
 def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
-    """Ask before many runs are queued, with how many; one run is queued at once."""
+    """Ask before several runs are queued; a single run needs no question."""
     number = runs_of(form)
     go_on = partial(_ask_where, screen, submit)
     if number == 1:
@@ -149,7 +149,7 @@ def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], o
 
 
 def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None:
-    """Queue on the machine there is; of several, on the one that is answered with."""
+    """Queue on the only machine, or ask which of several."""
     homes = host_of(screen).homes
     if len(homes) == 1:
         submit(homes[0])
@@ -163,7 +163,7 @@ def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None
 
 
 def write_recipe(screen: AppScreen[Any], form: Form) -> None:
-    """Write the form's recipe as a file; one that is there is asked about by name."""
+    """Write the form's recipe to a file; ask before an existing one is overwritten."""
     host = host_of(screen)
     try:
         path = recipe_path(form, host.folder)

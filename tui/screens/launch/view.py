@@ -1,4 +1,4 @@
-"""Draws the Launch screen from plain data: recipes, fields with what is wrong beside them, and what is next."""
+"""Draws the Launch screen from plain data: recipes, fields with their problems, and the next step."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from finetop.tui.theme import StyleName
 from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
 
-LABEL = 15  # cells of the words for the settings that matter most
-KEY_LABEL, LONGEST_KEY = 24, 40  # cells of a dotted key, as wide as there is room
+LABEL = 15  # cells of a common setting's label
+KEY_LABEL, LONGEST_KEY = 24, 40  # least and most cells of a dotted key
 
 
 def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
-    """Return the recipes below the headings of their groups, and which line has the cursor; * marks edited ones."""
+    """Return the recipes under their group headings, and the cursor's line; * marks edited ones."""
     bases, at = [state.bases[place] for place in state.bases_shown], state.bases[state.base_at]
     lines: list[Line] = []
     cursor = 0
@@ -54,13 +54,13 @@ def _cursor(is_here: bool, *, is_active: bool) -> Span:
 
 
 def field_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
-    """Return the settings of the form, a line each, and which line has the cursor."""
+    """Return the settings, one line each, and the cursor's line."""
     form, fields = state.shown_form, state.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
     number = changes(form)
     title = f"{title} *  {number} changed" if number else title
     lines: list[Line] = [((f"  {title}", "bold"),)]
-    if state.field is not None:  # else the pane has it, whole
+    if state.field is not None:  # else the pane shows it in full
         words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
         lines = [(*lines[0], (f"  {words}", "dim"))]
     is_key = state.all_settings or state.searched_settings
@@ -102,7 +102,7 @@ def _value(form: Form, field: Field, width: int) -> Line:
 
 
 def _aside(state: LaunchState, field: Field, width: int) -> Line:
-    """Say beside a field what is wrong with it, or what is worth knowing."""
+    """Return the note beside a field: its problem, row count, sweep or the recipe's value."""
     form = state.shown_form
     problem = problem_at(form, field.key)
     if problem is not None:
@@ -120,7 +120,7 @@ def _aside(state: LaunchState, field: Field, width: int) -> Line:
 
 
 def explained(state: LaunchState, width: int) -> list[Line]:
-    """Say in three rows what the cursor is on: a setting, with what is wrong with it, or a recipe."""
+    """Describe in three rows what the cursor is on: a setting with its problem, or a recipe."""
     form, field = state.shown_form, state.field
     if field is not None:
         problem = problem_at(form, field.key)
@@ -139,7 +139,7 @@ def explained(state: LaunchState, width: int) -> list[Line]:
 
 
 def next_words(state: LaunchState) -> Line:
-    """Return the next step: fix the first setting that is wrong, or the rows of the data, else queue."""
+    """Return the next step: fix the first wrong setting or the data, else queue the run."""
     form, errors = state.shown_form, errors_of(state.data_lint.linted)
     read_all = f"read the data findings: {counted(errors, 'error')}"
     if not form.problems:
@@ -150,7 +150,7 @@ def next_words(state: LaunchState) -> Line:
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
     if errors and form.loaded is not None and first == "data.train":
-        return next_line("L", read_all)  # a row is refused: lint names all of them
+        return next_line("L", read_all)  # the data was refused: lint lists every bad row
     if not is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file", "red"),)
     labels = {field.key: label for label, field in state.fields}
@@ -161,7 +161,7 @@ def next_words(state: LaunchState) -> Line:
 
 
 def scrolled(lines: list[Line], cursor: int, height: int, place: str) -> list[Line]:
-    """Return the part of the lines in which the cursor is; where they go on, `place` is written below them."""
+    """Return the lines around the cursor; if some are hidden, `place` is written below."""
     if len(lines) <= height:
         return lines
     height = max(1, height - 1)
@@ -170,7 +170,7 @@ def scrolled(lines: list[Line], cursor: int, height: int, place: str) -> list[Li
 
 
 def in_border(left_width: int, *, has_cursor: bool) -> Line:
-    """Name the two parts in the border above them; the one with the cursor in the colour of what is active."""
+    """Return the titles of the two parts in the upper border, the active one highlighted."""
     first: StyleName = "accent" if has_cursor else "dim"
     second: StyleName = "dim" if has_cursor else "accent"
     fill = "─" * (left_width - len(" recipe "))
@@ -178,7 +178,7 @@ def in_border(left_width: int, *, has_cursor: bool) -> Line:
 
 
 def beside(left: Sequence[Line], right: Sequence[Line], left_width: int, height: int) -> list[Line]:
-    """Put two blocks of lines side by side, with a line between."""
+    """Put two blocks of lines side by side with a rule between them."""
     rows: list[Line] = []
     for y in range(height):
         cell = left[y] if y < len(left) else ()

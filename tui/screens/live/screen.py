@@ -1,4 +1,4 @@
-"""The Live screen: live view of running jobs, a tile for each run that trains and for each job beside one."""
+"""The Live screen: a tile for each run in training and for each other running job."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 
-LEAST, BETWEEN = 38, 1  # cells of a tile, and beside it
-ROWS = 5  # of a tile, with the blank one below
+LEAST, BETWEEN = 38, 1  # least cells of a tile, and cells between two
+ROWS = 5  # rows of a tile, including a blank one
 SPARK = 16  # columns of its curve
 
 OPEN = Key("enter", "open", "open", "open the run", "finetop open RUN")
@@ -45,7 +45,7 @@ MOST = 48  # runs
 
 
 class LiveScreen(LoadedScreen, inherit_bindings=False):
-    """Asks for what runs whenever the store has changed, and for the curves of the tiles in view."""
+    """Reloads the running jobs when the store changes, and the curves of the tiles."""
 
     DEFAULT_CSS = "LiveScreen { overflow: hidden; #state { height: 2; } #tiles { height: 1fr; } }"
     KEYS = (OPEN, *MOVES, BACK)
@@ -71,7 +71,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def tile(self) -> RunRow | Job | None:
-        """What is under the cursor."""
+        """The tile under the cursor."""
         return self.tiles[self.at] if self.at < len(self.tiles) else None
 
     def to_copy(self) -> str:
@@ -137,7 +137,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.action_move(direction * len(self.tiles))
 
     def action_open(self) -> None:
-        """Open the run, or of its remedies their screen."""
+        """Open the run, or the Remedies screen for a remedy job."""
         tile = self.tile
         if isinstance(tile, Job) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
@@ -149,7 +149,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
 
 async def _beside(host: Host) -> list[Job]:
-    """Ask all machines for the jobs that make no run; one that does not answer has none."""
+    """Return the jobs on all machines that make no run; machines that do not answer are skipped."""
     found = []
     for home in host.homes:
         try:
@@ -178,7 +178,7 @@ def across(width: int) -> int:
 
 
 def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: bool) -> list[Line]:
-    """Draw a run: its name, how far it is, its curve, whether it forgot, and what its GPU does."""
+    """Draw a run: its name, progress, curve, whether it forgot, and its GPU."""
     mark = mark_of(row)
     title: Line = (
         ("▸" if has_cursor else " ", "key"),
@@ -203,19 +203,19 @@ def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: b
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job that makes no run: a check, remedies …; `label` names its machine where there are several."""
+    """A job that makes no run, such as a check; `label` names its machine if there are several."""
 
     row: LiveRow
     label: str = ""
 
     @property
     def name(self) -> str:
-        """The run's name as requests need it."""
+        """The run's name as used in requests."""
         return f"{self.label}:{self.row.run}" if self.label else self.row.run
 
 
 def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
-    """Draw a job: its run, how far it is, what it does now, how fast and where."""
+    """Draw a job: its run, progress, phase, speed and place."""
     row, state = job.row, job.row.state
     mark = MARKS["alarm"] if state.pulse else MARKS["running"]
     title: Line = (
@@ -265,7 +265,7 @@ def _gpu(row: RunRow) -> str:
 
 
 def laid_out(tiles: Sequence[Sequence[Line]], width: int, columns: int) -> list[Line]:
-    """Lay tiles out in so many columns, each as wide as the others."""
+    """Lay tiles out in columns of equal width."""
     lines: list[Line] = []
     for first in range(0, len(tiles), columns):
         beside = tiles[first : first + columns]

@@ -1,4 +1,4 @@
-"""The Queue screen: who is on the GPUs, what runs, what waits and why, and the order changed by keys."""
+"""The Queue screen: who uses the GPUs, what runs, what waits and why; keys change the order."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
-LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
-REMEMBERED = 50  # changes that can be taken back
+LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two readings of the GPUs: memory in use is not part of the store
+REMEMBERED = 50  # changes that can be undone
 SOONER = Key(
     "left_square_bracket", "sooner", "shift_by(-1)", "start it sooner", "finetop queue before RUN OTHER"
 )
@@ -70,13 +70,13 @@ _STOP = Key("", "stop", sign="S")
 
 
 class QueueScreen(ListScreen, inherit_bindings=False):
-    """The GPUs, what runs, what waits; nothing moves from under the cursor: it stays on its job."""
+    """The GPUs, running and waiting jobs. The cursor stays on its job when the list changes."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Queue"
-    LEAST_S: ClassVar = 2.0  # what trains changes the store all the time
+    LEAST_S: ClassVar = 2.0  # running jobs change the store all the time
     queues: QueueList
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         return self.queues.entries[cursor] if cursor < len(self.queues.entries) else None
 
     async def to_save(self) -> Sheet:
-        """Return what runs and waits, for a file."""
+        """Return the queue as a sheet to save."""
         from finetop.tui.save.tables import queue
 
         return queue([(entry.name, entry.row) for entry in self.queues.entries])
@@ -119,7 +119,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         return self.queues.entries[index].heading()
 
     def redraw(self) -> None:
-        """Write everything again from what is held, with the cursor on its job."""
+        """Redraw everything from the loaded data, with the cursor on its job."""
         queues, height = self.queues, self.size.height
         width = self.query_one("#state", Lines).room.width
         self.set_class(queues.is_known and not queues.entries, "-empty")
@@ -130,14 +130,14 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         lines = machine_lines(queues.machines, width=width, rows=max(3, height // 2 - 3))
         set_height(machines, len(lines))
         machines.show(lines)
-        # of a job that has left the queue the cursor stays in its place, on its neighbour
+        # if the job has left the queue, the cursor stays in its place, on the neighbour
         place = queues.place_of(self._at) if self._at is not None else queues.first_waiting()
         self.query_one(Table).show(len(queues.entries), place)
         self._at = self.entry
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write the pane, the next step and the footer for the job under the cursor."""
+        """Redraw the pane, the next step and the footer for the job under the cursor."""
         entry, pane = self.entry, self.query_one("#pane", Lines)
         now = host_of(self).now()
         lines = (
@@ -221,7 +221,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_stop(self) -> None:
-        """Ask before what runs is stopped, or what waits is taken out, with what is kept of it."""
+        """Confirm before stopping a running job or removing a waiting one, and show what is kept."""
         if self.entry is not None:
             await ask_to_end(self, self.entry.name, self._do)
 
@@ -255,7 +255,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         self.redraw()
 
     def _waiting_entry(self) -> Entry | None:
-        """Return the job under the cursor if it waits; else say that it does not."""
+        """Return the job under the cursor; if it is not waiting, report that and return None."""
         entry = self.entry
         if entry is not None and entry.waits is None:
             host_of(self).say(f"{clean_line(entry.row.run)} is not waiting.")
@@ -272,7 +272,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
     async def _do(
         self, *asks: Ask, change: Change | None = None, about: str = "", on_machine: bool = False
     ) -> None:
-        """Ask the supervisor to change something, and say what came of it."""
+        """Send a change to the supervisor and report the result."""
         host = host_of(self)
         home = self.queues.machine_of(self.entry).home
         with refusals_said(host):
@@ -285,7 +285,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
 
 def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = False) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on, most used first."""
+    """Return the keys for what the cursor is on, the most used first."""
     undo = (*((MATCH,) if is_filtered else ()), *((UNDO,) if can_undo else ()))
     if entry is None:
         return (*undo, WHOLE, BACK)
@@ -300,7 +300,7 @@ def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = Fals
 
 
 def state_line(queues: QueueList, width: int) -> Line:
-    """Say how the whole stands: how many wait and run, and whether anything starts."""
+    """Return the queue's overall state: jobs waiting and running, and what stops new ones."""
     if not queues.is_known:
         return ((" loading …", "dim"),)
     waiting, running = queues.counts()
@@ -316,7 +316,7 @@ def state_line(queues: QueueList, width: int) -> Line:
 
 
 def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Line]:
-    """Write the pane in `height` rows: a rule with the facts, then why and when."""
+    """Return the pane in `height` rows: a rule with the facts, then why the job waits and when it starts."""
     row = entry.row
     facts = [what_words(row.what, step_of(entry))]
     if isinstance(row, QueueRow):
@@ -351,7 +351,7 @@ def _waiting_words(row: QueueRow, now: float) -> list[str]:
 
 
 def empty_lines(queues: QueueList) -> list[Line]:
-    """Say why nothing is listed."""
+    """Return the text of an empty queue."""
     if queues.filter:
         return [(), ((f" Nothing in the queue matches {clean_line(queues.filter)}.", ""),)]
     return [
@@ -369,7 +369,7 @@ def empty_lines(queues: QueueList) -> list[Line]:
 
 
 def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
-    """Say what to do next with the job under the cursor."""
+    """Return the next step for the job under the cursor."""
     if any(machine.queue is not None and machine.queue.stopped == QUEUE_HELD for machine in queues.machines):
         return [next_line("W", "release the queue")]
     if entry is None:

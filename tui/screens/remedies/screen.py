@@ -1,4 +1,4 @@
-"""The Remedies screen: what fixes a run that forgot, without retraining it; all tried alike, the best confirmed."""
+"""The Remedies screen: fixes for a run that forgot, without retraining; all scored alike, the best one confirmed."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ COMPARE = Key("c", "compare", "compare", "compare with the retrained runs", "fin
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves("remedy")
 KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
-EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of what was scored
+EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of scored remedies
 _TRAIN = Key("", "retrain", "run", sign="R")
 _SCROLL = Key("", "scroll", sign="↑↓")
-LOW = 22  # rows of the terminal: below there is no picture
+LOW = 22  # rows of the terminal; smaller ones show no chart
 
 
 class RemediesScreen(ListScreen, inherit_bindings=False):
-    """What can be done about one run. Nothing moves while scores arrive; `o` sorts."""
+    """The remedies of one run. Rows keep their places while scores arrive; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -93,12 +93,12 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return self.state.run
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here: E is offered of the best."""
+        """Return the values for a command's placeholders; E exports the best remedy."""
         best = self.state.answer.best if self.state.answer is not None else ""
         return {"RUN": self.state.run, "NAME": best}
 
     async def to_save(self) -> Sheet:
-        """Return all that was tried, with every metric, for a file."""
+        """Return all tried remedies with every metric as a sheet to save."""
         from finetop.tui.save.tables import remedies
 
         return remedies(self.state.answer)
@@ -107,7 +107,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @property
     def at(self) -> RemedyRow | RetrainingRow | None:
-        """The one under the cursor."""
+        """The row under the cursor."""
         cursor, rows = self.query_one(Table).cursor, self.state.rows
         return rows[cursor][1] if cursor < len(rows) else None
 
@@ -148,7 +148,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write the next step and the keys for the one under the cursor."""
+        """Redraw the next step and the footer for the row under the cursor."""
         if self.state.answer is not None:
             self.bottom.offer(next_lines(self.state.answer, self.at), footer_keys(self.state, self.at))
 
@@ -184,7 +184,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             super().action_page(pages)
 
     def action_open(self) -> None:
-        """All that is known of the one under the cursor; of one that trains, its settings in Launch."""
+        """Show the details of a remedy; of one that retrains, open its settings in Launch."""
         if isinstance(self.at, RetrainingRow):
             self.action_run()
         elif self.at is not None:
@@ -199,7 +199,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             super().action_back()
 
     def action_sort(self) -> None:
-        """Most gain of those that are fine first; again, in their order."""
+        """Sort by verdict and gain; a second press restores the default order."""
         if self.state.answer is None:
             return
         name = self.at.name if self.at is not None else ""
@@ -213,7 +213,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self.redraw()
 
     def action_view(self) -> None:
-        """Show what is reached by the target's next metric."""
+        """Show the next target metric."""
         if self.state.answer is not None and self.state.answer.base:
             metrics = [
                 self.state.answer.metric,
@@ -225,7 +225,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_compare(self) -> None:
-        """Compare the run with those that trained again from its settings, as R names them."""
+        """Compare the run with its retrained runs, found by the names that R gives them."""
         host, answer = host_of(self), self.state.answer
         if answer is None:
             return
@@ -252,7 +252,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self.action_move(1)
 
     def action_run(self) -> None:
-        """Try the marked ones, or the one under the cursor, or all; open Launch for one that trains."""
+        """Try the marked remedies, the one under the cursor, or all; open Launch for one that retrains."""
         row, answer = self.at, self.state.answer
         if row is None or answer is None:
             return
@@ -266,7 +266,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             self._train_again(row)
 
     def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
-        """Try one; where others were not tried either, ask whether all are meant."""
+        """Try one remedy; if others are untried too, ask whether to try all."""
         left = remedies.left(answer)
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
@@ -285,7 +285,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             self.bottom.ask((*words, *price), answers, leave="cancel")
 
     def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
-        """Do what is offered as next where the one under the cursor can't be had; say why where nothing is."""
+        """Do the advised next step if the remedy under the cursor can't be used; else report why it can't."""
         step = remedies.next_step(answer)
         again = next((one for one in answer.retrainings if one.name == step.name), None)
         if step.do == "confirm":
@@ -303,7 +303,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         host_of(self).open_launch(from_run=self.state.run, settings={**row.settings, "name": name})
 
     def action_export(self) -> None:
-        """Ask where to write the model of the one under the cursor, else of the best."""
+        """Ask where to export the model of the remedy under the cursor, else of the best."""
         answer = self.state.answer
         if answer is None:
             return
@@ -337,7 +337,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_stop(self) -> None:
-        """Ask before the run's jobs end, which names them all."""
+        """Ask before stopping the run's jobs, and name them."""
         host = host_of(self)
         if self.state.answer is None or not self.state.answer.is_under_way:
             host.say("no remedy is running.")
@@ -350,7 +350,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _do(self, ask: Ask) -> None:
-        """Ask the supervisor, and say what came of it."""
+        """Send a request to the supervisor and report the result."""
         if await order(host_of(self), ask):
             self.refresh_soon(at_once=True)
 

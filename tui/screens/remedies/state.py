@@ -19,27 +19,27 @@ class RemediesState:
 
     run: str
     answer: RemediesAnswer | None = None
-    metric: str = ""  # of the target, as the user wants to see it
+    metric: str = ""  # the target metric the user chose; empty: the default one
     marked: set[str] = field(default_factory=set)
-    order: list[str] = field(default_factory=list)  # names of the rows as they stand
+    order: list[str] = field(default_factory=list)  # row names in sorted order; empty: the default order
     is_reading: bool = False
-    first: int = 0  # row in view of what is read
-    is_longer: bool = False  # than its room: what is read
+    first: int = 0  # first row in view of the open details
+    is_longer: bool = False  # the open details do not fit on the screen
 
     @property
     def shown_metric(self) -> str:
-        """The metric of the target that is shown: of each remedy what it reaches, and in the picture."""
+        """The target metric shown in the table and in the chart."""
         return self.metric or (self.answer.metric if self.answer is not None else "")
 
     @property
     def shown(self) -> RemediesAnswer | None:
-        """What is held, by the metric that is shown."""
+        """The loaded answer, for the metric on screen."""
         answer = self.answer
         return None if answer is None else msgspec.structs.replace(answer, metric=self.shown_metric)
 
     @property
     def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
-        """All rows with their letters, as they stand."""
+        """All rows with their letters, in their current order."""
         if self.answer is None:
             return []
         place = {name: at for at, name in enumerate(self.order)}

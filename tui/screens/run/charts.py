@@ -1,4 +1,4 @@
-"""The charts of the Run screen: how a tab is divided into them, what each draws, and its title."""
+"""The charts of the Run screen: how a tab is divided into them, their content, and their titles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finetop.tui.widgets.chart import columns_of, draw, plot_width
 from finetop.tui.widgets.chart_grid import rows_of_charts
 from finetop.tui.widgets.series import Series, View, fitted, in_columns, value_at
 
-_LEAST_WORDS = 10  # cells of what happened, in a title
+_LEAST_WORDS = 10  # least cells for an event in a title
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Board:
     view: View
     views: Mapping[str, View]  # by metric, in the order of the charts
     metric: str | None  # under the cursor: to find it costs with many metrics
-    events: Mapping[int, list[Event]]  # by the cell of a chart
+    events: Mapping[int, list[Event]]  # by chart column
     only_ascii: bool = False
 
     @property
     def under_cursor(self) -> list[Event]:
-        """What happened under the cursor of the charts."""
+        """The events under the charts' cursor."""
         return self.events.get(self.view.cursor, []) if self.view.cursor is not None else []
 
 
@@ -73,7 +73,7 @@ def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
 
 
 def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
-    """Return what is drawn in a metric's chart."""
+    """Return the series of a metric's chart."""
     series: list[Series] = []
     if key in curves:
         last = curves[key].last_value
@@ -107,9 +107,9 @@ def _chart(board: Board, key: str) -> list[Line]:
 
 
 def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
-    """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole.
+    """Return a chart's title: its newest values, or those at the cursor; a part that does not fit is dropped.
 
-    The metric's name stays. The names of its lines go first: a point is marked as it is drawn.
+    The metric's name always stays. The series' names are dropped first, because points are marked as drawn.
     """
     view = board.views[key]
     gutter: Line = (cursor_mark(key == board.metric),)
@@ -143,7 +143,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
 
 
 def _values(board: Board, key: str, series: list[Series], width: int, *, has_names: bool) -> list[Line]:
-    """Write where the cursor is, and each line's value there; without a cursor its newest."""
+    """Return the cursor's position and each series' value there, or the newest values without a cursor."""
     view = board.views[key]
     parts: list[Line] = []
     if view.cursor is not None:

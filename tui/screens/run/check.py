@@ -1,4 +1,4 @@
-"""The check tab of the Run screen: the verdict in words, what stands beside it, every task, answers that changed."""
+"""The check tab of the Run screen: the verdict, secondary results, every task, and changed answers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
-_FLIPS = 3  # rows that the changed answers get at least
+_FLIPS = 3  # least rows for changed answers
 _LABEL = 10  # cells
 
 
 def no_check_lines(row: RunRow) -> list[Line]:
-    """Say why there is no result to show."""
+    """Return why there is no result to show."""
     if row.checking is not None:
         return [(), under_way(row.checking)]
     if isinstance(row.state, Queued):
@@ -39,7 +39,7 @@ def no_check_lines(row: RunRow) -> list[Line]:
 
 
 def under_way(checking: Running | Queued) -> Line:
-    """Say how far a check is."""
+    """Return the progress of a check."""
     if isinstance(checking, Queued):
         place = f"{ordinal(checking.place)} in the queue" if checking.place else clean_line(checking.because)
         return (("   check queued: ", "bold"), (place, ""))
@@ -50,7 +50,7 @@ def under_way(checking: Running | Queued) -> Line:
 
 
 def is_said_above(row: RunRow, check_id: int) -> bool:
-    """Say whether the head of the screen has this check's verdict already."""
+    """Return True if the screen's head shows this check's verdict already."""
     is_over = not isinstance(row.state, Running | Queued | Failed | Lost) and row.checking is None
     return is_over and row.check is not None and row.check.check_id == check_id
 
@@ -84,7 +84,7 @@ def check_lines(state: ViewState, check: Checked) -> list[Line]:
 
 
 def _facts(check: Checked, checks: Sequence[Checked], width: int) -> Line:
-    """Say which check it is and how it was made, as much as fits; with others, its place among them."""
+    """Return the check's suite, step, time and settings, as many as fit; and its place among several."""
     outcome, total = check.outcome, len(checks)
     place = f" earlier: {checks.index(check) + 1} of {total}"
     right: Line = (("v", "key"), (place, "dim")) if total > 1 else ()
@@ -102,7 +102,7 @@ def _facts(check: Checked, checks: Sequence[Checked], width: int) -> Line:
 
 
 def _by_step(detail: RunDetail, width: int) -> list[Line]:
-    """Say in one line what was found at each checkpoint, where several were checked: the newest that fit."""
+    """Return one line with the result at each checked checkpoint, the newest that fit; none for only one."""
     by_step = {check.step: check for check in reversed(detail.checks) if check.step is not None}
     if len(by_step) < 2:
         return []
@@ -121,7 +121,7 @@ def _by_step(detail: RunDetail, width: int) -> list[Line]:
 
 
 def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
-    """Say the verdict with its mark; one that a person has accepted, or named a fix for, is not red any more."""
+    """Return the verdict with its mark; one that was accepted or has a fix assigned is not red."""
     sentence = clean_line(verdict_line(outcome))
     name = word(outcome)
     rest = sentence[len(name) :].strip()
@@ -141,7 +141,7 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
 
 
 def _why(outcome: CheckResult, width: int) -> list[Line]:
-    """Return why there is no verdict, whole, where the line above may be too short for its end."""
+    """Return the full reason for no verdict if the line above has no room for it."""
     reason = clean_line(outcome.reason)
     if len(word(outcome)) + len(outcome.suite) + len(reason) + 10 <= width:
         return []
@@ -149,7 +149,7 @@ def _why(outcome: CheckResult, width: int) -> list[Line]:
 
 
 def _labelled(label: str, words: str, width: int, rows: int) -> list[Line]:
-    """Return words behind a dim label, wrapped under their beginning."""
+    """Return text after a dim label, wrapped with a hanging indent."""
     return [
         ((f"   {'' if number else label:<{_LABEL - 3}} ", "dim"), (text, ""))
         for number, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
@@ -157,7 +157,7 @@ def _labelled(label: str, words: str, width: int, rows: int) -> list[Line]:
 
 
 def _only_together(outcome: CheckResult, width: int) -> list[Line]:
-    """Say of a drop that no task shows alone what it is proven on."""
+    """Explain a drop that is proven over all tasks together but on no single task."""
     asked = [task.n for task in outcome.tasks if task.n]
     if outcome.verdict != "regressed" or not asked or any(task.mark == "lost" for task in outcome.tasks):
         return []

@@ -1,4 +1,4 @@
-"""The keys of the Run screen, what its footer offers on each tab, and what is next."""
+"""The keys of the Run screen, those its footer shows on each tab, and the next step."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _OPEN_RUN = Key("", "open it", sign="enter")
 
 
 def footer_keys(state: ViewState) -> tuple[Key, ...]:
-    """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
+    """Return the footer keys: those of the tab, then those of the run."""
     if state.held.detail is None:
         return (BACK,)
     keys = _footer_keys(state)
@@ -138,7 +138,7 @@ def _footer_keys(state: ViewState) -> tuple[Key, ...]:
 
 
 def _chart_keys(state: ViewState) -> tuple[Key, ...]:
-    """Choose the keys of the charts."""
+    """Return the footer keys of the charts."""
     shown, detail = state.shown, state.detail
     is_moved = (ALL,) if shown.cursor is not None or shown.zoom is not None else ()
     look = (CURSOR, ZOOM, *is_moved, AXIS)
@@ -153,7 +153,7 @@ def _chart_keys(state: ViewState) -> tuple[Key, ...]:
 
 
 def check_price(detail: RunDetail) -> str:
-    """Say how long a check took before; nothing if none has ended yet."""
+    """Return how long the last check took, or an empty string."""
     took = [
         job.state.ended - job.state.since
         for job in detail.jobs
@@ -163,7 +163,7 @@ def check_price(detail: RunDetail) -> str:
 
 
 def next_of(state: ViewState) -> tuple[str, str]:
-    """Say what to do next with the run: one key and its words."""
+    """Return the next step for the run: its key and text."""
     step = _next_of(state)
     return after_search(step) if state.has_search else step
 
@@ -208,14 +208,14 @@ def _next_of(state: ViewState) -> tuple[str, str]:
 
 
 def _unchecked(state: ViewState) -> int | None:
-    """Return the step under the cursor, where it can be checked now and was not."""
+    """Return the step under the cursor if it is unchecked and can be checked now."""
     chosen, detail = state.chosen_step, state.detail
     is_checked = chosen is not None and any(check.step == chosen.step for check in detail.checks)
     return None if chosen is None or is_checked or not accepts(detail.row, "check") else chosen.step
 
 
 def _unsaid(check: CheckBrief) -> int:
-    """Count the items that are left of a drop that is proven over all tasks together, and of none alone."""
+    """Count the unused items of a drop that is proven over all tasks together but on no single one."""
     return 0 if any(task.mark == "lost" for task in check.worst) else check.items_total - check.items_used
 
 

@@ -1,4 +1,4 @@
-"""The metrics tab of the Run screen: the charts that decide, the other numbers, the end of the log, alarms."""
+"""The metrics tab of the Run screen: charts, the other metrics as numbers, the end of the log, alarms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from finetop.tui.widgets.log import last_rows
 
 
 def metrics_lines(board: Board) -> list[Line]:
-    """Write the whole tab."""
+    """Return the whole tab."""
     state, (width, height) = board.state, board.state.size
     if isinstance(state.row.state, Queued):
         return _waiting_lines(state.detail, width)[:height]
@@ -43,12 +43,12 @@ def metrics_lines(board: Board) -> list[Line]:
 
 
 def log_rule(width: int) -> Line:
-    """Draw the rule above the log's end."""
+    """Return the rule above the end of the log."""
     return rule((("log, newest last", ""),), width, (("l", "key"), (" whole log", "dim")))
 
 
 def _cursor_rule(board: Board, width: int) -> Line:
-    """Name what happened under the cursor in place of the log's title."""
+    """Return the rule with the events under the cursor; it replaces the log's rule."""
     step = board.state.step
     if step is None:
         return ()
@@ -60,13 +60,13 @@ def _cursor_rule(board: Board, width: int) -> Line:
 
 
 def _waiting_lines(detail: RunDetail, width: int) -> list[Line]:
-    """Show what a run will do, while it has no numbers."""
+    """Return the settings of a run that has not started."""
     title = rule((("not started yet; its settings", ""),), width)
     return [title, *settings_lines(detail.recipe, width)]
 
 
 def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
-    """Say what is known before the first step: the data, the plan; the rest is the log."""
+    """Return the tab before the first step: the data, the plan and the log."""
     lines = [*data_lines(board.state.detail, width), *plan_line(board.state.detail)]
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
@@ -104,7 +104,7 @@ def _check_cell(row: RunRow) -> Line:
 
 
 def _below_lines(board: Board, width: int) -> list[Line]:
-    """Say what needs a person: the newest alarm that is not over, where drift is heading, how to fix what failed."""
+    """Return what needs attention: the newest open alarm, the drift forecast, or how to fix a failed run."""
     detail = board.state.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
@@ -138,6 +138,6 @@ def _forecast(board: Board) -> list[Line]:
 
 
 def _rounded(step: int) -> int:
-    """Round a forecast: it is no better than to two digits, and a steady line costs no bytes."""
+    """Round to two digits: the forecast is no better, and an unchanged line costs no bytes on a slow link."""
     unit = int(10 ** max(0, len(str(step)) - 2))
     return round(step / unit) * unit

@@ -1,4 +1,4 @@
-"""The Run screen: one run live. Curves and log, samples, settings, the check of what it forgot."""
+"""The Run screen: one run live, with its curves, log, samples, settings and checks."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.pointed_lines import PointedLines
 
 SCROLLED: tuple[Tab, ...] = ("log", "samples", "recipe", "system")  # tabs without a cursor
-FOLLOW_S = 0.15  # that the cursor rests before the log is read there
+FOLLOW_S = 0.15  # the cursor rests this long before the log is read there
 
 
 class RunScreen(LoadedScreen, inherit_bindings=False):
-    """One run. Everything is drawn from what is held; keys draw at once, then ask for what is missing."""
+    """One run, drawn from the data held here; keys redraw at once and then load what is missing."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -64,14 +64,14 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return what the open tab shows, for a file."""
+        """Return the open tab as a sheet to save."""
         return self.state.sheet()
 
     def to_copy(self) -> str:
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here."""
+        """Return the values for a command's placeholders."""
         return {"RUN": self.run, "STEP": "" if self._step is None else str(self._step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def _step(self) -> int | None:
-        """The checkpoint under the cursor on its tab."""
+        """The checkpoint step under the cursor of the steps tab."""
         if self.detail is None or self.state.tab != "steps":
             return None
         chosen = self.state.chosen_step
@@ -136,12 +136,12 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self._open_tab(TABS[(TABS.index(self.state.tab) + by) % len(TABS)])
 
     def action_log(self) -> None:
-        """Open the log: at the step under the charts' cursor, else at its end."""
+        """Open the log at the step under the charts' cursor, or at its end."""
         opened_at(self.state.log, self.state.step if self.state.tab in OF_CHARTS else None)
         self._open_tab("log")
 
     def action_search(self) -> None:
-        """List the metrics with a text in their names; from any other tab, search in the log."""
+        """Filter the metrics by name; on any other tab, search the log."""
         if self.state.tab == "metrics":
             metrics_line(self.bottom, self.state.grid, self.look_anew)
             return
@@ -150,11 +150,11 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         search_line(self.bottom, self.state.log, self.look_anew)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave `n` to a new run while nothing is searched for."""
+        """Leave `n` to a new run while there is no search."""
         return self.state.has_search if action == "match" else True
 
     def action_match(self, direction: int) -> None:
-        """Go to the next line that was searched for; of metrics that were, to the next chart."""
+        """Go to the next match in the log, or to the next chart."""
         if self.state.tab == "log":
             self.action_hit(direction)
         else:
@@ -176,7 +176,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self._open_tab("steps")
 
     def action_open(self) -> None:
-        """Go one level deeper: to what matters most, then to whole answers; the chart under the cursor full screen."""
+        """Go one level deeper: the check or log, then full answers; or the chart under the cursor full screen."""
         state = self.state
         if self.detail is None:
             return
@@ -199,7 +199,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.dismiss()
 
     def action_view(self) -> None:
-        """Turn the view of the tab."""
+        """Switch the view of the tab."""
         if self.detail is None:
             return
         few = {"check": len(self.state.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
@@ -210,10 +210,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.look_anew()
 
     def _has_no_charts(self) -> bool:
-        """Show where the charts are when a chart key is pressed on another tab."""
+        """Return True if the tab has no charts, after reporting where they are."""
         is_without = self.state.tab not in OF_CHARTS
         if is_without:
-            host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab leads there.")
+            host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab goes there.")
         return is_without
 
     def action_move(self, rows: int) -> None:
@@ -222,26 +222,26 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         elif self.detail is not None:
             self.state.move(rows)
             self.redraw()
-            if self.state.tab in ("metrics", "log"):  # the others have all that there is
+            if self.state.tab in ("metrics", "log"):  # other tabs hold all of their data already
                 self._wake.set()
 
     def action_page(self, pages: float) -> None:
         is_grid = self.state.tab == "metrics"
-        page = PAGE if pages > 0 else -PAGE  # of charts: half of one is none
+        page = PAGE if pages > 0 else -PAGE  # a page of charts can't be halved
         self.action_move(page if is_grid else rows_of(pages, self.state.size[1]))
 
     def action_full(self) -> None:
-        """Give the whole tab to the chart under the cursor, or show the grid again."""
+        """Show the chart under the cursor full screen, or go back to the grid."""
         if self.detail is None or self._has_no_charts():
             return
         if self.state.turn_full():
             self._show(replace(self.state.shown, cursor=None))
             self._wake.set()
         else:
-            host_of(self).say("there is no chart to show alone.")
+            host_of(self).say("no chart to show full screen.")
 
     def action_event(self, direction: int) -> None:
-        """Go to the next alarm, check or checkpoint, or to the one before."""
+        """Go to the next or previous alarm, check or checkpoint."""
         if self.detail is None or (self.state.tab != "log" and self._has_no_charts()):
             return
         if not self.state.to_event(direction):
@@ -251,7 +251,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     @work(exclusive=True, group="log")
     async def _follow(self) -> None:
-        """Read the log where the charts' cursor stands, once it rests."""
+        """Read the log at the charts' cursor once the cursor rests."""
         await asyncio.sleep(FOLLOW_S)
         step, detail = self.state.step, self.detail
         if step is not None and detail is not None and self.state.tab == "metrics":
@@ -282,7 +282,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.look_anew()
 
     def action_fit(self) -> None:
-        """End the axis where the run stands, or at the planned end."""
+        """End the x axis at the current step, or at the planned end."""
         if self.detail is not None:
             axis = self.state.whole_axis
             self._show(with_fit_turned(self.state.shown, axis))
@@ -296,7 +296,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self._show(self.state.grid.smooth(self.state.metric_keys, self.state.shown))
 
     def _show(self, shown: Shown) -> None:
-        """Look at the charts another way; they are on their tab alone."""
+        """Change the view of the charts, if the tab has any."""
         if self._has_no_charts():
             return
         before, self.state.shown = self.state.shown, shown
@@ -311,7 +311,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
     def _use_mouse(self, event: PointedLines.Used) -> None:
-        """Set the cursor, or zoom; where there is no chart, the wheel scrolls."""
+        """Set the cursor or zoom; the wheel scrolls where there is no chart."""
         if self.detail is None:
             return
         shown = self.state.pointed_at(event)
@@ -321,11 +321,11 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.action_move(-3 * event.direction)
 
     def action_triage(self) -> None:
-        """Go to Triage, with the cursor on this run if it was checked."""
+        """Open Triage, with the cursor on this run if it was checked."""
         host_of(self).open_triage(self.detail.row.name if self.detail is not None else "")
 
     def action_folder(self) -> None:
-        """Open the run's folder outside of the app; of one on another machine the path is copied."""
+        """Open the run's folder in another program; if it is on another machine, copy its path."""
         host = host_of(self)
         if self.detail is None:
             return
@@ -343,7 +343,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_check(self) -> None:
-        """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
+        """Check the checkpoint under the cursor, else the newest, or continue a check with more items."""
         if self.detail is not None:
             row = self.detail.row
             again = row.check is not None and bool(row.check.target_failed)

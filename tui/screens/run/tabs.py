@@ -1,4 +1,4 @@
-"""The open tab of the Run screen in lines, from what is held of the run and how it is seen."""
+"""Draws the open tab of the Run screen from the run's data and the view state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STATES = {"R": "running", "S": "sleeping", "D": "waiting for a device", "T": "s
 
 
 def body_lines(state: ViewState, *, only_ascii: bool = False) -> tuple[list[Line], str]:
-    """Write the tab that is open; and what part of it is seen, where it is longer than its room."""
+    """Return the open tab, and which part of it is in view if it does not fit."""
     held, detail, (width, height) = state.held, state.detail, state.size
     state.is_longer = False
     match state.tab:
@@ -70,14 +70,14 @@ def _check_lines(state: ViewState) -> tuple[list[Line], str]:
 
 
 def _part(state: ViewState, lines: list[Line], keep: int | None = None) -> tuple[list[Line], str]:
-    """Cut a long tab to its room, from where it was scrolled to; `keep` is a row that must be in view."""
+    """Return the visible part of a long tab, and which rows those are; row `keep` is always in view."""
     state.tops[state.tab], shown, where = in_view(lines, state.tops.get(state.tab, 0), state.size[1], keep)
     state.is_longer = bool(where)
     return shown, where
 
 
 def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -> list[Line]:
-    """Write the whole tab: per prompt three answers, or all with their whole text."""
+    """Return the samples tab: three answers to each prompt, or all of them in full."""
     if not samples:
         return [(), (("   No samples yet: answers are written at each evaluation.", "dim"),)]
     prompts = sorted({sample.index for sample in samples})
@@ -92,7 +92,7 @@ def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -
 
 
 def _three(samples: list[SampleRow]) -> list[SampleRow]:
-    """Choose the first, the middle and the last."""
+    """Return the first, the middle and the last sample."""
     places = sorted({0, len(samples) // 2, len(samples) - 1})
     return [samples[place] for place in places]
 
@@ -105,10 +105,10 @@ def _answer(sample: SampleRow, width: int, rows: int | None) -> list[Line]:
 
 
 def system_lines(board: Board) -> list[Line]:
-    """Write the whole tab: charts, what is not measured, the facts, the processes."""
+    """Return the system tab: charts, what is not measured, the processes and the facts."""
     detail, width = board.state.detail, board.state.size[0]
     lines = chart_rows(board)
-    on_cpu = detail.device.startswith("cpu")  # where a run's memory is the host's
+    on_cpu = detail.device.startswith("cpu")  # a run on the CPU uses the host's memory
     implied = ("energy_wh", "host_gib") if on_cpu else ("energy_wh",)  # energy is power over time
     expected = [key for key in SYSTEM if key not in implied]
     if missing := [title_of(key) for key in expected if key not in detail.row.metrics]:
@@ -131,7 +131,7 @@ def _why(detail: RunDetail) -> str:
 
 
 def processes_lines(processes: Sequence[ProcessRow], width: int) -> list[Line]:
-    """List a run's processes, the keeper of each job first."""
+    """Return a run's processes, the keeper of each job first."""
     if not processes:
         return []
     lines: list[Line] = [rule((("processes", ""),), width)]

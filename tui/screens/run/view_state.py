@@ -1,4 +1,4 @@
-"""What of a run is seen: which tab is open, and where in each; what keys change of it, and what the tab asks for."""
+"""What the Run screen shows: its open tab, the position in each tab, how keys change them, and what a tab loads."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from finetop.tui.widgets.chart_grid import Layout, hit
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Stretch, View
 
-PAGE = 1000  # rows that stand for a page of charts
-Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
+PAGE = 1000  # a move by this many rows is a page of charts
+Samples = Literal["beside", "three", "all"]  # two steps side by side; three per prompt; all in full
 _SAMPLES: tuple[Samples, ...] = ("beside", "three", "all")
 
 
@@ -38,33 +38,33 @@ class ViewState:
     """What is held of a run, and where the user is on its screen."""
 
     held: RunData = field(default_factory=RunData)
-    size: tuple[int, int] = (80, 18)  # of the tab
+    size: tuple[int, int] = (80, 18)  # columns and rows of the tab
     tab: Tab = "metrics"
-    shown: Shown = field(default_factory=Shown)  # of the charts
-    grid: Grid = field(default_factory=Grid)  # of the metrics
+    shown: Shown = field(default_factory=Shown)  # how the charts are drawn
+    grid: Grid = field(default_factory=Grid)  # which metrics are drawn
     near: LogView = field(default_factory=LogView)  # the log at the charts' cursor
     step: int | None = None  # under the charts' cursor
-    tops: dict[Tab, int] = field(default_factory=dict)  # the first row in view of the long tabs
+    tops: dict[Tab, int] = field(default_factory=dict)  # first row in view of the long tabs
     log: LogView = field(default_factory=LogView)
     samples: Samples = "beside"
-    pair: tuple[int, int] | None = None  # steps whose samples stand side by side; None: first and last
-    is_whole: bool = False  # all settings, not those alone that differ
+    pair: tuple[int, int] | None = None  # steps whose samples are side by side; None: first and last
+    is_whole: bool = False  # all settings, not only differing ones
     task_at: int = 0
     check_at: int = 0
     step_at: int = 0
-    is_reading: bool = False  # whole answers of a task
-    is_longer: bool = False  # than its room: what the open tab has to show
+    is_reading: bool = False  # full answers of a task
+    is_longer: bool = False  # the open tab does not fit on the screen
     scales: dict[tuple[object, ...], Scale] = field(default_factory=dict)
-    ends: dict[Across, float] = field(default_factory=dict)  # of the x axes, as they were shown
+    ends: dict[Across, float] = field(default_factory=dict)  # ends of the x axes last shown
 
     @property
     def is_full(self) -> bool:
-        """Whether one chart has the whole tab."""
+        """True if one chart fills the tab."""
         return self.grid.is_full and self.tab == "metrics"
 
     @property
     def has_search(self) -> bool:
-        """Whether the open tab shows what was searched for: in the log, or metrics by their names."""
+        """True if the open tab shows search results: in the log, or metrics by name."""
         return (
             self.log.search is not None
             if self.tab == "log"
@@ -97,7 +97,7 @@ class ViewState:
 
     @property
     def room(self) -> int:
-        """How many charts a page of the grid has."""
+        """The number of charts on a page of the grid."""
         return layout_of(*self.size, is_over=self.has_failed).charts
 
     @property
@@ -123,7 +123,7 @@ class ViewState:
 
     @property
     def charted(self) -> list[str]:
-        """The metrics that are drawn."""
+        """The metrics drawn on this page."""
         if self.tab == "system":
             return [key for key in SYSTEM if key in self.row.metrics]
         return self.grid.charts(self.metric_keys, self.room)
@@ -139,7 +139,7 @@ class ViewState:
         return self.grid.metric(self.metric_keys) if self.tab == "metrics" else None
 
     def chart_under(self, x: int, y: int) -> tuple[int, int] | None:
-        """Return which chart of the open tab a cell of it is in, and which cell of the chart's picture."""
+        """Return the index of the chart at a cell of the tab, and the cell within that chart; None if there is none."""
         if self.tab not in OF_CHARTS:
             return None
         place = hit(self.layout, self.size[0], x, y + self.tops.get(self.tab, 0))
@@ -157,12 +157,12 @@ class ViewState:
         return worst_first(check.outcome) if check is not None else ()
 
     def turn_axis(self) -> None:
-        """Draw the charts over the next thing that the run has: steps, tokens, time, epochs."""
+        """Switch to the next x axis that the run has: steps, tokens, time, epochs."""
         self.shown = replace(self.shown, x=next_x(self.shown.x, self.detail), cursor=None, zoom=None)
         self.scales.clear()
 
     def turn_full(self) -> bool:
-        """Give the whole tab to the metric under the cursor, or show the grid again; returns whether there is one."""
+        """Toggle the metric under the cursor between full screen and grid; return False if there is none."""
         keys = self.metric_keys
         if self.tab != "metrics" or not self.grid.listed(keys):
             return False
@@ -186,7 +186,7 @@ class ViewState:
         return True
 
     def turn_view(self) -> None:
-        """Turn the view of the open tab: a group of metrics, the check before, another job's log, more samples."""
+        """Switch the view of the open tab: next metric group, earlier check, other job's log, more samples."""
         if self.tab == "metrics":
             self.grid.turn_group(self.metric_keys)
         elif self.tab == "check" and self.held.checks:
@@ -200,7 +200,7 @@ class ViewState:
             log_tab.turned(self.log, self.detail)
 
     def move(self, rows: int) -> None:
-        """Move by so many rows in the open tab: its cursor, or what is seen of it."""
+        """Move by a number of rows in the open tab: its cursor, or its scroll position."""
         if self.tab == "metrics":
             keys, room = self.metric_keys, self.room
             if abs(rows) == PAGE:
@@ -238,7 +238,7 @@ class ViewState:
         return pair if set(pair) <= set(steps) else (steps[0], steps[-1])
 
     def turn_pair(self, cells: int) -> None:
-        """Take the next sampled step beside the other: on the right; by leaps (shift) on the left."""
+        """Move the right sample to the next step; with shift (larger moves) the left one."""
         steps, pair = steps_of(self.detail.samples), list(self.shown_pair)
         if not steps:
             return
@@ -248,7 +248,7 @@ class ViewState:
         self.samples, self.pair = "beside", (pair[0], pair[1])
 
     def point_at(self, step: int) -> None:
-        """Put the charts' cursor on a step; one that is out of view is brought into it."""
+        """Put the charts' cursor on a step, and bring the step into view."""
         for shown in (self.shown, replace(self.shown, zoom=None)):
             cell = self._cell_of(shown, step)
             if cell is not None:
@@ -260,9 +260,9 @@ class ViewState:
         return cell_of(step, View(*stretch(shown, axis), x=shown.x), self.held.steps, axis.cells)
 
     def to_event(self, direction: int) -> bool:
-        """Go to the next alarm, check or checkpoint (1) or the one before (-1); returns whether there is one.
+        """Go to the next (1) or previous (-1) alarm, check or checkpoint; return whether there is one.
 
-        On the charts those in the cursor's own column are not gone to: they are named there together.
+        On the charts, events in the cursor's own column are skipped, because they are named there together.
         """
         steps, shown = sorted({event.step for event in events_of(self.detail)}), self.shown
         here = self.step
@@ -283,15 +283,15 @@ class ViewState:
         return True
 
     def follow_log(self) -> None:
-        """Put the charts' cursor on the step that the log is read at."""
+        """Put the charts' cursor on the step at which the log is read."""
         step = log_tab.step_in_view(self.log, self.held)
         if step is not None:
             self.point_at(step)
 
     def pointed_at(self, event: PointedLines.Used) -> Shown | None:
-        """Return how the charts are looked at after the mouse was used on them; None where it was not on one.
+        """Return the view after a mouse event on the charts; None if the mouse was on no chart.
 
-        Pressing chooses the chart, too.
+        Pressing also selects the chart.
         """
         place = self.chart_under(event.x, event.y)
         if place is None:
@@ -306,7 +306,7 @@ class ViewState:
         return with_mouse(self.shown, self.axis, event, cell, None if start is None else start[1])
 
     async def load(self, host: Host, run: str, redraw: Callable[[], object]) -> None:
-        """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
+        """Load the run, redraw, then load what the open tab needs."""
         held = self.held
         is_new = held.detail is None
         held.detail = detail = await host.ask(GetRun(run))
@@ -328,7 +328,7 @@ class ViewState:
     async def _load_charts(self, host: Host) -> None:
         layout = self.layout
         keys, columns = wanted_keys(self.charted), columns_of(layout.chart_width)
-        for _ in range(2):  # where an axis ends may be known only when its curves came
+        for _ in range(2):  # the axis' end may be known only once its curves have arrived
             x, in_view = self.shown.x, self.in_view
             await self.held.load_curves(host, keys, Stretch(x, *in_view, columns))
             if x == "step" or in_view == self.in_view:
@@ -337,7 +337,7 @@ class ViewState:
             await self.held.load_sparks(host, numbered(self.small, layout.chart_columns), SPARK)
 
     def sheet(self) -> Sheet:
-        """Return charts and tables of the tab; none while nothing is known of the run."""
+        """Return the tab's charts and tables as a sheet to save; empty until the run is loaded."""
         from finetop.tui.save import Sheet, tables
 
         held, check = self.held, self.checked

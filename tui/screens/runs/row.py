@@ -1,4 +1,4 @@
-"""Draws a run as one row of a list: which columns there are at which width, and what stands in each."""
+"""Draws a run as one row of a list; wider terminals show more columns."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from finetop.tui.text import (
 )
 from finetop.tui.theme import MARKS, StyleName
 
-Sparks = dict[int, str]  # run's number -> its loss as blocks
-EXTRA = 100  # columns from this width on make room for those that are chosen
+Sparks = dict[int, str]  # run number -> its loss as blocks
+EXTRA = 100  # columns shown from this terminal width on give way to chosen ones
 NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 6
 WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
 ANSWER, TIME = "did it forget?", "time"
-ANSWER_WIDTH, ANSWER_WIDEST = 22, 32  # what it has on a terminal of 80 columns, and before others grow
+ANSWER_WIDTH, ANSWER_WIDEST = 22, 32  # cells on an 80-column terminal, and before other columns grow
 WIDEST_NAME, BOTH_TIMES = 40, 126
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: from which terminal width on it is shown, and how wide it is."""
+    """One column: its title, its width, and the terminal width that shows it."""
 
     title: str
     width: int
@@ -50,10 +50,10 @@ class Column:
     from_width: int
     cell: Callable[[RunRow, float, Sparks], str]
     gap: int = 2
-    beside_hosts: int = 0  # from which width on beside a column of hosts, if not by that column's width later
-    key: str = ""  # of one that was chosen
+    beside_hosts: int = 0  # least terminal width beside hosts, if not from_width plus their column
+    key: str = ""  # the key of a chosen column
     style: StyleName | None = ""  # None: the hue of the run
-    widest: int = 0  # as far as it grows on a wide terminal
+    widest: int = 0  # its most cells on a wide terminal
 
 
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -65,17 +65,17 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time left of what runs."""
+    """Return the time left of a running run."""
     return "" if row.left_s is None or ended_at(row) is not None else short_span(row.left_s)
 
 
 def _age(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time since what ended has ended."""
+    """Return the time since a run ended."""
     return "" if (ended := ended_at(row)) is None else short_span(now - ended)
 
 
 def _time(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time left or age, until the terminal is wide enough for both."""
+    """Return the time left or the age, for terminals too narrow for both columns."""
     return _left(row, now, sparks) or _age(row, now, sparks)
 
 
@@ -105,7 +105,7 @@ COLUMNS = (
     Column("curve", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
     Column("tags, note", 18, "left", 146, lambda row, *_: " ".join([*row.tags, row.note]), widest=40),
 )
-HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
+HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # shown if the list covers several machines
 
 
 def head_line(runs: RunList, width: int) -> Line:
@@ -120,7 +120,7 @@ def head_line(runs: RunList, width: int) -> Line:
 
 
 def part_heading(runs: RunList, heading: str, width: int) -> str:
-    """Write the heading of a part of the list, with the title that a column has in it alone."""
+    """Return the heading of a part of the list, with the part's own title for the time column."""
     at, columns = _laid_out(width, runs.has_hosts, runs.columns)
     time = runs.titles[heading]
     at += 4
@@ -153,7 +153,7 @@ def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
-    """Return from which width of the terminal on all chosen columns are shown."""
+    """Return the least terminal width that shows all chosen columns."""
     return next(
         (
             width
@@ -167,7 +167,7 @@ def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
 
 @lru_cache(maxsize=64)
 def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int, list[Column]]:
-    """Return how wide the name is on a terminal, and the columns: what is left over makes names and words longer."""
+    """Return the width of the name, and the columns; spare cells widen names and text columns."""
     columns = _columns(width, has_hosts, chosen)
     name = _name_width(width)
     spare = width - 4 - name - sum(column.width + column.gap for column in columns) - 2 - ANSWER_WIDEST
@@ -184,14 +184,14 @@ def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int
 
 
 def _name_width(width: int) -> int:
-    """Return how wide the name is at least."""
+    """Return the least width of the name."""
     return 20 if width < 100 else 22 if width < 120 else 24
 
 
 def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:
-    """Choose the columns for a terminal; the host takes the place of method and loss on a narrow one.
+    """Return the columns of a terminal; on a narrow one the host replaces method and loss.
 
-    Chosen ones go before those that come with a wide terminal; one that does not fit goes as a whole.
+    Chosen columns come before those of a wide terminal; one that does not fit is left out.
     """
     columns = _usual(width, has_hosts)
     if not chosen:
@@ -218,7 +218,7 @@ def _usual(width: int, has_hosts: bool) -> list[Column]:
 
 
 def _chosen(key: str) -> Column:
-    """Make a column of a metric, a setting, tags …; its title is the last part of its name."""
+    """Return a column for a metric, setting or tags; its title is the last part of the key."""
     title = cut_middle(key.rpartition(".")[2], TITLE)
     width = max(cell_len(title), WORD_WIDTHS.get(key, 10) if is_word(key) else NUMBER_WIDTH)
 
@@ -234,7 +234,7 @@ def _chosen(key: str) -> Column:
 
 
 def _aside(text: str, column: Column) -> str:
-    """Put a cell's text at its side; text is cut, a number that does not fit goes as a whole."""
+    """Align a cell's text; text that is too long is cut, a number is replaced by '-'."""
     if cell_len(text) > column.width:
         text = cut_end(text, column.width) if column.side == "left" else "-"
     blank = " " * (column.width - cell_len(text))

@@ -1,4 +1,4 @@
-"""The Runs screen: what needs me, what is the verdict, what do I do next."""
+"""The Runs screen: what needs attention, the verdicts, and the next step."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ SPARKS_FROM = 120  # columns of the terminal
 
 
 class RunsScreen(ListScreen, inherit_bindings=False):
-    """All runs, those that need somebody first, and what is known of the one under the cursor."""
+    """All runs, those that need attention first, with details of the one under the cursor."""
 
     CSS_PATH = "screen.tcss"
     KEYS = (*KEYS, *COMMANDS)
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Runs"
-    LEAST_S: ClassVar = 0.5  # however many machines tell of changes
+    LEAST_S: ClassVar = 0.5  # limits redraws when many machines report changes
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,11 +93,11 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @property
     def chosen(self) -> list[RunRow]:
-        """The runs that a key is for: those that are marked, else the one under the cursor."""
+        """The runs a key acts on: the marked ones, else the one under the cursor."""
         return list(self.runs.marked.values()) or ([] if self.row is None else [self.row])
 
     async def to_save(self) -> Sheet:
-        """Return all runs that match, for a file."""
+        """Return all matching runs as a sheet to save."""
         from finetop.tui.save.tables import runs
 
         return runs(await self.runs.all())
@@ -129,7 +129,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def _show_going(self) -> None:
-        """Show what runs while the rows in view are others."""
+        """Show the running runs that are out of view."""
         going, part = self.runs.going, self.query_one("#going", Lines)
         width = part.room.width
         lines = [self._line_of(row, width) for row in going[: 4 if self.has_class("-tall") else 2]]
@@ -143,7 +143,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return run_line(self.runs, row, has_cursor=has_cursor, width=width, now=self.host.now())
 
     def _refuse(self, fault: BadInput) -> None:
-        """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
+        """Report an invalid filter beside it while it is typed; otherwise restore the previous one."""
         if input_lines.is_filtering(self):
             self.bottom.say_aside(((fault_words(fault), "red"),))
         else:
@@ -151,7 +151,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.say(str(fault), "red")
 
     def show_pane(self) -> None:
-        """Write the pane, the next step and the footer for the run under the cursor."""
+        """Redraw the pane, the next step and the footer for the run under the cursor."""
         row = self.row
         pane = self.query_one("#pane", Lines)
         marked = list(self.runs.marked.values())
@@ -229,12 +229,12 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             if await self.runs.sparklines.load(self.host.ask, row, self.host.now(), is_far=is_far):
                 table.refresh_rows()
                 self.show_pane()
-        if not is_far and not self._wants_anew:  # a page down then finds its rows here
+        if not is_far and not self._wants_anew:  # preload the next page
             first, end = table.rows_in_view()
             await self.runs.load_missing(end, end + end - first)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave `n` to a new run while nothing is filtered."""
+        """Leave `n` to a new run while there is no filter."""
         return bool(self.runs.filter) if action == "match" else True
 
     # --- keys that look -------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _ask_for_demo(self) -> None:
-        """Say what the demo takes before it is queued."""
+        """Ask before the demo is queued, with its cost."""
         words = await actions.demo_question(self.host)
         if self.is_free and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
@@ -265,7 +265,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_mark(self) -> None:
-        """Mark the run under the cursor, or take its mark away, and go on to the next."""
+        """Mark or unmark the run under the cursor, and go to the next."""
         if self.row is not None:
             self.runs.toggle(self.row)
             self.query_one(Table).move(1)
@@ -290,7 +290,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.host.open_approaches("" if self.row is None else comparison_of(self.row))
 
     def action_sort(self) -> None:
-        """Take in a changed order, else sort another way."""
+        """Apply a changed order, or switch to the next sort order."""
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
             self.runs.filter = input_lines.without(self.runs.filter, "sort")
             self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
@@ -303,7 +303,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         elif self.runs.filter:
             self.filter_by("")
         else:
-            self.host.say("nothing to drop: q leaves finetop, and runs go on.")
+            self.host.say("nothing to clear: q quits finetop, and runs continue.")
 
     def action_filter(self) -> None:
         input_lines.filter_line(self, self.runs.filter, leave="clear", left="")
@@ -315,7 +315,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self._type_part("group")
 
     def _type_part(self, part: Literal["sort", "group"]) -> None:
-        """Let the order or the group of the list be typed, as a part of its filter."""
+        """Ask for the sort or group of the list as a part of its filter."""
         text = f"{input_lines.without(self.runs.filter, part)} {part}:".strip()
         input_lines.filter_line(self, text, leave="cancel", left=self.runs.filter)
 
@@ -365,13 +365,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_seen(self) -> None:
-        """Mark what failed or was lost as seen: what is marked, else the run under the cursor, or all."""
+        """Mark failed or lost runs as seen: the marked ones, else the one under the cursor, or all."""
         with refusals_said(self.host):
             every = [] if self.runs.marked else await actions.unseen(self.host)
             self._put(actions.seen(self.chosen, every, self.do))
 
     def action_undo(self) -> None:
-        """Undo the last change of tags, a note, or the trash."""
+        """Undo the last change of tags, notes or the trash."""
         if self.undo is None:
             self.host.say("nothing to undo. u undoes tags, notes and the trash.")
             return
@@ -380,7 +380,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_trash(self) -> None:
-        """Ask what would go, then whether it shall."""
+        """Ask before the chosen runs are moved to the trash."""
         if not self.chosen:
             return
         with refusals_said(self.host):
@@ -389,7 +389,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self._put(actions.trash(going.runs, self.do))
 
     def _put(self, question: Question | actions.CountQuestion | str) -> None:
-        """Put a question, or say why there is none."""
+        """Ask a question, or report why there is none."""
         match question:
             case str():
                 self.host.say(question)
@@ -400,7 +400,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
-        """Ask the supervisor to act on runs, and say what came of it."""
+        """Send requests about runs to the supervisor and report the result."""
         if not asks:
             return
         host = self.host

@@ -1,6 +1,6 @@
-"""The keys f and s of a run, wherever it is listed: check it, go on with more items, find the checkpoint that lost it.
+"""The keys f and s of a run on any screen: check it, check more items, find the checkpoint that lost it.
 
-What was decided already is not done again: more is offered, with what it takes named first.
+A decided check is not repeated: more items are offered, with their cost.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from finetop.tui.widgets.frame import Answer
 async def check(
     screen: AppScreen[Any], run: str, step: int | None = None, task: str = "", *, again: bool = False
 ) -> None:
-    """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all.
+    """Check a run's checkpoint; if it was checked, offer the remaining items of a task or of all tasks.
 
-    `again`: something of the newest check failed, and is measured once more.
+    `again`: a part of the newest check failed, so measure it once more.
     """
     host = host_of(screen)
     if again and step is None:
@@ -40,7 +40,7 @@ async def check(
         return
     try:
         checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
-    except FinetopError:  # it was not checked; else the next request is refused for the same reason
+    except FinetopError:  # not checked yet; any other cause refuses the next request too
         checked = None
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
         await order(host, Check(run, step))
@@ -70,12 +70,12 @@ async def check(
 
 
 def left(tasks: list[TaskFacts]) -> int:
-    """Count the items that were not asked."""
+    """Return the number of unchecked items."""
     return sum(task.total - task.n for task in tasks)
 
 
 def price(tasks: list[TaskFacts], item_s: float | None) -> str:
-    """Say about how long what is left of some tasks takes, where that is known."""
+    """Return the expected time for the remaining items of some tasks, if known."""
     return "" if item_s is None else f", about {long_span(max(1.0, item_s * left(tasks)))}"
 
 
@@ -106,7 +106,7 @@ def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: EarlierAnswer) -
 
 
 def ask_unchecked(screen: AppScreen[Any], triage: TriageAnswer) -> None:
-    """Check the finished runs that have no check; several are asked about."""
+    """Check the finished runs that have no check; ask first if there are several."""
     host = host_of(screen)
     names = triage.unchecked
     if len(names) == 1:

@@ -1,4 +1,4 @@
-"""The Sweep screen: what came of each setting of a sweep, as mean and spread over its seeds, and a picture of it."""
+"""The Sweep screen: mean and spread over seeds of each setting of a sweep, with a chart."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 ROWS_OF_A_SENTENCE = 4
-LOW = 22  # rows of the terminal: below there is no picture
+LOW = 22  # rows of the terminal; smaller ones show no chart
 BEST = Key(
     "b", "best", "best", "open the run with the best target that has not regressed", "finetop sweep NAME"
 )
@@ -77,7 +77,7 @@ KEYS = (OPEN, BEST, SETTING, RUN, RUN_BEFORE, PART, COMPARE, SORT, SWEEP, SWEEP_
 
 
 class SweepScreen(ListScreen, inherit_bindings=False):
-    """One sweep; without a name the newest. Nothing moves while runs go on; `o` sorts."""
+    """One sweep; the newest if no name is given. Rows keep their places while runs go on; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -87,9 +87,9 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     def __init__(self, sweep: str = "") -> None:
         super().__init__()
         self.held = SweepData(sweep)
-        self.has_words = False  # what follows from a curve stands in place of the picture
+        self.has_words = False  # the findings of a curve are shown instead of the chart
         self._columns = Columns((), False, False)
-        self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
+        self._curve_columns = CurveColumns(0, False, False)  # used instead for a selection curve
         self._letters: list[str] = []
         self._was_answered = False
 
@@ -103,7 +103,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return the table, for a file."""
+        """Return the table as a sheet to save."""
         from finetop.tui.save import tables
 
         return tables.sweep(self.held.name, self.held.keys, self.held.settings)
@@ -150,7 +150,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write what follows the cursor: the picture, the runs of the setting, the next step."""
+        """Redraw what depends on the cursor: the chart, the setting's runs, the next step."""
         held, width, setting = self.held, self.size.width, self.at
         picture, pane = self.query_one("#picture", Lines), self.query_one("#pane", Lines)
         self.set_class(self.has_words and held.curves is not None, "-words")
@@ -193,7 +193,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             self.show_pane()
 
     def action_part(self) -> None:
-        """Show what follows from a curve, or the picture and the runs again."""
+        """Show the findings of a curve, or the chart and the runs again."""
         if self.held.curves is None:
             host_of(self).say("tab is for selection curves: finetop select RECIPE --curve.")
             return
@@ -212,7 +212,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             host_of(self).open_run(self.held.run_of(leader).name)
 
     def action_compare(self) -> None:
-        """Compare the runs of the setting under the cursor, or, where each has one, the first of each setting."""
+        """Compare the runs of the setting under the cursor, or one run of each setting if it has a single run."""
         if self.at is None:
             return
         names = [run.name for run in self.at.runs]
@@ -234,10 +234,10 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.redraw()
 
     def action_sweep(self, by: int) -> None:
-        """Show the next of the sweeps."""
+        """Show the next sweep."""
         answer = self.held.answer
         if answer is None:
-            return  # it is not known yet whether there are others
+            return  # not loaded yet, so there may be others
         if len(answer.sweeps) < 2:
             host_of(self).say("no other sweep.")
             return
@@ -249,7 +249,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
 
 
 def footer_keys(held: SweepData, setting: Setting | None) -> tuple[Key, ...]:
-    """Offer what there is something to do with."""
+    """Return the footer keys that apply now."""
     settings, is_curve = len(held.settings), held.curves is not None
     runs = 0 if setting is None else len(setting.runs)
     keys = (
@@ -270,12 +270,12 @@ def footer_keys(held: SweepData, setting: Setting | None) -> tuple[Key, ...]:
 
 
 def title_line(held: SweepData, width: int) -> Line:
-    """Say which sweep, how many of its runs are done, and which of the sweeps it is."""
+    """Return the title: the sweep, how many of its runs have finished, and its place among the sweeps."""
     name = cut_middle(clean_line(held.name), max(12, width - 48))
     left: Line = ((" Sweep ", ""), (name, "bold"))
     if held.answer is None:
         return left
-    # By number: a run may be of several selectors.
+    # By run number: several selectors can share a run.
     runs = {run.id: run for setting in held.settings for run in setting.runs}
     finished = sum(isinstance(run.state, Finished) for run in runs.values())
     left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
@@ -286,7 +286,7 @@ def title_line(held: SweepData, width: int) -> Line:
 
 
 def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
-    """Write the runs of a setting below a rule, the chosen one marked, so many as there is room for."""
+    """Return a setting's runs below a rule, the selected one marked, as many as fit."""
     words = ", ".join(
         f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
     )
@@ -324,7 +324,7 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
 
 
 def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:
-    """Write what follows from the curve of selected rows, in words."""
+    """Return the findings from the curve of selected rows."""
     better = "lower" if curves.is_lower_better else "higher"
     metric = metric_words(curves.metric)
     aside: Line = ((f"{metric}, {better} is better ", "dim"),)
@@ -338,7 +338,7 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
 
 
 def next_words(held: SweepData, setting: Setting | None) -> Line:
-    """Say what to do next: open the best run that has not regressed, else the one that is chosen."""
+    """Return the next step: open the best run that has not regressed, else the selected one."""
     if setting is None:
         return ()
     leader = best(held)

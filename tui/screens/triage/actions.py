@@ -1,4 +1,4 @@
-"""Sets the state of a regression (accepted, assigned, fixed, a note): has the words typed, sends it, undoes it."""
+"""Sets the state of a regression (accepted, assigned, fixed, a note): asks for a text, sends it, undoes it."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ class Typed:
 
 
 def accept(before: Standing) -> Typed:
-    """Have the reason typed for which a regression is accepted."""
+    """Ask for the reason for accepting a regression."""
     settled = partial(Standing, "accepted", own_name())
     return Typed("reason for accepting?", "accept it", lambda text: settled(reason=text))
 
 
 def fixed(before: Standing) -> Typed:
-    """Have the run named that fixes it."""
+    """Ask for the run that fixes a regression."""
     settled = partial(Standing, "fixed", own_name())
     return Typed("which run fixes it?", "mark as fixed", lambda text: settled(fixed_by=text))
 
 
 def note(before: Standing) -> Typed:
-    """Have a note typed; how it is seen stays."""
+    """Ask for a note; the regression's state stays."""
     return Typed("note", "save", lambda text: msgspec.structs.replace(before, note=text), before.note)
 
 
 def look(row: TriageRow, task: str, say: Say) -> None:
-    """Assign it to the user; where it is already, to nobody."""
+    """Assign a regression to the user, or unassign it if it is theirs."""
     seen = row.standings.get(task)
     is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
     say(row, task, Standing("new" if is_own else "looking", own_name()))
 
 
 def ask(bottom: Bottom, row: TriageRow, task: str, typed_of: Callable[[Standing], Typed], say: Say) -> None:
-    """Let a reason, a run or a note be typed, and say it of what was under the cursor then."""
+    """Ask for a reason, run or note, and set it on the regression that was under the cursor."""
     typed = typed_of(row.standings.get(task, Standing(by=own_name())))
     what = f"{clean_line(task)} of " if task else ""
     label = f"{what}{cut_middle(clean_line(row.name), 24)}: {typed.label}"
@@ -67,7 +67,7 @@ def ask(bottom: Bottom, row: TriageRow, task: str, typed_of: Callable[[Standing]
 
 
 async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:
-    """Tell it, and keep what undoes it; returns whether it was taken."""
+    """Send a change of state and record its undo; return False if it was refused."""
     with refusals_said(host):
         answer: SetStandingAnswer = await host.ask(ask)
         undoing.append(SetStanding(ask.run, ask.task, answer.before))
@@ -77,7 +77,7 @@ async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> b
 
 
 async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
-    """Undo what was said last; returns whether something was."""
+    """Undo the last change of state; return whether there was one."""
     if not undoing:
         host.say("nothing to undo.")
         return False

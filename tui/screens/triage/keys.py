@@ -1,4 +1,4 @@
-"""The keys of the Triage screen and of the screens of items, and what is next."""
+"""The keys of the Triage screen and of the screens of items, and the next step."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ ITEM_KEYS = (
 
 
 def footer_keys(held: TriageList) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on, most used first."""
+    """Return the keys for what the cursor is on, the most used first."""
     if held.row is None:
         return (FILTER,)
     match = (MATCH,) if held.filter else ()
@@ -97,7 +97,7 @@ def footer_keys(held: TriageList) -> tuple[Key, ...]:
 
 
 def steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:
-    """Say what to do next about what the cursor is on, and what else there is to do."""
+    """Return the next step for what the cursor is on, and an alternative."""
     row, unchecked = held.row, unchecked_step(held)
     if row is None:
         return [next_line(*unchecked)] if unchecked else []
@@ -107,7 +107,7 @@ def steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:
 
 
 def unchecked_step(held: TriageList) -> tuple[str, str] | None:
-    """Say how to check finished runs that have no check, where nothing else is to be looked at."""
+    """Return the step that checks unchecked runs, if no regression is open."""
     answer = held.answer
     if answer is None or answer.new + answer.looking or held.filter or not answer.unchecked_total:
         return None
@@ -117,7 +117,7 @@ def unchecked_step(held: TriageList) -> tuple[str, str] | None:
 
 
 def next_of(row: TriageRow) -> tuple[str, str]:
-    """Say what to do next about a run: one key and its words."""
+    """Return the next step for a run: its key and text."""
     seen = row.standing
     if seen is None:
         return "enter", "see which answers changed"
@@ -129,7 +129,7 @@ def next_of(row: TriageRow) -> tuple[str, str]:
 
 
 def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None:
-    """Say what else there is to do: about what is open, or a regression that nobody has settled."""
+    """Return an alternative step: for an open result, or for an unsettled regression."""
     seen = row.standing
     hidden = len(cell.not_looked_at) if cell is not None else 0
     left = 0 if cell is None or "check" in row.refuses else cell.facts.total - cell.facts.n

@@ -1,4 +1,4 @@
-"""The Triage screen: which run lost what, how sure that is, whose it is, and what to do about it."""
+"""The Triage screen: which run lost what, how certain that is, who is assigned, and what to do."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ LEAST_ROWS, LEAST_PANE = 4, 8
 
 
 class TriageScreen(ListScreen, inherit_bindings=False):
-    """Runs by tasks, the worst first, with a cell under the cursor; or one run turned, a task a row."""
+    """Runs by tasks, the worst first, with a cell under the cursor; or one run with a row per task."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Triage"
-    LEAST_S: ClassVar = 2.0  # the table changes when a check ends
+    LEAST_S: ClassVar = 2.0  # the table changes only when a check ends
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     @property
     def cell_task(self) -> str:
-        """The task under the cursor; "" for the whole, and on a name."""
+        """The task under the cursor; "" for all tasks, and on a name."""
         if self.held.is_turned:
             whole, at = self.held.run_turned, self.query_one(Table).cursor
             return whole.tasks[at].task if whole is not None and at < len(whole.tasks) else ""
@@ -72,7 +72,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return self.held.tasks[at] if 0 <= at < len(self.held.tasks) else ""
 
     async def to_save(self) -> Sheet:
-        """Return the matrix as far as it was looked at, for a file."""
+        """Return the loaded part of the matrix as a sheet to save."""
         from finetop.tui.save.tables import triage
 
         rows = self.held.pages.rows
@@ -82,7 +82,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return "" if self.held.row is None else self.held.row.name
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here."""
+        """Return the values for a command's placeholders."""
         return {"RUN": self.to_copy(), "TASK": self.cell_task}
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
@@ -126,16 +126,16 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def _share_height(self, rows: int) -> None:
-        """Return the table what it needs up to a half, and the pane the rest."""
+        """Size the table to the rows it needs, up to a half; the pane gets the rest."""
         head = len(self.query_one("#head", Lines).lines)
-        room = self.size.height - 5 - head  # beside what is above, what is next, and the footer
+        room = self.size.height - 5 - head  # besides the rows above, the next step and the footer
         rows += bool(self.query_one(Table).box)
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
         set_height(pane, height)
 
     def show_pane(self) -> None:
-        """Write the pane, the next step and the footer for the cell under the cursor."""
+        """Redraw the pane, the next step and the footer for the cell under the cursor."""
         row, task, held = self.held.row, self.cell_task, self.held
         pane, bottom = self.query_one("#pane", Lines), self.bottom
         if row is None:
@@ -146,7 +146,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
         height -= bool(pane.box)
         if cell is not None or not pane.lines:
-            # else what was said of another cell stays until this one's has come
+            # otherwise the previous cell's text stays until this one is loaded
             now = host_of(self).now()
             pane.show(pane_lines(row, task, cell, width=pane.room.width, height=height, now=now))
         bottom.offer(steps_of(held, cell), footer_keys(held))
@@ -185,7 +185,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.load_anew()
 
     async def _load_in_view(self) -> None:
-        """Ask for the rows in view, the run that is turned, and the cell under the cursor."""
+        """Load the rows in view, the run shown by task, and the cell under the cursor."""
         while not self._wants_anew and await self.held.load_missing(*self._in_view()):
             self.redraw()
         if self.app.screen is not self:
@@ -198,7 +198,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: moving -----------------------------------------------------------------------------------
 
     def action_column(self, by: int) -> None:
-        """Move the cursor to another cell; turned, to another run."""
+        """Move the cursor to another cell; in the layout by task, to another run."""
         if self.held.is_turned:
             self.held.row_at = min(max(0, self.held.row_at + by), max(0, self.held.pages.matching - 1))
             self.look_anew()
@@ -212,7 +212,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.rest()
 
     def action_view(self) -> None:
-        """Turn the table, with the cursor on the same run and task."""
+        """Switch the layout, with the cursor on the same run and task."""
         task = self.cell_task
         self.held.turn = not self.held.is_turned
         if not self.held.turn:
@@ -236,10 +236,10 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.held.turn = None
             self.redraw()
         else:
-            host_of(self).say("nothing to drop: 1 leads to the runs.")
+            host_of(self).say("nothing to clear: 1 opens Runs.")
 
     def action_open(self) -> None:
-        """Open what is under the cursor: a run by its name, else the first answer of a cell."""
+        """Open the run under the cursor, or the first answer of a cell."""
         if self.held.row is None:
             return
         if self.held.on_name:
@@ -249,7 +249,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     @work(group=WAY)
     async def _open_answers(self, row: TriageRow, task: str) -> None:
-        """Show the item that was lost most surely, above the list of all that changed."""
+        """Open the most certain lost item, above the list of all changed items."""
         from finetop.tui.screens.triage.items_screen import ItemsScreen
 
         screen = ItemsScreen(row, task)
@@ -289,7 +289,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.refresh_soon(at_once=True)
 
     def action_check(self) -> None:
-        """Go on with more items; where nothing is to be looked at, check what has no check."""
+        """Check more items; if no regression is open, check the unchecked runs."""
         answer = self.held.answer
         if answer is not None and unchecked_step(self.held) is not None:
             ask_unchecked(self, answer)
@@ -297,9 +297,9 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.run_worker(check(self, self.held.row.name, task=self.cell_task))
 
     def action_mark(self) -> None:
-        """Mark the run for a comparison, or take the mark off; then the next one."""
+        """Mark or unmark the run for a comparison, and go to the next."""
         if self.held.is_turned:
-            host_of(self).say("marks are for runs: v leads to all of them.")
+            host_of(self).say("only runs can be marked: v shows all runs.")
         elif self.held.row is not None:
             if self.held.marked.pop(self.held.row.id, None) is None:
                 self.held.marked[self.held.row.id] = self.held.row.name
@@ -307,7 +307,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.query_one(Table).move(1)
 
     def action_compare(self) -> None:
-        """Compare the marked runs; without any, this one with its fix, or with one of its base that is ok."""
+        """Compare the marked runs; without marks, this run with its fix or with an ok run of its base."""
         row = self.held.row
         if row is None:
             return

@@ -1,4 +1,4 @@
-"""What failed is tried again: by itself by what ended it, so often and after such a wait; and by hand."""
+"""Failed jobs are retried: automatically by kind of failure, with a limit and a wait; and on request."""
 
 from __future__ import annotations
 

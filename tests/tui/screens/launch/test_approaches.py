@@ -1,4 +1,4 @@
-"""Launch: a comparison of approaches on what the form says, asked about with its number of runs."""
+"""Launch: a comparison of approaches from the form, confirmed with its number of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launch looks ahead: the plan, the data and the first row of a real small model, found out beside the app."""
+"""Launch previews the plan, the data and the first row of a real small model, in a separate process."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_memory_time_data_and_the_first_row_are_said(folder: Path) -> None:
     tall = words(
         view_of(folder, Outlook(make_plan(), (("long " * 200, False), ("learned " * 50, True)))), height=11
     )
-    assert "⟦learned learned" in tall  # what is learned is in sight, wherever it begins
+    assert "⟦learned learned" in tall  # the learned part is visible, wherever it starts
     assert tall.count("…") == 2
 
 
@@ -201,7 +201,7 @@ async def test_what_is_not_found_out_yet_is_asked_for_before_it_is_queued(
     text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {folder}/faq.jsonl}}]}}\n"
     home = Home(folder / "home")
     prepare(home)
-    host: Any = None  # of this machine nobody else is asked
+    host: Any = None  # the local machine needs no host
     await require_sound(host, home, resolve_text(text))
     (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
     with pytest.raises(BadInput, match=r"^faq\.jsonl:41: messages must be a list of turns\."):

@@ -1,4 +1,4 @@
-"""The Launch screen: what it resolves, where errors stand, and what it queues."""
+"""The Launch screen: how it resolves a form, where it shows errors, and what it queues."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
         await settled(pilot)
         assert "q1?RS" in row_with(app, "name ")
         assert "? keys" not in text_of(app)
-        await pilot.press("escape", "u")  # esc keeps what was typed, u undoes it
+        await pilot.press("escape", "u")  # esc keeps the typed text, u undoes it
         await settled(pilot)
         assert "q1?RS" not in text_of(app)
         assert not submitted(fake)

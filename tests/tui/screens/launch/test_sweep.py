@@ -1,4 +1,4 @@
-"""Launch: several values of a field, the runs that they make, and the recipe written as a file."""
+"""Launch: several values for a field, the runs they make, and the recipe written to a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def form_of(folder: Path, **sweeps: str) -> Form:
-    """Make a form of mine.yaml with several values in some fields."""
+    """Return a form of mine.yaml with several values in some fields."""
     form = open_form(file_base(folder / "mine.yaml"))
     for key, text in sweeps.items():
         dotted = key.replace("__", ".")

@@ -1,4 +1,4 @@
-"""The Live screen: a tile for each run that goes on, its cursor, and what it says when nothing runs."""
+"""The Live screen: a tile for each running job, its cursor, and the text when nothing runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Remedies screen by keys: what its footer promises, what it says, hostile words, and pictures of its states."""
+"""The Remedies screen by its keys: footer, texts, hostile texts, and snapshots of its states."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOUND = {"before": before, "meanwhile": meanwhile, "after": after}
 
 
 async def opened(pilot: Any) -> None:
-    """Go to the remedies of the run under the cursor of Runs."""
+    """Open the remedies of the run under the cursor of Runs."""
     await settled(pilot)
     await pilot.press("r")
     await settled(pilot, 0.2)

@@ -1,4 +1,4 @@
-"""The Run screen on a fake run: each state in words, each tab, each key of the footer, hostile texts, live updates."""
+"""The Run screen on a fake run: each state, each tab, each footer key, hostile texts, live updates."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SMALL, LARGE = (80, 24), (120, 40)
 
 
 async def opened(fake: FakeRun, pilot: Any, *keys: str) -> RunScreen:
-    """Open the run, press keys, and give its screen."""
+    """Open the run, press keys, and return its screen."""
     pilot.app.open_run(fake.detail.row.name)
     await settled(pilot)
     for key in keys:
@@ -105,7 +105,7 @@ async def test_four_charts_on_a_large_terminal() -> None:
         rows = text_of(app).splitlines()
         titles = [at for at, row in enumerate(rows) if row.startswith((" loss ", " grad norm "))]
         assert len(titles) == 2 and titles[1] - titles[0] == 12
-        assert sum(row.startswith(" step ") and ": loss" in row for row in rows) == 6  # of the log
+        assert sum(row.startswith(" step ") and ": loss" in row for row in rows) == 6  # lines of the log
         assert "1-4 of 8" in row_with(app, "metrics")
 
 
@@ -114,7 +114,7 @@ async def test_nine_charts_on_a_very_large_terminal() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=(200, 50)) as pilot:
         await opened(fake, pilot)
-        assert text_of(app).count("1,200") == 8 + 1  # an axis a metric, and the head
+        assert text_of(app).count("1,200") == 8 + 1  # one per metric's axis, and the head
         assert " of 8" not in row_with(app, "metrics")
 
 
@@ -287,7 +287,7 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
     app._now = lambda: clock[0]
 
     async def newer(pilot: Any, step: int, **metrics: float | None) -> int:
-        """Curves that are asked for when the run stands there."""
+        """Return how many curve requests the screen made once the run has reached a step."""
         fake.asked.clear()
         row = fake.detail.row
         row = msgspec.structs.replace(row, step=step, metrics={**row.metrics, **metrics})
@@ -384,9 +384,9 @@ def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     detail = make_detail(state)
     assert axis_of(detail, "time", 820.0, 32).end == 1500
-    assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in all
+    assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in total
     assert axis_of(detail, "time", 1200.0, 32, 1500).end == 2000
-    assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # it is much faster than it was thought
+    assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # much faster than estimated
     done = msgspec.structs.replace(detail.row, state=Finished(NOW - 900, NOW))
     assert axis_of(msgspec.structs.replace(detail, row=done), "time", 817.0, 32).end == 817
 
@@ -394,7 +394,7 @@ def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
 def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
     detail = make_detail(Running(NOW - 800))
     limited = msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, steps=900))
-    assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two that are planned
+    assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two planned
     assert axis_of(limited, "tokens", None, 32).end == 460_800
     unplanned = msgspec.structs.replace(detail, planned={})
     assert axis_of(unplanned, "tokens", 419_840.0, 32).end == 640_000
@@ -455,7 +455,7 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         await pilot.press("x")
         await settled(pilot)
         asks = asked(fake, Curves)
-        # 820 s have passed and 380 are left
+        # 820 s have passed, 380 are left
         assert (asks[-1].x, asks[-1].last) == ("time", 1500) and " 25 " in row_with(app, " min 0 ")
         fake.train_to(900)
         await settled(pilot)
@@ -878,7 +878,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
 
 
 async def test_why_there_is_no_verdict_stands_whole_below_its_cut_beginning() -> None:
-    """What would tell stands at the end of the reason."""
+    """The end of the reason says what would settle it."""
     reason = "lost 5.0 points on these 100 items, which chance alone does 13 % of the time"
     reason += ": about 250 more items would tell."
     fake = regressed(make_result("no_verdict", reason=reason, drop=0.05, decided_by=""))
@@ -1165,7 +1165,7 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
                 screen._open_tab(tab)
                 await settled(pilot)
                 assert_harmless(app)
-                if tab != "steps":  # there it opens another run
+                if tab != "steps":  # enter opens another run there
                     await pilot.press("enter")
                     assert_harmless(app)
                 await pilot.press("v")
@@ -1208,7 +1208,7 @@ def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> N
     )
     assert metric_keys(row) == ["loss", "drift", "zeal"]
     paid = msgspec.structs.replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
-    assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first are charts
+    assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first metrics are charts
 
 
 def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:

@@ -1,4 +1,4 @@
-"""The Sweep screen by keys: what its footer promises, what it says and draws, hostile words, and pictures."""
+"""The Sweep screen by its keys: footer, texts, chart, hostile texts, and snapshots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOUND = {"rate": by_rate, "selector": by_selector, "word": by_word}
 
 
 async def opened(pilot: Any) -> None:
-    """Go to the sweep of the run under the cursor of Runs."""
+    """Open the sweep of the run under the cursor of Runs."""
     await settled(pilot)
     await pilot.press("w")
     await settled(pilot, 0.2)
