@@ -325,7 +325,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
         text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
     busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]
     return (
-        f"{text} {listed(busy)}: priced on a busy machine, so price again on a quiet one." if busy else text
+        f"{text} {listed(busy)}: priced on a busy machine, so price again on an idle one." if busy else text
     )
 
 

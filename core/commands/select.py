@@ -180,7 +180,7 @@ def tell_list(*, as_json: bool) -> int:
         )
         return 0
     for name, selector in selectors.items():
-        print(f"{name}{'  (asks the model)' if selector.needs_model else ''}")
+        print(f"{name}{'  (runs the model)' if selector.needs_model else ''}")
         print(f"    {selector.about}")
         print(f"    {selector.paper}")
         for key, about in settings_of(name):

@@ -70,7 +70,7 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
         weights = "whole" if quantize == "none" else quantize
         other = ", or method.name to lora, which works on all" if has_base(recipe.objective.name) else ""
         hint = f"Set {key} to {' or '.join(method.quantized)}{other}."
-        yield key, f"{key}: {name} does not go on {weights} weights: {method.not_quantized}.", hint
+        yield key, f"{key}: {name} does not work with {weights} weights: {method.not_quantized}.", hint
     for key, why in method.refuses.items():
         if _value(recipe, key):
             yield key, f"{key} does not work with {name}: {why}.", f"Set {key} to false."

@@ -301,7 +301,7 @@ def look_at_disk(supervisor: Supervisor) -> None:
     if change is None:
         return
     text = change_text(change, free, room.need)
-    room.words = f"{text}. `finetop clean` shows what can go." if change == "low" else ""
+    room.words = f"{text}. `finetop clean` shows what can be removed." if change == "low" else ""
     kind = "disk" if change == "low" else "over"
     with transaction(supervisor.connection):
         notices.add(supervisor.connection, [notices.New(0, kind, None, text, time.time())])

@@ -15,7 +15,7 @@ class TextFile(FileType):
     endings = (".txt", ".text", ".md", ".markdown")
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield the text with the number of its first line. Raises BadData for anything but text, and for JSON lines."""
+        """Yield the text with the number of its first line. Raises BadData for anything else, and for JSON lines."""
         part: list[str] = []
         begin, size = 1, 0
         for number, line in enumerate(_text.lines(file, name), start=1):

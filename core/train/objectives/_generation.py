@@ -38,7 +38,7 @@ class Generating(Objective[Any]):
     def examples(
         self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Render each prompt up to where the answer begins. Raises BadInput if a rule needs an answer that a row lacks."""
+        """Render each prompt up to where the answer begins. Raises BadInput if a rule lacks a row's answer."""
         from finetop.core.data.examples import PromptExample
         from finetop.core.data.formats import as_prompt
         from finetop.core.data.render import prompt_ids

@@ -88,7 +88,7 @@ class Pretrain(Objective[Options]):
     def make_tokenizer(
         self, options: Options, base: ResolvedModel, rows: ReadData
     ) -> PreTrainedTokenizerBase:
-        """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if that is impossible."""
+        """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't."""
         from finetop.core.models import load
 
         tokenizer = load.load_tokenizer(base)
@@ -107,7 +107,7 @@ class Pretrain(Objective[Options]):
         return trained
 
     def light_tokenizer(self, options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
-        """Make the same tokenizer for a plan, from a LightTokenizer; None if it can't, or for over `most` characters."""
+        """Make the same tokenizer for a plan, from a LightTokenizer; None if it can't, or over `most` characters."""
         if options.tokenizer == "reuse":
             return tokenizer
         if sum(map(len, texts_to_train(rows))) > most:

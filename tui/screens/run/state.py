@@ -96,8 +96,8 @@ class RunData:
     def _can_be_seen(self, row: RunRow, now: float) -> bool:
         """Return True if the curves would look different by now.
 
-        Reading a week's curves takes 100 ms, and a step is less than a hundredth of a column. So they wait for a quarter
-        column, for CURVES_S, or for a change with a mark of its own.
+        Reading a week's curves takes 100 ms, and a step is less than a hundredth of a column. So they wait for a
+        quarter column, for CURVES_S, or for a change with a mark of its own.
         """
         old = self._curves_row
         if old is None or (old.step, old.metrics) == (row.step, row.metrics):

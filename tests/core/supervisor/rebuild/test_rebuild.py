@@ -584,7 +584,7 @@ def test_no_job_trains_by_a_recipe_that_breaks_a_rule(quiet):
         file.write_text(json.dumps(told))
     made = rebuild(quiet.home)
     assert made.runs == 1
-    assert "run.json: the recipe: model.quantize: full does not go on nf4 weights" in made.left_out[0]
+    assert "run.json: the recipe: model.quantize: full does not work with nf4 weights" in made.left_out[0]
     quiet.open()
     with pytest.raises(RecipeError, match="full does not work with nf4 weights"):
         resume.resume(quiet.supervisor, Resume("ended"))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REFUSED = {
-    "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not go on nf4 weights: quantized",
+    "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not work with nf4 weights: quantized",
     "method: {name: osf}\nmodel: {quantize: int8}": "model.quantize: osf does not work with int8 weights: it de",
     "method: {name: loftq}": "model.quantize: loftq does not work with whole weights: it restores what nf4 takes away",
     "method: {name: prompt-tuning}\nobjective: {name: sft, packing: true}": "objective.packing does not work with",
