@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from finetop.core.check.tasks.general_text import general_text
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import Job, what_to_lower
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import job_process
 from finetop.core.runtime.stop_signal import StopAsked
 
@@ -61,6 +62,9 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
         ended: Ended = module.work(job, general_text) if spec.verb == "export" else module.work(job)
     except StopAsked:
         return Ended("stopped", str(module.IF_STOPPED), kind="asked")
+    except Exception:  # of a job.json that breaks a rule, as a changed one may, that is why
+        recipe_from_mapping(spec.recipe, "job.json", to_train=spec.verb == "train")
+        raise
     return ended
 
 

@@ -90,7 +90,7 @@ def disk(root: Path) -> Finding:
             "warning", "disk", f"{text}, but only {facts.f_favail} more files fit", "finetop clean"
         )
     if free < LOW_DISK_BYTES:
-        fix = "`finetop clean` shows what can go"
+        fix = "`finetop clean` shows what can be removed"
         return Finding("warning", "disk", f"{text}: one full checkpoint of a 7B model is 14 GiB", fix)
     return Finding("ok", "disk", text)
 

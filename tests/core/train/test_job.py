@@ -14,9 +14,11 @@ import pytest
 from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core import run_job
+from finetop.core.errors import RecipeError
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe import job as recipe_job
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, job_folder
 from finetop.core.runtime.stop_signal import Stop
@@ -126,6 +128,27 @@ def read_events(job):
 
 def of(kind, happened):
     return [event for event in happened if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"train": {"epochs": None}}, "the length of training is not set"),
+        ({"method": {"name": "lorra"}}, "method.name: there is no method 'lorra'. Did you mean lora?"),
+    ],
+)
+def test_a_job_json_that_was_changed_is_told_by_the_rule_that_it_breaks(
+    tmp_path, tiny_model, monkeypatch, section, says
+):
+    job = make_job(tmp_path, tiny_model)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+    spec = job_folder.read_spec(job)
+    recipe = {**spec.recipe, **{name: {**spec.recipe[name], **part} for name, part in section.items()}}
+    (job / "job.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(spec, recipe=recipe)))
+    with pytest.raises(RecipeError) as caught:
+        run_job.work(job_folder.read_spec(job), job, event_log.EventLog(job / "events.jsonl"), Stop())
+    assert f"job.json: {says}" in str(caught.value)
+    assert recipe_job.what_to_lower(job)
 
 
 def curve(key, happened):
