@@ -1,16 +1,16 @@
 """Every error that finetop raises on purpose, as a tree.
 
-FinetopError                 something went wrong that a person can act on
-├── BadInput                 exit 2: a recipe, a data file, a name, an option (says place, value and fix)
+FinetopError                 something went wrong that the user can act on
+├── BadInput                 exit 2: a recipe, a data file, a name, an option (names place, value and fix)
 │   ├── BadData              exit 2: in a row of the data
 │   └── RecipeError          exit 2: in a recipe; carries file, line and key
-├── NotFound                 exit 2: no such run, suite, method or recipe (suggests a near name)
-├── Refused                  exit 1: understood, but the answer is no (stop of a finished run)
-├── NoVerdict                exit 3: a check that cannot decide (says why)
-├── Fault                    exit 70: of finetop itself (names the file that has the traceback)
+├── NotFound                 exit 2: no such run, suite, method or recipe (suggests a similar name)
+├── Refused                  exit 1: valid, but not possible now (stop of a finished run)
+├── NoVerdict                exit 3: a check that cannot decide (gives the reason)
+├── Fault                    exit 70: a bug in finetop itself (names the file with the traceback)
 └── EnvironmentTrouble       exit 4: no supervisor, no disk, no GPU, no model within reach
     ├── NoSupervisor         exit 4: it does not answer
-    └── StoreTrouble         exit 4: the database refuses (corrupt, newer than the program, locked)
+    └── StoreTrouble         exit 4: the database can't be used (corrupt, newer than the program, locked)
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Why a run failed or was lost, as a closed set: what can be done about it depends on this alone, never on the words.
+# Why a run failed or was lost, as a closed set: recovery depends on this alone, never on the texts.
 Kind = Literal[
-    "",  # not told
-    "out_of_memory",  # of the machine, or of what it may use of it
+    "",  # unknown
+    "out_of_memory",  # of the machine, or within its limit
     "gpu_out_of_memory",
-    "gpu_taken",  # its memory, by others
-    "killed",  # by a signal that nobody asked finetop for
+    "gpu_taken",  # other processes use its memory
+    "killed",  # by a signal that finetop did not send
     "crashed",  # in native code: segmentation fault, abort
     "hung",  # and `hung: {then: kill}` is set
     "bad_input",  # the recipe, a setting, a name
     "bad_data",  # a row of the data
-    "nan",  # the loss was no number, step after step
+    "nan",  # the loss was NaN, step after step
     "disk_full",
-    "environment",  # no hub, no driver, a file system that refuses
-    "gpu_lost",  # it fell off the bus, or its memory is damaged
+    "environment",  # no hub, no driver, a failing file system
+    "gpu_lost",  # off the bus, or damaged memory
     "gpu_error",  # a kernel failed: an assertion on the device, an illegal address
     "communication",  # between ranks: NCCL, gloo
-    "restarted",  # the machine
+    "restarted",  # the machine restarted
     "vanished",  # without an exit record
-    "preempted",  # by a cluster, for a job that goes first
+    "preempted",  # by a cluster, for a job of higher priority
     "time_limit",  # of a cluster
     "node_failed",  # of a cluster
-    "cancelled",  # in a cluster's queue, by somebody
-    "code",  # an exception of Python, of ours or of a library's
+    "cancelled",  # in a cluster's queue, by a user
+    "code",  # a Python exception, of ours or of a library
 ]
 
 
 class FinetopError(Exception):
-    """Base of the tree: a message in one line, and a hint that says what to do about it."""
+    """Base of the tree: a one-line message, and a hint on how to fix it."""
 
     exit_code = 1
     kind: Kind = "code"  # of a job that ends with it
@@ -74,7 +74,7 @@ class BadData(BadInput):
 class RecipeError(BadInput):
     """A fault in a recipe: `place` is file:line (or --set), `key` the dotted name of the setting.
 
-    `every` are all faults of the recipe in words, where it has several.
+    `every` holds the messages of all faults if the recipe has several.
     """
 
     def __init__(self, message: str, *, place: str = "", key: str = "", hint: str = "") -> None:
@@ -98,7 +98,7 @@ class NoVerdict(FinetopError):
 
 
 class Fault(FinetopError):
-    """Something in finetop is wrong, and nobody who uses it can be blamed."""
+    """A bug in finetop itself, which no user caused."""
 
     exit_code = 70
 
@@ -117,19 +117,19 @@ class StoreTrouble(EnvironmentTrouble):
 
 
 def first_line(error: BaseException) -> str:
-    """Say in one line of at most 300 characters what a library's error says; its name, where it says nothing."""
+    """Return a library's error in one line of at most 300 characters; its type name if it has no text."""
     lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
     said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return f"{said} is missing"[:300] if isinstance(error, KeyError) else said[:300]
 
 
-LISTED = 8  # names, where a command lists all
+LISTED = 8  # names listed if a command shows all of them
 
 
 def did_you_mean(value: str, known: Iterable[str], *, whole: str = "") -> str:
     """Suggest the name that was meant, 'Did you mean rank?', else list the known ones.
 
-    `whole` is the command that lists all of them: where it is given, the hint lists a few of many.
+    `whole` is the command that lists all of them; if given, the hint lists only a few of many.
     """
     names = sorted(known)
     if name := near(value, names):
@@ -143,9 +143,9 @@ def did_you_mean(value: str, known: Iterable[str], *, whole: str = "") -> str:
 
 
 def near(value: str, known: Iterable[str]) -> str:
-    """Return the known name that is typed wrong, or in part; empty where none is close.
+    """Return the known name that was mistyped or abbreviated; '' if none is close.
 
-    Close is a slip for each three letters or so, or a beginning or a last word that only one of the names has.
+    Close means about one slip per three letters, or a unique start or last word.
     """
     names = sorted(known)
     slips = [
@@ -164,20 +164,20 @@ def near(value: str, known: Iterable[str]) -> str:
 
 
 def folded_name(name: str) -> str:
-    """Return a name without what people write one way or the other: case, _ and -."""
+    """Return a name without what people write either way: case, _ and -."""
     return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _alike(value: str, name: str) -> int:
-    """Count the letters that both begin with."""
+    """Return the length of the common prefix."""
     pairs = zip(value, name, strict=False)
     return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(value), len(name)))
 
 
 def _slips(value: str, name: str) -> int | None:
-    """Count the letters by which a word misses a name; None where it is too far from it.
+    """Return the number of letters by which a word misses a name; None if it is too far off.
 
-    What both have up to a dot or from one on says nothing: train.lr is no nearer to train.seed than lr to seed.
+    Equal parts up to a dot, or after one, don't count: train.lr is no nearer to train.seed than lr to seed.
     """
     parts, others = value.split("."), name.split(".")
     while len(parts) > 1 and len(others) > 1 and parts[0] == others[0] and not parts[1][:1].isdigit():
@@ -197,7 +197,7 @@ def _slips(value: str, name: str) -> int | None:
 
 
 def _distance(word: str, other: str, most: int) -> int:
-    """Count the letters that are missing, too many, wrong or swapped; more than `most` may be any number above it."""
+    """Return the number of missing, extra, wrong or swapped letters; above `most` the value is only a lower bound."""
     before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
     for at, letter in enumerate(word, 1):
         last, before, row = before, row, [at]

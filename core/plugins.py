@@ -1,7 +1,7 @@
-"""What a file has to have to be a method, an objective, a remedy …, and how the files of a folder are found by name.
+"""The interfaces of plug-ins (methods, objectives, remedies …), and how a folder's files are found by name.
 
-No registry to edit: the folder is the list, and a room that needs plug-ins of a room above it asks here, by name, so
-that it imports nothing upwards. Heavy imports of a plug-in stay inside its functions: listing never imports torch.
+No registry to edit: the folder is the list, and a room that needs plug-ins of a room above it gets them here, by name,
+so that it imports nothing upwards. Heavy imports stay inside a plug-in's functions: listing never imports torch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plugin(ABC):
 
 
 class Configured(Plugin, Generic[Options]):
-    """What has settings of its own in a recipe."""
+    """A plug-in with its own settings in a recipe."""
 
     options: type[Options]  # a frozen struct of its settings, each with a default
 
@@ -56,7 +56,7 @@ class MethodFacts(Configured[Options]):
     quantized: tuple[str, ...]  # which of model.quantize it can train on
     not_quantized = ""  # why not all of them
     keeps_base = True  # the base is in memory still when the adapter is off; full and freeze have no adapter
-    can_merge = True  # what it learned can be added into the base's weights
+    can_merge = True  # its update can be merged into the base's weights
     spelled: Mapping[str, str] = {}  # PEFT's names of its settings
     refuses: Mapping[str, str] = {}  # settings of a recipe that it does not go with when they are on, and why
 
@@ -79,6 +79,26 @@ class ObjectiveFacts(Configured[Options]):
         """Find what it can't do, as (key, message, hint), before anything is loaded."""
         return ()
 
+    def require_rows(self, recipe: Any, rows: int) -> None:
+        """Require enough rows to learn from. Raises BadInput."""
+
+    def copies(self, options: Options) -> int:
+        """Return how often each example counts in a step's batch, where a trainer repeats them."""
+        return 1
+
+    def examples(
+        self, rows: Sequence[Any], options: Options, tokenizer: Any, max_tokens: int
+    ) -> list[list[Any]]:
+        """Make the examples of each row. Raises BadInput."""
+        raise NotImplementedError
+
+    def light_tokenizer(self, options: Options, tokenizer: Any, rows: Any, most: int) -> Any:
+        """Return the tokenizer that it trains with for a plan, of a LightTokenizer; None where that can't be.
+
+        One made of the rows is trained on `most` characters at most.
+        """
+        return tokenizer
+
 
 class WeightFormatFacts(Plugin):
     """What a recipe asks of a format of the base's weights."""
@@ -89,41 +109,42 @@ class WeightFormatFacts(Plugin):
 
 @dataclass(frozen=True, slots=True)
 class PluginKind(Generic[Kind]):
-    """A kind of plug-in: the package whose modules are its plug-ins, and what people call one."""
+    """A kind of plug-in: the package whose modules are its plug-ins, and its name for users."""
 
     word: str
     package: str
-    joined_by: str = "-"  # lora_plus.py is lora-plus where people write names; a key of a recipe keeps its _
+    joined_by: str = "-"  # lora_plus.py is lora-plus for users; a recipe's key keeps its _
     table: str = ""  # a module whose ROWS are plug-ins too
     base: type[Any] = object  # the class of their instances
 
     def names(self) -> tuple[str, ...]:
-        """List the plug-ins there are, without importing them."""
-        return tuple(sorted({*self.files(), *self._rows()}))
+        """List the plug-ins without importing them."""
+        return tuple(sorted({*self.files(), *self.rows()}))
 
     def files(self) -> tuple[str, ...]:
-        """List those that are a file of their own."""
+        """List the plug-ins with a file of their own."""
         from pkgutil import iter_modules
 
         modules = [module.name for module in iter_modules(import_module(self.package).__path__)]
         return tuple(sorted(name.replace("_", self.joined_by) for name in modules if name[0] != "_"))
 
     def load(self, name: str) -> Kind:
-        """Import a plug-in by its name; only what is listed is ever imported. Raises NotFound with a suggestion."""
+        """Import a plug-in by name; only listed ones are ever imported. Raises NotFound with a suggestion."""
         return cast("Kind", _load(self, name.replace("-", "_") if self.joined_by == "_" else name))
 
     def of(self, base: type[Any]) -> PluginKind[Any]:
         """Return the same kind for a room that knows more of the class of its plug-ins."""
         return replace(cast("PluginKind[Any]", self), base=base)
 
-    def _rows(self) -> Mapping[str, Any]:
+    def rows(self) -> Mapping[str, Any]:
+        """Return the plug-ins that are rows of the table."""
         return cast("Mapping[str, Any]", import_module(self.table).ROWS) if self.table else {}
 
 
 @cache
 def _load(kind: PluginKind[Any], name: str) -> Any:
-    """Find a plug-in, listing the folder once for each name: a format is asked for with every row."""
-    plugin = kind._rows().get(name)
+    """Load a plug-in, cached by name: a format is loaded for every row."""
+    plugin = kind.rows().get(name)
     if plugin is None:
         if name not in kind.files():
             raise NotFound(
@@ -158,7 +179,7 @@ APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.approaches
 
 
 def is_checkable(objective: str) -> bool:
-    """Return whether a run of this objective makes a model that writes, and has a base to be checked against."""
+    """Return whether a run of this objective makes a text-generating model with a base to check against."""
     return writes_text(objective) and has_base(objective)
 
 
@@ -168,5 +189,5 @@ def writes_text(objective: str) -> bool:
 
 
 def has_base(objective: str) -> bool:
-    """Return whether what a run of this objective makes is compared with a base."""
+    """Return whether the model of a run of this objective is compared with a base."""
     return objective not in OBJECTIVES.names() or OBJECTIVES.load(objective).compares

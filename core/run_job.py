@@ -1,7 +1,7 @@
-"""The one entry of every job's process: `python -m finetop.core.run_job JOB_FOLDER`, started by a keeper.
+"""The entry point of every job's process: `python -m finetop.core.run_job JOB_FOLDER`, started by a keeper.
 
-The room of each verb has a job.py with `work(job)`, which does the job and says how it ended, and `IF_STOPPED`, what
-is said when a wish to stop ended it. With `--warm FILE` the process imports what training needs and waits for one job.
+The room of each verb has a job.py with `work(job)`, which does the job and returns how it ended, and `IF_STOPPED`, the
+message if a stop request ended it. With `--warm FILE` the process imports what training needs and waits for one job.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from finetop.core.check.tasks.general_text import general_text
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import Job, what_to_lower
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import job_process
 from finetop.core.runtime.stop_signal import StopAsked
 
@@ -35,7 +36,7 @@ MODULES: dict[Verb, str] = {
 
 
 def main() -> int:
-    """Run the job in the folder that the command line names, or wait for one. Returns the exit code."""
+    """Run the job in the folder on the command line, or wait for one. Return the exit code."""
     match sys.argv[1:]:
         case ["--warm", file]:
             from finetop.core.train import job as train_job
@@ -49,18 +50,21 @@ def main() -> int:
 
 
 def run(job_folder: Path) -> int:
-    """Run one job to its last words. Returns the exit code."""
+    """Run one job to its end. Return the exit code."""
     return job_process.run(job_folder, work, what_to_lower)
 
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
-    """Do what the verb is, and say how it ended."""
+    """Do the verb's work, and return how it ended."""
     module = import_module(MODULES[spec.verb])
     job = Job(spec, job_folder, events, stop)
     try:
         ended: Ended = module.work(job, general_text) if spec.verb == "export" else module.work(job)
     except StopAsked:
         return Ended("stopped", str(module.IF_STOPPED), kind="asked")
+    except Exception:  # of a job.json that breaks a rule, as a changed one may, that is why
+        recipe_from_mapping(spec.recipe, "job.json", to_train=spec.verb == "train")
+        raise
     return ended
 
 

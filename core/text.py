@@ -1,4 +1,4 @@
-"""The one sanitizer, for text from outside (logs, names, samples, host names); values quoted; nouns counted."""
+"""Sanitizes outside text (logs, names, samples, host names), quotes values, counts nouns."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
-SHOWN_BYTES = 4096  # what is shown of one line
+SHOWN_BYTES = 4096  # shown per line
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-# Characters that show nothing, or turn the text around them: Unicode's format and default-ignorable ones, bidirectional
-# controls, line and paragraph separators.
+# Characters that show nothing or reorder the text around them: Unicode's format and default-ignorable ones,
+# bidirectional controls, line and paragraph separators.
 _UNSEEN = (
     "\u00ad\u034f\u061c\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-# Joiners and variants mean something behind a letter of a script that has them, or a sign: else they hide, too.
+# Joiners and variation selectors matter after a letter of a script that uses them, or a sign; elsewhere they hide too.
 _JOINERS = "\u200c\u200d\ufe00-\ufe0f"
 _HIDDEN = re.compile(f'[{_UNSEEN}]|(?<![^\\x00-"$-)+-/:-\\x7f{_JOINERS}])[{_JOINERS}]')
 _IN_JSON = re.compile(f"[\x7f-\x9f{_UNSEEN}]")
@@ -33,11 +33,11 @@ _ESCAPE = re.compile(
 
 
 def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
-    """Make outside text safe to show: no control sequence survives, newline and tab do.
+    """Make outside text safe to show: control sequences are removed, newline and tab stay.
 
-    What shows nothing or turns text around is shown as <202E>, lone surrogates as ?, and each line is cut at `limit`
-    bytes. A carriage return begins a new line, as it hides nothing: only a log's progress bars write over themselves
-    (log_file.newest).
+    Invisible and reordering characters are shown as <202E>, lone surrogates as ?, and each line is cut at `limit`
+    bytes. A carriage return starts a new line, so that it hides nothing: only a log's progress bars overwrite
+    themselves (log_file.newest).
     """
     lines = []
     for line in _returned(text).split("\n"):
@@ -51,7 +51,7 @@ def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
 
 
 def safe(text: str) -> str:
-    """Drop control sequences and control characters but newline and tab; what shows nothing is shown as <202E>."""
+    """Remove control sequences and control characters except newline and tab; show invisible ones as <202E>."""
     if text.isascii() and text.isprintable():
         return text
     shown = _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n")))
@@ -60,12 +60,12 @@ def safe(text: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """Escape in a JSON document what a terminal could obey (DEL, C1) and what shows nothing: the same document."""
+    """Escape what a terminal could obey (DEL, C1), and invisible characters, in a JSON document without changing it."""
     return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 class SafeWriter:
-    """A text stream that lets no control sequence through: what commands print goes through it, whoever wrote it."""
+    """A text stream without control sequences: all commands print through it, whatever the text's origin."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -75,7 +75,7 @@ class SafeWriter:
         return len(text)
 
     def write_coloured(self, text: str, sgr: str) -> None:
-        """Write text in a colour of ours: `sgr` is the numbers that a terminal knows it by."""
+        """Write text in one of our colours: `sgr` is the terminal's number for it."""
         self._stream.write(f"\x1b[{sgr}m{safe(text)}\x1b[0m")
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ def clean_line(text: str, *, limit: int = SHOWN_BYTES) -> str:
 
 
 def _returned(text: str) -> str:
-    """Return a text with a newline for each carriage return, but the last of it and those before a newline."""
+    """Return a text with a newline for each carriage return, except a final one and those before a newline."""
     if "\r" not in text:
         return text
     return text.replace("\r\n", "\n").rstrip("\r").replace("\r", "\n")
@@ -103,9 +103,9 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Make outside text safe in a cell of a table: a spreadsheet obeys what begins as a formula, unless ' is first."""
+    """Make outside text safe in a table's cell: spreadsheets run what starts like a formula, unless ' comes first."""
     shown = clean(text)
-    begins = shown.lstrip()  # a spreadsheet may cut blanks off, and read wide signs as narrow ones
+    begins = shown.lstrip()  # a spreadsheet may strip blanks, and read wide signs as narrow ones
     is_plain = not begins.startswith(_FORMULA) or shown == "-" or _NUMBER.fullmatch(shown)
     return shown if is_plain and not shown.startswith("\t") else f"'{shown}"
 
@@ -114,7 +114,7 @@ _SHOWN = 60
 
 
 def quoted(value: object) -> str:
-    """Show an outside value in one line of at most 60 characters, control and bidi characters escaped."""
+    """Show an outside value in one line of at most 60 characters, with control and bidi characters escaped."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, dict):
@@ -126,22 +126,27 @@ def quoted(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Show a key or a path as it is where that is safe and short, else quoted."""
+    """Show a key or a path unchanged if it is safe and short, else quoted."""
     return text if text.isprintable() and 0 < len(text) <= 200 else quoted(text)
 
 
 def count(number: int) -> str:
-    """Write a whole number with its thousands set apart: 3,000."""
+    """Format a whole number with thousands separators: 3,000."""
     return f"{number:,}"
 
 
+def listed(names: Sequence[str], last: str = " and ", apart: str = ", ") -> str:
+    """Write names as a list in words: 'a, b and c'."""
+    return last.join(filter(None, (apart.join(names[:-1]), *names[-1:])))
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Write a number with its noun: '1 run', '1,412 rows'."""
+    """Format a number with its noun: '1 run', '1,412 rows'."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def number_words(number: float, digits: int = 6) -> str:
-    """Write a number as people do, with so many digits at most: 2e-4, 0.03, 1200. It can be typed into a recipe."""
+    """Format a number as people write it, with at most so many digits: 2e-4, 0.03, 1200. Valid in a recipe."""
     if not isfinite(number) or not number or 0.001 <= abs(number) < 10**digits:
         return f"{number:.{digits}g}"
     mantissa, _, exponent = f"{number:.{digits - 1}e}".partition("e")

@@ -1,11 +1,11 @@
-"""Makes docs/demo.cast, a recording of the app in the story of its demo.
+"""Makes docs/demo.cast, a recording of the app telling the story of its demo.
 
-python docs/demo_cast.py queue HOME   # an empty folder as HOME: queues the demo's two runs
-python docs/demo_cast.py watch HOME   # some minutes later: watches the first for --minutes
-python docs/demo_cast.py regress HOME # once both were checked: the rest, with a remedy for which it waits --minutes
+python docs/demo_cast.py queue HOME   # HOME is an empty folder: queues the demo's two runs
+python docs/demo_cast.py watch HOME   # some minutes later: watches the first run for --minutes
+python docs/demo_cast.py regress HOME # once both are checked: the rest; waits --minutes for a remedy
 
-Each part replaces the recording from its chapter on. The runs, their checks and remedies are real: pauses are cut and
-waits shown in fast motion, nothing else. For Linux, as root: the recorded shell gets a host name of its own.
+Each part replaces the recording from its chapter on. The runs, checks and remedies are real; only pauses are cut, and
+waits shown in fast motion. For Linux, as root: the recorded shell gets its own host name.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from typing import Any
 import pyte
 
 COLUMNS, ROWS = 120, 40
-IDLE_S = 1.5  # the longest pause that is kept
-FAST = 30.0  # how much faster a wait goes
-FRAME_S = 0.04  # what comes within it is one event
+IDLE_S = 1.5  # longest pause in the recording
+FAST = 30.0  # speed-up while waiting
+FRAME_S = 0.04  # output within this time is one event
 CAST = Path(__file__).with_name("demo.cast")
 HEADER = {
     "version": 2,
@@ -43,7 +43,7 @@ ENTER, ESCAPE, RIGHT, DOWN, TAB = "\r", "\x1b", "\x1b[C", "\x1b[B", "\t"
 
 
 class Recording:
-    """A shell in a pseudo-terminal, the screen it drew, and what it wrote, with its times."""
+    """A shell in a pseudo-terminal: its screen, and its output with times."""
 
     def __init__(self, home: Path) -> None:
         self.events: list[tuple[float, str]] = [(0.0, "\x1bc")]
@@ -64,21 +64,21 @@ class Recording:
 
     @property
     def now(self) -> float:
-        """When the next event of the recording comes."""
+        """The time of the next event of the recording."""
         return self._at
 
     @property
     def is_at_prompt(self) -> bool:
-        """Whether the shell waits for a command."""
+        """True if the shell waits for a command."""
         line = self._screen.display[self._screen.cursor.y]
         return line.rstrip() == PROMPT.rstrip() and self._screen.cursor.x == len(PROMPT)
 
     def look(self, seconds: float) -> None:
-        """Record what comes within so long."""
+        """Record output for a number of seconds."""
         end = time.monotonic() + seconds
         while select.select([self._master], [], [], max(0.0, end - time.monotonic()))[0]:
             data = os.read(self._master, 65536)
-            if b"\x1b[6n" in data:  # a terminal answers where its cursor is
+            if b"\x1b[6n" in data:  # answer the cursor query as a terminal does
                 os.write(self._master, b"\x1b[1;1R")
             self._stream.feed(data)
             self._pass()
@@ -94,7 +94,7 @@ class Recording:
         self._seen = now
 
     def fast(self, seconds: float, until: Callable[[], bool]) -> bool:
-        """Record in fast motion until something is so. Says whether it came within so long."""
+        """Record in fast motion until a condition holds; return False if it did not within `seconds`."""
         self._pass()
         self._speed = FAST
         end = time.monotonic() + seconds
@@ -109,7 +109,7 @@ class Recording:
             sys.exit(f"{self.text}\nnever came: {text}")
 
     def press(self, *keys: str, read_s: float = 1.5) -> None:
-        """Press keys, and leave time to read after each."""
+        """Press keys and leave time to read after each."""
         for key in keys:
             os.write(self._master, key.encode())
             self.look(read_s)
@@ -141,7 +141,7 @@ def watch(recording: Recording, seconds: float) -> None:
     recording.press(ENTER)
     recording.wait("metrics")
     recording.fast(seconds, lambda: "finished" in recording.text)
-    recording.press(ENTER, read_s=3)  # one chart, as large as the tab
+    recording.press(ENTER, read_s=3)  # one chart fills the tab
     recording.press(ESCAPE, "q")
 
 
@@ -182,7 +182,7 @@ PARTS = {"queue": queue, "watch": watch, "regress": regress}
 
 
 def before(part: str) -> list[list[Any]]:
-    """Read what is kept of the recording: all until the chapter that is made anew."""
+    """Return the events to keep: everything before the chapter that is recorded again."""
     events = [] if part == "queue" else [json.loads(line) for line in CAST.read_text().splitlines()[1:]]
     again = (place for place, event in enumerate(events) if event[1:] == ["m", part])
     return events[: next(again, None)]
@@ -204,7 +204,7 @@ def main() -> None:
 
 
 def without_pauses(events: Sequence[tuple[float, str, str]], start: float = 0.0) -> list[list[Any]]:
-    """Return events from a moment on, with every pause cut to the longest that is kept."""
+    """Return events shifted to `start`, with every pause cut to IDLE_S."""
     kept: list[list[Any]] = []
     sooner = 0.0
     for at, kind, text in events:

@@ -1,9 +1,9 @@
 """Makes docs/first-use.cast, a recording of the README's five minutes on a fresh home.
 
-python docs/first_use_cast.py HOME   # an empty folder as HOME: types each command when the one before it has ended
+python docs/first_use_cast.py HOME   # HOME is an empty folder: types each command once the previous one has ended
 
-Each command is a marker of the recording, with the seconds that it took. The runs and their checks are real: pauses
-are cut and waits shown in fast motion, nothing else. For Linux, as root: the shell gets a host name of its own.
+Each command is a marker in the recording, with its duration in seconds. The runs and checks are real; only pauses
+are cut, and waits shown in fast motion. For Linux, as root: the shell gets its own host name.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from demo_cast import ENTER, HEADER, Recording, without_pauses, write
 
 DOCS = Path(__file__).parent
 CAST = DOCS / "first-use.cast"
-LONGEST_S = 3 * 3600.0  # of one command: on two cores that others use, a check takes its time
+LONGEST_S = 3 * 3600.0  # longest command: a check on two shared cores is slow
 
 
 def five_minutes() -> list[str]:
-    """Return the lines of the README's first commands, as they stand there."""
+    """Return the lines of the README's first commands."""
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     block = re.search(r"## Five minutes\n\n```sh\n(.*?)```", readme, re.DOTALL)
     assert block is not None

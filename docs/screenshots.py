@@ -1,8 +1,8 @@
-"""Makes the pictures of README and docs from real homes: one after the demo and `finetop remedy demo-full-hot`.
+"""Makes the pictures of README and docs from real homes.
 
 python docs/screenshots.py [--home DIR] [--comparison DIR NAME] [--sweep DIR NAME]
 
-The other two are homes with a comparison of approaches and with a sweep.
+--home has run the demo and `finetop remedy demo-full-hot`; the others have a comparison of approaches and a sweep.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Anonymous(AsyncClient):
 
 
 async def picture(pilot: Pilot[str], name: str, shows: str) -> None:
-    """Draw the screen once it shows a text and has been answered."""
+    """Save the screen as SVG once it shows a text and has loaded."""
     for _ in range(40):
         await pilot.pause(1.5)
         drawing = pilot.app.export_screenshot(title="finetop")
@@ -57,7 +57,7 @@ async def picture(pilot: Pilot[str], name: str, shows: str) -> None:
             break
     else:
         sys.exit(f"{name}: it never showed {shows}")
-    # the fonts come from the reader's machine: no address in the file is asked
+    # use the reader's fonts: the file must not fetch any address
     drawing = re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL)
     (DOCS / f"{name}.svg").write_text(drawing.replace(SVG_EXPORT_THEME.background_color.hex, GROUND))
 
@@ -76,7 +76,7 @@ async def main() -> None:
 
 
 async def story(home: str | None, run: str) -> None:
-    """Show a run that forgot, on every screen."""
+    """Save each screen for a run that forgot."""
     app = FinetopApp(find_home(home), connect=Anonymous, machine="gpu-box", look=LOOK)
     async with app.run_test(size=SIZE) as pilot:
         await picture(pilot, "runs", f" {run} ─")
@@ -104,7 +104,7 @@ async def story(home: str | None, run: str) -> None:
 
 
 async def together(kind: str, home: str, name: str) -> None:
-    """Show runs that belong together."""
+    """Save the screen of a comparison or a sweep."""
     app = FinetopApp(find_home(home), connect=Anonymous, machine="gpu-box", look=LOOK)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(1.0)

@@ -1,1 +1,1 @@
-"""Recipes that come with finetop: a YAML file each, whose header says what it is for and how to run it."""
+"""Built-in recipes: one YAML file each, whose header says what it is for and how to run it."""

@@ -1,4 +1,4 @@
-"""The app: its places, the keys that work everywhere, the connection and what it says. Nothing of any one screen."""
+"""The app: its places, the keys that work everywhere, the connection and its messages. Nothing of any one screen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import traceback
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.console import Console
 from textual import events, work
@@ -44,14 +44,15 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
     from finetop.tui.finder import Found
+    from finetop.tui.widgets.app_screen import AppScreen
 
 MINUTE_S = 60.0
 
 
 class FinetopApp(NavigatingApp, inherit_bindings=False):
-    """The terminal app of one home, or of `others` on more machines too; it begins on `run` where one is named.
+    """The terminal app of one home, or with `others` of several machines; it opens on `run` if one is given.
 
-    Tests give it another connection, clock, machine and look.
+    Tests pass another connection, clock, machine and look.
     """
 
     AUTO_FOCUS = "Bottom"
@@ -79,9 +80,9 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     ) -> None:
         self.theme_chosen = kept(home).theme if look is None else ""
         self.look = find_look(kept=self.theme_chosen) if look is None else look
-        self._ground = ""  # dark or light, once the terminal has said so
+        self._ground = ""  # dark or light, once the terminal has answered
         super().__init__(driver_class=driver_class, ansi_color=True)
-        # the palette is made for what the terminal has: nothing makes other colours of it
+        # the palette already fits the terminal: no further colour conversion
         self.console = Console(
             color_system="truecolor", file=io.StringIO(), force_terminal=True, legacy_windows=False
         )
@@ -90,9 +91,9 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         own = clean_line(socket.gethostname()) if machine is None else machine
         self.machines = [Machine(one, own if one.link is None else "") for one in self.homes]
         self.trouble = ""
-        self.fault: Fault | None = None  # that the app ends by
+        self.fault: Fault | None = None  # the fault that ended the app
         self.said: Said | None = None
-        self._hushed: Said | None = None  # the message that the newest key has taken away
+        self._hushed: Said | None = None  # the message that the latest key has hidden
         self._copied = Copied()
         self.messages: list[Said] = []
         self.running: Mapping[str, int] = {}  # jobs, by their verbs
@@ -108,7 +109,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
             self._fleet = fleet.Fleet(self._askers)
 
-    # --- what screens ask of it -------------------------------------------------------------------------
+    @property
+    def shown(self) -> AppScreen[Any]:
+        """The current screen; every screen of the app is an AppScreen."""
+        return cast("AppScreen[Any]", self.screen)
+
+    # --- what screens use -------------------------------------------------------------------------------
 
     @property
     def home_shown(self) -> str:
@@ -129,7 +135,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         return load_words(self.machines, width)
 
     def places(self) -> Sequence[tuple[str, str, int, StyleName]]:
-        """Return key, name and number of each place, and the number's style."""
+        """Return each place's key, name, number, and the number's style."""
         return [
             (place.key, place.name, sum(place.counted(machine) for machine in self.machines), place.hue)
             for place in PLACES
@@ -139,7 +145,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         return self._now()
 
     async def ask(self, ask: Request[Answer]) -> Answer:
-        """Ask the supervisor. Raises NoSupervisor when it is gone; the connection comes back by itself."""
+        """Send a request to the supervisor. Raises NoSupervisor if it is gone; the connection recovers by itself."""
         asker = self._fleet or self._askers[self.homes[0].label]
         answer = await asker.ask(ask)
         if isinstance(answer, RunsAnswer):
@@ -147,11 +153,11 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         return answer
 
     async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer:
-        """Ask the supervisor of one of the homes."""
+        """Send a request to the supervisor of one of the homes."""
         return await self._askers[home.label].ask(ask)
 
     async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer:
-        """Ask one of them over a connection of its own: what takes seconds keeps nothing else waiting."""
+        """Send a request over a separate connection, so that a slow one blocks nothing else."""
         asker = self._connect(home)
         try:
             return await asker.ask(ask)
@@ -171,7 +177,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     @property
     def asks_ground(self) -> bool:
-        """Whether the terminal is asked for its background."""
+        """Return whether to query the terminal's background."""
         return self.look.colours == "either"
 
     def on_ground_told(self, told: GroundTold) -> None:
@@ -179,7 +185,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.show_theme(self.theme_chosen)
 
     def show_theme(self, theme: str) -> None:
-        """Draw in a theme from now on, "" for what the terminal says."""
+        """Draw in a theme from now on; "" follows the terminal."""
         self.theme_chosen = theme
         self.look = find_look(kept=theme, ground=self._ground)
         for stack in self._screen_stacks.values():
@@ -214,25 +220,25 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         )
 
     def _begin(self, machine: Machine) -> None:
-        """Start a machine's supervisor where none answers. Runs in a thread. Raises FinetopError."""
+        """Start a machine's supervisor if none answers. Runs in a thread. Raises FinetopError."""
         if machine.home.link is None:
             self._start(machine.home)
         else:
             machine.home.link.try_now()
 
     def ring(self, text: str) -> None:
-        """Write a bell or a notification to the terminal, where there is one."""
+        """Write a bell or a notification to the terminal, if there is one."""
         if text and self._driver is not None and not self.is_headless:
             self._driver.write(text)
 
     def say_how_it_stands(self) -> None:
-        """Say what is wrong with the machines, or that nothing is."""
+        """Show what is wrong with the machines, or nothing."""
         self.trouble = trouble_words(self.machines)
         self.redraw_frame()
 
     @work
     async def start_supervisor(self) -> None:
-        """Start a supervisor in place of one that is gone, or try a broken link now; the connection finds it."""
+        """Start a supervisor to replace one that is gone, or retry a broken link now; the connection finds it."""
         lost = [machine for machine in self.machines if machine.is_lost]
         self.say(
             "connecting …" if any(machine.is_unlinked for machine in lost) else "starting the supervisor …"
@@ -246,20 +252,20 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
             self.hush()
 
     def _minute(self) -> None:
-        """Once a minute: the clock, and all times that are said relative to it."""
+        """Once a minute, update the clock and all relative times."""
         self.redraw_frame()
         self.screen.post_message(StoreChanged(-1))
         self.set_timer(MINUTE_S - self.now() % MINUTE_S, self._minute)
 
     def redraw_frame(self) -> None:
-        """Write again what is around every screen."""
+        """Redraw the frame around every screen."""
         for screen in chain.from_iterable(self._screen_stacks.values()):
             for part in screen.query(".frame"):
                 assert isinstance(part, Top | Bottom)
                 part.redraw()
 
     def _fatal_error(self) -> None:
-        """Leave after a fault of the app's own: one line says it, a file has the traceback."""
+        """Exit after a bug in the app: one line reports it, a file has the traceback."""
         error = self._exception
         words = f"the app crashed: {clean_line(repr(error))}"
         try:
@@ -278,7 +284,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     # --- keys ---------------------------------------------------------------------------------------------
 
     def on_key(self, event: events.Key) -> None:
-        """Say of a key that nothing has taken what to press."""
+        """For a key without a binding, say which key to press."""
         known = self.active_bindings
         if event.key in known or not event.is_printable or event.character is None:
             return
@@ -287,7 +293,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.say(f"{event.character} does nothing here.{words} ? lists the keys.")
 
     def press(self, sign: str, keys: Sequence[Key] = ()) -> None:
-        """Do what the key does that is shown by a sign: it was clicked."""
+        """Perform the key shown by a sign that was clicked."""
         name = key_of(sign, keys)
         self.post_message(events.Key(name, sign if len(sign) == 1 else None))
 
@@ -295,12 +301,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         from finetop.tui.screens.pages import KeysPage
 
         if not isinstance(self.screen, KeysPage):
-            self.push_screen(KeysPage(self.screen.title or "", getattr(self.screen, "KEYS", ())))
+            self.push_screen(KeysPage(self.screen.title or "", self.shown.KEYS))
 
     def action_palette(self) -> None:
         from finetop.tui.screens.pages import CommandsPage
 
-        behind = self.screen
+        behind = self.shown
         if isinstance(behind, CommandsPage):
             return
 
@@ -311,7 +317,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
             elif choice is not None:
                 choice.open()
 
-        self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES, THEME]), chosen)
+        self.push_screen(CommandsPage([*behind.KEYS, *EVERYWHERE, MESSAGES, THEME]), chosen)
 
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
@@ -330,16 +336,16 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.screen.refresh(layout=True)
 
     def action_save(self) -> None:
-        """Ask for a file's name, and write there what the screen shows that is here now."""
+        """Ask for a file name, and write what the screen shows to it."""
         from finetop.tui.save.prompt import ask_of
 
-        self.run_worker(ask_of(self.screen, self.export_screenshot(title="finetop")))
+        self.run_worker(ask_of(self.shown, self.export_screenshot(title="finetop")))
 
     def action_copy(self) -> None:
-        """Copy what the cursor is on to the user's own terminal; again: the command that does what is next."""
-        self._copied = to_copy(self._copied, self._hushed, self.screen, self._on())
+        """Copy what the cursor is on to the user's own terminal; again: the command of the next step."""
+        self._copied = to_copy(self._copied, self._hushed, self.shown, self._on())
         text, more = self._copied.text, self._copied.following
-        if not clean(text).strip():  # nothing is left of it, and an empty copy would clear the clipboard
+        if not clean(text).strip():  # nothing remains, and an empty copy would clear the clipboard
             self.say("nothing to copy here.")
             return
         if self._driver is not None:
@@ -349,13 +355,13 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self._copied.said = self.said
 
     def copy_text(self, text: str) -> None:
-        """Copy a text to the user's own terminal, and say so."""
+        """Copy a text to the user's own terminal, with a message."""
         if self._driver is not None:
             self._driver.write(copying(text))
         self.say(f"copied: {cut_middle(clean_line(text), 60)}")
 
     def _on(self) -> str:
-        """Name the machines as the command line does: nothing for this one alone."""
+        """Return the command line's options for these machines; empty for this one alone."""
         on = "".join(f" --on {'.' if home.link is None else home.link.word}" for home in self.homes)
         return "" if on == " --on ." else on
 

@@ -1,4 +1,4 @@
-"""What a screen may ask of the app around it: the connection, the look, the clock, and a place for messages."""
+"""What a screen may use of the app around it: the connection, the look, the clock, and a place for messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from finetop.tui.theme import Look, StyleName
 
 
 class Asker(Protocol):
-    """One connection to a supervisor; finetop.core.client.connection.AsyncClient is one, tests have another."""
+    """One connection to a supervisor: finetop.core.client.connection.AsyncClient, or a test's own."""
 
     async def ask(self, ask: Request[Answer]) -> Answer: ...
 
@@ -31,15 +31,15 @@ class Host(Protocol):
     """The app, as its screens see it."""
 
     look: Look
-    theme_chosen: str  # "" where the terminal says it
-    trouble: str  # what is wrong with the whole, in words; empty when nothing is
+    theme_chosen: str  # "" follows the terminal
+    trouble: str  # what is wrong overall, in words; empty if nothing is
     supervisor_is_lost: bool
     said: Said | None  # the message above the footer, until the next key
     messages: list[Said]
     homes: Sequence[Home]  # on one machine or several
     home_shown: str
-    restart: str  # what R does while something is lost
-    folder: Path  # where `finetop` was started: recipes are found here
+    restart: str  # what R does while a connection is lost
+    folder: Path  # where `finetop` was started: recipes are searched here
 
     def now(self) -> float: ...
 
@@ -104,13 +104,13 @@ def host_of(node: DOMNode) -> Host:
 
 
 def files_are_here(host: Host) -> bool:
-    """Say whether what is looked at reads and writes the files of this machine."""
+    """Return whether everything shown uses the files of this machine."""
     return all(home.link is None for home in host.homes)
 
 
 @contextmanager
 def refusals_said(host: Host) -> Iterator[None]:
-    """Say in red what is refused of all that is asked within; what comes after it there is left out."""
+    """Show a FinetopError raised in the block in red; the rest of the block is skipped."""
     try:
         yield
     except FinetopError as error:

@@ -1,4 +1,4 @@
-"""Finds what : opens: commands, runs, tasks, recipes, metrics and themes by name, lost items by their words."""
+"""Finds what : opens: commands, runs, tasks, recipes, metrics and themes by name, lost items by their text."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line
 
-MOST, ROWS = 8, 50  # of a kind that are listed; newest runs whose metrics and tasks are known
+MOST, ROWS = 8, 50  # shown per kind; newest runs whose metrics and tasks are known
 REGRESSED, SHORTEST = (
     2,
     3,
-)  # runs, the worst first, whose items are looked through; letters that are looked for
+)  # runs, the worst first, whose items are searched; letters needed for that
 _OTHER_NAMES = {"leave": ("quit", "exit")}
 _SCREENS = ("place", "live", "help", "messages")
 _WORD = re.compile(r"[^\W_]+")
-_IN_A_WORD = 4  # how well a text fits that is somewhere within; behind it: its letters are, in their order
+_IN_A_WORD = 4  # rank of a match inside a word; one more if only its letters match, in their order
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One thing: its name, what it is, a few words about it, and what opens it."""
+    """One match: its name, kind, a few words about it, and what opens it."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ class Found:
 
 
 def command_names(key: Key) -> tuple[str, ...]:
-    """Return what a command is called, the name that is shown first: `runs`, `sort by`, `quit`."""
+    """Return a command's names, the displayed one first: `runs`, `sort by`, `quit`."""
     name, _, argument = key.action.partition("(")
     if name == "place":
         return (argument.strip("')"),)
@@ -49,14 +49,14 @@ def command_names(key: Key) -> tuple[str, ...]:
 
 
 def kind_of(thing: Key | Found) -> str:
-    """Return what a thing is, in a word: command, screen, run, recipe …"""
+    """Return the kind of a thing in one word: command, screen, run, recipe …"""
     if isinstance(thing, Found):
         return thing.kind
     return "screen" if thing.action.partition("(")[0] in _SCREENS else "command"
 
 
 def ranked(text: str, commands: Sequence[Key], found: Sequence[Found] = ()) -> list[Key | Found]:
-    """List the commands that fit a text, and what was found by it, the best fit first; commands before all else."""
+    """Return the commands and other things that match a text, best match first, commands before the rest."""
     ranks: list[tuple[int, Key | Found]] = []
     for key in commands:
         signs = {key.shown} if len(key.shown) == 1 and key.keys else set()
@@ -69,7 +69,7 @@ def ranked(text: str, commands: Sequence[Key], found: Sequence[Found] = ()) -> l
 
 
 def _fit(text: str, names: Sequence[str], about: str) -> int | None:
-    """Return how well a text fits: 0 the name itself, 1 its beginning, 2 and 3 words of name and about, … None: not."""
+    """Return the rank of a match: 0 the name, 1 its beginning, 2 and 3 words of name and about, …; None: no match."""
     text = " ".join(text.lower().split())
     names, about = [name.lower() for name in names], about.lower()
     if text in names:
@@ -87,7 +87,7 @@ def _fit(text: str, names: Sequence[str], about: str) -> int | None:
 
 
 async def find(host: Host, text: str) -> list[Found]:
-    """List what has all words of a text in its name: runs, tasks, recipes, metrics; and the items with that text."""
+    """Return runs, tasks, recipes and metrics with all words in their names, and lost items with the text."""
     words = text.lower().split()
     if not words:
         return []
@@ -96,7 +96,7 @@ async def find(host: Host, text: str) -> list[Found]:
     metrics = dict.fromkeys(key for row in newest for key in row.metrics)
     tasks = {
         task.task: row for row in reversed(newest) if row.check is not None for task in row.check.worst
-    }  # the newest run that has it
+    }  # the newest run that has the task
     found = [
         Found(row.name, "run", _words(forgot(row, host.now())), partial(host.open_run, row.name))
         for row in runs
@@ -135,7 +135,7 @@ async def find(host: Host, text: str) -> list[Found]:
 
 
 async def _items(host: Host, text: str) -> list[Found]:
-    """Find items that were lost, by their question, answers or name, in the runs that head Triage."""
+    """Find lost items by question, answers or name, in the runs at the top of Triage."""
     if len(text) < SHORTEST:
         return []
     found = []
@@ -161,7 +161,7 @@ def _named(words: list[str], things: Iterable[Found]) -> list[Found]:
 
 
 async def _runs(host: Host, text: str, limit: int) -> list[RunRow]:
-    """Ask for the newest runs that match; none where that can't be answered."""
+    """Return the newest runs that match; empty if the request fails."""
     try:
         answer: RunsAnswer = await host.ask(Runs(text, "newest", 0, limit))
     except FinetopError:

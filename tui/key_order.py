@@ -1,4 +1,4 @@
-"""The order of keys: what is typed, pasted and clicked is obeyed in turn, on the screen that the last one led to."""
+"""The order of keys: what is typed, pasted and clicked is processed in turn, on the screen that the last one opened."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from textual.app import App, ScreenStackError
 from textual.dom import DOMNode
 from textual.worker import Worker, WorkerError
 
-WAY: Final = "way"  # the group of workers that lead to another place: what is typed behind it is for there
-MADE_S = 30.0  # at most, for a screen to be made, or a key to be obeyed; it takes 30 ms
+WAY: Final = "way"  # the group of workers that open another place: later keys wait for them
+MADE_S = 30.0  # limit for a screen to mount, or a key to be processed; it takes 30 ms
 
 
 class OrderedKeysApp(App[str], inherit_bindings=False):
-    """An app that passes each key on once all before it have been obeyed."""
+    """An app that passes each key on once all earlier ones are processed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -27,7 +27,7 @@ class OrderedKeysApp(App[str], inherit_bindings=False):
         self._obey()
 
     async def on_event(self, event: events.Event) -> None:
-        """Put what is typed, pasted and clicked behind what was before."""
+        """Queue what is typed, pasted and clicked after earlier events."""
         if isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded:
             self._typed.put_nowait(event)
         else:
@@ -35,15 +35,15 @@ class OrderedKeysApp(App[str], inherit_bindings=False):
 
     @work
     async def _obey(self) -> None:
-        """Pass each on to the screen that is there once all before it has been obeyed."""
+        """Pass each event on to the current screen once all earlier ones are processed."""
         while True:
             event = await self._typed.get()
             with contextlib.suppress(TimeoutError, ScreenStackError):
-                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
+                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)  # noqa: SLF001  # no public name
             if not self._screen_stacks[self.current_mode]:
-                return  # it is being left
+                return  # the app is exiting
             hearers = [*(self.focused or self.screen).ancestors_with_self]
-            event._sender = None  # what the app sent Textual stops before the app, though nobody has taken it
+            event._sender = None  # noqa: SLF001  # what the app sent Textual stops before the app, though nobody has taken it
             await super().on_event(event)
             if not isinstance(event, events.MouseMove):
                 with contextlib.suppress(TimeoutError):
@@ -51,15 +51,15 @@ class OrderedKeysApp(App[str], inherit_bindings=False):
 
 
 async def obeyed(app: App[Any], typed: events.Event, hearers: Iterable[DOMNode]) -> None:
-    """Wait until all have heard what was typed, up to the one that stops it, and the app is where it leads."""
+    """Wait until all hearers have processed an event, up to one that stops it, and the app is where it leads."""
     for hearer in hearers:
         heard = asyncio.Event()
-        if hearer.call_later(heard.set):  # it comes behind the key; who is closed hears no more
+        if hearer.call_later(heard.set):  # it is queued after the key; closed hearers return False
             await heard.wait()
-        if typed._stop_propagation:
-            break  # a prompt's letters wait for no busy screen
+        if typed._stop_propagation:  # noqa: SLF001  # no public name
+            break  # a prompt's letters do not wait for a busy screen
     ways = [worker for worker in app.workers if worker.group == WAY and not worker.is_finished]
-    if ways:  # a wait that is given up ends none of them
+    if ways:  # abandoning the wait ends none of them
         await asyncio.wait([asyncio.ensure_future(_end_of(way)) for way in ways])
 
 

@@ -1,4 +1,4 @@
-"""Keys as data: what a key does, what the footer and the help say of it, and the command that does the same."""
+"""Keys as data: what a key does, its text in the footer and the help, and the equivalent command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from finetop.tui.text import Line, line_width
 
-# What the user reads for Textual's names; any other key is read as it is named.
+# What the user reads instead of Textual's names; any other key is shown by its name.
 _SIGNS = {
     "j": "↓ j", "k": "↑ k", "left": "←", "right": "→", "shift+left": "⇧←", "shift+right": "⇧→", "shift+tab": "⇧tab",
     "pagedown": "pgdn", "pageup": "pgup", "escape": "esc", "slash": "/", "colon": ":", "comma": ",",
@@ -23,8 +23,8 @@ _SIGNS = {
 class Key:
     """One key (or several that do the same) of a screen.
 
-    `keys` are Textual's names ("j,down"), `label` is the footer's word (none: not in the footer), `action` the screen's
-    action, `command` what does the same on the command line, `sign` what the user reads if not the first name.
+    `keys` are Textual's names ("j,down"), `label` is the footer's word (empty: not shown there), `action` the
+    screen's action, `command` the equivalent on the command line, `sign` what the user reads if not the first name.
     """
 
     keys: str
@@ -36,7 +36,7 @@ class Key:
 
     @property
     def shown(self) -> str:
-        """What the user reads: ←→, esc, R."""
+        """Return what the user reads: ←→, esc, R."""
         first = self.keys.partition(",")[0]
         return self.sign or _SIGNS.get(first, first)
 
@@ -47,7 +47,7 @@ PAGES = (
     Key("ctrl+d", "", "page(0.5)", "half a page down"),
     Key("ctrl+u", "", "page(-0.5)", "half a page up"),
 )
-# Before any other key of a screen on `n`: once / has found something, n goes through it.
+# Must precede a screen's other key on `n`: once / has found something, n steps through the matches.
 MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
 NO_MORE = "nothing more in that direction."
@@ -70,18 +70,18 @@ def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
 
 
 def rows_of(pages: float, height: int) -> int:
-    """Return by how many rows some pages move, in a room of that height: at least by one."""
+    """Return how many rows some pages are at this height, at least one."""
     return int(math.copysign(max(1, int(abs(pages) * (height - 2))), pages))
 
 
 def after_search(step: tuple[str, str]) -> tuple[str, str]:
-    """Return a next step as it is while a search goes on: what is on `n` has that key when the search has ended."""
+    """Return the next step while a search is active: for one on `n` the search must be ended first."""
     key, words = step
     return ("esc", f"end the search, then n: {words}") if key == MATCH.keys else step
 
 
 def paired(keys: Sequence[Key]) -> list[Key]:
-    """List the keys for the help: two that do the same to either side are one."""
+    """Return the keys for the help: two with opposite directions are merged."""
     rows: list[Key] = []
     for key in keys:
         first = next((row for row in rows if _is_other_way(row.action, key.action)), None)
@@ -98,18 +98,18 @@ def paired(keys: Sequence[Key]) -> list[Key]:
 
 
 def _is_other_way(one: str, other: str) -> bool:
-    """Say whether two actions are the same with numbers of opposite sign."""
+    """Return whether two actions are the same with numbers of opposite sign."""
     name, _, number = one.partition("(")
     return bool(number) and other == f"{name}({number[1:] if number.startswith('-') else '-' + number}"
 
 
 def bindings(keys: Sequence[Key]) -> list[BindingType]:
-    """Bind keys to their actions; one that is in the palette alone has none."""
+    """Return the bindings of keys; commands that are only in the palette have none."""
     return [Binding(key.keys, key.action, key.about, show=False) for key in keys if key.keys]
 
 
 def key_of(sign: str, keys: Sequence[Key] = ()) -> str:
-    """Return Textual's name of a key that is shown by a sign."""
+    """Return Textual's name of the key shown by a sign."""
     for key in keys:
         if key.keys and key.shown == sign:
             return key.keys.partition(",")[0]
@@ -117,7 +117,7 @@ def key_of(sign: str, keys: Sequence[Key] = ()) -> str:
 
 
 def footer(keys: Sequence[Key], width: int, *, has_help: bool = True) -> Line:
-    """Lay out the footer: most used first, `? keys` always last; what does not fit goes as a whole."""
+    """Return the footer: most used first, `? keys` always last; an entry that does not fit is left out whole."""
     spans: list[Line] = []
     last: Line = (("?", "key"), (" keys", "dim")) if has_help else ()
     left = width - 1 - line_width(last)

@@ -13,10 +13,10 @@ from finetop.core.runtime.home import Home
 
 
 def open_app(homes: Sequence[Home], run: str = "", /) -> int:
-    """Run the app on homes, on a run where one is named, until the user leaves; returns the exit code, 0.
+    """Run the app on homes, on `run` if it is given, until the user leaves; return the exit code, 0.
 
-    Its modules are imported here: commands must not pay for them. Raises EnvironmentTrouble where there is no terminal,
-    Fault where something in the app went wrong.
+    Its modules are imported here so that commands do not load them. Raises EnvironmentTrouble if there is no terminal,
+    Fault if the app crashed.
     """
     from finetop.tui.app import FinetopApp
     from finetop.tui.terminal.driver import DifferenceDriver
@@ -31,7 +31,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
     app = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver)
-    gc.freeze()  # what is imported is never garbage: a key does not wait 30 ms for a look through all of it
+    gc.freeze()  # imported modules are never garbage: spares keys a 30 ms collection over all of them
     goes_on = app.run()
     if app.fault is not None:
         raise app.fault

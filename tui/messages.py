@@ -1,4 +1,4 @@
-"""Messages inside the app: what the live connection tells the current screen, and what was said to the user."""
+"""Messages inside the app: events of the live connection for the current screen, and messages shown to the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.tui.theme import StyleName
 
 
 class StoreChanged(Message):
-    """The store is newer than what was shown. A newer one replaces one that still waits."""
+    """The store is newer than what was shown. A newer message replaces one that still waits."""
 
     def __init__(self, revision: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class StoreChanged(Message):
 
 
 class GroundTold(Message):
-    """The terminal has said what its background is."""
+    """The terminal has reported its background."""
 
     def __init__(self, ground: Literal["dark", "light"]) -> None:
         super().__init__()

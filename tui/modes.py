@@ -1,4 +1,4 @@
-"""The places of the app, what the top row says beside each, and the keys that work on every screen."""
+"""The places of the app, the number that the top row shows beside each, and the keys that work on every screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.tui.theme import StyleName
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place. `counted` says of a machine how many things there wait for a person, or are to come."""
+    """One place. `counted` returns how many things of a machine need attention there, or are waiting."""
 
     key: str
     mode: str
@@ -32,8 +32,8 @@ class Place:
 
 PLACES = (
     Place("1", "runs", "Runs", "finetop ls"),
-    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.to_triage, "red"),
-    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.queued, "queued"),
+    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.counts.to_triage, "red"),
+    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.counts.queued, "queued"),
     Place("4", "launch", "Launch", "finetop run RECIPE"),
 )
 EVERYWHERE = (
@@ -56,7 +56,7 @@ THEME = Key("", "", "theme", "choose a theme", sign=":")
 
 
 def new_screen(name: str, *arguments: Any) -> Screen[Any]:
-    """Return the screen of a folder, which is imported when it is first opened: `compare` is CompareScreen."""
+    """Return a screen by its folder's name, imported when first opened: `compare` is CompareScreen."""
     screens = import_module(f"finetop.tui.screens.{name}.screen")
     screen: Screen[Any] = getattr(screens, f"{name.capitalize()}Screen")(*arguments)
     return screen

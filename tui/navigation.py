@@ -1,4 +1,4 @@
-"""Where the app goes: to a place, to what a screen opens. Keys typed behind it are for there (key_order.py)."""
+"""Navigation: to a place, or to what a screen opens. Keys typed meanwhile wait for it (key_order.py)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     async def open_launch(
         self, *, from_run: str = "", settings: Mapping[str, Any] | None = None, recipe: str = ""
     ) -> None:
-        """Go to Launch: with the form as it was left, on a recipe, or filled from a run, with settings over its own."""
+        """Go to Launch: with the form as it was left, on a recipe, or filled from a run, overridden by settings."""
         from finetop.tui.screens.launch.screen import LaunchScreen
 
         screen = await self._go_to("launch", LaunchScreen)
@@ -85,7 +85,7 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
             screen.filter_by(f"sort:{key}")
 
     async def _go_to(self, mode: str, kind: type[Place]) -> Place | None:
-        """Go to the first screen of a place; None where a key has led elsewhere meanwhile."""
+        """Go to the first screen of a place; None if a key has led elsewhere meanwhile."""
         await self.switch_mode(mode)
         while self.current_mode == mode and not isinstance(self.screen, kind) and len(self.screen_stack) > 1:
             await self.pop_screen()
@@ -96,7 +96,7 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
 
     @work(group=WAY)
     async def action_place(self, mode: str) -> None:
-        """Go to the first screen of a place; where it is that already, say so."""
+        """Go to the first screen of a place; if it is already shown, say so."""
         is_there = self.current_mode == mode and len(self.screen_stack) == 1
         await self._go_to(mode, Screen)
         while self.current_mode == mode and len(self.screen_stack) > 1:

@@ -1,7 +1,7 @@
-"""The colours: one palette a background, each with the same roles. Nothing else in the app knows a colour.
+"""The colours: one palette per background, each with the same roles. Nothing else in the app defines colours.
 
-Text in any of them reads at 4.5:1 and more on its background, and on the row under the cursor. `either` is for a
-terminal whose background is not known: 4.5:1 on black and on white. Series are told apart without red or green too.
+Text in any of them has a contrast of at least 4.5:1 on its background, and on the row under the cursor. `either` is
+for an unknown background: 4.5:1 on black and on white. Series differ without red or green too.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ THEME_ABOUT: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """One colour a role, as Rich names colours; "" is the terminal's own.
+    """One colour per role, as Rich names colours; "" is the terminal's own.
 
-    Greys are of the 256: half the bytes of 24 bits, and most of what is coloured is grey.
+    Greys are from the 256 colours: half the bytes of 24 bits, and most coloured text is grey.
     """
 
-    accent: str = ""  # what is selected and active: tab, cursor, keys, the border of what has the keyboard
+    accent: str = ""  # selected and active elements: tab, cursor, keys, the border of what has the keyboard
     running: str = ""
     ok: str = ""
     regressed: str = ""  # and failed, lost, refused
     warning: str = ""
     queued: str = ""
     heading: str = ""
-    dim: str = ""  # units, labels, what is secondary
-    faint: str = ""  # rules, borders, grid lines, the empty part of a bar: nothing that is read
+    dim: str = ""  # units, labels, secondary text
+    faint: str = ""  # rules, borders, grid lines, the empty part of a bar: never text
     row: str = ""  # behind the row under the cursor
     series: tuple[str, ...] = ("",) * 8  # curves that share a chart
-    ground: str = ""  # a usual background of such a terminal
+    ground: str = ""  # a typical background of such a terminal
 
 
 _DARK: Final = Palette(
@@ -129,7 +129,7 @@ PALETTES: Final[Mapping[Colours, Palette]] = {
 
 
 def mixed(colour: str, ground: str, share: float) -> str:
-    """Return a colour with so much of itself left on a ground; one of a terminal's own stays."""
+    """Return a colour blended with a ground, keeping `share` of itself; a terminal's own colour is unchanged."""
     if not (colour.startswith("#") and ground):
         return colour
     pairs = ((int(colour[at : at + 2], 16), int(ground[at : at + 2], 16)) for at in (1, 3, 5))

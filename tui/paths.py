@@ -1,4 +1,4 @@
-"""Completes a path that is typed, from the files of this machine."""
+"""Completes a typed path from the files of this machine."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from finetop.core.errors import BadInput
 from finetop.core.runtime.files import given_path
 
-MOST = 1000  # entries of a folder that are looked at
+MOST = 1000  # entries of a folder that are read
 
 
 def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
-    """Return the text as far as it can only go on in one way, and the names with which it may go on from there."""
+    """Return the text completed as far as it is unambiguous, and the names that may follow."""
     above, _, begun = text.rpartition("/")
     above = f"{above}/" if "/" in text else ""
     try:

@@ -1,4 +1,4 @@
-"""Text in cells: how numbers and names are cut and wrapped, and lines of coloured spans as every widget draws them."""
+"""Text in cells: cutting and wrapping numbers and names, and the lines of coloured spans that every widget draws."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finetop.core.text import clean, clean_line, number_words
 from finetop.tui.theme import StyleName
 
 STEPS_WIDTH = 11  # cells
-_NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
+_NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of the kept part
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
 
@@ -21,7 +21,7 @@ RULE: Final[Span] = ("── ", "faint")  # the beginning of a rule
 
 
 def cut_end(text: str, width: int) -> str:
-    """Cut text to `width` cells, with … at the end if something went; a number goes as a whole."""
+    """Cut text to `width` cells, with … at the end if it was cut; a number is never cut in two."""
     if cell_len(text) <= width:
         return text
     if width < 1:
@@ -34,7 +34,7 @@ def cut_end(text: str, width: int) -> str:
 
 
 def cut_middle(text: str, width: int) -> str:
-    """Cut a name to `width` cells in its middle: the end tells runs apart."""
+    """Cut a name to `width` cells in its middle: the end distinguishes runs."""
     if cell_len(text) <= width:
         return text
     if width < 5:
@@ -50,7 +50,7 @@ def cut_middle(text: str, width: int) -> str:
 
 
 def told_apart(names: Sequence[str], width: int) -> list[str]:
-    """Cut names to `width` cells so that they differ: what they begin with alike goes first."""
+    """Cut names to `width` cells so that they differ: their common beginning is cut first."""
     if all(cell_len(name) <= width for name in names):
         return list(names)
     alike = next((at for at, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
@@ -68,7 +68,7 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
 
 
 def _without_start(name: str, start: int, width: int) -> str:
-    """Cut a name to `width` cells: its first letters, and what follows the start that it shares."""
+    """Cut a name to `width` cells: keep its first letters, and what follows the common start."""
     rest = name[start:]
     if cell_len(name) <= width:
         return name
@@ -78,7 +78,7 @@ def _without_start(name: str, start: int, width: int) -> str:
 
 
 def padded(text: str, width: int) -> str:
-    """Fill text up with blanks to `width` cells."""
+    """Pad text with blanks to `width` cells."""
     return text + " " * (width - cell_len(text))
 
 
@@ -88,7 +88,7 @@ def leaf(path: str) -> str:
 
 
 def of_steps(done: int, planned: int) -> str:
-    """Write progress in at most STEPS_WIDTH cells: '820/1,200', '12k/120k', '41' where no end is known."""
+    """Format progress in at most STEPS_WIDTH cells: '820/1,200', '12k/120k', '41' if the end is unknown."""
     if not planned:
         return _short(done) if done else ""
     whole = f"{done:,}/{planned:,}"
@@ -103,7 +103,7 @@ def _short(number: int) -> str:
 
 
 def value(number: float | None, width: int = 5) -> str:
-    """Write a metric in `width` cells or little more: 0.982, 12.31, 1,234, 1.2e-5; '-' for none."""
+    """Format a metric in `width` cells or little more: 0.982, 12.31, 1,234, 1.2e-5; '-' for None."""
     if number is None:
         return "-"
     size = abs(number)
@@ -114,12 +114,12 @@ def value(number: float | None, width: int = 5) -> str:
 
 
 def decimals(number: float | None, digits: int = 2) -> str:
-    """Write a number with so many decimals: 0.08; '-' for none."""
+    """Format a number with `digits` decimals: 0.08; '-' for None."""
     return "-" if number is None else f"{number:.{digits}f}"
 
 
 def line_width(line: Line) -> int:
-    """Count the cells of a line."""
+    """Return the width of a line in cells."""
     return sum(cell_len(text) for text, _ in line)
 
 
@@ -139,7 +139,7 @@ def cut_line(line: Line, width: int) -> Line:
 
 
 def joined(spans: Iterable[Span]) -> Line:
-    """Join spans that stand beside each other in one style."""
+    """Merge neighbouring spans of one style."""
     line: list[Span] = []
     for text, style in spans:
         if line and line[-1][1] == style:
@@ -150,13 +150,13 @@ def joined(spans: Iterable[Span]) -> Line:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """Put one line at the left edge and another at the right; the right one goes where both don't fit."""
+    """Put one line at the left edge and another at the right; the right one is dropped if both don't fit."""
     gap = width - line_width(left) - line_width(right)
     return (*left, (" " * gap, ""), *right) if gap >= 2 else left
 
 
 def rule(title: Line, width: int, right: Line = ()) -> Line:
-    """Draw a rule across the width, with a title in it and words at its right end."""
+    """Return a rule across the width, with a title in it and text at its right end."""
     fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
     if fill < 1:
         return rule(title, width) if right else (RULE, *title)
@@ -165,7 +165,7 @@ def rule(title: Line, width: int, right: Line = ()) -> Line:
 
 
 def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
-    """Clean a text and break it into rows of at most `width` cells; with `rows`, the last of them ends with …."""
+    """Clean a text and wrap it into rows of at most `width` cells; a text cut to `rows` ends with …."""
     width = max(1, width)
     lines: list[str] = []
     for paragraph in clean(text).replace("\t", "    ").split("\n"):
@@ -178,7 +178,7 @@ def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
 
 
 def _going_on(row: str, width: int) -> str:
-    """End a row with …, apart from a number, and without a part of one."""
+    """End a row with …, after a blank if it ends in a number, never cutting a number in two."""
     ending = " …" if row[-1:].isdigit() else "…"
     return row + ending if cell_len(row + ending) <= width else cut_end(f"{row}  ", width)
 
@@ -200,10 +200,23 @@ def _broken(paragraph: str, width: int) -> list[str]:
     return lines
 
 
+def in_view(lines: list[Line], top: int, height: int, keep: int | None = None) -> tuple[int, list[Line], str]:
+    """Cut lines to a height, from row `top` on and with row `keep` in view.
+
+    Returns the first row, the lines, and which rows these are of how many (empty if all are in view).
+    """
+    last = max(0, len(lines) - height)
+    top = min(top, last)
+    if keep is not None:
+        top = min(max(top, keep - height + 1), keep)
+    where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
+    return top, lines[top : top + height], where
+
+
 def labelled(
     label: str, text: str, width: int, *, cells: int, rows: int | None = None, style: StyleName = ""
 ) -> list[Line]:
-    """Break a text into rows beside its label, which has `cells` cells and stands in the first of them alone."""
+    """Wrap a text into rows beside its label, which is `cells` wide and shown only in the first row."""
     return [
         ((f" {label if not at else '':<{cells - 1}}", "dim"), (row, style))
         for at, row in enumerate(wrapped(text, width - cells - 1, rows))
@@ -213,5 +226,5 @@ def labelled(
 def paragraph(
     text: str, width: int, rows: int | None = None, *, indent: int = 1, style: StyleName = ""
 ) -> list[Line]:
-    """Break a text into rows behind `indent` blanks, one cell free at the right."""
+    """Wrap a text into rows indented by `indent` blanks, with one free cell at the right."""
     return [((" " * indent + row, style),) for row in wrapped(text, width - indent - 1, rows)]

@@ -1,6 +1,6 @@
-"""The one table of marks and styles, and how they look on this terminal: 24 bits, 256 colours, 16, none, ASCII.
+"""The one table of marks and styles, and their form on this terminal: 24 bits, 256 colours, 16, none, ASCII.
 
-Widgets name styles ("red", "dim"), which stand for the roles of finetop.tui.palette.
+Widgets name styles ("red", "dim"), which map to the roles of finetop.tui.palette.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Depth = Literal[4, 8, 24]  # bits of a colour
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What says one thing: a mark, its ASCII form and the style of both and of the word beside them."""
+    """A mark, its ASCII form, and the style of both and of the word beside them."""
 
     mark: str
     ascii: str
@@ -60,10 +60,10 @@ MARKS: Final[Mapping[str, Mark]] = {
     "marked": Mark("•", ".", "bold"),
 }
 
-# Of what a check found of one task.
+# What a check found about one task.
 TASK_MARKS: Final = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 
-# Everything that is drawn beyond ASCII, by what stands for it where the locale is not UTF-8. One cell for one cell.
+# Every non-ASCII character drawn, with its substitute if the locale is not UTF-8. One cell for one cell.
 _ASCII: Final = str.maketrans(
     {
         **{entry.mark: entry.ascii for entry in MARKS.values()},
@@ -103,7 +103,7 @@ _ROLES: Final[Mapping[str, str]] = {
     "reverse": "accent",
 }
 _BOLD: Final = ("bold", "red", "amber mark", "heading", "key")
-# Where a terminal has few colours or none, these stand for some of them.
+# Substitutes for some roles if a terminal has few colours or none.
 _FEW: Final[Mapping[str, Style]] = {
     "accent": Style(bold=True),
     "dim": Style(dim=True),
@@ -111,7 +111,7 @@ _FEW: Final[Mapping[str, Style]] = {
     "series7": Style(bold=True),
     "series8": Style(dim=True),
 }
-_MIDDLE: Final = "#808080"  # what faint curves are mixed with where the background is not known
+_MIDDLE: Final = "#808080"  # what faint curves are blended with if the background is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Look:
 
 @lru_cache(maxsize=512)
 def style(look: Look, name: StyleName, *, is_under_cursor: bool = False) -> Style:
-    """Return the terminal style of a style's name, on the background of the row under the cursor or on its own."""
+    """Return the terminal style of a style's name, on the row under the cursor or not."""
     palette = PALETTES[look.colours]
     first, _, second = name.partition(" ")
     role = _ROLES.get(first, first)
@@ -133,7 +133,7 @@ def style(look: Look, name: StyleName, *, is_under_cursor: bool = False) -> Styl
     colour = palette.series[int(role[-1]) - 1] if is_series else getattr(palette, role, "")
     few = _FEW.get(role) if not colour else None
     if role == "dim" and is_under_cursor and palette.row:
-        colour = ""  # read better, and drawn in fewer bytes
+        colour = ""  # easier to read, and drawn in fewer bytes
     if second == "faint":
         few = None if colour.startswith("#") else Style(dim=True)
         colour = mixed(colour, palette.ground or _MIDDLE, 0.45)
@@ -155,7 +155,7 @@ def _colour(look: Look, name: str) -> Color | None:
 
 @lru_cache(maxsize=256)
 def nearest_of_256(colour: Color) -> Color:
-    """Return the nearest colour of the cube and the greys (Rich takes the cube's, however much bluer it is)."""
+    """Return the nearest colour of the cube and the greys (Rich prefers the cube's, even if it is much bluer)."""
     if colour.triplet is None:
         return colour
     wanted = colour.triplet
@@ -168,7 +168,7 @@ def nearest_of_256(colour: Color) -> Color:
 
 
 def to_look(look: Look, text: str) -> str:
-    """Make text drawable: as it is, or cell for cell in ASCII."""
+    """Return text as this terminal can show it: unchanged, or cell for cell in ASCII."""
     if not look.ascii or text.isascii():
         return text
     text = text.translate(_ASCII)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 Settings = Mapping[str, Any] | str  # of a recipe, by dotted key, or why there are none
-TAG = tags.APPROACHES  # before the comparison's name, in the tags of its runs
-MOST = 200  # runs of one comparison
+TAG = tags.APPROACHES  # prefix of the comparison's name in its runs' tags
+MOST = 200  # largest number of runs in a comparison
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """One run of a comparison: its wanted name and resolved recipe. `learns_news`: trained anew on new facts too."""
+    """One run of a comparison: its wanted name and resolved recipe. `learns_news`: retrained with the new facts."""
 
     name: str
     approach: str
@@ -50,7 +50,7 @@ class LeftOut:
 
 
 class Approach(plugins.Plugin):
-    """A way to do a task, beside others: prompt, examples, retrieval, training."""
+    """A way to do a task, compared with others: prompting, examples, retrieval, training."""
 
     trains = True  # weights move; without, its run is the measuring itself
     updates: Literal["index", "train", ""] = (
@@ -67,7 +67,7 @@ names, load = KIND.names, KIND.load
 
 
 def metric_of(recipe: Recipe) -> str:
-    """Say what approaches are compared by. Raises BadInput without a target, or for a metric that it has not."""
+    """Return the metric to compare by. Raises BadInput without a target, or if the target does not have it."""
     target = recipe.check.target
     if target is None:
         hint = "Set check.target: {path: test.jsonl, metric: token_f1}."
@@ -80,7 +80,7 @@ def metric_of(recipe: Recipe) -> str:
 
 
 def subject(recipe: Recipe) -> dict[str, Any]:
-    """Return what all approaches of a comparison share: what they begin from, and what they are asked."""
+    """Return what all approaches of a comparison share: the model, the target, the new facts, the metric."""
     whole = recipe_to_mapping(recipe)
     return {
         "model": whole["model"]["id"],
@@ -93,9 +93,9 @@ def subject(recipe: Recipe) -> dict[str, Any]:
 def points(
     recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
 ) -> tuple[list[PlannedRun], list[LeftOut]]:
-    """Make the runs of a comparison: those that do not train first. `only` and `seeds` go before the recipe's own.
+    """Return the runs of a comparison, those that do not train first. `only` and `seeds` override the recipe's.
 
-    Raises BadInput for a recipe that can't be compared, NotFound for an approach that there is not.
+    Raises BadInput for a recipe that can't be compared, NotFound for an unknown approach.
     """
     metric_of(recipe)
     if recipe.objective.name != "sft":
@@ -133,36 +133,28 @@ def _require_known(wanted: Sequence[str]) -> None:
 
 
 def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[PlannedRun]:
-    """Make the runs of one approach: one for each seed where it trains, and one that learns the new facts too."""
+    """Return the runs of one approach: one per seed if it trains, and one that also learns the new facts."""
     kind, own = load(approach), recipe.approaches.settings.get(approach, {})
     if not kind.trains:
         mapping = with_settings(_untrained(recipe, approach), {**settings, **own})
-        return [_point(mapping, f"{recipe.name}-{approach}", approach, 1, to_train=False)]
+        return [_point(mapping, f"{recipe.name}-{approach}", approach, 1)]
     made = []
     first = recipe.train.seed
     for seed in range(first, first + seeds):
         name = f"{recipe.name}-{approach}" + (f"-s{seed}" if seeds > 1 else "")
         mapping = with_settings(_trained(recipe, approach), {**settings, **own, "train.seed": seed})
-        made.append(_point(mapping, name, approach, seed, to_train=True))
+        made.append(_point(mapping, name, approach, seed))
     update = recipe.approaches.update
     if update is not None and update.train and kind.updates == "train":
         rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
         news = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
-        made.append(
-            _point(
-                with_settings(mapping, news),
-                f"{recipe.name}-{approach}-update",
-                approach,
-                first,
-                to_train=True,
-                learns_news=True,
-            )
-        )
+        name = f"{recipe.name}-{approach}-update"
+        made.append(_point(with_settings(mapping, news), name, approach, first, learns_news=True))
     return made
 
 
 def _untrained(recipe: Recipe, approach: str) -> dict[str, Any]:
-    """Return what counts of a recipe where no weight moves: how it trains is nothing to it."""
+    """Return the parts of a recipe that matter without training."""
     whole = recipe_to_mapping(recipe)
     kept = {key: whole[key] for key in ("recipe", "name", "model", "data", "ask", "budget")}
     target = whole["check"]["target"]
@@ -181,17 +173,17 @@ def _trained(recipe: Recipe, approach: str) -> dict[str, Any]:
 
 
 def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
-    """Return the section of one run: the others are not its business, but the new facts are asked of it too."""
+    """Return a run's own section: not the other approaches, but the new facts, which it is asked about too."""
     return {"only": [approach], "update": msgspec.to_builtins(recipe.approaches.update)}
 
 
 def _point(
-    mapping: dict[str, Any], name: str, approach: str, seed: int, *, to_train: bool, learns_news: bool = False
+    mapping: dict[str, Any], name: str, approach: str, seed: int, *, learns_news: bool = False
 ) -> PlannedRun:
-    about = f"{approach}: {load(approach).about}"
-    whole = {**mapping, "name": name, "about": about, "extends": None}
+    kind = load(approach)
+    whole = {**mapping, "name": name, "about": f"{approach}: {kind.about}", "extends": None}
     try:
-        read = recipe_from_mapping(whole, to_train=to_train)
+        read = recipe_from_mapping(whole, to_train=kind.trains)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
     return PlannedRun(name, approach, seed, recipe_to_mapping(read), learns_news)

@@ -1,7 +1,7 @@
-"""The advice: what to use for what, in words, from the measured numbers of one comparison and nothing else.
+"""Advice on which approach to use, in words, from the measured numbers of one comparison alone.
 
-Nothing speaks against training unless all that train had a fair chance: see `_no_fair_chance`. Prices that overlap are
-the same, and on a CPU nothing is compared by the clock.
+Nothing counts against training unless all that train had a fair chance: see `_no_fair_chance`. Prices that overlap are
+equal, and on a CPU nothing is compared by wall-clock time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
-from finetop.core.text import counted
+from finetop.core.text import counted, listed
 from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
-LEAST_ROWS = 50  # distinct rows seen: below, a bad score may be theirs, and says little of training
-LEAST_EPOCHS = 0.995  # one, but for the rounding of steps
-STILL_FALLS = 0.25  # of all that the loss fell, from the middle third of the steps to the last,
+LEAST_ROWS = 50  # distinct rows seen: with fewer, a bad score may be due to them, not to training
+LEAST_EPOCHS = 0.995  # one, up to the rounding of steps
+STILL_FALLS = 0.25  # share of the loss's whole fall, from the middle third of the steps to the last,
 LEAST_FALL = 0.01  # and of the loss itself
-FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
-SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not
-NOTES = 4  # of what an approach could not use
+FEW_ROWS = 100  # with fewer, intervals are wide, and a difference of ten points may be missed
+SHARES = ("rules", "exact_match")  # metrics that count answers as right or wrong
+NOTES = 4  # shown, on what an approach could not use
 
 
 def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
-    """Say what the numbers of a comparison's rows speak for; each piece names the numbers that it is from."""
+    """Return the advice that a comparison's rows support; each piece names the numbers it is from."""
     done = [row for row in rows if row.target is not None]
     if len(done) < 2:
         few = "nothing is measured yet" if not done else f"only {done[0].name} is measured yet"
@@ -61,9 +61,9 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
         assert second.gap is not None
         behind = f"{second.name}, the next, is {_change(second.gap)} behind it"
         return f"{head}; {behind}.{_misses(best, metric)}{_forgot(best)}{_yet(best, done)}"
-    names = _and([row.name for row in level])
+    names = listed([row.name for row in level])
     cheap = min([best, *level], key=_cost)
-    alike = _and([row.name for row in [best, *level] if row is not cheap and _costs_the_same(row, cheap)])
+    alike = listed([row.name for row in [best, *level] if row is not cheap and _costs_the_same(row, cheap)])
     rows = best.target.rows if best.target else 0
     text = f"{head}, but {names} can't be distinguished from it on {rows} rows"
     is_all = len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level)
@@ -80,13 +80,13 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:
-    """Add to a choice that does not train who of those that do had no fair chance."""
+    """Return a caveat to a choice that does not train: which trained approaches had no fair chance."""
     why = "" if chosen.trains else _against_training(done)
     return f" It says little about training: {why}." if why else ""
 
 
 def _saw(done: Sequence[ApproachRow]) -> str:
-    """Return how many rows each read or was shown, and whose loss did not fall."""
+    """Return how many rows each approach read or was shown, and whose loss rose."""
     said = []
     for row in done:
         if row.rows_seen is None:
@@ -119,9 +119,9 @@ def _still_falls(row: ApproachRow) -> bool:
 
 
 def _no_fair_chance(row: ApproachRow) -> str:
-    """Return why a score of this approach says little of training, and what to do; nothing where it had its chance.
+    """Return why this approach's score says little about training, and what to do; empty if it had a fair chance.
 
-    It had it after a whole epoch over at least LEAST_ROWS rows, with a loss that did not rise and no longer falls.
+    A fair chance is a whole epoch over at least LEAST_ROWS rows, with a loss that did not rise and no longer falls.
     """
     if row.rows_seen is None or row.epochs_seen is None:
         return f"how much {row.name} read is not known"
@@ -138,13 +138,13 @@ def _no_fair_chance(row: ApproachRow) -> str:
 
 
 def _against_training(done: Sequence[ApproachRow]) -> str:
-    """Return who of those that train had no fair chance, so that nothing here speaks against training."""
+    """Return which trained approaches had no fair chance, so that nothing here counts against training."""
     trained = [row for row in done if row.trains and row.name != "from-scratch"]
     return "; ".join(filter(None, map(_no_fair_chance, trained)))
 
 
 def _read(row: ApproachRow) -> str:
-    """Write how much an approach read in training: '16 of 70 rows, 0.23 epochs'."""
+    """Return how much an approach read in training: '16 of 70 rows, 0.23 epochs'."""
     given = "" if row.rows_given is None else f" of {row.rows_given:,}"
     rows = f"{row.rows_seen:,}{given} {'row' if not given and row.rows_seen == 1 else 'rows'}"
     if row.epochs_seen is None:
@@ -154,16 +154,16 @@ def _read(row: ApproachRow) -> str:
 
 
 def _misses(best: ApproachRow, metric: str) -> str:
-    """Say that not even the best does the task, where its score is a share of answers and surely below a half."""
+    """Return that not even the best solves the task, if its score is a share of answers and surely below a half."""
     if metric not in SHARES or best.target is None or best.target.high >= 0.5:
         return ""
     return (
-        f" None does it yet: of the answers of {best.name} at most {100 * best.target.high:.0f} % are right."
+        f" None solves this: of the answers of {best.name} at most {100 * best.target.high:.0f} % are right."
     )
 
 
 def _cost(row: ApproachRow) -> tuple[bool, float]:
-    """Order by what is paid: training at all, then a query's price."""
+    """Return the sort key by cost: training at all, then a query's price."""
     return row.trains, math.inf if row.query is None else row.query.median
 
 
@@ -182,7 +182,7 @@ def _forgot(row: ApproachRow) -> str:
 
 
 def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
-    """Which approach takes new facts in, and how soon."""
+    """Return which approach takes in new facts, and how fast."""
     asked = [row for row in done if row.news is not None and row.news.before is not None]
     if not asked:
         return "Not measured: no new facts arrived. Set approaches.update, with questions about them."
@@ -195,22 +195,22 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
     missed = [row for row in tried if row not in took and row not in lost]
     text = _taken_in(took, metric)
     if missed and took:
-        text += f" Not proven for {_and([f'{row.name}, {_by(row)}' for row in missed], '; ')}."
+        text += f" Not proven for {listed([f'{row.name}, {_by(row)}' for row in missed], '; and ', '; ')}."
         text += _higher(missed, took, metric)
     elif missed:
-        ways = _and([f"{row.name}, {_by(row)}" for row in missed], "; ")
+        ways = listed([f"{row.name}, {_by(row)}" for row in missed], "; and ", "; ")
         text = f"No approach is proven to answer new facts better once it has them: {ways}."
     if lost:
-        text += f" With them {_and([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
+        text += f" With them {listed([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
     again = [row for row in missed if row.news is not None and row.news.how == "train"]
     if again and (why := _against_training(again)):
         text += f" That says little about training: {why}."
     cannot = [row.name for row in asked if row not in tried]
-    return f"{text} {_and(cannot)} learned none of them.".strip() if cannot else text.strip()
+    return f"{text} {listed(cannot)} learned none of them.".strip() if cannot else text.strip()
 
 
 def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
-    """Say which approaches are proven to answer new facts, the soonest first, and what that speaks for."""
+    """Return which approaches are proven to answer new facts, the fastest first, and what that suggests."""
     if not took:
         return ""
     ways = {row.news.how for row in took if row.news is not None}
@@ -223,7 +223,7 @@ def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: str) -> str:
-    """Name who scores better on new facts than all that are proven to have taken them in."""
+    """Return who scores better on new facts than all that are proven to have taken them in."""
     means = [row.news.after.mean for row in took if row.news is not None and row.news.after is not None]
     best = min(means) if metric in LOWER_IS_BETTER else max(means)
     news = [(row.name, row.news.before, row.news.after) for row in missed if row.news is not None]
@@ -231,7 +231,7 @@ def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: 
     higher = [pair for pair in pairs if statistics.is_better(metric, pair[2].mean, best)]
     if not higher:
         return ""
-    names = _and([f"{name} ({before.mean:.2f} to {after.mean:.2f})" for name, before, after in higher])
+    names = listed([f"{name} ({before.mean:.2f} to {after.mean:.2f})" for name, before, after in higher])
     always = all(statistics.is_better(metric, before.mean, best) for _, before, _ in higher)
     verb = "scores" if len(higher) == 1 else "score"
     return f" Yet {names} {verb} better on them{', and did before having them' if always else ''}."
@@ -242,7 +242,7 @@ def _until_known(row: ApproachRow) -> float:
 
 
 def _by(row: ApproachRow) -> str:
-    """Say how an approach took new facts in, and how long that took: 'after 0.08 s of indexing'."""
+    """Return how an approach took in new facts, and how long that took: 'after 0.08 s of indexing'."""
     assert row.news is not None
     what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
     return f"after {exact_span(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
@@ -255,12 +255,12 @@ def _by_score(row: ApproachRow) -> str:
 
 
 def _loses(metric: str, change: Gap) -> bool:
-    """Say if a change for the worse is proven."""
+    """Return True if a change for the worse is proven."""
     return change.low > 0 if metric in LOWER_IS_BETTER else change.high < 0
 
 
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
-    """Does training hold a form better than asking for it? Rules alone measure that."""
+    """Return whether training keeps a format better than prompting; only rules measure that."""
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
         name = metric_words(metric)
         return f"Not measured: {name} is not a score of form. Add rules to check.target, and to its metric."
@@ -268,21 +268,21 @@ def _form(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
-    """Nats a token of right answers: how expected a domain's wording is to the model."""
+    """Return the advice by nats per token of right answers: how expected a domain's wording is to the model."""
     if not any(_by_metric(row, "nats_per_token", metric)[0] for row in done):
         return "Not measured: add nats_per_token to check.target.metric, which measures how expected the wording is."
     return _trained_against_asked(done, "nats_per_token", metric, "expects the wording of right answers")
 
 
 def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None, Gap | None]:
-    """Return a row's score by a metric, and its paired difference to the one that is best by it."""
+    """Return a row's score by a metric, and its paired difference from the best by that metric."""
     if wanted == metric:
         return row.target, row.gap
     return row.others.get(wanted), row.other_gaps.get(wanted)
 
 
 def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str, does: str) -> str:
-    """Compare the best that trains with the best that does not: one of them has its paired difference to the best."""
+    """Compare the best trained with the best untrained approach: one of them has its difference from the best."""
     scored = [(row, *_by_metric(row, wanted, metric)) for row in done if row.name != "from-scratch"]
     known = [(row, score, gap) for row, score, gap in scored if score is not None]
     sign = 1 if wanted in LOWER_IS_BETTER else -1
@@ -295,7 +295,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
     better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
     unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
-    gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
+    gap = other[2] if better[2] is None else None  # the best has no difference from itself
     if gap is None or gap.is_open:
         return f"No proven difference: the best that trains and the best that does not ({numbers})."
     if better is asked and (why := _against_training(done)):
@@ -306,7 +306,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
 
 
 def _price(done: Sequence[ApproachRow], metric: str) -> str:
-    """Compare a query's price with and without training; in GPU time, say when training is paid back."""
+    """Compare a query's price with and without training; in GPU time, also when training pays off."""
     trained = [row for row in done if row.trains and row.name != "from-scratch" and row.query]
     asked = [row for row in done if not row.trains and row.query]
     if not trained or not asked:
@@ -324,7 +324,9 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
     else:
         text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
     busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]
-    return f"{text} {_and(busy)}: priced on a busy machine, so price again on a quiet one." if busy else text
+    return (
+        f"{text} {listed(busy)}: priced on a busy machine, so price again on an idle one." if busy else text
+    )
 
 
 def _cost_words(row: ApproachRow) -> str:
@@ -342,23 +344,23 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
     best = done[0].target
     level = [(row, row.gap) for row in done[1:] if row.gap is not None and row.gap.is_open]
     if best is not None and (level or best.rows < FEW_ROWS):
-        text = f"More target rows: {best.rows} were asked"
+        text = f"More target rows: {best.rows} were scored"
         if level:
-            text += f", and {_and([row.name for row, _ in level])} can't be distinguished from the best"
+            text += f", and {listed([row.name for row, _ in level])} can't be distinguished from the best"
         nearest = min(level, key=lambda one: _nearness(one[1]), default=None)
         found.append(f"{text}.{'' if nearest is None else _needed(*nearest)}")
     missing = [row.name for row in rows if row.state in ("under way", "failed") and row.target is None]
     if missing:
-        found.append(f"What {_and(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
+        found.append(f"What {listed(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
     single = [row.name for row in done if row.trains and row.target is not None and row.target.seeds == 1]
     if single:
         found.append(
-            f"Other seeds: {_and(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
+            f"Other seeds: {listed(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
         )
     spread = [row for row in done if row.target is not None and row.target.spread is not None]
     wide_ones = [row.name for row in spread if row.target and row.target.spread and _is_wide(row.target)]
     if wide_ones:
-        found.append(f"The seed: for {_and(wide_ones)} it moves the score more than the rows do.")
+        found.append(f"The seed: for {listed(wide_ones)} it moves the score more than the rows do.")
     found += [
         f"A gentler setting of {row.name}: it REGRESSED, so what it gains costs what the base could."
         for row in done
@@ -372,7 +374,7 @@ def _nearness(gap: Gap) -> float:
 
 
 def _needed(row: ApproachRow, gap: Gap) -> str:
-    """Say about how many rows would tell a difference as large as this one, were it real."""
+    """Return about how many rows would prove a difference of this size, if it is real."""
     half = (gap.high - gap.low) / 2
     if not gap.mean:
         return ""
@@ -392,20 +394,20 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
     absent = [name for name in approaches.names() if name not in {row.name for row in rows}]
     if absent:
         found.append(
-            f"{_and(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
+            f"{listed(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
         )
     for row in done:
         more = [f"and {len(row.notes) - NOTES} more"] if len(row.notes) > NOTES else []
         found += [f"{row.name}: {' '.join([*row.notes[:NOTES], *more])}"] if row.notes else []
     unchecked = [row.name for row in done if row.retained is None and row.name != "from-scratch"]
     if unchecked:
-        found.append(f"Whether {_and(unchecked)} forgot: no check, or no base to compare with.")
+        found.append(f"Whether {listed(unchecked)} forgot: no check, or no base to compare with.")
     open_ones = [row.name for row in done if row.retained and "no_verdict" in row.retained.verdicts]
     if open_ones:
-        found.append(f"Whether {_and(open_ones)} forgot: the check came to no verdict.")
+        found.append(f"Whether {listed(open_ones)} forgot: the check came to no verdict.")
     if all(row.gpu_s is None for row in done):
         found.append(
-            "GPU time and energy: n/a (no GPU). Set-up is time by the clock, with all else that ran: no price."
+            "GPU time and energy: n/a (no GPU). Set-up is wall-clock time, measured while other work ran."
         )
     elif all(row.energy_wh is None for row in done):
         found.append("Energy: the GPUs report no power.")
@@ -424,9 +426,3 @@ def _score(score: Score | None) -> str:
 
 def _change(gap: Gap) -> str:
     return f"{abs(gap.mean):.2f} [{min(abs(gap.low), abs(gap.high)):.2f}, {max(abs(gap.low), abs(gap.high)):.2f}]"
-
-
-def _and(names: Sequence[str], apart: str = ", ") -> str:
-    if len(names) < 2:
-        return names[0] if names else ""
-    return f"{apart.join(names[:-1])}{apart.rstrip() if apart != ', ' else ''} and {names[-1]}"

@@ -1,12 +1,12 @@
-"""The measuring job: an approach's score on every row of the target, what a query costs, and the new facts.
+"""The measuring job: an approach's score on every row of the target, the price of a query, and the new facts.
 
-First some queries alone, one after the other, on a warm model, in several rounds: what they cost, and the memory's peak
-until then is what answering takes. Then all rows in batches, from the cache of scores if they are there.
+First some single queries, one after the other, on a warm model, in several rounds: they give the price, and the peak
+memory until then is what answering needs. Then all rows in batches, from the cache of scores if they are there.
 
-On a CPU a query costs the process's own CPU seconds on one thread. By the clock the same query takes twice as long
-beside other jobs (0.9 to 1.4 s alone, 2.3 to 2.7 s beside three, on two cores), and several threads burn CPU time while
-they wait for each other (1.4 to 14 CPU seconds); on one thread it is 0.9 to 1.4 CPU seconds alone, 1.2 to 1.4 beside
-three.
+On a CPU a query's price is the process's own CPU seconds on one thread. By wall-clock time the same query takes twice
+as long beside other jobs (0.9 to 1.4 s alone, 2.3 to 2.7 s beside three, on two cores), and several threads burn CPU
+time while they wait for each other (1.4 to 14 CPU seconds); on one thread it is 0.9 to 1.4 CPU seconds alone, 1.2 to
+1.4 beside three.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ if TYPE_CHECKING:
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "bm25s")
 IF_STOPPED = "asked to stop; what was scored is kept"
-ROUNDS = 3  # of the same queries, one at a time, after one that warms up
-TIMED = 8  # queries of a round,
-TIMED_S = 60.0  # but only as many as all rounds have room for in this time, by the first,
-TIMED_LEAST = 2  # and at least these
+ROUNDS = 3  # of the same queries, one at a time, after a warm-up query
+TIMED = 8  # queries per round,
+TIMED_S = 60.0  # but only as many as fit into this time for all rounds, judged by the first,
+TIMED_LEAST = 2  # and at least this many
 GIB = 2**30
-SAID = 20  # documents that are named, of those that could not be used
+SAID = 20  # unusable documents that are named
 ASKS_NOTHING = "the target's rows are plain texts, which get no prompt: this is the score without it."
-SHOWN_ANSWER = 300  # characters of an answer that are kept beside its score
+SHOWN_ANSWER = 300  # characters of an answer that are stored with its score
 Scores = dict[str, list[RowScore]]
 
 
 def work(job: Job) -> Ended:
-    """Say who runs on what, then measure."""
+    """Record who runs on what, then measure."""
     quiet()
     device = devices.open_device(job.gpu_gib)
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
@@ -76,7 +76,7 @@ def work(job: Job) -> Ended:
 
 
 def request_of(job: Job, device: str) -> MeasureRequest:
-    """Read what is measured: a checkpoint, or without one the base as it is. Raises BadInput."""
+    """Parse what to measure: a checkpoint, or without one the base as it is. Raises BadInput."""
     name, step = job.args.get("approach"), job.args.get("step")
     if not isinstance(name, str) or name not in approaches.names():
         hint = f"It is one of {', '.join(approaches.names())}."
@@ -94,7 +94,7 @@ def request_of(job: Job, device: str) -> MeasureRequest:
 
 @dataclass(frozen=True)
 class MeasureRequest:
-    """What is measured: the base as it is, or a checkpoint of a run that trains."""
+    """What to measure: the base as it is, or a checkpoint of a run that trains."""
 
     approach: str
     recipe: Recipe
@@ -106,7 +106,7 @@ class MeasureRequest:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that answers, its tokenizer, and what its scores depend on."""
+    """A model to query, its tokenizer, and the facts that its scores depend on."""
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
@@ -117,10 +117,10 @@ class Loaded:
 
 
 def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
-    """Measure, and give what is to be told; which version of the test was read is kept with the run.
+    """Measure an approach and return the result; the version of the test that was read is recorded with the run.
 
-    Raises BadInput for a recipe, rows or documents that can't be used, EnvironmentTrouble where even the smallest
-    batch does not fit the memory.
+    Raises BadInput for a recipe, rows or documents that can't be used, EnvironmentTrouble if even the smallest
+    batch does not fit in memory.
     """
     recipe = request.recipe
     if recipe.check.target is None:
@@ -166,7 +166,7 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
 
 
 def _of_documents(asker: Asker | None) -> list[str]:
-    """Say what of the documents could not be used, and of how many questions nothing was found."""
+    """Return which documents could not be used, and for how many questions no passage was found."""
     if asker is None or asker.index is None:
         return []
     told = asker.passed_over
@@ -194,7 +194,7 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
         pair = open_pair(base, request.checkpoint, recipe.model.dtype, device)
         dtype = load.torch_dtype(pair.dtype, device)
         model, tokenizer = load_checkpoint(base, request.checkpoint, dtype, device)
-        if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
+        if recipe.objective.name != "pretrain":  # pretrain may have its own tokenizer
             tokenizer = load.load_tokenizer(base)
     model.eval()
     alone = request.checkpoint is not None and pair.reads_rows_alone
@@ -209,21 +209,21 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
 
 @dataclass(frozen=True)
 class Prices:
-    """What queries cost, and the share of the machine's CPUs that other processes used meanwhile."""
+    """The prices of queries, and the share of the machine's CPUs that other processes used meanwhile."""
 
     queries: list[QueryPrice]
     others: float
 
 
 def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, asker: Asker | None) -> Prices:
-    """Answer some rows one at a time, spread over all of them, in rounds. What looking up took is added.
+    """Answer some evenly spaced rows one at a time, in rounds. The time of retrieval is added.
 
-    Approaches have the same rows, so those that have time for fewer queries answer the first of the same ones.
+    Approaches have the same rows, so one with time for fewer queries answers the first of the same rows.
     """
     import torch
 
     if rows[0].text is not None:
-        return Prices([], 0.0)  # texts ask nothing
+        return Prices([], 0.0)  # plain texts have no queries
     most = target.longest_answer(rows, settings)
     count = min(TIMED, len(rows))
     chosen = [rows[at * len(rows) // count] for at in range(count)]
@@ -255,18 +255,18 @@ def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, a
 
 
 class Load:
-    """What other processes take of the machine's CPUs from now on."""
+    """The use of the machine's CPUs by other processes since its creation."""
 
     def __init__(self) -> None:
         self._began = self._now()
 
     def others(self) -> float:
-        """Return their share of all CPUs, 0 to 1."""
+        """Return the others' share of all CPUs, 0 to 1."""
         moments, busy, own = (now - then for now, then in zip(self._now(), self._began, strict=True))
         return min(1.0, max(0.0, busy - own) / max(moments * (psutil.cpu_count() or 1), 1e-9))
 
     def _now(self) -> tuple[float, float, float]:
-        """Return the time, and the CPU seconds of all processes and of this one. Those of guests are in `user` too."""
+        """Return the time, and the CPU seconds of all processes and of this one. `user` already includes guests."""
         moment, times, own = self._sample()
         rest = ("idle", "iowait", "guest", "guest_nice")
         return moment, sum(times) - sum(getattr(times, name, 0.0) for name in rest), own
@@ -280,7 +280,7 @@ def price_of(device: str) -> str:
 
 
 def peak_memory(device: str) -> float:
-    """Return the most memory so far, in GiB: of the GPU, or of this process."""
+    """Return the peak memory so far, in GiB: of the GPU, or of this process."""
     if device.startswith("cuda"):
         import torch
 
@@ -291,7 +291,7 @@ def peak_memory(device: str) -> float:
 def score_all(
     loaded: Loaded, rows: Sequence[TargetRow], settings: Target, home: Home, events: EventLog, what: str
 ) -> Scores:
-    """Score the rows by every metric of the target, from the cache as far as that goes."""
+    """Score the rows by every metric of the target, using cached scores."""
     found: Scores = {}
     for metric in settings.metrics:
         asked = target.rows_for(metric, rows, loaded.device, settings)
@@ -312,7 +312,7 @@ def score_all(
 def kept(
     loaded: Loaded, rows: Sequence[TargetRow], metric: Metric, settings: Target, home: Home
 ) -> dict[str, ItemScore]:
-    """Take scores from the cache if all are there, else score the rows and keep that: a check has the same key."""
+    """Return scores from the cache if all are there, else score the rows and cache them, under the key of a check."""
     prompts = {row.item: row.prompt_hash for row in rows}
 
     def under(plan: BatchPlan) -> dict[str, ItemScore]:
@@ -330,7 +330,7 @@ def kept(
 
 @dataclass(frozen=True)
 class NewsScores:
-    """Scores on the questions about new facts: as it stands, and once it can look them up."""
+    """Scores on the questions about new facts: before and after the approach can retrieve them."""
 
     before: Scores
     after: Scores
@@ -340,7 +340,7 @@ class NewsScores:
 def measure_news(
     request: MeasureRequest, loaded: Loaded, asker: Asker | None, home: Home, events: EventLog
 ) -> NewsScores:
-    """Ask about the new facts; then put them where this approach looks things up, and ask again."""
+    """Score the questions about the new facts; then add the facts to this approach's index, and score again."""
     recipe = request.recipe
     update, asked = recipe.approaches.update, recipe.check.target
     if update is None or asked is None:
@@ -367,7 +367,7 @@ def measure_news(
 
 
 def with_news(request: MeasureRequest) -> Ask | None:
-    """Return how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
+    """Return the prompt settings with the new facts added, or None if this approach does not retrieve them."""
     recipe = request.recipe
     ask, update = recipe.ask, recipe.approaches.update
     if update is None or request.learns_news or approaches.load(request.approach).updates != "index":
@@ -378,7 +378,7 @@ def with_news(request: MeasureRequest) -> Ask | None:
 
 
 def words(told: ApproachMeasured) -> str:
-    """Say in a line what came out."""
+    """Return the result in one line."""
     means = [
         f"{metric} {sum(row.value for row in rows) / sum(row.weight for row in rows):.3f}"
         for metric, rows in told.scores.items()

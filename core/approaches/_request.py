@@ -1,4 +1,4 @@
-"""What the supervisor is asked for to queue a comparison on a recipe: the same from the command line and the app."""
+"""The request that queues a comparison on a recipe: the same from the command line and the app."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) -> None:
-    """Look at the first row of each file, and for a document: what no run could read is told before any is queued."""
+    """Read the first row of each file, and one document, so that an unreadable one is reported before queueing."""
     update = recipe.approaches.update
     trained = [*recipe.data.train, *(update.train if update is not None else ())]
     reads_rows = any(approaches.load(one.approach).trains or one.recipe["ask"]["shots"] for one in made)
@@ -53,10 +53,10 @@ def request(
     held: bool = False,
     priority: Priority = PRIORITIES["normal"],
 ) -> SubmitApproaches:
-    """Make the runs of a comparison. Reads the files that the recipe names, to know whether it was measured before.
+    """Build the request for a comparison. Reads the recipe's files, to know whether each run was measured before.
 
-    Raises BadInput for a recipe that can't be compared or whose files no run could read, NotFound for an approach that
-    there is not.
+    Raises BadInput for a recipe that can't be compared or whose files can't be read, NotFound for an unknown
+    approach.
     """
     recipe = loaded.recipe
     made, left_out = approaches.points(recipe, only, seeds)

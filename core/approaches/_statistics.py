@@ -1,4 +1,4 @@
-"""Scores over rows, their intervals, and paired differences: plain functions on what the measuring told."""
+"""Scores over rows, their intervals, and paired differences: pure functions on measured values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Gap, Price, Score
 
 NORMAL_95 = 1.959964
-Items = Mapping[str, tuple[float, float]]  # row -> what it adds, and how much it counts
-Spent = Mapping[str, Sequence[float]]  # row -> seconds that its answer took, in each round
-SAME_PRICE = 0.1  # jobs measure one after another: the same work differs by a tenth from one to the next
+Items = Mapping[str, tuple[float, float]]  # row -> (value, weight)
+Spent = Mapping[str, Sequence[float]]  # row -> seconds of its answer in each round
+SAME_PRICE = 0.1  # the same work differs by a tenth between jobs that run one after another
 
 
 def over_seeds(runs: Sequence[Items]) -> dict[str, tuple[float, float]]:
-    """Average each row over the runs that differ by their seed; rows that not all were asked are left out."""
+    """Average each row over the runs of different seeds; rows that some runs lack are left out."""
     if not runs:
         return {}
     shared = [row for row in runs[0] if all(row in run for run in runs)]
@@ -24,7 +24,7 @@ def over_seeds(runs: Sequence[Items]) -> dict[str, tuple[float, float]]:
 
 
 def score(runs: Sequence[Items]) -> Score | None:
-    """Return the mean over rows with its interval, and the spread over seeds. None where nothing was asked."""
+    """Return the mean over rows with its interval, and the spread over seeds; None without rows."""
     items = over_seeds(runs)
     if not items:
         return None
@@ -36,7 +36,7 @@ def score(runs: Sequence[Items]) -> Score | None:
 
 
 def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
-    """Return the paired difference of one approach to another, over the rows that both were asked."""
+    """Return the paired difference between two approaches, over the rows that both have."""
     own, other = over_seeds(of), over_seeds(to)
     shared = [row for row in own if row in other]
     if not shared:
@@ -49,7 +49,7 @@ def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
 
 
 def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | None) -> Price | None:
-    """Return what a query costs by its rounds, each the mean over these rows. None where there is none."""
+    """Return a query's price from its rounds, each the mean over these rows; None if there are none."""
     rounds = [
         fmean(spent[row][at] for row in rows)
         for spent in runs
@@ -64,7 +64,7 @@ def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | N
 
 
 def is_same_price(one: Price, other: Price) -> bool:
-    """Return True if two prices are not told apart: their ranges overlap, or nearly; of unlike seconds they are not."""
+    """Return True if two prices can't be distinguished: their ranges overlap or nearly do, in seconds of one kind."""
     low, high = (one, other) if one.median <= other.median else (other, one)
     return one.of == other.of and low.high * (1 + SAME_PRICE) >= high.low
 
@@ -74,7 +74,7 @@ def is_better(metric: str, one: float, other: float) -> bool:
 
 
 def gains(metric: str, change: Gap) -> bool:
-    """Say if a change for the better is proven: its whole interval lies on the good side."""
+    """Return True if a change for the better is proven: its whole interval is on the good side."""
     return change.high < 0 if metric in LOWER_IS_BETTER else change.low > 0
 
 
@@ -83,7 +83,7 @@ def _ratio(items: Items) -> float:
 
 
 def _interval(values: Sequence[float], weights: Sequence[float]) -> tuple[float, float, float]:
-    """Return mean, low and high: Wilson's interval (1927) of a share, else the normal one of a ratio of sums."""
+    """Return mean, low and high: Wilson's interval (1927) of a share, else the normal interval of a ratio of sums."""
     total = sum(weights)
     mean = sum(values) / total
     if all(weight == 1.0 and value in (0.0, 1.0) for value, weight in zip(values, weights, strict=True)):
@@ -101,7 +101,7 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def _stderr(values: Sequence[float], weights: Sequence[float], mean: float) -> float:
-    """Linearise the error of a ratio of sums, as core/check/scoring/target.py does."""
+    """Return the standard error of a ratio of sums, linearised as in core/check/scoring/target.py."""
     few = len(values) / (len(values) - 1) if len(values) > 1 else 1.0
     residuals = [value - mean * weight for value, weight in zip(values, weights, strict=True)]
     return math.sqrt(few * sum(residual**2 for residual in residuals)) / sum(weights)

@@ -1,4 +1,4 @@
-"""The rows of a comparison, from what is known of its runs: plain functions on plain data."""
+"""The rows of a comparison, from the facts of its runs: pure functions on plain data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, RunBrief, State
-from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
+from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, ran_s, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,17 +27,17 @@ NOT_FOR = {
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a run learned from, and its loss before and after: of the evaluation where it was measured twice."""
+    """What a run learned from, and its loss before and after: the evaluation loss if it was measured twice."""
 
-    rows: int  # that it read again and again; of a run that did not say, all that were kept
+    rows: int  # distinct training rows; if the run did not record it, all rows that were kept
     losses: tuple[float, float] | None
-    midway: float | None = None  # the same loss between the two
-    epochs_a_step: float | None = None  # None: the run did not say
+    midway: float | None = None  # the same loss halfway
+    epochs_a_step: float | None = None  # None: not recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What is known of one run of a comparison."""
+    """The facts of one run of a comparison."""
 
     approach: str
     seed: int
@@ -46,13 +46,13 @@ class Member:
     recipe: Mapping[str, Any]
     jobs: Sequence[JobRow]
     measured: ApproachMeasured | None
-    measuring: RunState | None  # of the job that measures it; None: it was not queued yet
-    watts: float | None  # of one of its GPUs while it trained, or its share
-    trained: Trained | None = None  # what it learned from, and its loss
+    measuring: RunState | None  # state of its measuring job; None: not queued yet
+    watts: float | None  # mean power of one of its GPUs in training, or its share
+    trained: Trained | None = None  # its rows and losses
 
 
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
-    """Return a row for each approach: those that are measured best first, then the others, then those left out."""
+    """Return a row per approach: measured ones best first, then the others, then those left out."""
     named = dict.fromkeys(member.approach for member in members)
     made = {name: _row(name, [one for one in members if one.approach == name], metric) for name in named}
     prices = _prices(members)
@@ -84,7 +84,7 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
 
 
 def _prices(members: Sequence[Member]) -> dict[str, Price]:
-    """Return what a query costs with each approach: over the rows that all were priced on, else over its own."""
+    """Return each approach's price per query: over the rows that all priced, else over its own."""
     told = [one.measured for one in members if one.measured is not None and not one.learns_news]
     told = [one for one in told if one.queries]
     shared = [
@@ -115,7 +115,7 @@ def _beside(row: ApproachRow, best: str, gap: Gap | None) -> ApproachRow:
 
 
 def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: str) -> list[ApproachRow]:
-    """Return each row with its paired difference, by another metric, to the one that is best by that."""
+    """Return the rows with their paired differences, by another metric, from the best by that metric."""
     sign = 1.0 if statistics.is_better(metric, 0.0, 1.0) else -1.0
     asked = [row for row in done if metric in row.others]
     best = min(asked, key=lambda row: (sign * row.others[metric].mean, row.name)).name
@@ -185,7 +185,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:
-    """Count what an approach read until its measured checkpoint: of several seeds, the one that read least."""
+    """Count what an approach read until its measured checkpoint; of several seeds, the one that read least."""
     if not trains:
         return {
             "rows_seen": max(
@@ -200,7 +200,7 @@ def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:
 
 
 def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
-    """Return how many distinct rows a run has read, and in how many epochs; those of a run that did not say are all."""
+    """Return how many distinct rows a run has read, and in how many epochs; all rows and None if not recorded."""
     if trained.epochs_a_step is None:
         return trained.rows, None
     measured = None if member.measured is None else member.measured.step
@@ -209,7 +209,7 @@ def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
 
 
 def _losses(members: Sequence[Member]) -> dict[str, Any]:
-    """Return the loss of an approach's seeds: at the beginning and the end, and midway where all say that."""
+    """Return the mean loss of an approach's seeds: first and last, and midway if all have it."""
     told = [one.trained for one in members if one.trained is not None and one.trained.losses is not None]
     known = [one.losses for one in told if one.losses is not None]
     if not known:
@@ -243,7 +243,7 @@ def _cause(state: RunState | None) -> str:
 
 
 def _state(members: Sequence[Member]) -> tuple[State, str]:
-    """Say how far an approach is, and why where it is not done."""
+    """Return an approach's state, and why it is not measured yet."""
     missing = [member for member in members if member.measured is None]
     if not missing:
         return "measured", ""
@@ -259,18 +259,13 @@ def _state(members: Sequence[Member]) -> tuple[State, str]:
 
 
 def _made(member: Member) -> list[tuple[JobRow, float]]:
-    """List the jobs that made a run, with how long each ran."""
-    found = []
-    for job in member.jobs:
-        if job.verb in MAKES_A_RUN and isinstance(job.state, Finished | Stopped | Failed | Lost):
-            since = getattr(job.state, "since", None)
-            if since is not None:
-                found.append((job, job.state.ended - since))
-    return found
+    """Return the jobs that made a run, with the seconds of each."""
+    spans = [(job, ran_s(job.state)) for job in member.jobs if job.verb in MAKES_A_RUN]
+    return [(job, span) for job, span in spans if span is not None]
 
 
 def _setup(members: Sequence[Member], trains: bool) -> float | None:
-    """Return the seconds until an approach can answer: its training, and making ready what it looks things up in."""
+    """Return the seconds until an approach can answer: its training, and building its index."""
     found = []
     for member in members:
         if member.measured is None:
@@ -293,7 +288,7 @@ def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
 
 
 def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
-    """Say how an approach takes in new facts; None where none were given."""
+    """Return how an approach took in the new facts; None if there are none."""
     own = [member.measured for member in members if member.measured is not None and not member.learns_news]
     before = [_items(one.news.get(metric, ())) for one in own if one.news.get(metric)]
     if not before:
@@ -314,7 +309,7 @@ def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
 
 
 def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
-    """Hold the run that learned the new facts too against the one of the same seed that did not."""
+    """Compare the run that also learned the new facts with the run of the same seed that did not."""
     anew = next((member for member in members if member.learns_news), None)
     if anew is None:
         return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
@@ -328,7 +323,7 @@ def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items],
     ]
     begun = statistics.score(first or before)
     if anew.measured is None or not anew.measured.news.get(metric):
-        return News("train", begun, said=_state([anew])[1] or "it was not asked")
+        return News("train", begun, said=_state([anew])[1] or "it was not scored")
     after = [_items(anew.measured.news[metric])]
     seconds = sum(spent for _, spent in _made(anew))
     return News(

@@ -6,16 +6,16 @@ from finetop.core.approaches import Approach, Settings
 from finetop.core.approaches._adapter import NO_ROWS
 from finetop.core.recipe.schema import Recipe
 
-SHOTS = 4  # where ask.shots says none
+SHOTS = 4  # if ask.shots is 0
 
 
 class FewShot(Approach):
     about = "puts examples from the training rows before each question"
     trains = False
-    updates = "index"  # where the nearest are picked: the new rows are among those that they are picked from
+    updates = "index"  # the nearest examples are picked from rows that then include the new ones
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Put examples before the question, and leave documents out."""
+        """Add examples before the question, without documents."""
         if not recipe.data.train:
             return NO_ROWS.replace("learn from", "take examples from")
         return {"ask.shots": recipe.ask.shots or SHOTS, "ask.documents": []}

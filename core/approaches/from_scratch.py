@@ -1,4 +1,4 @@
-"""From scratch: a small new model reads the same rows and nothing else, for scale."""
+"""From scratch: a small new model trained on the same rows and nothing else, for scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class FromScratch(Approach):
     updates = ""
 
     def settings(self, recipe: Recipe) -> Settings:
-        """Train a new model of the base's kind, with its tokenizer so that nats a token mean the same."""
+        """Train a new model of the base's architecture, with its tokenizer, so that nats/token are comparable."""
         if not recipe.data.train:
             return NO_ROWS
         return {
@@ -22,7 +22,7 @@ class FromScratch(Approach):
             "method": {"name": "full"},
             "objective": {"name": "pretrain", "tokenizer": "reuse"},
             "train.learning_rate": 1e-3,
-            "check.general": None,  # there is no base that could have forgotten
+            "check.general": None,  # there is no base to compare with
             "check.every": None,
             "check.on_fail": "flag",
             "check.at_end": False,

@@ -1,4 +1,4 @@
-"""LoRA, or the recipe's own adapter: few weights learn the training rows, nothing is looked up."""
+"""LoRA, or the recipe's own adapter: few weights learn the training rows, without retrieval."""
 
 from __future__ import annotations
 

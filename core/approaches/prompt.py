@@ -1,4 +1,4 @@
-"""Prompt: the base model as it is, with the recipe's system turn and nothing else."""
+"""Prompt: the base model with the recipe's system message and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""QLoRA: an adapter on weights that are held in 4 bits (arXiv:2305.14314)."""
+"""QLoRA: an adapter on a base in 4 bits (arXiv:2305.14314)."""
 
 from __future__ import annotations
 

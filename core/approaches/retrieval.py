@@ -1,4 +1,4 @@
-"""Retrieval: passages of the documents that fit the question stand before it (arXiv:2005.11401, without training)."""
+"""Retrieval: the best passages of the documents before each question (arXiv:2005.11401, without training)."""
 
 from __future__ import annotations
 

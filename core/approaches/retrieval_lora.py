@@ -1,4 +1,4 @@
-"""Retrieval and LoRA: an adapter learns to answer with passages before the question (arXiv:2403.10131)."""
+"""Retrieval and LoRA: an adapter learns to answer from passages before the question (arXiv:2403.10131)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.recipe.schema import Recipe
 
 class RetrievalLora(Approach):
     about = "trains an adapter to answer from retrieved passages"
-    updates = "index"  # its documents grow; the adapter stays as it is
+    updates = "index"  # its documents grow; the adapter is unchanged
 
     def settings(self, recipe: Recipe) -> Settings:
         if not recipe.ask.documents:

@@ -1,8 +1,8 @@
-"""Since which checkpoint a run has regressed: which one to look at next, and what the looks say together.
+"""Since which checkpoint a run has regressed: which one to check next, and what the checks show together.
 
-Bisection between the last OK and the first REGRESSED after it. The base is OK by definition, so below the
-oldest checkpoint there is always an OK. Damage need not be monotone: what was not looked at may differ, so
-the answer is an estimate, and says so.
+Bisection between the last OK and the first REGRESSED after it. The base is OK by definition, so there is always
+an OK below the oldest checkpoint. Damage need not be monotone: an unchecked checkpoint may differ, so the answer
+is an estimate, and is worded as one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
+from finetop.core.text import listed
 from finetop.core.wording.verdicts import change, interval, word
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 
 # missing: the checkpoint is gone, or can't be checked
 Seen = Literal["ok", "regressed", "no_verdict", "missing"]
-SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
+SETTINGS = ("suite", "margin", "alpha", "seed")  # results under other settings are not comparable
 TABLE_HEAD = ("step", "verdict", "change", "interval", "items", "claim")
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """What the looks at a run's checkpoints say together.
+    """What the checks of a run's checkpoints show together.
 
     `since` is the first REGRESSED after the last OK, `after` that last OK (None: the base); `unseen` were not
-    looked at, `open` are those of them, and those without a verdict, between `after` and `since`.
+    checked, `open` are the unseen ones and those without a verdict between `after` and `since`.
     """
 
     newest: int
@@ -46,10 +47,10 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def next_step(steps: Sequence[int], seen: Mapping[int, Seen]) -> int | None:
-    """Name the checkpoint to look at next, None when enough is known: the newest, the oldest, then between.
+    """Return the checkpoint to check next, None if enough is known: the newest, the oldest, then between.
 
-    `steps` are the run's checkpoints, ascending. One without a verdict is as if it were not there, but where
-    neither end has one nothing further is looked at: the base, then, can't be judged.
+    `steps` are the run's checkpoints, ascending. One without a verdict is skipped, but if neither end has a
+    verdict the search ends: then the base can't be judged either.
     """
     there = [step for step in steps if seen.get(step) != "missing"]
     if not there:
@@ -70,9 +71,9 @@ def next_step(steps: Sequence[int], seen: Mapping[int, Seen]) -> int | None:
 
 
 def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
-    """Count the looks that it takes at most until `next_step` names none, where each comes to a verdict.
+    """Count the checks needed at most until `next_step` returns None, if each reaches a verdict.
 
-    In the worst case the oldest is OK and all others are REGRESSED: what is left is the lower half, the larger one.
+    In the worst case the oldest is OK and all others are REGRESSED: what remains is the lower half, the larger one.
     """
     known, looks = dict(seen), 0
     there = [step for step in steps if known.get(step) != "missing"]
@@ -83,7 +84,7 @@ def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
 
 
 def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, float]:
-    """Return the last OK (below all steps where there is none) and the first REGRESSED after it."""
+    """Return the last OK (-inf if there is none) and the first REGRESSED after it (inf if there is none)."""
     last_ok = max((step for step in steps if seen.get(step) == "ok"), default=float("-inf"))
     since = min(
         (step for step in steps if seen.get(step) == "regressed" and step > last_ok), default=float("inf")
@@ -98,7 +99,7 @@ def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict
 
 
 def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return, of results (newest first), the newest of each step that was made under the wanted settings."""
+    """Return the newest result of each step made under the wanted settings; `results` are newest first."""
     return {
         result["step"]: result
         for result in reversed(results)
@@ -107,7 +108,7 @@ def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> 
 
 
 def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Compare settings; results from before they were kept tell suite and margin alone."""
+    """Compare settings; results from before they were recorded have only suite and margin."""
     kept = result.get("general") or {"suite": result.get("suite"), "margin": 100 * result.get("margin", 0.0)}
     return all(
         abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
@@ -117,7 +118,7 @@ def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:
-    """Say what the looks say together, in numbers and in one sentence. `seen` must know the newest there is."""
+    """Return what the checks show together, in numbers and one sentence. `seen` must hold the newest checkpoint."""
     after, since = _limits(steps, seen)
     there = [step for step in steps if seen.get(step) != "missing"]
     newest = there[-1] if there else steps[-1]
@@ -154,7 +155,7 @@ def _sentence(curve: Curve) -> str:
 
 
 def _aside(curve: Curve) -> str:
-    """Say how sure that is: what was not looked at, what has no verdict, what was regressed before."""
+    """Return how sure the answer is: steps not checked, without a verdict, or regressed before."""
     parts = []
     if curve.unseen:
         how = "estimate by bisection: " if curve.since is not None else ""
@@ -173,16 +174,14 @@ def _aside(curve: Curve) -> str:
 
 
 def _steps(steps: Sequence[int]) -> str:
-    """Write steps as words: 'step 40', 'steps 40, 80 and 160'."""
-    if len(steps) == 1:
-        return f"step {steps[0]}"
-    return f"steps {', '.join(map(str, steps[:-1]))} and {steps[-1]}"
+    """Return steps as words: 'step 40', 'steps 40, 80 and 160'."""
+    return f"step{'s' * (len(steps) > 1)} {listed([str(step) for step in steps])}"
 
 
 def table_rows(
     steps: Sequence[int], results: Mapping[int, Mapping[str, Any]], seen: Mapping[int, Seen]
 ) -> list[tuple[str, ...]]:
-    """Lay the checkpoints out as cells, oldest first, under TABLE_HEAD."""
+    """Return the checkpoints as table rows, oldest first, under TABLE_HEAD."""
     return [
         _row(step, results[step])
         if step in results

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
-CONTAMINATION_BLOCK = 500  # texts that are searched at once
+CONTAMINATION_BLOCK = 500  # texts searched at a time
 
 
 @dataclass
 class CheckContext:
-    """All that one check works with, and what it has told so far."""
+    """Everything one check works with, and what it has reported so far."""
 
     recipe: Recipe
     general: General
@@ -54,32 +54,32 @@ class CheckContext:
     prepared: PreparedSuite
     windows: drift.Windows
     target_rows: list[target.TargetRow]
-    target_failed: str  # why the target can't be measured; the verdict does without it
+    target_failed: str  # why the target can't be measured; the verdict does not need it
     pair: ModelPair
-    facts: Mapping[Name, Mapping[str, Any] | None]  # None: a model in memory that nothing can be kept of
-    excluded: frozenset[Key]  # items that the training data contains
+    facts: Mapping[Name, Mapping[str, Any] | None]  # None: a model in memory, whose scores can't be cached
+    excluded: frozenset[Key]  # items found in the training data
     notes: tuple[str, ...]
-    engine: Engine  # what writes answers
-    copy: vllm.Copy | None  # of the model, if vllm writes them
+    engine: Engine  # writes the answers
+    copy: vllm.Copy | None  # of the model, if vLLM writes the answers
     home: Home
     events: EventLog
-    step: int | None = None  # of the model that is checked while it trains
-    model_label: str = ""  # which of several models is asked, in words, for the phases
-    reports_scores: bool = True  # item by item in the events
+    step: int | None = None  # of the model, when it is checked during training
+    model_label: str = ""  # which of several models is being scored, for the phase names
+    reports_scores: bool = True  # writes item scores to the events
     phase_at: float = 0.0
-    # ranks score every other batch; else each scores all, as none can go on without the others
+    # ranks score every other batch; if False each rank scores all, because none can continue without the others
     shares: bool = True
-    stops: Callable[[], bool] = lambda: False  # says that this rank is asked to stop
+    stops: Callable[[], bool] = lambda: False  # returns True if this rank was asked to stop
     reported: set[tuple[Name, Key]] = field(default_factory=set)
 
 
 def open_context(
     recipe: Recipe, pair: ModelPair, home: Home, events: EventLog, run_folder: Path | None = None
 ) -> CheckContext:
-    """Read everything that a check needs but the models' weights, so that bad input fails early.
+    """Read everything a check needs except the models' weights, so that bad input fails early.
 
-    A target that can't be read is noted: what was forgotten can be checked without it.
-    Where it is of a run, its folder keeps which version of the target's test was read.
+    A target that can't be read is noted; forgetting can be checked without it.
+    With a run folder, the folder records which version of the target's test was read.
     """
     general = recipe.check.general or General()
     suite = find_suite(general.suite, home)
@@ -135,10 +135,10 @@ def open_context(
 def _contaminated(
     recipe: Recipe, prepared: PreparedSuite, home: Home
 ) -> tuple[frozenset[Key], tuple[str, ...]]:
-    """Find the chosen items that the training rows contain; where those can't be read any more, say so."""
+    """Find the chosen items that the training rows contain; if the rows can't be read, return a note instead."""
     from finetop.core.data import sources
 
-    name = recipe.objective.name  # of a model that was made elsewhere, it says that
+    name = recipe.objective.name  # for a model trained elsewhere, the name says so
     kinds: Sequence[Kind] = OBJECTIVES.load(name).rows if name in OBJECTIVES.names() else ("conversation",)
 
     def texts() -> Iterable[str]:
@@ -157,9 +157,9 @@ def _contaminated(
 def caveats_of(
     pair: ModelPair, tokenizer: PreTrainedTokenizerBase, has_own_template: bool
 ) -> tuple[str, ...]:
-    """Say in words what differs between the checkpoint and how it is asked; nothing for a model in memory.
+    """Return what differs between the checkpoint and how it is prompted; empty for a model in memory.
 
-    Both models are asked with the same prompts: the base's tokenizer and its chat template, or the recipe's.
+    Both models get the same prompts, made with the base's tokenizer and its chat template or the recipe's.
     """
     folder = pair.checkpoint
     caveats = ["both models use the recipe's chat template"] if has_own_template else []
@@ -192,7 +192,7 @@ def _tokenizer_caveats(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """Read what a checkpoint of ours says of itself; nothing where it is somebody else's."""
+    """Read the manifest of a finetop checkpoint; empty for any other folder."""
     try:
         read = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -201,10 +201,10 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def contaminated(items: Mapping[Key, str], training_texts: Iterable[str]) -> tuple[Key, ...]:
-    """Find the items (key -> text) that the training texts contain: learning them by heart hides what was forgotten.
+    """Find the items (key -> text) that the training texts contain: memorized items hide forgetting.
 
-    What counts as contained, verbatim or lightly edited, data/similarity/containment.py says; `finetop lint` asks the
-    same. The texts are read once and not kept.
+    data/similarity/containment.py defines what counts as contained (verbatim or lightly edited); `finetop lint` uses
+    the same rule. The texts are read once and not kept.
     """
     from finetop.core.data.similarity.containment import Items
     from finetop.core.data.similarity.word_codes import codes_of

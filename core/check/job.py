@@ -1,4 +1,4 @@
-"""The check job: reads what is checked of job.json, and tells the verdict."""
+"""The check job: reads from job.json what to check, and writes the verdict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IF_STOPPED = "asked to stop; what was scored is kept"
 
 
 def work(job: Job) -> Ended:
-    """Say who runs on what, then check."""
+    """Report device and versions, then check."""
     device, step = devices.open_device(job.gpu_gib), job.args.get("step")
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     recipe = with_settings(job.recipe(), settings_of(job.spec))
@@ -48,13 +48,13 @@ def work(job: Job) -> Ended:
 
 
 def claim_of(spec: JobSpec) -> tuple[int, bool]:
-    """Read which claim of the run this is (0: its only one), or that it is a mere look."""
+    """Read which claim of the run this is (0: its only one), and whether it is a watch without a claim."""
     claim = spec.args.get("claim", 0)
     return (claim if isinstance(claim, int) and claim >= 0 else 0), bool(spec.args.get("watch", False))
 
 
 def more_of(spec: JobSpec) -> list[str] | None:
-    """Read of which tasks every item is asked ([]: of all); None where it stops once it is decided. Raises BadInput."""
+    """Read the tasks whose items are all scored ([]: all tasks); None stops once decided. Raises BadInput."""
     try:
         return msgspec.convert(spec.args.get("more"), list[str] | None)
     except msgspec.ValidationError as error:
@@ -62,7 +62,7 @@ def more_of(spec: JobSpec) -> list[str] | None:
 
 
 def settings_of(spec: JobSpec) -> dict[str, object]:
-    """Read the settings of check.general that this check has of its own. Raises BadInput."""
+    """Read the settings of check.general that this check overrides. Raises BadInput."""
     given = spec.args.get("general") or {}
     try:
         general = msgspec.convert(given, General)
@@ -72,7 +72,7 @@ def settings_of(spec: JobSpec) -> dict[str, object]:
 
 
 def with_settings(recipe: Recipe, settings: dict[str, object]) -> Recipe:
-    """Lay a check's own settings over the recipe's check.general."""
+    """Apply a check's own settings over the recipe's check.general."""
     if not settings:
         return recipe
     general = msgspec.structs.replace(recipe.check.general or General(), **settings)

@@ -1,7 +1,7 @@
 """The two models of a check: found, identified for the cache, and loaded when needed, never both at once.
 
 With an adapter there is one model in memory, with its adapter off for the base and on for the tuned one. A
-full checkpoint and its base take each other's place; a base whose scores are all known is never loaded.
+full checkpoint and its base replace each other in memory; a base whose scores are all known is never loaded.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
 
 @dataclass(frozen=True)
 class Change:
-    """What is made of a checkpoint once it is loaded, before it is asked anything: see core/remedies."""
+    """A change applied to a checkpoint once it is loaded, before it is scored: see core/remedies."""
 
     facts: Mapping[str, Any]  # what the scores of the changed model depend on
-    makes_whole: bool  # what comes out is a whole model, no adapter beside its base
-    make: Callable[[Any], Any]  # the loaded checkpoint, which is used up -> the changed model
-    told: list[str] = field(default_factory=list)  # what `make` says of what it did
+    makes_whole: bool  # the result is a whole model, not an adapter on its base
+    make: Callable[[Any], Any]  # the loaded checkpoint, which it consumes -> the changed model
+    told: list[str] = field(default_factory=list)  # what `make` reports of its work
 
 
 @dataclass
 class ModelPair:
-    """Base and checkpoint, the number format and device they run in, and the one that is loaded.
+    """Base and checkpoint, their number format and device, and whichever is loaded.
 
-    While a model trains there is no checkpoint: `loaded` is the model in memory, as "base" before its first
-    step, as "tuned" after it. With a `change` the tuned model is what that makes of the checkpoint.
+    During training there is no checkpoint: `loaded` is the model in memory, as "base" before its first step and
+    as "tuned" after it. With a `change` the tuned model is the changed checkpoint.
     """
 
     base: ResolvedModel
@@ -61,25 +61,25 @@ class ModelPair:
 
     @property
     def is_adapter(self) -> bool:
-        """Say if the tuned model, as it is asked, is an adapter on the base model."""
+        """Return whether the tuned model, as it is scored, is an adapter on the base model."""
         if self.checkpoint is None:
             return hasattr(self.loaded, "disable_adapter")
         return load.is_adapter(self.checkpoint) and not (self.change is not None and self.change.makes_whole)
 
     @property
     def reads_rows_alone(self) -> bool:
-        """Say if the tuned model's adapter puts learned tokens before each row: rows can't be packed then."""
+        """Return whether the tuned model's adapter puts learned tokens before each row, which prevents packing."""
         if self.checkpoint is None:
             return has_virtual_tokens(self.loaded)
         return load.adapter_config(self.checkpoint).get("peft_type") in TOKENS_FIRST
 
     def is_loaded(self, name: Name) -> bool:
-        """Say if this one of the two is had without loading; a model that trains is in memory."""
+        """Return whether this model is available without loading; a model in training is in memory."""
         return self.checkpoint is None or self.loaded_name == ("tuned" if self.is_adapter else name)
 
 
 def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> ModelPair:
-    """Make sure that both are there. Raises BadInput if the checkpoint is not."""
+    """Return the pair of base and checkpoint. Raises BadInput if the checkpoint does not exist."""
     if not checkpoint.is_dir():
         raise BadInput(
             f"there is no checkpoint {checkpoint}.", hint="It may have been removed: pick another step."
@@ -88,7 +88,7 @@ def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) ->
 
 
 def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home) -> dict[str, Any]:
-    """Gather all that a model's scores depend on, but for the batch plan and the task."""
+    """Return everything a model's scores depend on, except the batch plan and the task."""
     import lm_eval
     import torch
     import transformers
@@ -136,7 +136,7 @@ def as_tuned(pair: ModelPair) -> Iterator[Any]:
 
 
 def put_away(pair: ModelPair) -> None:
-    """Let go of the model that is loaded: two full models may not fit."""
+    """Drop the loaded model: two full models may not fit."""
     pair.loaded, pair.loaded_name = None, ""
     free_memory(pair.device)
 
@@ -158,7 +158,7 @@ def _load(pair: ModelPair, name: Name) -> Any:
 
 
 def _quantize(base: ResolvedModel) -> str:
-    """Say how the linear layers are held, and by which version of what."""
+    """Return how the linear layers are stored, with the version of the library that does it."""
     kind, library = base.quantize, weight_formats.load(base.quantize).library
     return f"{kind}, {library} {version(library)}" if library else kind
 

@@ -1,7 +1,7 @@
-"""The noise floor: what flips on the base without any change to its weights, so that it means nothing between models.
+"""The noise floor: items that flip on the base without any change to its weights, so that such flips mean nothing.
 
-It is measured in batches of other sizes and order; and where another engine than the exact one writes the answers,
-against that one.
+It is measured in batches of another size and order; and if another engine than the exact one writes the answers,
+also against the exact one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from finetop.core.check.statistics.item_order import Item
 
 ITEMS = 128
-ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameters
+ITEMS_CPU = 48  # under 10 s on two cores for a model of 135M parameters
 
 
 def first_items(context: CheckContext, *, written: bool = False) -> tuple[Item, ...]:
-    """Return the first items of the suite, or of those that are answered in writing."""
+    """Return the first items of the suite, or of those with written answers."""
     most = ITEMS_CPU if context.pair.device.startswith("cpu") else ITEMS
     prepared = context.prepared
     if not written:
@@ -34,7 +34,7 @@ def first_items(context: CheckContext, *, written: bool = False) -> tuple[Item, 
 
 
 def measure(context: CheckContext, base: Scoring, first: Sequence[Item]) -> NoiseFloor:
-    """Score the first items in other batches, and the first answers by the exact engine if another writes."""
+    """Score the first items in other batches, and the first written answers with the exact engine if another writes."""
     prepared, plan = base.prepared, base.scored_model.plan
     batches = tuple(
         Batch(name, tuple(item.item for item in reversed(first) if item.task == name))
@@ -52,7 +52,7 @@ def measure(context: CheckContext, base: Scoring, first: Sequence[Item]) -> Nois
 
 
 def _flips(context: CheckContext, base: Scoring, other: Scoring, items: Sequence[Item]) -> int:
-    """Count the items that the base scores otherwise in another way; what is missing of both is scored."""
+    """Count the items that the base scores differently in the other batches; missing scores are computed."""
     score_items(context, base, items, "measuring base")
     score_items(context, other, items, "noise floor")
     return sum(base.scores[item.key].score != other.scores[item.key].score for item in items)

@@ -1,8 +1,8 @@
 """One check from start to verdict: the base measured on a sample, then both models, look by look, until decided.
 
-The base is scored on what the looks ask for and no more. Running out of memory halves the batches, and both
-models are scored anew in the smaller ones. Whatever was scored stays in the cache, where a later check of
-another model fills up what is missing of the base.
+The base is scored only on the items that the looks need. Running out of memory halves the batches, and both
+models are scored again in the smaller ones. All scores stay in the cache, where a later check of another model
+adds the base scores that it misses.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ Answer = TypeVar("Answer")
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
 FLIPS_KEPT = 300
 QUESTION_KEPT = 1000  # characters
-CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
+CHOICES_KEPT, CHOICE_KEPT = 10, 200  # count, and characters of each: 300 flips take at most 0.9 MB
 
 
 @dataclass(frozen=True)
 class BaseScores:
-    """What the base scored before the looks, under which batch plan, and how many items flip there by themselves."""
+    """The base's scores from before the looks, their batch plan, and how many items flip there by themselves."""
 
     scores: ModelScores
     plan: BatchPlan
     noise_floor: NoiseFloor
-    whole: bool = False  # all items, as it can't be had any more
+    whole: bool = False  # all items are scored, because the base is not available later
 
 
 def check(
@@ -88,9 +88,9 @@ def check(
 ) -> CheckResult:
     """Check a checkpoint against its base.
 
-    With `more` it goes on once it is decided, until every item of these tasks was asked; of all, if it is empty.
-    Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble where even the smallest
-    batch does not fit the memory.
+    With `more` it continues after the decision until every item of these tasks is scored; of all tasks, if empty.
+    Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble if even the smallest
+    batch does not fit in memory.
     """
     began = time.monotonic()
     events.write(Phase("loading model"))
@@ -107,7 +107,7 @@ def check(
 
 
 def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer]) -> Answer:
-    """Do a part of a check under the device's batch plan; out of memory, do it again in rows half as long."""
+    """Run part of a check under the device's batch plan; on out of memory, repeat with rows half as long."""
     device = context.pair.device
     plan = replace(plan_for(device, context.engine), copy=context.copy)
     if context.pair.reads_rows_alone:
@@ -131,7 +131,7 @@ def score_until_decided(
     watch: bool = False,
     more: Sequence[str] | None = None,
 ) -> CheckResult:
-    """Score both models until the check is decided, and `more`."""
+    """Score both models until the check is decided, and then the items of `more`."""
     before = base_scoring(context, base)
     after = tuned_scoring(context, base)
     check_plan = plan_of(context, before, claim=claim, watch=watch)
@@ -176,7 +176,7 @@ def score_until_decided(
 
 
 def _drift(context: CheckContext, base: Sequence[ItemScore], tuned: Sequence[ItemScore]) -> Drift | None:
-    """Measure drift on the suite's text from the scores of its windows; None where it has none."""
+    """Measure drift on the suite's text from its windows' scores; None if the suite has no text."""
     if not context.windows:
         return None
     kl = None
@@ -199,7 +199,7 @@ def _more_words(more: Sequence[str] | None) -> list[str]:
 
 
 def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bool = False) -> CheckPlan:
-    """Fix the check: its items, their order and its bounds, from what the base has scored of the sample."""
+    """Fix the check's items, order and bounds from the base's scores on the sample."""
     return planning.make_plan(
         context.prepared.plans,
         context.prepared.items,
@@ -217,22 +217,22 @@ def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bo
 
 
 def base_scoring(context: CheckContext, base: BaseScores) -> Scoring:
-    """Open the base's scoring of the looks, with what it has scored ahead of them."""
+    """Open the base's scoring for the looks, with the scores it already has."""
     return open_scoring(
         context, context.prepared, _scored_model(context, "base", base.plan), base.scores.items
     )
 
 
 def tuned_scoring(context: CheckContext, base: BaseScores) -> Scoring:
-    """Open the tuned model's scoring of the looks, in the base's batches."""
+    """Open the tuned model's scoring for the looks, in the base's batches."""
     return open_scoring(context, context.prepared, _scored_model(context, "tuned", base.plan))
 
 
 def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -> BaseScores:
-    """Score the base on what must be known before the looks, from the cache as far as that goes.
+    """Score what must be known of the base before the looks, from the cache as far as possible.
 
-    That is the sample that says which tasks are measurable, itself in other batches, drift and target; the
-    `whole` suite where the base can't be had later.
+    That is the sample that shows which tasks are measurable, its noise floor, drift and target; and the `whole`
+    suite if the base is not available later.
     """
     first = noise_floor.first_items(context)
     with with_model(
@@ -261,7 +261,7 @@ def _sampled(context: CheckContext, scoring: Scoring) -> tuple[Item, ...]:
 
 
 def _measure_base(context: CheckContext, scoring: Scoring) -> None:
-    """Score the base on ever more of each task's sample, until it is known which tasks are measurable."""
+    """Score the base on a growing sample of each task until it is known which tasks are measurable."""
     while unscored(scoring, sample := _sampled(context, scoring)):
         score_items(context, scoring, sample, "measuring base")
     report_scores(context, scoring, sample)
@@ -272,9 +272,9 @@ def score_pairs(
 ) -> sequential.Check:
     """Score both models look by look until the check is decided.
 
-    An adapter is switched off and on for each look. A full checkpoint and its base take each other's place
-    in memory, so the base is scored ahead there: on as many items as were needed so far, so that a check of
-    any length loads them a handful of times.
+    An adapter is switched off and on for each look. A full checkpoint and its base replace each other in
+    memory, so there the base is scored ahead, on as many items as were needed so far: a check of any length
+    loads them only a handful of times.
     """
     order, pace = state.plan.order, Pace()
     phase = "scoring base and tuned" if unscored(base, order) else "scoring tuned"
@@ -309,7 +309,7 @@ def _not_loaded() -> Any:
 def flips_of(
     prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
 ) -> tuple[Flip, ...]:
-    """List the items that changed, lost ones first, the surest losses on top."""
+    """List the items that changed, lost ones first, the clearest losses on top."""
     changed = [key for key in tuned if tuned[key].score != base[key].score]
     changed.sort(key=lambda key: (tuned[key].score - base[key].score, _margin(tuned[key]), key))
     flips = []
@@ -333,7 +333,7 @@ def flips_of(
 
 
 def _margin(score: ItemScore) -> float:
-    """Return how far the gold answer is ahead of the best other, in nats."""
+    """Return how far the gold answer is ahead of the best other answer, in nats."""
     if score.gold_log_prob is None or score.best_other_log_prob is None:
         return 0.0
     return score.gold_log_prob - score.best_other_log_prob

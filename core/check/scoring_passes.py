@@ -1,6 +1,6 @@
-"""The passes over a model that make up a check: items, drift windows, target rows, each from the cache if it can be.
+"""The passes over a model that make up a check: items, drift windows, target rows, each from the cache if possible.
 
-Each pass tells its progress; the item scores that count are written to the events, so that the run's folder
+Each pass reports its progress; the item scores that count are written to the events, so that the run's folder
 holds them.
 """
 
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.schema import Metric
 
-SLOWEST_PHASE_S = 0.5  # a phase is told at most this often
+SLOWEST_PHASE_S = 0.5  # a phase is reported at most this often
 
 
 @dataclass(frozen=True)
 class ModelScores:
-    """What one model has scored: items, drift windows, target rows by metric."""
+    """Scores of one model: items, drift windows, target rows by metric."""
 
     items: dict[Key, ItemScore]
     windows: list[ItemScore]
@@ -55,17 +55,17 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class Scoring:
-    """The scoring of a suite by one model: how it is run, and its scores so far, from the cache or anew."""
+    """The scoring of a suite by one model: how it is run, and its scores so far, cached or computed."""
 
     prepared: PreparedSuite
     scored_model: ScoredModel
-    keys: Mapping[str, ScoreKey]  # of the cache, by task; none where nothing is kept
+    keys: Mapping[str, ScoreKey]  # of the cache, by task; empty if nothing is cached
     batch_of: Mapping[Key, Batch]
     scores: dict[Key, ItemScore]  # grows
 
     @property
     def values(self) -> dict[Key, float]:
-        """Return the scores as the statistics take them."""
+        """Return the scores as the statistics expect them."""
         return {key: score.score for key, score in self.scores.items()}
 
 
@@ -75,7 +75,7 @@ def open_scoring(
     scored_model: ScoredModel,
     scored: Mapping[Key, ItemScore] | None = None,
 ) -> Scoring:
-    """Open a model's scoring, with what it has `scored` already and what the cache knows."""
+    """Open a model's scoring with the scores it has (`scored`) and those in the cache."""
     keys = keys_of(prepared, scored_model)
     kept = {
         (task, item): score
@@ -93,13 +93,13 @@ def open_scoring(
 
 @contextmanager
 def with_model(context: CheckContext, scoring: Scoring) -> Iterator[Scoring]:
-    """Yield the scoring with its model at hand, loaded at its first use; its adapter is put back at the end."""
+    """Yield the scoring with its model, loaded on first use; the adapter is restored at the end."""
     with LazyModel(context, scoring.scored_model.name) as model:
         yield replace(scoring, scored_model=replace(scoring.scored_model, model=model))
 
 
 class LazyModel:
-    """A model that is loaded at its first call, and whose adapter is put back at the end."""
+    """A model that is loaded on first call, and whose adapter is restored at the end."""
 
     def __init__(self, context: CheckContext, name: Name) -> None:
         self.context = context
@@ -126,23 +126,23 @@ class LazyModel:
 
 @dataclass
 class Pace:
-    """How quickly items are scored, of one model or both by turns: what the time left is told by."""
+    """How quickly items are scored, by one model or both in turn; the time left is estimated from it."""
 
     began: float = field(default_factory=time.monotonic)
     fresh: int = 0  # items scored since
 
 
 def unscored(scoring: Scoring, items: Iterable[Item]) -> list[Item]:
-    """Return the items that the model has no score of."""
+    """Return the items that have no score from the model."""
     return [item for item in items if item.key not in scoring.scores]
 
 
 def score_missing(
     context: CheckContext, scoring: Scoring, items: Sequence[Item], pace: Pace, report: Callable[[], None]
 ) -> None:
-    """Score the items that have no score yet, in their batches, and keep them; `report` says how far it is.
+    """Score the items that have no score yet, in their batches, and cache them; `report` reports progress.
 
-    Ranks score a batch each at a time. A batch is the same whoever scores it, so all is as of one process.
+    Ranks score one batch each at a time. A batch is the same whoever scores it, so the result equals one process's.
     """
     batches = list(dict.fromkeys(scoring.batch_of[item.key] for item in unscored(scoring, items)))
     at_once = collectives.count() if context.shares else 1
@@ -190,7 +190,7 @@ def rows_of(context: CheckContext, metric: Metric) -> Sequence[target.TargetRow]
 
 
 def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metric, dict[str, ItemScore]]:
-    """Score the target's rows by each metric. What can't be measured is left out, and the context says why."""
+    """Score the target's rows by each metric. A metric that can't be measured is left out; the context records why."""
     wanted = context.recipe.check.target
     reached: dict[Metric, dict[str, ItemScore]] = {}
     for metric in wanted.metrics if wanted and context.target_rows else ():
@@ -220,9 +220,9 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
 
 
 def _goes_without(plan: BatchPlan, error: Exception) -> bool:
-    """Decide whether a check goes on without its target, which it can but for what smaller batches may heal.
+    """Return whether the check continues without its target: always, unless smaller batches may fix the error.
 
-    One of several ranks can't leave by itself what the others are in: only an error of memory comes to all of them.
+    With several ranks, one can't leave the others in the middle: only an out-of-memory error reaches all of them.
     """
     if is_out_of_memory(error):
         return plan.row_tokens <= LEAST_ROW_TOKENS
@@ -242,7 +242,7 @@ def _kept(
     work: Callable[[], list[ItemScore]],
     phase: str,
 ) -> list[ItemScore]:
-    """Take scores from the cache if all are there, else do the work, as a phase, and keep it."""
+    """Return the scores from the cache if all are there, else run the work as a phase and cache the result."""
 
     def score() -> list[ItemScore]:
         context.events.write(Phase(phase_name(context, phase)))
@@ -253,7 +253,7 @@ def _kept(
 
 
 def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]) -> None:
-    """Write the scores of items to the events, each once, so that the run's folder holds all that counts."""
+    """Write the scores of items to the events, each once, so that the run's folder holds all that count."""
     if not context.reports_scores:
         return
     name = scoring.scored_model.name
@@ -270,7 +270,7 @@ def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]
 
 
 def report_phase(context: CheckContext, phase: str, done: int, total: int, pace: Pace, left: int) -> None:
-    """Say how far it is; the time left is what the items left would take at the pace so far, at most."""
+    """Report progress; the time left is an upper bound, from the items left and the pace so far."""
     now = time.monotonic()
     if now - context.phase_at < SLOWEST_PHASE_S:
         return
@@ -280,5 +280,5 @@ def report_phase(context: CheckContext, phase: str, done: int, total: int, pace:
 
 
 def phase_name(context: CheckContext, phase: str) -> str:
-    """Name a phase, and the model that is asked where there are several."""
+    """Name a phase, with the model being scored if there are several."""
     return f"{context.model_label}: {phase}" if context.model_label else phase

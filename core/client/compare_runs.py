@@ -1,4 +1,4 @@
-"""Runs side by side: what differs in their recipes, what came out of each, and which of them no other betters."""
+"""Runs side by side: differences in their recipes, their results, and which are on the Pareto front."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from finetop.core.client.seed_groups import retained
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running
+from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, State, ran_s
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.text import clean_line, counted, number_words
+from finetop.core.text import clean_line, counted, listed, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import short_answer
 
-SAYS_NOTHING = ("name", "about", "recipe", "extends")  # of a recipe: where it comes from, not what it does
-MOST = 9  # runs at a time: each has a letter, and a column
+SAYS_NOTHING = ("name", "about", "recipe", "extends")  # a recipe's origin, not what it does
+MOST = 9  # runs at a time: each has a letter and a column
 NOT_SET = "-"
-FIRST = "train.learning_rate"  # what is looked for first where runs differ
+FIRST = "train.learning_rate"  # listed first among the differences
 USUAL = {"method": "lora", "objective": "sft"}
 SAME_LOSS = ("packing",)  # settings of an objective that leave its loss as it is
 SUITES_DIFFER = "They were checked on different suites: what they retained can't be compared."
@@ -28,7 +28,7 @@ SUITES_DIFFER = "They were checked on different suites: what they retained can't
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A setting on which recipes differ, with what each says of it; `-` where one does not have it."""
+    """A setting on which recipes differ, with the value in each; `-` where a recipe does not have it."""
 
     key: str
     values: tuple[str, ...]
@@ -36,17 +36,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A number of each run, in words; `best` are the runs (from 0) that no other is better in."""
+    """A result of each run, as text; `best` are the runs (from 0) with the best value."""
 
     label: str
     cells: tuple[str, ...]
     best: tuple[int, ...] = ()
-    why_no_best: str = ""  # the numbers are of different things
+    why_no_best: str = ""  # why the values can't be ranked
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """What a run learned and what it kept. `target` is its own metric's value, `kept` the change in points."""
+    """What a run learned and what it kept. `target` is its metric's value, `kept` the change in points."""
 
     run: int  # from 0
     metric: str
@@ -57,7 +57,7 @@ class Trade:
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """List the settings that are not the same in all recipes: the learning rate first, then in the recipes' order.
 
-    What one method has and another has not is left out where nobody set it.
+    A setting that only one of the methods has is left out if it has its default value.
     """
     flat = [
         {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
@@ -78,8 +78,8 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
 
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what settings of a recipe's method and objective are where nobody sets them; none of unknown ones."""
-    from finetop.core.recipe.fields import fields  # the whole schema: 60 ms that the app does not begin with
+    """Return the default settings of a recipe's method and objective; empty if either is unknown."""
+    from finetop.core.recipe.fields import fields  # the whole schema: 60 ms that the app's start must not pay
 
     names = [(recipe.get(part) or {}).get("name", usual) for part, usual in USUAL.items()]
     try:
@@ -93,7 +93,7 @@ def _numbered(key: str, at: int) -> str:
 
 
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
-    """List the sources that not all runs have read in the same version, with which version each has."""
+    """List the sources that runs have read in different versions, with each run's version."""
     read = [
         {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
         for run in runs
@@ -119,7 +119,7 @@ def _said(value: Any) -> str:
 
 
 def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
-    """Say what came out of each run: rows that none of them has are left out."""
+    """Return the results of the runs; rows that none of them has are left out."""
     rows = [
         _learned("loss", "loss", runs, min),
         _learned("eval loss", "eval_loss", runs, min),
@@ -147,14 +147,14 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
 
 
 def _learned(label: str, key: str, runs: Sequence[RunDetail], better: Callable[..., float]) -> Outcome:
-    """Return what training reached; none is best where the numbers are of different things."""
+    """Return the last value of a training metric; no run is best if the values can't be compared."""
     row = _numbers(label, [run.row.metrics.get(key) for run in runs], better)
     differ = _differ_in(key, [run for run in runs if run.row.metrics.get(key) is not None])
     return replace(row, best=(), why_no_best=f"No best {label}: {differ}.") if differ else row
 
 
 def _differ_in(key: str, runs: Sequence[RunDetail]) -> str:
-    """Return what keeps a number of training from being compared: another objective, other rows; else nothing."""
+    """Return why a training metric can't be compared (other objectives, rewards or rows), or an empty string."""
     if len(runs) < 2:
         return ""
     objectives = [_objective(run.recipe) for run in runs]
@@ -172,15 +172,15 @@ def _differ_in(key: str, runs: Sequence[RunDetail]) -> str:
 
 
 def _objective(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the objective of a recipe, without the settings that leave its loss as it is."""
+    """Return a recipe's objective without the settings that leave its loss unchanged."""
     own = {"name": USUAL["objective"], **(recipe.get("objective") or {})}
     return {key: value for key, value in own.items() if key not in SAME_LOSS}
 
 
 def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
-    """Return what tells which rows a run learned from, or was evaluated on: their hashes, else what the recipe names.
+    """Return what identifies the rows that a run learned from or was evaluated on: hashes, else the recipe's data.
 
-    Rows set aside for the evaluation are drawn by the seed, and are missing in training.
+    Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
     """
     data = run.recipe.get("data") or {}
     aside = data.get("eval", {"share": None})
@@ -195,17 +195,17 @@ def _varies(values: Sequence[Any]) -> bool:
 
 
 def why_no_best(found: Sequence[Outcome]) -> list[str]:
-    """Return the reasons, each once, for which a row of outcomes has no best."""
+    """Return the reasons, each once, why rows of outcomes have no best run."""
     return list(dict.fromkeys(row.why_no_best for row in found if row.why_no_best))
 
 
 def suites_differ(runs: Sequence[RunDetail]) -> bool:
-    """Say whether the runs were checked on different suites, so that each verdict must name its own."""
+    """Return True if the runs were checked on different suites, so that each verdict must name its own."""
     return len({run.row.check.suite for run in runs if run.row.check is not None}) > 1
 
 
 def other_tests(runs: Sequence[RunDetail]) -> bool:
-    """Whether runs are known to have been measured on different tests, so that none is the best by its target."""
+    """Return True if the runs were measured on different tests, so that none is best by its target."""
     return tests_differ([run.sources for run in runs])
 
 
@@ -215,7 +215,7 @@ def _numbers(label: str, values: Sequence[float | None], better: Callable[..., f
 
 
 def _best(values: Sequence[float | None], better: Callable[..., float]) -> tuple[int, ...]:
-    """Find who has the best number; nobody where fewer than two have one, or all the same."""
+    """Return the runs with the best number; empty if fewer than two have one, or all are equal."""
     known = [value for value in values if value is not None]
     if len(known) < 2 or len(set(known)) == 1:
         return ()
@@ -223,7 +223,7 @@ def _best(values: Sequence[float | None], better: Callable[..., float]) -> tuple
 
 
 def target_of(run: RunDetail, metric: str) -> float | None:
-    """Read what a run's check measured on its target."""
+    """Return what a run's check measured on its target, or None."""
     scores = {} if run.row.check is None else run.row.check.target
     return scores[metric][1] if metric in scores and len(scores[metric]) > 1 else None
 
@@ -234,17 +234,14 @@ def _steps(run: RunDetail) -> str:
 
 
 def _seconds(run: RunDetail, now: float) -> float | None:
-    """Count the seconds that the jobs which made a run have run."""
+    """Return the seconds that a run's training jobs have run, or None."""
     spans = [_ran(job.state, now) for job in run.jobs if job.verb in MAKES_A_RUN]
     known = [span for span in spans if span is not None]
     return sum(known) if known else None
 
 
-def _ran(state: Any, now: float) -> float | None:
-    since = getattr(state, "since", None)
-    if since is None:
-        return None
-    return float((now if isinstance(state, Running) else state.ended) - since)
+def _ran(state: State, now: float) -> float | None:
+    return now - state.since if isinstance(state, Running) else ran_s(state)
 
 
 def _gpu_hours(run: RunDetail, now: float) -> str:
@@ -255,14 +252,14 @@ def _gpu_hours(run: RunDetail, now: float) -> str:
 
 
 def why_no_trades(runs: Sequence[RunDetail]) -> str:
-    """Return why the runs' targets, or what they retained, can't be compared; nothing where they can."""
+    """Return why the runs' targets or retained scores can't be compared, or an empty string."""
     return TESTS_DIFFER if other_tests(runs) else SUITES_DIFFER if suites_differ(runs) else ""
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Return target and retained score of the runs that have both, by one metric: the named, else the first's.
+    """Return target and retained score of the runs that have both, by `metric`, or by the first that a run has.
 
-    None where tests or suites differ.
+    Empty if tests or suites differ.
     """
     if why_no_trades(runs):
         return []
@@ -277,7 +274,7 @@ def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
 
 
 def front(found: Sequence[Trade]) -> tuple[int, ...]:
-    """Find the runs on the Pareto front: no other is at least as good at both ends and better at one."""
+    """Return the runs on the Pareto front: no other is at least as good in both and better in one."""
 
     def ends(one: Trade) -> tuple[float, float]:
         return (-one.target if one.metric in LOWER_IS_BETTER else one.target), one.kept
@@ -290,7 +287,7 @@ def front(found: Sequence[Trade]) -> tuple[int, ...]:
 
 
 def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
-    """Return which runs are on the Pareto front, or why there is none."""
+    """Return the sentence on which runs are on the Pareto front, or why there is none."""
     found = trades(runs)
     if why := why_no_trades(runs):
         return why
@@ -298,8 +295,7 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
         return f"Can't rank: {'only one' if found else 'no'} run has a target score."
     on_it = [names[number] for number in front(found)]
     left_out = len(runs) - len(found)
-    words = " and ".join(filter(None, (", ".join(on_it[:-1]), on_it[-1])))
     is_are = "is" if len(on_it) == 1 else "are"
     verb = "is" if left_out == 1 else "are"
     rest = f"; {left_out} without a check of both {verb} left out" if left_out else ""
-    return f"{words} {is_are} on the Pareto front: none is better at both{rest}."
+    return f"{listed(on_it)} {is_are} on the Pareto front: none is better at both{rest}."

@@ -1,6 +1,6 @@
-"""The client's end of the socket: find the supervisor of a home, start it when there is none, ask it things.
+"""The client's end of the socket: find a home's supervisor, start it if there is none, send requests.
 
-`Client` is for the command line; the app has `AsyncClient`. Neither loads torch or duckdb.
+`Client` is for the command line, `AsyncClient` for the app. Neither loads torch or duckdb.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from finetop.core.runtime.processes import require_own
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0
-STAND_IN_ENDS_S = 10.0  # when nobody is connected any more; it takes 20 ms
-ATTEMPTS = 5  # of what only looks, over a link that seems to hold
+STAND_IN_ENDS_S = 10.0  # after the connection is closed; it usually takes 20 ms
+ATTEMPTS = 5  # to repeat a read-only request over a link that seems to be up
 
 _ERRORS: dict[int, type[FinetopError]] = {1: FinetopError, 2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
 
 
 class Client:
-    """A connection for one command: asks block until answered.
+    """A connection for one command: requests block until answered.
 
-    Raises NoSupervisor when the connection ends, and the error that the supervisor answered otherwise.
+    Raises NoSupervisor when the connection ends, or the error that the supervisor answered.
     """
 
     def __init__(self, home: Home, *, start: bool = True, makes_home: bool = False) -> None:
@@ -79,9 +79,9 @@ class Client:
     def ask(self, ask: Request[Answer]) -> Answer:
         """Send one request and return its answer.
 
-        Where there is no home yet it is answered as by an empty one, and nothing is made, unless the request begins
-        something. To another machine, what only looks is asked again when the link drops, for as long as it takes;
-        what acts is not: whether it was done is not known.
+        Without a home, it is answered as by an empty one and nothing is created, unless the request starts something.
+        Over a link, a read-only request is repeated when the link drops, for as long as it takes; one that changes
+        something is not, because it may have been carried out.
         """
         if self._stand_in is not None and ask.makes_home:
             self.close()
@@ -100,7 +100,7 @@ class Client:
                 self.close()
                 if not isinstance(ask, Question):
                     raise broken(link.label) from error
-                attempts = attempts + 1 if link.is_up else 0  # it may not be known yet that it is down
+                attempts = attempts + 1 if link.is_up else 0  # a break may not have been noticed yet
                 if attempts >= ATTEMPTS:
                     raise NoSupervisor(
                         f"no supervisor answers on {link.label}.", hint="The next command starts it."
@@ -138,7 +138,7 @@ class AsyncClient:
         self._heard = None if home.link is None else Heard()
 
     async def ask(self, ask: Request[Answer]) -> Answer:
-        """Send one request and return its answer. Connects again after a break; raises NoSupervisor without one."""
+        """Send one request and return its answer. Reconnects after a break; raises NoSupervisor if that fails."""
         link = self.home.link
         async with self._lock:
             if link is not None and not link.is_up:
@@ -155,11 +155,11 @@ class AsyncClient:
                 self._writer.write(encode(self._number, ask, self._heard))
                 await self._writer.drain()
                 line = await self._reader.readline()
-            except (OSError, ValueError) as error:  # a line that never ends is a ValueError
+            except (OSError, ValueError) as error:  # ValueError: a line longer than the limit
                 self.close()
                 raise NoSupervisor("no supervisor answers.") from error
             except asyncio.CancelledError:
-                self.close()  # its answer would be taken for the next one's
+                self.close()  # its answer would be read as the next request's
                 raise
             if not line:
                 self.close()
@@ -177,7 +177,7 @@ class AsyncClient:
 
 
 def broken(label: str) -> NoSupervisor:
-    """Say that a connection broke after something was asked for and before it was answered."""
+    """Return the error for a connection that broke between a request and its answer."""
     return NoSupervisor(
         f"the link to {label} broke before it answered: the request may or may not have been carried out.",
         hint="Check when it is back.",
@@ -185,11 +185,11 @@ def broken(label: str) -> NoSupervisor:
 
 
 def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
-    """Write a request as its line. Raises BadInput for one that is too long, or holds what is no text."""
+    """Encode a request as one line. Raises BadInput if it is too long or not valid text."""
     try:
         held = None if heard is None else heard.number(ask)
         line = wire.envelope(number, ask, held) + b"\n"
-    except UnicodeEncodeError as error:  # a word of the command line that is not UTF-8
+    except UnicodeEncodeError as error:  # an argument of the command line that is not UTF-8
         raise BadInput(
             f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
         ) from error
@@ -202,7 +202,7 @@ def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
 
 
 def decode(line: bytes, ask: Request[Answer], heard: Heard | None = None) -> Answer:
-    """Read an answer, or raise the error that it is. Raises NoSupervisor for what is none of a supervisor's."""
+    """Decode an answer, or raise the error that it holds. Raises NoSupervisor if it can't be decoded."""
     if not line:
         raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
     try:
@@ -221,9 +221,9 @@ def decode(line: bytes, ask: Request[Answer], heard: Heard | None = None) -> Ans
 
 
 def connect(home: Home, *, start: bool = True) -> socket.socket:
-    """Connect to the home's supervisor; with `start`, bring one up first where there is none.
+    """Connect to the home's supervisor; with `start`, start one if there is none.
 
-    On another machine its link sees to that: this waits until it is up.
+    On another machine the link starts it: this waits until the link is up.
     """
     if home.link is not None:
         return _connect_over(home.link)
@@ -239,11 +239,11 @@ def connect(home: Home, *, start: bool = True) -> socket.socket:
 
 
 def start_supervisor(home: Home) -> None:
-    """Start a supervisor in a session of its own and wait until it answers.
+    """Start a supervisor in its own session and wait until it answers.
 
-    Several clients may do this at once: all but one of the supervisors see the lock and leave.
-    Raises EnvironmentTrouble for a home or a variable that can't be, NoSupervisor with the end of its log, or if it
-    is late.
+    Several clients may do this at once: all supervisors but one find the lock held and exit.
+    Raises EnvironmentTrouble for an unusable home or environment variable, NoSupervisor with the last line of its log,
+    or if it takes too long.
     """
     require_readable()
     prepare(home)
@@ -259,7 +259,7 @@ def start_supervisor(home: Home) -> None:
                 return
             except OSError:
                 code = process.poll()
-                if code == 0:  # another one had the home, which may be about to end
+                if code == 0:  # another one held the lock, and may be about to exit
                     process = _spawn_supervisor(home, log)
                 elif code is not None:
                     tail = end_of(home.log, 2000).decode("utf-8", "replace").strip().splitlines()
@@ -269,9 +269,9 @@ def start_supervisor(home: Home) -> None:
 
 
 def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start a process that answers, on this connection alone, as the supervisor of an empty home would.
+    """Start a process that answers on this connection alone, as the supervisor of an empty home would.
 
-    Raises EnvironmentTrouble for a variable of the environment that nothing can read.
+    Raises EnvironmentTrouble for an environment variable that can't be decoded.
     """
     require_readable()
     ours, theirs = socket.socketpair()
@@ -303,7 +303,7 @@ def _connect_over(link: Link) -> socket.socket:
         link.wait()
         try:
             return _connect_once(link.socket)
-        except OSError:  # ssh ended, and its keeper does not know yet
+        except OSError:  # ssh has ended, and its keeper has not noticed yet
             time.sleep(0.3)
     raise NoSupervisor(f"not connected to {link.label}.", hint=link.words())
 
@@ -317,11 +317,11 @@ def _connect_once(path: Path) -> socket.socket:
             try:
                 link.connect(str(path))
                 break
-            except BlockingIOError:  # it is there, and so many wait at its door that one more can't
+            except BlockingIOError:  # the socket is there, but its queue of connections is full
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.02)
-        require_own(link)  # in /tmp anybody may have listened first
+        require_own(link)  # in /tmp another user may have created the socket first
     except OSError:
         link.close()
         raise

@@ -1,4 +1,4 @@
-"""What earlier runs of a home reached: for plans, and for whoever asks how fast this machine is."""
+"""The speed that earlier runs of a home reached, for plans."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ORDER BY r.id DESC
 
 
 def past_runs(home: Home) -> list[PastRun]:
-    """List what earlier runs of a home reached, newest first; none where there is no store, or it does not answer."""
+    """Return what earlier runs of a home reached, newest first; empty without a store or an answer."""
     if not home.database.exists():
         return []
     try:
         answer = ask_once(home, Sql(PAST, limit=200))
     except FinetopError:
-        return []  # a plan is made without them
+        return []  # a plan works without them
     runs = []
     for name, model, method, objective, device, planned, rate in answer.rows:
         if rate is None:

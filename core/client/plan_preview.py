@@ -1,11 +1,11 @@
-"""The process that looks ahead for a form before a run is queued, and for a client on another machine.
+"""The process that checks and plans a run ahead of queueing, for a form or for a client on another machine.
 
     python -m finetop.core.client.plan_preview HOME < {"recipe": …, "row": true}
 
-It writes a line of JSON as soon as each thing is known: a Shown with the plan, one with the first row, and last, where
-`rehearse` asks for it, the plan again once the job's own code has agreed and counted. What the job would end with is
-said in place of what would have come, in its words and by its setting. Nothing is downloaded; the tokenizer is used
-without torch, which a process of its own loads.
+It writes one line of JSON as soon as each result is known: a Shown with the plan, one with the first row, and last, if
+`rehearse` requests it, the plan again once the job's own code has accepted the recipe and counted its parameters. An
+error that the job would end with takes the place of the result, with its message and setting. Nothing is downloaded;
+the tokenizer runs without torch, which only a separate process loads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.machine import as_measured, look
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Asked, Shown
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime.home import Home
 
 
@@ -32,7 +32,7 @@ def main() -> int:
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     home = Home(Path(sys.argv[1]))
-    recipe = recipe_from_mapping(asked.recipe, "the form")
+    recipe = recipe_from_resolved(asked.recipe, "the form")
     try:
         looked = ahead.before(recipe, ahead.Looker(home))
         problems = looked.told()

@@ -1,4 +1,4 @@
-"""Runs of a sweep put together: those that differ by their seed alone are one setting, told as mean and spread."""
+"""Runs of a sweep in groups: runs that differ only in their seed form one setting, with mean and spread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEED = "train.seed"
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Numbers of several runs: how many have one, their mean, and the sample's standard deviation; None: of one run."""
+    """A mean over runs: how many have the number, its mean, and the sample's standard deviation; None for one run."""
 
     count: int
     mean: float
@@ -24,9 +24,9 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """All runs with the same values of what the sweep varies, seeds aside."""
+    """All runs with the same values of the varied settings, seeds aside."""
 
-    values: tuple[str, ...]  # of the varied settings, in their order
+    values: tuple[str, ...]  # of the varied settings, in order
     runs: tuple[RunRow, ...]
 
     @property
@@ -43,7 +43,7 @@ def settings(runs: Sequence[SweptRun], keys: Sequence[str]) -> list[Setting]:
 
 
 def spread(runs: Sequence[RunRow], number: Callable[[RunRow], float | None]) -> Spread | None:
-    """Put a number of several runs together; None where none has it. A run that has not finished has none yet."""
+    """Return the mean and spread of a number over the finished runs; None if none has it."""
     found = [number(run) for run in runs if isinstance(run.state, Finished)]
     known = [one for one in found if one is not None]
     if not known:
@@ -52,28 +52,28 @@ def spread(runs: Sequence[RunRow], number: Callable[[RunRow], float | None]) -> 
 
 
 def loss(run: RunRow) -> float | None:
-    """Return the loss that a run ended with: of its evaluation where it has one."""
+    """Return the final loss of a run: of its evaluation if it has one."""
     return run.metrics.get("eval_loss", run.metrics.get("loss"))
 
 
 def loss_word(runs: Iterable[RunRow]) -> str:
-    """Say of which rows the loss of runs is."""
+    """Return which loss that is: of evaluation or of training."""
     return "eval loss" if any("eval_loss" in run.metrics for run in runs) else "train loss"
 
 
 def target(run: RunRow) -> float | None:
-    """Return how well it does what it was trained for: the first metric of its check's target."""
+    """Return the score of the run's target: the first metric of its check's target."""
     pairs = list(run.check.target.values()) if run.check is not None else []
     return pairs[0][1] if pairs and len(pairs[0]) == 2 else None
 
 
 def metric(runs: Iterable[RunRow]) -> str:
-    """Name what the target of runs is measured by; nothing where none was checked on one."""
+    """Return the metric of the runs' target; empty if none was checked on one."""
     return next((name for run in runs if run.check is not None for name in run.check.target), "")
 
 
 def retained(run: RunRow) -> float | None:
-    """Return the change of what it could do before, in points: -9.1 is a loss."""
+    """Return the change of the retained score, in points: -9.1 is a loss."""
     return None if run.check is None or run.check.drop is None else -run.check.drop
 
 
@@ -86,7 +86,7 @@ def verdicts(runs: Sequence[RunRow]) -> list[tuple[int, str, str]]:
 
 
 def words(found: Spread | None, digits: int, *, sign: bool = False) -> str:
-    """Write a mean with its spread: '0.982 ± 0.011'; one run's number stands alone."""
+    """Format a mean with its spread: '0.982 ± 0.011'; one run's number stands alone."""
     if found is None:
         return "-"
     rounded = round(found.mean, digits) or 0.0  # no -0.0

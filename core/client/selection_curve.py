@@ -1,7 +1,8 @@
-"""What came of a curve over selected rows: target and retained for each selector, against random, and against rows.
+"""The results of a curve over selected rows: target and retained score by selector, against random rows and by size.
 
-Runs are those of a sweep that carry `select.by` and `rows` among their values. Intervals are of the t distribution over
-seeds, 95 % each alone; differences are paired by the seed, which draws the rows and begins the training of both.
+Runs are those of a sweep that has `select.by` and `rows` among its values. Intervals are 95 % intervals of the t
+distribution over seeds, each on its own; differences are paired by seed, which selects the rows and starts the
+training of both.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Against = Literal["", "better", "worse", "open", "same rows"]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over seeds, with its 95 % interval; of one seed there is none."""
+    """A mean over seeds, with its 95 % interval; a single seed has none."""
 
     mean: float
     low: float | None
@@ -37,7 +38,7 @@ class Estimate:
 
     @property
     def is_known(self) -> bool:
-        """Say if zero is out of the interval."""
+        """Return True if zero is outside the interval."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
@@ -51,23 +52,23 @@ class Cell:
     finished: int
     target: Estimate | None
     retained: Estimate | None  # points of 100, against the base
-    difference: Estimate | None = None  # of the target, to random rows, seed by seed
+    difference: Estimate | None = None  # of the target, from random rows, paired by seed
     against: Against = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The cells by selector and rows; `doubling` is what the last doubling of random rows did to the target."""
+    """The cells by selector and rows; `doubling` is the effect of the last doubling of random rows on the target."""
 
     metric: str
     is_lower_better: bool
     cells: tuple[Cell, ...]
     doubling: Estimate | None
-    last: tuple[int, int]  # rows that the last doubling went from and to
+    last: tuple[int, int]  # rows before and after the last doubling
 
 
 def read(found: SweepsAnswer) -> Curves | None:
-    """Put the runs of a sweep together as curves; None for one whose rows were not selected."""
+    """Return the runs of a sweep as curves; None for a sweep whose rows were not selected."""
     if not {BY, ROWS} <= set(found.keys):
         return None
     groups: dict[tuple[str, int], dict[int, RunRow]] = {}
@@ -85,7 +86,7 @@ def read(found: SweepsAnswer) -> Curves | None:
 
 
 def _measure(runs: Sequence[RunRow]) -> tuple[str, Callable[[RunRow], float | None]]:
-    """Choose what the runs are measured by: the target of their checks, else the evaluation loss."""
+    """Choose the metric: the target of the runs' checks, else the evaluation loss."""
     for run in runs:
         if run.check is not None and seed_groups.target(run) is not None:
             return next(iter(run.check.target)), seed_groups.target
@@ -125,7 +126,7 @@ def _against(difference: Estimate | None, *, is_lower: bool) -> Against:
 
 
 def _numbers(runs: Mapping[int, RunRow], number: Callable[[RunRow], float | None]) -> dict[int, float]:
-    """Read a number of each seed's run that has finished and has it."""
+    """Return the number of each seed whose run has finished and has it."""
     found = {seed: number(run) for seed, run in runs.items() if isinstance(run.state, Finished)}
     return {seed: one for seed, one in found.items() if one is not None}
 
@@ -133,7 +134,7 @@ def _numbers(runs: Mapping[int, RunRow], number: Callable[[RunRow], float | None
 def _doubling(
     control: Mapping[int, Mapping[int, RunRow]], number: Callable[[RunRow], float | None]
 ) -> tuple[Estimate | None, tuple[int, int]]:
-    """Measure what the last step of the data curve did, as if it had been one doubling."""
+    """Return the effect of the data curve's last step, scaled to one doubling."""
     measured = {rows: found for rows, runs in sorted(control.items()) if (found := _numbers(runs, number))}
     last = next(reversed(list(pairwise(measured))), (0, 0))
     if not last[0]:
@@ -144,7 +145,7 @@ def _doubling(
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """Average values, with the 95 % interval of the t distribution; None of nothing."""
+    """Return the mean of values with the 95 % interval of the t distribution; None if there are none."""
     if not values:
         return None
     mean, count = fmean(values), len(values)
@@ -157,7 +158,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def sentences(found: Curves) -> list[str]:
-    """Say in words who loses to random, who wins, and whether more rows would help: from these numbers alone."""
+    """Return who loses to random, who wins, and whether more rows would help: from these numbers alone."""
     return [*_about_selectors(found), about_rows(found)]
 
 
@@ -197,7 +198,7 @@ def about_rows(found: Curves) -> str:
 
 
 def interval(one: Estimate, *, sign: bool = False, digits: int = 3) -> str:
-    """Write a mean with its interval: '1.204 (1.187 to 1.221)'."""
+    """Format a mean with its interval: '1.204 (1.187 to 1.221)'."""
     plus = "+" if sign else ""
     mean = f"{one.mean:{plus}.{digits}f}"
     if one.low is None or one.high is None:
@@ -206,7 +207,7 @@ def interval(one: Estimate, *, sign: bool = False, digits: int = 3) -> str:
 
 
 def short(one: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
-    """Write a mean with half of its interval: '1.204 ± 0.017'."""
+    """Format a mean with half its interval: '1.204 ± 0.017'."""
     if one is None:
         return "-"
     mean, half = f"{round(one.mean, digits) + 0.0:.{digits}f}", ""

@@ -27,7 +27,7 @@ class Command:
 
 @dataclass
 class Where:
-    """Which machines and which home a command is for, as the words before the verb and behind it say."""
+    """Which machines and which home a command is for, from the options before and after the verb."""
 
     home: str | None = None
     on: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""`finetop accept RUN [TASK] --reason TEXT`: a regression is known and taken; the run needs nobody any more."""
+"""`finetop accept RUN [TASK] --reason TEXT`: accept a known regression, so that the run no longer needs attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop alarms`: what happened lately, and whether it was sent on; with --test, a test message by every way."""
+"""`finetop alarms`: list recent alarms and endings, and who was notified; --test tries every command and webhook."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List what happened on several machines as one, with a column for the machine; test the ways of each.
+    """List the events of several machines in one table with a host column, or test the notifications of each.
 
-    Exit code 4 where one of them did not answer.
+    Exit code 4 if one of them did not answer.
     """
     if args.kinds:
         return run(args, homes[0])
@@ -85,7 +85,7 @@ def cells(one: Notice) -> tuple[str, ...]:
 
 
 def told_words(found: NoticesAnswer, home: Home) -> str:
-    """Say who is told of such things, and how that fares."""
+    """Return the line on notifications: which kinds are sent, and how many each way delivered, holds and gave up."""
     if not found.ways:
         return f"no notifications: name a command or a webhook under tell: in {home.shown}/{FILE}"
     fares = []
@@ -97,7 +97,7 @@ def told_words(found: NoticesAnswer, home: Home) -> str:
 
 
 def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
-    """Say what came of a test. Exit code 0 where all ways took it, 4 where one did not, 2 where there is none."""
+    """Print the results of a test. Exit code 0 if every way delivered, 4 if one failed, 2 if none is set up."""
     if as_json:
         print_json(plain(found))
     elif not found.tested:

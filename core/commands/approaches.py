@@ -26,9 +26,9 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
-WIDTH = 80  # of the advice
+WIDTH = 80  # columns of the advice
 PRICE_HEAD = ("approach", "set-up", "prompt", "memory", "new facts")
-PACE_S = 5.0  # between two looks at what runs: each compares all that is measured
+PACE_S = 5.0  # between two polls: each one compares all that is measured
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def queue(args: argparse.Namespace, home: Home) -> int:
-    """Queue the runs of a comparison. Those of the same recipe on the same data are used again."""
+    """Queue the runs of a comparison. Runs of the same recipe on the same data are reused."""
     priority = priority_of(args.priority)
     loaded = load_recipe(args.what, [*args.set, *options.name_set(args)])
     require_files(loaded, home)
@@ -96,7 +96,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
 
 
 def follow(args: argparse.Namespace, home: Home, name: str) -> int:
-    """Wait until nothing of a comparison is under way, then show it."""
+    """Wait until no run of a comparison is under way, then print it."""
     shown = ""
     try:
         while True:
@@ -138,7 +138,7 @@ def tell_all(args: argparse.Namespace, home: Home) -> int:
 
 
 def tell(args: argparse.Namespace, home: Home, name: str) -> int:
-    """Print a comparison. The exit code is 1 where an approach failed."""
+    """Print a comparison. Exit code 1 if an approach failed."""
     found = ask_once(home, Approaches(name))
     if args.json:
         print_json({"approaches": plain(found)})
@@ -148,7 +148,7 @@ def tell(args: argparse.Namespace, home: Home, name: str) -> int:
 
 
 def print_all(found: ApproachesAnswer) -> None:
-    """Print how well each does, what it costs, and the advice."""
+    """Print each approach's results, its costs, and the advice."""
     better = "lower is better" if found.lower_is_better else "higher is better"
     by = metric_words(found.metric)
     print(
@@ -171,7 +171,7 @@ def print_all(found: ApproachesAnswer) -> None:
 
 
 def prices(row: ApproachRow) -> tuple[str, ...]:
-    """Say of an approach what it costs, in as many columns as 80 characters have room for."""
+    """Return an approach's price cells: as many columns as fit in 80 characters."""
     name, setup, gpu, prompt, memory, news, _, spent = words.prices(row)
     return (
         name,

@@ -26,12 +26,12 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import report
 
 Reuse = Literal["none", "under_way", "made"]
-OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
+OF_MODEL = ("base", "name", "data")  # options that describe --model and don't apply to a run
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is checked, under which settings of its own, and whether stdout is for something else."""
+    """What to check, the settings of this check alone, and whether stdout is reserved for a report."""
 
     name: str
     step: int | None
@@ -77,14 +77,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
     try:
         return checked(args, home)
     except FinetopError as error:
-        # it says that a model forgot, never that there was no check
+        # exit code 1 says that a model forgot, never that there was no check
         if error.exit_code == ci_reports.CODES["regressed"]:
             error.exit_code = EnvironmentTrouble.exit_code
         raise
 
 
 def checked(args: argparse.Namespace, home: Home) -> int:
-    """Check, and return the exit code of the verdict."""
+    """Check, and return the verdict's exit code."""
     silent = ci_reports.on_stdout(args) or args.json
     settings = settings_of(args, home)
     require_sense(args, settings, home)
@@ -119,13 +119,13 @@ def made_before(asked: Asked, result: CheckResult, at: float) -> str:
 
 
 def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
-    """Gather the settings that are for these checks alone.
+    """Gather the settings that apply to these checks alone.
 
-    Raises BadInput for a value that can't be, NotFound for a suite that is not there.
+    Raises BadInput for an invalid value, NotFound for an unknown suite.
     """
     given: dict[str, Any] = {}
     if args.suite:
-        if home.link is None:  # on another machine its supervisor's job looks for it
+        if home.link is None:  # on another machine, the job there looks for the suite
             find_suite(args.suite, home)
         is_file = args.suite.startswith(("/", "./", "../", "~"))
         given["suite"] = str(given_path(args.suite).absolute()) if is_file else args.suite
@@ -142,7 +142,7 @@ def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
 
 
 def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home) -> None:
-    """Refuse words that don't go together. Raises BadInput."""
+    """Refuse options that contradict each other. Raises BadInput."""
     if bool(args.run) == bool(args.model):
         said = f"both {args.run} and --model" if args.run else "neither a run nor --model"
         raise BadInput(
@@ -184,14 +184,14 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
 
 
 def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
-    """Adopt the model, or find the run that it was adopted as, and give the run's name."""
+    """Adopt the model, or find the run that it was adopted as, and return the run's name."""
     asked = imports.queue(home, adopted(imports.wanted(args, args.model)), reuse=True)
     imports.until_adopted(home, asked.name, quiet=silent)
     return asked.name
 
 
 def newest(home: Home, asked: Asked) -> dict[str, Any]:
-    """Read the newest check of a run, or of the step that was asked for. Raises NotFound if there is none."""
+    """Return the newest check of a run, or of the step that was named. Raises NotFound if there is none."""
     found: list[dict[str, Any]] = ask_once(home, Checks(asked.name)).checks
     found = [check for check in found if asked.step in (None, check["step"])]
     if not found:
@@ -200,7 +200,7 @@ def newest(home: Home, asked: Asked) -> dict[str, Any]:
 
 
 def curve(home: Home, asked: Asked, *, every: bool) -> int:
-    """Look at several checkpoints, each under the same settings."""
+    """Check several checkpoints under the same settings."""
 
     def look(step: int, is_look: bool) -> None:
         check_now(home, Asked(asked.name, step, asked.settings, asked.silent), watch=is_look)
@@ -209,7 +209,7 @@ def curve(home: Home, asked: Asked, *, every: bool) -> int:
 
 
 def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "under_way") -> CheckAnswer:
-    """Have a check made, and wait for it: a new one, or the one that there is. Shows what it waits for.
+    """Request a check and wait for it, or for the existing one, showing progress.
 
     Raises FinetopError with the cause when its job fails.
     """
@@ -234,7 +234,7 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "
 
 
 def standing_words(asked: Asked, answer: CheckAnswer) -> str:
-    """Print what is waited for, unless it is the check that was just requested."""
+    """Return what the check waits for; empty if it is the one just requested."""
     name = asked.name
     match answer.stands:
         case "after" if answer.step:
@@ -247,7 +247,7 @@ def standing_words(asked: Asked, answer: CheckAnswer) -> str:
 
 
 def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
-    """Read the check that was made. Raises FinetopError if there is none."""
+    """Return the check that was made. Raises FinetopError if there is none."""
     found = ask_once(home, Checks(answer.run)).checks
     by, wanted = ("step", answer.step) if answer.check_id is None else ("check_id", answer.check_id)
     for check in found:

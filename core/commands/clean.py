@@ -1,6 +1,6 @@
-"""`finetop clean`: what checkpoints and caches go by the home's policy; done only with --yes.
+"""`finetop clean`: show which checkpoints and caches the home's policy would delete; --yes deletes them.
 
-The policy is in HOME/settings.yaml (see core/recipe/home_settings.py); an option here overrides it for this once.
+The policy is in HOME/settings.yaml (see core/recipe/home_settings.py); an option overrides it for one call.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
     elif args.yes:
-        print(f"{len(found.items)} gone, {size_word(total)}.")
+        print(f"{len(found.items)} deleted, {size_word(total)}.")
     elif found.items:
         print(f"{size_word(total)} can be deleted: finetop clean --yes with the same options.")
     return 0

@@ -1,4 +1,4 @@
-"""`finetop compare RUN RUN …`: what differs in their recipes and data, what came out, which no other betters."""
+"""`finetop compare RUN RUN …`: differences in recipes and data, results, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def differing_data(client: Client, found: Sequence[data.RunDetail], examples: int) -> list[DataDifferAnswer]:
-    """Ask how the data of each run differ from the first's; nothing where all have read the same."""
+    """Request how the data of each run differ from the first's; empty if all have read the same data."""
     if data_versions.same_data([run.sources for run in found]):
         return []
     first, *others = (run.row.name for run in found)
@@ -87,7 +87,7 @@ def differing_data(client: Client, found: Sequence[data.RunDetail], examples: in
 
 
 def print_data(found: Sequence[data.RunDetail], read: Sequence[DataDifferAnswer]) -> None:
-    """Print how the data of each run differ from the first's."""
+    """Print how the data of each run differ from the first's, or that they don't."""
     if not read:
         print(data_versions.same_line(found[0].sources))
     for one in read:

@@ -1,4 +1,4 @@
-"""`finetop completion SHELL`: a completion script, made from the commands themselves."""
+"""`finetop completion SHELL`: print a completion script, generated from the commands' own parsers."""
 
 from __future__ import annotations
 

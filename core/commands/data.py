@@ -1,4 +1,4 @@
-"""`finetop data`: the versions of data that runs have read, and which runs read each."""
+"""`finetop data`: the versions of data that runs have read, and which runs read each version."""
 
 from __future__ import annotations
 

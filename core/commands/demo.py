@@ -1,8 +1,8 @@
-"""`finetop demo`: the whole story, small. One run that learns and remembers, one that learns and forgets.
+"""`finetop demo`: train and check two small runs, one that learns and remembers, one that learns and forgets.
 
-Nothing is preset: both runs are queued from their recipes, trained and checked here, and what comes out is said,
-also when it isn't what was expected. Each verdict is printed as soon as it is there; until then a line tells how far
-the demo is, and about how many minutes are left.
+Nothing is precomputed: both runs are queued from their recipes, trained and checked here, and the actual outcome is
+printed, also when it isn't the expected one. Each verdict is printed as soon as it is there; until then a line shows
+the progress and about how many minutes are left.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from finetop.core.wording.verdicts import report, short_answer
 RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
 
-# Seconds of each part on two quiet CPU cores: the time left is theirs, at the pace of what is done.
-# The base's scores are kept for the second.
+# Seconds of each part on two idle CPU cores; the time left scales them by the pace so far.
+# The second reuses the base's scores.
 PARTS = {
     "demo-lora": {"prepare": 30.0, "train": 70.0, "base": 85.0, "tuned": 75.0},
     "demo-full-hot": {"prepare": 18.0, "train": 32.0, "base": 12.0, "tuned": 30.0},
 }
 WHOLE_S = sum(sum(parts.values()) for parts in PARTS.values())
-TRUSTED_S = 30.0  # of parts done: as much weight as the pace of a quiet machine has
-LINE_S = 10.0  # between two lines of one phase
+TRUSTED_S = 30.0  # the expected pace weighs as much as this many seconds of finished parts
+LINE_S = 10.0  # between two lines of the same phase
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def time_left(recipe: str, row: data.RunRow, elapsed_s: float) -> float:
-    """Return about how many seconds of the demo are left while this run goes on, by the pace of what is done."""
+    """Return about how many seconds of the demo are left during this run, by the pace so far."""
     done = sum(sum(PARTS[before].values()) for before in RECIPES[: RECIPES.index(recipe)])
     part, share = at_work(row)
     for name, seconds in PARTS[recipe].items():
@@ -83,7 +83,7 @@ def time_left(recipe: str, row: data.RunRow, elapsed_s: float) -> float:
 
 
 def at_work(row: data.RunRow) -> tuple[str, float]:
-    """Return which part of a run is under way, and what share of it is done."""
+    """Return which part of a run is under way and the fraction of it that is done."""
     checking = row.checking
     if isinstance(row.state, data.Queued | data.Running):
         return ("train", row.step / row.steps) if row.step and row.steps else ("prepare", 0.0)
@@ -94,7 +94,7 @@ def at_work(row: data.RunRow) -> tuple[str, float]:
 
 
 class Told:
-    """Prints how far the demo is: in a terminal a line that is written over, else a line now and then."""
+    """Prints the demo's progress: one line overwritten in place in a terminal, else a new line now and then."""
 
     def __init__(self, recipe: str, name: str, began: float) -> None:
         self.recipe = recipe
@@ -120,7 +120,7 @@ class Told:
 
 
 def progress_line(name: str, row: data.RunRow, left_s: float) -> str:
-    """Return what a run of the demo does now, how far it is, and about how long the demo still takes."""
+    """Return the line on a run of the demo: what it does now, its progress, and about how long the demo still takes."""
     phase, state = phase_line(row), row.state if isinstance(row.state, data.Running) else row.checking
     if isinstance(state, data.Running) and state.done is not None and state.total:
         phase = f"{phase.partition(',')[0]} {state.done:,.0f}/{state.total:,.0f} {state.unit}".rstrip()
@@ -131,7 +131,7 @@ def progress_line(name: str, row: data.RunRow, left_s: float) -> str:
 
 
 def queue(home: Home, seed: int | None) -> dict[str, str]:
-    """Queue both runs. Returns the recipe's name -> the run's name."""
+    """Queue both runs. Returns {recipe name: run name}."""
     sets = [] if seed is None else [f"train.seed={seed}"]
     loaded = [load_recipe(name, sets) for name in RECIPES]
     for recipe in loaded:
@@ -154,7 +154,7 @@ def as_expected(recipe: str, row: data.RunRow) -> bool:
 
 
 def tell(row: data.RunRow, check: dict[str, object] | None) -> None:
-    """Print a run's outcome, as soon as it is there."""
+    """Print a run's outcome as soon as it is known."""
     print()
     if check is None:
         print(f"{row.name}: {state_words(row)}, no check. {getattr(row.state, 'hint', '')}".rstrip())
@@ -164,7 +164,7 @@ def tell(row: data.RunRow, check: dict[str, object] | None) -> None:
 
 
 def tell_together(rows: list[tuple[str, data.RunRow]]) -> None:
-    """Print both runs beside each other, and whether each came out as it was made to."""
+    """Print both runs side by side, and whether each had the expected outcome."""
     print_table(
         ("run", "how", "target, nats/token", "target, style", "did it forget?"), [line(r) for _, r in rows]
     )

@@ -1,4 +1,4 @@
-"""`finetop diff BASE TUNED`: the verdict on two sample logs of lm-evaluation-harness; no model is loaded."""
+"""`finetop diff BASE TUNED`: the verdict from two sample logs of lm-evaluation-harness; no model is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.harness_logs.diff import diff
 from finetop.core.harness_logs.join import JOINED, Asked
-from finetop.core.protocol.check_result import MARGIN, read
+from finetop.core.protocol.check_result import ALPHA, MARGIN, read
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
@@ -46,7 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help=f"a drop of this or more is REGRESSED ({MARGIN:g})",
     )
-    parser.add_argument("--alpha", type=float, default=0.05, help="highest error rate of a verdict (0.05)")
+    parser.add_argument(
+        "--alpha", type=float, default=ALPHA, help=f"highest error rate of a verdict ({ALPHA:g})"
+    )
     parser.add_argument(
         "--seed", type=int, default=1, help="random seed of the draw and the order of items (1)"
     )
@@ -91,7 +93,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def metrics_of(words: list[str]) -> dict[str, str]:
-    """Read --metric: TASK=NAME for one task, NAME for all others. Raises BadInput for what is empty or twice."""
+    """Parse --metric: TASK=NAME for one task, NAME for all others. Raises BadInput if one is empty or given twice."""
     metrics: dict[str, str] = {}
     for word in words:
         task, _, name = word.rpartition("=")
@@ -106,14 +108,14 @@ def metrics_of(words: list[str]) -> dict[str, str]:
 
 
 def print_joined(tasks: list[dict[str, Any]]) -> None:
-    """Print what joined of each compared task, and what did not."""
+    """Print how many items of each compared task were joined, and why others were not."""
     rows = [
         (task["task"], task["metric"], task["filter"] or "-", *(str(task[key]) for key in COUNTS.values()))
         for task in tasks
         if not task["left_out"]
     ]
     if rows:
-        print_table(("joined of task", "metric", "filter", *COUNTS), rows, right=range(3, 9))
+        print_table(("joined task", "metric", "filter", *COUNTS), rows, right=range(3, 9))
 
 
 PLUGIN = Command(ABOUT, "check", run, arguments, is_remote=False)

@@ -1,4 +1,4 @@
-"""`finetop doctor`: is this machine fit, and what would go wrong. Exit code 4 where something is."""
+"""`finetop doctor`: find problems with this machine and home. Exit code 4 if there is trouble."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def look(home: Home) -> Iterator[Finding]:
-    """Look at the machine, the home, and what runs on it. Nothing is changed, nothing made."""
+    """Yield the findings on the machine, the home and its processes. Nothing is changed or created."""
     from finetop.core.commands.doctor_checks import folders, gpus, machine, processes, slurm
 
     yield machine.python()

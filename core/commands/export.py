@@ -1,6 +1,6 @@
-"""`finetop export RUN[@STEP]`: one whole model that others can load, or the adapter alone, proven to say the same.
+"""`finetop export RUN[@STEP]`: write a whole model that others can load, or the adapter alone, and verify its outputs.
 
-Exit 1 if it does not.
+Exit code 1 if its outputs differ.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def target_of(given: str, name: str, home: Home) -> Path:
-    """Return the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
+    """Return the folder to write to; on another machine it must be an absolute path. Raises BadInput."""
     if home.link is not None and not given.startswith("/"):
         raise BadInput(
             f"--to {given or 'is missing'}: the folder is created on {home.label}.",
@@ -73,7 +73,7 @@ def target_of(given: str, name: str, home: Home) -> Path:
 
 
 def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) -> data.JobRow:
-    """Wait for the end of a job, saying what it does. Returns it."""
+    """Wait for the end of a job, printing its phases. Returns the job."""
     shown, revision = "", 0
     with Client(home) as client:
         while True:
@@ -89,7 +89,7 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) 
 
 
 def said(home: Home, queued: ExportAnswer) -> str:
-    """Read what the job said at its end: what agrees how well, and where the model is."""
+    """Return the job's closing lines: how well the outputs agree, and where the model is."""
     log = ask_once(home, ReadLog(queued.run, queued.job_id, -8192))
     lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]
     return "\n".join(lines)

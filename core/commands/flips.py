@@ -16,7 +16,7 @@ from finetop.core.protocol.messages.triage import LostItems
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 
-LONGEST = 200  # characters of a question or an answer
+LONGEST = 200  # characters shown of a question or an answer
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def sifted(args: argparse.Namespace, home: Home) -> int:
-    """Print the items that a filter leaves of the check that the run is known by. Raises BadInput."""
+    """Print the items that a filter leaves of the check that decided the run's verdict. Raises BadInput."""
     if args.check is not None:
         raise BadInput(
             "--check can't be combined with --kind, --margin or --in-runs.",
@@ -87,7 +87,7 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
 
 
 def print_item(item: Flip) -> None:
-    """Print an item: what was asked, the gold answer, and what each model said."""
+    """Print an item: the question, the gold answer, and each model's answer."""
     kind = "won" if item.won else "lost"
     also = f", lost in {counted(item.also, 'other run')}" if item.also else ""
     category = f", {clean_line(item.category)}" if item.category else ""
@@ -123,7 +123,7 @@ def facts(flip: Flip) -> dict[str, Any]:
 
 
 def item_facts(item: Flip) -> dict[str, Any]:
-    """Return the keys of --json of an item that a filter left: what is not known has none."""
+    """Return the --json keys of a filtered item; unknown ones are left out."""
     known = {
         "kind": item.category,
         **{key: getattr(item, key) for key in IF_KNOWN},

@@ -1,4 +1,4 @@
-"""`finetop gpus`: the machine's GPUs, whose memory it is, what runs there and who waits for them."""
+"""`finetop gpus`: this machine's GPUs, who uses their memory, and the running and waiting jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
 ABOUT = "show this machine's GPUs: memory, users, running and waiting jobs"
-CELLS = 15  # of the history
+CELLS = 15  # of a GPU's history
 HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """Tell of several machines, one after another. Exit code 4 where one of them did not answer."""
+    """Print the GPUs of several machines, one after another. Exit code 4 if one of them did not answer."""
     found, missing = remote.ask_all(homes, Gpus())
     if args.json:
         print_json({"machines": plain(found), "missing": missing})
@@ -41,7 +41,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 
 def tell(found: GpusAnswer) -> None:
-    """Print what is there: a row for each GPU, below it what is on it, below all what waits."""
+    """Print a row for each GPU with its jobs below it, then the jobs that wait."""
     if found.trouble:
         print(f"✗ {clean_line(found.trouble)}. See finetop doctor.")
     elif not found.gpus and not found.nodes:
@@ -59,7 +59,7 @@ def tell(found: GpusAnswer) -> None:
 
 
 def print_gpus(found: GpusAnswer) -> None:
-    """Print the table, each row followed by what is on that GPU."""
+    """Print the table, each row followed by the jobs on that GPU."""
     minutes = CELLS * 2 * found.column_s / 60
     rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in found.gpus]
     below = [[f"     {line}" for line in lines_of(gpu)] for gpu in found.gpus]
@@ -67,7 +67,7 @@ def print_gpus(found: GpusAnswer) -> None:
 
 
 def print_nodes(nodes: Sequence[NodeRow]) -> None:
-    """Print the nodes of the cluster, each with its GPUs and the runs of this home that are there."""
+    """Print the cluster's nodes, each with its GPUs and this home's runs on it."""
     rows = [
         (
             clean_line(node.name),

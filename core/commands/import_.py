@@ -1,4 +1,4 @@
-"""`finetop import PATH`: adopt an adapter, a full model or a Trainer's output folder that was made elsewhere."""
+"""`finetop import PATH`: adopt an adapter, a full model or a Trainer's output folder from elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop kill RUN…`: end the whole process tree of a run at once; what is not in a checkpoint is lost."""
+"""`finetop kill RUN…`: kill a run's whole process tree at once; progress after the last checkpoint is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop lint DATA|RECIPE`: problems in the data, each with how many, where, why it matters and what fixes it."""
+"""`finetop lint DATA|RECIPE`: problems in the data: how many, where, why they matter and how to fix them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
-WHOLE = ""  # of what has no stages
+WHOLE = ""  # the key of a request without stages
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,14 +96,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def require_new_file(text: str) -> None:
-    """See that --fix names what can be a new file. Raises BadInput."""
+    """Require that --fix names a possible new file. Raises BadInput."""
     out = given_path(text)
     if text.endswith("/") or out.name in ("", "..") or out.is_dir():
         raise BadInput(f"--fix {quoted(text)}: not a file name.", hint="Try --fix fixed.jsonl.")
 
 
 def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
-    """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
+    """Return what to lint, by stage of a chain, or under WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}; it must be 8 or more.")
     columns = options.columns_of(args.columns)
@@ -151,8 +151,8 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
 
 
 def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]) -> dict[str, Asked]:
-    """Ask for each stage: its tokens are those of the model that the chain began with, and no row of it may be in the
-    test of any stage.
+    """Return a request for each stage: tokens are counted for the chain's first model, and no row of a stage may be in
+    the test of any stage.
     """
     from finetop.core.recipe.dotted import with_settings
     from finetop.core.recipe.references import is_reference, parse
@@ -187,7 +187,7 @@ def _is_data(word: str) -> bool:
 
 
 def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:
-    """Have a process of its own lint, and show how far it is. Raises what it tells, EnvironmentTrouble if it ends."""
+    """Lint in a separate process, showing progress. Raises the error it reports, or EnvironmentTrouble if it dies."""
     of_stage = f"stage {stage}: " if stage else ""
     try:
         with asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(asked)) as (
@@ -215,7 +215,7 @@ def _error(message: str, hint: str, exit_code: int) -> FinetopError:
 
 
 def show(progress: Progress, before: str) -> None:
-    """Show how far it is on one line of the terminal."""
+    """Show the progress on one line of the terminal."""
     share = 100 * progress.done / progress.total if progress.total else 0
     print(
         f"\r\x1b[K{before}{clean_line(progress.phase)} {share:.0f} %", end="", file=sys.__stderr__, flush=True

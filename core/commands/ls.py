@@ -1,4 +1,4 @@
-"""`finetop ls`: the runs, as the app lists them."""
+"""`finetop ls`: list the runs, as the app does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import run_groups
 from finetop.core.wording.durations import ago, short_span
 
-WIDEST = 60  # cells of a column in a pipe; --json has all of it
+WIDEST = 60  # cells of a column in a pipe; --json has the whole text
 FILTER = """\
 All terms of a filter must match; a leading - negates one:
   failed  support         part of any of: name, state, verdict, model, method, tags, note, host
@@ -84,9 +84,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List the runs of several machines as one, with a column for the machine.
+    """List the runs of several machines in one table with a host column.
 
-    Exit code 4 where one of them did not answer: stderr has said which. Raises BadInput where all refuse the filter.
+    Exit code 4 if one of them did not answer: stderr names it. Raises BadInput if all refuse the filter.
     """
     text, line, more = wanted(args)
     labels = [home.label for home in homes]
@@ -118,7 +118,7 @@ def tell_json(
 def tell(
     rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, more: tuple[str, ...], matching: int
 ) -> None:
-    """Print the table; of several machines with a column for the machine."""
+    """Print the table; with a host column if the runs are of several machines."""
     hosts = ("host",) if any(row.host for row in rows) else ()
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
     print_table(
@@ -133,7 +133,7 @@ def tell(
 
 
 def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
-    """Read the filter, the order and the columns before anything is asked. Raises BadInput."""
+    """Parse the filter, the order and the columns before anything is requested. Raises BadInput."""
     text = " ".join(args.filter)
     line = parse(text)
     return (
@@ -148,7 +148,7 @@ def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> Runs:
 
 
 def require_columns(client: Client, more: tuple[str, ...]) -> None:
-    """See that some run has each metric and setting that is to be a column. Raises BadInput."""
+    """Require that some run has each metric or setting chosen as a column. Raises BadInput."""
     for key in run_columns.asked_for(more):
         try:
             client.ask(Runs(f"sort:{key}", limit=1))
@@ -159,7 +159,7 @@ def require_columns(client: Client, more: tuple[str, ...]) -> None:
 
 
 def print_none(page: RunsAnswer, text: str) -> None:
-    """Say that a filter hides all, and which of its terms hides the most."""
+    """Print that a filter hides all runs, and which of its terms hides the most."""
     print(none_match(text, page.total))
     if len(page.without) > 1:
         term, matching = max(page.without, key=lambda pair: pair[1])
@@ -168,12 +168,12 @@ def print_none(page: RunsAnswer, text: str) -> None:
 
 
 def none_match(text: str, total: int) -> str:
-    """Return that no run matches a filter, and what to do."""
+    """Return the sentence that no run matches a filter, with what to do."""
     return f"No run matches {clean_line(text)!r}. `finetop ls` lists all {total:,}; `finetop ls -h` explains filters."
 
 
 def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> Mapping[int, str]:
-    """Write what stands above the first row of each group."""
+    """Return the heading above the first row of each group, by row index."""
     if not key:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Reads the command line, loads the one verb that is asked for, and turns errors into a line and an exit code.
+"""Parse the command line, import only the verb that is named, and turn errors into one line and an exit code.
 
 Exit codes: 0 done, 1 a negative answer (failed run, regressed), 2 bad input, 3 no verdict, 4 the environment.
 """
@@ -26,14 +26,14 @@ from finetop.core.text import SafeWriter, clean_line
 
 
 class OpenApp(Protocol):
-    """Opens the app on homes, and there on a run."""
+    """Open the app on homes, at a run if one is named."""
 
     def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
 
 
-# Of --help, in this order.
+# The groups of --help, in order.
 GROUPS = ("run", "watch", "check", "fix", "data", "compare", "organise", "maintenance")
-# What other programs call it.
+# What other programs call each verb.
 OTHER_WORDS = {
     **dict.fromkeys(("list", "ps", "stat", "stats", "status", "runs", "history", "jobs"), "ls"),
     **dict.fromkeys(("log", "logs", "follow", "watch", "metrics"), "tail"),
@@ -56,14 +56,14 @@ OTHER_WORDS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours: one line, exit code 2."""
+    """An argument parser whose errors are finetop's: one line, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message}.", hint=f"See `{self.prog} --help`.")
 
 
 def verbs() -> list[str]:
-    """List the verbs: the files of this folder."""
+    """Return the verbs: the files of this folder."""
     names = {file.stem for file in Path(__file__).parent.glob("*.py")} - {"__init__", "main"}
     return sorted(name.removesuffix("_") for name in names)
 
@@ -76,7 +76,7 @@ def load(verb: str) -> Command:
 
 
 def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> int:
-    """Run one command. `open_app` opens the app on homes; without a verb, that is what happens."""
+    """Run one command. `open_app` opens the app on homes, which is what no verb means."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return dispatch(words, open_app)
@@ -97,11 +97,11 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
             given = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
             return BadInput.exit_code if error.errno in given else EnvironmentTrouble.exit_code
         traceback.print_exc()
-        return Fault.exit_code  # Python's own is 1, which would be an answer
+        return Fault.exit_code  # Python's own code is 1, which means a negative answer
 
 
 def has_folder() -> bool:
-    """Say if the working folder is still there."""
+    """Return True if the working folder still exists."""
     try:
         os.getcwd()  # noqa: PTH109
     except FileNotFoundError:
@@ -144,7 +144,7 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
 
 
 def _meant(word: str) -> str:
-    """Suggest a command for a word that is none."""
+    """Return the hint for a word that is not a verb."""
     meant = near(word, [*verbs(), *OTHER_WORDS])
     verb = OTHER_WORDS.get(meant, meant)
     return f"Did you mean {verb}?" if verb else "See `finetop --help` for all of them."
@@ -152,14 +152,14 @@ def _meant(word: str) -> str:
 
 @contextmanager
 def only_safe_output() -> Iterator[None]:
-    """Let no control sequence reach the terminal by what a command prints: names, logs and samples are outside text."""
+    """Filter control sequences from all that a command prints: names, logs and samples are untrusted text."""
     out, err = (cast("IO[str]", SafeWriter(stream)) for stream in (sys.stdout, sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
         yield
 
 
 def run_app(where: Where, open_app: OpenApp) -> int:
-    """Open the app: on this machine's home, or on those that are named."""
+    """Open the app on this machine's home, or on the named machines."""
     if not where.on:
         require_machine(where)
         return open_app([find_home(where.home)])
@@ -177,7 +177,7 @@ def require_machine(where: Where) -> None:
 
 
 def take_where(words: list[str]) -> tuple[Where, list[str]]:
-    """Take `--home DIR`, `--on HOST` and `--remote-command WORDS` from before the verb. Raises BadInput."""
+    """Parse `--home DIR`, `--on HOST` and `--remote-command WORDS` before the verb. Raises BadInput."""
     where, rest = Where(), list(words)
     while rest and rest[0].partition("=")[0] in ("--home", "--on", "--remote-command"):
         option, is_joined, value = rest.pop(0).partition("=")
@@ -240,7 +240,7 @@ def print_help() -> None:
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """One parser with all verbs below it, for shell completion."""
+    """Return one parser with all verbs as subparsers, for shell completion."""
     parser = argparse.ArgumentParser(prog="finetop")
     parser.add_argument("--home", metavar="DIR")
     parser.add_argument("--on", action="append", metavar="HOST")

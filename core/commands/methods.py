@@ -1,4 +1,4 @@
-"""`finetop methods [NAME]`: which weights can move, what they learn from, what protects; or all settings of one."""
+"""`finetop methods [NAME]`: list methods, objectives and protections; or all settings of one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def show(name: str, json: bool) -> int:
-    """Print every setting of what has this name. Raises NotFound."""
+    """Print every setting of the method, objective or protection of this name. Raises NotFound."""
     known = fields_of_plugin(name)
     if json:
         shown = {

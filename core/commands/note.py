@@ -1,4 +1,4 @@
-"""`finetop note RUN TEXT`: write a run's note; without a text, say it."""
+"""`finetop note RUN TEXT`: write a run's note; without TEXT, print it."""
 
 from __future__ import annotations
 

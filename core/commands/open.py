@@ -1,4 +1,4 @@
-"""`finetop open RUN`: open one run in the app, as if it had been chosen from the list."""
+"""`finetop open RUN`: open the app at one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop plan RECIPE`: will it fit, and how long will it take; nothing is loaded, queued or downloaded."""
+"""`finetop plan RECIPE`: whether it fits and how long it takes; nothing is loaded, queued or downloaded."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def lacks(plan: Plan) -> bool:
-    """Return whether a run does not fit its GPU, or the machine's memory beside it."""
+    """Return True if a run does not fit its GPU or the machine's memory."""
     return plan.verdict == "no" or (plan.host is not None and plan.host.lacks)
 
 
 def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
-    """Plan one run. What the job would refuse is refused as it would. Raises BadInput, EnvironmentTrouble."""
+    """Plan one run; refuse what its job would refuse. Raises BadInput, EnvironmentTrouble."""
     recipe = loaded.recipe
     if recipe.data.train:
         check_files(loaded, None if args.config is None else but_for(recipe.model.id))
@@ -123,7 +123,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
 
 
 def on_its_base(recipe: Recipe, chain: Chain) -> Recipe:
-    """Put the model that a chain's first stage begins from in place of a stage: it has the same shape."""
+    """Replace a reference to a stage by the model that the chain's first stage begins from: it has the same shape."""
     models = {stage.name: stage.loaded.recipe.model for stage in chain.stages}
     model = recipe.model
     while is_reference(model.id) and (begun := references.parse(model.id, "model.id")).kind == "stage":
@@ -132,7 +132,7 @@ def on_its_base(recipe: Recipe, chain: Chain) -> Recipe:
 
 
 def but_for(model: str) -> FileCheck:
-    """Look at the files that a run needs, but not for its model, whose config.json was given."""
+    """Return a file check that skips the model, whose config.json was given."""
 
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
         return ("", "") if is_folder and str(path) == model else file_problem(path, is_folder)
@@ -141,7 +141,7 @@ def but_for(model: str) -> FileCheck:
 
 
 def require_sense(args: argparse.Namespace) -> None:
-    """Refuse numbers that can't be. Raises BadInput."""
+    """Refuse numbers out of range. Raises BadInput."""
     if args.gpus is not None and not 1 <= args.gpus <= 1024:
         raise BadInput(f"--gpus is {args.gpus}; it must be 1 to 1024.")
     if args.gpu_memory is not None and not (math.isfinite(args.gpu_memory) and args.gpu_memory > 0):
@@ -149,7 +149,7 @@ def require_sense(args: argparse.Namespace) -> None:
 
 
 def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine:
-    """Where the plan is for: a GPU that was described, that the recipe asks for, or what this machine has."""
+    """Return the machine to plan for: the GPU described by options, the recipe's, or this machine's."""
     here = look(home.root)
     wants_gpu = args.gpus is not None or args.gpu_memory is not None or bool(recipe.budget.gpus)
     if wants_gpu and here.device != "gpu":
@@ -162,7 +162,7 @@ def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine
 
 
 def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
-    """The config of a teacher that the objective names, if it is here."""
+    """Return the config of the objective's teacher, or None if there is none here."""
     teacher = getattr(recipe.objective.options, "teacher", None)
     if not isinstance(teacher, str):
         return None
@@ -173,7 +173,7 @@ def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
 
 
 def report(recipe: Recipe, plan: Plan, model: str) -> Iterator[str]:
-    """Write a plan as lines of at most 80 columns; `model` is its id, or where its config was read."""
+    """Yield a plan as lines of at most 80 columns; `model` is its id, or where its config was read."""
     name = clean_line(model, limit=200).rstrip("/").rsplit("/", 1)[-1]
     yield from wrapped(
         f"{recipe.name}: {recipe.objective.name} with {recipe.method.name} on {name}, {billions(plan.parameters)}"
@@ -210,7 +210,7 @@ def memory_lines(plan: Plan) -> Iterator[str]:
     for way in plan.sharded:
         yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib_of(way.bytes):>8}"
     if plan.host is not None:
-        yield f"  a machine's own memory, {f'{plan.host.ranks} ranks on it':<34}{gib_of(plan.host.bytes):>8}"
+        yield f"  memory of each machine, {f'{plan.host.ranks} ranks on it':<34}{gib_of(plan.host.bytes):>8}"
         if plan.host.lacks:
             yield from wrapped(
                 f"does NOT fit: this machine has {gib_of(plan.host.total or 0.0)} GiB", mark="✗ "
@@ -231,7 +231,7 @@ def data_words(steps: Steps) -> str:
 
 
 def about_words(number: int, noun: str, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
-    """Write a number of things; of one that was told from a part of the rows, where it lies 19 times of 20."""
+    """Write a count; if it was estimated from a sample of the rows, with its 95 % interval."""
     if edges is None or (edges[0] == edges[1] == number and part is None):
         return f"{number:,}{noun}"
     read = "" if part is None else f"; {part.read:,} of {part.of:,} rows read"
@@ -252,7 +252,7 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
     within = f", including {named}" if named else ""
     return (
         f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}){within};"
-        " checks come on top"
+        " checks not included"
     )
 
 
@@ -270,7 +270,7 @@ def labelled(label: str, text: str) -> Iterator[str]:
 
 
 def wrapped(text: str, mark: str = "") -> Iterator[str]:
-    """Wrap a text, later lines under its beginning."""
+    """Wrap a text, with the mark before it and later lines indented."""
     yield from textwrap.wrap(
         clean_line(text), WIDTH, initial_indent=mark, subsequent_indent=" " * max(2, len(mark)),
         break_on_hyphens=False,

@@ -1,4 +1,4 @@
-"""`finetop queue`: what waits, in which order and why; its order changed, runs or all of it held and released."""
+"""`finetop queue`: show what waits, in which order and why; reorder, hold and release."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from finetop.core.wording.queue import (
 
 ACTIONS = ("first", "last", "before", "hold", "release", "priority")
 CHANGES = "first RUN, last RUN, before RUN OTHER, priority RUN high|normal|low|N, hold [RUN], release [RUN]"
-LEAST, MOST = 0, 100  # of a priority
+LEAST, MOST = 0, 100  # range of a priority
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List the queues of several machines below each other; a change is for the machine of its RUN."""
+    """List the queues of several machines in one table; a change goes to the machine of its RUN."""
     if isinstance(asked(args), Queue):
         return list_several(args, homes)
     if not args.run:
@@ -71,7 +71,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 
 def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """List what waits on each machine. Exit code 4 where one of them did not answer."""
+    """List what waits on each machine. Exit code 4 if one of them did not answer."""
     found, missing = remote.ask_all(homes, Queue())
     stopped = {label: answer.stopped for label, answer in found.items() if answer.stopped}
     whole = QueueAnswer(
@@ -94,17 +94,17 @@ def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 
 def do_there(do: str, home: Home) -> str:
-    """Return a command as it is typed for a machine among several."""
+    """Return a command as typed for one machine among several."""
     return do if home.link is None else do.replace("finetop ", f"finetop --on {word(home)} ", 1)
 
 
 def word(home: Home) -> str:
-    """Return what `--on` takes for a machine."""
+    """Return the value of `--on` for a machine."""
     return "." if home.link is None else clean_line(home.link.word, limit=80)
 
 
 def asked(args: argparse.Namespace) -> Ask:
-    """Read the words as a request. Raises BadInput."""
+    """Parse the arguments into a request. Raises BadInput."""
     action, run, other = args.action, args.run, args.other
     if not action:
         return Queue()
@@ -127,7 +127,7 @@ def asked(args: argparse.Namespace) -> Ask:
 
 
 def priority_of(word: str) -> int:
-    """Read a priority: high, normal, low or a number. Raises BadInput."""
+    """Parse a priority: high, normal, low or a number. Raises BadInput."""
     if word in PRIORITIES:
         return PRIORITIES[word]
     if not word.isdecimal() or not LEAST <= int(word[:9]) <= MOST:
@@ -138,7 +138,7 @@ def priority_of(word: str) -> int:
 
 
 def tell(found: QueueAnswer) -> None:
-    """Print what runs, what waits and why, and what lets it go on."""
+    """Print what runs, what waits and why, and the next command."""
     if stopped := stopped_words(found):
         print(sentence(stopped))
     running = sentence(running_words(found))

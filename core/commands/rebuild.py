@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         raise BadInput(f"there is no home at {home.root}: nothing to read.", hint=hint)
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
-        client.ask(Shutdown())  # jobs go on; the next command starts another, on the new database
+        client.ask(Shutdown())  # jobs keep running; the next command starts a supervisor on the new database
     made = subprocess.run(
         [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)],
         capture_output=True,

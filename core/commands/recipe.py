@@ -1,4 +1,4 @@
-"""`finetop recipe [SECTION|RECIPE]`: the settings there are; or a recipe as it will run, with each value's source."""
+"""`finetop recipe [SECTION|RECIPE]`: list all settings; or print a recipe as it will run, with each value's source."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from finetop.core.text import clean_line, plain as shown
 
 ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
 DEFAULT = "default"
-Setting = tuple[str, Any, str]  # dotted key, value, where it comes from
+Setting = tuple[str, Any, str]  # dotted key, value, source
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def is_recipe(text: str) -> bool:
-    """Tell a recipe from a section; a name that is both is the section, `builtin:NAME` and `./NAME` are recipes."""
+    """Return True for a recipe; a name that is both means the section, `builtin:NAME` and `./NAME` are recipes."""
     if looks_like_path(text) or text.startswith(BUILTIN):
         return True
     return text not in sections() and (text in builtin_names() or Path(text).is_file())
@@ -79,7 +79,7 @@ def builtin_names() -> list[str]:
 
 
 def settings_at(key: str) -> tuple[Field, ...]:
-    """List the settings of a section. Raises NotFound, with a near section, setting or recipe."""
+    """Return the settings of a section. Raises NotFound that suggests a section, setting or recipe."""
     try:
         return fields_of_section(key)
     except NotFound as error:
@@ -121,7 +121,7 @@ def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[Setting]:
 
 
 def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
-    """Return the whole recipe, and the sources of its settings by dotted key."""
+    """Return the whole recipe, and the source of each setting by dotted key."""
     sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
     return {"recipe": loaded.resolved, "from": sources}
 
@@ -130,18 +130,18 @@ def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
 
 
 def settings_of(loaded: Loaded) -> list[Setting]:
-    """List a recipe's settings, each with its value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
+    """Return each setting of a recipe with value and source: `faq.yaml:5`, `extends lora`, `--set` or `default`."""
     recipe = loaded.recipe
     known = {field.key for field in fields(recipe.method.name, recipe.objective.name)}
     return [
         (key, value, _source(loaded, key))
         for key, value in _leaves(by_name(loaded.resolved), "", known)
-        if key != "extends"  # what it extends is laid below it already
+        if key != "extends"  # the recipe it extends is merged in already
     ]
 
 
 def _leaves(value: Any, key: str, known: set[str]) -> Iterator[tuple[str, Any]]:
-    """Take a resolved recipe apart into its settings; a mapping or list that one setting holds stays whole."""
+    """Yield a resolved recipe's settings; a mapping or list that is the value of one setting stays whole."""
     plain_key = re.sub(r"\[\d+\]", "[]", key)
     below = any(name.startswith((f"{plain_key}.", f"{plain_key}[")) for name in known)
     if isinstance(value, dict) and (not key or below):
@@ -165,7 +165,7 @@ def _source(loaded: Loaded, key: str) -> str:
 
 
 def as_yaml(settings: list[Setting]) -> Iterator[str]:
-    """Write settings as the lines of a recipe, the source of each behind it."""
+    """Yield settings as the lines of a recipe, each with its source as a comment."""
     tree: dict[str, Any] = {}
     for key, value, source in settings:
         *above, last = re.findall(r"[^.\[\]]+", key)
@@ -194,7 +194,7 @@ def _block(tree: Mapping[str, Any], key: str, indent: str, lists: set[str]) -> I
 
 
 def _inline(value: Any) -> str:
-    """Write a value of any kind in one line of YAML."""
+    """Return a value as one line of YAML."""
     import yaml
 
     text: str = yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True)

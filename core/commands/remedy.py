@@ -1,4 +1,4 @@
-"""`finetop remedy RUN`: try what fixes a run without retraining it, confirm the best. Exit 0: one is, 1: none."""
+"""`finetop remedy RUN`: fix a run without retraining, confirming the best remedy. Exit 0: one is confirmed, 1: none."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
-    """Print what there is and how it did. Gives 0 where one is confirmed, or where none was tried; else 1."""
+    """Print the remedies and their results. Returns 0 if one is confirmed or none was tried, else 1."""
     found = ask_once(home, Remedies(name, step))
     if args.json:
         print_json({"remedies": plain(found)})
@@ -72,7 +72,7 @@ def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> i
 
 
 def print_all(found: RemediesAnswer, run: str) -> None:
-    """Print the table, the best, what needs training, and what to do next with the run, as it was named."""
+    """Print the table, the best remedy, the ones that need training, and the next command for the run as typed."""
     print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
     kept = "gain kept (worst metric)" if words.has_several(found) else "gain kept"
     head = ("", "", "remedy", found.metric or "target", kept, "retained", "forgot?", "name")
@@ -97,7 +97,7 @@ def print_all(found: RemediesAnswer, run: str) -> None:
 
 
 def print_next(found: RemediesAnswer, run: str) -> None:
-    """Print the command that is advised, with the reason behind it."""
+    """Print the recommended command, with its reason."""
     step = words.next_step(found)
     comments = [step.why]
     match step.do:
@@ -122,7 +122,7 @@ def print_next(found: RemediesAnswer, run: str) -> None:
 
 
 def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
-    """Queue the same run with the settings that a remedy changes."""
+    """Queue a copy of the run with the settings that a remedy changes."""
     with Client(home) as client:
         found = client.ask(Remedies(name))
         detail = client.ask(GetRun(name))

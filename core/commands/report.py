@@ -1,6 +1,6 @@
-"""`finetop report RUN`: one page for a colleague, with data, recipe, curves, verdict and the answers that changed.
+"""`finetop report RUN`: one page for a colleague: data, recipe, curves, verdict and changed answers.
 
-Of a comparison of approaches: which does best and at what price, the advice, what each forgot, and the data.
+For a comparison of approaches: which is best and at what cost, the advice, what each forgot, and the data.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def page_about(client: Client, name: str) -> Page:
-    """Tell a run, or the comparison of that name where there is no such run. Raises FinetopError."""
+    """Return the page of a run, or of the comparison of that name if there is no such run. Raises FinetopError."""
     now, own = time.time(), version("finetop")
     if not name.startswith(TAG):
         try:
             return page_of(told_of(client.ask, name), now, own)
-        except BadInput:  # there is no such run
+        except BadInput:  # no run has that name
             known = client.ask(Approaches())
             if name not in {one.name for one in known.comparisons}:
                 raise
@@ -73,7 +73,7 @@ def page_about(client: Client, name: str) -> Page:
 
 
 def format_of(ending: str, *, markdown: bool) -> str:
-    """Name the format that is wanted: --markdown, else by the file's ending, else HTML. Raises BadInput."""
+    """Return the format's name: by --markdown, else by the file's extension, else HTML. Raises BadInput."""
     endings = {formats.load(name).ending: name for name in formats.names()}
     if markdown:
         if ending == ".html":
@@ -87,7 +87,7 @@ def format_of(ending: str, *, markdown: bool) -> str:
 
 
 def require_free(target: Path, *, force: bool) -> None:
-    """See that a file can be written there. Raises BadInput."""
+    """Require that a file can be written there. Raises BadInput."""
     if not target.parent.is_dir():
         raise BadInput(f"--to: no folder {plain(str(target.parent))}.", hint="Create it first.")
     if target.is_dir():
@@ -99,7 +99,7 @@ def require_free(target: Path, *, force: bool) -> None:
 
 
 def write(target: Path, text: str) -> None:
-    """Write the file whole, or not at all. Raises EnvironmentTrouble."""
+    """Write the whole file or nothing. Raises EnvironmentTrouble."""
     try:
         write_whole(target, text.encode("utf-8", "replace"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`finetop resume RUN[@STEP]…`: go on from a checkpoint, in the same run; --set shows what a change means."""
+"""`finetop resume RUN[@STEP]…`: continue the same run from a checkpoint; --set prints what a change means."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 
 def followed(home: Home, queued: ResumeAnswer, json: bool) -> RunRow:
-    """Follow a run to its end; returns its row."""
+    """Follow a run to its end, and return its last row."""
     last = until_over(home, queued.run, (lambda new: None) if json else Progress())
     if not json:
         print(f"{last.name}: {state_words(last)}  {last.said or answer_words(last)}".rstrip())
@@ -71,14 +71,14 @@ def followed(home: Home, queued: ResumeAnswer, json: bool) -> RunRow:
 
 
 def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, Any]:
-    """Lay settings over a run's recipe. Raises RecipeError for one that can't be, or a file that is not there."""
-    alone = {**recipe, "extends": None}  # it is resolved already
+    """Apply settings to a run's recipe. Raises RecipeError for an invalid one or a missing file."""
+    alone = {**recipe, "extends": None}  # the recipe is already resolved
     loaded = resolve_text(msgspec.json.encode(alone).decode(), sets, label="the run's recipe")
     return {**require_files(loaded, home), "extends": recipe.get("extends")}
 
 
 def tell(queued: ResumeAnswer) -> None:
-    """Say from where the run goes on, and what was changed."""
+    """Print from where the run resumes, and the changed settings."""
     where = f"from step {queued.step}" if queued.step else "from the beginning: it has no checkpoint yet"
     print(f"{queued.run} resumes {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
     for change in queued.changes:

@@ -1,4 +1,4 @@
-"""`finetop retry RUN`: once more what failed of a run, from its newest checkpoint if it has one."""
+"""`finetop retry RUN`: retry a run's failed job, from its newest checkpoint if there is one."""
 
 from __future__ import annotations
 

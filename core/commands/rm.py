@@ -1,4 +1,4 @@
-"""`finetop rm RUN…`: move runs to the home's trash, having said what goes."""
+"""`finetop rm RUN…`: move runs to the home's trash, after listing them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """Say what goes, of all machines, and what can't; then ask once."""
+    """List the runs to remove on all machines and those that can't be removed; then ask once."""
     outcomes, code = several.each(args, homes, lambda run, home: (home, run))
     asked: dict[str, tuple[Home, list[str]]] = {}  # by machine
     going: list[tuple[Home, list[Removed]]] = []
@@ -54,12 +54,12 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         print_json({**document, "errors": errors} if errors else document)
     elif removed:
         words = f"{counted(len(removed), 'run')}, {size_word(total)}"
-        print(f"{words} in the trash. Back: finetop trash --restore RUN; for good: finetop trash --empty")
+        print(f"{words} in the trash. Undo: finetop trash --restore RUN; for good: finetop trash --empty")
     return code
 
 
 def agree(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
-    """Say all that goes, and ask."""
+    """List the runs to remove, and ask for confirmation."""
     if not args.json:
         print_table(
             ("run", "number", "checkpoints", "files", "size"),

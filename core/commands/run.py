@@ -36,7 +36,7 @@ from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
-SECONDS = 1.2  # for making rows ready, of the 2 s that a look may take before a run is queued
+SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing may take
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,9 +99,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def require_names(recipe: Recipe, home: Home) -> None:
-    """See that the model has the modules that a recipe names, and the trainer the raw options, before it is queued.
+    """Require, before queueing, that the model has the named modules and the trainer the raw options.
 
-    The job's own code answers, in a process of some seconds; of a model that is not here it can't. Raises BadInput.
+    The job's own code checks it, in a process of a few seconds; not possible if the model is not on this machine.
+    Raises BadInput.
     """
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
@@ -112,14 +113,14 @@ def require_names(recipe: Recipe, home: Home) -> None:
     try:
         found = inputs.find_config(recipe.model, home)
     except FinetopError:
-        return  # the job finds the model, or says why not
+        return  # the job will find the model, or report why not
     Rehearsal(recipe, found.file, look(home.root, use_gpu=recipe.budget.gpus != 0)).answer()
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
-    """Look at what the runs will read, where they will run, and refuse what their jobs would end with.
+    """Check what the runs will read, on the machine where they will run, and refuse runs that would fail.
 
-    With `force` nothing is refused, and what they will end with is returned. Raises BadInput, NotFound, Refused.
+    With `force` nothing is refused; the expected failures are returned. Raises BadInput, NotFound, Refused.
     """
     looker, troubles = ahead.Looker(home, SECONDS), []
     problems = _problems_there if home.link is not None else _problems_here
@@ -138,7 +139,7 @@ def _problems_here(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
 
 
 def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
-    """Ask the machine where the run will be: its data lie there."""
+    """Return the problems found by the machine where the run will be: its data are there."""
     key = ahead.what_is_read(recipe)
     if key in looker.seen:
         return []
@@ -163,7 +164,7 @@ def queue(home: Home, ask: Request[Answer], forced: Sequence[str]) -> Answer:
 
 
 def say_what_stops(client: Client) -> None:
-    """Warn on standard error if nothing starts now, or if the supervisor began with other FINETOP_CPU_RANKS."""
+    """Warn on stderr if nothing starts now, or if the supervisor started with another FINETOP_CPU_RANKS."""
     if stopped := client.ask(Runs(limit=1)).stopped:
         warn(f"nothing starts: {clean_line(stopped)}.")
     if os.environ.get(ranks.CPU_RANKS) and (there := client.ask(Hello()).cpu_ranks) != ranks.without_gpu():
@@ -174,7 +175,7 @@ def say_what_stops(client: Client) -> None:
 
 
 def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
-    """Queue the runs of a sweep. Its name is the recipe's, or --name."""
+    """Queue the runs of a sweep, named after the recipe or by --name."""
     axes = [sweeps.axis_of(text) for text in args.sweep]
     axes += [] if args.seeds is None else [sweeps.seeds_of(args.seeds)]
     if args.wait:
@@ -197,7 +198,7 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
 
 
 def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
-    """Follow a run to its verdict, and give the exit code that it stands for."""
+    """Follow a run to its verdict, and return its exit code."""
     last = until_over(home, name, (lambda new: None) if args.json else Progress())
     if args.json:
         print_json({"run": plain(last)})
@@ -212,7 +213,7 @@ def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
 
 
 def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int) -> int:
-    """Queue the runs of a chain; with --wait, follow one after the other until one does not end well."""
+    """Queue the runs of a chain; with --wait, follow them in order until one does not end well."""
     names = [stage.name for stage in chain.stages]
     start = names.index(args.first) if args.first in names else 0
     for stage in chain.stages[start:]:
@@ -232,12 +233,12 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     for one in queued.runs:
         code = follow_run(args, home, one.name)
         if code == 1 and is_stuck(home, one.name):
-            return code  # the others wait for it
+            return code  # later stages wait for it
     return code
 
 
 def is_stuck(home: Home, name: str) -> bool:
-    """Tell whether a run ended in a way that those which begin from it wait on."""
+    """Return True if a run ended in a state that keeps the later stages waiting."""
     return not isinstance(ask_once(home, GetRun(name)).row.state, data.Finished)
 
 

@@ -1,6 +1,6 @@
-"""`finetop select DATA --rows N --by SELECTOR --to FILE`: the rows to train on, as a new file with a manifest.
+"""`finetop select DATA --rows N --by SELECTOR --to FILE`: write the rows to train on to a new file, with a manifest.
 
-`finetop select RECIPE --curve` trains on rows by each selector, ever fewer of them, and `--show` says what came of it.
+`finetop select RECIPE --curve` trains on each selector's rows, in decreasing amounts; `--show` prints the results.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_curve(args: argparse.Namespace, home: Home) -> int:
-    """Select the rows of every point, and queue the runs as one sweep."""
+    """Select the rows of every point of the curve, and queue the runs as one sweep."""
     if not args.data:
         raise BadInput("--curve needs a recipe.", hint="finetop select tone.yaml --curve")
     if Path(args.data).is_file() and not args.data.endswith((".yaml", ".yml")):
@@ -144,7 +144,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
 
 
 def tell_list(*, as_json: bool) -> int:
-    """Say of each selector what it does, where it is from, and what can be set."""
+    """Print what each selector does, its source, and its settings."""
     selectors = {name: select.load(name) for name in select.names()}
     if as_json:
         facts = ("about", "paper", "needs_model")
@@ -155,7 +155,7 @@ def tell_list(*, as_json: bool) -> int:
         print_json({"selectors": documents})
         return 0
     for name, selector in selectors.items():
-        print(f"{name}{'  (asks the model)' if selector.needs_model else ''}")
+        print(f"{name}{'  (runs the model)' if selector.needs_model else ''}")
         print(f"    {selector.about}")
         print(f"    {selector.paper}")
         for key, about in settings_of(name):
@@ -164,7 +164,7 @@ def tell_list(*, as_json: bool) -> int:
 
 
 def settings_of(name: str) -> Iterator[tuple[str, str]]:
-    """List a selector's settings, each with its default and what it means."""
+    """Yield a selector's settings, each with its default and description."""
     for field in msgspec.structs.fields(select.load(name).options):
         note = msgspec.inspect.type_info(field.type)
         schema = note.extra_json_schema if isinstance(note, msgspec.inspect.Metadata) else None
@@ -172,7 +172,7 @@ def settings_of(name: str) -> Iterator[tuple[str, str]]:
 
 
 def wanted_of(args: argparse.Namespace) -> Wanted:
-    """Read what is to be selected. Raises BadInput, NotFound for an unknown selector."""
+    """Return what to select. Raises BadInput, NotFound for an unknown selector."""
     if not args.data:
         raise BadInput(
             "select from what?", hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl"
@@ -197,7 +197,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
 
 
 def typed_settings(sets: Iterable[str]) -> dict[str, str]:
-    """Take `KEY=VALUE` texts apart. Raises BadInput."""
+    """Parse `KEY=VALUE` texts. Raises BadInput."""
     typed = {}
     for text in sets:
         key, equals, value = text.partition("=")
@@ -208,7 +208,7 @@ def typed_settings(sets: Iterable[str]) -> dict[str, str]:
 
 
 def source_of(text: str) -> Path:
-    """Find the file that rows are taken from. Raises BadInput."""
+    """Return the file to take rows from. Raises BadInput."""
     path = given_path(text)
     if path.is_file():
         return path.absolute()
@@ -222,7 +222,7 @@ def source_of(text: str) -> Path:
 
 
 def too_few(told: TooFew) -> BadInput:
-    """Say that a selector has not so many rows to give."""
+    """Return the error for a selector that has fewer rows than requested."""
     return BadInput(
         f"{told.by} takes only rows that {told.may}: {told.most:,} of {told.of:,}, but {told.rows:,} were requested.",
         hint=f"Request {told.most:,} or fewer." if told.most else "Choose by another selector.",
@@ -230,7 +230,7 @@ def too_few(told: TooFew) -> BadInput:
 
 
 def shown_progress(told: Iterable[Doing | Selected | TooFew]) -> Iterator[Selected | TooFew]:
-    """Say what is done, a line every few seconds, and nothing where it is quick; give on what is done."""
+    """Yield the finished selections, printing progress every few seconds and nothing if it is quick."""
     said = time.monotonic()
     for one in told:
         if not isinstance(one, Doing):

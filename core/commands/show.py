@@ -1,4 +1,4 @@
-"""`finetop show RUN`: one run: state, data, last numbers, checkpoints, checks, samples."""
+"""`finetop show RUN`: print one run: state, data, last metrics, checkpoints, checks, samples."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
 
 
 def next_command(row: data.RunRow) -> str:
-    """Return the command that does what is next for a run; nothing where nothing is to be ordered."""
+    """Return the recommended command for a run, or an empty string."""
     match advised(row):
         case "resume" | "retry" | "check" as verb:
             return f"finetop {verb} {row.name}"
@@ -133,7 +133,7 @@ def next_command(row: data.RunRow) -> str:
 
 
 def why(found: data.RunDetail) -> list[str]:
-    """Say below a run's state what is known of why, what to do, and the end of the log, where it did not go well."""
+    """Return what is printed below a state that is not well: the hint and the end of the log, or the cause."""
     state = found.row.state
     if isinstance(state, data.Running):
         return pulse.reasons(state)
@@ -149,7 +149,7 @@ def why(found: data.RunDetail) -> list[str]:
 
 
 def job_words(job: data.JobRow) -> list[str]:
-    """Say of a job how it went, where it went on from and with what changed, or where it writes to."""
+    """Return the lines on a job: its cause, where it resumed and what changed, or where it writes to."""
     lines = [clean_line(job.unread)] if job.unread else []
     if (retry := job.args.get("retry")) is not None:
         tries = tries_words(int(retry.get("number", 0)), int(retry.get("of", 0)))

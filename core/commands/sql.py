@@ -1,4 +1,4 @@
-"""`finetop sql "SELECT …"`: read-only questions to the store."""
+"""`finetop sql "SELECT …"`: read-only queries on the store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             found.columns, [["" if v is None else str(v) for v in row] for row in found.rows], right=numbers
         )
     if found.cut:
-        more = "--limit asks for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
+        more = "raise --limit for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(found.rows):,} rows; {more}.")
     return 0
 

@@ -1,4 +1,4 @@
-"""`finetop suites`: what a model can be checked on; with --fetch, its data sets are brought here."""
+"""`finetop suites`: list what a model can be checked on; --fetch downloads a suite's data sets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.protocol.check_result import MARGIN
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
-ALPHA = 0.05
 OF_A_TASK = ("name", "data", "task", "yaml", "metric", "num_fewshot", "cap", "weight")  # in --json
-WON = 0.02  # of the items that an unchanged model would win, and lose, by chance: assumed, nothing is scored yet
+WON = 0.02  # share of items that an unchanged model wins, and loses, by chance: assumed before any score
 WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 
 
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def fetch(name: str | None, home: Home) -> int:
-    """Open every task in a process of its own, which may import what this one must not."""
+    """Open every task in a separate process, which may import what this one must not."""
     if not name:
         raise BadInput("--fetch needs a suite.", hint="Say which: `finetop suites core --fetch`.")
     find_suite(name, home)
@@ -79,14 +78,14 @@ def tell(suite: Suite) -> None:
 
 
 def source_of(task: SuiteTask) -> str:
-    """Say where a task's items are, in few words."""
+    """Return where a task's items come from, in few words."""
     if task.task is not None:
         return f"the harness's {task.task}"
     return (task.data or task.yaml or "").rpartition("/")[2]
 
 
 def items_of(task: SuiteTask) -> int | None:
-    """Count a task's items, at most its cap; None where its data must be fetched first and it has no cap."""
+    """Count a task's items, at most its cap; None if its data must be fetched first and it has no cap."""
     if task.data is None:
         return task.cap
     items = len(read_rows(task))
@@ -94,10 +93,10 @@ def items_of(task: SuiteTask) -> int | None:
 
 
 def power_of(suite: Suite) -> dict[str, Any]:
-    """Compute which drops a suite catches how often, in points and shares, before anything is scored.
+    """Compute how often a suite catches drops of given sizes, in points and shares, before anything is scored.
 
-    Assumes the usual margin and alpha, every item asked, and WON of the items won by chance with as many lost.
-    A weighted suite is as good as an unweighted one of fewer items (Kish).
+    Assumes the usual margin and alpha, every item scored, and WON of the items won by chance with as many lost.
+    A weighted suite counts as an unweighted one of fewer items (Kish).
     """
     counts = [items_of(task) for task in suite.tasks]
     known = [(items, task.weight) for items, task in zip(counts, suite.tasks, strict=True) if items]
@@ -127,7 +126,7 @@ def power_of(suite: Suite) -> dict[str, Any]:
 
 
 def power_lines(power: dict[str, Any]) -> list[str]:
-    """Write what a suite can show: how often which drop is caught, and how many items catch it more often."""
+    """Return lines on what a suite can show: how often drops are caught, and how many items catch them more often."""
     lines, twice, caught = [], 2 * power["margin"], power["caught"]
     if power["items"] is None:
         lines.append("How many items it has is not known before its data is fetched: give each task a cap.")

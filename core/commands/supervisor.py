@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def start(args: argparse.Namespace, home: Home) -> int:
-    """Start a supervisor where there is none, and say where it is: what an app elsewhere asks for over ssh."""
+    """Start a supervisor if there is none, and print where it is: an app elsewhere runs this over ssh."""
     with Client(home, makes_home=True) as client:
         facts = client.ask(Hello())
     if args.json:
@@ -59,7 +59,7 @@ def start(args: argparse.Namespace, home: Home) -> int:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         try:
-            os.execvp("cat", ["cat"])  # waits in 1 MB, not in 20
+            os.execvp("cat", ["cat"])  # cat waits in 1 MB, Python in 20
         except OSError:
             sys.stdin.buffer.read()
     return 0
@@ -77,7 +77,7 @@ def until_ended(home: Home, pid: int) -> None:
 def is_there(home: Home) -> bool:
     if home.link is None:
         return home.socket.exists() or locks.is_held(home.lock)
-    try:  # over a link the socket here is ssh's
+    try:  # over a link the local socket is ssh's
         with Client(home, start=False) as client:
             client.ask(Hello())
     except NoSupervisor:

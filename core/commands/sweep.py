@@ -1,4 +1,4 @@
-"""`finetop sweep [NAME]`: the runs of a sweep by their settings, seeds put together as mean and spread."""
+"""`finetop sweep [NAME]`: the runs of a sweep by settings, with mean and spread over the seeds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def tell_curves(curves: selection_curve.Curves) -> None:
-    """Print a row for each selector and number of rows, and what follows from them."""
+    """Print a row for each selector and number of rows, and the conclusions."""
     marks = {"worse": " LOSES", "better": " better", "open": " open"}
     has_retained = any(cell.retained is not None for cell in curves.cells)
     rows = []
@@ -61,7 +61,7 @@ def tell_curves(curves: selection_curve.Curves) -> None:
 
 
 def tell(found: SweepsAnswer) -> None:
-    """Print a row for each setting; where all seeds have one answer to "did it forget?", that too."""
+    """Print a row for each setting; also the answer to "did it forget?" if all its seeds agree."""
     keys = found.keys
     rows = []
     settings = seed_groups.settings(found.runs, keys)

@@ -1,4 +1,4 @@
-"""`finetop tag RUN +a -b`: put tags on a run and take some off."""
+"""`finetop tag RUN +a -b`: add and remove a run's tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop tail RUN`: its numbers, step by step, as they come; --log follows the job's own log."""
+"""`finetop tail RUN`: print a run's metrics step by step as they come; --log follows the job's log."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from finetop.core.runtime import log_file
 from finetop.core.runtime.home import Home
 from finetop.core.text import SHOWN_BYTES, clean
 
-OPEN_S = 5.0  # a line without an end is shown again at most so often
-BYTES_OF_LINE = 200  # how far back a log is read for each line that is asked for
-_HELD = 2 * SHOWN_BYTES  # characters of a line that has not ended
+OPEN_S = 5.0  # minimum time between two prints of an unfinished line
+BYTES_OF_LINE = 200  # how far back a log is read per requested line
+_HELD = 2 * SHOWN_BYTES  # characters kept of an unfinished line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def tail_log(args: argparse.Namespace, home: Home) -> int:
             piece = client.ask(ReadLog(args.run, None, offset))
             if job == -1 and piece.size > -offset:
                 piece = from_line(piece)
-            if job not in (-1, piece.job):  # another job of the run has begun: its log from the start
+            if job not in (-1, piece.job):  # another job of the run has begun: show its log from the start
                 print("" if args.json else lines.end(), end="", flush=True)
                 job, offset = piece.job, 0
                 continue
@@ -78,22 +78,22 @@ def tail_log(args: argparse.Namespace, home: Home) -> int:
 
 
 def from_line(piece: LogAnswer) -> LogAnswer:
-    """Leave out the end of a line whose beginning was not read; a piece of one line stays."""
+    """Drop the end of a line whose beginning was not read; a piece without a newline stays."""
     _, newline, text = piece.text.partition("\n")
     return msgspec.structs.replace(piece, text=text) if newline else piece
 
 
 class LogLines:
-    """Turns the pieces of a log into what is printed of it, in bounded memory."""
+    """Turns the pieces of a log into printable lines, in bounded memory."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._open = ""
-        self._shown = ""  # of the open line
+        self._shown = ""  # what was printed of the open line
         self._shown_at = now()
 
     def feed(self, piece: LogAnswer) -> str:
-        """Take in a piece; give the lines that ended with it, or what is new of one that does not end."""
+        """Take a piece; return the lines that it completes, or the new state of an unfinished one."""
         before = self.end() + log_file.words_for(piece.gap) + "\n" if piece.gap else ""
         *whole, rest = (self._open + piece.text).split("\n")
         if whole:
@@ -107,7 +107,7 @@ class LogLines:
         return f"{state}\n"
 
     def end(self) -> str:
-        """Return the line that has not ended, when no more comes."""
+        """Return the unfinished line, once no more pieces come."""
         state, shown = clean(self._open.rstrip("\r")), self._shown
         self._open = self._shown = ""
         return f"{state}\n" if state not in ("", shown) else ""

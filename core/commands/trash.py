@@ -1,4 +1,4 @@
-"""`finetop trash`: what was removed; back with --restore RUN, for good with --empty."""
+"""`finetop trash`: list removed runs; --restore RUN restores one, --empty deletes them for good."""
 
 from __future__ import annotations
 

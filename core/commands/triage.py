@@ -1,4 +1,4 @@
-"""`finetop triage`: what the runs lost, worst first; of one run in detail, task by task; and how people see it."""
+"""`finetop triage`: what the runs lost, worst first; one run task by task; who handles it and how."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     wanted = _standing(args)
     if wanted is not None:
-        if not wanted.fixed_by and not args.new and not args.looking:  # a note changes nothing else
+        if not wanted.fixed_by and not args.new and not args.looking:  # --note alone keeps the state
             wanted = _with_note(home, args)
         return triage_state.say(home, args, wanted)
     if args.run:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    """The table of several machines as one; a RUN is found on its own. Exit code 4 where one did not answer."""
+    """Print the tables of several machines as one; RUN is found on its own. Exit code 4 if one did not answer."""
     if args.run:
         home, args.run = remote.find(args.run, homes)
         return run(args, home)
@@ -73,14 +73,14 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 
 def _standing(args: argparse.Namespace) -> Standing | None:
-    """Read what is said of a regression; None where it is only looked up. Raises BadInput."""
+    """Return the triage state to record, or None if the call only prints. Raises BadInput."""
     said = [
         word
         for word, given in (("--looking", args.looking), ("--fixed-by", args.fixed_by), ("--new", args.new))
         if given
     ]
     if len(said) > 1:
-        raise BadInput(f"{said[0]} and {said[1]} can't both be.", hint="Give one of them.")
+        raise BadInput(f"{said[0]} and {said[1]} can't be combined.", hint="Give one of them.")
     if not said and not args.note:
         if args.task:
             raise BadInput(
@@ -95,7 +95,7 @@ def _standing(args: argparse.Namespace) -> Standing | None:
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
-    """Return how the regression is seen now, with the note."""
+    """Return the regression's current state with the new note."""
     found = ask_once(home, TriageRun(args.run))
     before = found.row.standings.get(args.task, Standing(by=triage_state.own_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
@@ -131,7 +131,7 @@ def table(args: argparse.Namespace, found: TriageAnswer) -> int:
 
 
 def row_cells(row: TriageRow, shown: int, has_more: bool) -> tuple[str, ...]:
-    """Write one run as cells: mark, name, the whole, its tasks, the worst of those that are not shown, its state."""
+    """Return a run's cells: mark, name, whole drop, its tasks, the worst of the hidden tasks, its state."""
     marks = {"regressed": "✗", "ok": "✓", "no_verdict": "?"}
     whole = "-" if row.drop is None else change_of(row.drop, row.margin)
     cells = [_cell(cell) for cell in row.cells[:shown]]
@@ -147,7 +147,7 @@ def _cell(cell: TriageCell | None) -> str:
 
 
 def one(args: argparse.Namespace, home: Home) -> int:
-    """Print one run task by task, with intervals and what was said of each."""
+    """Print one run task by task, with intervals and the recorded states."""
     found = ask_once(home, TriageRun(args.run))
     if args.json:
         print_json({"triage": plain(found)})
@@ -179,7 +179,7 @@ def one(args: argparse.Namespace, home: Home) -> int:
 
 
 def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
-    """Write one task as cells."""
+    """Return a task's cells."""
     seen = row.standings.get(task.task) if task.task else row.standing
     return (
         MARKS[task.mark],

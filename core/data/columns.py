@@ -1,4 +1,4 @@
-"""Gives rows the keys that training reads: the recipe's `columns` and `labels`, or a guess at them to paste."""
+"""Gives rows the keys that training reads: by the recipe's `columns` and `labels`, or by a guess for users to paste."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ ASKING = (
     "sentence",
     "review",
     "text",
-)  # names of what is asked
+)  # usual names of a prompt's column
 ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic")
 BETTER = ("chosen", "preferred", "accepted", "better", "winner", "positive")
 WORSE = ("rejected", "dispreferred", "refused", "worse", "loser", "negative")
 TEXTS = ("text", "content", "body", "document", "article", "passage", "page_content")
-MOST_LABELS = 50  # different values that are named in a guess
+MOST_LABELS = 50  # different values in a guess
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_OTHERWISE = ("true", "false", "null")  # words that YAML takes for something else than text
+_OTHERWISE = ("true", "false", "null")  # words that YAML does not read as text
 
 
 def shaped(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool], place: Place) -> Row:
-    """Return a row with the keys that `columns` gives it and those alone, and with its label by name.
+    """Return a row with only the keys that `columns` gives it, and with its label by name.
 
-    Numbers become text, but for `label`. Raises BadData for a label without a name.
+    Numbers become text, except in `label`. Raises BadData for a label without a name.
     """
     made = row if not columns else {
         key: value for key, written in columns.items() if (value := _value(row, written)) is not None
@@ -57,7 +57,7 @@ def shaped(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
 
 
 def require(row: Row, columns: Mapping[str, str], place: Place) -> None:
-    """See that a source's first row has the columns that are named. Raises BadData that lists those there are."""
+    """Check that a source's first row has the named columns. Raises BadData that lists the existing ones."""
     for key, written in columns.items():
         for name, is_column in parts(written):
             if is_column and name not in row:
@@ -66,7 +66,7 @@ def require(row: Row, columns: Mapping[str, str], place: Place) -> None:
 
 
 def _value(row: Row, written: str) -> Any:
-    """Return what a key is made of; None where the row has no value in any of its columns."""
+    """Return the value of a key; None if the row has no value in any of its columns."""
     if not is_template(written):
         return row.get(written)
     made = parts(written)
@@ -83,7 +83,7 @@ def _written(value: Any) -> str:
 
 
 def _text(value: Any) -> Any:
-    """Write a number as text; lists and mappings stay."""
+    """Convert a number to text; lists and mappings stay."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, int | float) else value
@@ -106,17 +106,17 @@ def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
 
 
 def label_of(value: Any) -> str:
-    """Write a label as the keys of `labels` are: 1 of 1, 1.0 and "1"; true of True."""
+    """Return a label in the form of the keys of `labels`: "1" for 1, 1.0 and "1"; "true" for True."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(_text(value)).strip()
 
 
 def guess(rows: Sequence[Row], kinds: Sequence[str]) -> str:
-    """Return the lines of a recipe that give rows of no known shape one, as far as their columns' names tell.
+    """Return recipe lines that give rows of an unknown shape a known one, as far as their columns' names allow.
 
-    `columns: {prompt: question, completion: answer}`, and `labels: {…}` behind it where the answer is a number or
-    true or false; the names of labels are to be written by who knows them. Nothing where there is no second column.
+    `columns: {prompt: question, completion: answer}`, followed by `labels: {…}` if the answer is a number, true or
+    false; the user must write the labels' names. Empty if there is no second column.
     """
     columns = _guessed(rows[0], tuple(kinds)) if rows else {}
     if not columns:
@@ -169,17 +169,17 @@ def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
 def _first(
     wanted: Sequence[str], names: Mapping[str, Any] | Sequence[str], but: str | None = None
 ) -> str | None:
-    """Return the first wanted name that there is, as it is, else as the end of another (customer_question)."""
+    """Return the first wanted name that exists, exactly or else as the end of another (customer_question)."""
     given = [name for name in names if name != but]
     whole = next((name for name in wanted if name in given), None)
     return whole or next((name for one in wanted for name in given if name.endswith(f"_{one}")), None)
 
 
 def _labels(column: str, rows: Sequence[Row]) -> dict[str, str]:
-    """Return the names to be written for labels that are numbers, or true and false; {} where they are words."""
+    """Return placeholders for labels that are numbers, or true and false; {} if they are words."""
     values = sorted({label_of(row[column]) for row in rows if row.get(column) is not None})
     is_coded = all(re.fullmatch(r"-?[0-9]{1,6}|[Tt]rue|[Ff]alse", value) for value in values)
-    is_answer = _first(ANSWERING, [column.lower()]) is not None  # a number that was asked for
+    is_answer = _first(ANSWERING, [column.lower()]) is not None  # a number may be the real answer
     if is_answer or not values or len(values) > MOST_LABELS or not is_coded:
         return {}
     return {value: f"name of {value}" for value in sorted(values, key=lambda value: (len(value), value))}
@@ -194,7 +194,7 @@ def _mapping(entries: Mapping[str, str]) -> str:
 
 
 def _scalar(text: str, *, is_key: bool = False) -> str:
-    """Write a text as YAML takes it for one; a number may stand as a key, which is text in any case."""
+    """Write a text so that YAML reads it as one; a number may be a key, which is always text."""
     words = text.split(" ")
     is_plain = all(map(_PLAIN.fullmatch, words)) and text.lower() not in _OTHERWISE
     if is_key and re.fullmatch(r"-?[0-9]+|[Tt]rue|[Ff]alse", text):
@@ -205,7 +205,7 @@ def _scalar(text: str, *, is_key: bool = False) -> str:
 
 
 def places(columns: Mapping[str, str], message: str) -> Iterator[str]:
-    """Name the columns of the keys that a fault speaks of, to be said behind it."""
+    """Yield which columns the keys in an error message come from, to append to it."""
     for key, written in columns.items():
         if key != written and re.search(rf": {key}\b", message):
             yield f"{key} is {'made of' if is_template(written) else 'the column'} {quoted(written)}."

@@ -1,4 +1,4 @@
-"""What a trainer gets of a row: token ids, by the kind of what is learned; each kind knows how it is cut and shown."""
+"""What a trainer gets from a row: token ids; one class for each kind of learning, which can cut and show itself."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text to learn from. Both lists have one entry a token; a label is IGNORED where nothing is learned."""
+    """A text to learn from. Both lists have one entry per token; a label is IGNORED where nothing is learned."""
 
     input_ids: list[int]
     labels: list[int]
-    rewritten: int = 0  # earlier answers that the chat template changes, which are therefore not learned
+    rewritten: int = 0  # earlier answers that the chat template changes, so they are not learned
 
     @property
     def tokens(self) -> int:
@@ -27,7 +27,7 @@ class Example:
 
     @property
     def answer_tokens(self) -> int:
-        """How many tokens are learned."""
+        """The number of tokens that are learned."""
         return sum(label != IGNORED for label in self.labels)
 
     def cut(self, max_tokens: int) -> Example:
@@ -38,7 +38,7 @@ class Example:
         return {"input_ids": self.input_ids, "labels": self.labels}
 
     def runs(self) -> list[tuple[list[int], bool]]:
-        """Cut into runs of tokens that are all learned, or all not."""
+        """Split into runs of tokens that are all learned, or all not."""
         runs: list[tuple[list[int], bool]] = []
         for token, label in zip(self.input_ids, self.labels, strict=True):
             is_learned = label != IGNORED
@@ -58,12 +58,12 @@ class PairExample:
 
     @property
     def tokens(self) -> int:
-        """The longer of the two texts."""
+        """The length of the longer text."""
         return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
     @property
     def answer_tokens(self) -> int:
-        """Tokens of both answers; none where an answer was cut off whole."""
+        """The tokens of both answers; 0 if either was cut off entirely."""
         if not self.chosen_ids or not self.rejected_ids:
             return 0
         return len(self.chosen_ids) + len(self.rejected_ids)
@@ -86,7 +86,7 @@ class PairExample:
 
 @dataclass(frozen=True, slots=True)
 class LabelledExample:
-    """A prompt with one answer that is good, or is not."""
+    """A prompt with one answer that is good or bad."""
 
     prompt_ids: list[int]
     completion_ids: list[int]
@@ -114,7 +114,7 @@ class LabelledExample:
 
 @dataclass(frozen=True, slots=True)
 class PromptExample:
-    """A prompt that the model answers by itself, with the right answer where it is known, and as it was written."""
+    """A prompt that the model itself answers; with the right answer, if known, and the messages as written."""
 
     prompt_ids: list[int]
     answer: str | None = None
@@ -126,11 +126,11 @@ class PromptExample:
 
     @property
     def answer_tokens(self) -> int:
-        """One, as a sign that it counts: what is learned is not written yet."""
+        """1 for a usable prompt: the answer to learn from is not generated yet."""
         return int(bool(self.prompt_ids))
 
     def cut(self, max_tokens: int) -> PromptExample:
-        """Keep the last tokens: what is asked stands at the end."""
+        """Keep the last tokens: the question is at the end."""
         return PromptExample(self.prompt_ids[-max_tokens:], self.answer, self.prompt)
 
     def columns(self) -> dict[str, Any]:
@@ -144,12 +144,12 @@ AnyExample = Example | PairExample | LabelledExample | PromptExample
 
 
 def pieces(example: AnyExample, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
-    """Give an example back as text: runs of tokens, each learned or not."""
+    """Return an example as text: decoded runs of tokens, each learned or not."""
     return [(str(tokenizer.decode(tokens)), is_learned) for tokens, is_learned in example.runs()]
 
 
 def through_model(example: AnyExample) -> int:
-    """Count the tokens of an example that a model reads: those of a pair's prompt twice."""
+    """Return how many tokens of an example a model reads: a pair's prompt counts twice."""
     if isinstance(example, PairExample):
         return 2 * len(example.prompt_ids) + len(example.chosen_ids) + len(example.rejected_ids)
     return example.tokens

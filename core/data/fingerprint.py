@@ -1,6 +1,6 @@
-"""A fingerprint of a resolved recipe and of the files that it names: the same one stands for the same run.
+"""A fingerprint of a resolved recipe and of the files that it names: equal fingerprints mean the same run.
 
-Files count by their content, a model's folder by its files' names, sizes and times.
+Files count by their content, large files in a model's folder by name, size and time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK = 1 << 20
 
 
 def fingerprint(recipe: dict[str, Any], home: Home) -> str:
-    """Return the fingerprint; nothing where the files lie on another machine, or can't be read."""
+    """Return the fingerprint; empty if the files are on another machine, or can't be read."""
     if home.link is not None:
         return ""
     told = {key: value for key, value in recipe.items() if key not in ("name", "about", "extends")}
@@ -37,7 +37,7 @@ def fingerprint(recipe: dict[str, Any], home: Home) -> str:
 
 
 def _paths(value: Any) -> Iterator[str]:
-    """List the texts in a recipe that are places of this machine."""
+    """Yield the texts in a recipe that are existing absolute paths."""
     if isinstance(value, dict | list):
         for one in value.values() if isinstance(value, dict) else value:
             yield from _paths(one)
@@ -54,7 +54,7 @@ def _of_file(file: Path) -> bytes:
 
 
 def _of_folder(folder: Path) -> bytes:
-    """Hash small files by content, and large ones, which are weights, by name, size and time."""
+    """Hash small files by content, and large ones (weights) by name, size and time."""
     found = hashlib.sha256()
     for file in sorted(one for one in folder.rglob("*") if one.is_file()):
         facts = file.stat()

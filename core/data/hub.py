@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: asked for, taken from the cache or downloaded; never hangs without a network."""
+"""Models of the Hugging Face hub: looked up, read from the cache or downloaded; never hangs without a network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.event_log import EventLog
 
-ASK_S = 5.0  # the hub's answer; a name look-up that hangs knows no time limit of its own
+ASK_S = 5.0  # for the hub's answer; a hanging name look-up has no time limit of its own
 GIVE_UP_S = 8.0
 _WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt"]
 _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 
 
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
-    """Return the folder and the commit of a model on the hub: the cached copy, if the hub can't be asked.
+    """Return the folder and the commit of a model on the hub: the cached copy if the hub does not answer.
 
     Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor
-    in reach.
+    reachable.
     """
     answer = ask(model_id, revision)
     if isinstance(answer, BadInput):
@@ -54,9 +54,9 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
 def ask(
     repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
 ) -> str | BadInput | EnvironmentTrouble:
-    """Ask the hub for the commit of a model or data set, for at most 8 seconds.
+    """Return the commit of a model or data set on the hub, waiting at most 8 seconds.
 
-    Gives back, and does not raise, BadInput if the hub says there is none, EnvironmentTrouble if it does
+    Returns, and does not raise, BadInput if the hub has no such repository, EnvironmentTrouble if it does
     not answer.
     """
     from huggingface_hub import HfApi, errors
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
 
 
 def cached(model_id: str, revision: str | None) -> Path | None:
-    """Return the folder of a model that was downloaded before, whole; else None. The network is not used."""
+    """Return the folder of a completely cached model; else None. The network is not used."""
     from huggingface_hub import errors, snapshot_download
 
     try:
@@ -115,7 +115,7 @@ def cached(model_id: str, revision: str | None) -> Path | None:
 def showing_growth(
     folder: Path, events: EventLog, name: str, total_mb: float | None = None
 ) -> Iterator[None]:
-    """Show a download as it grows on the disk, once a second, as Phase events in MB."""
+    """Report a download's growth on disk once a second, as Phase events in MB."""
     over = threading.Event()
     before = _size_mb(folder)
 
@@ -140,10 +140,10 @@ def _size_mb(folder: Path) -> float:
             if file.is_file() and not file.is_symlink():
                 total += file.stat().st_size
         except OSError:
-            continue  # renamed while we looked
+            continue  # renamed meanwhile
     return total / 1e6
 
 
 def is_local(model_id: str) -> bool:
-    """Tell a folder from a name on the hub: it starts with /, ./, ../ or ~."""
+    """Return whether this is a folder, not a name on the hub: it starts with /, ./, ../ or ~."""
     return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")

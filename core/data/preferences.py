@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def pairs(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:
-    """Tokenize pairs behind their prompt, by the chat template. Raises BadInput."""
+    """Tokenize pairs with their prompt, by the chat template. Raises BadInput."""
     found: list[list[AnyExample]] = []
     for row in rows:
         record = row.record
@@ -30,7 +30,7 @@ def pairs(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[
 
 
 def labelled(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:
-    """Tokenize answers that are good or bad; of a pair, one of each. Raises BadInput."""
+    """Tokenize answers that are good or bad; a pair gives one of each. Raises BadInput."""
     found: list[list[AnyExample]] = []
     for row in rows:
         record = row.record

@@ -1,7 +1,7 @@
-"""How a model is asked: what a recipe's `ask:` puts into the prompt of a row, the same in training and in every score.
+"""How prompts are built: what a recipe's `ask:` adds to a row's prompt, the same in training and in every score.
 
-A system turn, passages of documents that fit the question, and examples before it. Rows to learn from get no
-examples: they are what the examples are taken from.
+A system turn, passages of documents that match the question, and examples before it. Training rows get no examples,
+since the examples are taken from them.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 LEAD = "Use these passages to answer:"
-NEAREST_OF = 5000  # training rows at most that the nearest examples are looked for among
+NEAREST_OF = 5000  # maximum training rows searched for the nearest examples
 
 
 @dataclass(frozen=True)
 class Asker:
-    """What is put into prompts, ready to be looked up. `seconds` is what making it ready took."""
+    """The additions to prompts, ready for look-ups. `seconds` is the time that preparing them took."""
 
     ask: Ask
     index: Index | None = None
-    pool: tuple[Conversation, ...] = ()  # examples are taken from these
+    pool: tuple[Conversation, ...] = ()  # where examples are taken from
     nearest: Any = None  # a search among their questions
     seconds: float = 0.0
-    spent: list[float] = field(default_factory=list)  # by each prompt that it made, in CPU seconds
-    found: list[int] = field(default_factory=list)  # passages in each prompt that it made
+    spent: list[float] = field(default_factory=list)  # CPU seconds per prompt built
+    found: list[int] = field(default_factory=list)  # passages per prompt built
 
     @property
     def passed_over(self) -> list[str]:
-        """Say of each document that could not be used why, a line each."""
+        """Return why documents could not be used, one line each."""
         return [] if self.index is None else [f"documents: {line}" for line in self.index.passed_over]
 
     def asked(self, record: Record) -> Record:
-        """Return a row with its prompt as the model is asked it; a plain text has no prompt."""
+        """Return a row with its prompt as the model gets it; a plain text has none and stays."""
         if isinstance(record, Text):
             return record
         began = time.process_time()
@@ -50,7 +50,7 @@ class Asker:
         return replace(record, prompt=prompt)
 
     def prompt(self, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Put the system turn, the examples and the passages into a prompt, whose last turn asks."""
+        """Add the system turn, the examples and the passages to a prompt, whose last turn is the question."""
         own = prompt[0].content if prompt and prompt[0].role == "system" else ""
         turns = prompt[1:] if own or (prompt and prompt[0].role == "system") else prompt
         if not turns:
@@ -74,11 +74,11 @@ class Asker:
         scores = self.nearest.scores(question)
         order = sorted(range(len(self.pool)), key=lambda at: (-float(scores[at]), at))
         best = [self.pool[at] for at in order[: count + 1] if _question(self.pool[at]) != question]
-        return best[:count][::-1]  # the one most alike stands next to the question
+        return best[:count][::-1]  # the most similar one comes right before the question
 
 
 def open_asker(ask: Ask, train: Sequence[Source], home: Home, *, shots: bool = True) -> Asker | None:
-    """Make ready what prompts get; None where that is nothing. `shots` is false for rows to learn from.
+    """Prepare the additions to prompts; None if there are none. `shots` is false for training rows.
 
     Raises BadInput for documents and rows that can't be read.
     """
@@ -92,13 +92,13 @@ def open_asker(ask: Ask, train: Sequence[Source], home: Home, *, shots: bool = T
 
 
 def tell(asker: Asker | None) -> None:
-    """Print what of the documents could not be used, into the log of a job."""
+    """Print which documents could not be used, into a job's log."""
     for line in asker.passed_over if asker is not None else ():
         print(line, flush=True)
 
 
 def _index(ask: Ask, home: Home) -> tuple[Index, float]:
-    """Index the documents, or find the index that was made of them; and what making it took, then or now."""
+    """Index the documents, or load their existing index; and return the seconds that building it took, now or then."""
     from finetop.core.data import retrieval
 
     index = retrieval.build(
@@ -115,7 +115,7 @@ def _index(ask: Ask, home: Home) -> tuple[Index, float]:
 
 
 def _pool(train: Sequence[Source], home: Home) -> tuple[Conversation, ...]:
-    """Read the rows that examples are taken from: all training rows that are not there against forgetting."""
+    """Read the rows that examples are taken from: all training rows except replayed ones."""
     from finetop.core.data import sources
 
     rows = [row.conversation for one in train if one.role == "train" for row in sources.read(one, home)]
@@ -137,12 +137,12 @@ def _question(conversation: Conversation) -> str:
 
 
 def _as_turns(shot: Conversation) -> tuple[Message, ...]:
-    """Return an example as turns; its own system turn is left out, as a conversation has one at most."""
+    """Return an example as turns without its system turn, since a conversation may have only one."""
     return tuple(turn for turn in shot.messages if turn.role != "system")
 
 
 def with_passages(question: str, passages: Sequence[str]) -> str:
-    """Put passages before a question; the best stands next to it."""
+    """Put passages before a question, the best one last."""
     if not passages:
         return question
     return "\n\n".join([LEAD, *reversed(passages), question])

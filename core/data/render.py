@@ -1,7 +1,7 @@
 """Turns a conversation into tokens and labels: the tokenizer's chat template, and which tokens are learned.
 
-What is learned is the difference of two renderings: the template of the turns before an answer, with the mark
-that the assistant is to speak, and the template with that answer. Any other token has the label -100.
+What is learned is the difference of two renderings: the template of the turns before an answer, with the generation
+prompt of the assistant, and the template with that answer. Any other token has the label -100.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-# What a template may take for a row: SmolLM2's takes 0.1 ms, and a row of 10 MB a second.
+# Limits of a template per row: SmolLM2's takes 0.1 ms, and a second for a row of 10 MB.
 SECONDS, BYTES, LONGEST = 10.0, 1 << 30, 100_000_000
 
 TOOLS_IN_WORDS = (
@@ -32,17 +32,17 @@ TOOLS_IN_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation as text; `learned` are the spans [start, end) of characters that are learned."""
+    """A conversation as text; `learned` are the spans [start, end) of the characters to learn."""
 
     text: str
     learned: tuple[tuple[int, int], ...]
-    rewritten: int = 0  # earlier answers that the template changes, which are therefore not learned
+    rewritten: int = 0  # earlier answers that the template changes, so they are not learned
 
 
 def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss: str, place: str) -> Rendered:
     """Render a whole conversation with its answers marked (`loss` answers), or all of it (`all`).
 
-    Raises BadInput at `place` if the template refuses the row, or does not keep the last prompt as it is.
+    Raises BadInput at `place` if the template rejects the row, or changes the last prompt once it is answered.
     """
     messages, tools = conversation.messages, conversation.tools
     text = _template(messages, tokenizer, place, speak=False, tools=tools)
@@ -76,7 +76,7 @@ def render_prompt(
     place: str = "prompt",
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Render what comes before an answer, up to the mark that the assistant is to speak. Raises BadInput."""
+    """Render what comes before an answer, including the assistant's generation prompt. Raises BadInput."""
     return _template(prompt, tokenizer, place, speak=True, tools=tools)
 
 
@@ -99,26 +99,26 @@ def _template(
 
 
 class Unbounded(BadData):
-    """A template that goes on and on: the next row is not tried."""
+    """A template that exceeds its limits: no further row is tried."""
 
 
 def held_to_limits(template: Callable[[], Any], place: str) -> str:
-    """Let a chat template write one text, in bounded time, memory and length. Raises BadData at `place`."""
+    """Run a chat template for one text, with limited time, memory and length. Raises BadData at `place`."""
     from jinja2 import TemplateError
 
     hint = "Change the row, or set model.chat_template to a template that takes it."
     try:
         with limited(SECONDS, BYTES), template_limits.held_to(LONGEST):
             text = str(template())
-        if len(text) > LONGEST:  # by a filter, or a class of tokenizers that has a way of its own
+        if len(text) > LONGEST:  # from a filter, or a tokenizer class with its own rendering
             raise template_limits.TooLong(len(text))
     except (TemplateError, OverflowError, RecursionError) as error:
         raise BadData(
             f"{place}: the model's chat template refuses the row: {first_line(error)}", hint=hint
         ) from error
     except template_limits.TooLong as error:
-        said = f"{place}: the model's chat template makes {error.size:,} characters of the row"
-        raise Unbounded(f"{said}; {LONGEST:,} is the most.", hint=hint) from error
+        said = f"{place}: the model's chat template turns the row into {error.size:,} characters"
+        raise Unbounded(f"{said}; the limit is {LONGEST:,}.", hint=hint) from error
     except (TimeoutError, MemoryError) as error:
         much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
         raise Unbounded(
@@ -148,9 +148,9 @@ def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _told_in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Write tools and calls as text, in the way of Hermes and Qwen, for a template that knows of neither.
+    """Write tools and calls as text, in the format of Hermes and Qwen, for a template that supports neither.
 
-    What a tool gave is a turn of the user then, since such templates often have no turn for tools.
+    A tool's result becomes a user turn, since such templates often have no tool turns.
     """
     told = [
         Message(
@@ -175,7 +175,7 @@ def _call_in_words(call: Call) -> str:
 
 
 def tokenize(rows: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
-    """Cut rendered rows into tokens and labels. A token that crosses into an answer belongs to the answer."""
+    """Tokenize and label rendered rows. A token that crosses into an answer belongs to the answer."""
     if not rows:
         return []
     if not tokenizer.is_fast:
@@ -207,9 +207,9 @@ def _labels(
 def answer_ids(
     prompt: Sequence[Message], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, place: str
 ) -> tuple[list[int], list[list[int]]]:
-    """Return the tokens of a prompt, and of each answer as it goes on from there, its end included.
+    """Return the tokens of a prompt, and of each answer's continuation of it, including its end.
 
-    What tokens all begin with is the prompt: where a token crosses into one answer, it belongs to all of them.
+    The prompt is the tokens that all share: where a token crosses into one answer, it belongs to all of them.
     Raises BadInput at `place`.
     """
     before = _template(prompt, tokenizer, place, speak=True)

@@ -1,6 +1,6 @@
-"""Rows of a source for those who can't wait for all: the whole of a small file, lines from all over a large one.
+"""A sample of a source's rows for fast answers: the whole of a small file, lines from all over a large one.
 
-They are read by core/data/sources.py as a job reads them, so that what is no row there is none here.
+core/data/sources.py reads them as in a job, so that the same rows are invalid here and there.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Source
     from finetop.core.runtime.home import Home
 
-WHOLE_BYTES = 32 << 20  # a file that is read whole: 0.5 s
-PACKED_BYTES = WHOLE_BYTES // 8  # the same of one that is packed, or of a Parquet file
-PLACES, PLACE_BYTES = 64, 96 << 10  # in a larger one, and what is read at each
-FIRST = 20_000  # rows of a larger file that has no lines to jump to
+WHOLE_BYTES = 32 << 20  # files up to this size are read whole: 0.5 s
+PACKED_BYTES = WHOLE_BYTES // 8  # the same for a compressed or Parquet file
+PLACES, PLACE_BYTES = 64, 96 << 10  # places in a larger file, and what is read at each
+FIRST = 20_000  # rows read of a larger file without lines to jump to
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows, of so many that the source has; `variance` is of that number where it is estimated."""
+    """Rows, and the number of rows in the source; `variance` is of that number if it is estimated."""
 
     rows: list[Row]
     of: float
@@ -41,7 +41,7 @@ class Part:
 
 
 def read(source: Source, home: Home, kinds: Sequence[Kind]) -> Part:
-    """Read a source that is on this machine, or rows from all over it. Raises BadInput as a job's reading."""
+    """Read a source on this machine, or a sample of its rows. Raises BadInput as in a job."""
     path = None if source.path is None else Path(source.path)
     is_here = path is not None and files.is_there(path)
     if path is None or not is_here or _is_small(path) or (source.rows is not None and source.rows <= FIRST):
@@ -67,14 +67,14 @@ def _is_small(path: Path) -> bool:
 
 
 def _lines(source: Source, path: Path, size: int, home: Home, kinds: Sequence[Kind]) -> Part:
-    """Read the lines behind evenly spread places of a file, the first line among them."""
+    """Read lines after evenly spaced places of a file, including the first line."""
     starts: list[int] = []
     lines: list[bytes] = []
     with files.open_file(path) as file:
         for place in range(PLACES):
             file.seek(place * (size // PLACES))
             if place:
-                file.readline(files.ROW_BYTES)  # the rest of a line
+                file.readline(files.ROW_BYTES)  # skip the rest of a line
             end = file.tell() + PLACE_BYTES
             while (at := file.tell()) < end and (line := file.readline(files.ROW_BYTES + 1)):
                 if line.strip():
@@ -92,14 +92,14 @@ def _lines(source: Source, path: Path, size: int, home: Home, kinds: Sequence[Ki
     mean = statistics.mean(sizes)
     of = size / mean
     spread = statistics.pstdev(sizes) / mean
-    variance = of**2 * spread**2 / PLACES  # lines that stand together are often alike
+    variance = of**2 * spread**2 / PLACES  # neighbouring lines are often alike
     if source.rows is not None and of > source.rows:
         return Part(rows, source.rows)
     return Part(rows, max(of, len(rows)), variance)
 
 
 def _told(words: str, name: str, starts: Sequence[int]) -> str:
-    """Name a line by where it begins in the file, in place of its number among those that were read."""
+    """Replace a line's number in the sample by its byte offset in the file."""
     found = re.match(re.escape(name) + r":(\d+)", words)
     if found is None or not 1 <= int(found[1]) <= len(starts):
         return words

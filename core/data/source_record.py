@@ -1,4 +1,4 @@
-"""What a source held when a job read it: the content of its rows, its file as it lay there, a data set's revision."""
+"""What a job read from a source: the content of its rows, its file's facts, a data set's revision."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 Use = Literal["train", "replay", "eval", "test"]
 _REVISION = re.compile(r"@([0-9a-f]{40})/")
 DEEPEST = 5  # manifests of manifests
-HEAD_BYTES = 1 << 20  # of a manifest of lines, whose first is what is read
+HEAD_BYTES = 1 << 20  # of a JSON-lines manifest, of which only the first line is read
 WHOLE_BYTES = 64 << 20
 
 
 @dataclass
 class Seen:
-    """What is seen of a source while it is read."""
+    """What is recorded of a source while it is read."""
 
-    file: Facts | None  # of its files together, before its first row was read
+    file: Facts | None  # of all its files, before the first row was read
     contents: Contents = field(default_factory=Contents)
     revision: str = ""
     fingerprint: str = ""
 
     def look_at(self, found: Any) -> None:
-        """Note what `datasets` says of a data set: its fingerprint, and the commit that its files came from."""
+        """Record a `datasets` data set's fingerprint, and the commit that its files came from."""
         self.fingerprint = str(getattr(found, "_fingerprint", ""))
         files = getattr(getattr(found, "info", None), "download_checksums", None) or {}
         commits = {match[1] for file in files if (match := _REVISION.search(str(file)))}
@@ -46,15 +46,15 @@ class Seen:
 
 
 def begin(source: Source) -> Seen:
-    """Look at a source's file before it is read."""
+    """Record the facts of a source's file before it is read."""
     try:
         return Seen(files.facts_of(Path(source.path)) if source.path is not None else None)
     except (OSError, BadInput):
-        return Seen(None)  # reading it says what is wrong
+        return Seen(None)  # reading it will report what is wrong
 
 
 def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> SourceRead:
-    """Keep the hashes of the rows that were read in the run's folder, and say what they are."""
+    """Save the hashes of the rows read in the run's folder, and return the source's record."""
     name, contents, file = name_of(source), seen.contents, seen.file
     if run_folder is not None:
         keep(contents, run_folder)
@@ -80,7 +80,7 @@ def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sourc
 
 
 def name_of(source: Source) -> str:
-    """Name a source as people know it: the file's name, or the data set's id."""
+    """Return a source's displayed name: the file's name, or the data set's id."""
     if source.path is not None:
         path = Path(source.path)
         return f"{path.parent.name}/{path.name}" if is_pattern(path) else path.name
@@ -88,9 +88,9 @@ def name_of(source: Source) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Hash the bytes of a file that was read; '' where it can't be read again. 0.1 s for 100 MB.
+    """Return the sha256 of a file that was read; '' if it can't be read again. 0.1 s for 100 MB.
 
-    Of a folder, or a pattern, it is the hash of its files' names and hashes.
+    For a folder or a pattern, it is the hash of its files' names and hashes.
     """
     try:
         listed = files.listed(path)
@@ -108,14 +108,14 @@ def _sha256(file: Path) -> str:
 
 
 def of_file(file: Path, sha256: str, depth: int = 0) -> Origin | None:
-    """Read what a file with these bytes was made of. None where the manifest beside it, if any, is of others."""
+    """Return what a file with these bytes was made from. None without a manifest beside it that matches them."""
     if not sha256 or depth == DEEPEST:
         return None
     for read in (_selected, _mended):
         try:
             found = read(file, sha256)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue  # there is none, or it is another's
+            continue  # there is none, or it belongs to another program
         if found is not None:
             before = of_file(Path(found.path), found.sha256, depth + 1)
             return msgspec.structs.replace(found, before=before)
@@ -129,7 +129,7 @@ class _Source(msgspec.Struct):
 
 
 class _Selected(msgspec.Struct):
-    """FILE.manifest.json, of `finetop select` (core/select)."""
+    """FILE.manifest.json, written by `finetop select` (core/preflight/select)."""
 
     source: _Source
     by: str
@@ -182,7 +182,7 @@ def _mended(file: Path, sha256: str) -> Origin | None:
 
 
 def _origin(**facts: Any) -> Origin:
-    """Make an origin, in which nothing is too long or too large. Raises msgspec.ValidationError."""
+    """Build an origin, with its limits on length and size. Raises msgspec.ValidationError."""
     return msgspec.convert(facts, Origin)
 
 

@@ -1,4 +1,4 @@
-"""Reads a recipe's data sources into conversations, before anything heavy is loaded: a bad row fails at once."""
+"""Reads a recipe's data sources into records, before anything heavy is loaded: a bad row fails at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Source
     from finetop.core.runtime.home import Home
 
-LOOKED_AT = 1000  # rows whose labels are listed where a source has no known shape
+LOOKED_AT = 1000  # rows whose labels are listed if a source has no known shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def conversation(self) -> Conversation:
-        """The record, of rows that were read as conversations."""
+        """The record, of a row that was read as a conversation."""
         assert isinstance(self.record, formats.Conversation)
         return self.record
 
@@ -42,10 +42,10 @@ class Row:
 def read(
     source: Source, home: Home | None, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
 ) -> list[Row]:
-    """Read all rows of one source (or the first `rows`) as records of these kinds; `seen` is told what is read.
+    """Read all rows of one source (or the first `rows`) as records of these kinds; `seen` records what is read.
 
-    Raises BadInput at the first row that has no known shape, if there is no such data, or it is empty;
-    EnvironmentTrouble if the hub is out of reach.
+    Raises BadInput at the first row of unknown shape, if there is no such data, or it is empty;
+    EnvironmentTrouble if the hub can't be reached.
     """
     rows = list(stream(source, home, kinds, seen))
     if not rows:
@@ -56,7 +56,7 @@ def read(
 def stream(
     source: Source, home: Home | None, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
 ) -> Iterator[Row]:
-    """Yield what `read` returns, row by row. Files are read without a home, too."""
+    """Yield what `read` returns, row by row. Reading files needs no home."""
     format_name: str = source.format
     for place, row in islice(rows(source, home, seen), source.rows):
         if format_name == "auto":
@@ -72,7 +72,7 @@ def stream(
 def format_of(
     source: Source, home: Home | None, row: dict[str, Any], place: Place, kinds: Sequence[Kind]
 ) -> str:
-    """Name the format of a source by its first row. Raises BadData with lines for the recipe that would give it one."""
+    """Return the format of a source from its first row. Raises BadData with recipe lines that would give it one."""
     try:
         return formats.detect({**dict.fromkeys(source.columns), **row}, str(place), kinds)
     except BadData as error:
@@ -87,7 +87,7 @@ def format_of(
 def rows(
     source: Source, home: Home | None, seen: Seen | None = None
 ) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """Yield each row of a source with its place and the keys that it is read by. Raises BadInput at the first fault."""
+    """Yield each row of a source with its place and its shaped keys. Raises BadInput at the first fault."""
     for place, row in entries(source, home, seen):
         if isinstance(row, BadData):
             raise row
@@ -97,9 +97,9 @@ def rows(
 def entries(
     source: Source, home: Home | None, seen: Seen | None = None
 ) -> Iterator[tuple[Place, dict[str, Any] | BadData]]:
-    """Yield each row of a source, or what is wrong with that row alone. Raises BadInput for what can't be read at all.
+    """Yield each row of a source, or the error of that row alone. Raises BadInput for what can't be read at all.
 
-    `seen` is told of rows as they are written, without `columns` and `labels`.
+    `seen` records rows as written, before `columns` and `labels` apply.
     """
     is_first = True
     for place, row in (
@@ -111,7 +111,7 @@ def entries(
         if is_first:
             columns.require(row, source.columns, place)
             is_first = False
-        # A column that a row does not have is None in a table; to a format it is not there.
+        # A missing column is None in a table; a format must not see that key.
         kept = files.filled(row, place) if source.path is not None else files.without_nulls(row)
         if seen is not None:
             seen.contents.add(kept)
@@ -123,7 +123,7 @@ def entries(
 
 def _set_rows(source: Source, home: Home | None, seen: Seen | None) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Yield the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
-    assert home is not None  # only files are read without one
+    assert home is not None  # only files can be read without one
     found = _dataset(source, home)
     if seen is not None:
         seen.look_at(found)
@@ -133,7 +133,7 @@ def _set_rows(source: Source, home: Home | None, seen: Seen | None) -> Iterator[
 
 
 def _dataset(source: Source, home: Home) -> Any:
-    """Open a `datasets` data set: of the hub, saved by save_to_disk, or a folder of parquet or JSON files."""
+    """Open a `datasets` data set: from the hub, written by save_to_disk, or a folder of Parquet or JSON files."""
     import datasets
 
     data_id, split = str(source.id), source.split or "train"
@@ -170,7 +170,7 @@ def _pick_split(saved: Any, split: str, source: Source) -> Any:
 
 
 def _ask_hub(data_id: str) -> None:
-    """Fail in seconds, not minutes, where the hub is out of reach; with HF_HUB_OFFLINE the cache is used."""
+    """Fail in seconds, not minutes, if the hub can't be reached; with HF_HUB_OFFLINE the cache is used."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return
     answer = hub.ask(data_id, None, kind="dataset")

@@ -1,4 +1,4 @@
-"""What check.target may hold: questions with their answers, of which the answer is scored, or texts, scored whole."""
+"""The rows of check.target: questions with answers, of which the answer is scored, or texts, scored whole."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ OF_TEXTS = "nats_per_token"  # the only metric that needs no question
 
 
 def read(target: Target, source: Source, home: Home, seen: Seen | None = None) -> list[Row]:
-    """Read the target's rows from its source, as far as `source.rows` goes. Needs no model.
+    """Read the target's rows from its source, up to `source.rows`. Needs no model.
 
-    Raises BadInput for a row that can't be read, or a metric that the rows can't be measured by.
+    Raises BadInput for a row that can't be read, or a metric that does not apply to the rows.
     """
     rows = sources.read(source, home, KINDS, seen)
     require_metrics(target, rows[0].record)
@@ -33,7 +33,7 @@ def read(target: Target, source: Source, home: Home, seen: Seen | None = None) -
 
 
 def require_metrics(target: Target, record: Record) -> None:
-    """Refuse a metric that rows such as this one can't be measured by: a text asks nothing. Raises BadInput."""
+    """Refuse a metric that does not apply to rows like this one: a text has no question. Raises BadInput."""
     if not isinstance(record, Text):
         return
     wrong: list[Metric] = [metric for metric in target.metrics if metric != OF_TEXTS]

@@ -1,8 +1,8 @@
-"""Refuses what a chat template must not make, before it is made: a text or a number that is far too long.
+"""Refuses what a chat template must not produce, before it does: a text or number that is far too long.
 
-A timer can't end one call into C, such as 9 ** (9 ** 9), and memory that is only just enough takes seconds to fill.
-Jinja's sandbox lets an environment look at operators and at how pieces are put together. Transformers makes its
-environments itself, so the sandbox's own class is changed, and with it ours.
+A timer can't interrupt one call into C, such as 9 ** (9 ** 9), and memory just below the limit takes seconds to fill.
+Jinja's sandbox lets an environment intercept operators and the joining of pieces. Transformers creates its
+environments itself, so the sandbox's own class is patched, and with it ours.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-BITS = 1 << 17  # of a number; as text it may have 4,300 digits
-_longest: list[int] = []  # characters of a text, or items of a list; empty: any number
+BITS = 1 << 17  # of a number; converted to text it may have 4,300 digits
+_longest: list[int] = []  # characters of a text, or items of a list; empty: no limit
 
 
 class TooLong(Exception):
-    """A template makes more of a row than it may: so much."""
+    """A template produces more text for a row than allowed; `size` is how much."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -30,7 +30,7 @@ def held_to(longest: int) -> Iterator[None]:
     """Refuse texts and lists in templates that would be longer. Raises TooLong, OverflowError."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # mypy sees methods and constants of a class, which these are for all but us
+    # mypy treats these as methods and constants of the class, which others never reassign.
     sandbox: Any = ImmutableSandboxedEnvironment
     sandbox.intercepted_binops = frozenset({"*", "**", "+"})
     sandbox.call_binop = _operate

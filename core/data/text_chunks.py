@@ -1,4 +1,4 @@
-"""Texts as examples: cut into pieces that fit, every token learned; a conversation is what the template makes of it."""
+"""Texts as examples: cut into pieces that fit, with every token learned; conversations are rendered by the template."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def examples(
 ) -> list[list[AnyExample]]:
     """Return the pieces of each text, in order.
 
-    Pieces do not overlap, and each begins anew: a token is predicted from its own piece alone. A piece of one
-    token would predict nothing, and is left out.
+    Pieces do not overlap, and each starts afresh: a token is predicted only from its own piece. A piece of one
+    token would predict nothing, and is dropped.
     """
     texts = [_text(row, tokenizer) for row in rows]
     ends = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
@@ -42,5 +42,5 @@ def _text(row: Row, tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _begins(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Say if the tokenizer begins texts with a token of its own."""
+    """Return whether the tokenizer begins texts with its bos token."""
     return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -1,4 +1,4 @@
-"""The rows of a run: read, mixed, rendered, cut or dropped as the recipe says, and every one counted."""
+"""The rows of a run: read, mixed, rendered, truncated or dropped as the recipe says, and all of them counted."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
-    MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # of each row those made of it
+    MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # returns the examples of each row
     Reading = Callable[[Source, source_record.Use], list[Row]]
 
-BLOCK = 1000  # rows rendered between two signs of life
+BLOCK = 1000  # rows rendered between two progress events
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class NamedRows:
 
 @dataclass(frozen=True, slots=True)
 class ReadData:
-    """All rows of a run as they were written; those for evaluation are of sources of their own, or set aside."""
+    """All rows of a run as written; evaluation rows come from their own sources, or are held out."""
 
     train: list[NamedRows]
     eval: list[NamedRows]
 
     def prompts(self, count: int) -> list[Prompt]:
-        """Return the first prompts of the evaluation rows, or of the training rows where there are none."""
+        """Return the first prompts of the evaluation rows, or of the training rows if there are none."""
         named = self.eval or self.train
         records = [row.record for source in named for row in source.rows[:count]]
         return [as_prompt(record) for record in records[:count] if not isinstance(record, Text)]
@@ -72,12 +72,12 @@ def read(
     run_folder: Path | None = None,
     asker: Asker | None = None,
 ) -> ReadData:
-    """Read every source and set rows aside for evaluation. Nothing heavy is loaded for it.
+    """Read every source and hold out rows for evaluation. Nothing heavy is loaded for it.
 
-    What each held is told, and kept in the run's folder where one is given. Prompts are put as `asker` puts them, but
-    for general rows that are there against forgetting.
+    A record of each source is written as an event, and its row hashes to the run's folder, if given. `asker` builds the
+    prompts, except for replayed rows.
 
-    Raises BadInput naming file, line, value and fix.
+    Raises BadInput with file, line, value and fix.
     """
     events.write(Phase("reading data"))
 
@@ -91,9 +91,9 @@ def read(
 
 
 def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None) -> ReadData:
-    """Read every source by `reading`, put its prompts as they are asked, and set rows aside for evaluation.
+    """Read every source with `reading`, build its prompts, and hold out rows for evaluation.
 
-    The one way of a job and of a plan, which reads in its own way. Raises BadInput.
+    Shared by jobs and by plans, which read in their own way. Raises BadInput.
     """
     if not data.train:
         raise BadInput(
@@ -116,16 +116,16 @@ def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None
 
 
 def asked(rows: list[Row], asker: Asker | None) -> list[Row]:
-    """Put the prompts of rows as the model is asked them."""
+    """Return rows with their prompts as the model gets them."""
     return rows if asker is None else [replace(row, record=asker.asked(row.record)) for row in rows]
 
 
 def held_out(
     train: Sequence[NamedRows], roles: Sequence[str], share: float, seed: int
 ) -> tuple[list[NamedRows], list[NamedRows]]:
-    """Set a share of the training mix aside for evaluation: of each source as many rows as its part of the mix says.
+    """Hold out a share of the training mix for evaluation: from each source in proportion to its part of the mix.
 
-    Sources against forgetting are learned whole. A source that is used several times over keeps half of its rows.
+    Replayed sources are kept whole. A source that is used several times keeps at least half of its rows.
     """
     parts = in_mix([len(source.rows) for source in train], [source.share for source in train])
     kept, held_back = [], []
@@ -140,7 +140,7 @@ def held_out(
 
 
 def set_aside(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows into those to train on and so many drawn by the seed."""
+    """Split rows into those to train on and `count` others drawn by the seed."""
     chosen = set(random.Random(seed).sample(range(len(rows)), count))
     kept = [row for index, row in enumerate(rows) if index not in chosen]
     return kept, [rows[index] for index in sorted(chosen)]
@@ -154,9 +154,9 @@ def build(
     tokenizer: PreTrainedTokenizerBase,
     events: EventLog,
 ) -> Examples:
-    """Make examples of all rows, cut or drop the long ones, mix the sources by their shares.
+    """Make examples of all rows, truncate or drop the long ones, and mix the sources by their shares.
 
-    `make` is the objective's. Raises BadInput if too many rows are too long, or none is left.
+    `make` comes from the objective. Raises BadInput if too many rows are too long, or none is left.
     """
     shares = [source.share for source in read_data.train]
     made = [_examples(source, data, make, events) for source in read_data.train]
@@ -179,9 +179,9 @@ def mix(
     seed: int,
     say: Callable[[str], None] = print,
 ) -> list[AnyExample]:
-    """Put sources together; one with a share gets that share of the whole, drawn by the seed.
+    """Combine sources; one with a share gets that share of the whole, drawn by the seed.
 
-    A source that is too small for its share is used several times over, which `say` is told.
+    A source that is too small for its share is repeated, which is reported with `say`.
     """
     mixed: list[AnyExample] = []
     for group, share, part in zip(groups, shares, in_mix([*map(len, groups)], shares), strict=True):
@@ -196,7 +196,7 @@ def mix(
 
 
 def in_mix(sizes: Sequence[int], shares: Sequence[float | None]) -> list[float]:
-    """Return how many of each source are in the mix: all, or its share of the whole; none of an empty source."""
+    """Return how many rows of each source are in the mix: all, or its share of the whole; 0 of an empty source."""
     fixed = sum(size for size, share in zip(sizes, shares, strict=True) if share is None)
     whole = fixed / (1.0 - sum(share for share in shares if share is not None))
     return [
@@ -208,7 +208,7 @@ def in_mix(sizes: Sequence[int], shares: Sequence[float | None]) -> list[float]:
 def mixed_reports(
     reports: Sequence[DataRead], sizes: Sequence[int], shares: Sequence[float | None]
 ) -> list[DataRead]:
-    """Add to the reports of sources with a share how many of their examples, of so many each, are in the mix."""
+    """Add to the reports of sources with a share how many of their examples (`sizes`) are in the mix."""
     return [
         report if share is None else structs.replace(report, used=round(part))
         for report, share, part in zip(reports, shares, in_mix(sizes, shares), strict=True)
@@ -216,7 +216,7 @@ def mixed_reports(
 
 
 def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> Fitted:
-    """Make the examples of one source. Raises BadInput where too many are too long, having told what it held."""
+    """Make the examples of one source. Raises BadInput if too many are too long, after reporting the source."""
 
     def made() -> Iterator[list[AnyExample]]:
         for start in range(0, len(source.rows), BLOCK):
@@ -240,9 +240,9 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
 
 
 def _tell(report: DataRead, events: EventLog) -> None:
-    """Write and print what became of a source."""
+    """Write and print a source's report."""
     events.write(report)
-    used = "" if report.used is None else f", {report.used} used by its share"
+    used = "" if report.used is None else f", {report.used} used in the mix"
     print(
         f"{report.source}: {report.rows} rows, {report.kept} kept{used}, {report.dropped} dropped, "
         f"{report.truncated} truncated, longest {report.longest_tokens} tokens, {report.answer_tokens} tokens to learn"
@@ -251,7 +251,7 @@ def _tell(report: DataRead, events: EventLog) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What became of the rows of one source: the examples that are left, and all that was counted on the way."""
+    """The examples of one source that are left, and the counts made on the way."""
 
     examples: list[AnyExample]
     report: DataRead
@@ -260,7 +260,7 @@ class Fitted:
 
 
 def fitted(name: str, made: Iterable[list[AnyExample]], data: Data) -> Fitted:
-    """Cut or drop the examples that are too long, and count; `made` are those of each row of the source `name`."""
+    """Truncate or drop the examples that are too long, and count; `made` yields those of each row of the source."""
     kept: list[AnyExample] = []
     rows = used = longest = too_long = truncated = rewritten = 0
     fingerprint = hashlib.sha256()
@@ -275,9 +275,9 @@ def fitted(name: str, made: Iterable[list[AnyExample]], data: Data) -> Fitted:
                 too_long += 1
                 if data.on_long != "truncate":
                     continue
-                example = example.cut(data.max_tokens)  # what goes on is the cut one
+                example = example.cut(data.max_tokens)  # from here on the truncated one counts
             if not example.answer_tokens:
-                continue  # it would teach nothing, and divides by zero in a batch of its own
+                continue  # nothing to learn, and a batch of only such rows would divide by zero
             truncated += is_long
             fingerprint.update(_as_bytes(example))
             kept.append(example)
@@ -296,7 +296,7 @@ def fitted(name: str, made: Iterable[list[AnyExample]], data: Data) -> Fitted:
 
 
 def _as_bytes(example: AnyExample) -> bytes:
-    """Return what an example holds, for the fingerprint of the data."""
+    """Return an example's content, for the fingerprint of the data."""
     if isinstance(example, Example):
         return array("q", [example.tokens, *example.input_ids, *example.labels]).tobytes()
     written = b""
@@ -308,7 +308,7 @@ def _as_bytes(example: AnyExample) -> bytes:
 
 
 def require_rows(train: int, held_back: int, *, has_eval: bool, data: Data) -> None:
-    """See that rows are left: of those to learn from, and of those for evaluation where there were any.
+    """Check that training rows are left, and evaluation rows if there were any.
 
     Raises BadInput.
     """
@@ -322,7 +322,7 @@ def require_rows(train: int, held_back: int, *, has_eval: bool, data: Data) -> N
 
 
 def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
-    """Hold a source's rows that are too long against data.on_long. Raises BadInput."""
+    """Apply data.on_long to a source's rows that are too long. Raises BadInput."""
     if not data.on_long.startswith("error-over-"):
         return
     allowed = int(data.on_long.removeprefix("error-over-").removesuffix("%"))
@@ -335,8 +335,8 @@ def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Da
 
 
 def _show(first: AnyExample, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
-    """Show the first row as the model sees it: the mistakes that matter most are seen at one look."""
+    """Show the first row as the model sees it: the most important mistakes are visible at a glance."""
     shown = pieces(first, tokenizer)
     events.write(FirstRow(shown))
-    print("the first row, what is learned in ⟦ ⟧:")
+    print("the first row, with the learned text in ⟦ ⟧:")
     print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in shown))

@@ -1,4 +1,4 @@
-"""A folder's safetensors, and the hash over them that is kept in the home."""
+"""A folder's safetensors, and their hash, which is cached in the home."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """List a folder's safetensors by name. Raises BadInput if its index names one that is missing."""
+    """Return a folder's safetensors by name. Raises BadInput if its index names one that is missing."""
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:
             names = sorted(set(json.loads(read_given(index))["weight_map"].values()))
-            path.joinpath(*names)  # they are texts
+            path.joinpath(*names)  # raises if they are not texts
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(f"{index} is damaged.", hint="Download the model again.") from error
         missing = [name for name in names if not (path / name).is_file()]
@@ -32,13 +32,13 @@ def weight_files(path: Path) -> list[Path]:
         return [path / name for name in names]
     files = sorted(path.glob("*.safetensors"))
     strange = next((file for file in files if not file.is_file()), None)
-    if strange is not None:  # a pipe or a device would be read for ever
+    if strange is not None:  # reading a pipe or a device would never end
         raise BadInput(f"{strange} is not a regular file.", hint="Copy the model again.")
     return files
 
 
 def weights_hash(path: Path, home: Home) -> str:
-    """Compute the sha256 over a folder's safetensors; kept in the home by size and time of each file."""
+    """Return the sha256 of a folder's safetensors; cached in the home by size and time of each file."""
     files = weight_files(path)
     facts = [[file.name, (state := file.stat()).st_size, state.st_mtime_ns] for file in files]
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
@@ -48,7 +48,7 @@ def weights_hash(path: Path, home: Home) -> str:
         if known["files"] == facts:
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not computed yet, or cut short: compute it
+        pass  # not computed yet, or damaged: compute it
     whole = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:

@@ -1,7 +1,7 @@
-"""Compares two sample logs: the same verdict as a check of ours, without a model.
+"""Compares two sample logs and reaches the same verdict as a check, without a model.
 
-Where under 90 % joined (of the union of the compared tasks' items) there is no verdict: what is missing is
-seldom missing by chance.
+If less than 90 % joins (of the union of the compared tasks' items) there is no verdict: items are rarely missing
+by chance.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-CAP = 500  # items a task, where there are several
+CAP = 500  # items per task if there are several tasks
 FLIPS_KEPT = 300
 NOT_IN_LOGS = ("suite", "target", "drift", "contamination", "step", "checkpoint", "general")
 
@@ -44,10 +44,10 @@ class _Drawn:
 
 
 def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
-    """Compare the log of a tuned model with its base's: the whole result, as result.read takes it.
+    """Compare a tuned model's log with its base's and return the whole result, in the form that result.read accepts.
 
-    Beside the fields of CheckResult it has `joined`: share, counts and one entry a task. Raises NotFound or BadInput
-    for what is no log, an unknown task, metric or filter, or a number out of range.
+    Beside the fields of CheckResult it has `joined`: share, counts and one entry per task. Raises NotFound or BadInput
+    for a path that is no log, an unknown task, metric or filter, or a number out of range.
     """
     started = time.monotonic()
     _check(asked)
@@ -85,7 +85,7 @@ def _check(asked: Asked) -> None:
 
 
 def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog]:
-    """Let two single files be compared whatever they are called: a renamed file has no task's name in it."""
+    """Let two single files be compared whatever their names: a renamed file does not name its task."""
     names = [next(iter(log.tasks)) for log in (base, tuned) if len(log.tasks) == 1]
     if len(names) < 2 or names[0] == names[1]:
         return base, tuned
@@ -102,7 +102,7 @@ def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog
 
 
 def _check_names(asked: Asked, base: SampleLog, tuned: SampleLog) -> None:
-    """Refuse what was asked for and is in neither log."""
+    """Refuse a requested task, metric or filter that is in neither log."""
     logs = [*base.tasks.values(), *tuned.tasks.values()]
     tasks = base.tasks.keys() | tuned.tasks.keys()
     for task, metric in asked.metrics.items():
@@ -122,7 +122,7 @@ def _check_names(asked: Asked, base: SampleLog, tuned: SampleLog) -> None:
 
 
 def _plan(compared: Sequence[Compared], asked: Asked) -> CheckPlan:
-    """Fix items, caps and order before any of the tuned model's scores is looked at."""
+    """Fix items, caps and order before reading any of the tuned model's scores."""
     cap = asked.cap if asked.cap is not None else CAP if len(compared) > 1 else 0
     items = [Item(task.plan.name, _name(key)) for task in compared for key in task.pairs]
     base = {
@@ -179,7 +179,7 @@ def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_Drawn]:
 
 
 def _flips(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
-    """List the items that changed with both answers, lost ones first; texts are read from the files again."""
+    """List the items that changed, with both answers, lost ones first; texts are read from the files again."""
     changed = [entry for entry in drawn if entry.scores.base != entry.scores.tuned]
     changed.sort(
         key=lambda entry: (entry.scores.tuned - entry.scores.base, entry.scores.task, entry.scores.item)
@@ -204,7 +204,7 @@ def _flip(entry: _Drawn) -> dict[str, Any]:
 
 
 def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan: CheckPlan) -> list[str]:
-    """Say what was left out, chosen, and wrong with the files, a line each."""
+    """Return notes on what was left out, what was chosen, and what is wrong with the files, one line each."""
     share = f"{whole.joined:,} of {whole.union:,} items joined ({int(1000 * whole.share) / 10:g} %)"
     notes = [share, *(f"left out  {_left_out(task)}" for task in whole.tasks if task.left_out)]
     if plan.cap is not None and (capped := sum(task.joined > plan.cap for task in whole.tasks)):
@@ -220,7 +220,7 @@ def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan:
 
 
 def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked) -> Iterable[str]:
-    """Say what of a compared task did not join for a reason that is not plain from the table."""
+    """Explain why items of a compared task did not join, where the table does not show it."""
     if task.left_out:
         return
     if task.joined < asked.joined * task.union:
@@ -242,7 +242,7 @@ def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked)
 
 
 def _faults(whose: str, log: SampleLog) -> Iterable[str]:
-    """Sum the faults up over tasks, by kind, with the first place of each."""
+    """Sum up faults over all tasks by kind, each with the place of its first occurrence."""
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
     for task in log.tasks.values():

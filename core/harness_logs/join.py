@@ -1,6 +1,6 @@
-"""Joins one task of two sample logs: on document hash and prompt hash, with the metric that decides and its chance.
+"""Joins one task of two sample logs on document hash and prompt hash, and picks the deciding metric and its chance.
 
-A score under another prompt answers another question. What does not join is counted with its reason.
+A score under another prompt answers another question. Items that do not join are counted by reason.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.check.statistics.verdict import TaskPlan
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -33,23 +34,23 @@ NEVER_DECIDE = frozenset(
     ]
 )
 JOINED = 0.9
-SURE = 1 - 1e-9  # chance of a task whose target is always the same, which has to be below 1
+SURE = 1 - 1e-9  # the highest chance allowed (it must be below 1), used where every target is the same
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller fixes. `metrics` maps a task to its metric, and "" to that of all others; cap 0 is none."""
+    """What the caller fixes. `metrics` maps a task to its metric, and "" to that of all others; cap 0 means no cap."""
 
     metrics: dict[str, str] = {}
     filter: str = ""
-    margin: float = 0.03
-    alpha: float = 0.05
+    margin: float = MARGIN / 100
+    alpha: float = ALPHA
     seed: int = 1
     cap: int | None = None
     joined: float = JOINED
 
 
 class TaskJoin(msgspec.Struct, frozen=True, kw_only=True):
-    """What joined of one task, and what did not; `left_out` says why the task is not compared at all."""
+    """What joined of one task and what did not; `left_out` is why the task is not compared at all."""
 
     task: str
     metric: str = ""
@@ -57,9 +58,9 @@ class TaskJoin(msgspec.Struct, frozen=True, kw_only=True):
     joined: int = 0
     only_base: int = 0
     only_tuned: int = 0
-    other_prompt: int = 0  # the document is in both, asked in another way
+    other_prompt: int = 0  # the document is in both logs, under different prompts
     other_target: int = 0
-    no_score: int = 0  # in both, without a finite score in one
+    no_score: int = 0  # in both, but one of them has no finite score
     first_no_score: str = ""  # file:line
     first_other_target: str = ""
     left_out: str = ""
@@ -71,7 +72,7 @@ class TaskJoin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """All of the join: share of the union that joined, by task, and what is to be said."""
+    """The whole join: the share of the union that joined, and the tasks."""
 
     joined: int
     union: int
@@ -90,7 +91,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Compared:
-    """A task that is compared: both logs, the metric's place in each, and the pairs."""
+    """A task that is compared: both logs, the metric's position in each, and the pairs."""
 
     plan: TaskPlan
     base: TaskLog
@@ -103,7 +104,7 @@ class Compared:
 def join_task(
     task: str, base: TaskLog | None, tuned: TaskLog | None, asked: Asked
 ) -> tuple[TaskJoin, Compared | None]:
-    """Join one task, or say why it is left out."""
+    """Join one task, or return why it is left out."""
     if base is None or tuned is None:
         where = "the base's" if tuned is None else "the tuned model's"
         return TaskJoin(task=task, left_out=f"only in {where} log"), None
@@ -133,9 +134,9 @@ def join_task(
 
 
 def _filters(base: TaskLog, tuned: TaskLog, wanted: str) -> tuple[str, str] | None:
-    """Choose the filter in each log: the wanted, or the first of both; None where there is none in common.
+    """Choose the filter in each log: the wanted one, else the first that both have; None if they share none.
 
-    Logs up to 0.4.5 without their results file do not name filters; then the place decides.
+    Logs up to 0.4.5 without their results file do not name filters; there the position decides.
     """
     here, there = list(base.filters), list(tuned.filters)
     if wanted in here and wanted in there:
@@ -154,7 +155,7 @@ def _metric(
     samples: tuple[Mapping[DocKey, Sample], Mapping[DocKey, Sample]],
     wanted: str,
 ) -> tuple[str, str]:
-    """Choose the metric that decides: (name, "") or (name, why none does)."""
+    """Choose the metric that decides: (name, "") or (name, why none can decide)."""
     ranges = [_ranges(log, found) for log, found in zip(logs, samples, strict=True)]
     both = [name for name in ranges[0] if name in ranges[1]]
     lower = frozenset[str]().union(*(log.results.lower_is_better(log.task) for log in logs if log.results))
@@ -172,7 +173,7 @@ def _metric(
 
 
 def _refused(name: str, ranges: Sequence[Mapping[str, tuple[float, float]]], lower: frozenset[str]) -> str:
-    """Say why a metric cannot decide; "" where it can."""
+    """Return why a metric can't decide; "" if it can."""
     low, high = min(found[name][0] for found in ranges), max(found[name][1] for found in ranges)
     if name in NEVER_DECIDE:
         return f"{name} never decides"
@@ -182,7 +183,7 @@ def _refused(name: str, ranges: Sequence[Mapping[str, tuple[float, float]]], low
 
 
 def _ranges(log: TaskLog, samples: Mapping[DocKey, Sample]) -> dict[str, tuple[float, float]]:
-    """Return lowest and highest finite score of each metric that has one."""
+    """Return the lowest and highest finite score of each metric that has one."""
     ranges = {}
     for place, name in enumerate(log.metrics):
         scores = [score for sample in samples.values() if isfinite(score := sample.score(place))]
@@ -198,7 +199,7 @@ def _join(
     samples: tuple[Mapping[DocKey, Sample], Mapping[DocKey, Sample]],
     places: tuple[int, int],
 ) -> tuple[TaskJoin, dict[DocKey, Pair]]:
-    """Pair the documents that both logs asked alike, and count the others by reason."""
+    """Pair the documents that have the same prompt in both logs, and count the rest by reason."""
     base, tuned = samples
     pairs: dict[DocKey, Pair] = {}
     other_target: list[str] = []
@@ -234,7 +235,7 @@ def _join(
 
 
 def _chance(log: TaskLog, samples: Sequence[Sample]) -> float:
-    """Return what guessing scores: 1 over the choices, or the commonest answer's share where choices are fixed.
+    """Return what guessing scores: 1/choices, or the most common answer's share where the choices are fixed.
 
     0 where answers are written.
     """

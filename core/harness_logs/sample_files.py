@@ -1,7 +1,7 @@
-"""Finds a sample log's files: samples_*.jsonl, which of several is the newest, and the results file beside it.
+"""Finds a sample log's files: samples_*.jsonl, the newest of several, and the results file beside it.
 
 The harness writes MODEL/samples_TASK_DATE.jsonl and MODEL/results_DATE.json with one DATE for both (STEM_DATE
-in place of results_DATE where it was given a file to write to), since 0.4.3.
+instead of results_DATE if it was given an output file), since 0.4.3.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME = re.compile(
 
 
 class SampleFile(msgspec.Struct, frozen=True):
-    """One task's samples; `named` says that the harness named the file: without a date a person may have."""
+    """One task's samples; `named` is True if the harness named the file: one without a date may have been renamed."""
 
     task: str
     date: str
@@ -35,7 +35,7 @@ class SampleFile(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What the aggregated results say that the samples do not. All of it may be missing."""
+    """What the aggregated results record that the samples do not. Any of it may be missing."""
 
     versions: dict[str, Any] = {}
     shots: dict[str, Any] = msgspec.field(name="n-shot", default_factory=dict)
@@ -46,7 +46,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     chat_template_sha: Any = None
 
     def version(self, task: str) -> str:
-        """Return the task's version; "" where it is not said."""
+        """Return the task's version, or "" if it has none."""
         found = self.versions.get(task)
         if found is None or str(found) in ("", "N/A", "Yaml"):
             return ""
@@ -60,7 +60,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         return found if isinstance(found, int) and not isinstance(found, bool) else None
 
     def filters(self, task: str) -> tuple[str, ...]:
-        """Name the task's filters in the order they ran: its results are named METRIC,FILTER."""
+        """Return the task's filters in the order they ran: its results are named METRIC,FILTER."""
         scores = self.results.get(task)
         names = [key.partition(",")[2] for key in scores] if isinstance(scores, dict) else []
         return tuple(dict.fromkeys(name for name in names if name))
@@ -73,10 +73,10 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
-    """Return the newest sample file of each task (of the one file, or below the folder), and what to say of it.
+    """Return the newest sample file of each task (of the one file, or below the folder), and notes on the choice.
 
-    Raises NotFound where there is nothing at `path`, BadInput where there are no samples, or those of one task
-    come from several models.
+    Raises NotFound if nothing exists at `path`, BadInput if it has no samples, or those of one task come from
+    several models.
     """
     if path.is_dir():
         return _newest(path)
@@ -93,7 +93,7 @@ def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
 
 
 def read_results(sample: SampleFile) -> Results | None:
-    """Read the results file of the same date; None where there is none. Raises ValueError where it is broken."""
+    """Read the results file of the same date; None if there is none. Raises ValueError if it is broken."""
     if not sample.date:
         return None
     found = sorted(sample.path.parent.glob(f"*_{sample.date}.json"))
@@ -138,7 +138,7 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
 
 
 def _one_model(folder: Path, task: str, files: Iterable[SampleFile]) -> None:
-    """Refuse a folder above several models: the newest of a task could be anyone's."""
+    """Refuse a folder above several models: the newest file of a task could be any model's."""
     models = sorted({file.path.parent.name for file in files})
     if len(models) > 1:
         raise BadInput(

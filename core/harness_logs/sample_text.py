@@ -1,4 +1,4 @@
-"""Puts a sample of the harness into words: the question, what would have been right, what the model answered."""
+"""Puts a sample of the harness into words: the question, the right answer, and the model's answer."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def answer_of(row: Mapping[str, Any], metric: str) -> str:
     first = responses[0] if responses else ""
     if isinstance(first, list) and len(first) == 2 and str(first[1]) in ("True", "False"):
         greedy = "the likeliest" if str(first[1]) == "True" else "not the likeliest"
-        return f"gave the right text {_log_probability(first):.2f} nats, {greedy}"
+        return f"right text: {_log_probability(first):.2f} nats, {greedy}"
     return _text(first).strip()[:ANSWER_KEPT]
 
 
 def choices_of(row: Mapping[str, Any]) -> list[str]:
-    """List the choices of a multiple-choice row: the continuations, or the prompts where all end alike."""
+    """Return the choices of a multiple-choice row: the continuations, or the prompts if all end alike."""
     pairs = _arguments(row)
     if len(pairs) < 2 or not all(isinstance(answer, str) for _, answer in pairs):
         return []
@@ -67,7 +67,7 @@ def choices_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def _arguments(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Return (prompt, continuation or settings) of each request, however the version wrote them."""
+    """Return (prompt, continuation or settings) of each request, whichever version wrote them."""
     requests = row.get("arguments")
     if isinstance(requests, dict):
         named = [request for request in requests.values() if isinstance(request, dict)]
@@ -92,7 +92,7 @@ def _length(choice: str, metric: str) -> int:
 
 
 def _text(value: Any) -> str:
-    """Return a value as text; of a list its first entry (a chat prompt is a list of one text)."""
+    """Return a value as text; for a list, its first entry (a chat prompt is a list of one text)."""
     if isinstance(value, list) and value:
         return _text(value[0])
     return value if isinstance(value, str) else "" if value is None else str(value)

@@ -1,10 +1,10 @@
 """Reads the sample logs of lm-evaluation-harness (0.4.3 and later): scores by task, filter, document and prompt.
 
 A log is a samples_*.jsonl file or a folder of them. Rows differ between versions: up to 0.4.5 they name
-neither filter nor metrics (these are the keys that no version uses for anything else), `target` is raw
-in 0.4.3 and text since, and numpy's truth values and 32-bit floats were written as text up to 0.4.9.
-Files are streamed and texts stay in them: of a row its scores and its place are kept, about 0.6 kB, and
-`read_row` fetches a row again. What is wrong with a file is counted, with the first place, and never fatal.
+neither filter nor metrics (metrics are then the keys that no version uses for anything else), `target` is raw
+in 0.4.3 and text since, and numpy's booleans and 32-bit floats were written as text up to 0.4.9.
+Files are streamed and texts stay in them: only a row's scores and position are kept, about 0.6 kB, and
+`read_row` reads a row again. Faults in a file are counted, with the first place, and never fatal.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ BROKEN_RESULTS = "results files that could not be read"
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
-    """One document's scores; nan where a metric's value is no finite number.
+    """One document's scores; nan where a metric's value is not a finite number.
 
-    `scores` are in the order of TaskLog.metrics, and may be fewer. `choices` is 0 where the item is not multiple
-    choice, `target` the hash of what is right ("" where the log has none).
+    `scores` are in the order of TaskLog.metrics, and may be fewer. `choices` is 0 if the item is not multiple
+    choice, `target` is the hash of the right answer ("" if the log has none).
     """
 
     doc_id: str
@@ -56,12 +56,12 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
     def score(self, place: int) -> float:
-        """Return the score of the metric at this place; nan where there is none."""
+        """Return the score of the metric at this position; nan if there is none."""
         return self.scores[place] if place < len(self.scores) else nan
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """A kind of fault: how often, and file:line of the first."""
+    """A kind of fault: its count, and file:line of the first."""
 
     kind: str
     count: int
@@ -76,14 +76,14 @@ class TaskLog:
     file: SampleFile
     metrics: tuple[str, ...]
     filters: Mapping[str, Mapping[DocKey, Sample]]
-    same_choices: bool  # the choices are the same, distinct texts for every document (yes and no)
+    same_choices: bool  # all documents have the same, distinct choices (yes and no)
     faults: tuple[Fault, ...] = ()
     results: Results | None = None
 
 
 @dataclass(frozen=True)
 class SampleLog:
-    """All that was read at one path; `notes` say what was chosen."""
+    """Everything read at one path; `notes` record what was chosen."""
 
     path: Path
     tasks: Mapping[str, TaskLog]
@@ -102,13 +102,13 @@ class _Continuation(msgspec.Struct):
 _ROW = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMES = msgspec.json.Decoder(list[str])
 _TEXT = msgspec.json.Decoder(str)
-# Of a prompt that is behind every choice nothing is built: a third of the time on 5-shot logs.
+# Skips the prompt in front of every choice: decoding it takes a third of the time on 5-shot logs.
 _CONTINUATIONS = msgspec.json.Decoder(dict[str, _Continuation] | list[Any])
 _ARGUMENTS = msgspec.json.Decoder(dict[str, _Argument] | list[Any])
 
 
 def read_log(path: Path) -> SampleLog:
-    """Read a samples_*.jsonl file or a folder of them. Raises NotFound or BadInput where there is no such log."""
+    """Read a samples_*.jsonl file or a folder of them. Raises NotFound or BadInput if there is no such log."""
     files, notes = find_files(path)
     known: dict[tuple[Path, str], Results | None] = {}
     tasks: dict[str, TaskLog] = {}
@@ -125,7 +125,7 @@ def read_log(path: Path) -> SampleLog:
 
 
 def read_task(file: SampleFile, results: Results | None, *, broken_results: bool = False) -> TaskLog:
-    """Read one task's file. Raises BadInput where it can't be read, or has no row with hashes."""
+    """Read one task's file. Raises BadInput if it can't be read, or has no row with hashes."""
     reading = _Reading(file, results.filters(file.task) if results else ())
     if broken_results:
         reading.fault(BROKEN_RESULTS, 0)
@@ -153,7 +153,7 @@ def read_task(file: SampleFile, results: Results | None, *, broken_results: bool
 
 
 def read_row(log: TaskLog, sample: Sample) -> dict[str, Any]:
-    """Fetch a sample's whole row again."""
+    """Read a sample's whole row again."""
     with log.file.path.open("rb") as handle:
         handle.seek(sample.offset)
         row = json.loads(handle.readline(MAX_LINE_BYTES + 1).decode("utf-8", "replace"))
@@ -161,7 +161,7 @@ def read_row(log: TaskLog, sample: Sample) -> dict[str, Any]:
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Yield each line that is not blank with its number, from 1, and its place in the file."""
+    """Yield each non-blank line with its number, from 1, and its offset in the file."""
     number = offset = 0
     while line := handle.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -223,7 +223,7 @@ class _Reading:
             self._repeat(first, sample)
 
     def finish(self) -> None:
-        """Sort out passes over the documents that rows without a filter's name came in: filters, or repeats."""
+        """Resolve repeated passes over the documents in rows that name no filter: other filters, or repeats."""
         self.same_choices = self.same_choices and self.first_choices is not None
         first = self.filters.get("")
         for place in sorted(place for place in self.answers if place):
@@ -242,10 +242,10 @@ class _Reading:
         self.filters = {names.get(name, name or "#1"): samples for name, samples in self.filters.items()}
 
     def _is_filter(self, place: int) -> bool:
-        """Say whether a later pass is another filter's.
+        """Return whether a later pass comes from another filter.
 
-        Another filter goes over all documents once more and finds other answers in the same responses;
-        a log that was written twice has the same answers, another run has other responses.
+        Another filter goes over all documents once more and extracts other answers from the same responses;
+        a log that was written twice has the same answers, and another run has other responses.
         """
         first, later = self.answers[0], self.answers[place]
         return (
@@ -291,7 +291,7 @@ class _Reading:
         return self.names_of[data] or tuple(name for name in row if name not in NOT_METRICS)
 
     def _choices(self, row: Mapping[str, msgspec.Raw]) -> int:
-        """Count the choices of a multiple-choice item, and watch whether they are the same texts everywhere."""
+        """Count the choices of a multiple-choice item, and track whether they are the same texts everywhere."""
         texts = _continuations(row)
         if len(texts) < 2:
             self.same_choices = False
@@ -310,7 +310,7 @@ class _Reading:
             return ""
 
     def _shared_text(self, raw: msgspec.Raw | None) -> str:
-        """Return a text, one object for all that are equal: targets and filters are few."""
+        """Return a text, sharing one object between equal texts: there are few targets and filters."""
         if raw is None:
             return ""
         data = bytes(raw)
@@ -334,7 +334,7 @@ def _decode(line: bytes) -> dict[str, msgspec.Raw] | None:
 
 
 def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
-    """Return the texts that were scored behind a prompt; none where answers were written or is but one text."""
+    """Return the texts scored after a prompt; empty where answers were written or there is only one text."""
     if "arguments" not in row:
         return ()
     unconditional = "acc_mutual_info" in row
@@ -347,7 +347,7 @@ def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
         pairs = [(getattr(argument, "arg_0", None), argument.arg_1) for argument in arguments.values()]
     else:
         pairs = [(item[0], item[1]) for item in arguments if isinstance(item, list) and len(item) > 1]
-    # For mutual information every choice is scored a second time, behind nothing.
+    # For mutual information every choice is scored a second time, without a context.
     texts = tuple(
         text for prompt, text in pairs if isinstance(text, str) and not (unconditional and prompt == "")
     )
@@ -355,7 +355,7 @@ def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
 
 
 def _number(raw: msgspec.Raw) -> float:
-    """Read a score: a number, a truth value, or either as text (numpy's, up to 0.4.9); nan for all else."""
+    """Read a score: a number, a boolean, or either as text (numpy's, up to 0.4.9); nan for anything else."""
     text = bytes(raw).strip(b'"')
     if (known := _SCORES.get(text)) is not None:
         return known

@@ -21,8 +21,10 @@ from finetop.core.runtime.home import Home
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for who asked; its workers inherit that
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client handles ctrl+c; workers inherit this
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # exit by exception, so that half-written files are removed
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     home = Home(Path(sys.argv[1]))
@@ -34,12 +36,12 @@ def main() -> int:
     except FinetopError as error:
         last = Told(trouble=Trouble(error.message, error.hint, error.exit_code))
     except BrokenPipeError:
-        return 1  # nobody listens any more
+        return 1  # the reader has gone
     except OSError as error:
         if error.filename is None:
             raise
         last = Told(trouble=Trouble(f"{os_error_words(error)}.", "", EnvironmentTrouble.exit_code))
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who has heard all does not wait for this process to end
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the client does not wait for this process to end
     with contextlib.suppress(BrokenPipeError):
         tell(last)
     return 0

@@ -1,4 +1,4 @@
-"""Puts other texts into a row of any shape, and leaves all else as it was."""
+"""Replaces texts in a row of any shape, and leaves everything else unchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from finetop.core.data.formats.sharegpt import ROLES
 
-Mend = Callable[[str, str], str | None]  # a text and its role; None where it can't be mended
+Mend = Callable[[str, str], str | None]  # a text and its role -> the fixed text; None if it can't be fixed
 KEYS = {
     "system": "system",
     "instruction": "user",
@@ -23,11 +23,11 @@ KEYS = {
 
 
 class _Unmended(Exception):
-    """A text that can't be mended."""
+    """A text that can't be fixed."""
 
 
 def with_texts(raw: dict[str, Any], mend: Mend) -> dict[str, Any] | None:
-    """Return the row with every text mended; None if one of them can't be."""
+    """Return the row with every text fixed; None if one of them can't be."""
     try:
         changed = dict(raw)
         for key in ("messages", "conversations"):

@@ -1,8 +1,8 @@
-"""Writes what `--fix` changes: a new file, and a manifest that says of every change what and why.
+"""Writes what `--fix` changes: a new file, and a manifest with each change and its reason.
 
-The manifest, OUT.manifest.jsonl, begins with a line of both files, then has a line a change, in order:
+The manifest, OUT.manifest.jsonl, begins with a line about both files, then has one line per change, in order:
     {"line": 17, "finding": "empty", "action": "remove", "why": "empty", "before": …, "after": null, "new_line": null}
-`before` and `after` are the sha256 of the line as it was and as it is, without its line end.
+`before` and `after` are the sha256 of the old and new line, without line end.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def manifest_of(out: Path) -> Path:
 
 
 def require_place(out: Path, reads: list[Read]) -> None:
-    """See that there is one file to fix and nothing where the new one is to be. Raises BadInput."""
+    """Check that there is one file to fix and that the new file's path is free. Raises BadInput."""
     trained = [read for read in reads if read.role in ("train", "replay")]
     if len(trained) != 1 or trained[0].source.path is None:
         number = "several sources" if len(trained) > 1 else "no file"
@@ -71,7 +71,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
     read = whole.reads[number]
     temporary, told = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest_of(out)))
     if read.is_plain and lines.size_of(read) != read.bytes:
-        raise BadInput(f"{read.name}: it was changed while it was read.", hint="Lint it again.")
+        raise BadInput(f"{read.name}: changed while being read.", hint="Lint it again.")
     rows = removed = mended = 0
     after = hashlib.sha256()
     try:
@@ -119,7 +119,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
 
 
 def put(file: Path, place: Path) -> None:
-    """Give a file its name. Raises FileExistsError where something is by now, unlike a rename."""
+    """Give a file its final name. Unlike a rename, raises FileExistsError if the name is taken by now."""
     try:
         os.link(file, place)
     except FileExistsError:
@@ -133,7 +133,7 @@ def put(file: Path, place: Path) -> None:
 def _lines(
     whole: Whole, number: int, fixes: Mapping[int, list[tuple[str, Fix]]]
 ) -> Iterator[tuple[int, bytes | Unread, list[tuple[str, Fix]]]]:
-    """Yield each line of the file with what is to be done to it."""
+    """Yield each line of the file with its fixes."""
     read = whole.reads[number]
     for index in range(len(read.starts)):
         block = lines.block_again(read, number, index)
@@ -144,11 +144,11 @@ def _lines(
 def _changed(
     line: bytes | Unread, found: list[tuple[str, Fix]]
 ) -> tuple[bytes | None, list[tuple[str, Fix]]]:
-    """Return the line as it is to be, None where it is removed, and the changes that came about."""
+    """Return the new line (None if it is removed) and the changes made."""
     removals = [one for one in found if one[1].action == "remove"]
     if removals:
         return None, removals[:1]
-    if isinstance(line, Unread):  # there is nothing to be copied
+    if isinstance(line, Unread):  # there is nothing to copy
         raise BadInput(
             f"--fix can't keep a row: {line.why}.", hint="Let --fix remove it: don't skip unreadable."
         )
@@ -171,7 +171,7 @@ def _hash(line: bytes | Unread) -> str:
 
 
 def _put_in_front(path: Path, head: bytes) -> None:
-    """Write a first line before what is there; the manifest of changes is small beside the data."""
+    """Write a first line before the existing content; the manifest is small compared with the data."""
     front = path.with_name(f"{path.name}.head")
     try:
         with front.open("xb") as file, path.open("rb") as rest:

@@ -1,7 +1,7 @@
-"""Tells the language of a text by its script, and in Latin script by its smallest words; or says nothing.
+"""Detects the language of a text by its script, and in Latin script by its most frequent words, if it is clear.
 
-A library would know two hundred languages and take 20 to 500 microseconds a text (and 1 to 130 MB); these fourteen and
-eleven scripts take 10, and a text of fewer than eight words is left alone.
+A library would know two hundred languages and take 20 to 500 microseconds per text (and 1 to 130 MB); these fourteen
+and eleven scripts take 10. A text of fewer than eight words is left undecided.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAMES = {
     "Bengali", "tamil": "Tamil", "thai": "Thai", "han": "Chinese", "kana": "Japanese", "hangul":
     "Korean",
 }  # fmt: skip
-# The most frequent words of each, from which a language shows in a few dozen words.
+# The most frequent words of each: they identify a language within a few dozen words.
 _WORDS = {
     "en": """
         a an i me my do how so no he she his her than just any all the of and to in is that it for was on are
@@ -83,19 +83,19 @@ _SCRIPTS = re.compile(
 )
 _ANY_SCRIPT = re.compile(
     re.sub(r"\(\?P<\w+>\[|\]\)\|?", "", _SCRIPTS.pattern).join("[]")
-)  # quick: one look at each character
+)  # fast: one test per character
 _OF_WORD: dict[str, list[str]] = {}
 for _language, _words in _WORDS.items():
     for _word in _words.split():
         _OF_WORD.setdefault(_word, []).append(_language)
 
 _AROUND = ".,;:!?()\"'"
-_MEMORY = 100_000  # different words, as they stand between spaces, whose languages are remembered
+_MEMORY = 100_000  # different words, as they stand between spaces, whose languages are cached
 _LATIN = tuple(_WORDS)
 
 
 class _Counted(dict[str, int]):
-    """The languages that have a word, with marks around it, of words seen so far: a one in the byte of each."""
+    """Caches the languages of each word seen (marks around it ignored): a 1 in the byte of each language."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= _MEMORY:
@@ -112,7 +112,7 @@ LEAST_SCRIPT = 8  # characters of another script
 
 
 def language_of(text: str) -> str:
-    """Name the language of a text by its code, or its script; "" where that is not clear."""
+    """Return the code of a text's language, or its script; "" if it is not clear."""
     text = text[:READ]
     if not text.isascii() and _ANY_SCRIPT.search(text):
         script = _script(text)
@@ -126,18 +126,18 @@ def language_of(text: str) -> str:
     counts = _counts(words)
     *_, second, number = sorted(counts)
     first = counts.index(number)
-    # A text is a sixth to a half such words; names and loanwords make a few of another language.
+    # A sixth to a half of a text are such words; names and loanwords add a few of other languages.
     is_clear = number >= 0.12 * len(words) and number >= 1.5 * second
     return _LATIN[first] if is_clear and _counts(set(words))[first] >= 3 else ""
 
 
 def _counts(words: Collection[str]) -> bytes:
-    """Count of each language how many words it has: no byte runs over, for READ characters are 200 words at most."""
+    """Count each language's words: no byte overflows, because READ characters are at most 200 words."""
     return sum(map(_counted.__getitem__, words)).to_bytes(len(_LATIN), "little")
 
 
 def _script(text: str) -> str:
-    """Name the script that is not Latin, of a text that is mostly written in it."""
+    """Return the non-Latin script that a text is mostly written in, or ""."""
     counts: dict[str, int] = {}
     for found in _SCRIPTS.finditer(text):
         name = str(found.lastgroup)
@@ -152,5 +152,5 @@ def _script(text: str) -> str:
 
 
 def name_of(language: str) -> str:
-    """Name a language for people."""
+    """Return a language's name for people."""
     return NAMES.get(language, language)

@@ -1,8 +1,8 @@
-"""Reads the rows of sources in blocks, whatever is wrong with some of them, and reads some once more by number.
+"""Reads the rows of sources in blocks, even if some are faulty, and reads some again by number.
 
-The lines of a plain .jsonl file are handed on as they are, and read again at their place in the file. All other rows
-are written as JSON lines, by the names that the recipe's `columns` give, and kept block by block in a file that removes
-itself.
+The lines of a plain .jsonl file are passed on unchanged, and read again at their offset in the file. All other rows
+are written as JSON lines, with the names from the recipe's `columns`, and kept block by block in a temporary file that
+deletes itself.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 256
 BLOCK_BYTES = 2 << 20
-IN_MEMORY = 16 << 20  # bytes of blocks that are kept; more go to the disk
+IN_MEMORY = 16 << 20  # bytes of blocks kept in memory; more go to disk
 MAX_LINE_BYTES = files.ROW_BYTES
 _BOM = b"\xef\xbb\xbf"
 
 
 class Unread(msgspec.Struct, frozen=True, array_like=True):
-    """A row that there is no line of, and why."""
+    """A row without a readable line, and why."""
 
     why: str
 
@@ -47,7 +47,7 @@ TOO_LONG = Unread(f"the line is longer than {MAX_LINE_BYTES >> 20} MiB")
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
-    """Rows that lie one after another in one file, `name`. `numbers` are theirs, from 1."""
+    """Consecutive rows of one file, `name`. `numbers` are their row numbers, from 1."""
 
     source: int
     at: int  # number of the first row, over all sources
@@ -57,13 +57,13 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
     lines: list[bytes | Unread]
 
     def place(self, index: int) -> str:
-        """Where one of the rows was written: faq.jsonl:17."""
+        """Return where one of the rows was written: faq.jsonl:17."""
         return f"{self.name}:{self.numbers[index]}"
 
 
 @dataclass(slots=True)
 class Read:
-    """A source while it is read: where its blocks begin, so that any row is found again."""
+    """A source being read: where its blocks begin, so that any row can be found again."""
 
     source: Source
     role: SourceRole
@@ -71,13 +71,13 @@ class Read:
     format: str | None = None
     rows: int = 0
     bytes: int = 0
-    sha256: str = ""  # of the whole file; none where it was not read whole
-    most: int | None = None  # rows that are looked at
-    is_cut: bool = False  # there may be more of them
+    sha256: str = ""  # of the whole file; empty if it was not read whole
+    most: int | None = None  # rows that are checked
+    is_cut: bool = False  # there may be more rows
     starts: list[tuple[int, int, int]] = field(
         default_factory=list
-    )  # row number, line number, byte of each block, in the file or among those kept
-    kept: BinaryIO | None = None  # the blocks of a source that is no plain .jsonl file
+    )  # row number, line number, byte offset of each block, in the file or in `kept`
+    kept: BinaryIO | None = None  # the blocks of a source that is not a plain .jsonl file
 
     def __del__(self) -> None:
         if self.kept is not None:
@@ -85,12 +85,12 @@ class Read:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the source is one .jsonl file whose lines are rows as they are."""
+        """Return whether the source is one .jsonl file whose lines are used unchanged."""
         return self.kept is None
 
 
 def opened(source: Source, role: SourceRole, most: int | None = None) -> Read:
-    """Begin with a source, of which `most` rows are looked at. Raises BadInput for a file that is not there."""
+    """Open a source, of which `most` rows are checked. Raises BadInput if its file does not exist."""
     read = Read(source, role, source_record.name_of(source), most=most)
     if source.path is not None:
         files.require(Path(source.path))
@@ -105,12 +105,12 @@ def _file_of_blocks() -> BinaryIO:
 
 
 def size_of(read: Read) -> int:
-    """Bytes of a source's files; 0 where it has none."""
+    """Return the bytes of a source's files; 0 if it has none."""
     return files.facts_of(Path(read.source.path)).size if read.source.path is not None else 0
 
 
 def blocks(read: Read, number: int, at: int, home: Home, detect: Detect) -> Iterator[Block]:
-    """Yield all rows of a source; `at` is the number of its first. Blank lines are passed over. Raises BadInput."""
+    """Yield all rows of a source; `at` is the number of its first. Blank lines are skipped. Raises BadInput."""
     given = _file_lines(read) if read.is_plain else _made_lines(read, home)
     most = min(filter(None, (read.source.rows, read.most)), default=None)
     pending = _Pending()
@@ -134,7 +134,7 @@ def blocks(read: Read, number: int, at: int, home: Home, detect: Detect) -> Iter
 
 @dataclass(slots=True)
 class _Pending:
-    """The rows of a block to be."""
+    """The rows of the next block."""
 
     name: str = ""
     numbers: list[int] = field(default_factory=list)
@@ -161,7 +161,7 @@ def _block(read: Read, number: int, at: int, pending: _Pending, detect: Detect) 
 
 
 def _keep(file: BinaryIO, block: Block) -> int:
-    """Write a block behind those that are kept, and return where it begins. Raises EnvironmentTrouble."""
+    """Append a block to those kept, and return its offset. Raises EnvironmentTrouble."""
     encoded = msgspec.msgpack.encode(block)
     at = file.seek(0, 2)
     try:
@@ -184,7 +184,7 @@ def _file_lines(read: Read) -> Iterator[tuple[str, int, int, bytes | Unread]]:
             offset += len(line)
             whole.update(line)
             is_long = len(line) > MAX_LINE_BYTES
-            while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):  # pass over the rest of it
+            while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):  # skip the rest of it
                 line = file.readline(MAX_LINE_BYTES + 1)
                 offset += len(line)
                 whole.update(line)
@@ -204,7 +204,7 @@ def _file_lines(read: Read) -> Iterator[tuple[str, int, int, bytes | Unread]]:
 
 
 def _made_lines(read: Read, home: Home) -> Iterator[tuple[str, int, int, bytes | Unread]]:
-    """Yield rows of any other source as JSON lines; what JSON can't hold is written as text."""
+    """Yield rows of any other source as JSON lines; values that JSON can't hold are written as text."""
     for place, row in sources.entries(read.source, home):
         if isinstance(row, BadData):
             why = row.message.removeprefix(f"{place}: ").rstrip(".")
@@ -218,7 +218,7 @@ def _made_lines(read: Read, home: Home) -> Iterator[tuple[str, int, int, bytes |
 
 
 def _named(read: Read, file: str) -> str:
-    """Name a file of a source, by its path where another source has the same name."""
+    """Return a source file's name, or its path if another source has the same name."""
     if read.source.path is None or read.name == source_record.name_of(read.source):
         return file
     path = Path(read.source.path)
@@ -226,7 +226,7 @@ def _named(read: Read, file: str) -> str:
 
 
 def decoded(line: bytes | Unread) -> dict[str, Any] | str:
-    """Read a line as a JSON object, or say why it is none."""
+    """Decode a line as a JSON object, or return why it is not one."""
     if isinstance(line, Unread):
         return line.why
     try:
@@ -243,7 +243,7 @@ def decoded(line: bytes | Unread) -> dict[str, Any] | str:
 
 
 def block_again(read: Read, number: int, index: int) -> Block:
-    """Read one block once more, by its place in `read.starts`. Raises BadInput if the file has changed."""
+    """Read one block again, by its index in `read.starts`. Raises BadInput if the file has changed."""
     at, line_number, offset = read.starts[index]
     if read.kept is not None:
         read.kept.seek(offset)
@@ -267,5 +267,5 @@ def block_again(read: Read, number: int, index: int) -> Block:
                     numbers.append(line_number)
             line_number += 1
     if len(lines) != end - at:
-        raise BadInput(f"{read.name}: it was changed while it was read.", hint="Lint it again.")
+        raise BadInput(f"{read.name}: changed while being read.", hint="Lint it again.")
     return Block(number, at, read.format, read.name, numbers, lines)

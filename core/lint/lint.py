@@ -32,19 +32,19 @@ from finetop.core.lint.worker_pool import hands
 from finetop.core.models.load import read_template
 from finetop.core.plan import inputs
 from finetop.core.plugins import OBJECTIVES
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.schema import Model, Recipe, Source
 from finetop.core.runtime.home import Home
 
 SEVERITIES = ("error", "warning", "note")
-PASSED_OVER = 20  # documents that are named, of those that can't be used
+PASSED_OVER = 20  # unusable documents that are named
 LEARNED = ("train", "replay")
 ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
 
 
 @dataclass
 class _Counted:
-    """What the rows come to, of all blocks taken in so far."""
+    """Totals over the rows of all blocks so far."""
 
     rows: int = 0
     tokens: int = 0
@@ -54,7 +54,7 @@ class _Counted:
     lengths: Counter[int] = field(default_factory=Counter)
 
     def take(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
-        """Take in a block; lengths are those of rows that are trained on."""
+        """Add a block; lengths are counted only for rows that are trained on."""
         self.rows += len(seen.counts)
         if not is_learned:
             return
@@ -68,7 +68,7 @@ class _Counted:
 
 
 def chosen(asked: Asked) -> tuple[str, ...]:
-    """Choose the findings that are looked for. Raises NotFound for names that there are not."""
+    """Return the findings to run. Raises NotFound for unknown names."""
     names = rules.names()
     for name in (*asked.only, *asked.skip):
         if name not in names:
@@ -83,12 +83,12 @@ def chosen(asked: Asked) -> tuple[str, ...]:
 
 
 def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> Report:
-    """Look at all rows, and report. Raises BadInput for what can't be read at all."""
+    """Check all rows, and return the report. Raises BadInput for data that can't be read at all."""
     began = time.monotonic()
     names = chosen(asked)
     if "loss" in asked.options and asked.recipe is None and asked.model is None:
         raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
-    recipe = None if asked.recipe is None else recipe_from_mapping(asked.recipe)
+    recipe = None if asked.recipe is None else recipe_from_resolved(asked.recipe)
     reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
     _tell_apart(reads)
     if asked.fix is not None:
@@ -98,7 +98,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     notes += _documents(recipe, home)
     finders = {name: (rule := rules.load(name)).finder(rule, lens) for name in names}
     hearers: dict[Any, list[Finder]] = {}
-    for name in names:  # those that look in the same way hear of the same
+    for name in names:  # findings that share a `look` get the same results
         hearers.setdefault(type(rules.load(name)).look, []).append(finders[name])
     counted = _Counted()
     with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
@@ -126,7 +126,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     if asked.fix is not None:
         try:
             fixed = fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
-        except FinetopError as error:  # a full disk, say: what was found is told all the same
+        except FinetopError as error:  # such as a full disk: the findings are reported all the same
             unfixed = Trouble(error.message, error.hint, error.exit_code)
     findings = sorted(findings, key=_worst_first)
     return Report(
@@ -146,7 +146,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
 
 
 def _tell_apart(reads: Sequence[Read]) -> None:
-    """Name files that are called alike in different folders by their paths."""
+    """Name files by their paths if files in different folders have the same name."""
     names = Counter(name for name, _ in {(read.name, read.source.path) for read in reads})
     for read in reads:
         if names[read.name] > 1 and read.source.path is not None:
@@ -154,7 +154,7 @@ def _tell_apart(reads: Sequence[Read]) -> None:
 
 
 def _documents(recipe: Recipe | None, home: Home) -> list[str]:
-    """Say which of the documents that prompts get can't be used. Raises BadInput where none can."""
+    """Return which documents for prompts can't be used. Raises BadInput if none can."""
     if recipe is None or not recipe.ask.documents:
         return []
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
@@ -167,7 +167,7 @@ def _worst_first(finding: Finding) -> tuple[int, bool, int, str]:
 
 
 def _fixes(finders: Mapping[str, Finder], whole: Whole) -> dict[int, list[tuple[str, Fix]]]:
-    """Gather what is to be done to each row, by the finding that wants it."""
+    """Collect the fixes of each row, with the finding that wants them."""
     wanted: dict[int, list[tuple[str, Fix]]] = {}
     for name, finder in finders.items():
         for fix in finder.fixes(whole):
@@ -229,14 +229,14 @@ def _model(asked: Asked, recipe: Recipe | None) -> Model | None:
 
 
 def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
-    """Find the tokenizer of a model that is here; say why not otherwise. Nothing is downloaded."""
+    """Return a model's local tokenizer folder, or note why there is none. Nothing is downloaded."""
     try:
         found = inputs.find_config(model, home)
     except FinetopError as error:
         notes.append(f"tokens are estimated, four characters each: {error.message}")
         return None
     if not (found.folder / "tokenizer.json").is_file():
-        why = "has no tokenizer.json" if found.is_here else "is not here yet: the first run fetches it"
+        why = "has no tokenizer.json" if found.is_here else "is missing: the first run downloads it"
         notes.append(f"tokens are estimated, four characters each: {model.id} {why}")
         return None
     return str(found.folder)
@@ -267,11 +267,11 @@ def _blocks(
 
 
 def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], home: Home) -> str | None:
-    """Find the format of the first row that has one. Raises BadData where none of a file's first rows is any row."""
+    """Return the format of the first row that has one. Raises BadData if none of a file's first rows is a valid row."""
     raws = [raw for line in given if isinstance(raw := lines.decoded(line), dict)]
     found = next((name for raw in raws if (name := format_of(raw, kinds))), None)
     if found is None and not read.rows:
-        for place, raw in sources.rows(read.source, home):  # training stops at the first, and says why
+        for place, raw in sources.rows(read.source, home):  # training stops at the first, with the reason
             sources.format_of(read.source, home, raw, place, kinds)
     return found
 

@@ -1,4 +1,4 @@
-"""What the findings that compare rows have in common: what they hold, how they tell it, how they fix it."""
+"""What the findings that compare rows share: their data, their reports, their fixes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from finetop.core.lint.row import Lens, Row
     from finetop.core.lint.second_pass import Whole
 
-DIFFERS = 24  # characters of each of two answers that are shown
+DIFFERS = 24  # characters shown of each of two answers
 
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """A row that a finding is about: what kind it is, in words, and what it is like: another row, or what is said."""
+    """A row that a finding is about: the kind, in words, and what it is like (another row, or a text)."""
 
     number: int
     kind: str
@@ -36,13 +36,13 @@ def _joined(asked: str, answer: str) -> str:
 
 
 def _short(other: str, place: str) -> str:
-    """Name a row beside one of the same file by its line alone."""
+    """Return only the line of a row that is in the same file as `place`."""
     name, _, line = other.rpartition(":")
     return f"line {line}" if name == place.rpartition(":")[0] else other
 
 
 def _where_they_differ(one: str, other: str) -> tuple[str, str] | None:
-    """Cut two answers to where they begin to differ, after a few characters that they share; None for equal ones."""
+    """Cut two answers to where they begin to differ, after a few shared characters; None for equal ones."""
     if one == other:
         return None
     pairs = enumerate(zip(one, other, strict=False))
@@ -80,7 +80,9 @@ class Comparing(Finder):
                 first_of[like.kind] = like
         first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
         kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
-        pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}  # each is shown once
+        pairs = {
+            frozenset((like.number, like.other)): like for like in reversed(first)
+        }  # each pair is shown once
         every = dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())])
         shown = sorted(list(every)[:EXAMPLES], key=lambda like: like.number)
         return [
@@ -123,8 +125,8 @@ class Comparing(Finder):
 class PairRule(Rule):
     """A rule that compares rows: `find` says which rows, and what each is like."""
 
-    roles: tuple[SourceRole, ...] = ()  # of the rows that it is about; none: all
-    shows_both = False  # of an example both answers, from where they differ
+    roles: tuple[SourceRole, ...] = ()  # of the rows that it is about; empty: all
+    shows_both = False  # both answers of an example are shown, from where they differ
     finder = Comparing
 
     def look(self, row: Row, lens: Lens) -> bytes | None:
@@ -132,4 +134,4 @@ class PairRule(Rule):
 
     @abstractmethod
     def find(self, seen: Gathered, whole: Whole) -> Sequence[Like]:
-        """Find the rows, none twice."""
+        """Return the rows, none twice."""

@@ -1,8 +1,8 @@
-"""What the findings that compare rows with each other remember of them, gathered once for all of these.
+"""What the findings that compare rows remember of them, collected once for all of these findings.
 
-Of each row its words as numbers, and hashes of the whole row, of what is asked and of the answer: the texts
-themselves are read again only for the examples of a report. A side is what is compared with itself: the rows to train
-on, those of data.eval, those of the test.
+Of each row it holds the words as numbers, and hashes of the whole row, the question and the answer; the texts
+themselves are read again only for the examples of a report. A side is a set of rows compared with itself: the rows to
+train on, those of data.eval, those of the test.
 """
 
 from __future__ import annotations
@@ -40,21 +40,19 @@ if TYPE_CHECKING:
     from finetop.core.lint.row import Lens
     from finetop.core.lint.second_pass import Whole
 
-CROWD: Final = (
-    20  # rows that ask the same: from there on it is an instruction, and their answers are compared
-)
-LABEL: Final = 4  # rows, at least, that have one answer: it is a label
-STEP: Final = 1000  # rows or pairs that are looked at together
-MOST_ROWS: Final = 750_000  # different ones of a side whose words are compared: they take 230 MB
-MOST_PAIRS: Final = 4_000_000  # that are compared word by word: an hour
-MOST_LIGHT: Final = 300_000  # whose questions are light edits of each other: they take 300 MB
+CROWD: Final = 20  # rows with the same question: from here on it is an instruction, and answers are compared
+LABEL: Final = 4  # rows, at least, with the same answer: it is a label
+STEP: Final = 1000  # rows or pairs processed together
+MOST_ROWS: Final = 750_000  # different rows of a side whose words are compared: they take 230 MB
+MOST_PAIRS: Final = 4_000_000  # pairs compared word by word: an hour
+MOST_LIGHT: Final = 300_000  # pairs whose questions are light edits of each other: they take 300 MB
 EQUAL: Final = Change(1.0)
-FEW: Final = 4  # rows that ask the same, which are compared with those that ask nearly the same
+FEW: Final = 4  # rows with the same question that are compared with those of nearly the same question
 SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (("train", "replay"), ("eval",), ("test",))
 
 
 class Gathered:
-    """All rows that have any words, numbered from 0 here; `at` gives their numbers in lint."""
+    """All rows that have any words, numbered from 0 here; `at` holds their numbers in lint."""
 
     def __init__(self) -> None:
         self.at = array("I")
@@ -70,7 +68,7 @@ class Gathered:
         self._alike: Pairs | None = None
 
     def take(self, at: int, seen: bytes) -> None:
-        """Take in what `look` gave of a row; more than once, as several findings hear of it."""
+        """Add what `look` returned for a row; repeated calls are ignored, since several findings receive it."""
         if self.at and at <= self.at[-1]:
             return
         self.at.append(at)
@@ -83,13 +81,13 @@ class Gathered:
 
     @property
     def heads(self) -> NDArray[Any]:
-        """The hashes of all rows, as columns."""
+        """Return the hashes of all rows, as columns."""
         if self._columns is None or len(self._columns) < len(self):
-            self._columns = np.frombuffer(self._heads, COLUMNS)  # from now on none can be taken in
+            self._columns = np.frombuffer(self._heads, COLUMNS)  # from now on no row can be added
         return self._columns
 
     def asked(self, number: int) -> Codes:
-        """Return the words of what a row asks."""
+        """Return the words of a row's question."""
         return self._words[number][: self._size(number)]
 
     def answer(self, number: int) -> Codes:
@@ -100,7 +98,7 @@ class Gathered:
         return int(HEAD.unpack_from(self._heads, number * HEAD.size)[-2])
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
-        """Yield the words of all rows, question and answer as two texts, a block at a time, with its first row."""
+        """Yield the words of all rows, question and answer as two texts, in blocks with their first row's number."""
         for first, texts in self._words.blocks():
             sizes = (self._size(first + place) for place in range(len(texts)))
             yield (
@@ -121,7 +119,7 @@ class Gathered:
         return self._counts
 
     def members(self, whole: Whole, side: Sequence[SourceRole]) -> NDArray[np.int64]:
-        """List the rows of a side."""
+        """Return the rows of a side."""
         begin, end = 0, 0
         bounds = []
         for read in whole.reads:
@@ -133,9 +131,9 @@ class Gathered:
         return np.concatenate([*parts, np.zeros(0, np.int64)]).astype(np.int64)
 
     def alike(self, whole: Whole) -> Pairs:
-        """Find the pairs of rows that may ask nearly the same, or be nearly the same texts; none twice.
+        """Return the pairs of rows that may have nearly the same question, or be nearly the same texts; none twice.
 
-        One row stands for all of the same whole, and one for all that ask the same, unless they are a crowd.
+        One row stands for all copies of it, and one for all with the same question, unless they are a crowd.
         """
         if self._alike is None:
             heads, found = self.heads, [np.zeros((0, 2), np.int64)]
@@ -167,7 +165,7 @@ class Gathered:
         return self._alike
 
     def asks_the_same(self, whole: Whole) -> set[tuple[int, int]]:
-        """Of the pairs that may, find those that ask the same, verbatim or lightly edited, of the same system."""
+        """Return those pairs whose questions are the same, verbatim or lightly edited, under the same system prompt."""
         if self._same is None:
             heads, counts, pairs = self.heads, self.counts(), self.alike(whole)
             self._same, judged = set(), self._families
@@ -211,11 +209,11 @@ class Gathered:
         return self._light
 
     def is_template(self, change: Change) -> bool:
-        """Whether three or more questions differ where these two do; known once `asks_the_same` was asked."""
+        """Return whether three or more questions differ where these two do; known after `asks_the_same`."""
         return self._families.is_template(change)
 
     def are_labels(self, *numbers: int) -> bool:
-        """Whether the answers of rows are each those of several others, too."""
+        """Return whether each row's answer is also the answer of several others."""
         if self._labels is None:
             answers, counts = np.unique(self.heads["answer"], return_counts=True)
             self._labels = answers[counts >= LABEL]
@@ -224,7 +222,7 @@ class Gathered:
         return bool((at < len(self._labels)).all() and (self._labels[at] == answers).all())
 
     def is_answered(self, number: int, changed: frozenset[int]) -> bool:
-        """Whether a row's answer takes up a rare word in which its question differs: it is about that, and no edit."""
+        """Return whether a row's answer uses a rare word in which its question differs: then it is no mere edit."""
         rare = {word for word in changed if is_rare(word, self.counts())}
         return bool(rare) and not rare.isdisjoint(bare(self.answer(number)).tolist())
 
@@ -249,7 +247,7 @@ class Gathered:
 
 
 class _Groups:
-    """Rows that ask the same, of each group the first one first."""
+    """Groups of rows with the same question, each group's first row first."""
 
     def __init__(self, members: NDArray[np.int64], group: NDArray[np.int64]) -> None:
         order = np.argsort(group, kind="stable")
@@ -261,12 +259,12 @@ class _Groups:
         self.firsts = self._rows[self._begin]
 
     def within(self) -> Pairs:
-        """Pair each of a group with some that come after it."""
+        """Pair each row of a group with some that come after it."""
         order = np.arange(len(self._rows))
         return self._rows[minhash.neighbours(order, self._group, minhash.NEIGHBOURS + 1, minhash.NEIGHBOURS)]
 
     def across(self, pairs: Pairs) -> Pairs:
-        """Pair the first ones of two groups, whose very first are given as pairs."""
+        """Pair the first rows of two groups, whose very first rows are given as pairs."""
         one, other = np.searchsorted(self.firsts, pairs.T)
         found = [np.zeros((0, 2), np.int64)]
         for a, b in itertools.product(range(FEW), repeat=2):
@@ -281,7 +279,7 @@ _latest: tuple[Lens, Gathered] | None = None
 
 
 def gathered(lens: Lens) -> Gathered:
-    """Return what is gathered in this lint, the same to each finding."""
+    """Return the rows collected in this lint, the same object for each finding."""
     global _latest
     if _latest is None or _latest[0] is not lens:
         _latest = (lens, Gathered())

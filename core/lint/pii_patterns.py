@@ -1,4 +1,4 @@
-"""Personal data as it looks in text: known shapes, with their checksums where they have any."""
+"""Personal data as it appears in text: known formats, with their checksums if they have any."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def is_card(text: str) -> bool:
 
 
 def _is_address(found: re.Match[str]) -> bool:
-    """Tell the address of a machine in the internet from a version (1.2.3.4) and from addresses within networks."""
+    """Return whether this is a public IP address, not a version (1.2.3.4) or a private address."""
     try:
         address = ipaddress.ip_address(found[0])
     except ValueError:

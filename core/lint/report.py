@@ -1,4 +1,4 @@
-"""What lint and who asked for it say to each other: what to look at, how far it is, and what was found."""
+"""Messages between lint and its client: what to check, progress, and what was found."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from finetop.core.runtime.files import write_whole
 
 Severity = Literal["error", "warning", "note"]
 SourceRole = Literal["train", "replay", "eval", "test"]
-PLACES = 1000  # of a finding that are named in a report; all are counted
+PLACES = 1000  # places of a finding that a report names; all are counted
 EXAMPLES = 5
 
 
 class Given(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Rows to look at: a file, or a data set of the hub or of a folder; `settings` are a recipe's, as it has them."""
+    """Rows to check: a file, or a data set of the hub or a folder; `settings` are a recipe's source settings."""
 
     role: SourceRole
     settings: dict[str, Any]
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What lint is asked: rows, or a resolved recipe whose rows are meant; and which findings."""
+    """A lint request: rows, or a resolved recipe whose rows are meant; and which findings."""
 
     sources: tuple[Given, ...] = ()
     recipe: dict[str, Any] | None = None
-    model: str | None = None  # whose tokenizer counts, where there is no recipe
+    model: str | None = None  # its tokenizer counts tokens, if there is no recipe
     max_tokens: int | None = None
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
-    against: tuple[str, ...] = ()  # files of benchmarks, whose items no training row may contain
-    options: tuple[str, ...] = ()  # of findings that look only where they are asked to
-    sample: int = 2000  # rows at most that are scored by a model, where that is asked for
+    against: tuple[str, ...] = ()  # benchmark files, whose items no training row may contain
+    options: tuple[str, ...] = ()  # of findings that only run on request
+    sample: int = 2000  # at most this many rows are scored by a model, if requested
     fix: str | None = None  # the file to write
     workers: int = 2
-    most_rows: int | None = None  # of a source are looked at
+    most_rows: int | None = None  # of a source are checked
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -59,16 +59,16 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int  # rows
     of: int  # rows that could have it
     why: str
-    do: str = ""  # what to do about it, said to a person
+    do: str = ""  # what a person should do about it
     fix: str = ""  # what --fix would do
     fixable: int = 0  # rows that it would change or remove
-    kinds: dict[str, int] = {}  # the same rows by what exactly it is; a row may be of several
+    kinds: dict[str, int] = {}  # the same rows by exact kind; a row may have several
     places: tuple[str, ...] = ()  # the first PLACES
     examples: tuple[Example, ...] = ()
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
-    """One source as it was read; bytes and sha256 of a file's whole content, format as it was read."""
+    """One source as read: bytes and sha256 of the file's whole content, and the format used."""
 
     name: str
     role: SourceRole
@@ -79,12 +79,12 @@ class SourceFacts(msgspec.Struct, frozen=True):
 
 
 class Lengths(msgspec.Struct, frozen=True):
-    """How long the rows to train on are. `how` says what was counted: a tokenizer's tokens, or characters."""
+    """How long the rows to train on are. `how` is what was counted: a tokenizer's tokens, or characters."""
 
     how: str
     tokens: int
-    learned: int  # tokens that a loss is taken of, before anything is cut
-    kept: int  # of those, what is left after cutting or dropping
+    learned: int  # tokens with a loss, before anything is cut
+    kept: int  # those left after cutting or dropping
     shortest: int
     median: int
     p90: int
@@ -93,7 +93,7 @@ class Lengths(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     on_long: str | None = None
     over: int = 0  # rows of more than max_tokens
-    histogram: tuple[tuple[int, int], ...] = ()  # rows of at most so many tokens: powers of two
+    histogram: tuple[tuple[int, int], ...] = ()  # rows of at most this many tokens: powers of two
 
 
 class Fixed(msgspec.Struct, frozen=True):
@@ -107,7 +107,7 @@ class Fixed(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """Why there is no report: an error of ours, as the command line says it."""
+    """Why there is no report: one of our errors, as the command line prints it."""
 
     message: str
     hint: str
@@ -121,20 +121,20 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     rows: int
     lengths: Lengths
     findings: tuple[Finding, ...]
-    looked_for: tuple[str, ...]  # the findings that were asked
+    looked_for: tuple[str, ...]  # the findings that were run
     seconds: float
-    notes: tuple[str, ...] = ()  # what could not be looked at, and why
+    notes: tuple[str, ...] = ()  # what could not be checked, and why
     fixed: Fixed | None = None
-    unfixed: Trouble | None = None  # why --fix wrote nothing, where it was asked to
+    unfixed: Trouble | None = None  # why a requested --fix wrote nothing
 
     @property
     def matters(self) -> bool:
-        """Whether anything was found that is more than a note."""
+        """Return whether anything was found that is more than a note."""
         return any(finding.severity != "note" for finding in self.findings)
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far it is."""
+    """Progress of a lint."""
 
     phase: str
     done: float
@@ -144,7 +144,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of the process that lints."""
+    """One line of output of the process that lints."""
 
     progress: Progress | None = None
     report: Report | None = None
@@ -152,11 +152,13 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def keep(report: Report, root: Path) -> None:
-    """Keep what was found of the files that are trained on; what was kept of them before goes."""
+    """Save what was found in the files that are trained on, replacing earlier results."""
     found = [Brief(one.name, one.about, one.severity, one.count, one.of) for one in report.findings]
     content = msgspec.json.encode(Kept(time.time(), [one.name for one in report.sources], found))
     for source in report.sources:
         if source.role in ("train", "replay") and SHA256.fullmatch(source.sha256) and root.is_dir():
-            with suppress(OSError):  # a full disk, a home that is not ours: the report itself was told
+            with suppress(
+                OSError
+            ):  # a full disk, or a home that is not ours: the report itself was delivered
                 (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
                 write_whole(root / FOLDER / f"{source.sha256}.json", content)

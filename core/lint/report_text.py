@@ -1,4 +1,4 @@
-"""A lint report in words: what the rows come to, then each finding, worst first."""
+"""A lint report as text: totals, then each finding, worst first."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 WIDTH = 80
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 SHOWN_KINDS = 6
-FIRST = 3  # findings that are named as what to do first
+FIRST = 3  # findings named as what to do first
 LABEL = 8  # cells
 
 
 class _Part(NamedTuple):
-    """Some words, with a mark before their first line; wrapped, or cut to one line."""
+    """A paragraph with a mark before its first line; wrapped, or cut to one line."""
 
     text: str
     mark: str = ""
@@ -31,9 +31,9 @@ class _Part(NamedTuple):
 def report_lines(
     report: Report, width: int = WIDTH, *, is_page: bool = False, stage: str = ""
 ) -> Iterator[str]:
-    """Write the whole report, in lines of at most `width` cells; of a chain's stage, with its name before it.
+    """Yield the whole report in lines of at most `width` cells, headed by the chain's stage if there is one.
 
-    What to do first stands where it is seen first: below all else in a terminal, above it on a page that is scrolled.
+    What to do first is put where it is seen first: at the bottom in a terminal, at the top of a page that scrolls.
     """
     if stage:
         yield cut(f"── stage {stage} ".ljust(width, "─"), width)
@@ -51,7 +51,7 @@ def report_lines(
 
 
 def summary(report: Report) -> str:
-    """Say in a line what came out: '12 findings in 812 rows: 3 errors, 7 warnings, 2 notes'."""
+    """Return the result in one line: '12 findings in 812 rows: 3 errors, 7 warnings, 2 notes'."""
     if not report.findings:
         return f"✓ nothing found in {counted(report.rows, 'row')}"
     by = {level: sum(one.severity == level for one in report.findings) for level in MARKS}
@@ -60,7 +60,7 @@ def summary(report: Report) -> str:
 
 
 def cut(line: str, width: int) -> str:
-    """Cut a line to so many cells; Chinese, Japanese and Korean characters take two."""
+    """Cut a line to `width` cells; Chinese, Japanese and Korean characters take two."""
     if sum(map(_cells, line)) <= width:
         return line
     used = 0
@@ -76,7 +76,7 @@ def _cells(character: str) -> int:
 
 
 def first_to_do(report: Report) -> list[Finding]:
-    """Choose what to do first: of several findings that matter, the worst."""
+    """Return what to do first: the worst, if several findings matter."""
     grave = [finding for finding in report.findings if finding.severity != "note" and finding.do]
     return grave[:FIRST] if len(grave) > 1 else []
 
@@ -122,7 +122,7 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
 
 
 def _lengths(lengths: Lengths) -> Iterator[_Part]:
-    """Say how long rows are, and what of them is learned and cut."""
+    """Yield how long rows are, and how much of them is learned and cut."""
     kept = "" if lengths.kept == lengths.learned else f", {lengths.kept:,} after cutting and dropping"
     yield _Part(
         f"{lengths.tokens:,}, {lengths.learned:,} of them learned{kept} ({lengths.how})",

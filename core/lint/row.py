@@ -1,4 +1,4 @@
-"""A row as findings see it: read as training reads it, or where that fails, as far as anything can be made of it."""
+"""A row as findings see it: read as training reads it, or if that fails, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KNOWN_ROLES = ("system", "user", "assistant", "tool")
 class Lens(msgspec.Struct, frozen=True):
     """What is the same for every row: what the rows are for, and how they are measured.
 
-    `kinds` are those that the objective reads, the one it likes best first. Nothing is cut where `max_tokens` is None.
+    `kinds` are those that the objective reads, its preferred one first. With `max_tokens` None nothing is cut.
     """
 
     kinds: tuple[str, ...] = ("conversation", "text", "preference", "labelled", "prompt")
@@ -32,12 +32,12 @@ class Lens(msgspec.Struct, frozen=True):
     on_long: str | None = None
     has_tokenizer: bool = False
     options: tuple[str, ...] = ()
-    sample: int = 2000  # rows at most that a finding looks at which asks a model
+    sample: int = 2000  # rows at most that a finding scores with a model
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """Who says what. `role` is system, user, assistant or tool, "text" for plain text, "rejected" for the worse of two
-    answers, else as it was written; a turn without text may have calls of functions.
+    """A turn. `role` is system, user, assistant or tool, "text" for plain text, "rejected" for the worse of two
+    answers, else as written in the row; a turn without text may have tool calls.
     """
 
     role: str
@@ -48,8 +48,8 @@ class Turn(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One row. `at` is its number over all sources, from 0; `line` its line or number in its own, from 1.
 
-    `record` is what training would read, None where it would stop; then `fault` says in what kind of way, and `why` in
-    words. `turns`, `asked` and `answer` are there as far as they could be read.
+    `record` is what training would read, None if training would stop; then `fault` is the kind of fault, and `why` the
+    reason in words. `turns`, `asked` and `answer` hold what could be read.
     """
 
     at: int
@@ -63,32 +63,32 @@ class Row(msgspec.Struct, frozen=True):
     why: str
     turns: tuple[Turn, ...]
     asked: str  # all texts before the answer, a blank line between them
-    answer: str  # the text to learn: the last answer, the better one of two; of plain text, the text
+    answer: str  # the text to learn: the last answer, the better one of two, or a plain text
     tokens: int = 0  # as the model sees the row, before anything is cut
-    learned: int = 0  # of those, what a loss is taken of
-    kept: int = 0  # of those, what is left after cutting or dropping
+    learned: int = 0  # those with a loss
+    kept: int = 0  # those left after cutting or dropping
     rewritten: int = 0  # earlier answers that the chat template changes, which are not learned
     refused: str = ""  # why the chat template refuses the row
 
     @property
     def is_text(self) -> bool:
-        """Whether the row is plain text, which answers nothing."""
+        """Return whether the row is plain text, without a question."""
         return bool(self.turns) and self.turns[0].role == "text"
 
     @property
     def learned_texts(self) -> tuple[str, ...]:
-        """Every text that the model is to write: all answers of a conversation, or the plain text."""
+        """Return every text that the model learns to write: all answers of a conversation, or the plain text."""
         return tuple(turn.text for turn in self.turns if turn.role in ("assistant", "text"))
 
 
 def kinds_for(lens: Lens, role: SourceRole) -> tuple[Kind, ...]:
-    """Return the kinds that rows in a role may be of: a recipe's test has its own, whatever is learned."""
+    """Return the kinds that rows in a role may have: a recipe's test has its own, whatever is learned."""
     kinds: Any = target_rows.KINDS if role == "test" and lens.objective is not None else lens.kinds
     return tuple(kinds)
 
 
 def format_of(raw: Mapping[str, Any], kinds: Sequence[Kind]) -> str | None:
-    """Name the format of a row; of rows that are good or bad, as `label` says, rather theirs. None for no known one."""
+    """Return a row's format, or None if unknown; `label` and `chosen` decide between formats that both fit."""
     if isinstance(raw.get("label"), bool) and "labelled" in kinds:
         kinds = ("labelled", *kinds)
     if ("chosen" in raw or "rejected" in raw) and "preference" in kinds:
@@ -100,7 +100,7 @@ def format_of(raw: Mapping[str, Any], kinds: Sequence[Kind]) -> str | None:
 
 
 def unread(at: int, source: int, line: int, place: str, role: SourceRole, why: str) -> Row:
-    """A line that is no JSON object."""
+    """Return the row of a line that is no JSON object."""
     return Row(at, source, line, place, role, None, None, "json", why, (), "", "")
 
 
@@ -114,7 +114,7 @@ def read(
     place: str,
     role: SourceRole,
 ) -> Row:
-    """Read a row of a known format as training does, else as far as it goes."""
+    """Read a row of a known format as training does, else as far as possible."""
     record, why = None, "fits no format"
     try:
         if format_name is not None:
@@ -147,7 +147,7 @@ def _turns_of(record: Record) -> Iterator[Turn]:
 
 
 def _two_sides(turns: tuple[Turn, ...]) -> tuple[str, str]:
-    """What is asked, and what is answered."""
+    """Return the question and the answer."""
     for number in range(len(turns) - 1, -1, -1):
         if turns[number].role in ("assistant", "text"):
             return "\n\n".join(turn.text for turn in turns[:number]), turns[number].text
@@ -155,7 +155,7 @@ def _two_sides(turns: tuple[Turn, ...]) -> tuple[str, str]:
 
 
 def turns_in(raw: Mapping[str, Any]) -> Iterator[Turn]:
-    """Find turns in a row of any shape, however broken they are."""
+    """Yield the turns in a row of any shape, however broken they are."""
     for key, role_key, text_key in (("messages", "role", "content"), ("conversations", "from", "value")):
         if isinstance(raw.get(key), list):
             yield from (_turn(turn, role_key, text_key) for turn in raw[key])
@@ -169,7 +169,7 @@ def turns_in(raw: Mapping[str, Any]) -> Iterator[Turn]:
 
 
 def _written(value: Any, role: str, *, is_wanted: bool) -> Iterator[Turn]:
-    """Turns of a value that is a text or a list of turns; an empty one only where something must stand."""
+    """Yield the turns of a text or a list of turns; an empty one only if something must be there."""
     if isinstance(value, list):
         yield from (_turn(turn, "role", "content") for turn in value)
     elif isinstance(value, str) and (value or is_wanted):
@@ -188,7 +188,7 @@ def _turn(turn: Any, role_key: str, text_key: str) -> Turn:
 
 
 def _fault(raw: Mapping[str, Any], turns: Sequence[Turn]) -> Fault:
-    """Say in what kind of way a row can't be read."""
+    """Return the kind of fault of a row that can't be read."""
     if not turns:
         is_listed = any(raw.get(key) == [] for key in ("messages", "conversations"))
         return "turns" if is_listed else "shape"

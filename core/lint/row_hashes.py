@@ -25,7 +25,7 @@ CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
 
 
 def look(row: Row, lens: Lens) -> bytes | None:
-    """Hash a row, and turn it into words."""
+    """Return a row's hashes and words, packed."""
     if not row.turns:
         return None
     context, asked, answer, worse = _parts(row)
@@ -46,7 +46,7 @@ def look(row: Row, lens: Lens) -> bytes | None:
 
 
 def _parts(row: Row) -> tuple[str, str, str, str]:
-    """Return what the system says, what is asked, the answer, and the worse of two answers."""
+    """Return the system prompt, the question, the answer, and the worse of two answers."""
     if row.is_text:
         return "", "", row.answer, ""
     roles = [turn.role for turn in row.turns]
@@ -61,7 +61,7 @@ def _parts(row: Row) -> tuple[str, str, str, str]:
 
 
 def _calls(row: Row) -> str:
-    """The functions that the last answer calls, as text."""
+    """Return the tool calls of the last answer, as text."""
     if not isinstance(row.record, formats.Conversation) or not row.record.calls:
         return ""
     calls: list[dict[str, Any]] = [{"call": call.name, **call.arguments} for call in row.record.calls]

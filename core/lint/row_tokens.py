@@ -1,4 +1,4 @@
-"""Counts the tokens of rows: all, those that are learned, and what is left after cutting, as training does it."""
+"""Counts the tokens of rows: all, those that are learned, and those left after cutting, as training does it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from finetop.core.lint.row import Lens, Row
     from finetop.core.models.fast_tokenizer import LightTokenizer
 
-OBJECTIVE_OF = {  # that learns of rows of a kind, where no recipe names one
+OBJECTIVE_OF = {  # the objective that learns from rows of a kind, if no recipe names one
     "conversation": "sft",
     "text": "continued-pretraining",
     "preference": "dpo",
@@ -33,13 +33,13 @@ OBJECTIVE_OF = {  # that learns of rows of a kind, where no recipe names one
     "prompt": "grpo",
 }
 CHARACTERS_PER_TOKEN: Final = Characters.EACH
-TURN_TOKENS: Final = 5  # around a turn, of a chat template that is not known
-MEMORY: Final = 400_000  # different words whose tokens are remembered: about 50 MB
-LONGEST: Final = 64  # characters of a word that is remembered
+TURN_TOKENS: Final = 5  # around a turn, for an unknown chat template
+MEMORY: Final = 400_000  # different words whose tokens are cached: about 50 MB
+LONGEST: Final = 64  # characters of a word that is cached
 _BETWEEN = re.compile(r"(?<=\S) (?=\S)")
 _ODD = re.compile(r"[^\S ]|^ |  | $")  # other white space than single spaces between words
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_LLAMA3 = (  # the digits of a number that are one token aside: Qwen has one, Llama 3 three
+_LLAMA3 = (  # apart from the digits of a number per token: Qwen has one, Llama 3 three
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _PATTERNS = (_GPT2, _LLAMA3, _LLAMA3.replace(r"|\p{N}|", r"|\p{N}{1,3}|"))
@@ -67,7 +67,7 @@ class Meter:
         self.asker = asker
 
     def measure(self, rows: Sequence[Row]) -> list[Row]:
-        """Return the rows with their counts; rows that can't be read have none."""
+        """Return the rows with their counts; unreadable rows have none."""
         measured = list(rows)
         by_objective: dict[str, list[int]] = {}
         for number, row in enumerate(rows):
@@ -77,7 +77,7 @@ class Meter:
                 measured[number] = _with(row, self._estimated(row))
             else:
                 kind = type(row.record).__name__.lower()
-                is_test = row.role == "test"  # which is asked, and nothing learned of it
+                is_test = row.role == "test"  # test rows are asked, and not learned from
                 learner = OBJECTIVE_OF[kind] if is_test else self.lens.objective or OBJECTIVE_OF[kind]
                 by_objective.setdefault(learner, []).append(number)
         for objective, numbers in by_objective.items():
@@ -95,7 +95,7 @@ class Meter:
         except render.Unbounded:
             raise  # each other row would take as long
         except FinetopError as error:
-            if len(rows) > 1:  # one of them is refused: which
+            if len(rows) > 1:  # one of them is refused: find out which
                 return [one for row in rows for one in self._counted(objective, [row])]
             return [replace(rows[0], refused=error.message.removeprefix(f"{rows[0].place}: "))]
 
@@ -109,11 +109,11 @@ class Meter:
         return [self._sum(examples) for examples in maker.examples(asked, options, self.tokenizer, most)]
 
     def _asked(self, record: Record) -> Record:
-        """Return a row with its prompt as the model is asked it."""
+        """Return a row with its prompt as the model gets it."""
         return record if self.asker is None else self.asker.asked(record)
 
     def _conversations(self, rows: list[TrainRow], loss: str) -> list[Counts]:
-        """Count as render.tokenize labels, without a list of labels: that took 110 microseconds a row of 150 tokens."""
+        """Count as render.tokenize labels, without label lists: these took 110 microseconds per row of 150 tokens."""
         assert self.tokenizer is not None
         rendered = [render.render(row.conversation, self.tokenizer, loss, row.place) for row in rows]
         counted = [self._by_words(row) for row in rendered]
@@ -127,7 +127,7 @@ class Meter:
         ]
 
     def _by_words(self, row: render.Rendered) -> Counts | None:
-        """Count word by word; None where only offsets can tell which tokens are learned."""
+        """Count word by word; None if only offsets can tell which tokens are learned."""
         counter = self.counter
         if counter is None or not all(counter.is_border(row.text, at) for span in row.learned for at in span):
             return None
@@ -145,12 +145,12 @@ class Meter:
         for start, end in row.learned:
             first = bisect_right(
                 offsets, start, key=itemgetter(1)
-            )  # the first token that ends behind the start
+            )  # the first token that ends after the start
             spans.append((first, bisect_left(offsets, end, first, key=itemgetter(0))))
         return self._summed(spans, len(offsets), row.rewritten)
 
     def _summed(self, spans: Sequence[tuple[int, int]], tokens: int, rewritten: int) -> Counts:
-        """Sum up which tokens are learned, of those before the cut as well."""
+        """Sum up which tokens are learned, and which of those come before the cut."""
         most = self.lens.max_tokens if self.lens.max_tokens is not None else tokens
         end = tokens if tokens <= most else most if self.lens.on_long == "truncate" else 0
         learned = sum(last - first for first, last in spans)
@@ -171,7 +171,7 @@ class Meter:
         return Counts(tokens, learned, kept, rewritten)
 
     def _estimated(self, row: Row) -> Counts:
-        """Take four characters for a token, and what a chat template puts around turns."""
+        """Estimate four characters per token, plus what a chat template adds around turns."""
         tokens = sum(math.ceil(len(turn.text) / CHARACTERS_PER_TOKEN) + TURN_TOKENS for turn in row.turns)
         learned = sum(
             math.ceil(len(turn.text) / CHARACTERS_PER_TOKEN) + 1
@@ -193,11 +193,11 @@ def _with(row: Row, counts: Counts) -> Row:
 
 
 class Counter:
-    """Counts tokens word by word, each word once: two thirds of a lint's time was making offsets that only count.
+    """Counts tokens word by word, each word once: computing offsets only to count took two thirds of a lint's time.
 
-    A tokenizer that splits at spaces before it merges anything has of a text as many tokens as of its words together.
-    Which do is read from its own tokenizer.json; of any other every text is encoded whole. Texts are split at single
-    spaces between two characters that are none: there every known splitting has a border, in whatever words or marks.
+    A tokenizer that splits at spaces before merging has as many tokens for a text as for its words together. Which ones
+    do so is read from their tokenizer.json; with any other, every text is encoded whole. Texts are split at single
+    spaces between two non-space characters, where every known splitting rule has a border, whatever the words or marks.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -209,7 +209,7 @@ class Counter:
         self._others = _Remembered(tokenizer, " ")
 
     def is_border(self, text: str, at: int) -> bool:
-        """Whether no token can lie across this place of a text."""
+        """Return whether no token can cross this place of a text."""
         return (
             at in (0, len(text))
             or (text[at - 1] == "\n" and not text[at].isspace())
@@ -226,7 +226,7 @@ class Counter:
 
 
 class _Remembered(dict[str, int]):
-    """The tokens of words seen so far, with what stands before each."""
+    """The token counts of words seen so far, each with its preceding text."""
 
     def __init__(self, tokenizer: Any, before: str) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class _Remembered(dict[str, int]):
 
 
 def _splits_at_spaces(told: dict[str, Any]) -> bool:
-    """Whether a tokenizer is known to have a border at every space between two words."""
+    """Return whether a tokenizer is known to have a border at every space between two words."""
     normalizer, splits = told.get("normalizer"), told.get("pre_tokenizer")
     if normalizer is not None and normalizer.get("type") != "NFC":
         return False

@@ -1,4 +1,4 @@
-"""What findings may ask when all rows were seen: how many, where each is, some of them once more; and progress."""
+"""What findings can use after all rows were seen: counts, places, reading rows again, and progress."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 
 @dataclass
 class Whole:
-    """All rows, of which only where they begin in their files is held. Numbers of rows are over all sources, from 0."""
+    """All rows, held only as offsets into their files. Row numbers count over all sources, from 0."""
 
     reads: list[Read]
     home: Home
     rows_of: Callable[[Block], list[Row]]
     say: Callable[[str, float, float], None]  # phase, done, total
     asked: Asked
-    notes: list[str]  # what could not be looked at, and why: a finding adds to them
-    model: Model | None  # that is to be trained on the rows
+    notes: list[str]  # what could not be checked, and why: findings add to them
+    model: Model | None  # the model to be trained on the rows
     _kept: tuple[int, int, Block] | None = None  # the block read last: its source, its index
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return sum(read.rows for read in self.reads)
 
     def rows_in(self, *roles: SourceRole) -> int:
-        """How many rows there are in these roles."""
+        """Return the number of rows in these roles."""
         return sum(read.rows for read in self.reads if read.role in roles)
 
     def role(self, at: int) -> SourceRole:
-        """What row number `at` is for."""
+        """Return the role of row number `at`."""
         return self.reads[self._source(at)].role
 
     def place(self, at: int) -> str:
-        """Where row number `at` was written: faq.jsonl:17."""
+        """Return where row number `at` was written: faq.jsonl:17."""
         block = self._block(at)
         return block.place(at - block.at)
 
     def again(self, ats: Iterable[int]) -> Iterator[Row]:
-        """Read rows once more, in their order (`ats` rising is fastest); their tokens are not counted."""
+        """Read rows again, in the given order (rising is fastest); their tokens are not counted."""
         for at in ats:
             block = self._block(at)
             index = at - block.at

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Families:
-    """Tells edits from templates: where three or more questions differ in one place, it is what they ask about."""
+    """Distinguishes edits from templates: if three or more questions differ in one place, that place is their topic."""
 
     def __init__(self) -> None:
         self._told: list[tuple[int, int, int, Told]] = []
@@ -20,14 +20,14 @@ class Families:
         self._partners: Counter[int] = Counter()
 
     def take(self, one: int, other: int, question: int, second: int, change: Change, told: Told) -> None:
-        """Take in how two rows differ, and the hashes of their questions."""
+        """Record how two rows differ, and the hashes of their questions."""
         self._partners.update((one, other))
         self._in_place.setdefault(change.skeleton, set()).update((question, second))
         if told:
             self._told.append((one, other, change.skeleton, told))
 
     def is_template(self, change: Change) -> bool:
-        """Whether three or more questions differ where these do."""
+        """Return whether three or more questions differ where these do."""
         return len(self._in_place.get(change.skeleton, ())) > 2
 
     def same(self) -> Iterator[tuple[int, int]]:

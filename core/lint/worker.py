@@ -32,26 +32,26 @@ class Setup(msgspec.Struct, frozen=True):
     tokenizer: str | None = None
     template: str | None = None
     recipe: dict[str, Any] | None = (
-        None  # whose objective says what is learned, and `ask` what is put into prompts
+        None  # its objective decides what is learned, and its `ask` what goes into prompts
     )
     home: str = ""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
-    """What was seen in a block. `counts` are of each row: tokens, learned, kept, and whether training can read it."""
+    """What was seen in a block. `counts` has for each row: tokens, learned, kept, and whether training can read it."""
 
     at: int
     source: int
     counts: list[tuple[int, int, int, bool]]
-    found: dict[str, list[tuple[int, Any]]]  # by finding: the number of a row in the block, and what was seen
+    found: dict[str, list[tuple[int, Any]]]  # by finding: row index in the block, and what was seen
 
 
 class Looker:
-    """Looks at blocks of rows, here and now."""
+    """Runs the findings on blocks of rows, in this process."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        # Findings that look in the same way share what was seen: it comes under the name of the first of them.
+        # Findings with the same `look` share its results, stored under the name of the first of them.
         rules = map(findings.load, reversed(setup.findings))
         self.rules = {type(rule).look: rule for rule in rules}.values()
         self.meter = _meter(setup)
@@ -71,7 +71,7 @@ class Looker:
         return self.meter.measure(read) if measured else read
 
     def look(self, block: Block) -> Seen:
-        """See what every finding sees in the rows of a block."""
+        """Run every finding's `look` on the rows of a block."""
         read = self.rows_of(block)
         lens = self.setup.lens
         found: dict[str, list[tuple[int, Any]]] = {}
@@ -87,7 +87,7 @@ class Looker:
 
 
 def _meter(setup: Setup) -> Meter:
-    """Make what counts tokens, by a recipe's objective and with what its `ask` puts into prompts."""
+    """Make the token meter, for a recipe's objective and with what its `ask` puts into prompts."""
     if setup.tokenizer is None:
         return Meter(setup.lens, None)
     from finetop.core.models.fast_tokenizer import LightTokenizer
@@ -96,9 +96,9 @@ def _meter(setup: Setup) -> Meter:
     if setup.recipe is None:
         return Meter(setup.lens, tokenizer)
     from finetop.core.data.prompts import open_asker
-    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.recipe.load import recipe_from_resolved
 
-    recipe = recipe_from_mapping(setup.recipe, to_train=False)
+    recipe = recipe_from_resolved(setup.recipe)
     asker = open_asker(recipe.ask, recipe.data.train, Home(Path(setup.home)), shots=False)
     return Meter(setup.lens, tokenizer, recipe.objective.options, asker)
 
@@ -121,7 +121,7 @@ def write_message(pipe: IO[bytes], message: Any) -> None:
 
 
 def main() -> int:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker is one core's work
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each worker uses one core
     first = read_message(sys.stdin.buffer)
     if first is None:
         return 0
@@ -133,11 +133,11 @@ def main() -> int:
 
 
 def answer_all(looker: Looker) -> int:
-    """Look at each block that is asked for, until none is."""
+    """Process each block that arrives, until the input ends."""
     while (message := read_message(sys.stdin.buffer)) is not None:
         try:
             write_message(sys.stdout.buffer, looker.look(msgspec.msgpack.decode(message, type=Block)))
-        except BrokenPipeError:  # nobody listens any more
+        except BrokenPipeError:  # the reader has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
     return 0

@@ -1,4 +1,4 @@
-"""Gives blocks of rows to worker processes in turn, and takes what they saw in the order of the blocks."""
+"""Gives blocks of rows to worker processes in turn, and returns their results in the order of the blocks."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from finetop.core.errors import FinetopError
 from finetop.core.lint.lines import Block
 from finetop.core.lint.worker import Looker, Seen, Setup, read_message, write_message
 
-AHEAD = 2  # blocks that a worker has before it: one at work, one that waits
-ALONE_BYTES = 400_000  # of data are looked at faster here than by workers, that take 0.5 s to start
+AHEAD = 2  # blocks assigned to a worker: one in progress, one waiting
+ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers, which take 0.5 s to start
 
 
 class Hands(Protocol):
-    """Looks at blocks."""
+    """Processes blocks."""
 
     def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
-        """Look at all blocks; what was seen comes in their order."""
+        """Yield the results of all blocks, in order."""
         ...
 
 
 class Alone:
-    """Looks at blocks in this process."""
+    """Processes blocks in this process."""
 
     def __init__(self, setup: Setup) -> None:
         self.looker = Looker(setup)
 
     def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
-        """Look at one block after the other."""
+        """Process one block after the other."""
         for block in blocks:
             seen = self.looker.look(block)
-            # What a finding saw goes through msgpack in every case, so that it is the same in every case.
+            # Results always go through msgpack, so that they are the same with and without workers.
             yield msgspec.msgpack.decode(msgspec.msgpack.encode(seen), type=Seen)
 
 
 class _Worker:
-    """One process, and a thread that reads what it says, so that neither waits for the other to read."""
+    """One process, and a thread that reads its output, so that neither blocks the other."""
 
     def __init__(self, setup: Setup) -> None:
         self.process = subprocess.Popen(
@@ -71,14 +71,14 @@ class _Worker:
 
     def give(self, block: Block) -> None:
         self.waiting += 1
-        with contextlib.suppress(BrokenPipeError):  # its answer tells
+        with contextlib.suppress(BrokenPipeError):  # reported when its answer is read
             write_message(self.stdin, block)
 
     def take(self) -> Seen:
         message = self.answers.get()
         if message is None:
             code = self.process.wait()
-            raise FinetopError(f"a worker of lint ended (exit {code}).", hint="Its last output is above.")
+            raise FinetopError(f"a lint worker exited with code {code}.", hint="Its last output is above.")
         self.waiting -= 1
         return msgspec.msgpack.decode(message, type=Seen)
 
@@ -92,13 +92,13 @@ class _Worker:
 
 
 class Several:
-    """Looks at blocks in several processes."""
+    """Processes blocks in several processes."""
 
     def __init__(self, workers: list[_Worker]) -> None:
         self.workers = workers
 
     def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
-        """Deal blocks in turn, and give what was seen in their order."""
+        """Deal blocks in turn, and yield the results in their order."""
         pending: deque[_Worker] = deque()
         for number, block in enumerate(blocks):
             worker = self.workers[number % len(self.workers)]
@@ -112,7 +112,7 @@ class Several:
 
 @contextmanager
 def hands(setup: Setup, workers: int, size: int) -> Iterator[Hands]:
-    """Start the workers that so many bytes of data are worth; they end with this."""
+    """Yield workers if that many bytes of data are worth starting them; they end with the context."""
     if workers < 2 or 0 < size < ALONE_BYTES:
         yield Alone(setup)
         return

@@ -1,6 +1,6 @@
-"""Which attention kernel a model trains with: the recipe's or the best that goes. Beside training it is PyTorch's own.
+"""Which attention kernel a model trains with: the recipe's, or the best available. Everything else uses PyTorch's own.
 
-A plan asks the same functions of a config.json, without torch.
+A plan calls the same functions with a config.json, without torch.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Attention
 
-NAMES = {"flex": "flex_attention"}  # as transformers calls them, where it differs
-TAKES_OUR_MASKS = ("sdpa", "eager")  # the scorer packs texts behind masks of its own
-DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")  # of a config.json, by family
-NARROWEST_HEAD = 16  # that flex attention takes
+NAMES = {"flex": "flex_attention"}  # transformers' names, where they differ
+TAKES_OUR_MASKS = ("sdpa", "eager")  # the scorer packs texts with its own masks
+DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")  # in a config.json, by family
+NARROWEST_HEAD = 16  # for flex attention
 
 
 def use(model: Any, wanted: Attention, device: str, *, packs: bool) -> None:
-    """Let a model compute attention as the recipe says. Raises BadInput, EnvironmentTrouble."""
+    """Set a model's attention as the recipe says. Raises BadInput, EnvironmentTrouble."""
     name = kernel_for(wanted, device, packs=packs, flex_fault=flex_fault_of(model))
     if (wanted == "auto" and name == "sdpa") or kernel_of(model) == name:
-        return  # its own default is sdpa, where it has that
+        return  # the model's own default is sdpa, if it supports it
     try:
         model.set_attn_implementation(name)
     except (ValueError, ImportError) as error:
@@ -42,15 +42,15 @@ def use(model: Any, wanted: Attention, device: str, *, packs: bool) -> None:
 
 
 def kernel_of(model: Any) -> str:
-    """Return transformers' name of the attention that a model computes."""
+    """Return transformers' name of a model's present attention."""
     return str(getattr(model.config.get_text_config(), "_attn_implementation", ""))
 
 
 @contextmanager
 def beside_training(model: Any) -> Iterator[None]:
-    """Compute attention meanwhile as the check of a checkpoint does: for all that looks at a model that trains.
+    """Temporarily use the attention of a check: for everything that reads a model during training.
 
-    Flash and flex attention take no mask of ours, and flex compiles anew for texts of other lengths.
+    Flash and flex attention don't take our masks, and flex recompiles for texts of other lengths.
     """
     kernel = kernel_of(model)
     if kernel in (*TAKES_OUR_MASKS, ""):
@@ -65,7 +65,7 @@ def beside_training(model: Any) -> Iterator[None]:
 
 
 def kernel_for(wanted: Attention, device: str, *, packs: bool, flex_fault: str = "") -> str:
-    """Return transformers' name of the attention to train with. Raises as `require`."""
+    """Return transformers' name of the attention to train with. Raises like `require`."""
     if wanted == "auto":
         on_gpu, flash = device.startswith("cuda"), devices.has_bfloat16(device)
         best, why = best_kernel(on_gpu=on_gpu, packs=packs, flash=flash, flex_fault=flex_fault)
@@ -77,7 +77,7 @@ def kernel_for(wanted: Attention, device: str, *, packs: bool, flex_fault: str =
 
 
 def require(wanted: Attention, device: str, flex_fault: str = "") -> None:
-    """See that an attention can be computed here. Raises EnvironmentTrouble, or BadInput for a model without it."""
+    """Check that an attention can be computed here. Raises EnvironmentTrouble, or BadInput for a model without it."""
     if wanted not in ("flash_attention_2", "flex"):
         return
     hint = "Set model.attention to auto, or to sdpa."
@@ -102,10 +102,10 @@ def require(wanted: Attention, device: str, flex_fault: str = "") -> None:
 def best_kernel(
     *, on_gpu: bool, packs: bool, flash: bool = True, flex_fault: str = ""
 ) -> tuple[Attention, str]:
-    """Return the best attention that goes here, and what packed rows miss without flash-attn, in words.
+    """Return the best attention available here, and in a text what packed rows miss without flash-attn.
 
-    Several rows in one sequence must each see themselves alone. There SDPA makes a matrix of all tokens by all tokens,
-    which flash and flex attention do not. `flash`: the card has bfloat16, with which flash-attn's kernels begin.
+    Several rows in one sequence must each attend only to themselves. SDPA needs a matrix of all tokens by all tokens
+    for that; flash and flex attention do not. `flash`: the GPU has bfloat16, which flash-attn requires.
     """
     if not packs or not on_gpu:
         return "sdpa", ""
@@ -121,7 +121,7 @@ def best_kernel(
 
 
 def flex_fault_of(model: Any) -> str:
-    """Return why a model can't train with flex attention; empty where it can."""
+    """Return why a model can't train with flex attention; empty if it can."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_attention_heads", None)
     hidden = getattr(config, "hidden_size", None)
@@ -131,7 +131,7 @@ def flex_fault_of(model: Any) -> str:
 
 
 def flex_fault(config: Mapping[str, Any], head_width: int | None, *, is_supported: bool) -> str:
-    """Return why a model of this config.json can't train with flex attention; empty where it can."""
+    """Return why a model of this config.json can't train with flex attention; empty if it can."""
     if not is_supported:
         return "is not in this model's code"
     inner = config.get("attn_config")

@@ -1,4 +1,4 @@
-"""Writes checkpoints: a folder that appears whole or not at all, with a manifest of its files' sizes."""
+"""Writes checkpoints: a folder that appears completely or not at all, with a manifest of its files' sizes."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
-    # Puts together on all ranks what training needs to go on, and gives what writes it to a checkpoint's folder.
+    # Collects what resuming needs, on all ranks; returns a function that writes it to a checkpoint's folder.
     KeepState = Callable[[], Callable[[Path], None]]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 4 << 20  # bytes
 _NAME = re.compile(r"step-[0-9]{1,12}", re.ASCII)
-STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/resume/resume.py
+STATE = "state"  # folder of what resuming needs beside the weights: see core/train/resume/resume.py
 
 
 class Base(msgspec.Struct, frozen=True):
-    """Which base model a checkpoint was trained from."""
+    """The base model that a checkpoint was trained from."""
 
     weights_hash: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What of a manifest is read."""
+    """The parts of a manifest that are read."""
 
     files: dict[str, int]
     format: int = FORMAT
@@ -64,15 +64,15 @@ def write(
     events: EventLog,
     keep_state: KeepState | None = None,
 ) -> Path:
-    """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
+    """Write the model (only the adapter, if there is one) and its tokenizer to checkpoints/step-000120.
 
-    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk. All
-    ranks take part, and the first writes: what they hold in parts is put together before.
+    `keep_state` adds what resuming from there needs. The event is written once everything is on disk. All ranks take
+    part to gather sharded weights; the first one writes.
     Raises OSError, or the library's own error, on a full disk; then nothing of the checkpoint is left.
     """
     target = folder_of(run_folder, step)
     if collectives.from_first(target.is_dir):
-        return target  # a checkpoint of that step is there: written at once, it is complete
+        return target  # it exists already; folders appear atomically, so it is complete
     weights = shards.state_of(model) if shards.is_divided(model) else None
     state = keep_state() if keep_state is not None else None
     collectives.from_first(lambda: _write(model, tokenizer, base, run_folder, step, events, weights, state))
@@ -89,7 +89,7 @@ def _write(
     weights: dict[str, Any] | None,
     keep_state: Callable[[Path], None] | None,
 ) -> None:
-    """Write a checkpoint's folder beside its place, then put it there, and tell of it."""
+    """Write a checkpoint to a temporary folder, rename it into place, and write its event."""
     target = folder_of(run_folder, step)
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
@@ -110,7 +110,7 @@ def _write(
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> int:
-    """Write what a checkpoint is, and the sizes of all its files. Returns their sum. Raises OSError."""
+    """Write the facts of a checkpoint and the sizes of all its files. Returns their sum. Raises OSError."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
     (folder / MANIFEST).write_text(json.dumps({**facts, "files": sizes}, indent=1), encoding="utf-8")
@@ -118,7 +118,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> int:
 
 
 def folder_of(run_folder: Path, step: int) -> Path:
-    """Name the folder of a step's checkpoint."""
+    """Return the folder of a step's checkpoint."""
     return run_folder / "checkpoints" / f"step-{step:06d}"
 
 
@@ -129,37 +129,37 @@ def _save(model: Any, base: ResolvedModel, folder: Path, weights: dict[str, Any]
     is_reward = type(inner).__name__.endswith("ForSequenceClassification")
     if not isinstance(model, PeftModel):
         model.save_pretrained(folder, state_dict=weights)
-        if weights is not None:  # held in float32, and saved as it computes
+        if weights is not None:  # kept in float32, but saved in the format that it computes in
             model.config.dtype = str(shards.saved_dtype(model)).removeprefix("torch.")
             model.config.save_pretrained(folder)
         return "reward" if is_reward else "full"
     for config in model.peft_config.values():
         config.base_model_name_or_path = base.hub_id or str(base.path)
         config.revision = base.revision
-    # "auto" would ask the hub, perhaps for a long time, whether the vocabulary has grown; it has not.
+    # "auto" would ask the hub, perhaps with a long wait, whether the vocabulary has grown; it has not.
     model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     return "reward" if is_reward else "adapter"
 
 
 def folders(run_folder: Path) -> list[Path]:
-    """List the folders of a run's checkpoints, oldest first, whole or not."""
+    """Return the folders of a run's checkpoints, oldest first, complete or not."""
     named = (run_folder / "checkpoints").glob("step-*")
     return sorted((folder for folder in named if _NAME.fullmatch(folder.name)), key=step_of)
 
 
 def complete(run_folder: Path) -> list[Path]:
-    """List a run's checkpoints, oldest first: those whose manifest names files that all have their size."""
+    """Return a run's complete checkpoints, oldest first: all files named in the manifest have their size."""
     return [folder for folder in folders(run_folder) if is_complete(folder)]
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether every file that the manifest names is there in its size."""
+    """Return whether every file named in the manifest exists and has its size."""
     return not fault_of(folder)
 
 
 def fault_of(folder: Path) -> str:
-    """Say what of a checkpoint is not whole, in words; nothing where every file is there in its size."""
+    """Return what is wrong with a checkpoint's files; an empty string if all exist and have their size."""
     try:
         told = _read_manifest(folder)
     except FileNotFoundError:
@@ -191,13 +191,13 @@ def _file_fault(folder: Path, name: str, size: int) -> str:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    """Read a manifest; only an ordinary file is one. Raises OSError, msgspec.DecodeError and what it raises beside."""
+    """Read a manifest, if it is a regular file. Raises OSError, msgspec.DecodeError, or another decoding error."""
     with open_regular(folder / MANIFEST) as file:
         return _manifest.decode(file.read(MANIFEST_LIMIT))
 
 
 def weights_hash_of(folder: Path) -> str | None:
-    """Return the hash of the base's weights that a checkpoint was trained from; None where it does not say."""
+    """Return the hash of the base's weights that a checkpoint was trained from; None if it is not recorded."""
     told = _told_by(folder)
     return None if told is None else told.base.weights_hash
 
@@ -210,13 +210,13 @@ def _told_by(folder: Path) -> Manifest | None:
 
 
 def bytes_of(folder: Path) -> float:
-    """Say how many bytes a checkpoint's files have, as its manifest says; 0 where it can't be read."""
+    """Return the total size of a checkpoint's files from its manifest; 0 if that can't be read."""
     told = _told_by(folder)
     return 0.0 if told is None else float(sum(told.files.values()))
 
 
 def likely_bytes(model: Any, *, with_state: bool) -> float:
-    """Say about how many bytes the first checkpoint will have: the weights, and two numbers each that AdamW keeps."""
+    """Estimate the size of the first checkpoint: the weights, and two numbers each that AdamW keeps."""
     weights = list(model.parameters())
     moving = float(sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad))
     whole = float(sum(weight.numel() * weight.element_size() for weight in weights))
@@ -225,7 +225,7 @@ def likely_bytes(model: Any, *, with_state: bool) -> float:
 
 
 def is_resumable(folder: Path) -> bool:
-    """Return whether a checkpoint is complete and training can go on from it."""
+    """Return whether a checkpoint is complete and training can resume from it."""
     return (folder / STATE).is_dir() and is_complete(folder)
 
 
@@ -235,7 +235,7 @@ def step_of(folder: Path) -> int:
 
 
 def remove(folder: Path) -> None:
-    """Remove a checkpoint: it vanishes from sight before its files go."""
+    """Remove a checkpoint: rename it first, so that it is never seen half removed."""
     gone = folder.with_name(f".{folder.name}.gone")
     folder.rename(gone)
     abort_at("checkpoint-out-of-sight")
@@ -259,13 +259,13 @@ def clear_leftovers(run_folder: Path) -> None:
 
 
 def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
-    """Find the folder of the checkpoint that `run:NAME[@STEP]` means; without a step the newest that is complete.
+    """Return the folder of the checkpoint that `run:NAME[@STEP]` names; without a step, of the newest complete one.
 
-    Raises NotFound naming what there is, BadInput for a text that is no reference.
+    Raises NotFound with the existing steps, BadInput for a text that is not a reference.
     """
     reference = parse(text, key)
     run_folder = _run_folder(reference.name, home, key)
-    # those that were adopted are links, without a manifest of ours
+    # Imported checkpoints are links, without a manifest of ours.
     kept = [folder for folder in folders(run_folder) if folder.is_symlink() or is_complete(folder)]
     there = {step_of(folder): folder for folder in kept}
     step = max(there, default=None) if reference.step is None else reference.step
@@ -278,7 +278,7 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
 
 
 def _run_folder(name: str, home: Home, key: str) -> Path:
-    """Find a run's folder by its number or name; of several of one name, the newest."""
+    """Return a run's folder by its number or name; of several with the same name, the newest."""
     pattern = re.compile(rf"0*{name}-.+" if name.isdecimal() else rf"\d+-{re.escape(name)}")
     folders = sorted(folder for folder in home.runs.glob("*") if pattern.fullmatch(folder.name))
     if not folders:

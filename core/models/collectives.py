@@ -1,6 +1,6 @@
-"""What the ranks of a job tell one another: plain data over gloo, whatever the weights travel by. Alone, all is free.
+"""Exchange of plain data between the ranks of a job, over gloo, whatever carries the weights. Alone, it costs nothing.
 
-Every function here is called by all ranks, in the same order: one that is left out hangs the others.
+Every function here must be called by all ranks, in the same order: a rank that skips one hangs the others.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Value = TypeVar("Value")
-# While rank 0 writes a large checkpoint the others wait; a rank that dies is seen by its neighbours (ranks.watch).
+# The others wait while rank 0 writes a large checkpoint; a dead rank is noticed by its neighbours (ranks.watch).
 PATIENCE = timedelta(days=1)
-_group: list[Any] = []  # of plain data, once joined
+_group: list[Any] = []  # for plain data, once joined
 
 
 def join(device: str) -> ranks.Rank:
-    """Join the other ranks of this job, and return which one this is. Alone, nothing is joined."""
+    """Join the other ranks of this job, and return this one's. A single process joins nothing."""
     rank = ranks.own()
     if rank.count == 1 or _group:
         return rank
@@ -37,7 +37,7 @@ def join(device: str) -> ranks.Rank:
 
 
 def leave() -> None:
-    """Wait until all ranks are here, and part."""
+    """Wait for all ranks, then leave the group."""
     if _group:
         import torch.distributed as dist
 
@@ -46,7 +46,7 @@ def leave() -> None:
 
 
 def plain_group() -> Any:
-    """Return the group that plain data goes by; None alone."""
+    """Return the group for plain data; None for a single process."""
     return _group[0] if _group else None
 
 
@@ -59,7 +59,7 @@ def count() -> int:
 
 
 def gathered(value: Value) -> list[Value]:
-    """Return what every rank has, in their order."""
+    """Return the values of all ranks, in their order."""
     if not _group:
         return [value]
     import torch.distributed as dist
@@ -70,7 +70,7 @@ def gathered(value: Value) -> list[Value]:
 
 
 def from_first(make: Callable[[], Value]) -> Value:
-    """Return what rank 0 makes; an error of it is raised on all ranks."""
+    """Return what `make` returns on rank 0, on all ranks; its error is raised on all."""
     if not _group:
         return make()
     import torch.distributed as dist
@@ -89,7 +89,7 @@ def from_first(make: Callable[[], Value]) -> Value:
 
 
 def largest(values: Sequence[int]) -> list[int]:
-    """Return the largest of each number over all ranks, in one exchange: 0.2 ms on a machine."""
+    """Return the elementwise maximum over all ranks, in one exchange: 0.2 ms on one machine."""
     if not _group:
         return list(values)
     import torch
@@ -101,19 +101,19 @@ def largest(values: Sequence[int]) -> list[int]:
 
 
 def own_share(items: Sequence[Value]) -> Sequence[Value]:
-    """Return the items of this rank: every count-th."""
+    """Return this rank's items: every count-th."""
     return items[rank() :: count()]
 
 
 def in_order(shares: Sequence[Sequence[Value]]) -> list[Value]:
-    """Put together again what each rank made of its share."""
+    """Merge what each rank made of its share back into the original order."""
     total = sum(map(len, shares))
     return [shares[place % len(shares)][place // len(shares)] for place in range(total)]
 
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """Let rank 0 do something first, then the others: what it downloads or converts is there for them."""
+    """Run the block on rank 0 first, then on the others: they find what it has downloaded or converted."""
     if rank() != 0:
         gathered(None)
     yield

@@ -1,4 +1,4 @@
-"""A model's config.json, read as what anybody may have written: a regular file of bounded size, with bounded sizes."""
+"""A model's config.json, read as untrusted input: a regular file of limited size, with limited values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LARGEST_FILE = 16 << 20  # bytes; those with a quantiser's list of modules have 1 MB
-# The deepest and widest models have 126 layers, 53,248 inner numbers, 262,400 words, 512 experts (2026).
+LARGEST_FILE = 16 << 20  # bytes; a file with a quantizer's list of modules has 1 MB
+# The largest models have 126 layers, an inner width of 53,248, 262,400 words and 512 experts (2026).
 LARGEST: Mapping[str, int] = {
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 2_000),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads"), 100_000),
@@ -28,7 +28,7 @@ LARGEST: Mapping[str, int] = {
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the object that a config.json holds. Raises BadInput for what is none, or is too large to be one's."""
+    """Return the object in a config.json. Raises BadInput for anything else, and for sizes that no model has."""
     config = read_object(path)
     inner = config.get("text_config")
     for part in (config, inner if isinstance(inner, dict) else {}):

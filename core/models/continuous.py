@@ -1,8 +1,8 @@
-"""Answers written by the continuous batching of transformers: one that ends makes room for the next at once.
+"""Answers generated with transformers' continuous batching: one that ends makes room for the next at once.
 
-Its loop runs in this thread, and all prompts are there before its first step: which of them are read together is then
-the same each time, an error is raised where it happened, and a wish to stop comes through. It computes on this thread's
-stream, behind the optimizer's last kernels, in the memory that torch keeps between the steps of a training.
+Its loop runs in this thread, and all prompts are queued before its first step: batches are then the same each time,
+an error is raised where it happened, and a request to stop gets through. It computes on this thread's stream, after the
+optimizer's last kernels, in the memory that torch keeps between the steps of a training.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     import torch
 
-PAGE = 32  # tokens of keys and values that are handed out together, and shared by prompts that begin alike
-TOGETHER = 256  # answers that are written side by side: each has a row of logits
+PAGE = 32  # tokens per page of keys and values; prompts with the same beginning share pages
+TOGETHER = 256  # answers generated at once: each has a row of logits
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt, the most tokens of its answer, and what says that it has ended, beside a token that ends it."""
+    """A prompt, the maximum length of its answer, and an optional test for its end, besides the end tokens."""
 
     tokens: Sequence[int]
     longest: int
@@ -35,23 +35,24 @@ class Asked:
 
     @property
     def pages(self) -> int:
-        """Count the pages that prompt and answer fill."""
+        """Return the number of pages that prompt and answer fill."""
         return -(-(len(self.tokens) + self.longest) // PAGE)
 
 
 def pages_kept(each: Sequence[int], held: int) -> int:
-    """Count the pages that are kept at once, of answers that fill so many each: `held` tokens, or the longest alone."""
+    """Return the pages kept at once, for answers that fill `each`: those of `held` tokens, or of the longest alone."""
     return min(sum(each), max(held // PAGE, max(each)))
 
 
 def bytes_held(
     pages: int, at_once: int, kinds: Sequence[int], token: float, size: float, *, flash: bool
 ) -> float:
-    """Count the bytes that transformers holds for so many pages: its cache, masks in the model's numbers, places.
+    """Return the bytes that transformers uses for `pages` pages: its cache, masks in the model's format, indexes.
 
-    `kinds` says how many layers have each kind of attention, `token` the bytes of a token's keys and values in all
-    layers. Each kind has a mask, with a cell for all that is read in a step and all that can lie in the cache: of few
-    layers that is more than of many, as all share one cache, in sectors that both divide. Two more are for padding.
+    `kinds` counts the layers with each kind of attention, `token` is the bytes of a token's keys and values in all
+    layers. Each kind has a mask, with a cell for every token read in a step times every token that fits the cache. A
+    kind of few layers has more cells than one of many: all share one cache, in sectors that both divide. Two sectors
+    are padding.
     """
     layers = sum(kinds)
     sector = math.lcm(*kinds)  # in pages of one layer
@@ -64,9 +65,9 @@ def bytes_held(
 def write(
     model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once: int, flash: bool = False
 ) -> list[list[int]]:
-    """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it.
+    """Generate an answer to each prompt, as a GenerationConfig says, up to and including its end.
 
-    At most `held` tokens of prompts and answers are kept, or those of the longest alone; `at_once` are read in a step.
+    At most `held` tokens of prompts and answers are kept, or those of the longest alone; a step reads `at_once` tokens.
     Raises what a forward pass raises.
     """
     import torch
@@ -83,16 +84,16 @@ def write(
         max_memory_percent=1.0,
         max_requests_per_batch=min(len(asked), TOGETHER),
         max_blocks_per_request=0,
-        use_cuda_graph=False,  # weights that train move under a graph that was kept
+        use_cuda_graph=False,  # a kept graph would miss changes of trained weights
         use_async_batching=False,
         auto_switch_to_flash=flash,
         seed=int(torch.randint(2**31, ()).item()),
     )
     devices = [inner.device] if inner.device.type == "cuda" else []
-    # a trainer's, for autocast: it would make the cache float32
+    # A trainer's wrapper for autocast would make the cache float32.
     wrapped = inner.__dict__.pop("forward", None)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices):  # it seeds the whole process
+        with torch.no_grad(), torch.random.fork_rng(devices):  # the manager seeds the whole process
             manager = inner.init_continuous_batching(config, settings)
             with _ours(manager, inner.device):
                 return _run(manager, asked)
@@ -106,48 +107,48 @@ def write(
 
 @contextmanager
 def _ours(manager: Any, device: torch.device) -> Iterator[None]:
-    """Let what a manager makes meanwhile compute on this thread's stream, and leave torch the memory that it keeps.
+    """Make a manager compute on this thread's stream, and leave torch the memory that it keeps.
 
-    Its own stream does not wait for ours, where weights and its inputs are written, and could use no memory that was
-    freed on another. It would hand all of torch's free memory back as it begins and as it ends, look through the
-    garbage, and report a GPU that lacks memory as MemoryError; torch reports that in its own numbers.
+    Its own stream would not wait for ours, on which weights and inputs are written, and could not use memory freed on
+    another. It would return torch's free memory to the driver at its start and end, collect garbage, and report a full
+    GPU as MemoryError; torch reports that with its own numbers.
     """
     from transformers.generation.continuous_batching import cache as caches
 
-    create, look = manager._create_batch_processor, caches.get_device_and_memory_breakdown
+    create, look = manager._create_batch_processor, caches.get_device_and_memory_breakdown  # noqa: SLF001  # no public name
 
     def made() -> Any:
         processor = create()
         processor.__class__ = _without_sweeping(type(processor))
         processor.inputs_and_outputs.compute_stream = None
-        processor.offloading_manager._compute_stream = None
+        processor.offloading_manager._compute_stream = None  # noqa: SLF001  # no public name
         return processor
 
-    manager._create_batch_processor = made
+    manager._create_batch_processor = made  # noqa: SLF001  # no public name
     if device.type == "cuda":
         caches.get_device_and_memory_breakdown = lambda: (device, sys.maxsize, 0, 0)
     try:
         yield
     finally:
         caches.get_device_and_memory_breakdown = look
-        del manager._create_batch_processor
-        manager.batch_processor = None  # with the cache
+        del manager._create_batch_processor  # noqa: SLF001  # no public name
+        manager.batch_processor = None  # frees the cache
 
 
 def _without_sweeping(kind: type[Any]) -> type[Any]:
-    """Return a class of theirs without what it does as it goes."""
+    """Return a subclass of `kind` without its `__del__`, which empties torch's memory."""
     return type(kind.__name__, (kind,), {"__del__": lambda self: None})
 
 
 def _run(manager: Any, asked: Sequence[Asked]) -> list[list[int]]:
-    """Hand in all prompts, those that begin alike side by side, and write until each has its answer."""
+    """Queue all prompts, those with the same beginning together, and generate until each has its answer."""
     import torch
 
     config, status = manager.generation_config, manager.background_thread_status
     for number in sorted(range(len(asked)), key=lambda at: (tuple(asked[at].tokens), at)):
         manager.input_queue.put(_request(str(number), asked[number], config.eos_token_id))
     status.request_stop(status.FLUSH_AND_STOP, 0)
-    manager._run_generation_loop(use_inference_mode=torch.is_inference_mode_enabled())
+    manager._run_generation_loop(use_inference_mode=torch.is_inference_mode_enabled())  # noqa: SLF001  # no public name
     if status.fatal_error is not None:
         raise status.fatal_error
     results = manager.output_router.output_queue
@@ -181,7 +182,7 @@ def _request(name: str, one: Asked, ends: Any) -> Any:
 
 
 def has_flash() -> bool:
-    """Say if flash-attn is installed, with which it is fast: SDPA makes a mask of all that is held."""
+    """Return whether flash-attn is installed, which makes it fast: SDPA needs a mask of the whole cache."""
     from importlib.util import find_spec
 
     return find_spec("flash_attn") is not None

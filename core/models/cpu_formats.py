@@ -1,6 +1,6 @@
-"""Which number format training on a CPU takes: measured once a boot, kept in the home, read by plans without torch.
+"""Which number format a CPU trains in: measured once per boot, saved in the home, read by plans without torch.
 
-Instructions for bfloat16 alone don't tell: of two CPUs with avx512_bf16 one multiplied 177 GFLOP/s in it and 343 in
+Instructions for bfloat16 are no proof: of two CPUs with avx512_bf16 one multiplied 177 GFLOP/s in it and 343 in
 float32, the other (with amx_bf16) 767 and 232. float32 holds the same weights exactly and takes twice their memory.
 """
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
-# A layer of a small model on the tokens of a batch. Timed are its forward product and the two of its gradients.
+# A layer of a small model on the tokens of a batch: its forward product and the two of its gradients are timed.
 TOKENS, WIDTH, INNER = 512, 576, 1536
-MEASURE_S, FEWEST, MOST = 0.05, 3, 30  # seconds in all, and repeats; of each format the best one counts
-WORTH = 1.1  # times float32's: casts between the formats, of an adapter's weights in each step, cost the rest
-ROOM = 0.5  # of this machine's memory: float32 weights that take more leave the run in bfloat16
+MEASURE_S, FEWEST, MOST = 0.05, 3, 30  # seconds in total, and repeats; the best of each format counts
+WORTH = 1.1  # times float32's speed: casts of an adapter's weights in each step cost the rest
+ROOM = 0.5  # share of this machine's memory: if float32 weights need more, the run stays in bfloat16
 
-CPU_FACTS = ("model name", "model\t", "stepping", "CPU part", "CPU implementer")  # of /proc/cpuinfo
+CPU_FACTS = ("model name", "model\t", "stepping", "CPU part", "CPU implementer")  # in /proc/cpuinfo
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Speeds(msgspec.Struct, frozen=True):
-    """Arithmetic of matrix products, GFLOP per CPU second: neighbours on a busy machine change it little."""
+    """Speed of matrix products, in GFLOP per CPU second: other jobs on a busy machine change it little."""
 
     float32: Positive
     bfloat16: Positive
@@ -47,7 +47,7 @@ class Speeds(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What was measured, and on what: of another boot, CPU or torch it says nothing."""
+    """A measurement and what it was made on: it is void after a reboot or with another CPU or torch."""
 
     boot: str
     cpu: str
@@ -59,10 +59,10 @@ class Kept(msgspec.Struct, frozen=True):
 def train_in(
     wanted: str, speeds: Speeds | None, parameters: float, total: float, *, only_16_bit: bool
 ) -> tuple[str, str]:
-    """Return the number format that a CPU with instructions for bfloat16 trains in, and why.
+    """Return the number format that a CPU with bfloat16 instructions trains in, and why.
 
-    `parameters` are those held as they are (0: quantised), `total` is the machine's memory in bytes; `only_16_bit`
-    says that the recipe has settings for 16-bit weights alone. Without a measurement it is the one wanted.
+    `parameters` counts those kept unquantized (0: quantized base), `total` is the machine's memory in bytes;
+    `only_16_bit`: the recipe has settings that apply only to 16-bit weights. Without a measurement it is `wanted`.
     """
     if wanted != "bfloat16" or speeds is None:
         return wanted, ""
@@ -77,9 +77,9 @@ def train_in(
 
 
 def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = "") -> tuple[str, str]:
-    """Choose the number format to train a model in, and say why where there was a choice.
+    """Return the number format to train a model in, and why if there was a choice.
 
-    A run that goes on does so in the format that it began in (`before`). Raises BadInput where that can't be.
+    A resumed run keeps the format that it began in (`before`). Raises BadInput if that is impossible.
     """
     wanted = devices.number_format(recipe.model.dtype, folder, device)
     if before == "bfloat16" and not (device == "cpu" or devices.has_bfloat16(device)):
@@ -100,7 +100,7 @@ def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = 
 
 
 def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
-    """Return what is to be known of training in float16 on a GPU, in the words of the plan."""
+    """Return the notes on training in float16 on a GPU, worded as in a plan."""
     config = config_file.read(folder / "config.json")
     family, card = str(config.get("model_type") or ""), devices.device_kind(device)
     there = devices.has_bfloat16(device)
@@ -108,7 +108,7 @@ def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
 
 
 def only_16_bit(recipe: Recipe) -> bool:
-    """Return whether a recipe says how 16-bit weights are rounded, which float32 weights are not."""
+    """Return whether a recipe sets the rounding of 16-bit weights, which does not apply to float32."""
     return recipe.train.master in ("stochastic", "nearest")
 
 
@@ -117,7 +117,7 @@ def _parameters(folder: Path) -> float:
 
 
 def total_memory() -> float:
-    """Return the memory of this machine, or of the container that we are in, in bytes."""
+    """Return the memory of this machine, or of the container that this process is in, in bytes."""
     total = float(psutil.virtual_memory().total)
     try:
         return min(total, float(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -126,13 +126,13 @@ def total_memory() -> float:
 
 
 def kept(home: Home) -> Speeds | None:
-    """Return what was measured on this CPU since it was booted; None where nothing was, or it can't be read."""
+    """Return the measurement of this CPU since its boot; None without a readable one."""
     found = _read(home)
     return None if found is None else found.speeds
 
 
 def measured(home: Home) -> Speeds:
-    """Return what was measured with as many threads, or measure it now (50 ms, on a slow CPU half a second)."""
+    """Return the saved measurement for this number of threads, or measure now (50 ms; on a slow CPU half a second)."""
     import torch
 
     threads = torch.get_num_threads()
@@ -140,16 +140,16 @@ def measured(home: Home) -> Speeds:
     if found is not None and found.threads == threads:
         return found.speeds
     speeds = measure()
-    if home.models.is_dir():  # else it is no home yet
+    if home.models.is_dir():  # else the home does not exist yet
         try:
             write_whole(_file(home), msgspec.json.encode(Kept(*_here(), threads, speeds)))
         except OSError:
-            pass  # a full disk: the next one measures again
+            pass  # a full disk: the next process measures again
     return speeds
 
 
 def measure() -> Speeds:
-    """Time products in both formats in turns, so that what else runs slows both alike."""
+    """Time products in both formats alternately, so that other load slows both equally."""
     import torch
 
     best = {"float32": math.inf, "bfloat16": math.inf}
@@ -165,7 +165,7 @@ def measure() -> Speeds:
 
 
 def _layer(dtype: Any) -> tuple[Any, Any, Any]:
-    """Make a layer's input, its weight as a linear layer holds it, and the gradient of its output."""
+    """Return a layer's input, its weight as a linear layer stores it, and the gradient of its output."""
     import torch
 
     shapes = ((TOKENS, WIDTH), (INNER, WIDTH), (TOKENS, INNER))
@@ -195,7 +195,7 @@ def _read(home: Home) -> Kept | None:
 
 
 def _here() -> tuple[str, str, str]:
-    """Return this boot, CPU and torch."""
+    """Return the ids of this boot, CPU and torch."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:

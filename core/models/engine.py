@@ -1,7 +1,7 @@
-"""What writes answers, for checks, samples and training alike: an engine, what each can do, and how much it holds.
+"""What generates answers, for checks, samples and training alike: the engines, what each supports, and its memory.
 
-`exact` is the loop that a check has had from the start, and transformers' `generate` in training; `continuous` lets an
-answer that ends make room for the next; `vllm` is a copy in vLLM (core/models/vllm.py), in training TRL's own.
+`exact` is the check's original loop, and transformers' `generate` in training; `continuous` lets an answer that ends
+make room for the next; `vllm` is a copy in vLLM (core/models/vllm.py), in training TRL's own.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import EngineChoice
 
-# Part of a score's identity, but for exact: with flash-attn the last digits are others again.
+# Part of a score's identity, except exact: flash-attn changes the last digits again.
 Engine = Literal["exact", "continuous", "continuous-flash", "vllm"]
 
 READ_AT_ONCE = {"cpu": 512}  # tokens; more hardly speeds a CPU up
 READ_AT_ONCE_GPU = 4096
-# bytes of keys and values for each token that is read at once: 4 GiB where 4,096 are
+# Bytes of keys and values for each token that is read at once: 4 GiB for 4,096 tokens.
 CACHE_PER_TOKEN = 1 << 20
-HELD_PER_TOKEN = 16  # tokens: written answers need far less memory a token than scored ones
+HELD_PER_TOKEN = 16  # tokens: generated answers need far less memory per token than scored ones
 
 
 def at_once(device: str) -> int:
@@ -34,17 +34,17 @@ def at_once(device: str) -> int:
 
 
 def filled(device: str) -> int:
-    """Return how many tokens should go to a device together, if that many are there; 0 where few are as well off."""
+    """Return how many tokens a batch should have to use a device fully; 0 if small batches are as fast."""
     return 0 if device.split(":")[0] in READ_AT_ONCE else READ_AT_ONCE_GPU
 
 
 def tokens_held(model: Any, read_at_once: int) -> int:
-    """Return how many tokens of prompts and answers are held at once: by the bytes of a model's cache for each."""
+    """Return how many tokens of prompts and answers are kept at once, from the bytes of a model's cache per token."""
     return tokens_in_room(cache_bytes(model), read_at_once)
 
 
 def tokens_in_room(bytes_of_token: int, read_at_once: int) -> int:
-    """Return the same for a model whose cache takes so many bytes a token."""
+    """Return the same for a model whose cache takes `bytes_of_token` per token."""
     room = read_at_once * CACHE_PER_TOKEN // max(1, bytes_of_token)
     return min(read_at_once * HELD_PER_TOKEN, room)
 
@@ -58,11 +58,11 @@ def engine_for(
     learned_tokens: bool = False,
     copies: bool = False,
 ) -> Engine:
-    """Choose what writes the answers of a model with this configuration. Raises BadInput.
+    """Return the engine for the answers of a model with this configuration. Raises BadInput.
 
-    `auto` is continuous on a GPU with flash-attn, where the model can. Where no `copies` of it are held, vllm is auto.
+    `auto` is continuous on a GPU with flash-attn, if the model supports it. Without `copies`, vllm means auto.
     """
-    tokens = "learned tokens in front of each prompt" if learned_tokens else ""
+    tokens = "virtual tokens before each prompt" if learned_tokens else ""
     if wanted == "vllm" and copies:
         if tokens:
             raise _refusal(wanted, tokens)
@@ -80,7 +80,7 @@ def engine_for(
 
 
 def writes_with_flash(*, flash: bool, in_float32: bool) -> bool:
-    """Return whether continuous batching takes flash-attn, which needs no mask; `flash`: the card runs its kernels."""
+    """Return whether continuous batching uses flash-attn, which needs no mask; `flash`: the GPU runs its kernels."""
     return flash and not in_float32 and continuous.has_flash()
 
 
@@ -90,14 +90,14 @@ def _refusal(wanted: EngineChoice, fault: str) -> BadInput:
 
 
 def _fault_of(config: Any) -> str:
-    """Say what of a model continuous batching can't do; nothing where it can."""
+    """Return what of a model continuous batching does not support; empty if it supports all."""
     from transformers import AutoModelForCausalLM
 
-    made = AutoModelForCausalLM._model_mapping.get(type(config), None)
-    if made is None or not (made._supports_attention_backend and made._supports_sdpa):
+    made = AutoModelForCausalLM._model_mapping.get(type(config), None)  # noqa: SLF001  # no public name
+    if made is None or not (made._supports_attention_backend and made._supports_sdpa):  # noqa: SLF001  # no public name
         return "the code of this model"
     text = config.get_text_config()
-    if made._is_stateful or set(getattr(text, "layer_types", None) or ()) - {
+    if made._is_stateful or set(getattr(text, "layer_types", None) or ()) - {  # noqa: SLF001  # no public name
         "full_attention",
         "sliding_attention",
     }:
@@ -112,9 +112,9 @@ def write(
     engine: Engine,
     counted: Callable[[int], None] | None = None,
 ) -> list[list[int]]:
-    """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it.
+    """Generate an answer to each prompt, as a GenerationConfig says, up to and including its end.
 
-    `counted` hears at each token how many there are, where all answers are one batch (exact).
+    `counted` is called at each token with the number so far, if all answers are one batch (exact).
     """
     with attention.beside_training(model):
         if engine == "exact":
@@ -126,7 +126,7 @@ def _write_continuously(
     model: Any, prompts: Sequence[Sequence[int]], config: Any, engine: Engine
 ) -> list[list[int]]:
     config = deepcopy(config)
-    if (config.min_new_tokens or 0) >= config.max_new_tokens:  # as long as it may be
+    if (config.min_new_tokens or 0) >= config.max_new_tokens:  # every answer has the maximum length
         config.eos_token_id = -1
     config.min_new_tokens = None
     read = at_once(str(model.device))
@@ -139,13 +139,13 @@ def _write_continuously(
 def _write_padded(
     model: Any, prompts: Sequence[Sequence[int]], config: Any, counted: Callable[[int], None] | None
 ) -> list[list[int]]:
-    """Write all answers in one batch, prompts padded in front."""
+    """Generate all answers in one batch, prompts padded on the left."""
     import torch
 
     def count(ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         if counted is not None:
             counted(ids.shape[1] - width)
-        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)  # it stops nothing
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)  # never stops generation
 
     width = max(map(len, prompts))
     padding, config.use_cache = config.pad_token_id, True
@@ -165,6 +165,6 @@ def _write_padded(
 
 
 def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:
-    """Keep an answer up to its end, that included."""
+    """Cut an answer after its first end token."""
     stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens) - 1)
     return list(tokens[: stop + 1])

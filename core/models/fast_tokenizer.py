@@ -21,9 +21,9 @@ SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls
 
 
 class LightTokenizer:
-    """A fast tokenizer of a folder with a tokenizer.json; `template` replaces its own chat template.
+    """A fast tokenizer from a folder with a tokenizer.json; `template` replaces its own chat template.
 
-    `inner` is taken in place of the folder's, where a new one was trained.
+    `inner` replaces the folder's tokenizer, for one that was newly trained.
     """
 
     is_fast = True
@@ -87,7 +87,7 @@ class LightTokenizer:
     def trained(self, texts: Iterable[str], vocabulary: int) -> LightTokenizer:
         """Train a tokenizer of this kind on texts, as transformers' train_new_from_iterator does.
 
-        Raises ValueError for a kind that is none of BPE.
+        Raises ValueError for a tokenizer that is not BPE.
         """
         return LightTokenizer(self.folder, self.chat_template, _trained(self.inner, texts, vocabulary))
 
@@ -141,15 +141,15 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
 
 
 class Characters:
-    """What stands for a tokenizer where there is none: four characters are a token.
+    """A stand-in for a missing tokenizer: four characters count as one token.
 
-    Turns are put as by `template`, the one that lies in the model's folder, or the plain one.
+    Turns are rendered with `template`, the one in the model's folder, or the plain one.
     """
 
     is_fast = True
     bos_token_id: int | None = None
     eos_token_id: int | None = 0
-    EACH = 4  # characters a token, of English text in vocabularies of 30,000 to 150,000 words
+    EACH = 4  # characters per token, of English text in vocabularies of 30,000 to 150,000 words
 
     def __init__(self, folder: Path | None = None, template: str | None = None) -> None:
         own = None if folder is None else _template_of(folder, _json(folder / "tokenizer_config.json"))
@@ -188,9 +188,9 @@ class Characters:
 
 
 def compiled(template: str) -> Any:
-    """Compile a chat template in the sandbox that transformers compiles it in, with the same functions.
+    """Compile a chat template in the sandbox that transformers uses, with the same functions.
 
-    What it calculates of constants is calculated here, within the limits of a row. Raises jinja2's TemplateError.
+    Constant expressions are evaluated here, within the limits of a row. Raises jinja2's TemplateError.
     """
     from jinja2 import nodes
     from jinja2.exceptions import TemplateError
@@ -198,7 +198,7 @@ def compiled(template: str) -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """`{% generation %}` marks answers for other trainers: what is in it is written as it is."""
+        """`{% generation %}` marks answers for other trainers: its content is written unchanged."""
 
         tags = {"generation"}  # noqa: RUF012
 

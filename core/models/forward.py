@@ -1,4 +1,4 @@
-"""How a causal language model of transformers is called: its arguments, masks of our own, its cache and its limits."""
+"""How a causal language model of transformers is called: its arguments, our own masks, its cache and its limits."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length")
-USUAL_LENGTH = 2048  # tokens, where a model says nothing
+USUAL_LENGTH = 2048  # tokens, if a model's configuration has no limit
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
-ROPE_BY_LENGTH = ("dynamic", "longrope")  # whose angles change with the longest position of a batch
+ROPE_BY_LENGTH = ("dynamic", "longrope")  # their angles change with the longest position of a batch
 
 
 def takes(model: Any, argument: str) -> bool:
-    """Say if a model's forward has an argument of this name, under its adapter if it has one."""
+    """Return whether a model's forward has an argument of this name, looking under its adapter if it has one."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     return argument in _arguments(type(inner).forward)
 
 
 @lru_cache
 def _arguments(forward: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(forward).parameters)  # 0.1 ms, which written answers would pay a token
+    return frozenset(inspect.signature(forward).parameters)  # 0.1 ms, else spent on every token generated
 
 
 def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """List the tokens that end an answer: those of the model, and the tokenizer's."""
+    """Return the tokens that end an answer: the model's and the tokenizer's."""
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     known = own if isinstance(own, list) else [own]
     return sorted({int(token) for token in (*known, tokenizer.eos_token_id) if token is not None})
 
 
 def cache_argument(model: Any) -> str:
-    """Name the argument (and field of the output) of the key/value cache.
+    """Return the name of the key/value cache's argument (and output field).
 
     Code that comes with a model may be older than transformers 5.24, which renamed it.
     """
@@ -45,23 +45,23 @@ def cache_argument(model: Any) -> str:
 
 
 def keeps_cache(model: Any) -> bool:
-    """Say if a model can go on from what it read before: not one without a cache that we know to pass.
+    """Return whether a model can continue from what it has read: it needs a cache of a known name.
 
-    Nor one whose adapter writes learned tokens before each input.
+    And no adapter that puts virtual tokens before each input.
     """
     known = takes(model, "cache") or takes(model, "past_key_values")
     return known and not has_virtual_tokens(model)
 
 
 def has_virtual_tokens(model: Any) -> bool:
-    """Say if an adapter writes learned tokens before each input: prompt tuning and its kin."""
+    """Return whether an adapter puts virtual tokens before each input, as prompt tuning does."""
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
 def logits_at(model: Any, ids: Tensor, kept: Tensor, cache: Any = None, **inputs: Any) -> Tensor:
-    """Return the logits [batch, kept, vocabulary] at some places of the input; the head runs there alone if it can.
+    """Return the logits [batch, kept, vocabulary] at some positions; if possible the head computes only those.
 
-    ids [batch, tokens], kept [places].
+    ids [batch, tokens], kept [positions].
     """
     if cache is not None:
         inputs[cache_argument(model)] = cache
@@ -75,7 +75,7 @@ def logits_at(model: Any, ids: Tensor, kept: Tensor, cache: Any = None, **inputs
 
 
 def cache_bytes(model: Any) -> int:
-    """Count the bytes that the key/value cache takes for a token of one text, over all layers."""
+    """Return the bytes that the key/value cache takes per token of one text, over all layers."""
     config = model.config.get_text_config()
     layers, hidden = int(config.num_hidden_layers), int(config.hidden_size)
     heads = int(getattr(config, "num_attention_heads", None) or 1)
@@ -86,9 +86,9 @@ def cache_bytes(model: Any) -> int:
 
 
 def spread(cache: Any, rows: int) -> Any:
-    """Let rows go on from a cache of one row: keys and values are looked at by all, and copied by none.
+    """Expand a cache of one row to several: keys and values are shared, not copied.
 
-    Layers that hold more than keys and values (states that were read over) repeat them.
+    Layers with more than keys and values (recurrent states) repeat them.
     """
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
@@ -102,15 +102,15 @@ def spread(cache: Any, rows: int) -> Any:
 def read_on(
     model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: Any
 ) -> tuple[Tensor, Any]:
-    """Read tokens [batch, tokens] behind a cache (None: from the start).
+    """Read tokens [batch, tokens] after a cache (None: from the start).
 
-    Gives the logits [batch, vocabulary] behind the last token, and the cache with all of them. `mask`
+    Returns the logits [batch, vocabulary] after the last token, and the cache with all of them. `mask`
     [batch, cached + tokens] is 0 at padding.
     """
     name = cache_argument(model)
     last = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
     if mask is not None and cache is not None and all(getattr(cache, "is_linear", [False])):
-        mask = mask[:, -ids.shape[1] :]  # a state that holds what was read has no places to mask
+        mask = mask[:, -ids.shape[1] :]  # a recurrent state has no positions to mask
     out = model(
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **{name: cache}, **last
     )
@@ -118,10 +118,10 @@ def read_on(
 
 
 def mask_for(model: Any, visible: Tensor) -> Tensor:
-    """Turn [rows, tokens, seen] into the 4-d mask that a model hands on to its attention as it is.
+    """Turn [rows, tokens, seen] into the 4-d mask that a model passes to its attention unchanged.
 
-    PyTorch's attention takes booleans whatever the number format is (with quantised weights or float32 norms
-    the format in there need not be the model's own); everything else adds the mask to its scores.
+    PyTorch's attention takes booleans whatever the number format (with quantized weights or float32 norms the format
+    there need not be the model's own); all others add the mask to their scores.
     """
     import torch
 
@@ -133,7 +133,7 @@ def mask_for(model: Any, visible: Tensor) -> Tensor:
 
 
 def longest_input(model_config: Any, tokenizer: Any = None) -> int:
-    """Return the most tokens that a model reads at once, found as the harness finds it."""
+    """Return the longest input of a model in tokens, determined as the harness does."""
     config = model_config.get_text_config()
     known = [getattr(config, name, None) for name in LENGTHS]
     if tokenizer is not None and tokenizer.model_max_length < 10**9:
@@ -142,10 +142,10 @@ def longest_input(model_config: Any, tokenizer: Any = None) -> int:
 
 
 def longest_packed(model_config: Any) -> int:
-    """Return the length up to which a sequence reads the same behind any mask of ours.
+    """Return the length up to which a sequence gives the same result after any of our masks.
 
-    A window of attention is not in our masks, and angles that depend on the longest position would depend on
-    the neighbours.
+    Our masks do not include attention windows, and angles that depend on the longest position would depend on
+    neighbouring texts.
     """
     config = model_config.get_text_config()
     limits = [getattr(config, name, None) for name in WINDOWS]

@@ -1,6 +1,6 @@
 """The tokenizer of a GGUF file, with the rule by which it splits text: transformers knows only some of them.
 
-A GGUF file holds the vocabulary and the merges, but only a name for the rule that splits text before them
+A GGUF file has the vocabulary and the merges, but only a name for the rule that splits text before them
 (`tokenizer.ggml.pre`). The rules here are those of the tokenizer.json from which llama.cpp took each name.
 """
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 KEYS = ("tokenizer.ggml.model", "tokenizer.ggml.pre")
 GPT2 = {"gpt-2", "phi-2", "mpt", "olmo", "jais"}
-SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"}  # then as GPT2
-LLAMA3 = {"llama3", "llama-v3", "llama-bpe"}  # a word of the vocabulary is one token, whatever the merges
+SINGLE_DIGITS = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"}  # after that, like GPT2
+LLAMA3 = {"llama3", "llama-v3", "llama-bpe"}  # a word in the vocabulary is one token, whatever the merges
 QWEN2 = {"qwen2", "deepseek-r1-qwen"}
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s"
@@ -30,22 +30,22 @@ SPLITS = {**dict.fromkeys(LLAMA3, WORDS % "{1,3}"), **dict.fromkeys(QWEN2, WORDS
 
 
 def load(file: Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a GGUF file. Raises BadInput if its rule for splitting text is not known here."""
+    """Load the tokenizer of a GGUF file. Raises BadInput if its rule for splitting text is unknown."""
     from transformers import PreTrainedTokenizerFast
     from transformers.integrations.gguf import read_gguf_metadata
 
     facts, _ = read_gguf_metadata(str(file))
     kind, name = (str(facts.get(key, "")) for key in KEYS)
-    # AutoTokenizer reads a configuration first, with all the vocabulary in it: 5 s
+    # AutoTokenizer would first read a configuration, which includes the whole vocabulary: 5 s.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(file.parent, gguf_file=file.name)
-    if kind == "gpt2":  # byte-level merges; the other kinds have no such rule
+    if kind == "gpt2":  # byte-level merges; other kinds have no such rule
         tokenizer.backend_tokenizer.pre_tokenizer = rule(name)
         tokenizer.backend_tokenizer.model.ignore_merges = name in LLAMA3
     return tokenizer
 
 
 def rule(name: str) -> PreTokenizer:
-    """Build the rule of a name. Raises BadInput for an unknown one: its texts would become other tokens, unnoticed."""
+    """Return the rule of a name. Raises BadInput for an unknown one, since wrong tokens would go unnoticed."""
     from tokenizers import Regex
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
 

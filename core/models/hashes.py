@@ -1,4 +1,4 @@
-"""Hashes of what a training or a remedy has made: of an adapter's files, and of a loaded model's weights."""
+"""Hashes of the results of a training or a remedy: of an adapter's files, and of a loaded model's weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def adapter_hash(folder: Path) -> str:
-    """Hash (sha256) an adapter's weights and its settings, scale included."""
+    """Return the sha256 of an adapter's weights and settings, scale included. Raises BadInput."""
     whole = hashlib.sha256()
     for name in ADAPTER_FILES:
         try:
@@ -30,11 +30,11 @@ def adapter_hash(folder: Path) -> str:
 
 
 def fingerprint(model: Any) -> str:
-    """Hash (sha256) what a change has made: of an adapter its weights and scales, else all weights."""
+    """Return the sha256 of an adapter's weights and scales, or of all weights of a whole model."""
     whole = hashlib.sha256()
     is_adapter = hasattr(model, "peft_config")
     for name, weight in model.named_parameters():
-        if not is_adapter or any(f".{adapter}" in name for adapter in model.peft_config):  # in its name
+        if not is_adapter or any(f".{adapter}" in name for adapter in model.peft_config):  # the adapter's own
             whole.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
             whole.update(_bytes(weight))
     for name, layer in model.named_modules() if is_adapter else ():

@@ -1,4 +1,4 @@
-"""Fused kernels of liger-kernel in a model's norms, activations and turned positions; and whether they can be built."""
+"""Fused kernels of liger-kernel in a model's norms, activations and rotary positions; whether they can be built."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
-    """Put fused kernels into the layers of a model that trains on a device; the loss keeps finetop's own.
+    """Put fused kernels into the layers of a model that trains on a device; the loss stays finetop's own.
 
     Raises EnvironmentTrouble without them.
     """
@@ -30,7 +30,7 @@ def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
 
 
 def require(kernels: Literal["none", "liger"], device: str) -> None:
-    """See that fused kernels are installed, and can be built for a device. Raises EnvironmentTrouble."""
+    """Check that fused kernels are installed, and can be built for a device. Raises EnvironmentTrouble."""
     if kernels == "none":
         return
     if find_spec("liger_kernel") is None:
@@ -45,13 +45,13 @@ def require(kernels: Literal["none", "liger"], device: str) -> None:
 
 
 def looks(recipe: Recipe, device: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], None]]]:
-    """List what of a recipe needs kernels that a machine may lack, each by its setting, with what refuses it.
+    """Yield the settings of a recipe that need kernels which a machine may lack, each with a function that checks them.
 
-    `config` is the model's config.json. They raise EnvironmentTrouble, or BadInput for what a model does not take.
+    `config` is the model's config.json. The functions raise EnvironmentTrouble, or BadInput for an unsuitable model.
     """
     yield "train.kernels", partial(require, recipe.train.kernels, device)
     yield "train.compile", partial(_require_compiled, recipe, device)
-    fault = attention.flex_fault(config, None, is_supported=True)  # by its code only once that is loaded
+    fault = attention.flex_fault(config, None, is_supported=True)  # its code is checked once loaded
     yield "model.attention", partial(attention.require, recipe.model.attention, device, fault)
 
 
@@ -61,7 +61,7 @@ def _require_compiled(recipe: Recipe, device: str) -> None:
 
 
 def require_triton(what: str, else_: str) -> None:
-    """See that Triton can build kernels here for `what`; `else_` is how to do without. Raises EnvironmentTrouble."""
+    """Check that Triton can build kernels here for `what`; `else_` is the alternative. Raises EnvironmentTrouble."""
     if lacks := compiler.triton_lacks():
         said = f"{what} needs {lacks}, which this machine lacks."
         raise EnvironmentTrouble(said, hint=f"{compiler.fix()} Or {else_}.")

@@ -1,4 +1,4 @@
-"""Loads a resolved model and its tokenizer from safetensors, and says what is wrong with those that can't be."""
+"""Loads a resolved model and its tokenizer from safetensors, and reports what is wrong with one that can't be."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def check_folder(path: Path, model_id: str) -> None:
-    """Refuse a folder that holds no usable model. Raises BadInput."""
+    """Refuse a folder without a usable model. Raises BadInput."""
     if not path.is_dir():
         raise BadInput(
             f"model.id: no folder {model_id}.",
@@ -48,7 +48,7 @@ def check_folder(path: Path, model_id: str) -> None:
 
 
 def read_config(base: ResolvedModel) -> Any:
-    """Read a model's configuration. Raises OSError, or the library's own error, where it can't be read."""
+    """Read a model's configuration. Raises OSError, or the library's own error, if it can't be read."""
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(
@@ -57,9 +57,9 @@ def read_config(base: ResolvedModel) -> Any:
 
 
 def shape_of(base: ResolvedModel) -> Any:
-    """Build a model from its config.json, on the device that torch is told to use, without its weights.
+    """Build a model from its config.json without its weights, on torch's default device.
 
-    Raises BadInput as load_model does, for what is no causal language model.
+    Raises BadInput like load_model for anything but a causal language model.
     """
     from transformers import AutoModelForCausalLM
 
@@ -70,13 +70,13 @@ def shape_of(base: ResolvedModel) -> Any:
 
 
 def tokenizer_file(folder: Path) -> Any:
-    """Read the tokenizer.json of a folder by the library `tokenizers` alone. Raises BadInput."""
+    """Read the tokenizer.json of a folder with only the library `tokenizers`. Raises BadInput."""
     import tokenizers
 
     file = folder / "tokenizer.json"
     try:
         return tokenizers.Tokenizer.from_str(read_given(file).decode())
-    except Exception as error:  # the library raises no other kind
+    except Exception as error:  # the library raises plain Exceptions
         hint = "Copy the model again."
         raise BadInput(f"{plain(str(file))} can't be read: {first_line(error)}", hint=hint) from error
 
@@ -91,7 +91,7 @@ def read_template(path: str | None) -> str | None:
 
 
 def torch_dtype(name: str, device: str) -> torch.dtype:
-    """Turn the name of a number format into torch's. Raises BadInput if the GPU can't compute in it."""
+    """Return torch's number format of this name. Raises BadInput if the GPU can't compute in it."""
     import torch
 
     if name == "bfloat16" and device.startswith("cuda") and not devices.has_bfloat16(device):
@@ -106,7 +106,7 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
     return dtype
 
 
-# For base models, which have no chat template. Saved with every checkpoint; the base is scored with it too.
+# For base models without a chat template. Saved with every checkpoint; the base is scored with it too.
 PLAIN_TEMPLATE = (
     "{%- for message in messages %}"
     "{%- if message.role == 'assistant' %}{{ '### Answer\n' + message.content + (eos_token or '') + '\n' }}"
@@ -130,12 +130,12 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
         )
     except (
         Exception
-    ) as error:  # each library has errors of its own for a damaged file, and derives some from nothing
+    ) as error:  # each library has its own errors for a damaged file, some without a common base class
         if is_of_machine(error):
             raise
         raise _unusable(resolved, "tokenizer", error) from error
     if tokenizer.pad_token_id is None:
-        # Padding is never learned from or attended to, so any token that exists will do.
+        # Padding is never learned from or attended to, so any existing token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     if resolved.chat_template is not None:
         tokenizer.chat_template = resolved.chat_template
@@ -153,10 +153,10 @@ def has_plain_template(tokenizer: PreTrainedTokenizerBase) -> bool:
 def load_model(
     resolved: ResolvedModel, dtype: torch.dtype, device: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the model onto the device, its linear layers quantised where `resolved` says so, and its tokenizer.
+    """Load the model onto the device, its linear layers quantized if `resolved` says so, and its tokenizer.
 
-    Raises BadInput if it is no causal language model, needs code of its own, or lacks weights, and
-    EnvironmentTrouble if it can't be quantised here.
+    Raises BadInput if it is not a causal language model, needs its own code, or lacks weights, and
+    EnvironmentTrouble if it can't be quantized here.
     """
     from transformers import AutoModelForCausalLM
 
@@ -189,9 +189,9 @@ def load_model(
 def put_on(
     model: PreTrainedModel, device: str, missing: Sequence[str], resolved: ResolvedModel, *, is_placed: bool
 ) -> PreTrainedModel:
-    """Put a model that was just read onto its device, where it is not yet. Raises BadInput for `missing` weights.
+    """Move a model that was just read to its device, unless it is there. Raises BadInput for `missing` weights.
 
-    transformers fills those with random numbers and goes on: every score would be of a broken model.
+    transformers fills those with random numbers and continues: every score would be of a broken model.
     """
     if missing:
         raise BadInput(
@@ -204,12 +204,12 @@ def put_on(
 
 
 def is_adapter(folder: Path) -> bool:
-    """Return whether a folder holds an adapter, not a whole model."""
+    """Return whether a folder has an adapter, not a whole model."""
     return (folder / ADAPTER_CONFIG).is_file()
 
 
 def adapter_config(folder: Path) -> dict[str, Any]:
-    """Read what an adapter says of itself; nothing of a whole model, or of a broken file, which loading it tells."""
+    """Return an adapter's configuration; empty for a whole model, or a broken file, which loading it reports."""
     try:
         return config_file.read_object(folder / ADAPTER_CONFIG)
     except BadInput:
@@ -217,12 +217,12 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 
 
 def is_reward_model(folder: Path) -> bool:
-    """Say if a saved model, or adapter, gives a number for a text and writes none."""
+    """Return whether a saved model, or adapter, scores texts instead of generating them."""
     for name in (ADAPTER_CONFIG, "config.json"):
         try:
             said = config_file.read_object(folder / name)
         except BadInput:
-            continue  # not there; or broken, which loading it tells
+            continue  # missing; or broken, which loading it reports
         kinds = said.get("architectures")
         kinds = kinds if isinstance(kinds, list) else ()
         return said.get("task_type") == "SEQ_CLS" or any(
@@ -232,7 +232,7 @@ def is_reward_model(folder: Path) -> bool:
 
 
 def require_text(folder: Path, name: str) -> None:
-    """See that a saved model writes text. Raises BadInput."""
+    """Check that a saved model generates text. Raises BadInput."""
     if is_reward_model(folder):
         hint = "Pick one that does; this one can be the objective.reward.model of ppo, rloo or grpo."
         raise BadInput(f"{name} is a reward model, which generates no text.", hint=hint)
@@ -257,7 +257,7 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
 
 
 def answer_in_kind(wrapped: Any) -> None:
-    """See to it in every adapted layer of a wrapped model whose weights are in 8 or 4 bits."""
+    """Make adapted 8- and 4-bit layers answer in the number format of their input."""
     modules = sys.modules.get("bitsandbytes.nn")  # no such layers without it
     if modules is None:
         return
@@ -271,7 +271,7 @@ def answer_in_kind(wrapped: Any) -> None:
 
 
 def _watch(module: Any, *, widened: bool) -> None:
-    kinds: list[Any] = []  # a layer may be entered again (activation checkpointing) only after it was left
+    kinds: list[Any] = []  # activation checkpointing enters a layer again only after it was left
 
     def enter(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         kinds.append(given[0].dtype)

@@ -1,4 +1,4 @@
-"""Loads what a checkpoint holds: an adapter on its base model, or a full model."""
+"""Loads a checkpoint: an adapter on its base model, or a full model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 OTHER = "Pick another checkpoint: RUN@STEP."
-WIDEST = 65_536  # what a method here may have as its width
+WIDEST = 65_536  # the largest width that a method may have here
 
 
 def load_checkpoint(
@@ -30,7 +30,7 @@ def load_checkpoint(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
 
-    Raises BadInput if the folder holds neither, or only pickled weights, or a reward model.
+    Raises BadInput if the folder has neither, or only pickled weights, or a reward model.
     """
     load.require_text(folder, str(folder))
     if not load.is_adapter(folder):
@@ -45,7 +45,7 @@ def load_checkpoint(
     model, tokenizer = load.load_model(base, dtype, device)
     try:
         with warnings.catch_warnings():
-            # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same
+            # PEFT looks for modules of these names, but AdaLoRA's name matrices; it prunes them all the same.
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
             tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
             _unround(tuned, folder / "adapter_model.safetensors")
@@ -70,7 +70,7 @@ def load_checkpoint(
 
 
 def _require_sizes(folder: Path) -> None:
-    """Refuse an adapter whose settings are wider than any of its tensors: PEFT makes it before it reads them.
+    """Refuse an adapter whose settings are wider than any of its tensors: PEFT allocates it before it reads them.
 
     Raises BadInput.
     """
@@ -87,7 +87,7 @@ def _require_sizes(folder: Path) -> None:
     ranks |= (
         {f"rank_pattern.{name}": rank for name, rank in pattern.items()} if isinstance(pattern, dict) else {}
     )
-    # A Kronecker product's rank may be above the sides of its factors.
+    # A Kronecker product's rank may exceed the sides of its factors.
     most = widest if config.get("peft_type") == "LORA" else max(widest, WIDEST)
     for name, rank in ranks.items():
         if isinstance(rank, int | float) and rank > most:
@@ -99,10 +99,10 @@ def _require_sizes(folder: Path) -> None:
 
 
 def _unround(tuned: Any, file: Path) -> None:
-    """Fill an adapter's matrices with the numbers of the file.
+    """Fill an adapter's matrices with the exact numbers of the file.
 
-    AdaLoRA's are rounded to the base's format on the way when they are cut to their ranks: that moved a logit of
-    SmolLM2-135M in bfloat16 by 0.81 after 12 steps, and by 0.25 without, which is the base's own rounding.
+    PEFT rounds AdaLoRA's to the base's format when it prunes them to their ranks: that moved a logit of SmolLM2-135M in
+    bfloat16 by 0.81 after 12 steps; without it by 0.25, which is the base's own rounding.
     """
     from safetensors import safe_open
 

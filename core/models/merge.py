@@ -1,4 +1,4 @@
-"""Loads a checkpoint as it was trained, and makes one whole model of it."""
+"""Loads a checkpoint as it was trained, and merges it into one whole model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_tuned(
 
 
 def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
-    """Load a whole model for evaluation, a reward model too."""
+    """Load a whole model for evaluation; it may be a reward model."""
     if load.is_reward_model(resolved.path):
         from finetop.core.models import reward_model
 
@@ -44,12 +44,12 @@ def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
 
 
 def load_written_out(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """Load an adapter on its base in fewer bits, whose rounded numbers are written out in `dtype`."""
+    """Load an adapter on its quantized base, which is dequantized to `dtype`."""
     return _with_adapter(_load_base(base, folder, dtype, device).dequantize(dtype), folder, device)
 
 
 def whole(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    """Make one model of a checkpoint: see `merged`."""
+    """Return a checkpoint as one whole model: see `merged`."""
     if not is_adapter(folder):
         return load_whole(replace(base, path=folder, quantize="none"), dtype, device)
     if base.quantize != "none":
@@ -58,9 +58,9 @@ def whole(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) ->
 
 
 def merged(tuned: Any, folder: Path) -> Any:
-    """Add an adapter to its base's weights, which are whole; `tuned` is used up.
+    """Merge an adapter into its base's unquantized weights; `tuned` is consumed.
 
-    Raises FinetopError if the sum is no number, or PEFT can't add this kind.
+    Raises FinetopError if the sum is not finite, or PEFT can't merge this kind.
     """
     try:
         with warnings.catch_warnings():
@@ -87,7 +87,7 @@ def _with_adapter(model: Any, folder: Path, device: str) -> Any:
     if not (folder / "adapter_model.safetensors").is_file():
         raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
     with warnings.catch_warnings():
-        # PEFT 0.21 asks transformers by an old name, and looks for AdaLoRA's ranks by names of modules
+        # PEFT 0.21 uses an old name of transformers', and looks for AdaLoRA's ranks by module names.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
         tuned = PeftModel.from_pretrained(model, folder, torch_device=device).eval()

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def leave_file(model: PreTrainedModel) -> None:
-    """Copy what a quantised model on the CPU still reads from its file's pages: embeddings and norms.
+    """Copy the tensors that a quantized model on the CPU still reads from its mapped file: embeddings and norms.
 
-    transformers maps the file; one tensor of it keeps all its pages, 269 MB of SmolLM2-135M beside 55 MB in 4 bits.
+    transformers maps the file; one tensor of it keeps all its pages: 269 MB for SmolLM2-135M, beside 55 MB in 4 bits.
     """
     if model.device.type != "cpu" or not getattr(model, "is_quantized", False):
         return
@@ -28,10 +28,10 @@ def leave_file(model: PreTrainedModel) -> None:
 
 
 def pass_gradients(model: PreTrainedModel) -> None:
-    """Keep 4-bit layers from packing their weights for a CPU with AVX512-BF16 when they are first looked at.
+    """Keep 4-bit layers from repacking their weights on first use on a CPU with AVX512-BF16.
 
-    Packed, they pass no gradient on, without a word: after one evaluation all layers below learned nothing. Unpacked, a
-    forward pass takes 15 % longer, and its logits do not move by up to 0.08 (bitsandbytes 0.50.2, SmolLM2-135M).
+    Repacked, they silently pass no gradient: after one evaluation all layers below learned nothing. Without it, a
+    forward pass takes 15 % longer, and its logits lose an error of up to 0.08 (bitsandbytes 0.50.2, SmolLM2-135M).
     """
     for module in model.modules():
         if getattr(module, "support_avx512bf16_for_cpu", False):
@@ -39,10 +39,10 @@ def pass_gradients(model: PreTrainedModel) -> None:
 
 
 def show_as_numbers(model: Any, dtype: torch.dtype, device: str) -> None:
-    """Show 4-bit weights as numbers of `dtype`, several packed in each: others are not divided over GPUs (FSDP2).
+    """View 4-bit weights as numbers of `dtype`, several packed in each: FSDP2 can't shard their own type.
 
-    As bnb_4bit_quant_storage does where a model is loaded; bitsandbytes finds their scales by the layer. Those go to
-    the device whole: 3 % of the weights' bytes.
+    As bnb_4bit_quant_storage does when a model is loaded; bitsandbytes finds their scales through the layer. Those go
+    to the device whole: 3 % of the weights' bytes.
     """
     import torch
 
@@ -55,13 +55,13 @@ def show_as_numbers(model: Any, dtype: torch.dtype, device: str) -> None:
 
 
 def count_numbers(model: Any) -> int:
-    """Count a model's weights, of those in 4 bits each, however they are packed."""
+    """Return the number of a model's weights, counting each of those packed in 4 bits."""
     packed = {id(layer.weight): layer.quant_state.shape.numel() for layer in _in_4_bits(model)}
     return sum(packed.get(id(weight), weight.numel()) for weight in model.parameters())
 
 
 def _in_4_bits(model: Any) -> list[Any]:
-    """List the layers of bitsandbytes in 4 bits; without it there are none."""
+    """Return bitsandbytes' 4-bit layers; empty if it is not imported."""
     modules = sys.modules.get("bitsandbytes.nn")
     return [] if modules is None else [one for one in model.modules() if isinstance(one, modules.Linear4bit)]
 
@@ -74,16 +74,16 @@ def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[
     saved = config_file.read(resolved.path / "config.json").get("quantization_config")
     if (
         resolved.quantize == "none"
-    ):  # on a GPU tensor by tensor: the machine's memory may be smaller than the model
-        if device == "auto":  # on the GPU as far as it goes, the rest beside it
+    ):  # to a GPU tensor by tensor: the machine's memory may be smaller than the model
+        if device == "auto":  # as much as fits on the GPU, the rest on the CPU
             return {"device_map": "auto"}
         is_placed = (
             saved or device.startswith("cuda") or device == "meta"
-        )  # there the file's headers alone are read
+        )  # on meta only the files' headers are read
         return {"device_map": {"": device}} if is_placed else {}
     if saved:
         raise BadInput(
-            f"model.quantize: {resolved.id} is saved in fewer bits already.",
+            f"model.quantize: {resolved.id} is already saved quantized.",
             hint="Set model.quantize to none.",
         )
     config = weight_formats.load(resolved.quantize).config(dtype)

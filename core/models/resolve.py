@@ -1,6 +1,6 @@
-"""Finds the model that a recipe names: a folder, a run, the demo model, or one of the hub.
+"""Resolves the model that a recipe names: a folder, a run, the demo model, or one of the hub.
 
-Of a run that trained an adapter the model is merged once, and kept.
+The model of a run that trained an adapter is merged once, and kept.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
-KEPT = "merged"  # below the home's models
+KEPT = "merged"  # folder in the home's models
 
 
 def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
-    """Find the model that a recipe names, and download or convert it where that is needed.
+    """Resolve the model that a recipe names, and download or convert it if needed.
 
-    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of
-    reach.
+    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub can't be
+    reached.
     """
     from finetop.core.data import hub
     from finetop.core.models import demo_model
@@ -69,21 +69,21 @@ def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
 
 
 def recipe_of(run_folder: Path) -> Recipe:
-    """Read the recipe that a run was made by. Raises BadInput where its folder is damaged."""
-    from finetop.core.recipe.load import recipe_from_mapping
+    """Read the recipe that a run was made with. Raises BadInput if its folder is damaged."""
+    from finetop.core.recipe.load import recipe_from_resolved
 
     try:
         facts = msgspec.json.decode((run_folder / "run.json").read_bytes())
-        return recipe_from_mapping(facts["recipe"], "run.json", to_train=False)
+        return recipe_from_resolved(facts["recipe"], "run.json")
     except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
         raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
 
 
 def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
-    """Find the model of a run (`run:7@120`) as a folder with whole weights, and say in words where it comes from.
+    """Return the model of a run (`run:7@120`) as a folder with whole weights, and a text with its source.
 
     An adapter is merged into its base the first time, and kept in the home's models/merged.
-    Raises NotFound, BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
+    Raises NotFound, BadInput, EnvironmentTrouble, and FinetopError if it can't be merged.
     """
     from finetop.core.models import load
 

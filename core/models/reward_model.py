@@ -1,4 +1,4 @@
-"""Reward models: made of a base for a `reward` run, loaded again from its checkpoint, and asked what answers are worth.
+"""Reward models: made from a base for a `reward` run, loaded from its checkpoint, and used to score answers.
 
 A reward model is a causal model with one number in place of its output layer, read at a text's last token; it
 scores a whole conversation, rendered with its own tokenizer and chat template (arXiv:2203.02155, section 3.4).
@@ -28,14 +28,14 @@ KEY = "objective.reward.model"
 
 @dataclass(frozen=True)
 class RewardModel:
-    """A reward model that is loaded, with its own tokenizer, and how many texts it reads at once."""
+    """A loaded reward model, with its own tokenizer, and the number of texts that it reads at once."""
 
     model: Any
     tokenizer: PreTrainedTokenizerBase
     batch_size: int
 
     def score(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
-        """Score each answer behind its prompt, in the order given; any number, the higher the better."""
+        """Return the score of each answer to its prompt, in the given order; unbounded, higher is better."""
         import torch
 
         texts = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
@@ -60,7 +60,7 @@ class RewardModel:
 
 
 def _padded(texts: Sequence[list[int]], pad: int, device: Any) -> dict[str, torch.Tensor]:
-    """Put texts into one batch, padded behind: input_ids and attention_mask [texts, longest]."""
+    """Return texts as one batch, padded on the right: input_ids and attention_mask [texts, longest]."""
     import torch
 
     width = max(len(text) for text in texts)
@@ -72,9 +72,9 @@ def _padded(texts: Sequence[list[int]], pad: int, device: Any) -> dict[str, torc
 def make(
     base: ResolvedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype, device: str
 ) -> PreTrainedModel:
-    """Load a base with one number as its output, drawn anew where the base is no reward model yet.
+    """Load a base with one number as its output, randomly initialised unless the base is a reward model.
 
-    Raises BadInput if it has several labels, or no model of its kind can give a number.
+    Raises BadInput if it has several labels, or models of its kind can't output a score.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -106,7 +106,7 @@ def make(
 
 
 def require_one_label(folder: Path, name: str, key: str) -> None:
-    """Refuse a classifier that gives several numbers. Raises BadInput."""
+    """Refuse a classifier with several outputs. Raises BadInput."""
     if not load.is_reward_model(folder):
         return
     said = config_file.read(folder / "config.json")
@@ -119,7 +119,7 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
 
 
 def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
-    """See that the model knows every token of its tokenizer. Raises BadInput."""
+    """Check that the model knows every token of its tokenizer. Raises BadInput."""
     known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
     if largest >= known:
         raise BadInput(

@@ -1,6 +1,6 @@
-"""Headers of safetensors files: which tensors there are, of which type and shape, without reading them.
+"""Headers of safetensors files: names, types and shapes of the tensors, without reading them.
 
-A file is 8 bytes of length, so much JSON, then the tensors' bytes without a gap; that also tells one cut short.
+A file is 8 bytes of length, that much JSON, then the tensors' bytes without gaps; so a truncated file is detected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
 MOST_TENSORS = (
-    500_000  # of a model; one of 61 layers with 384 experts, each matrix with its scales, has 140,000
+    500_000  # of a model; one of 61 layers with 384 experts, whose matrices each have scales, has 140,000
 )
 
 
@@ -34,7 +34,7 @@ class Shape:
 
     @property
     def count(self) -> int:
-        """The numbers in it."""
+        """The number of elements."""
         product = 1
         for length in self.size:
             product *= length
@@ -48,7 +48,7 @@ class _Entry(msgspec.Struct):
 
 
 def read_header(file: Path) -> dict[str, Shape]:
-    """Read the names and shapes of a file's tensors. Raises BadInput for one that is broken or cut short."""
+    """Read the names and shapes of a file's tensors. Raises BadInput for a broken or truncated one."""
     try:
         size = file.stat().st_size
         with open_given(file) as opened:
@@ -75,7 +75,7 @@ def read_header(file: Path) -> dict[str, Shape]:
 
 
 def require_few(files: Sequence[Path]) -> None:
-    """See that a model's files hold no more tensors than a model can have; they are counted, not read.
+    """Check that a model's files have no more tensors than a real model; they are counted, not read.
 
     Raises BadInput.
     """

@@ -1,4 +1,4 @@
-"""Writes a whole model to a folder that appears complete or not at all; asks first if the disk has room."""
+"""Writes a whole model to a folder that appears completely or not at all; checks for free disk space first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FACTS = "finetop.json"  # where a model comes from
 
 
 def require_room(folder: Path, model: Path, dtype: str) -> int:
-    """See that the disk of `folder` has room for a model of the size of the one in `model`. Gives the bytes needed.
+    """Check that the disk of `folder` has room for a model of the size of that in `model`. Return the bytes needed.
 
     Raises EnvironmentTrouble.
     """
@@ -52,9 +52,9 @@ def require_absent(target: Path) -> None:
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """Yield a folder beside the target to write to; it goes if the block fails.
+    """Yield a temporary folder beside the target to write to; it is removed if the block fails.
 
-    Raises EnvironmentTrouble where it can't be made, or the disk is full.
+    Raises EnvironmentTrouble if it can't be created, or the disk is full.
     """
     aside = target.with_name(f".{target.name}.partial")
     try:
@@ -72,7 +72,7 @@ def beside(target: Path) -> Iterator[Path]:
 
 
 def recast(model: Any, dtype: torch.dtype) -> Any:
-    """Round a model's weights to another number format; not its turning angles, which are never saved."""
+    """Round a model's weights to another number format, except its rotary angles, which are never saved."""
     for weight in model.parameters():
         weight.data = weight.data.to(dtype)
     return model
@@ -86,12 +86,12 @@ def write(model: Any, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any],
 
 
 def note(folder: Path, facts: dict[str, Any]) -> None:
-    """Write where a model comes from beside it."""
+    """Write where a model comes from into its folder."""
     (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def put(aside: Path, target: Path) -> None:
-    """Make a written folder visible under its name. Raises Refused if something has appeared there meanwhile."""
+    """Rename a written folder to its final name. Raises Refused if something has appeared there meanwhile."""
     require_absent(target)
     aside.chmod(0o755)
     publish(aside, target)

@@ -1,7 +1,7 @@
-"""Weights that the first rank alone has read: the others build the model without numbers (meta) and receive them.
+"""Weights that only the first rank has read: the others build the model without weights (meta) and receive them.
 
-Each part is sent as it is divided, so that no other rank ever holds more than one of them. Buffers are sent as well:
-some are in no file, such as the angles of rotary embeddings. Every byte arrives as the first rank has it.
+Each part is sent when it is sharded, so that no other rank ever holds more than one of them. Buffers are sent as well:
+some are in no file, such as rotary angles. Every byte arrives as the first rank has it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOWHERE = "meta"  # the device of a tensor without numbers
 
 
 class Place(NamedTuple):
-    """Where a module has a tensor, and what tensor that is on the first rank."""
+    """A module's tensor by its place, and its shape and number format on the first rank."""
 
     module: str
     key: str
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 def is_wanted(model: Any) -> bool:
-    """Return whether a rank lacks the model's numbers. All ranks ask."""
+    """Return whether any rank lacks the model's weights. All ranks must call it."""
     return bool(collectives.largest([int(any(tensor.is_meta for _, _, tensor in _tensors(model)))])[0])
 
 
@@ -41,12 +41,12 @@ class Sender:
     """Sends a model's tensors from the first rank to the others, part by part; each of them once."""
 
     def __init__(self, model: Any) -> None:
-        """Let all ranks hear what the first one has. Raises RuntimeError if they have built different models."""
+        """Compare the models of all ranks. Raises RuntimeError if they have built different ones."""
         self.names = {id(module): name for name, module in model.named_modules()}
         self.sent: set[int] = set()  # modules
         held = Counter(id(tensor) for _, _, tensor in _tensors(model))
         self.tied = {number for number, count in held.items() if count > 1}
-        self.made: dict[int, Tensor] = {}  # what stands in place of a tied tensor, wherever it is held
+        self.made: dict[int, Tensor] = {}  # replacements of tied tensors, wherever they are used
         own = self._places(model)
         first = collectives.from_first(lambda: own)
         same = [(place.module, place.key, place.shape) for place in own] == [
@@ -84,7 +84,7 @@ class Sender:
 
 
 def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -> Tensor:
-    """Return a tensor with the numbers of the first rank, on the device if it `moves`; there it is the same tensor."""
+    """Return a tensor with the first rank's values, on the device if it `moves`; that rank keeps its own tensor."""
     is_first = collectives.rank() == 0
     data = (
         tensor.data.to(device).contiguous()
@@ -93,7 +93,7 @@ def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -
     )
     if data.numel():
         dist.broadcast(data.view(-1).view(torch.uint8), src=0)  # gloo does not know every number format
-    if not moves:  # what is kept in an attribute alone stays beside the GPU
+    if not moves:  # tensors in plain attributes stay on the CPU
         return tensor if is_first else data.cpu()
     if is_first:
         tensor.data = data
@@ -106,12 +106,12 @@ def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -
 
 
 def _holders(module: Any) -> tuple[dict[str, Any], ...]:
-    """Return what holds the tensors of a module itself: parameters, buffers, and what is an attribute alone."""
-    return module._parameters, module._buffers, vars(module)
+    """Return the dicts in which a module itself keeps tensors: parameters, buffers, plain attributes."""
+    return module._parameters, module._buffers, vars(module)  # noqa: SLF001  # torch lists tied ones once
 
 
 def _tensors(model: Any) -> Iterator[tuple[Any, str, Tensor]]:
-    """List the tensors of a model that is not divided, by the modules that hold them; tied ones as often as held."""
+    """Yield the tensors of an unsharded model with their modules; tied ones as often as they are used."""
     for module in model.modules():
         for held in _holders(module):
             for key, value in held.items():

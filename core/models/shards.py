@@ -1,6 +1,6 @@
-"""Weights that are divided over the ranks (FSDP2): made so, looked at, put together, and filled again.
+"""Weights sharded over the ranks (FSDP2): dividing, gathering, reading and filling them.
 
-Checkpoints hold whole tensors, as one process writes them: they are read at any number of ranks.
+Checkpoints have whole tensors, as one process writes them: any number of ranks can read them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-ROOM = 1.2  # of the whole weights, that must be free for them to be put together for a look
+ROOM = 1.2  # times the whole weights, must be free to gather them
 
 
 def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
-    """Divide a model's weights over the ranks, layer by layer; what moves is held in float32.
+    """Shard a model's weights over the ranks, layer by layer; trained weights are kept in float32.
 
-    Products are computed in `dtype`, gradients added up in float32: as accelerate's FSDP2 does. Each layer goes to the
-    device and becomes float32 as it is divided: neither the GPU nor the machine's memory ever holds the whole in
-    float32. Ranks that have no numbers yet receive those of the first. The base of an adapter keeps its number format.
+    Products are computed in `dtype`, gradients added up in float32, as in accelerate's FSDP2. Each layer moves to the
+    device and becomes float32 when it is sharded: neither the GPU nor the machine's memory ever holds the whole in
+    float32. Ranks without weights receive those of the first. The base of an adapter keeps its number format.
     """
     import torch
     from torch.distributed.device_mesh import init_device_mesh
@@ -39,7 +39,7 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
     policy = MixedPrecisionPolicy()
     if dtype != torch.float32:
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-    # A base writes answers without the adapter around it.
+    # A base also generates answers without the adapter around it.
     root = model.get_base_model() if is_adapter(model) else model
     for part in (*layers_of(model), *embedding_of(model), root):
         if sender is not None:
@@ -48,26 +48,26 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
             if not isinstance(weight, DTensor) and (weight.requires_grad or not is_adapter(model)):
                 weight.data = weight.data.to(device).float()
         fully_shard(part, mesh=mesh, mp_policy=policy)
-    # What transformers' Trainer looks for: it wraps nothing then, and generation goes on until all ranks are done.
-    root._is_distributed_loading_by_transformers = True
-    root._is_fsdp_managed_module = model._is_fsdp_managed_module = True
-    model._saved_dtype = dtype
+    # Transformers' Trainer checks these: it then wraps nothing, and generation continues until all ranks are done.
+    root._is_distributed_loading_by_transformers = True  # noqa: SLF001  # transformers reads it
+    root._is_fsdp_managed_module = model._is_fsdp_managed_module = True  # noqa: SLF001  # transformers reads it
+    model.saved_dtype = dtype
     return model
 
 
 def is_adapter(model: Any) -> bool:
-    """Say if a model is an adapter on a base that stays as it is."""
+    """Return whether a model is an adapter on a frozen base."""
     return hasattr(model, "peft_config")
 
 
 def layers_of(model: Any) -> list[Any]:
-    """List a model's layers, which are put together one after another."""
+    """Return a model's layers, which are gathered one at a time."""
     names = set(getattr(model, "_no_split_modules", None) or ())
     return [module for module in model.modules() if type(module).__name__ in names]
 
 
 def embedding_of(model: Any) -> list[Any]:
-    """Return a model's embedding, which is of no use behind its first layer; none where the head is the same matrix."""
+    """Return a model's embedding, unused after its first layer; empty if the head shares its matrix."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     is_tied = head is not None and head.weight is embedding.weight
     return [] if is_tied else [embedding]
@@ -78,14 +78,14 @@ def is_divided(model: Any) -> bool:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Return this rank's part of a tensor, which shares its memory; the tensor itself where it is whole."""
+    """Return this rank's part of a tensor, sharing its memory; the tensor itself if it is whole."""
     from torch.distributed.tensor import DTensor
 
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def like(whole: Tensor, divided: Tensor) -> Tensor:
-    """Divide a whole tensor as another is; no rank asks another, each has read all of it."""
+    """Shard a whole tensor like another, without communication: each rank has all of it."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if not isinstance(divided, DTensor) or isinstance(whole, DTensor):
@@ -95,9 +95,9 @@ def like(whole: Tensor, divided: Tensor) -> Tensor:
 
 
 def whole(tree: Any) -> Any:
-    """Put the divided tensors of a tree of dicts and lists together, on the CPU of rank 0; others get none.
+    """Gather the sharded tensors in a tree of dicts and lists, on the CPU of rank 0; other ranks get None.
 
-    All ranks take part, one tensor after another, so that no GPU holds more than one of them whole.
+    All ranks take part, one tensor at a time, so that no GPU holds more than one whole.
     """
     from torch.distributed.tensor import DTensor
 
@@ -112,15 +112,15 @@ def whole(tree: Any) -> Any:
 
 
 def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
-    """Return a divided model's whole weights by name, on rank 0; rounded to what it computes in, or as held.
+    """Return a sharded model's whole weights by name, on rank 0; rounded to the computing format, or as kept.
 
-    Of an adapter those that move, as they are held.
+    For an adapter, only the trained ones, as kept.
     """
     if is_adapter(model):
         moving = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
         return {name: tensor for name, tensor in whole(moving).items() if tensor is not None}
     state: dict[str, Tensor] = {}
-    names: dict[int, str] = {}  # of those that are used twice: a tied head
+    names: dict[int, str] = {}  # first name of tensors that are used twice: a tied head
     for name, tensor in model.state_dict().items():
         first = names.setdefault(local(tensor).data_ptr(), name)
         one = state.get(first) if first != name else whole(tensor)
@@ -130,20 +130,20 @@ def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
 
 
 def saved_dtype(model: Any) -> torch.dtype:
-    """Return the number format of a divided model's checkpoints, in which it computes."""
-    dtype: torch.dtype = model._saved_dtype
+    """Return the number format of a sharded model's checkpoints, in which it also computes."""
+    dtype: torch.dtype = model.saved_dtype
     return dtype
 
 
 def is_rounded(model: Any) -> bool:
-    """Say if a divided model is held in more digits than its checkpoints have."""
+    """Return whether a sharded model's weights are kept more precisely than in its checkpoints."""
     import torch
 
     return is_divided(model) and not is_adapter(model) and saved_dtype(model) != torch.float32
 
 
 def fill(held: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Copy whole tensors over those of the same names, divided or not."""
+    """Copy whole tensors over those of the same names, sharded or not."""
     import torch
 
     with torch.no_grad():
@@ -153,9 +153,10 @@ def fill(held: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def put_together(model: Any) -> Iterator[bool]:
-    """Hold a divided model's weights whole on every rank meanwhile, where they fit; yields whether they do.
+    """Gather a sharded model's weights on every rank for the block, if they fit; yields whether they do.
 
-    Then a forward pass of one rank needs no other, and each looks at a share. Else all ranks must do the same passes.
+    If so, one rank's forward pass needs no other, and each can read a share. Otherwise all ranks must do the same
+    passes.
     """
     if not is_divided(model):
         yield True

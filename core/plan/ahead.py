@@ -1,6 +1,6 @@
-"""What a job would refuse, found before it is queued: the one look of `plan`, `run`, chains, sweeps and Launch.
+"""What a job would refuse, found before it is queued: the one check used by `plan`, `run`, chains, sweeps and Launch.
 
-Each part is asked of the job's own code, so that it is refused in the same words: the rows of the data, the rows of the
+Each part runs the job's own code, so that it is refused in the same words: the rows of the data, the rows of the
 target, the suite's own files, what protections read. Nothing is downloaded, and neither torch nor transformers loaded.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
-ROOM = "train.batch_size"  # the setting by which a machine that is too small is told
+ROOM = "train.batch_size"  # the setting under which a machine that is too small is reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Ahead:
     problems: tuple[tuple[str, FinetopError], ...]
 
     def raise_first(self) -> None:
-        """Raise the first problem, and say of the others how many there are."""
+        """Raise the first problem, with the number of others in its hint."""
         if not self.problems:
             return
         first = self.problems[0][1]
@@ -61,27 +61,27 @@ class Ahead:
 
 @dataclass
 class Looker:
-    """Looks at runs of one home, and at data that several of them share once."""
+    """Checks runs of one home, and data that several of them share only once."""
 
     home: Home
     seconds: float = lengths.SECONDS
     seen: dict[bytes, Ahead] = field(default_factory=dict)
-    is_slurm: bool | None = None  # whether jobs go to a cluster; None: not looked yet
+    is_slurm: bool | None = None  # whether jobs go to a cluster; None: not known yet
 
     def look(self, recipe: Recipe, found: Found | None = None) -> Ahead:
-        """Look at what a run reads. `found` is the model's config, where it is here."""
+        """Check what a run reads. `found` is the model's config, if it is on this machine."""
         key = what_is_read(recipe)
         if key not in self.seen:
             self.seen[key] = self._look(recipe, found)
         return self.seen[key]
 
     def goes_elsewhere(self) -> bool:
-        """Whether jobs of this home go to a cluster, whose nodes are other machines than this one."""
+        """Return whether jobs of this home go to a cluster, whose nodes are other machines than this one."""
         if self.is_slurm is None:
             try:
                 self.is_slurm = home_settings.load(self.home).slurm is not None
             except FinetopError:
-                self.is_slurm = False  # the supervisor says what is wrong
+                self.is_slurm = False  # the supervisor reports what is wrong
         return self.is_slurm
 
     def _look(self, recipe: Recipe, found: Found | None) -> Ahead:
@@ -96,7 +96,7 @@ class Looker:
         return Ahead(measured, tuple(problems))
 
     def _parts(self, recipe: Recipe, found: Found | None) -> Iterator[tuple[str, Callable[[], object]]]:
-        """List what else a job reads, each with its setting."""
+        """Yield what else a job reads, each with its setting."""
         yield "protect", lambda: recipe_protections.look(recipe, self.home)
         checks = recipe.check.at_end or recipe.check.every is not None
         if recipe.check.general is not None:
@@ -106,7 +106,7 @@ class Looker:
 
 
 class _collected:
-    """Takes an error that the block raises into a list, under its setting; what only a download tells is no problem."""
+    """Collects an error raised in the block, under its setting; EnvironmentTrouble (not downloaded) is no problem."""
 
     def __init__(self, problems: list[tuple[str, FinetopError]], key: str) -> None:
         self.problems, self.key = problems, key
@@ -123,7 +123,7 @@ class _collected:
 
 
 def require_suite(recipe: Recipe, home: Home, *, with_rows: bool) -> None:
-    """See that a suite and the rows of its own files can be read. Raises NotFound, BadInput."""
+    """Check that a suite and the rows of its own files can be read. Raises NotFound, BadInput."""
     assert recipe.check.general is not None
     suite = find_suite(recipe.check.general.suite, home)
     for task in suite.tasks if with_rows else ():
@@ -137,22 +137,22 @@ def require_suite(recipe: Recipe, home: Home, *, with_rows: bool) -> None:
 
 
 def require_target(recipe: Recipe, found: Found | None, home: Home) -> None:
-    """See that the rows of the target can be read, asked and scored. Raises BadInput."""
+    """Check that the rows of the target can be read, asked and scored. Raises BadInput."""
     wanted = recipe.check.target
     assert wanted is not None
     if not files.is_there(Path(wanted.path)):
-        return  # said with the other files
+        return  # reported with the other files
     tokenizer, _ = lengths.plain_tokenizer(recipe, None if found is None else found.folder)
     asker = open_asker(
         recipe.ask, recipe.data.train, home, shots=False
-    )  # those are of rows that are read already
+    )  # those come from rows that were read already
     positions = None if found is None else shape_of(recipe, found.config).max_positions
     longest = positions or 10**6
     scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
 
 
 def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measured: Lengths | None) -> None:
-    """See that a run fits this machine at all, once all its memory is free. Raises Refused with what makes it fit."""
+    """Check that a run fits this machine once all its memory is free. Raises Refused with a change that would fit."""
     whole = replace(here, memory=here.total)
     known = Known(lengths=measured)
     plan = estimate(recipe, config, whole, known)
@@ -181,7 +181,7 @@ def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measu
 
 
 def kernel_problems(recipe: Recipe, config: Mapping[str, Any]) -> Iterator[tuple[str, FinetopError]]:
-    """Find what needs kernels that can't be had on this machine's GPUs, in the words of the job."""
+    """Yield the settings that need kernels which this machine's GPUs can't get, with the job's own errors."""
     for key, look in kernels.looks(recipe, "cuda", config):
         try:
             look()
@@ -190,15 +190,15 @@ def kernel_problems(recipe: Recipe, config: Mapping[str, Any]) -> Iterator[tuple
 
 
 def what_is_read(recipe: Recipe) -> bytes:
-    """Name what a look depends on, but for the room: the runs of a sweep that share it are looked at once."""
+    """Return a key of all that a check depends on, except memory: a sweep's runs that share it are checked once."""
     mapping = recipe_to_mapping(recipe)
     return msgspec.json.encode([mapping[name] for name in READ_BY])
 
 
 def before(recipe: Recipe, looker: Looker) -> Ahead:
-    """Look at a run that is about to be queued: what it reads, and whether this machine is large enough.
+    """Check a run about to be queued: what it reads, and whether this machine is large enough.
 
-    A model that is not here leaves out what only it can tell; so does a home whose jobs go to a cluster.
+    Without the model on this machine its checks are skipped; memory is also skipped if jobs go to a cluster.
     """
     home = looker.home
     try:

@@ -1,4 +1,4 @@
-"""What writing the answers that a run learns from holds: by which engine, in bytes (core/models/engine.py)."""
+"""What writing the answers that a run learns from needs: the engine, and its bytes (core/models/engine.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def engine_of(recipe: Recipe, *, on_gpu: bool, flash: bool) -> EngineChoice:
-    """Return what writes them; ppo has a loop of its own. `flash`: flash-attn's kernels run on the card."""
+    """Return the engine that writes them; ppo has its own loop. `flash`: flash-attn's kernels run on the card."""
     wanted = recipe.model.engine
     if recipe.objective.name == "ppo":
         return "exact"
@@ -33,10 +33,10 @@ def held(
     on_gpu: bool,
     flash: bool,
 ) -> float:
-    """Count what is held while a step's answers are written side by side, before anything is learned.
+    """Return the bytes held while a step's answers are written side by side, before anything is learned.
 
-    `exact` writes all of them at once, `continuous` as many as its room takes, with a mask for all that it reads; ppo
-    writes a batch at a time.
+    `exact` writes all of them at once, `continuous` as many as fit, with a mask for everything it reads; ppo writes one
+    batch at a time.
     """
     if engine == "vllm" or recipe.objective.name == "ppo":
         return 0.0
@@ -51,11 +51,11 @@ def held(
 
 
 def beside(recipe: Recipe, engine: EngineChoice, weights: float) -> float:
-    """Count what vLLM holds all the time beside weights of so many bytes: in training, and in checks on the way."""
+    """Return what vLLM holds throughout, beside weights of this many bytes: in training, and in checks during it."""
     checks = recipe.model.engine == "vllm" and recipe.check.every is not None
     return (int(engine == "vllm") + int(checks)) * copy_of(weights)
 
 
 def copy_of(weights: float) -> float:
-    """Count a copy of a model in vLLM: weights, its cache and its workspaces."""
+    """Return the bytes of a model's copy in vLLM: weights, its cache and its workspaces."""
     return weights + at_once("cuda") * CACHE_PER_TOKEN + vllm.BYTES

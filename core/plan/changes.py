@@ -1,4 +1,4 @@
-"""Changes that make a run need less memory, cheapest first: slower but the same result, then another result."""
+"""Changes that make a run need less memory, cheapest first: slower with the same result, then with another result."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from finetop.core.plugins import METHODS
 from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.schema import Method, Recipe
 
-SHORTEST = 128  # tokens; less is hardly a row
+SHORTEST = 128  # tokens; shorter rows are useless
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A recipe with something changed: what, in words, and as --set texts."""
+    """A changed recipe, with the change in words and as --set texts."""
 
     recipe: Recipe
     text: str = ""
     sets: tuple[str, ...] = ()
 
     def then(self, recipe: Recipe, text: str, *sets: str) -> Change:
-        """Change one thing more."""
+        """Add one more change."""
         return Change(recipe, f"{self.text}, {text}" if self.text else text, (*self.sets, *sets))
 
 
 def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
-    """List changes in the order of their cost; each later one is tried alone, then with all cheaper ones.
+    """Yield changes in the order of their cost; each later one is tried alone, then with all cheaper ones.
 
-    Smaller batches with more accumulation: the same steps, some time. Activations computed again: a third more time.
-    A base divided over the GPUs: the same, and each layer is fetched from the others. Weights in 16 bits, rounded by
-    chance: about the same; neither goes with float16. LoRA in place of all weights, weights in 4 bits: other results.
-    Shorter rows: other data.
+    Smaller batches with more accumulation: the same steps, some time. Recomputed activations: a third more time. A base
+    sharded over the GPUs: the same result, but each layer is fetched from the others. 16-bit weights, rounded
+    stochastically: about the same; neither goes with float16. LoRA instead of all weights, 4-bit weights: other
+    results. Shorter rows: other data.
     """
     start = Change(recipe)
     yield from _cheap(start)
@@ -57,7 +57,7 @@ def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
 
 
 def _cheap(start: Change) -> Iterator[Change]:
-    """Smaller batches, activations recomputed, and both."""
+    """Yield smaller batches, recomputed activations, and both."""
     smallest = None
     for change in _batches(start):
         yield change

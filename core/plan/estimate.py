@@ -1,6 +1,6 @@
 """The plan of a run: memory by part and a verdict, the cheapest change that makes it fit; with steps, time and disk.
 
-`estimate` is pure and takes about a millisecond: what it needs to know of files and of the machine is handed in.
+`estimate` is pure and takes about a millisecond: what it needs to know of files and the machine is passed in.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-TOLD_SHARE = 0.01  # of the numbers that move, which an 8-bit optimizer holds in 32 bits
+TOLD_SHARE = 0.01  # of the trained numbers: a larger 32-bit share of an 8-bit optimizer is noted
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was found out around a recipe: its data, earlier runs here, a teacher's config."""
+    """What is known beside a recipe: its data, earlier runs here, a teacher's config."""
 
     lengths: Lengths | None = None
     past: Sequence[PastRun] = ()
     teacher: Mapping[str, Any] | None = None
-    trainable: int | None = None  # numbers that move, as the job's own code has counted them
-    still_experts: int = 0  # numbers in experts that nothing of it reaches
-    note: str = ""  # of where the model's config was found
+    trainable: int | None = None  # trained numbers, as counted by the job's own code
+    still_experts: int = 0  # numbers in experts that it does not train
+    note: str = ""  # on where the model's config comes from
 
 
 def estimate(
@@ -65,8 +65,8 @@ def estimate(
 ) -> Plan:
     """Plan a run of a recipe on a machine, from the model's config.json.
 
-    `gpus` in place of the recipe's. Without lengths every row is taken to be as long as data.max_tokens. Raises
-    BadInput for a config that is no model's.
+    `gpus` overrides the recipe's. Without lengths every row is assumed to be as long as data.max_tokens. Raises
+    BadInput for a config that is not a model's.
     """
     known = known or Known()
     shape = shape_of(recipe, config)
@@ -126,21 +126,21 @@ def host_of(
     known: Known,
     machine: Machine,
 ) -> Host | None:
-    """Return what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
+    """Return a machine's memory use beside its GPUs, if they share a model; None if it is not sharded."""
     if not (work.divided and work.on_gpu):
         return None
     lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))
     tokens = 0.0 if lengths is None else lengths.tokens + lengths.eval_tokens
     is_new = recipe.objective.name == "pretrain" or bool(
         shape.experts
-    )  # fused, as the file may not have them
+    )  # fused experts, which the file may not have
     converts = is_new or saved_bytes(shape) != work.compute_bytes
     readers = 1 if reads_once(recipe, config) else here
     return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
-    """The model's shape; of a model made anew, in the sizes that the objective says."""
+    """Return the model's shape; for a new model, in the sizes that the objective sets."""
     if recipe.objective.name != "pretrain":
         return read_shape(config)
     options = recipe.objective.options
@@ -160,7 +160,7 @@ def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
 
 
 def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int = 1) -> Workload:
-    """Say in numbers what a step of this recipe holds on each of so many GPUs of this machine."""
+    """Return the numbers of a training step of this recipe on each of `ranks` GPUs of this machine."""
     train, extras = recipe.train, extras_of(recipe.objective.name)
     moving = trained(shape, recipe.method.name, recipe.method.options)
     if known.trainable is not None:
@@ -187,7 +187,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         if extras.writes
         else 0.0
     )
-    has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
+    has_any = recipe.protect != type(recipe.protect)()  # computing it reads the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     held_as = weight_formats.load(recipe.model.quantize)
     return Workload(
@@ -227,7 +227,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
 
 
 def is_master(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> bool:
-    """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
+    """Return whether the model's own weights are held in float32 for 16-bit arithmetic, as in core/train/master.py."""
     if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).keeps_base:
         return False
     still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
@@ -246,9 +246,9 @@ def mask_cells(
     on_gpu: bool,
     flash: bool = True,
 ) -> float:
-    """Count the cells of a batch's attention mask; none where batches are padded at the right, or kernels need none.
+    """Return the cells of a batch's attention mask; 0 if batches are right-padded, or kernels need none.
 
-    Packed rows lie in one sequence, of which every token has a cell for every other.
+    Packed rows form one sequence, in which every token has a cell for every other.
     """
     rows = recipe.train.batch_size * extras.texts_per_row
     packs = bool(getattr(recipe.objective.options, "packing", False))
@@ -262,7 +262,7 @@ def mask_cells(
 
 
 def attention_of(recipe: Recipe, shape: Shape, *, on_gpu: bool, flash: bool = True) -> tuple[Attention, str]:
-    """Return the attention that the run trains with, and what its packed rows miss, as the job finds both."""
+    """Return the attention that the run trains with, and what its packed rows lack, as the job chooses both."""
     if recipe.model.attention != "auto":
         return recipe.model.attention, ""
     packs = bool(getattr(recipe.objective.options, "packing", False))
@@ -270,7 +270,7 @@ def attention_of(recipe: Recipe, shape: Shape, *, on_gpu: bool, flash: bool = Tr
 
 
 def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
-    """Bytes of the weights' file beside the model that is made of it; where the numbers are the same it is the model.
+    """Return the bytes of the weights' file beside the model made from it; 0 if the model uses the file's numbers.
 
     transformers maps the file, and its pages stay until the last weight is made.
     """
@@ -286,7 +286,7 @@ def saved_bytes(shape: Shape) -> float:
 
 
 def checkpoints(recipe: Recipe) -> bool:
-    """Whether activations are computed again in place of kept."""
+    """Return whether activations are recomputed instead of kept."""
     return bool(recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"))
 
 
@@ -299,20 +299,20 @@ def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, k
 
 
 def teacher_of(recipe: Recipe, shape: Shape, known: Known) -> Shape | None:
-    """Return the shape of the teacher, taken to be as large as the model where nothing is known of it."""
+    """Return the teacher's shape; assumed to be the model's if nothing is known of it."""
     if not extras_of(recipe.objective.name).teacher:
         return None
     return read_shape(known.teacher) if known.teacher else shape
 
 
 def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoice) -> float:
-    """Bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
+    """Return the bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
     kept = 2 * shape.layers * shape.key_width * size if extras.writes and engine == "exact" else 0.0
     return kept + max(0, extras.whole_logits - 1) * shape.vocabulary * size
 
 
 def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
-    """The number format that the run computes in, as core/models chooses it."""
+    """Return the number format that the run computes in, as core/models chooses it."""
     on_cpu = machine.device == "cpu"
     wanted = number_format.chosen(
         recipe.model.dtype, saved_in(shape), on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16
@@ -330,7 +330,7 @@ def saved_in(shape: Shape) -> str:
 
 
 def refusals(recipe: Recipe, shape: Shape, machine: Machine, ranks: int = 1) -> Iterator[Problem]:
-    """Find what the job would refuse of the number format that this machine takes."""
+    """Yield what the job would refuse about the number format on this machine."""
     dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
     return number_format.refusals(
         recipe, dtype, machine.name, on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16, ranks=ranks
@@ -338,7 +338,7 @@ def refusals(recipe: Recipe, shape: Shape, machine: Machine, ranks: int = 1) -> 
 
 
 def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, str]:
-    """The number format of a CPU that has instructions for bfloat16, and why."""
+    """Return the number format used by a CPU with bfloat16 instructions, and why."""
     count = 0.0 if recipe.model.quantize != "none" else float(shape.parameters)
     only_16_bit = cpu_formats.only_16_bit(recipe)
     return cpu_formats.train_in(
@@ -347,7 +347,7 @@ def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tupl
 
 
 def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
-    """The memory that the run may use, in bytes."""
+    """Return the memory that the run may use, in bytes."""
     budget = recipe.budget.memory_gib
     if budget is None or machine.device != "gpu":
         return machine.memory
@@ -355,7 +355,7 @@ def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
 
 
 def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
-    """Fits if the estimate with its margin does; tight if only the estimate does."""
+    """Return "fits" if the estimate with its margin fits, "tight" if only the estimate does, else "no"."""
     if capacity is None:
         return "unknown"
     if need <= capacity:
@@ -366,8 +366,8 @@ def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
 def find_fix(
     recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float, ranks: int = 1
 ) -> Fix | None:
-    """Find the first change, cheapest first, with which the run fits."""
-    known = dataclasses.replace(known, trainable=None)  # which was counted for this method
+    """Return the cheapest change with which the run fits, or None."""
+    known = dataclasses.replace(known, trainable=None)  # it was counted for this method
     for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
         made = memory.parts(workload(change.recipe, shape, machine, known, ranks))
         need = memory.need(made, on_gpu=machine.device == "gpu")
@@ -384,7 +384,7 @@ WAYS: dict[Literal["ddp", "fsdp"], str] = {"ddp": "a copy on each (ddp)", "fsdp"
 
 
 def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int) -> tuple[Sharded, ...]:
-    """Say what each GPU holds in each way that the recipe can train on several (core/recipe/parallel.py)."""
+    """Return what each GPU holds in each way the recipe can train on several (core/recipe/parallel.py)."""
     made = []
     for way in WAYS:
         train = msgspec.structs.replace(recipe.train, parallel=way)
@@ -398,7 +398,7 @@ def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: in
 def notes(
     recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine, ranks: int = 1
 ) -> list[str]:
-    """What a reader should know of how this was found."""
+    """Return notes on how the numbers were found."""
     said = [f"{message} {hint}" for _, message, hint in (of_ranks(recipe, ranks) if ranks > 1 else ())]
     said += [known.note] if known.note else []
     if not shape.is_known:
@@ -436,9 +436,7 @@ def notes(
     elif wants_16 and not machine.has_bfloat16:
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
     elif wants_16:
-        unknown = (
-            "the first run measures if bfloat16 is faster than float32 on this CPU; this plan assumes so."
-        )
+        unknown = "the first run measures whether bfloat16 is faster than float32 on this CPU; this plan assumes so."
         why = _on_cpu("bfloat16", recipe, shape, machine)[1]
         said.append(f"{why}." if why else unknown)
     of_tokens = schedule.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)

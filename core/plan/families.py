@@ -1,4 +1,4 @@
-"""Families of models, a row each: what their layers hold, in the names and shapes of transformers 5.24."""
+"""Families of models, one row each: what their layers hold, in the names and shapes of transformers 5.24."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How the layers of a family are made. A text in place of a flag is the config's key that says it."""
+    """How the layers of a family are built. A text instead of a flag is the config key that decides it."""
 
     attention: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")  # two names: a fused one, and out
     mlp: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")  # two names: not gated, unless `fused_gate`
@@ -17,24 +17,24 @@ class Family:
     qkv_bias: bool | str = False
     out_bias: bool | str = False
     mlp_bias: bool | str = False
-    norms: int = 2  # of hidden width, a layer
+    norms: int = 2  # of hidden width, per layer
     norm_bias: bool = False
     has_norm_weights: bool = True
     norm_in_float32: bool = True
     head_norms: Literal["none", "width", "hidden", "each"] = (
-        "none"  # of queries and keys; `each`: own for each head
+        "none"  # of queries and keys; `each`: separate for each head
     )
-    head_norms_if: str = ""  # the config's key that turns them on; "" for always
-    is_tied: bool = False  # where the config does not say
+    head_norms_if: str = ""  # the config key that turns them on; "" for always
+    is_tied: bool = False  # default, if the config has no setting
     has_positions: bool = False
     positions_offset: int = 0
     head_bias: bool = False
     embedding_norm: bool = False
     keeps_scores: bool = False
     has_flex: bool = True  # flex attention
-    scans: bool = False  # blocks of a state-space model: neither attention nor an inner network
-    heads_keep_width: int | None = None  # width of a head where the config does not say
-    full_every: int = 0  # of so many layers one looks at all tokens, the others at a window; 0: all alike
+    scans: bool = False  # blocks of a state-space model: neither attention nor MLP
+    heads_keep_width: int | None = None  # default width of a head
+    full_every: int = 0  # one of this many layers attends to all tokens, the others to a window; 0: all alike
 
 
 _GPT = Family(

@@ -1,7 +1,7 @@
-"""The memory of the machine beside its GPUs, where a model is divided over them: what all ranks on it hold there.
+"""A machine's memory beside its GPUs when a model is sharded over them: what all its ranks hold there.
 
-Counted by how weights are read and written (core/train/parallel.py, core/train/resume/sharded.py); a file's own pages
-are not, which the system drops where room is wanted.
+Derived from how weights are read and written (core/train/parallel.py, core/train/resume/sharded.py); a file's pages
+are not counted, because the system drops them when memory is needed.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from finetop.core.recipe import parallel
 if TYPE_CHECKING:
     from finetop.core.plan.memory import Workload
 
-# A process with a GPU beside its libraries' pages: the driver's own, kernels, pinned rows. An estimate that no GPU has
-# confirmed.
+# A process with a GPU, beside its libraries' pages: the driver's own, kernels, pinned rows. An estimate, not yet
+# confirmed on a GPU.
 DRIVER_BYTES = 1.5e9
 PARTS_HELD = (
-    4  # a file of a state in parts: copied from the GPU, as bytes, in its file's form; and the one before
+    4  # a file of a sharded state: copied from the GPU, as bytes, in its file format; and the previous one
 )
 
 
 def held(work: Workload, tokens: float, here: int, *, readers: int, converts: bool) -> float:
-    """Count the bytes that ranks hold on one machine at their worst moment, `here` of them, the first among them.
+    """Return the bytes that `here` ranks, the first among them, hold on one machine at their peak.
 
-    `tokens` are of all rows, which each rank reads; `readers` of them read the model; `converts` where its file has
-    another number format than the run, or there is none.
+    `tokens` are of all rows, which each rank reads; `readers` of them read the model; `converts` is True if its file
+    has another number format than the run, or there is no file.
     """
     each = CPU_FIXED_BYTES + DRIVER_BYTES + tokens * DATA_BYTES
     return here * each + max(readers * _read(work, converts=converts), _written(work, here))
 
 
 def _read(work: Workload, *, converts: bool) -> float:
-    """What a rank that reads the model holds of it: the file is mapped."""
+    """Return what a rank that reads the model holds of it: the file is mapped."""
     whole, size = work.shape.parameters, work.compute_bytes
     if work.linear_bytes is not None:
         return whole * size + work.shape.linear_weights * (work.linear_bytes - size)
@@ -41,7 +41,7 @@ def _read(work: Workload, *, converts: bool) -> float:
 
 
 def _written(work: Workload, here: int) -> float:
-    """What the first rank puts together for a checkpoint: the weights, and the state where it is not in parts."""
+    """Return what the first rank gathers for a checkpoint: the weights, and the state unless it is sharded."""
     whole, moving, size = work.shape.parameters, work.trained, work.compute_bytes
     if moving.beside:
         return moving.numbers * (2 * work.trained_bytes + work.optimizer_bytes)

@@ -1,4 +1,4 @@
-"""What a plan needs from around a recipe: the model's config.json where it lies already, and earlier runs' speeds."""
+"""What a plan needs beside a recipe: the model's config.json if it is on this machine, and earlier runs' speeds."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 
-NOT_YET = "the demo model is not here yet, the first run fetches it: tokens are estimated from characters until then."
+NOT_YET = "the demo model is downloaded by the first run: tokens are estimated from characters until then."
 
 
 class Found(NamedTuple):
-    """A model's config, and its file; where it lies its tokenizer may be too."""
+    """A model's config and its file; the tokenizer may be in the same folder."""
 
     config: dict[str, Any]
     file: Path
-    is_here: bool = True  # else finetop knows the config, and the model is not on this machine yet
+    is_here: bool = True  # False: finetop knows the config, but the model is not on this machine yet
 
     @property
     def note(self) -> str:
-        """What a reader of the plan should know of it."""
+        """Return a note for the plan about the config."""
         return "" if self.is_here else NOT_YET
 
     @property
@@ -37,10 +37,10 @@ class Found(NamedTuple):
 
 
 def find_config(model: Model, home: Home, given: str | None = None) -> Found:
-    """Find the config.json of the model that a recipe names; `given` is a path of one, or of its folder.
+    """Find the config.json of the model that a recipe names; `given` is its path, or its folder's.
 
-    Nothing is downloaded. Raises BadInput for what is no config, EnvironmentTrouble for a model that is not here, but
-    for the demo model, whose config finetop has: whether that model is here is for `demo_model.is_here`.
+    Nothing is downloaded. Raises BadInput for an invalid config, EnvironmentTrouble for a model that is not on this
+    machine, except the demo model, whose config finetop has: `demo_model.is_here` checks for that model.
     """
     place = given_path(given) if given is not None else _place(model, home)
     if place is None and model.id == demo_model.ALIAS:

@@ -1,8 +1,8 @@
-"""How many rows, tokens and packed sequences a recipe's data has: made ready as the job makes them, without its stack.
+"""How many rows, tokens and packed sequences a recipe's data has: prepared as the job does it, without its stack.
 
-Rows are read, rendered, cut, dropped, set aside and mixed by core/data/training_set.py and the objective's own
-`examples`, with the model's tokenizer.json alone. What does not end in time is told from rows of all places of the
-files, with an interval.
+Rows are read, rendered, cut, dropped, held out and mixed by core/data/training_set.py and the objective's own
+`examples`, with only the model's tokenizer.json. If that takes too long, the numbers are estimated from rows all over
+the files, with an interval.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.data.training_set import NamedRows, ReadData
 from finetop.core.errors import BadInput
 from finetop.core.models.load import read_template
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.events import DataRead
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.text import clean_line
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from finetop.core.data.prompts import Asker
     from finetop.core.data.source_record import Use
     from finetop.core.data.sources import Row
+    from finetop.core.plugins import ObjectiveFacts
     from finetop.core.recipe.schema import Data, Recipe, Source
     from finetop.core.runtime.home import Home
-    from finetop.core.train.objectives import Objective
 
-SECONDS = 2.0  # in which rows are read and made ready
-BLOCK = 64  # rows between two looks at the clock
-IN_ORDER = 1000  # rows of a source that are made from first to last: the first fault is the job's first
-LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # that are made ready however long it takes: 0.3 s of a core
+SECONDS = 2.0  # for reading and preparing rows
+BLOCK = 64  # rows between two checks of the clock
+IN_ORDER = 1000  # rows of a source that are prepared in order: the first fault is then the job's first
+LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # prepared however long it takes: 0.3 s of a core
 SHOWN = 4000  # characters of the first row
 TRAINED_ON = 4_000_000  # characters that a new tokenizer is trained on: 1 s
 COUNTED, ESTIMATED = "by its tokenizer", "from characters"
@@ -49,7 +49,7 @@ NORMAL_95 = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A number, and the variance of what it stands for; nothing of what was counted."""
+    """A number, and the variance of its estimate; 0 if it was counted."""
 
     value: float
     variance: float = 0.0
@@ -61,20 +61,20 @@ class Guess:
         return Guess(self.value * factor, self.variance * factor**2)
 
     def by(self, other: Guess) -> Guess:
-        """Multiply by another, which is independent."""
+        """Multiply by another, independent one."""
         spread = self.variance * other.value**2 + other.variance * self.value**2
         return Guess(self.value * other.value, spread)
 
     @property
     def range(self) -> tuple[int, int]:
-        """Where the number lies, 19 times of 20."""
+        """Return the 95 % interval."""
         half = NORMAL_95 * math.sqrt(self.variance)
         return math.floor(max(0.0, self.value - half)), math.ceil(self.value + half)
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What was told from a part of the rows: so many of so many, and where the numbers lie, 19 times of 20."""
+    """The part of the rows that was read, and 95 % intervals of the numbers estimated from it."""
 
     read: int
     of: int
@@ -85,34 +85,32 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """What the data come to in one epoch. Tokens are those that the model reads, long rows cut or left out."""
+    """What the data amount to in one epoch. Tokens are those that the model reads, long rows cut or left out."""
 
-    rows: int  # that are learned: of texts their pieces
+    rows: int  # learned rows; of texts, their pieces
     eval_rows: int
     tokens: int
     longest: int  # tokens of the longest row, before it is cut or left out
     how: str
-    is_whole: bool = True  # false: some sources could not be looked at
-    too_long: int = 0  # rows of more than data.max_tokens, left out or cut as data.on_long says
-    longest_kept: int | None = (
-        None  # tokens of the longest that is left; None: as far as data.max_tokens allows
-    )
-    sequences: int | None = None  # that the rows are packed into, where the objective packs
+    is_whole: bool = True  # False: some sources could not be read
+    too_long: int = 0  # rows longer than data.max_tokens, left out or cut as data.on_long sets
+    longest_kept: int | None = None  # tokens of the longest row left; None: up to data.max_tokens
+    sequences: int | None = None  # sequences after packing, if the objective packs
     eval_tokens: int = 0
-    answer_tokens: int = 0  # that are learned
+    answer_tokens: int = 0  # learned tokens
     written: int = 0  # rows that the base writes before the first step, at their longest
     reports: tuple[
         DataRead, ...
-    ] = ()  # of each source, as the job tells it; of the rows that were made ready
-    row: tuple[tuple[str, bool], ...] = ()  # the first, as the model sees it
+    ] = ()  # of each source, as the job reports it; of the rows that were prepared
+    row: tuple[tuple[str, bool], ...] = ()  # the first row, as the model sees it
     sampled: Sampled | None = None
 
 
 def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float = SECONDS) -> Lengths | None:
-    """Make the data of a recipe ready; None where none of it is on this machine.
+    """Prepare the data of a recipe and measure it; None if none of it is on this machine.
 
-    `folder` is the model's, with its tokenizer.json. Raises BadInput as the job does: for rows of no known shape or
-    that the chat template refuses, where no row is left, and where too many are too long, as far as tokens are counted.
+    `folder` is the model's, with its tokenizer.json. Raises BadInput as the job does, as far as tokens are counted: for
+    rows of unknown format or refused by the chat template, if no row is left, and if too many are too long.
     """
     deadline = time.monotonic() + seconds
     data = recipe_protections.with_sources(recipe)
@@ -123,9 +121,9 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     )
     if not here.train:
         return None
-    objective = objectives.load(recipe.objective.name)
-    times: dict[str, float] = {}  # rows that one row stands for, where a part of a file was read
-    unsure: list[float] = [0.0]  # the square of the largest relative error of a file's number of rows
+    objective = OBJECTIVES.load(recipe.objective.name)
+    times: dict[str, float] = {}  # rows that one row stands for, if only part of a file was read
+    unsure: list[float] = [0.0]  # squared relative errors of each file's number of rows
 
     def reading(source: Source, _: Use) -> list[Row]:
         part = sampled.read(source, home, tuple(objective.rows))
@@ -178,16 +176,16 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
 
 
 def is_here(source: Source) -> bool:
-    """Whether a source is on this machine: a plan fetches nothing."""
+    """Return whether a source is on this machine: a plan downloads nothing."""
     if source.path is not None:
         return files.is_there(Path(source.path))
     return is_local(str(source.id)) and Path(str(source.id)).is_dir()
 
 
 def tokenizer_of(
-    recipe: Recipe, folder: Path | None, objective: Objective[Any], rows: ReadData
+    recipe: Recipe, folder: Path | None, objective: ObjectiveFacts[Any], rows: ReadData
 ) -> tuple[Any, str]:
-    """Return the tokenizer that the job will have, and how tokens are counted by it. Raises BadInput for a template."""
+    """Return the tokenizer that the job will use, and how tokens are counted. Raises BadInput for a bad template."""
     tokenizer, how = plain_tokenizer(recipe, folder)
     if how == COUNTED:
         made = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
@@ -196,7 +194,7 @@ def tokenizer_of(
 
 
 def plain_tokenizer(recipe: Recipe, folder: Path | None) -> tuple[Any, str]:
-    """Return the model's own tokenizer with the recipe's template, or what stands for it. Raises BadInput."""
+    """Return the model's own tokenizer with the recipe's template, or a stand-in. Raises BadInput."""
     from jinja2.exceptions import TemplateError
 
     from finetop.core.models.fast_tokenizer import Characters, LightTokenizer
@@ -218,14 +216,14 @@ def shown(example: AnyExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
 
 @dataclass
 class _Prepared:
-    """The rows of one source, and what has been made of them so far."""
+    """The rows of one source, and the examples made from them so far."""
 
     source: NamedRows
     times: Mapping[str, float]
-    asked: bool  # whether its prompts are put as the recipe's `ask` says
+    asked: bool  # whether the recipe's `ask` applies to its prompts
     made: dict[int, list[AnyExample]] = field(default_factory=dict)
     order: list[int] = field(init=False)
-    factor: float = field(init=False)  # rows of the file that one row which was read stands for
+    factor: float = field(init=False)  # rows of the file that each row read stands for
     fitted: training_set.Fitted = field(init=False)
 
     def __post_init__(self) -> None:
@@ -254,7 +252,7 @@ class _Prepared:
         return self.fitted.report
 
     def fit(self, data: Data) -> None:
-        """Cut or drop what is too long, as the job."""
+        """Cut or drop long rows, as the job does."""
         self.fitted = training_set.fitted(self.source.name, (self.made[at] for at in sorted(self.made)), data)
         self._each = (
             [training_set.fitted(self.source.name, (self.made[at],), data) for at in sorted(self.made)]
@@ -263,19 +261,19 @@ class _Prepared:
         )
 
     def _guess(self, values: Sequence[float]) -> Guess:
-        """Return the sum over all rows, of the values of those that were made."""
+        """Return the estimated sum over all rows, from the values of the prepared ones."""
         if self.is_whole:
             return Guess(sum(values))
         count = len(values)
         mean = sum(values) / count
-        # Of three rows in a thousand nothing is known where a thousand are alike.
+        # Even if a thousand rows are alike, up to three in a thousand may differ (rule of three).
         least = (mean * 3 / count / NORMAL_95) ** 2
         spread = sum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
         return Guess(mean, max(spread, least) * (1 - count / self.of)).times(self.of)
 
     @property
     def rows(self) -> Guess:
-        """The examples that are left."""
+        """Return the number of examples that are left."""
         if self.is_whole:
             return Guess(len(self.examples))
         return self._guess([len(one.examples) for one in self._each])
@@ -293,7 +291,7 @@ class _Prepared:
         return self._guess([one.too_long for one in self._each])
 
     def refuse(self, data: Data) -> None:
-        """Refuse what the job refuses; of a part of the rows, where it is as good as sure. Raises BadInput."""
+        """Refuse what the job refuses; from a part of the rows, only if it is nearly certain. Raises BadInput."""
         number, rows = self.too_long.range[0], round(self.of)
         training_set.refuse_too_long(self.source.name, number, rows, self.report.longest_tokens, data)
 
@@ -301,12 +299,12 @@ class _Prepared:
 @dataclass(frozen=True, slots=True)
 class _Making:
     recipe: Recipe
-    objective: Objective[Any]
+    objective: ObjectiveFacts[Any]
     tokenizer: Any
     asker: Asker | None
 
     def run(self, sources: Sequence[_Prepared], deadline: float) -> None:
-        """Make the examples of all rows, or as many of each source as there is time for. Raises BadInput."""
+        """Make the examples of all rows, or as many of each source as time allows. Raises BadInput."""
         at = rows = tokens = 0
         while left := [one for one in sources if at < len(one.order)]:
             for one in left:
@@ -328,7 +326,7 @@ class _Making:
 
 
 def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
-    """Mix the sources as the job, and count."""
+    """Mix the sources as the job does, and count."""
     shares = [one.source.share for one in train]
     mixed = training_set.mix([one.examples for one in train], shares, recipe.train.seed, lambda _: None)
     sizes = [through_model(example) for example in mixed]
@@ -347,7 +345,7 @@ def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
 
 
 def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
-    """Count the sequences that rows are packed into; None where the objective does not pack."""
+    """Return the number of sequences after packing; None if the objective does not pack."""
     if not getattr(recipe.objective.options, "packing", False):
         return None
     strategy = str(recipe.trainer_args.get("packing_strategy", "bfd"))
@@ -355,7 +353,7 @@ def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
 
 
 def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
-    """Tell from a part of the rows what a mix of all would come to; `unsure` is the variance of a file's share."""
+    """Estimate from part of the rows what a mix of all amounts to; `unsure` is the variance of a file's share."""
     rows = [one.rows for one in train]
     fixed = sum((each for each, one in zip(rows, train, strict=True) if one.source.share is None), Guess(0.0))
     whole = fixed.times(1 / (1 - sum(one.source.share or 0.0 for one in train)))
@@ -386,7 +384,7 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
 
 
 def _packed_part(recipe: Recipe, train: Sequence[_Prepared], found: Lengths) -> Lengths:
-    """Add to what was told from a part what the base writes, and how many sequences the rows are packed into."""
+    """Add to an estimate from a part what the base writes, and the number of packed sequences."""
     assert found.sampled is not None
     written = recipe_protections.written(recipe, found.rows)
     more = written.rows * written.tokens

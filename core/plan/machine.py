@@ -1,4 +1,4 @@
-"""What this machine offers: a GPU's memory, the memory that is free, arithmetic a second, room on the disk."""
+"""What this machine offers: GPU memory, free memory, FLOP/s, free disk space."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ TERAFLOPS = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a run would train. Memory is of one GPU, or what is free for a process on the CPU, in bytes."""
+    """Where a run would train. Memory is that of one GPU, or free for a process on the CPU, in bytes."""
 
     device: str  # "gpu" or "cpu"
     name: str
     memory: float | None  # None: not known
     gpus: int = 0
-    has_bfloat16: bool = True  # instructions for it; of several GPUs, any
-    speeds: cpu_formats.Speeds | None = None  # of a CPU with those, once a job has measured them
-    home: Path | None = None  # where they are kept
-    flops: float | None = None  # a second, in the format that it trains in
+    has_bfloat16: bool = True  # instructions for it; with several GPUs, on any
+    speeds: cpu_formats.Speeds | None = None  # of a CPU with bfloat16, once a job has measured them
+    home: Path | None = None  # where they are stored
+    flops: float | None = None  # FLOP/s, in the format that it trains in
     free_disk: float | None = None
-    total: float | None = None  # memory that there is, used or not
+    total: float | None = None  # total memory, used or not
     host: float | None = None  # the same beside the GPUs
-    lacks: str = ""  # what keeps Triton from building kernels for its GPUs
+    lacks: str = ""  # what prevents Triton from building kernels for its GPUs
 
 
 def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
-    """Look at this machine; `home` lies on the disk that checkpoints are written to.
+    """Inspect this machine; `home` is on the disk that checkpoints are written to.
 
-    `measure` times a small matrix product where there is no GPU (0.1 s).
+    `measure` times a small matrix product if there is no GPU (0.1 s).
     """
     disk = free_disk(home)
     cards = gpus() if use_gpu else ()
@@ -77,7 +77,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
 
 
 def as_measured(machine: Machine) -> Machine:
-    """Return the machine with what was measured of it meanwhile, such as by a rehearsal."""
+    """Return the machine with speeds measured since, such as by a rehearsal."""
     if machine.device != "cpu" or machine.home is None:
         return machine
     return replace(machine, speeds=cpu_formats.kept(Home(machine.home)))
@@ -85,12 +85,12 @@ def as_measured(machine: Machine) -> Machine:
 
 @lru_cache(maxsize=1)
 def gpus() -> tuple[Gpu, ...]:
-    """List the GPUs that are fit for jobs."""
+    """Return the GPUs that are fit for jobs."""
     return tuple(gpu for gpu in nvml.look().gpus if not gpu.fault)
 
 
 def free_memory() -> float:
-    """What this machine, or the container that we are in, has free, in bytes."""
+    """Return the free memory of this machine, or of the container we are in, in bytes."""
     free = float(psutil.virtual_memory().available)
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     try:
@@ -100,7 +100,7 @@ def free_memory() -> float:
 
 
 def free_disk(folder: Path) -> float | None:
-    """Room on the disk of a folder, or of the nearest one above it that is there, in bytes."""
+    """Return the free space on the disk of a folder, or of its nearest existing parent, in bytes."""
     for place in (folder, *folder.parents):
         if place.exists():
             return float(shutil.disk_usage(place).free)
@@ -108,14 +108,14 @@ def free_disk(folder: Path) -> float | None:
 
 
 def card_flops(name: str) -> float | None:
-    """Return a card's arithmetic a second by its name, if it is one that we know."""
+    """Return a card's FLOP/s by its name, if it is a known one."""
     known = sorted((key for key in TERAFLOPS if key.lower() in name.lower()), key=len)
     return TERAFLOPS[known[-1]] * 1e12 if known else None
 
 
 @lru_cache(maxsize=1)
 def cpu_flops() -> float:
-    """Time a float32 matrix product of 1,024 by numpy, the best of three: what the cores give at their best."""
+    """Time a float32 matrix product of 1,024 with numpy, best of three: the cores' peak FLOP/s."""
     import numpy
 
     size = 1024

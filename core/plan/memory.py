@@ -1,6 +1,6 @@
 """How much memory a training step holds, by part: a formula over a model's shape and what is trained of it.
 
-Each term is a tensor that autograd, the optimizer or a library keeps, in bytes a number, read from the code of
+Each term is a tensor that autograd, the optimizer or a library keeps, in bytes per number, read from the code of
 transformers 5.24, TRL 1.16, PEFT 0.21 and torch 2.13. Only FIXED, SLACK and the CPU's constants are measured.
 """
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from finetop.core.plan.method_options import Trained
     from finetop.core.plan.shape import Shape
 
-# Whole logits in 16 bits: themselves 2, their float32 4, log-softmax 4, its gradient 4.
+# Whole logits in 16 bits: the logits 2, their float32 copy 4, log-softmax 4, its gradient 4.
 LOGIT_BYTES = 14.0
-LOGIT_BYTES_FLOAT32 = 16.0  # themselves, log-softmax, its gradient, theirs
+LOGIT_BYTES_FLOAT32 = 16.0  # logits, log-softmax, its gradient, the logits' gradient
 # TRL's fused head makes logits in tiles of 4,096 tokens by 32,768 words; in 16 bits where Triton folds them, else
 # with seven float32 copies and a mask beside them at the worst moment of _backward_tile, where it subtracts.
 TILE_TOKENS, TILE_WORDS = 4096, 32768
@@ -27,33 +27,33 @@ TILE_BYTES_TORCH = 29.0
 # the states.
 SCAN_COPIES = 4
 
-# On a CPU core/train/cpu_lm_head.py scores so many positions at a time, every word of them. Most is held where the next
-# ones begin: scaled logits and exponentials of the last in float32, and scaled logits of the new, in 16 bits too.
+# On a CPU core/train/cpu_lm_head.py scores this many positions at a time, over the whole vocabulary. The peak is where
+# the next ones begin: the last scaled logits and exponentials in float32, and the new scaled logits, in 16 bits too.
 HEAD_POSITIONS = 256
 HEAD_BYTES = 12.0
 
 # A GPU: the driver's context takes 0.4 to 0.6 GB; the libraries' workspaces, their kernels and the allocator's
-# half-used segments another 1.1 GB or so. The two together carry the 32 public points best between 1.4 and 2.0 GB.
+# half-used segments about another 1.1 GB. Together they fit the 32 public points best between 1.4 and 2.0 GB.
 CONTEXT_BYTES = 0.5e9
 WORKSPACE_BYTES = 1.1e9
-# With several GPUs NCCL's buffers, by its own defaults: 4 MiB for its plain protocol (NCCL_BUFFSIZE), 4.7 for LL128 and
-# 0.5 for LL; in each of 24 channels (NVLink; two to four without it) one set for the ring and two for the trees. It is
-# an estimate that no GPU has confirmed: 0.3 to 1.5 GB a rank are to be expected.
+# With several GPUs NCCL's buffers, by its defaults: 4 MiB for its simple protocol (NCCL_BUFFSIZE), 4.7 for LL128 and
+# 0.5 for LL; in each of 24 channels (NVLink; two to four without it) one set for the ring and two for the trees. An
+# estimate, not yet confirmed on a GPU: expect 0.3 to 1.5 GB per rank.
 NCCL_BYTES = 24 * 3 * (4 + 120 * 640 * 64 / 2**20 + 0.5) * 2**20
 SLACK = 0.03  # blocks that are rounded up, and holes between them
-# What a verdict adds to the estimate, so that at most 1 in 20 of those points lies above (none of 32 does): with SLACK
-# a tenth of the formula, and 0.8 GB; half a GB leaves one above.
+# Added to the estimate for a verdict, so that at most 1 in 20 of those points lies above (none of 32 does): with SLACK
+# a tenth of the formula, and 0.8 GB; with half a GB one lies above.
 MARGIN, MARGIN_BYTES = 0.07, 0.8e9
 
 # The CPU, resident when the first step begins (Python 3.11, torch 2.13): 260 MB of libraries' pages, 170 MB that their
-# import puts on the heap, 230 MB of Python's own arenas, stacks and the tokenizer. Tensors under 32 MB that come and go
-# leave holes in malloc's heap: 9 to 20 % of activations and logits, seen by mallinfo2 at the peak (SmolLM2-135M;
+# import puts on the heap, 230 MB of Python's own arenas, stacks and the tokenizer. Temporary tensors under 32 MB leave
+# holes in malloc's heap: 9 to 20 % of activations and logits, measured with mallinfo2 at the peak (SmolLM2-135M;
 # bfloat16, float32, nf4, int8).
 CPU_FIXED_BYTES = 0.67e9
 CPU_SLACK = 0.15
 CPU_MARGIN, CPU_MARGIN_BYTES = 0.12, 0.1e9
-# A token of the data in the machine's memory: in lists of Python's numbers, and as the trainer's data set while that is
-# made of them (11.6 million tokens: 518 MiB and 480 MiB).
+# A token of the data in the machine's memory: in Python lists, and as the trainer's data set while it is built from
+# them (11.6 million tokens: 518 MiB and 480 MiB).
 DATA_BYTES = 95.0
 
 
@@ -66,49 +66,47 @@ class Part(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A training step in numbers, whoever runs it. Bytes are of one number."""
+    """A training step in numbers, whichever trainer runs it. Bytes are per number."""
 
     shape: Shape
     trained: Trained
-    batch_size: int  # texts that a device holds at once, both answers of a pair counted
+    batch_size: int  # texts on a device at once, both answers of a pair counted
     sequence: int  # tokens of the longest
     on_gpu: bool = True
     weight_bytes: float = 2.0
     compute_bytes: float = 2.0
     linear_bytes: float | None = None  # of a weight of a linear layer in fewer bits; None: weight_bytes
     unpacked_bytes: float = 2.0  # of such a weight, while its layer is worked on
-    trained_bytes: float = 2.0  # of what moves, and of its gradient
-    optimizer_bytes: float = 4.0  # for each number that moves
-    transient_bytes: float = 0.0  # the same, only while the optimizer steps
-    accumulates: bool = True  # gradients of earlier batches are there when a batch begins
+    trained_bytes: float = 2.0  # of trained numbers, and of their gradients
+    optimizer_bytes: float = 4.0  # for each trained number
+    transient_bytes: float = 0.0  # the same, only during the optimizer's step
+    accumulates: bool = True  # gradients of earlier batches exist when a batch begins
     checkpointing: bool = False
     chunked_loss: bool = True
-    fused_kernels: bool = False  # norms and activation functions keep their inputs alone
+    fused_kernels: bool = False  # norms and activation functions keep only their inputs
     quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
-    # cells of an attention mask: SDPA keeps a number for each in every layer, and copies keys
+    # cells of an attention mask: SDPA keeps one number per cell in every layer, and copies keys
     masked: float = 0.0
-    keeps_scores: bool = False  # plain attention: its square of scores stays
-    # the model's own weights move in float32: computed with from a copy, the stream in float32
+    keeps_scores: bool = False  # eager attention: its square matrix of scores stays
+    # the model's own weights are trained in float32: computed with a copy, the stream in float32
     master: bool = False
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
     answers: float = (
-        0.0  # of keys and values while an engine writes a step's answers, before anything is learned
+        0.0  # keys and values while an engine writes a step's answers, before anything is learned
     )
-    engine: float = 0.0  # of an engine that holds weights and cache of its own
+    engine: float = 0.0  # of an engine with its own weights and cache
     has_logits: bool = True
-    logit_tokens: int | None = None  # of a text whose logits are made; None: all of them
-    file_bytes: float = 0.0  # of the weights' file, while they are read from it into other numbers
-    data_tokens: float = 0.0  # of all rows, in the memory that the plan is of
+    logit_tokens: int | None = None  # tokens of a text whose logits are computed; None: all
+    file_bytes: float = 0.0  # of the weights' file, while it is read into other numbers
+    data_tokens: float = 0.0  # of all rows, in the memory that the plan is about
     ranks: int = 1  # GPUs that train side by side
-    divided: bool = False  # weights, gradients and states over them (FSDP2), else a copy on each (DDP)
+    divided: bool = False  # weights, gradients and states sharded (FSDP2), else a copy on each GPU (DDP)
 
 
 def parts(work: Workload) -> tuple[Part, ...]:
-    """Split a run's peak into the parts of a step, and by how much getting ready for it holds more; added up they are
-    the estimate.
-    """
+    """Split a run's peak into the parts of a step, plus what preparation needs beyond them; the sum is the estimate."""
     shape, moving = work.shape, work.trained
     weights = weight_memory(work)
     gradients = moving.numbers * work.trained_bytes
@@ -121,14 +119,14 @@ def parts(work: Workload) -> tuple[Part, ...]:
         size, layer, head = work.compute_bytes, *gathered_numbers(shape)
         weights, gradients, optimizer = (whole / work.ranks for whole in (weights, gradients, optimizer))
         packed = size if work.linear_bytes is None else work.linear_bytes
-        gathered = 2 * layer * packed + head * size  # the layer that is worked on, and the next
-        # Whole gradients until they are added up, in float32 too: a layer's; once activations are gone, of both ends.
+        gathered = 2 * layer * packed + head * size  # the current layer, and the next
+        # Whole gradients until they are reduced, also in float32: of a layer; once activations are gone, of both ends.
         ends = 0.0 if moving.beside else (head + shape.embeddings * bool(shape.head)) * size + head * 4
         in_layer = moving.numbers / max(1, shape.layers) if moving.beside else layer
         gradients += max(in_layer * (size + 4), ends - passing)
     elif work.ranks > 1:
-        gradients *= 2  # the buckets that DDP adds up are a second copy
-    if not work.accumulates:  # gradients come as activations go: the higher of both is the peak
+        gradients *= 2  # the buckets that DDP reduces are a second copy
+    if not work.accumulates:  # gradients appear as activations go: the higher of both is the peak
         gradients = max(0.0, gradients - passing)
     step = max(0.0, moving.numbers * work.transient_bytes - passing)
     unpacked = 0.0
@@ -161,12 +159,12 @@ def parts(work: Workload) -> tuple[Part, ...]:
 
 
 def total(made: tuple[Part, ...]) -> float:
-    """The estimate, in bytes."""
+    """Return the estimate, in bytes."""
     return sum(part.bytes for part in made)
 
 
 def need(made: tuple[Part, ...], *, on_gpu: bool) -> float:
-    """What must be free for a verdict of `fits`: the estimate and its margin, in bytes."""
+    """Return what must be free for a verdict of `fits`: the estimate and its margin, in bytes."""
     estimate = total(made)
     if not on_gpu:
         return estimate * (1 + CPU_MARGIN) + CPU_MARGIN_BYTES
@@ -175,13 +173,13 @@ def need(made: tuple[Part, ...], *, on_gpu: bool) -> float:
 
 
 def gathered_numbers(shape: Shape) -> tuple[float, float]:
-    """Count the weights that are put together at once: those of one layer, and of the head with the last norm."""
+    """Return the weights gathered at once: those of one layer, and of the head with the last norm."""
     ends = shape.embeddings + shape.positions + shape.head + shape.end_norm
     return (shape.parameters - ends) / max(1, shape.layers), float(shape.output_weights + shape.end_norm)
 
 
 def weight_memory(work: Workload) -> float:
-    """The model as it is loaded, with what the method puts beside it."""
+    """Return the memory of the loaded model, with what the method adds to it."""
     shape, moving = work.shape, work.trained
     whole = shape.parameters * work.weight_bytes
     if work.linear_bytes is not None:
@@ -192,7 +190,7 @@ def weight_memory(work: Workload) -> float:
 
 
 def activation_memory(work: Workload) -> float:
-    """What the forward pass keeps for the backward pass, over all layers."""
+    """Return what the forward pass keeps for the backward pass, over all layers."""
     shape, moving = work.shape, work.trained
     tokens = work.batch_size * (work.sequence + moving.virtual_tokens)
     each = layer_bytes(work)
@@ -207,12 +205,12 @@ def activation_memory(work: Workload) -> float:
 
 
 def stream_bytes(work: Workload) -> float:
-    """Return the bytes of a number that goes from layer to layer."""
+    """Return the bytes of a number in the residual stream."""
     return 4.0 if work.master else work.compute_bytes
 
 
 def layer_bytes(work: Workload) -> float:
-    """What one layer keeps for each token."""
+    """Return what one layer keeps for each token."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
     every = work.quantized_keeps_inputs and work.linear_bytes is not None
     learns = {
@@ -233,8 +231,8 @@ def layer_bytes(work: Workload) -> float:
         )
     )
     keys = shape.query_width if work.masked else shape.key_width
-    kept += size * (shape.query_width + 2 * keys)  # turned queries and keys, values
-    kept += size * shape.query_width  # what attention gives, for its own gradient
+    kept += size * (shape.query_width + 2 * keys)  # rotated queries and keys, values
+    kept += size * shape.query_width  # attention's output, for its own gradient
     if shape.keeps_scores or work.keeps_scores:
         kept += shape.heads * work.sequence * (4 + 2 * size)
     kept += SCAN_COPIES * 4 * shape.scanned
@@ -244,12 +242,12 @@ def layer_bytes(work: Workload) -> float:
 
 
 def _linears(shape: Shape, role: str) -> float:
-    """Count a layer's linear parts of a role: autocast rounds their float32 input for each of them anew."""
+    """Return a layer's number of linear parts of a role: autocast rounds their float32 input again for each."""
     return sum(linear.count for linear in shape.linears if linear.role == role) / max(1, shape.layers)
 
 
 def _paths(work: Workload) -> float:
-    """What an adapter's paths keep for each token of one layer."""
+    """Return what an adapter's paths keep for each token of one layer."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
     kept = 4.0 * moving.token_floats / shape.layers
     shares = moving.one_pass and not (work.on_gpu or moving.dropout or work.linear_bytes is not None)
@@ -257,7 +255,7 @@ def _paths(work: Workload) -> float:
         share = linear.count / shape.layers
         copies = moving.wide_copies
         if work.trained_bytes != size and not shares and linear.name in moving.learning:
-            copies += 1  # autocast makes each path a copy of its own
+            copies += 1  # autocast makes a copy for each path
         if moving.dropout:
             copies += 1 + 1 / size  # and a mask of bytes
         path = copies * linear.inputs + moving.inner + moving.output_copies * linear.outputs
@@ -266,7 +264,7 @@ def _paths(work: Workload) -> float:
 
 
 def logit_memory(work: Workload) -> float:
-    """What is held from the last layer to the loss, at its worst moment in the backward pass."""
+    """Return what is held from the last layer to the loss, at its peak in the backward pass."""
     shape = work.shape
     tokens = work.batch_size * (work.sequence if work.logit_tokens is None else work.logit_tokens)
     if not work.has_logits:

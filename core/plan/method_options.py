@@ -1,4 +1,4 @@
-"""What moves when a model is trained, as numbers; and how a method's options are read to count it."""
+"""What is trained of a model, as numbers; and how a method's options are read to count it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What moves. Numbers are of the whole model."""
+    """What is trained. Numbers are totals over the whole model."""
 
     numbers: int
     beside: int  # of these, how many are added to the model's own
-    held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
-    wide: int = 0  # numbers that move whose states an 8-bit optimizer holds in 32 bits
+    held: int = 0  # numbers of 4 bytes that are added and not trained: buffers, copies of a start
+    wide: int = 0  # trained numbers whose states an 8-bit optimizer holds in 32 bits
     sums: int = 0  # numbers of 4 bytes that steps keep beside the optimizer's
-    preparing: float = 0.0  # numbers of 4 bytes that are there before the first step alone
+    preparing: float = 0.0  # numbers of 4 bytes that exist only before the first step
     learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
-    adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
+    adapted: tuple[Linear, ...] = ()  # linear layers with an adapter path
     inner: int = 0  # width of that path
-    rebuilt: float = 0.0  # numbers of weights that a forward pass makes anew and keeps, of the whole model
-    scratch: float = 0.0  # numbers that come and go while one layer is worked on
-    wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond those of LoRA's
+    rebuilt: float = 0.0  # weights recomputed and kept in a forward pass, over the whole model
+    scratch: float = 0.0  # temporary numbers while one layer is processed
+    wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond LoRA's
     output_copies: float = 0.0  # the same of a layer's output
-    token_floats: float = 0.0  # numbers of 4 bytes a token that paths keep beside these, of the whole model
+    token_floats: float = 0.0  # numbers of 4 bytes per token that paths keep beside these, in all layers
     batch_flops: float = (
         0.0  # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
     )
@@ -37,12 +37,12 @@ class Trained:
     head_moves: bool = False
     virtual_tokens: int = 0
     dropout: bool = False
-    one_pass: bool = False  # on a CPU its paths read their layer's input as it is (core/train/cpu_lora.py)
+    one_pass: bool = False  # on a CPU its paths read their layer's input uncopied (core/train/cpu_lora.py)
     is_known: bool = True
 
 
 def option_of(options: Any, *names: str, default: Any = None) -> Any:
-    """Read a setting by any of its names, of a method's struct or of PEFT's own settings."""
+    """Return a setting by any of its names, from a method's struct or PEFT's own settings."""
     for name in names:
         found = options.get(name) if isinstance(options, dict) else getattr(options, name, None)
         if found is not None:
@@ -53,20 +53,20 @@ def option_of(options: Any, *names: str, default: Any = None) -> Any:
 def targets_of(
     shape: Shape, options: Any, default: Iterable[str] | Literal["all-linear"] = "all-linear"
 ) -> tuple[Linear, ...]:
-    """Find the linear layers that a method is for: those that its options name, else its own."""
+    """Return the linear layers that a method targets: those in its options, else its default."""
     wanted = option_of(options, "target_modules", default=default)
     return shape.named(default if not wanted or wanted == "auto" else wanted)
 
 
 def names_of(linears: Iterable[Linear]) -> frozenset[str]:
-    """Name linear layers."""
+    """Return the names of linear layers."""
     return frozenset(linear.name for linear in linears)
 
 
 def saved_modules(shape: Shape, options: Any) -> tuple[int, int, bool]:
-    """Numbers of modules that are trained whole beside an adapter (as copies), those of embeddings, if the head is one.
+    """Return the numbers of modules trained whole beside an adapter, those in embeddings, and if one is the head.
 
-    The copy of a tied head is a linear layer of its own.
+    They are trained as copies; that of a tied head is a separate linear layer.
     """
     total = embedded = 0
     names = {name.rsplit(".", 1)[-1] for name in option_of(options, "modules_to_save", default=()) or ()}

@@ -1,4 +1,4 @@
-"""How a step of each objective differs from one of supervised fine-tuning, in what it holds."""
+"""What a step of each objective holds beyond one of supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What is more: models, texts in a batch, logits."""
+    """Additional models, texts per batch, logits."""
 
     texts_per_row: int = 1  # both answers of a pair go through the model
-    reference: bool = False  # the base beside it: a copy of its own, but where an adapter can be switched off
+    reference: bool = False  # the base beside it: a separate copy, unless an adapter can be switched off
     teacher: bool = False
-    whole_logits: int = 0  # models whose logits are there for every token and word at once, in place of tiles
-    no_logits: bool = False  # one number a text
-    reads: int = (
-        0  # times that a batch is read once more in a step without learning: by a reference, by the policy
-    )
+    whole_logits: int = 0  # models whose logits exist for every token and word at once, instead of in tiles
+    no_logits: bool = False  # one number per text
+    reads: int = 0  # extra passes over a batch per step without learning: by a reference, by the policy
     writes: bool = False  # keeps keys and values of the answers that it writes; a reward model may judge them
     is_known: bool = True
 
@@ -27,9 +25,9 @@ EXTRAS: Mapping[str, Extras] = {
     "continued-pretraining": Extras(),
     "pretrain": Extras(),
     "reward": Extras(texts_per_row=2, no_logits=True),
-    # Without an adapter, what the reference says of each pair is written down before the first step.
+    # Without an adapter, the reference's scores of each pair are stored before the first step.
     "dpo": Extras(texts_per_row=2, reads=1),
-    # Another row's answer behind each prompt is read too, without gradients: nothing of it is kept.
+    # Each prompt is also read with another row's answer, without gradients: nothing of it is kept.
     "kto": Extras(reads=2),
     "orpo": Extras(texts_per_row=2, whole_logits=1),
     "distill": Extras(teacher=True, whole_logits=2),
@@ -40,5 +38,5 @@ EXTRAS: Mapping[str, Extras] = {
 
 
 def extras_of(objective: str) -> Extras:
-    """Say what an objective needs; one without a row is counted as supervised fine-tuning, and the plan says so."""
+    """Return what an objective needs; an unknown one counts as supervised fine-tuning, and the plan notes that."""
     return EXTRAS.get(objective, Extras(is_known=False))

@@ -1,4 +1,4 @@
-"""What the job would refuse, asked of its own code (core/train/rehearsal.py) in a process with the training stack."""
+"""What the job would refuse, tested by its own code (core/train/rehearsal.py) in a process with the training stack."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE_S = 120.0  # imports take 3 to 8 s, a shape of 2,000 layers a minute
 
 
 class Rehearsal:
-    """A process that began to answer; the answer is waited for where it is needed."""
+    """A process that computes an answer; only `answer` waits for it."""
 
     def __init__(self, recipe: Recipe, config: Path, machine: Machine) -> None:
         device = "cuda" if machine.device == "gpu" else "cpu"
@@ -48,7 +48,7 @@ class Rehearsal:
         )
 
     def answer(self) -> Moving:
-        """Return what moves. Raises BadInput or EnvironmentTrouble as the job would."""
+        """Return what is trained. Raises BadInput or EnvironmentTrouble as the job would."""
         try:
             said, _ = self.process.communicate(self.given, timeout=PATIENCE_S)
             answer = json.loads(said.splitlines()[-1])
@@ -62,6 +62,6 @@ class Rehearsal:
         return msgspec.convert(answer, Moving)
 
     def stop(self) -> None:
-        """End the process, where nobody wants its answer any more."""
+        """End the process, if its answer is no longer needed."""
         self.process.kill()
         self.process.wait()

@@ -1,4 +1,4 @@
-"""What a plan says of a run, as data: memory by part and the verdict, steps, time, disk. Nothing is computed here."""
+"""A run's plan as data: memory by part and the verdict, steps, time, disk. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from finetop.core.errors import BadInput, FinetopError, Refused
 from finetop.core.plan.memory import Part
 from finetop.core.protocol.events import DataRead
 
-# Sections of a recipe that decide what its run reads: runs of a sweep that share them are looked at once.
+# Sections of a recipe that decide what its run reads: runs of a sweep that share them are checked once.
 READ_BY = ("model", "objective", "data", "ask", "protect", "check", "trainer_args")
 
 Verdict = Literal["fits", "tight", "no", "unknown"]
 
 
 class Fix(msgspec.Struct, frozen=True):
-    """A change that makes a run fit: in words, as --set texts, and what it then needs, in bytes."""
+    """A change that makes a run fit: in words, as --set texts, and the memory it then needs, in bytes."""
 
     text: str
     sets: tuple[str, ...]
@@ -32,7 +32,7 @@ class Sharded(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What the ranks on one machine hold beside its GPUs, in bytes, and what it has in all; None: not known."""
+    """What the ranks on one machine hold beside its GPUs, and its total memory (None: unknown), in bytes."""
 
     ranks: int
     bytes: float
@@ -44,17 +44,17 @@ class Host(msgspec.Struct, frozen=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """What the checkpoints take, in bytes; `free` is None where it is not known."""
+    """What the checkpoints take, in bytes; `free` is None if unknown."""
 
     checkpoint: float
     kept: int
-    optimizer: float  # states for going on, beside each checkpoint
+    optimizer: float  # states for resuming, beside each checkpoint
     total: float
     free: float | None
 
 
 class Sampled(msgspec.Struct, frozen=True):
-    """What numbers were told from: so many rows of so many, and where they lie, 19 times of 20."""
+    """What numbers were estimated from: how many rows of how many, with 95 % intervals."""
 
     read: int
     of: int
@@ -64,21 +64,21 @@ class Sampled(msgspec.Struct, frozen=True):
 
 
 class Steps(msgspec.Struct, frozen=True):
-    """How long a run is. Tokens are of the whole run; None where the data could not be looked at."""
+    """How long a run is. Tokens are of the whole run; None if the data could not be read."""
 
     rows: int
     eval_rows: int
     tokens_per_epoch: int
     longest: int
-    how: str  # how tokens were found
+    how: str  # how tokens were counted
     rows_per_step: int
     steps: int
     tokens: int
     too_long: int = 0  # rows of more than data.max_tokens
-    sequences: int | None = None  # that the rows are packed into
-    written: int = 0  # of the rows, those that the base writes before the first step
-    sampled: Sampled | None = None  # None: every row was made ready
-    sources: tuple[DataRead, ...] = ()  # what becomes of each source, as the run tells it
+    sequences: int | None = None  # sequences that the rows are packed into
+    written: int = 0  # rows among these that the base writes before the first step
+    sampled: Sampled | None = None  # None: every row was prepared
+    sources: tuple[DataRead, ...] = ()  # what becomes of each source, as the run reports it
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -87,12 +87,12 @@ class Time(msgspec.Struct, frozen=True):
     source: str
     is_measured: bool
     writing: float = 0.0  # of these, for writing the answers that are learned from
-    evaluation: float = 0.0  # and for the evaluation passes, with the samples that are written at each
+    evaluation: float = 0.0  # and for evaluation passes, with the samples written at each
     saving: float = 0.0  # and for checkpoints
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """All that can be said of a run before it starts. Memory is of one device, in bytes."""
+    """Everything that can be estimated of a run before it starts. Memory is of one device, in bytes."""
 
     model: str
     family: str
@@ -113,7 +113,7 @@ class Plan(msgspec.Struct, frozen=True):
     time: Time | None
     disk: Disk
     notes: tuple[str, ...]
-    host: Host | None = None  # of weights that are divided over GPUs
+    host: Host | None = None  # for weights sharded over GPUs
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What a job would end with, by the setting that it lies at; `code` is the exit code of its error."""
+    """What a job would end with, under the setting that causes it; `code` is its error's exit code."""
 
     key: str
     message: str
@@ -134,13 +134,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def as_error(problem: Problem) -> FinetopError:
-    """Make an error again of a problem that another machine told."""
+    """Turn a problem reported by another machine back into an error."""
     kind: type[FinetopError] = Refused if problem.code == Refused.exit_code else BadInput
     return kind(problem.message, hint=problem.hint)
 
 
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One finding: a plan, or the first row as runs of text that are learned or not; else why there is none."""
+    """One result: a plan, or the first row as runs of text that are learned or not; else why there is none."""
 
     plan: Plan | None = None
     row: list[tuple[str, bool]] | None = None

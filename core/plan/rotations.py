@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def oft(shape: Shape, options: Any) -> Trained:
-    """A rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
+    """Count a rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
 
-    What is rotated is kept, and is the layer's input itself but where autocast makes a copy of it.
+    The rotated input is kept; it is the layer's input itself unless autocast copies it.
     """
     targets = targets_of(shape, options)
     size = int(option_of(options, "block_size", "oft_block_size", default=32) or 0)
@@ -24,7 +24,7 @@ def oft(shape: Shape, options: Any) -> Trained:
         triangle = width * (width - 1) // 2
         count = 1 if option_of(options, "block_share", default=False) else linear.inputs // width
         numbers += count * triangle * linear.count
-        held += 4 * triangle * linear.count  # where it lies, as two int64
+        held += 4 * triangle * linear.count  # its indices, as two int64
         squares += count * width * width * linear.count
     return Trained(
         numbers,
@@ -37,10 +37,10 @@ def oft(shape: Shape, options: Any) -> Trained:
 
 
 def boft(shape: Shape, options: Any) -> Trained:
-    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
+    """Count butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
 
-    Each factor is made a whole matrix, in x in, and multiplied with its permutations and the next factor; the last
-    with the unit matrix. Of these 3 f products a backward pass makes 4 f - 1 more.
+    Each factor becomes a whole matrix, in x in, and is multiplied with its permutations and the next factor; the last
+    with the unit matrix. These are 3 f products, to which a backward pass adds 4 f - 1.
     """
     targets = targets_of(shape, options)
     factors = int(option_of(options, "factors", "boft_n_butterfly_factor", default=1))
@@ -68,11 +68,11 @@ def boft(shape: Shape, options: Any) -> Trained:
 
 
 def hra(shape: Shape, options: Any) -> Trained:
-    """A chain of reflections of a layer's inputs (arXiv:2405.17484)."""
+    """Count a chain of reflections of a layer's inputs (arXiv:2405.17484)."""
     rank = int(option_of(options, "rank", "r", default=8))
     targets = targets_of(shape, options)
     numbers = sum(rank * linear.inputs * linear.count for linear in targets)
-    # Of each reflection what stands before it, the first and the last matrix, the weights as they were and are.
+    # For each reflection the product before it; the first and the last matrix; the weights before and after.
     rebuilt = sum(
         ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
     )

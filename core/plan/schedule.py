@@ -1,7 +1,6 @@
 """How long a run is, how long it takes, and what it leaves on the disk: steps, time and checkpoints.
 
-How fast it would be is known from what earlier runs here reached, else guessed from the device's arithmetic, and said
-as such.
+Speed comes from earlier runs on this machine, else it is a guess from the device's FLOP/s, and labelled as one.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from msgspec import structs
 
 from finetop.core.plan.objective_extras import extras_of
 from finetop.core.plan.result import Disk, Sampled, Steps, Time
-from finetop.core.plugins import writes_text
+from finetop.core.plugins import OBJECTIVES, writes_text
 from finetop.core.recipe.length import count_steps, steps_between
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,21 +26,21 @@ if TYPE_CHECKING:
     from finetop.core.plan.shape import Shape
     from finetop.core.recipe.schema import Recipe
 
-# Share of a device's arithmetic that training reaches: SmolLM2-135M, full, float32, 131 tokens/s on two cores of
+# Share of a device's FLOP/s that training reaches: SmolLM2-135M, full, float32, 131 tokens/s on two cores of
 # 74 GFLOP/s is 0.72; on GPUs 0.3 to 0.5 is usual for dense models, less for small ones.
 CPU_SHARE, GPU_SHARE = 0.65, 0.35
-# Bytes of memory read for each number of arithmetic, at best: two cores of 74 GFLOP/s read 11 GB/s, an H100 3.3 TB/s.
+# Bytes of memory read per FLOP, at best: two cores of 74 GFLOP/s read 11 GB/s, an H100 3.3 TB/s.
 CPU_READS, GPU_READS = 0.15, 0.0034
-# What a batch takes at least, however small: the trainer's own (0.6 million numbers on two cores: 63 ms a step).
+# The least time of a batch, however small: the trainer's overhead (0.6 million numbers on two cores: 63 ms a step).
 CPU_BATCH_S, GPU_BATCH_S = 0.05, 0.02
-# What a layer takes for each token that is written, however small the model: Python's own, and a kernel's start.
+# The time a layer takes per written token, however small the model: Python's overhead, and a kernel's start.
 CPU_LAYER_S, GPU_LAYER_S = 0.0012, 0.0008
-SAVE_S, SAVED_BYTES = 0.3, 0.5e9  # a checkpoint takes at least, and what is written of it in a second
-NEAR = 4.0  # how many times larger or smaller a model may be for its speed to tell of another's
+SAVE_S, SAVED_BYTES = 0.3, 0.5e9  # the least time of a checkpoint, and the bytes written per second
+NEAR = 4.0  # how many times larger or smaller a model may be for its speed to predict another's
 
 
 def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
-    """Count a run's steps and tokens, as the trainer will."""
+    """Return a run's steps and tokens, as the trainer counts them."""
     rows = lengths.rows if lengths.sequences is None else lengths.sequences
     copies = copies_of(recipe)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
@@ -69,7 +67,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
 
 
 def epochs_of(recipe: Recipe, steps: int, rows: int, gpus: int) -> float:
-    """Return how often so many steps go over the rows; the last step of a pass has what is left of them."""
+    """Return how many passes over the rows these steps make; a pass's last step has the remaining rows."""
     once = structs.replace(recipe.train, epochs=1.0, max_steps=None)
     passes, rest = divmod(steps, count_steps(once, rows, max(1, gpus)))
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
@@ -77,15 +75,15 @@ def epochs_of(recipe: Recipe, steps: int, rows: int, gpus: int) -> float:
 
 
 def written_in_epoch(recipe: Recipe, lengths: Lengths) -> int:
-    """Count the tokens of the answers that a pass over the prompts learns from, each as long as it may be."""
+    """Return the tokens of the answers that a pass over the prompts learns from, each at its longest."""
     if not extras_of(recipe.objective.name).writes:
         return 0
     return lengths.rows * copies_of(recipe) * int(recipe.objective.options.max_new_tokens)
 
 
 def copies_of(recipe: Recipe) -> int:
-    """How often each row counts in a run's steps."""
-    return objectives.load(recipe.objective.name).copies(recipe.objective.options)
+    """Return how often each row counts in a run's steps."""
+    return OBJECTIVES.load(recipe.objective.name).copies(recipe.objective.options)
 
 
 def time_of(
@@ -100,7 +98,7 @@ def time_of(
     eval_tokens: int = 0,
     teacher: Shape | None = None,
 ) -> Time | None:
-    """How long the steps take, with the answers that they write, evaluations and checkpoints; checks come on top."""
+    """Estimate the time of the steps, including written answers, evaluations and checkpoints, but not checks."""
     ranks, extras, on_gpu = max(1, gpus), extras_of(recipe.objective.name), machine.device == "gpu"
     read = 2.0 * weights_met(shape)
     cost = flops_per_token(shape, work.trained, checkpointing=work.checkpointing) + extras.reads * read
@@ -118,7 +116,7 @@ def time_of(
     bytes_read, reached = shape.parameters * work.compute_bytes, found.tokens_per_s * cost
 
     def written(side_by_side: int) -> float:
-        """Return the seconds in which so many answers side by side get a token more each."""
+        """Return the seconds in which this many answers side by side grow by one token each."""
         return token_seconds(read, bytes_read, side_by_side, reached, shape.layers, on_gpu=on_gpu)
 
     if recipe.samples.count and writes_text(recipe.objective.name):
@@ -127,7 +125,7 @@ def time_of(
     if extras.writes:
         answers = steps.steps * steps.rows_per_step / int(getattr(recipe.objective.options, "passes", 1))
         side_by_side = recipe.train.batch_size
-        if recipe.objective.name != "ppo":  # which writes a batch at a time
+        if recipe.objective.name != "ppo":  # ppo writes a batch at a time
             side_by_side *= recipe.train.grad_accumulation
         each = int(recipe.objective.options.max_new_tokens) * written(side_by_side)
         evaluation += evaluations * math.ceil(steps.eval_rows / recipe.train.batch_size) * each
@@ -141,10 +139,10 @@ def time_of(
 def token_seconds(
     read: float, weights: float, side_by_side: int, reached: float, layers: int, *, on_gpu: bool
 ) -> float:
-    """Return the seconds in which answers get a token more each, so many side by side.
+    """Return the seconds in which `side_by_side` answers grow by one token each.
 
-    `read` is the arithmetic of a token and `weights` the bytes that are read for it once; the device reaches so much
-    arithmetic a second in training.
+    `read` is the arithmetic of a token and `weights` the bytes read for it once; `reached` is the FLOP/s that the
+    device reaches in training.
     """
     share, reads = (GPU_SHARE, GPU_READS) if on_gpu else (CPU_SHARE, CPU_READS)
     own = layers * (GPU_LAYER_S if on_gpu else CPU_LAYER_S)
@@ -152,20 +150,20 @@ def token_seconds(
 
 
 def saves_of(recipe: Recipe, steps: int | None) -> int:
-    """Count the checkpoints that a run writes on its way."""
+    """Return the number of checkpoints that a run writes on its way."""
     every = recipe.train.save_every
     return math.ceil(1 / every) if isinstance(every, float) else math.ceil((steps or every) / every)
 
 
 def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, steps: Steps | None) -> Disk:
-    """What the checkpoints that are kept take, with the optimizer's states beside each for going on."""
+    """Return the disk space of the kept checkpoints, with the optimizer states beside each for resuming."""
     moving = work.trained
     weights = moving.beside * work.trained_bytes if moving.beside else shape.parameters * work.weight_bytes
     if work.master:
         weights += moving.numbers * (work.trained_bytes - work.weight_bytes)
     states = moving.numbers * work.optimizer_bytes if recipe.train.resumable else 0.0
     if moving.beside and states:
-        states += moving.beside * work.trained_bytes  # an adapter is kept a second time, as it was held
+        states += moving.beside * work.trained_bytes  # an adapter is saved a second time, as it was held
     saves = saves_of(recipe, None if steps is None else steps.steps)
     kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
     return Disk(
@@ -179,7 +177,7 @@ def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, step
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """What an earlier run on this machine reached."""
+    """The speed of an earlier run on this machine."""
 
     name: str
     model: str
@@ -200,7 +198,7 @@ class Speed:
 
 
 def weights_met(shape: Shape) -> float:
-    """Count the weights that a token meets on its way."""
+    """Return the weights that a token passes through."""
     width = 3 if shape.is_gated else 2
     weights = shape.linear_weights + shape.output_weights
     if shape.experts:
@@ -209,7 +207,7 @@ def weights_met(shape: Shape) -> float:
 
 
 def flops_per_token(shape: Shape, trained: Trained, *, checkpointing: bool) -> float:
-    """Arithmetic of a token in a step: 2 for each weight that it meets, up to 4 on the way back (arXiv:2001.08361)."""
+    """Return a token's FLOPs per step: 2 per weight that it passes, up to 4 on the way back (arXiv:2001.08361)."""
     weights = weights_met(shape)
     share = trained.depth * (2 if trained.beside and trained.beside == trained.numbers else 4)
     return weights * (2.0 + share + (2.0 if checkpointing else 0.0)) + 6.0 * trained.beside
@@ -222,10 +220,10 @@ def predict(
     past: Sequence[PastRun],
     parameters: float,
 ) -> Speed | None:
-    """Return how many tokens a second a run would reach; None where nothing is known.
+    """Return the tokens per second a run would reach; None if nothing is known.
 
-    `past` is newest first; `flops` is what one of its tokens costs, `parameters` the model's. Of runs of other models
-    or methods the nearest in size tells, if it is near.
+    `past` is newest first; `flops` is the cost of one token, `parameters` the model's. Among runs of other models or
+    methods the one nearest in size decides, if it is near enough.
     """
     model, method, objective = recipe.model.id, recipe.method.name, recipe.objective.name
     here = [run for run in past if run.on_gpu == (machine.device == "gpu") and run.tokens_per_s > 0]
@@ -261,5 +259,5 @@ def predict(
 
 
 def _times(one: float, other: float) -> float:
-    """Return how many times as large the larger of two sizes is."""
+    """Return how many times larger the larger of two sizes is."""
     return max(one, other) / max(1.0, min(one, other))

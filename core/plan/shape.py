@@ -1,7 +1,7 @@
 """What a model consists of, read from its config.json alone: its linear layers, embeddings, norms; all counted.
 
-A family (`model_type`) is one row of families.py, which says what its layers hold. One without a row is
-counted as a Llama of the same widths, and says so.
+A family (`model_type`) is one row of families.py, which describes its layers. One without a row is counted as a
+Llama of the same widths, and marked as unknown.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Linear:
 
     @property
     def weights(self) -> int:
-        """Numbers of all `count` matrices, without biases."""
+        """Return the numbers of all `count` matrices, without biases."""
         return self.inputs * self.outputs * self.count
 
     @property
@@ -46,7 +46,7 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A decoder model's parts. Widths are in numbers a token, sizes in parameters of the whole model."""
+    """A decoder model's parts. Widths are in numbers per token, sizes in parameters of the whole model."""
 
     family: str
     is_known: bool  # the family has a row: the count is exact
@@ -55,43 +55,41 @@ class Shape:
     vocabulary: int
     heads: int
     query_width: int  # heads times their width
-    key_width: int  # the same of key or value: less with grouped queries
-    mlp_width: int  # of what one token goes through: of experts, those that it is sent to
+    key_width: int  # the same for key or value: less with grouped queries
+    mlp_width: int  # of what one token passes through: with experts, the chosen ones
     is_gated: bool
     linears: tuple[Linear, ...]  # without the head
-    experts: (
-        int  # fused tensors of experts: no adapter on linear layers meets them, and they are not quantised
-    )
+    experts: int  # fused expert tensors: not covered by adapters on linear layers, and not quantised
     embeddings: int
     positions: int
-    head: int  # 0 where it is the embedding again
+    head: int  # 0 if it is tied to the embedding
     norms: int
-    end_norm: int  # of them, behind the last layer
+    end_norm: int  # of these, after the last layer
     norms_per_layer: int
-    norm_in_float32: bool  # RMSNorm of transformers computes, and keeps, a float32 copy of its input
+    norm_in_float32: bool  # RMSNorm of transformers computes in, and keeps, a float32 copy of its input
     other: int  # routers, sinks, scales
-    keeps_scores: bool  # attention that keeps its square of scores: no fused kernel goes with it
-    flex_fault: str  # why it can't train with flex attention; empty where it can
-    scanned: int  # numbers of a scan's state in each layer; 0 where there is none
-    kinds: tuple[int, ...]  # layers of each kind of attention: that look at all, or at a window
+    keeps_scores: bool  # attention that keeps its square matrix of scores: no fused kernel supports it
+    flex_fault: str  # why it can't train with flex attention; empty if it can
+    scanned: int  # numbers of a scan's state in each layer; 0 without a scan
+    kinds: tuple[int, ...]  # layers of each kind of attention: full, or windowed
     max_positions: int
-    dtype: str  # what the weights were saved in
+    dtype: str  # in which the weights were saved
 
     @property
     def linear_weights(self) -> int:
-        """Numbers in the matrices of linear layers, the head apart: what quantising makes smaller."""
+        """Return the numbers in the matrices of linear layers except the head: what quantising shrinks."""
         return sum(linear.weights for linear in self.linears)
 
     @property
     def parameters(self) -> int:
-        """All parameters, tied ones once."""
+        """Return all parameters, tied ones once."""
         linears = sum(linear.parameters for linear in self.linears)
         rest = self.embeddings + self.positions + self.head + self.norms + self.other
         return linears + self.experts + rest
 
     @property
     def small(self) -> int:
-        """Numbers of the layers and the last norm in tensors that an 8-bit optimizer holds in 32 bits."""
+        """Return the layers' and last norm's numbers in tensors that an 8-bit optimizer holds in 32 bits."""
         found = sum(
             small((one.inputs * one.outputs, one.count), (one.outputs, one.count * one.bias))
             for one in self.linears
@@ -100,11 +98,11 @@ class Shape:
 
     @property
     def output_weights(self) -> int:
-        """Numbers of the matrix that makes logits, its own or the embedding's."""
+        """Return the numbers of the matrix that makes logits, its own or the embedding's."""
         return self.vocabulary * self.hidden
 
     def named(self, names: Iterable[str] | Literal["all-linear"]) -> tuple[Linear, ...]:
-        """The linear layers of these names; all of them for all-linear."""
+        """Return the linear layers of these names; all of them for all-linear."""
         if names == "all-linear":
             return self.linears
         wanted = {name.rsplit(".", 1)[-1] for name in names}
@@ -112,19 +110,19 @@ class Shape:
 
 
 def small(*tensors: tuple[int, int]) -> int:
-    """Count the numbers in tensors that are small for an 8-bit optimizer; of each its numbers, and its copies."""
+    """Return the numbers in tensors that are small for an 8-bit optimizer, given as (numbers, copies)."""
     return sum(numbers * count for numbers, count in tensors if is_wide(numbers))
 
 
 def read_config(place: Path) -> dict[str, Any]:
-    """Read a model's config.json, or that of a folder. Raises BadInput."""
+    """Read a model's config.json, given its path or its folder. Raises BadInput."""
     return config_file.read(place / "config.json" if place.is_dir() else place)
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:
-    """Work out a model's parts from its config; remembered, as the app asks at every key.
+    """Compute a model's parts from its config; cached, because the app asks on every key press.
 
-    Raises BadInput for a config that does not say hidden size, layers, heads or vocabulary.
+    Raises BadInput for a config without hidden size, layers, heads or vocabulary.
     """
     return _read_shape(json.dumps(config, sort_keys=True, default=str))
 
@@ -133,7 +131,7 @@ def read_shape(config: Mapping[str, Any]) -> Shape:
 def _read_shape(text: str) -> Shape:
     config = json.loads(text)
     inner = config.get("text_config")
-    if isinstance(inner, dict):  # of a model that also sees; what it sees with is not counted
+    if isinstance(inner, dict):  # a model that also sees; its vision part is not counted
         config = {**{key: value for key, value in config.items() if key != "text_config"}, **inner}
     name = str(config.get("model_type") or "")
     name = SAME.get(name, name)
@@ -191,7 +189,7 @@ class _Reader:
         return self.maybe("num_key_value_heads") or self.heads
 
     def scan(self) -> list[Linear]:
-        """The layers of a state-space block (arXiv:2312.00752), which has neither attention nor an inner network."""
+        """Return the layers of a state-space block (arXiv:2312.00752), which has neither attention nor MLP."""
         inner, rank, bias = self.scan_width(), self.scan_rank(), bool(self.config.get("use_bias"))
         wide = rank + 2 * (self.maybe("state_size") or 16)
         return [
@@ -208,7 +206,7 @@ class _Reader:
         return self.maybe("time_step_rank") or -(-self.hidden // 16)
 
     def scan_numbers(self) -> int:
-        """Numbers of all blocks beside the linear layers: the convolution, A and D."""
+        """Return the numbers of all blocks beside the linear layers: the convolution, A and D."""
         taps = (self.maybe("conv_kernel") or 4) + bool(self.config.get("use_conv_bias", True))
         return self.layers * self.scan_width() * (taps + (self.maybe("state_size") or 16) + 1)
 
@@ -239,7 +237,7 @@ class _Reader:
         return self.maybe("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size") or 4 * self.hidden
 
     def sparse_layers(self) -> int:
-        """How many layers have experts: all, but where the config names others."""
+        """Return how many layers have experts: all, unless the config excludes some."""
         step = self.maybe("decoder_sparse_step") or 1
         plain = set(self.config.get("mlp_only_layers") or ())
         return sum((i + 1) % step == 0 and i not in plain for i in range(self.layers))
@@ -314,7 +312,7 @@ class _Reader:
         return (0 if tied else self.vocabulary * width) + self.vocabulary * self.family.head_bias
 
     def kinds(self) -> tuple[int, ...]:
-        """Count the layers of each kind of attention, from their list, or by the family's habit."""
+        """Return the number of layers of each kind of attention, from the config's list or the family's pattern."""
         types, every = self.config.get("layer_types"), self.family.full_every
         if isinstance(types, list):
             return tuple(Counter(map(str, types[: self.layers])).values())
@@ -358,7 +356,7 @@ class _Reader:
 
 
 def billions(count: float) -> str:
-    """Write a count of parameters: 135M, 7.2B."""
+    """Format a count of parameters: 135M, 7.2B."""
     if count <= 0:
         return "0"
     size, unit = (1e9, "B") if count >= 1e9 else (1e6, "M") if count >= 1e6 else (1e3, "k")

@@ -1,6 +1,6 @@
-"""What a method trains of a model, counted from its shape: numbers, and what they make a step keep in memory.
+"""What a method trains of a model, counted from its shape: numbers, and the memory they cost in a step.
 
-Counts follow PEFT 0.21's layers. A method that is not here is counted as one that adds LoRA's matrices, and says so.
+Counts follow PEFT 0.21's layers. An unknown method is counted as LoRA, and marked as unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def trained(shape: Shape, method: str, options: Any) -> Trained:
     """Count what a method with these options trains.
 
-    `options` is the method's own struct; settings it does not have are taken as their defaults in PEFT.
+    `options` is the method's own struct; settings it does not have take PEFT's defaults.
     """
     if method in _COUNTS:
         return _COUNTS[method](shape, options)
@@ -53,7 +53,7 @@ def _full(shape: Shape, options: Any) -> Trained:
 
 
 def _freeze(shape: Shape, options: Any) -> Trained:
-    """The last N layers and the norm behind them; embeddings and head where it is asked for."""
+    """Count the last N layers and the norm after them; embeddings and head if requested."""
     layers = min(shape.layers, int(option_of(options, "layers", default=2)))
     embeddings = bool(option_of(options, "embeddings", default=False))
     head = bool(option_of(options, "head", default=False))
@@ -99,7 +99,7 @@ def _lora(shape: Shape, options: Any) -> Trained:
 
 
 def _dora(shape: Shape, options: Any) -> Trained:
-    """LoRA and a length for each output; the norm of base and update together is worked out a layer at a time."""
+    """Count LoRA and a length per output; the norm of base and update together is computed one layer at a time."""
     lora = _lora(shape, options)
     lengths = sum(linear.outputs * linear.count for linear in lora.adapted)
     widest = max((linear.inputs * linear.outputs for linear in lora.adapted), default=0)
@@ -110,13 +110,13 @@ def _dora(shape: Shape, options: Any) -> Trained:
         beside=numbers,
         wide=lora.wide + sum(small((linear.outputs, linear.count)) for linear in lora.adapted),
         scratch=3.0 * widest,
-        output_copies=2.0,  # base and update, each times a length that moves
+        output_copies=2.0,  # base and update, each times a trained length
         one_pass=False,
     )
 
 
 def _anchored(shape: Shape, options: Any) -> Trained:
-    """PiSSA, OLoRA, CorDA: LoRA beside a copy of its start, which does not move; the two go through as one."""
+    """Count LoRA beside a fixed copy of its start (PiSSA, OLoRA, CorDA); the two run as one."""
     lora = _lora(shape, options)
     rank = lora.inner
     start = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in lora.adapted)
@@ -124,10 +124,10 @@ def _anchored(shape: Shape, options: Any) -> Trained:
 
 
 def _corda(shape: Shape, options: Any) -> Trained:
-    """The same; before, how the inputs of every adapted layer vary together is summed up: in x in numbers each.
+    """Count CorDA: before training, the covariances of every adapted layer's inputs are summed: in x in numbers each.
 
-    Then one layer after the other is taken apart: with W C (out x in) there are C, its inverse and four more of its
-    size while the inverse is looked at, and the three factors of W C with LAPACK's workspace (4 k^2, k the smaller).
+    Then the layers are decomposed one by one: for W C (out x in) there are C, its inverse and four more of its size
+    while the inverse is tested, and the three factors of W C with LAPACK's workspace (4 k^2, k the smaller side).
     """
     anchored = _anchored(shape, options)
     covariances = sum(linear.inputs**2 * linear.count for linear in anchored.adapted)
@@ -144,10 +144,10 @@ def _corda(shape: Shape, options: Any) -> Trained:
 
 
 def _lokr(shape: Shape, options: Any) -> Trained:
-    """The Kronecker product of two matrices (arXiv:2309.14859), made whole for every layer and kept for its backward.
+    """Count the Kronecker product of two matrices (arXiv:2309.14859), built whole per layer and kept for its backward.
 
-    A width is split into two factors as near to each other as they go; the second matrix is of the larger ones, as
-    a product of rank r where that is smaller, and so is the first where `decompose_both` says so.
+    A width is split into two factors as close to each other as possible; the second matrix has the larger ones, as a
+    product of rank r if that is smaller, and so does the first if `decompose_both` is set.
     """
     rank = int(option_of(options, "r", default=8))
     factor = int(option_of(options, "decompose_factor", default=-1))
@@ -163,7 +163,7 @@ def _lokr(shape: Shape, options: Any) -> Trained:
 
 
 def _loha(shape: Shape, options: Any) -> Trained:
-    """Two products of rank r, multiplied number by number (arXiv:2108.06098), made whole as LoKr's are."""
+    """Count two products of rank r, multiplied elementwise (arXiv:2108.06098), built whole like LoKr's."""
     rank = int(option_of(options, "r", default=8))
     targets = targets_of(shape, options)
     return _delta(
@@ -172,7 +172,7 @@ def _loha(shape: Shape, options: Any) -> Trained:
 
 
 def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
-    """An adapter whose change of a weight is made whole in each forward pass, beside the weight, and multiplied."""
+    """Count an adapter whose weight change is built whole in each forward pass, beside the weight."""
     weights = float(sum(linear.weights for linear in targets))
     widest = max((linear.inputs * linear.outputs for linear in targets), default=0)
     return Trained(
@@ -195,7 +195,7 @@ def _factors(size: int, factor: int) -> tuple[int, int]:
 
 
 def _adalora(shape: Shape, options: Any) -> Trained:
-    """Three factors, of the rank it starts with (arXiv:2303.10512); three sums for each number say how it mattered."""
+    """Count three factors, at the starting rank (arXiv:2303.10512); three sums per number track its importance."""
     rank = int(option_of(options, "first_rank", "init_r", default=12))
     targets = targets_of(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
@@ -214,14 +214,14 @@ def _adalora(shape: Shape, options: Any) -> Trained:
     )
 
 
-# Families that PEFT scales queries and values of, in place of keys and values.
+# Families in which PEFT scales queries and values instead of keys and values.
 _SCALES_QUERIES = {"gemma", "gemma2", "gemma3_text", "gptj", "gpt_neo", "phi", "qwen2", "qwen3", "llama4"}
 
 
 def _ia3(shape: Shape, options: Any) -> Trained:
-    """A factor for each key, value and inner activation (arXiv:2205.05638).
+    """Count a factor for each key, value and inner activation (arXiv:2205.05638).
 
-    Of a scaled output that output is kept; of a scaled input a float32 copy, as the factors are float32.
+    For a scaled output that output is kept; for a scaled input a float32 copy, as the factors are float32.
     """
     inner = [linear.name for linear in shape.linears if linear.role == "mlp out"]
     heads = [linear.name for linear in shape.linears if linear.role == "attention in"]
@@ -244,7 +244,7 @@ def _ia3(shape: Shape, options: Any) -> Trained:
 
 
 def _vera(shape: Shape, options: Any) -> Trained:
-    """Two vectors a layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
+    """Count two vectors per layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
     rank = int(option_of(options, "rank", "r", default=256))
     targets = targets_of(shape, options)
     numbers = sum((rank + linear.outputs) * linear.count for linear in targets)
@@ -262,17 +262,17 @@ def _vera(shape: Shape, options: Any) -> Trained:
 
 
 def _shira(shape: Shape, options: Any) -> Trained:
-    """As many of the weights themselves as LoRA of that rank adds (arXiv:2406.13175)."""
+    """Count as many of the weights themselves as LoRA of that rank adds (arXiv:2406.13175)."""
     rank = int(option_of(options, "rank", "r", default=32))
     targets = targets_of(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
-    # Their places are two int32; in a step they are two int64, of which 3 to 8 numbers can be made.
+    # Their indices are two int32; in a step they become two int64, hence 3 to 8 numbers each.
     rebuilt = 6.0 * numbers + sum(linear.weights for linear in targets)
     return Trained(numbers, numbers, held=2 * numbers, learning=names_of(targets), rebuilt=rebuilt)
 
 
 def _osf(shape: Shape, options: Any) -> Trained:
-    """The lower singular directions of every layer (arXiv:2504.07097); their start is kept beside them."""
+    """Count the lower singular directions of every layer (arXiv:2504.07097); a copy of their start is kept."""
     targets = targets_of(shape, options)
     kept = option_of(options, "kept", "effective_rank")
     numbers = held = 0
@@ -289,7 +289,7 @@ def _osf(shape: Shape, options: Any) -> Trained:
 
 
 def _layernorm(shape: Shape, options: Any) -> Trained:
-    """The norms' weights, as copies beside them (arXiv:2312.11420)."""
+    """Count the norms' weights, as copies beside them (arXiv:2312.11420)."""
     return Trained(shape.norms, shape.norms, wide=shape.norms * is_wide(shape.hidden), norms_move=True)
 
 
@@ -300,7 +300,7 @@ def _prompt_tuning(shape: Shape, options: Any) -> Trained:
 
 
 def _p_tuning(shape: Shape, options: Any) -> Trained:
-    """Virtual tokens that a small network of three layers writes (arXiv:2103.10385)."""
+    """Count virtual tokens written by a small network of three layers (arXiv:2103.10385)."""
     tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
     inner = int(option_of(options, "hidden", "encoder_hidden_size", default=shape.hidden))
     hidden = shape.hidden
@@ -311,7 +311,7 @@ def _p_tuning(shape: Shape, options: Any) -> Trained:
 
 
 def _prefix_tuning(shape: Shape, options: Any) -> Trained:
-    """Keys and values in front of every layer's own (arXiv:2101.00190)."""
+    """Count keys and values in front of every layer's own (arXiv:2101.00190)."""
     tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
     numbers = embedded = tokens * shape.layers * 2 * shape.key_width
     if option_of(options, "prefix_projection", default=False):
@@ -346,5 +346,5 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "prefix-tuning": _prefix_tuning,
     "layernorm": _layernorm,
 }
-# Types of PEFT that have no method of their own here.
+# PEFT types that have no method of their own here.
 _MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {"lokr": _lokr, "loha": _loha}

@@ -1,6 +1,7 @@
-"""What can be asked of a run as it stands: by this rule the supervisor refuses, and the next step is offered.
+"""Which requests a run accepts in its current state; the supervisor refuses, and clients offer, by the same rules.
 
-Each function raises what the supervisor answers. What only the disk knows (a damaged checkpoint) it finds out itself.
+Each function raises the supervisor's error. What only the disk shows (a damaged checkpoint) the supervisor checks
+itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Asked = Literal["check", "remedies", "remedy", "bisect", "retry"]
 
 
 def writes_text(row: RunRow) -> None:
-    """Require a model of its own that writes text, and a base that it is compared with."""
+    """Require a run with its own text-generating model, and a base to compare with."""
     weights(row.method, row.name)
     if not plugins.writes_text(row.objective):
         hint = "Check what was trained against it; its own score is eval_reward_accuracy."
@@ -44,13 +45,13 @@ def check(row: RunRow) -> None:
 
 
 def remedies(row: RunRow) -> None:
-    """Require what remedies are made of: text, and a checkpoint."""
+    """Require what remedies are made from: text and a checkpoint."""
     writes_text(row)
     _checkpoint(row)
 
 
 def remedy(row: RunRow) -> None:
-    """Require that remedies can be tried now: none of this run are."""
+    """Require that remedies can be tried now: none of this run's are being tried."""
     remedies(row)
     if any(job.verb == "remedy" for job in row.others):
         raise Refused(
@@ -59,19 +60,19 @@ def remedy(row: RunRow) -> None:
 
 
 def bisect(row: RunRow) -> None:
-    """Require that the checkpoint that lost it can be looked for: the run has ended, and can be checked."""
+    """Require that the checkpoint that lost it can be searched for: the run has ended and can be checked."""
     ended(row)
     check(row)
 
 
 def ended(row: RunRow) -> None:
-    """Require that the checkpoints of a run can be compared."""
+    """Require that a run has ended, so that its checkpoints can be compared."""
     if isinstance(row.state, Queued | Running):
         raise Refused(f"{row.name} is {word(row.state)}: its checkpoints are compared when it has ended.")
 
 
 def retry(row: RunRow) -> None:
-    """Require that a run which ended badly can be made once more: nothing of it is under way, and it can go on."""
+    """Require that a failed run can be retried: nothing of it is under way, and it can resume."""
     free(row)
     if row.saved and not row.resumable:
         hint = f"Start from its weights: model.id: run:{row.name}."
@@ -79,7 +80,7 @@ def retry(row: RunRow) -> None:
 
 
 def free(row: RunRow) -> None:
-    """Require that nothing of a run is under way."""
+    """Require that no job of a run is under way."""
     if isinstance(row.state, Queued | Running):
         said = f"{row.name} is {word(row.state)}"
     elif row.side_jobs:
@@ -95,7 +96,7 @@ def _checkpoint(row: RunRow) -> None:
     if isinstance(row.state, Running):
         hint = "It has none yet: `finetop stop` saves one."
     elif isinstance(row.state, Queued):
-        hint = "It has none before it has run."
+        hint = "It has none until it runs."
     else:
         hint = "None was saved, or they were removed: train it again."
     raise NotFound("this run has no checkpoint.", hint=hint)
@@ -111,7 +112,7 @@ _RULES: dict[Asked, Callable[[RunRow], None]] = {
 
 
 def accepts(row: RunRow, asked: Asked) -> bool:
-    """Return whether the supervisor does this of a run as it stands."""
+    """Return whether the supervisor accepts this request for a run in its current state."""
     try:
         _RULES[asked](row)
     except FinetopError:
@@ -120,5 +121,5 @@ def accepts(row: RunRow, asked: Asked) -> bool:
 
 
 def refused(row: RunRow) -> list[Asked]:
-    """Return what the supervisor does not do of a run as it stands."""
+    """Return the requests that the supervisor refuses for a run in its current state."""
     return [asked for asked in _RULES if not accepts(row, asked)]

@@ -1,7 +1,7 @@
 """A check's result as data: one struct from the statistics to the screen.
 
-Shares are in [0, 1]; a drop is positive where the tuned model is worse. A result is kept and sent as plain data
-(the Verdict event's `result`); `read` gives it types again. Its words are in core/wording/verdicts.py.
+Shares are in [0, 1]; a drop is positive if the tuned model is worse. A result is stored and sent as plain data (the
+Verdict event's `result`); `read` restores its types. Its texts are in core/wording/verdicts.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import msgspec
 from finetop.core.protocol.runs import CheckBrief, TaskBrief
 
 FORMAT = 1
-MARGIN = 3.0  # points: the drop that counts as forgetting, where nobody says another
+MARGIN = 3.0  # points: the default drop that counts as forgetting
+ALPHA = 0.05  # the highest probability of a wrong verdict, likewise
 LOWER_IS_BETTER = ("nats_per_token",)
 
 Verdict = Literal["ok", "regressed", "no_verdict"]
@@ -25,7 +26,7 @@ DecidedBy = Literal["", "betting", "arithmetic", "task"]
 class TargetScore(msgspec.Struct, frozen=True):
     """A metric of the target; low to high bounds tuned - base (95 %), from the paired rows.
 
-    Of plain text the rows are windows, cut from so many `texts`.
+    For plain text the rows are windows, cut from `texts` documents.
     """
 
     base: float
@@ -37,7 +38,7 @@ class TargetScore(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """Nats per token on general text; `kl` is KL(base || tuned) where one model in memory was both."""
+    """Nats per token on general text; `kl` is KL(base || tuned), if one model in memory served as both."""
 
     base: float
     tuned: float
@@ -46,17 +47,17 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class NoiseFloor(msgspec.Struct, frozen=True):
-    """The base against itself in other batches; and as another engine than `exact` wrote its answers, against that."""
+    """The base against itself in other batches; and another engine's answers against those of `exact`."""
 
     items: int
     flips: int
-    engine: str = ""  # none: exact wrote them
+    engine: str = ""  # empty: `exact` wrote them
     answers: int = 0
     answers_flipped: int = 0
 
 
 class Contamination(msgspec.Struct, frozen=True):
-    """Benchmark items that the training data contains; they were left out before the draw."""
+    """Benchmark items that the training data contains; they are left out before the draw."""
 
     items: int
     by_task: dict[str, int] = {}
@@ -67,9 +68,9 @@ def _no_choices() -> tuple[str, ...]:
 
 
 class Flip(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One item whose score changed, as a result keeps it; what stands behind `choices` the store adds.
+    """One item whose score changed, as stored in a result; the store adds the fields after `choices`.
 
-    The margin is how far the gold answer is ahead of the best other, in nats.
+    The margin is the gold answer's lead over the best other answer, in nats.
     """
 
     task: str
@@ -81,17 +82,17 @@ class Flip(msgspec.Struct, frozen=True, omit_defaults=True):
     tuned: float
     base_answer: str
     tuned_answer: str
-    choices: tuple[str, ...] = msgspec.field(default_factory=_no_choices)  # none: it was answered in words
+    choices: tuple[str, ...] = msgspec.field(default_factory=_no_choices)  # empty: a free-text answer
     base_log_prob: float | None = None
     tuned_log_prob: float | None = None
     base_margin: float | None = None
     tuned_margin: float | None = None
-    since: int | None = None  # the checked step from which on it is lost
+    since: int | None = None  # first checked step from which it is lost in every later check
     also: int = 0  # other runs of the same base that lost it
 
     @property
     def won(self) -> bool:
-        """Say whether the tuned model does better on it."""
+        """Whether the tuned model does better on it."""
         return self.tuned > self.base
 
 
@@ -106,19 +107,19 @@ class Category(msgspec.Struct, frozen=True):
 
 
 class Power(msgspec.Struct, frozen=True):
-    """How often as many items as were used, with as many flips, would be REGRESSED if the ability fell by `drop`."""
+    """How often this many items with this many flips would be REGRESSED if the ability fell by `drop`."""
 
     drop: float
     chance: float
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One task: n of total items seen, means over those (None where none is), and the mark.
+    """One task: n of total items seen, means over those (None if n is 0), and the mark.
 
     An unmeasurable task has the base's mean over all its items.
 
-    e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an
-    anytime-valid p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
+    e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an anytime-valid
+    p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
     """
 
     task: str
@@ -140,15 +141,14 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict and all that is shown beside it.
+    """The verdict and everything shown with it.
 
-    Numbers of the whole are over the items_used first items of the permutation; items_scored counts further
-    ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
-    suite is; flips and discordance count items. suite_interval bounds the drop over all items of the suite, by what
-    the verdict goes by; None in results from before it was kept. interval is the anytime-valid confidence sequence of
-    the ability's drop, which decides nothing; proven_drop says that it excludes 0. alpha is what this check spent of
-    alpha_total. chance is how often an unchanged model loses as much, where every item was asked and the margin or
-    more was lost.
+    Numbers of the whole are over the first items_used items of the permutation; items_scored includes further ones
+    scored for a suspicious task. base, tuned, drop and interval are weighted by task if the suite is; flips and
+    discordance count items. suite_interval bounds the drop over all items of the suite, on which the verdict is based;
+    None in older results. interval is the anytime-valid confidence sequence of the ability's drop, which does not
+    decide the verdict; proven_drop: it excludes 0. alpha is what this check spent of alpha_total. chance is how often
+    an unchanged model loses as much, if every item was scored and at least the margin was lost.
     """
 
     verdict: Verdict
@@ -156,7 +156,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: DecidedBy = ""
     claims: tuple[str, ...] = ()
     margin: float
-    alpha: float = 0.05
+    alpha: float = 0.05  # not ALPHA: a result that was kept stays what it was
     items_used: int
     items_scored: int = 0
     items_total: int
@@ -184,7 +184,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     suite: str = ""
     target: dict[str, TargetScore] = {}
-    target_failed: str = ""  # why the target, or a metric of it, could not be measured
+    target_failed: str = ""  # why the target, or one of its metrics, could not be measured
     drift: Drift | None = None
     contamination: Contamination = Contamination(0)
     notes: tuple[str, ...] = ()
@@ -194,13 +194,13 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     step: int | None = None
     checkpoint: str = ""
-    general: dict[str, Any] = {}  # check.general as it was checked by: suite, margin, alpha, seed
+    general: dict[str, Any] = {}  # check.general as used: suite, margin, alpha, seed
 
     @property
     def deciding_interval(self) -> tuple[float, float] | None:
-        """Return the interval of the drop that the verdict goes by, which never contradicts it.
+        """Return the interval of the drop on which the verdict is based; it never contradicts the verdict.
 
-        None where the verdict goes by something else: a task that is lost, a drop that may be chance.
+        None if the verdict has another basis: a task that is lost, a drop that may be chance.
         """
         bounds = self.suite_interval
         if bounds is None and self.drop is not None and self.items_used == self.items_total:
@@ -212,23 +212,23 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def real_drop(self) -> bool:
-        """Say whether the ability fell for certain, by less than the limit."""
+        """Whether the ability certainly fell, but by less than the limit."""
         return self.verdict == "ok" and self.proven_drop
 
     @property
     def low_power(self) -> Power | None:
-        """Return the power for twice the margin where an OK is of so few items that it says little of the model."""
+        """Return the power for twice the margin if an OK is based on too few items to say much about the model."""
         return low_power(self.power, self.margin) if self.verdict == "ok" else None
 
 
 LOW_POWER = (
-    0.8  # an OK that would miss twice the margin more often than this allows speaks of its items alone
+    0.8  # an OK that would miss a drop of twice the margin more often than that speaks of its items alone
 )
-FELL = 10.0  # points: a task that lost so many is named, whatever is said of the whole
+FELL = 10.0  # points: a task that lost this many is named, whatever the verdict on the whole
 
 
 def twice(margin: float) -> float:
-    """Return twice the margin as the decimal it is printed as: 0.06, also where 2 * 0.03 would not be."""
+    """Return twice the margin as the decimal that is printed: 0.06, even where 2 * 0.03 would differ."""
     return round(2 * margin, 9)
 
 
@@ -238,20 +238,20 @@ def low_power(power: Iterable[Power], margin: float) -> Power | None:
 
 
 def read(result: Mapping[str, Any]) -> CheckResult:
-    """Give a result its types again.
+    """Convert a plain result to typed data.
 
-    Raises msgspec.ValidationError for what is none; unknown keys are left aside.
+    Raises msgspec.ValidationError if it is invalid; unknown keys are ignored.
     """
     return msgspec.convert(dict(result), CheckResult)
 
 
 def worst_first(result: CheckResult) -> tuple[TaskResult, ...]:
-    """Order the tasks by their drop; those that could not be measured come last."""
+    """Sort the tasks by drop, largest first; unmeasurable ones come last."""
     return tuple(sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task)))
 
 
 def tasks_worst_first(checks: Iterable[Iterable[tuple[str, str, float | None]]]) -> list[str]:
-    """Order tasks, given as (task, mark, drop) of each check: those proven lost first, then by the largest drop."""
+    """Sort tasks, given as (task, mark, drop) of each check: proven losses first, then by the largest drop."""
     worst: dict[str, tuple[bool, float]] = {}
     for tasks in checks:
         for task, mark, drop in tasks:
@@ -269,7 +269,7 @@ def brief(
     fixed_by: str = "",
     accepted_for: str = "",
 ) -> CheckBrief:
-    """Sum a result up as a list of runs shows it, in points of 100."""
+    """Summarize a result for a list of runs, in points of 100."""
     checked = read(result)
     return CheckBrief(
         check_id=check_id,

@@ -1,9 +1,9 @@
-"""The lines that jobs append to events.jsonl and the supervisor reads: their types, a writer, a decoder.
+"""The lines that jobs append to events.jsonl and the supervisor reads: types, a writer, a decoder.
 
-One JSON object a line: {"n": sequence, "t": seconds since 1970, "e": {"type": …}}. Sequence numbers start
-at 1 in each job folder and go on through its attempts; order is theirs, never the clock's.
+One JSON object per line: {"n": sequence, "t": seconds since 1970, "e": {"type": …}}. Sequence numbers start at 1 in
+each job folder and continue through its attempts; they define the order, never the clock.
 
-A line whose numbers or texts are beyond what the store can hold is none of ours: it can't be read.
+A line with numbers or texts that the store can't hold is invalid.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from finetop.core.protocol import check_result as results
 from finetop.core.protocol.data_diff import Origin
 
 FORMAT = 1
-LARGEST = 1e290  # of a value: the mean of a thousand million of them is still a number
+LARGEST = 1e290  # of a value: the mean of a thousand million of them is still finite
 DEEPEST = 16  # levels of a check's result; ours have six
 
 Number = Annotated[int, Meta(ge=1, le=2**53)]
@@ -35,7 +35,7 @@ CheckpointPath = Annotated[str, Meta(pattern=r"\Acheckpoints/step-[0-9]{1,12}\Z"
 
 
 class Started(msgspec.Struct, tag="started", frozen=True):
-    """The job's process runs: who it is and on what."""
+    """The job's process has started."""
 
     format: Count
     attempt: Count
@@ -46,14 +46,14 @@ class Started(msgspec.Struct, tag="started", frozen=True):
 
 
 class Phase(msgspec.Struct, tag="phase", frozen=True):
-    """What the job does now; `done` of `total` where it can be counted."""
+    """The job's current phase, with its progress if it can be counted."""
 
     name: Words  # "loading model", "training", "scoring base" …
     done: Value | None = None
     total: Value | None = None
     unit: Words = ""
     left_s: Value | None = None
-    spent_s: Value | None = None  # of training: how long the run has been trained, by all its jobs
+    spent_s: Value | None = None  # in training: how long the run has been trained, by all its jobs
 
 
 class Planned(msgspec.Struct, tag="planned", frozen=True):
@@ -64,7 +64,7 @@ class Planned(msgspec.Struct, tag="planned", frozen=True):
     tokens_per_epoch: Many
     trainable_parameters: Many
     parameters: Many
-    dtype: Words = ""  # that it trains in; empty: of a finetop that chose it by the CPU's instructions
+    dtype: Words = ""  # used for training; empty: a finetop that chose it by the CPU's instructions
 
 
 class DataRead(msgspec.Struct, tag="data", frozen=True):
@@ -78,31 +78,31 @@ class DataRead(msgspec.Struct, tag="data", frozen=True):
     longest_tokens: Count
     answer_tokens: Many
     fingerprint: Words  # sha256 of the rendered rows
-    used: Count | None = None  # examples of it in an epoch, where its share of the mix decides
+    used: Count | None = None  # its examples per epoch, if its share of the mix decides
 
 
 class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
-    """What a data source held when the job read it; the run's folder keeps a hash of each row (data/versions)."""
+    """A data source's content when the job read it; the run's folder holds a hash of each row (data/versions)."""
 
-    source: Words  # its name, as DataRead has it
+    source: Words  # as in DataRead
     path: Words  # of the file, or the data set's id
     part: Words = ""  # subset and split of a data set
     use: Literal["train", "replay", "eval", "test"]
     rows: Count
-    content: Words  # sha256 of the rows in their order
-    limit: Count | None = None  # so many rows were wanted
-    share: Share | None = None  # of all rows that are trained on
+    content: Words  # sha256 of the rows in order
+    limit: Count | None = None  # most rows to read, if requested
+    share: Share | None = None  # of all training rows
     size: Many = 0  # bytes of the file
-    written: Moment | None = None  # when the file was written to last
-    placed: Moment | None = None  # when it was put where it is, or its name or rights were changed
+    written: Moment | None = None  # the file's modification time
+    placed: Moment | None = None  # when it was moved there, or its name or rights were changed
     revision: Words = ""  # of a data set on the hub
-    fingerprint: Words = ""  # of a data set, as `datasets` gives it
+    fingerprint: Words = ""  # of a data set, from `datasets`
     sha256: Words = ""  # of the file
-    origin: Origin | None = None  # what the file was made of, as the manifest beside it says
+    origin: Origin | None = None  # what the file was made of, from the manifest beside it
 
 
 class FirstRow(msgspec.Struct, tag="first_row", frozen=True):
-    """The first row as the model sees it: pieces of text, each learned from or not."""
+    """The first row as the model sees it: pieces of text, each with whether it is learned."""
 
     pieces: list[tuple[str, bool]]
 
@@ -132,16 +132,16 @@ class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
 
 
 class Resumed(msgspec.Struct, tag="resumed", frozen=True):
-    """The run goes on from this step's checkpoint: what was told of later steps is of a run that is no more.
+    """The run resumes from this step's checkpoint: what was reported of later steps is discarded.
 
-    Step 0: it begins anew.
+    Step 0: it starts over.
     """
 
     step: Step
 
 
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
-    """Something that a person may want to know; with `over`, that what was told under this kind has ended."""
+    """A notable event; with `over`, the alarm of this kind has ended."""
 
     kind: Words  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler"
     step: Step
@@ -154,7 +154,7 @@ class ItemScore(msgspec.Struct, frozen=True):
 
     item: Words
     score: Value
-    answer: str = ""  # the choice or text it gave
+    answer: str = ""  # the model's choice or text
     answer_log_prob: Value | None = None
     gold_log_prob: Value | None = None
     best_other_log_prob: Value | None = None
@@ -163,7 +163,7 @@ class ItemScore(msgspec.Struct, frozen=True):
 class Scores(msgspec.Struct, tag="scores", frozen=True):
     """Item scores of one model on one task, as they come; `key` is the cache's full key.
 
-    `step` tells the checks of one job apart; None where a job has one check, and for a base that all share.
+    `step` distinguishes the checks of one job; None if a job has one check, and for a base that all share.
     """
 
     model: Literal["base", "tuned"]
@@ -174,14 +174,14 @@ class Scores(msgspec.Struct, tag="scores", frozen=True):
 
 
 class Verdict(msgspec.Struct, tag="verdict", frozen=True):
-    """The outcome of a check: the whole result as plain data (see core/protocol/check_result.py)."""
+    """The outcome of a check: the full result as plain data (see core/protocol/check_result.py)."""
 
     step: Step | None
     result: dict[str, Any]
 
 
 class Best(msgspec.Struct, tag="best", frozen=True):
-    """Of a run's checkpoints, this is the one to keep; `text` says why, `values` what was measured of it."""
+    """The run's best checkpoint; `text` says why, `values` are its measurements."""
 
     step: Step
     text: Words
@@ -189,10 +189,10 @@ class Best(msgspec.Struct, tag="best", frozen=True):
 
 
 class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True):
-    """How one candidate of a remedy did on the items for choosing, and at the target (see core/remedies).
+    """How one candidate of a remedy did on the selection items and at the target (see core/remedies).
 
-    `step` is the checkpoint that remedies are tried for, `made_of` the one that this one is made of; the candidate
-    "now" is that checkpoint itself. Drops are shares in [-1, 1].
+    `step` is the checkpoint to be remedied, `made_of` the one that this candidate is made of; the candidate "now" is
+    that checkpoint itself. Drops are shares in [-1, 1].
     """
 
     step: Step
@@ -206,11 +206,11 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     target: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
     kept: Annotated[
         dict[Key, Value], Meta(max_length=20)
-    ] = {}  # the share of the gain by each metric that gained
+    ] = {}  # share of the gain that is kept, by each metric that gained
     gain: Value | None = None  # the least of them
     drop: Share | None = None
     interval: tuple[Share, Share] | None = None  # of the drop of ability
-    decided: tuple[Share, Share] | None = None  # the interval that the verdict goes by
+    decided: tuple[Share, Share] | None = None  # the interval that the verdict is based on
     items_used: Count = 0
     items_total: Count = 0
     tasks: Annotated[
@@ -222,7 +222,7 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
 
 
 class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_only=True):
-    """How a candidate did on the items for confirming, which chose nothing; no_items: there were too few."""
+    """How a candidate did on the confirmation items, which chose nothing; no_items: there were too few."""
 
     step: Step
     name: Key
@@ -230,14 +230,14 @@ class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_on
     reason: Words
     drop: Share | None = None
     interval: tuple[Share, Share] | None = None  # of the drop of ability
-    decided: tuple[Share, Share] | None = None  # the interval that the verdict goes by
+    decided: tuple[Share, Share] | None = None  # the interval that the verdict is based on
     items_used: Count = 0
     items_total: Count = 0
     alpha: Share
 
 
 class RowScore(msgspec.Struct, frozen=True, array_like=True):
-    """One row of a target: what it adds to the sum that a metric is the mean of, how much it counts, and the answer."""
+    """One row of a target: its contribution to a metric's sum, its weight, and the answer."""
 
     row: Key
     value: Value
@@ -246,7 +246,7 @@ class RowScore(msgspec.Struct, frozen=True, array_like=True):
 
 
 class QueryPrice(msgspec.Struct, frozen=True, array_like=True):
-    """What the answer to one row of a target took, each time that it was written alone: CPU or GPU seconds."""
+    """CPU or GPU seconds per answer to one row of a target, each generated alone."""
 
     row: Key
     spent_s: Annotated[list[Value], Meta(min_length=1, max_length=100)]
@@ -256,36 +256,36 @@ RowScores = Annotated[dict[Key, Annotated[list[RowScore], Meta(max_length=10_000
 
 
 class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_only=True):
-    """What a run's model does on the target, asked by its approach, and what an answer costs (see core/approaches)."""
+    """How a run's model does on the target with its approach, and what an answer costs (see core/approaches)."""
 
     approach: Key
-    step: Step | None = None  # of the checkpoint; None where no weight moved
+    step: Step | None = None  # of the checkpoint; None if no weights changed
     scores: RowScores  # by metric
     prompt_tokens: Value  # mean over the rows
     queries: Annotated[
         list[QueryPrice], Meta(max_length=100)
-    ] = []  # one at a time, in rounds, looking up included
-    price_of: Words = ""  # what they are seconds of: CPU (of this process, on one thread) or GPU
-    others: Value | None = None  # the share of the machine's CPUs that other processes used meanwhile
+    ] = []  # one at a time, in rounds, retrieval included
+    price_of: Words = ""  # what is measured: seconds of CPU (of this process, on one thread) or GPU
+    others: Value | None = None  # the share of the machine's CPUs used by other processes meanwhile
     memory_gib: Value | None = None
     memory_of: Words = ""
-    index_s: Value = 0.0  # that making documents and examples ready took
+    index_s: Value = 0.0  # to prepare documents and examples
     passages: Count = 0
-    news: RowScores = {}  # on the questions about new facts, as it stands
-    news_after: RowScores = {}  # with the new facts where it looks things up
-    news_s: Value | None = None  # that taking them in took
-    said: Annotated[list[Words], Meta(max_length=50)] = []  # what could not be measured, or used
+    news: RowScores = {}  # on the questions about new facts, without them
+    news_after: RowScores = {}  # with the new facts available to retrieval
+    news_s: Value | None = None  # to ingest them
+    said: Annotated[list[Words], Meta(max_length=50)] = []  # what could not be measured or used
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):
-    """The job's own last word. Without it the process was killed."""
+    """The job's own final event. Without it the process was killed."""
 
     status: Words  # "finished", "stopped", "failed"
     cause: Words = ""
     hint: Words = ""
     exit_code: Count = 0
     kind: Words = (
-        ""  # of a failure: see Kind in core/protocol/runs.py; of a stop: "asked" where a signal asked for it
+        ""  # of a failure: see Kind in core/protocol/runs.py; of a stop: "asked" if a signal requested it
     )
 
 
@@ -321,7 +321,7 @@ _decoder = msgspec.json.Decoder(Line)
 
 
 def decode(line: bytes) -> Line:
-    """Read one line. Raises Unreadable, whatever is wrong with it."""
+    """Decode one line. Raises Unreadable for any defect."""
     try:
         found = _decoder.decode(line)
         if isinstance(found.e, Verdict):
@@ -332,11 +332,11 @@ def decode(line: bytes) -> Line:
 
 
 class Unreadable(msgspec.DecodeError):
-    """A line that is no event of ours: cut, of another shape, or beyond what can be kept."""
+    """A line that is not a valid event: cut, of another shape, or beyond what can be stored."""
 
 
 def _require_result(result: Any) -> None:
-    """See that a check's result can be read, kept and sent. Raises msgspec.ValidationError."""
+    """Raise msgspec.ValidationError if a check's result can't be read, stored or sent."""
     results.read(result)
     level = [result]
     for _ in range(DEEPEST):
@@ -350,12 +350,12 @@ def _require_result(result: Any) -> None:
 
 
 def _is_kept(value: float) -> bool:
-    """Say if a number of a result is one still in points of 100, or a count that JSON can hold."""
+    """Return True if a number stays finite in points of 100, or is a count that JSON can hold."""
     return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(100 * value)
 
 
 def metrics(step: int, values: Mapping[str, float]) -> Metrics:
-    """Build a Metrics event, with values that are not finite, or as good as infinite, moved to `bad`."""
+    """Build a Metrics event; values that are not finite, or too large, are moved to `bad`."""
     bad = {key: _named(value) for key, value in values.items() if not abs(value) <= LARGEST}
     if not bad:
         return Metrics(step, dict(values))

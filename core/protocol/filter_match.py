@@ -1,6 +1,6 @@
-"""Which runs a filter holds for, and where each stands, in plain Python, as the SQL of store/filter_sql.py says it.
+"""Which runs a filter matches and how they sort, in plain Python, equivalent to the SQL of store/filter_sql.py.
 
-For the rows of machines that are out of reach, for lists of several machines, and to compare the SQL with.
+Used for rows of unreachable machines, for lists of several machines, and to test the SQL.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.protocol.run_filter import NUMBER_OF, Filter, Sort, Term, is_setting
-from finetop.core.protocol.runs import USUAL_SUITE, Queued, Running, RunRow, word
+from finetop.core.protocol.runs import USUAL_SUITE, Ended, Queued, Running, RunRow, word
 
-NO_NUMBER = 1e9  # the place of a run that waits and has none
-VERDICT_TEXTS = {  # each verdict as a list shows it, in all its forms
+NO_NUMBER = 1e9  # place of a waiting run that has none
+VERDICT_TEXTS = {  # each verdict as lists show it, in all forms
     "none": "not checked",
     "ok": "ok",
     "regressed": "REGRESSED REGR.",
@@ -34,7 +34,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def holds(line: Filter, row: RunRow, now: float) -> bool:
-    """Return whether all terms hold of a run. `row.settings` must have the settings that they are about."""
+    """Return whether all terms match a run. `row.settings` must include the settings that the terms name."""
     return all(_holds(term, row, now) != term.negated for term in line.terms)
 
 
@@ -61,25 +61,25 @@ def _compares(term: Term, number: float) -> bool:
 
 
 def fits(term: Term, text: str) -> bool:
-    """Return whether a text has a term's value, or is it."""
+    """Return whether a text contains a term's value, or equals it."""
     wanted, text = lower(str(term.value)), lower(text)
     return wanted == text if term.op == "=" else wanted in text
 
 
 def lower(text: str) -> str:
-    """Write small, letter by letter, as DuckDB's lower() does: `İ` and a final `Σ` are one letter each."""
+    """Convert to lower case letter by letter, as DuckDB's lower() does: `İ` and a final `Σ` are one letter each."""
     if text.isascii():
         return text.lower()
     return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
 
 
 def _shown(row: RunRow) -> list[str]:
-    """List the texts that a bare word is looked for in: what the list shows of a run."""
+    """List the texts that a bare word is searched in: what the list shows of a run."""
     return [row.name, row.model, row.method, row.objective, row.host, row.note, *row.tags, *answer_texts(row)]
 
 
 def answer_texts(row: RunRow) -> list[str]:
-    """List what stands below "did it forget?": state, cause, verdict with its reason, suite, and alarm."""
+    """List the texts of the "did it forget?" column: state, cause, verdict with its reason, suite, alarm."""
     texts = [
         word(row.state),
         _fact(row, "phase"),
@@ -113,7 +113,7 @@ def texts_of(row: RunRow, key: str) -> Sequence[str]:
 
 
 def _span(row: RunRow, key: str, now: float) -> float | None:
-    """Return a length of time in seconds: the age, what is left of a run, or what its column shows of both."""
+    """Return a duration in seconds: the age, the time left, or what the combined column shows."""
     left = row.left_s if isinstance(row.state, Running) else None
     if key == "left":
         return left
@@ -121,7 +121,7 @@ def _span(row: RunRow, key: str, now: float) -> float | None:
 
 
 def verdict(row: RunRow) -> str:
-    """Name the verdict of a run's newest check."""
+    """Return the verdict word of a run's newest check."""
     if row.check is None:
         return "none"
     if row.check.verdict == "regressed" and row.check.is_settled:
@@ -131,12 +131,11 @@ def verdict(row: RunRow) -> str:
 
 def since(row: RunRow) -> float:
     """Return when a run ended, else when it was made."""
-    ended: float | None = getattr(row.state, "ended", None)
-    return row.created if ended is None else ended
+    return row.state.ended if isinstance(row.state, Ended) else row.created
 
 
 def number_of(row: RunRow, key: str) -> float | None:
-    """Return a number of a run: its step, its drop, its number, or a metric's last value."""
+    """Return a number of a run: its step, drop or id, or a metric's last value."""
     if key not in NUMBER_OF:
         return row.metrics.get(key)
     number = NUMBER_OF[key](row)
@@ -155,12 +154,12 @@ class _Backwards:
 
 
 def place(row: RunRow, sort: Sort, group: str, name: str) -> tuple[Any, ...]:
-    """Return what a run is sorted by in a list of several machines; what is alike is sorted by time, not by number."""
+    """Return a run's sort key in a list of several machines; equal runs are sorted by time, not by id."""
     return (*group_place(row, group), *_sorted_by(row, sort, name), -row.created)
 
 
 def group_place(row: RunRow, group: str) -> tuple[Any, ...]:
-    """Return what a run's group is sorted by: numbers, then words, then the runs that have neither."""
+    """Return the sort key of a run's group: numbers, then words, then runs without one."""
     if not group:
         return ()
     return _in_order(row.settings.get(group) if is_setting(group) else row.group or None)

@@ -1,4 +1,4 @@
-"""What a person may be told of a run or of the whole home: the kinds there are, and one such notice as plain data."""
+"""Notices about a run or the whole home: the kinds, and one notice as plain data."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ OTHERS = {
     "over": "an alarm is over",
 }
 TEST = "test"
-MANY = "many"  # of several kinds, told as one
-BY_DEFAULT = ("alarms", "check", "suite", "failed", "lost", "hung", "regressed")  # what needs a person
+MANY = "many"  # of several kinds, combined
+BY_DEFAULT = ("alarms", "check", "suite", "failed", "lost", "hung", "regressed")  # kinds that need attention
 
 
 def kinds() -> dict[str, str]:
-    """List what can be told, with a line for each: alarms first."""
+    """Return all kinds of notices with a description each: alarms first."""
     return {name: ALARMS.load(name).about for name in ALARMS.names()} | OTHERS | ENDINGS
 
 
 def needs_a_person(kind: str) -> bool:
-    """Say whether somebody should look, as far as a kind tells: an alarm or a failure, not that a run has finished."""
+    """Return True if a kind needs attention: an alarm or a failure, but not that a run has finished."""
     return kind in BY_DEFAULT or kind in ALARMS.names()
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something that happened. Numbers grow for ever in a home, also through a rebuild."""
+    """Something that happened. Ids grow for ever in a home, even through a rebuild."""
 
     id: int
-    run_id: int  # 0: it is about the whole home
+    run_id: int  # 0: the whole home
     run: str  # its name
     kind: str
     step: int | None
@@ -47,10 +47,10 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How messages fare by a command or a webhook."""
+    """Delivery statistics of a command or a webhook."""
 
     way: str
     waiting: int = 0
     sent: int = 0
     given_up: int = 0
-    why: str = ""  # the last one was given up
+    why: str = ""  # why the last one was given up

@@ -1,10 +1,10 @@
-"""What changed between two answers, so that a slow link carries that alone.
+"""Differences between two answers, so that a slow link carries only what changed.
 
-Answers are JSON as Python has it: objects, arrays, texts, numbers. A patch is one of
+Answers are JSON as Python objects: dicts, lists, texts, numbers. A patch is one of
 
-    {"=": value}                                     another value in its place
-    {"o": {key: patch, …}, "x": [key, …]}            an object: keys that changed or came, keys that went
-    {"a": {index: patch, …}, "n": length, "+": […]}  an array: places that changed, its length, what came behind
+    {"=": value}                                     another value
+    {"o": {key: patch, …}, "x": [key, …]}            an object: changed or new keys, removed keys
+    {"a": {index: patch, …}, "n": length, "+": […]}  an array: changed places, its length, what was appended
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ Patch = dict[str, Any]
 
 
 class DoesNotFit(ValueError):
-    """A patch that is not of this old answer."""
+    """A patch that does not apply to this old answer."""
 
 
 def difference(old: Any, new: Any) -> Patch | None:
-    """Return the patch that makes the old the new one; None where they are the same."""
+    """Return the patch from the old to the new answer; None if they are equal."""
     if isinstance(old, dict) and isinstance(new, dict):
         return _of_objects(old, new)
     if isinstance(old, list) and isinstance(new, list):
         return _of_arrays(old, new)
-    same = type(old) is type(new) and old == new  # 1, 1.0 and true are not
+    same = type(old) is type(new) and old == new  # 1, 1.0 and true differ
     return None if same else {"=": new}
 
 
@@ -57,7 +57,7 @@ def _of_arrays(old: list[Any], new: list[Any]) -> Patch | None:
 
 
 def patched(old: Any, patch: Patch | None) -> Any:
-    """Make the new answer of the old one, which stays as it is. Raises DoesNotFit."""
+    """Apply a patch; the old answer is not modified. Raises DoesNotFit."""
     if patch is None:
         return old
     try:

@@ -1,8 +1,8 @@
-"""What both ends of a slow connection hold of the last answers, so that the next one may come as what has changed.
+"""The last answers that both ends of a slow connection hold, so that the next one can be sent as a patch.
 
-A client that wants this says with a request which earlier one's answer it holds (0: none). The supervisor keeps the
-last answers to such requests, a few for each verb, as long as the connection lives. Whoever has let go of one, or does
-not know of any of this, gets or gives the whole answer.
+A client that wants this names in its request the earlier one whose answer it holds (0: none). The supervisor keeps the
+last answers to such requests, a few per verb, while the connection lives. If either end has dropped an answer, or does
+not support this, the whole answer is sent.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from finetop.core.protocol.patch import DoesNotFit, difference, patched
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.wire import Envelope, Reply, encoder
 
-VERBS = (Runs, GetRun, Curves, EventsSince)  # asked for again and again
-FEW = 2  # answers of a verb: the charts of a run and its sparklines
+VERBS = (Runs, GetRun, Curves, EventsSince)  # requested repeatedly
+FEW = 2  # answers per verb: the charts of a run and its sparklines
 LARGEST = 1 << 20  # bytes of an answer that is held
 
 _encode = encoder.encode
 
 
 class Told:
-    """The supervisor's end: the last answers to one caller, by the number of their request."""
+    """The supervisor's end: the last answers to one client, by request id."""
 
     def __init__(self) -> None:
         self._answers: dict[type, dict[int, Any]] = {}
 
     def reply(self, envelope: Envelope, ask: Ask, answer: bytes) -> dict[str, Any]:
-        """Make the reply to a request, from its whole answer."""
+        """Return the reply to a request: the whole answer, or a patch if that is smaller."""
         number, held = envelope.id, envelope.held
         whole = {"id": number, "answer": msgspec.Raw(answer)}
         if held is None or not isinstance(ask, VERBS):
@@ -48,13 +48,13 @@ class Told:
 
 
 class Heard:
-    """The client's end: the last answer to each question that is asked again."""
+    """The client's end: the last answer to each repeated request."""
 
     def __init__(self) -> None:
         self._answers: dict[type, dict[bytes, tuple[int, Any]]] = {}
 
     def number(self, ask: Ask) -> int | None:
-        """Say which earlier request's answer is held; 0 where none is, None where none is of use."""
+        """Return the id of the request whose answer is held; 0 if none is, None if the verb is not cached."""
         if not isinstance(ask, VERBS):
             return None
         return self._answers.get(type(ask), {}).get(_question(ask), (0, None))[0]
@@ -80,7 +80,7 @@ class Heard:
         return whole
 
     def forget(self) -> None:
-        """Hold nothing: the connection is another."""
+        """Drop all answers, for a new connection."""
         self._answers.clear()
 
 

@@ -1,4 +1,4 @@
-"""What a client may ask, as a type: each request names the type of its answer, so that `ask` gives that."""
+"""Base types of requests: each names the type of its answer, so that `ask` returns it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ Answer = TypeVar("Answer", covariant=True)
 class Request(msgspec.Struct, Generic[Answer], tag_field="verb", frozen=True):
     """A request that is answered with an `Answer`; its verb is the subclass's tag."""
 
-    makes_home: ClassVar[bool] = False  # it begins something: where there is no home yet, it is made for it
+    makes_home: ClassVar[bool] = False  # whether a missing home is created for it
 
 
 class Question(Request[Answer], frozen=True):
-    """It only looks: it may be asked again where a connection broke before the answer came."""
+    """A read-only request: it may be repeated if the connection broke before the answer came."""
 
 
 class Order(Request[Answer], frozen=True):
-    """It changes something: where a connection broke, whether it was done is not known."""
+    """A request that changes something: if the connection broke, whether it took effect is unknown."""
 
 
 Ask = Request[Any]
 
 
 def answer_type(request: type[Ask]) -> Any:
-    """Name the type of a request's answer."""
+    """Return the type of a request's answer."""
     (base,) = request.__orig_bases__  # type: ignore[attr-defined]
     return base.__args__[0]

@@ -1,4 +1,4 @@
-"""Columns of the list of runs that are chosen, alike in app and command: `tags, age, eval_loss, train.seed`."""
+"""Selectable columns of the list of runs, the same in app and command: `tags, age, eval_loss, train.seed`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = (*WORDS, "id", *(key for key in NUMBERS if key != "id"), "age")
 
 
 def read_columns(text: str) -> tuple[str, ...]:
-    """Read a list of columns, parted by commas or blanks. Raises BadInput naming the one that is none."""
+    """Parse a list of columns, separated by commas or blanks. Raises BadInput naming an invalid one."""
     keys = tuple(dict.fromkeys(text.replace(",", " ").split()))
     for key in keys:
         if key not in NAMES and not is_setting(key) and not is_metric(key):
@@ -25,22 +25,22 @@ def read_columns(text: str) -> tuple[str, ...]:
 
 
 def settings_of(columns: tuple[str, ...]) -> list[str]:
-    """Name the columns that are settings of the recipe: they are asked for with the rows."""
+    """Return the columns that are settings of the recipe, to be requested with the rows."""
     return [key for key in columns if is_setting(key)]
 
 
 def asked_for(columns: tuple[str, ...]) -> list[str]:
-    """Name the columns of which only the store knows whether there are any: metrics and settings."""
+    """Return the columns that only the store can verify: metrics and settings."""
     return [key for key in columns if key not in NAMES]
 
 
 def is_word(key: str) -> bool:
-    """Say whether a column holds words; the others hold numbers, a setting's may hold either."""
+    """Return whether a column holds words; the others hold numbers, and a setting's may hold either."""
     return key in WORDS
 
 
 def cell(row: RunRow, key: str, now: float) -> float | str | None:
-    """Return what stands in a column: an age in seconds, other numbers as they are, words, None for nothing."""
+    """Return the content of a column: an age in seconds, other numbers, words, None if empty."""
     if key == "age":
         return now - since(row)
     if is_setting(key):
@@ -53,7 +53,7 @@ def cell(row: RunRow, key: str, now: float) -> float | str | None:
 
 
 def word_of(value: float | str) -> str:
-    """Write a setting as a word: 16, 0.0001, adamw."""
+    """Return a setting as a word: 16, 0.0001, adamw."""
     if isinstance(value, str):
         return value
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

@@ -1,12 +1,12 @@
-"""One line that says which runs are listed, in which order and parted by what: from text to plain data and back.
+"""The one-line filter of the list of runs, with sorting and grouping: from text to plain data and back.
 
     method:lora loss<1.2 tag:ablation verdict:regressed age<2d -note:"to delete" sort:-drop group:train.seed
 
-Terms are separated by blanks and must all hold; `-` before one negates it; quotes hold blanks together. A bare word
-is a part of what the list shows of a run: its name, state, verdict, model, method, tags, note, machine. After `:`
-stands a part of a text, after `=` the whole of it; upper and lower case are the same. `!=` is a negated `=`. A key is
-what a column is called or its title; one with a dot is a setting of the recipe, any other that is not listed here a
-metric. Neither duckdb nor textual is needed: the app, the command line and the store read the same line.
+Terms are separated by blanks and must all match; a leading `-` negates one; quotes keep blanks together. A bare word is
+searched in what the list shows of a run: its name, state, verdict, model, method, tags, note, machine. `:` matches a
+part of a text, `=` all of it, ignoring case. `!=` is a negated `=`. A key is a column's name or title; one with a dot
+is a setting of the recipe, any other that is not listed here a metric. Needs neither duckdb nor textual, so the app,
+the command line and the store read the same line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CHOICES = {
     "state": ("queued", "running", "finished", "stopped", "failed", "lost"),
     "verdict": ("ok", "regressed", "accepted", "fixed", "no_verdict", "none"),
 }
-SHOWN_AS = {"no verdict": "no_verdict", "regr.": "regressed", "not checked": "none"}  # as the app writes them
+SHOWN_AS = {"no verdict": "no_verdict", "regr.": "regressed", "not checked": "none"}  # as the app shows them
 NUMBER_OF: dict[str, Callable[[RunRow], float | None]] = {
     "step": lambda row: row.step,
     "steps": lambda row: row.steps,
@@ -42,9 +42,9 @@ NUMBER_OF: dict[str, Callable[[RunRow], float | None]] = {
     "id": lambda row: row.id,
 }
 NUMBERS = tuple(NUMBER_OF)
-SPANS = ("age", "left", "time")  # lengths of time
+SPANS = ("age", "left", "time")  # durations
 KEYS = (*TEXTS, *CHOICES, *NUMBERS, *SPANS)
-TITLES = {  # of columns whose key is another
+TITLES = {  # of columns whose key differs
     "run": "name",
     "tags": "tag",
     "curve": "loss",
@@ -66,7 +66,7 @@ _SORTED_BY = {"sort": "loss", "group": "method"}
 
 
 class FilterFault(BadInput):
-    """A fault in a line: the term as it was typed, and what is wrong with it."""
+    """A fault in a filter: the term as typed, and what is wrong with it."""
 
     def __init__(self, term: str, what: str, *, hint: str = "") -> None:
         super().__init__(f"{term[:60]}: {what}", hint=hint)
@@ -75,10 +75,10 @@ class FilterFault(BadInput):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. The value is a text, for `number`, `age` (seconds) and `metric` a number; for a setting either."""
+    """One condition. `number`, `age` (seconds) and `metric` have a number as value, settings either, others a text."""
 
     kind: Kind
-    key: str  # "" of a bare word
+    key: str  # "" for a bare word
     op: Op
     value: str | float
     negated: bool = False
@@ -87,7 +87,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """An order. Runs without the number that they are sorted by come last, whichever way."""
+    """A sort order. Runs without the number come last in either direction."""
 
     key: str = "needs_you"
     descending: bool = False
@@ -99,7 +99,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A whole line; without `sort` or `group` it names none."""
+    """A whole filter; `sort` and `group` are empty if not given."""
 
     terms: tuple[Term, ...] = ()
     sort: Sort | None = None
@@ -107,14 +107,14 @@ class Filter:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The settings that it is about."""
+        """The settings that it names."""
         keys = [term.key for term in self.terms if term.kind == "setting"]
         keys += [self.sort.key] if self.sort is not None and is_setting(self.sort.key) else []
         return tuple(dict.fromkeys([*keys, *([self.group] if is_setting(self.group) else [])]))
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics that it is about."""
+        """The metrics that it names."""
         keys = [term.key for term in self.terms if term.kind == "metric"]
         return tuple(
             dict.fromkeys([*keys, *([self.sort.key] if self.sort and is_metric(self.sort.key) else [])])
@@ -122,7 +122,7 @@ class Filter:
 
 
 def is_setting(key: str) -> bool:
-    """Say whether a key is the dotted name of a setting."""
+    """Return whether a key is the dotted name of a setting."""
     return _SETTING.fullmatch(key) is not None
 
 
@@ -132,7 +132,7 @@ def is_metric(key: str) -> bool:
 
 
 def parse(text: str) -> Filter:
-    """Read a line. Raises FilterFault, which is a BadInput."""
+    """Parse a filter. Raises FilterFault, which is a BadInput."""
     if len(text) > LONGEST:
         raise FilterFault(f"{text[:20]}…", f"the filter has more than {LONGEST:,} characters.")
     try:
@@ -161,7 +161,7 @@ def parse(text: str) -> Filter:
 
 
 def read_sort(word: str, typed: str = "") -> Sort:
-    """Read what is sorted by: `loss`, `-drop`, `train.learning_rate`. Raises FilterFault."""
+    """Parse a sort order: `loss`, `-drop`, `train.learning_rate`. Raises FilterFault."""
     bare, typed = word.removeprefix("-"), typed or f"sort:{word}"
     key = TITLES.get(bare, bare)
     if not key:
@@ -174,7 +174,7 @@ def read_sort(word: str, typed: str = "") -> Sort:
 
 
 def read_group(key: str, typed: str = "") -> str:
-    """Read what the list is parted by. Raises FilterFault."""
+    """Parse a group key. Raises FilterFault."""
     bare, typed = key, typed or f"group:{key}"
     key = TITLES.get(bare, bare)
     if not key:
@@ -187,7 +187,7 @@ def read_group(key: str, typed: str = "") -> str:
 
 
 def require_known(line: Filter, metrics: Iterable[str], settings: Iterable[str]) -> None:
-    """See that all metrics and settings of a line are among those that there are. Raises FilterFault."""
+    """Raise FilterFault if a filter names an unknown metric or setting."""
     metrics, settings = set(metrics), set(settings)
     typed = {term.key: term.typed for term in line.terms}
     typed |= {line.sort.key: f"sort:{line.sort.word}"} if line.sort is not None else {}
@@ -217,8 +217,8 @@ def _few(what: str, names: Iterable[str]) -> str:
 @dataclass(frozen=True, slots=True)
 class _Token:
     typed: str
-    text: str  # without its quotes
-    bare: int  # so many characters of it stand before the first quote
+    text: str  # without quotes
+    bare: int  # number of characters before the first quote
 
     @property
     def is_quoted(self) -> bool:
@@ -226,7 +226,7 @@ class _Token:
 
 
 def _tokens(line: str) -> Iterator[_Token]:
-    """Part a line at the blanks outside of quotes."""
+    """Split a line at the blanks outside quotes."""
     at = 0
     while at < len(line):
         if line[at].isspace():
@@ -245,7 +245,7 @@ def _tokens(line: str) -> Iterator[_Token]:
 
 
 def _quoted(line: str, start: int, at: int) -> tuple[str, int]:
-    """Read on until the closing quote. Returns what stands between, and where it goes on."""
+    """Read up to the closing quote. Return the quoted text, and the position after it."""
     text = ""
     while at < len(line):
         if line[at] == '"':
@@ -258,7 +258,7 @@ def _quoted(line: str, start: int, at: int) -> tuple[str, int]:
 
 
 def _taken_apart(token: _Token) -> tuple[bool, str, str, str]:
-    """Part a term: whether it is negated, its key and operator (both empty for a bare word), its value."""
+    """Split a term: whether it is negated, its key and operator (both empty for a bare word), its value."""
     found = _TERM.match(token.text[: token.bare])
     if found is not None:
         return bool(found[1]), found[2], found[3], token.text[found.end() :]
@@ -367,14 +367,14 @@ def _span(typed: str, key: str, op: Op, value: str) -> float:
 
 
 def written(line: Filter) -> str:
-    """Write a filter as a line that reads as the same."""
+    """Return a filter as a line that parses to the same filter."""
     words = [written_term(term) for term in line.terms]
     words += [f"sort:{line.sort.word}"] if line.sort is not None else []
     return " ".join([*words, *([f"group:{line.group}"] if line.group else [])])
 
 
 def written_term(term: Term) -> str:
-    """Write a term as it could have been typed."""
+    """Return a term as it could have been typed."""
     minus = "-" if term.negated else ""
     if isinstance(term.value, float):
         value = _age_word(term.value) if term.kind == "age" else repr(term.value)
@@ -391,7 +391,7 @@ def _age_word(seconds: float) -> str:
 
 
 def quoted(text: str) -> str:
-    """Write a text so that it reads as one word."""
+    """Quote a text if needed, so that it parses as one word."""
     if text and not text.startswith("-") and not re.search(r'[\s":=<>!\\]', text) and not _has_blank(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,8 +1,8 @@
-"""Runs, their jobs and their states as plain data: what the store keeps and every client shows.
+"""Runs, their jobs and their states as plain data: what the store holds and every client shows.
 
-A run is one experiment. Its jobs are processes: one that makes it (by training, or by adopting what was trained
-elsewhere), then any number that check. A run's state is that of the job that makes it; each state carries its own
-facts, so that an impossible one can't be written.
+A run is one experiment. One of its jobs makes it (by training, or by importing what was trained elsewhere), any number
+of others check it. A run's state is that of the job that makes it; each state has its own fields, so that impossible
+combinations can't be expressed.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.text import counted
 
 FOR_A_SLOT = "waits for the one job slot"
-STARTING = "starting"  # the phase of a job that has not said anything yet
+STARTING = "starting"  # the phase before a job's first event
 
 
 class Queued(msgspec.Struct, tag="queued", frozen=True):
-    place: int  # 1 starts next; 0: it waits in the queue of a cluster, not in ours
+    place: int  # 1 starts next; 0: it waits in a cluster's queue, not in ours
     because: str = ""  # why it waits
-    held: bool = False  # until a person releases it
-    paused_at: int | None = None  # the step that it goes on from when it is released
-    next_at: float | None = None  # it does not start before
-    tries: str = ""  # "2nd of 3 tries", where it failed before and is tried again by itself
+    held: bool = False  # until a user releases it
+    paused_at: int | None = None  # the step that it resumes from when released
+    next_at: float | None = None  # earliest start
+    tries: str = ""  # "2nd of 3 tries", if it failed before and is retried automatically
 
 
 class Running(msgspec.Struct, tag="running", frozen=True):
@@ -36,29 +36,29 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     total: float | None = None
     unit: str = ""
     left_s: float | None = None
-    asked: Literal["", "stop", "kill", "pause"] = ""  # what a person asked for and has not happened yet
-    pulse: Literal["", "silent", "hung", "stopped"] = ""  # how it goes on; stopped: by a signal
-    silent_s: float = 0.0  # seconds since its last event, where it is not well
-    usual_s: float | None = None  # its usual step, where one is known
-    evidence: str = ""  # what its processes do meanwhile, in words
-    frames: list[str] = []  # where they are, a line each
-    late: list[str] = []  # which of several ranks has not finished what, what the others do, what it did last
+    asked: Literal["", "stop", "kill", "pause"] = ""  # a user's request that has not taken effect yet
+    pulse: Literal["", "silent", "hung", "stopped"] = ""  # health; stopped: by a signal
+    silent_s: float = 0.0  # seconds since its last event, if it is silent
+    usual_s: float | None = None  # its usual step time, if known
+    evidence: str = ""  # what its processes are doing, in words
+    frames: list[str] = []  # their stack frames, a line each
+    late: list[str] = []  # which of several ranks is late with what, what the others do, what it did last
     waits: str = ""  # why it waits in a cluster's queue; empty once it runs
 
 
 class Finished(msgspec.Struct, tag="finished", frozen=True):
     since: float
     ended: float
-    cause: str = ""  # why before its length: it had stopped improving
+    cause: str = ""  # why it ended early: it had stopped improving
 
 
 class Stopped(msgspec.Struct, tag="stopped", frozen=True):
-    """Ended on request: with a checkpoint (`stop`, or `pause`, after which another job goes on) or without (`kill`)."""
+    """Ended on request: with a checkpoint (`stop`, or `pause`, which another job resumes) or without (`kill`)."""
 
     ended: float
     how: Literal["stop", "kill", "cancel", "pause"]
     since: float | None = None
-    cause: str = ""  # as the job said it: asked to, a budget that is used up, a check that failed
+    cause: str = ""  # the job's reason: a request, a budget that is used up, a check that failed
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
@@ -69,7 +69,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     exit_code: int | None = None
     signal: int | None = None
     kind: Kind = ""
-    log: list[str] = []  # the last lines of the job's log; of a job's own state, not of its run's
+    log: list[str] = []  # last lines of the job's log; only in a job's own state, not in its run's
 
 
 class Lost(msgspec.Struct, tag="lost", frozen=True):
@@ -82,96 +82,102 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     log: list[str] = []
 
 
-# approach: a run that moves no weight, and is its measuring; measure: the same of a run that trains
+# approach: a run without weight changes, which is its own measurement; measure: the measurement of a trained run
 Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure"]
-NO_WEIGHT = "none"  # method and objective of a run that moves no weight
+NO_WEIGHT = "none"  # method and objective of a run without weight changes
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
 MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
 
-State = Queued | Running | Finished | Stopped | Failed | Lost
+Ended = Finished | Stopped | Failed | Lost
+State = Queued | Running | Ended
 
 
 def well(state: Running) -> Running:
-    """Leave out of a state what is said of a silence."""
+    """Return a state without its signs of silence."""
     return msgspec.structs.replace(
         state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[]
     )
 
 
 def as_seen(state: State) -> State:
-    """Return a state as people see it: who waits in a cluster's queue is queued, and has no place in ours."""
+    """Return a state as users see it: a job in a cluster's queue is queued, without a place in ours."""
     if isinstance(state, Running) and state.waits and not state.asked:
         return Queued(place=0, because=state.waits)
     return state
 
 
 def in_short(state: State) -> State:
-    """Leave the log's last lines out of a state: a list of many runs has no room for them."""
+    """Return a state without the log's last lines, which would be too long for lists of runs."""
     return msgspec.structs.replace(state, log=[]) if isinstance(state, Failed | Lost) else state
 
 
+def ran_s(state: State) -> float | None:
+    """Return how many seconds it ran; None if it has not ended or never began."""
+    return state.ended - state.since if isinstance(state, Ended) and state.since is not None else None
+
+
 def word(state: State) -> str:
-    """Name a state: 'queued', 'running', 'finished', 'stopped', 'failed' or 'lost'."""
+    """Return a state's word: 'queued', 'running', 'finished', 'stopped', 'failed' or 'lost'."""
     return str(type(state).__struct_config__.tag)
 
 
 class Before(msgspec.Struct, frozen=True):
-    """How a run stood before a job was queued that goes on with it: put back when that job is refused or taken out."""
+    """A run's state before a job was queued that resumes it; restored if that job is refused or removed."""
 
     state: State
     step: int
-    recipe: dict[str, Any] | None = None  # where the job came with another
-    model: str = ""  # what the list showed of it
+    recipe: dict[str, Any] | None = None  # if the job changed it
+    model: str = ""  # the model shown in lists
 
 
 class Share(msgspec.Struct, frozen=True):
-    """What a job has of one GPU."""
+    """A job's share of one GPU."""
 
     uuid: str
     index: int
     name: str
-    gib: float | None  # of its memory, kept free of neighbours; None: all of it, and nobody beside
-    others_gib: float = 0.0  # what others used of it when the job began
+    gib: float | None  # reserved memory; None: all of it, with no other job on it
+    others_gib: float = 0.0  # used by others when the job started
 
 
 def gpus_word(shares: Sequence[Share]) -> str:
-    """Name the GPUs that a job has: 'GPU 0, 1'; nothing for none."""
+    """Name a job's GPUs, as in 'GPU 0, 1'; empty for none."""
     return f"GPU {', '.join(str(share.index) for share in shares)}" if shares else ""
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """What a job's process needs to know: job.json in its folder. No paths into the home: it can move."""
+    """What a job's process needs to know: job.json in its folder. No paths into the home, which may move."""
 
     format: int
     job_id: int
     run_id: int
     run_name: str
     verb: Verb
-    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_mapping
+    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_to_mapping
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
-    # (in "resume" also "began", where a cluster has started a job once more: whether it is the one that began the run)
+    # ("resume" also has "began" if a cluster restarted the job: whether this job started the run)
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
-    # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, without the last two where no weight moves
+    # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, the last two only if weights change
     args: dict[str, Any] = {}
-    log_mib: int | None = None  # so much of the disk its log may take
-    events_taken: int = 0  # the highest number of its events that is in the store
-    ranks: int = 1  # processes that it runs in: one for each of its GPUs
-    nodes: int = 1  # of a cluster, over which they are spread evenly
+    log_mib: int | None = None  # disk limit of its log
+    events_taken: int = 0  # highest number of its events in the store
+    ranks: int = 1  # number of processes: one per GPU
+    nodes: int = 1  # of a cluster, with the ranks spread evenly over them
 
 
 class TaskBrief(msgspec.Struct, frozen=True):
     task: str
-    drop: float  # points of 100; positive = worse than the base
+    drop: float  # points of 100; positive: worse than the base
     mark: str  # "lost", "kept", "open", "unmeasurable"
 
 
-USUAL_SUITE = "quick"  # what is checked on where a recipe names none; it goes without saying
+USUAL_SUITE = "quick"  # the default suite, which lists don't mention
 
 
 class CheckBrief(msgspec.Struct, frozen=True):
-    """The newest check of a run, as much as a list needs. Points are of 100; a positive drop is worse."""
+    """A run's newest check, reduced to what a list needs. Points are of 100; a positive drop is worse."""
 
     check_id: int
     verdict: Literal["ok", "regressed", "no_verdict"]
@@ -179,7 +185,7 @@ class CheckBrief(msgspec.Struct, frozen=True):
     step: int | None
     drop: float | None
     margin: float
-    real_drop: bool  # proven above zero, though under the limit
+    real_drop: bool  # proven above zero, but below the limit
     items_used: int
     items_total: int
     suite: str
@@ -188,58 +194,56 @@ class CheckBrief(msgspec.Struct, frozen=True):
     target: dict[str, list[float | None]]  # metric -> [base, tuned]
     accepted: str = ""  # by whom
     accepted_for: str = ""  # the reason
-    fixed_by: str = ""  # the run that mends it
+    fixed_by: str = ""  # the run that fixes it
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
-    watch: bool = False  # a look that claims nothing
+    watch: bool = False  # claims nothing
     target_failed: str = ""  # why the target could not be measured
 
     @property
     def is_settled(self) -> bool:
-        """Say if a person has accepted the regression, or named the run that mends it."""
+        """Whether a user accepted the regression, or named the run that fixes it."""
         return bool(self.accepted or self.fixed_by)
 
 
 class RemedyRow(msgspec.Struct, frozen=True):
-    """One model that can be had of a run's without training, and how it did if it was tried. Points are of 100."""
+    """One model that can be made from a run's without training, and its result if it was tried. Points are of 100."""
 
     name: str
     remedy: str
     label: str
-    step: int  # of the checkpoint that it is made of
+    step: int  # of the checkpoint it is made of
     settings: dict[str, Any] = {}
     about: str = ""
-    why_not: str = ""  # it can't be had
+    why_not: str = ""  # why it is not available
     verdict: Literal["", "ok", "regressed", "no_verdict", "failed", "unchanged"] = (
-        ""  # on the items for choosing; "": not tried
+        ""  # on the selection items; "": not tried
     )
     reason: str = ""
-    target: dict[str, float] = {}  # metric -> what it reaches
-    kept: dict[
-        str, float
-    ] = {}  # the share of the gain that it keeps by each metric of the target that gained
+    target: dict[str, float] = {}  # metric -> score
+    kept: dict[str, float] = {}  # share of the gain that is kept, by each metric of the target that gained
     gain: float | None = None  # the least of them
     drop: float | None = None
     interval: tuple[float, float] | None = None  # of the drop of ability
-    decided: tuple[float, float] | None = None  # the interval of the drop that the verdict goes by
+    decided: tuple[float, float] | None = None  # the interval of the drop that the verdict is based on
     items_used: int = 0
     items_total: int = 0
     worst: list[TaskBrief] = []
-    note: str = ""  # what the change did
-    weights: str = ""  # sha256 of what was scored
+    note: str = ""  # what was changed
+    weights: str = ""  # sha256 of the scored weights
     seconds: float = 0.0
     at: float = 0.0
-    confirmation: Literal["", "ok", "regressed", "no_verdict", "no_items"] = ""  # on items that chose nothing
+    confirmation: Literal["", "ok", "regressed", "no_verdict", "no_items"] = ""  # on the confirmation items
     fresh_reason: str = ""
     fresh_drop: float | None = None
     fresh_interval: tuple[float, float] | None = None
     fresh_decided: tuple[float, float] | None = None
     fresh_used: int = 0
     fresh_total: int = 0
-    alpha: float = 0.0  # that the confirmation spends
+    alpha: float = 0.0  # spent on the confirmation
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """How many of its remedies a job has tried, and about how long the others take."""
+    """How many of its remedies a job has tried, and the estimated time for the others."""
 
     done: int
     total: int
@@ -247,7 +251,7 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class SideJob(msgspec.Struct, frozen=True):
-    """A job of a run that is under way and does not make it: its check, its remedies, an export, its measuring."""
+    """An unfinished job of a run that does not make it: a check, remedies, an export, a measurement."""
 
     verb: Verb
     state: Running | Queued
@@ -255,7 +259,7 @@ class SideJob(msgspec.Struct, frozen=True):
 
 
 class RunRow(msgspec.Struct, frozen=True):
-    """One line of the runs list."""
+    """One line of the list of runs."""
 
     id: int
     name: str
@@ -266,34 +270,34 @@ class RunRow(msgspec.Struct, frozen=True):
     created: float
     step: int
     steps: int  # planned; 0 while unknown
-    metrics: dict[str, float | None]  # last value of each key; of a best checkpoint that is kept, its own
+    metrics: dict[str, float | None]  # last value of each key, or the best checkpoint's own
     check: CheckBrief | None
-    checking: Running | Queued | None  # a check that is under way or waits
+    checking: Running | Queued | None  # a check that runs or waits
     needs_you: bool
-    alarm: str = ""  # the text of the newest alarm that is not over
+    alarm: str = ""  # text of the newest open alarm
     left_s: float | None = None
     tags: list[str] = []
     note: str = ""
-    said: str = ""  # why going on with it was refused
+    said: str = ""  # why resuming it was refused
     host: str = (
-        ""  # the machine that it is on, where several are looked at; the name then begins with "HOST:"
+        ""  # its machine, if the list shows several machines; the name of the run then starts with "HOST:"
     )
-    settings: dict[str, float | str] = {}  # of its recipe, those that were asked for
-    group: str = ""  # what the list is parted by, in a word; empty: it has none
-    gpus: str = ""  # that its jobs have now: "GPU 0, 1"
-    others: list[SideJob] = []  # under way beside its training and its check
-    saved: int = 0  # checkpoints that are kept
-    resumable: bool = True  # whether they have what training needs to go on
+    settings: dict[str, float | str] = {}  # of its recipe, the requested ones
+    group: str = ""  # its group's word; empty: none
+    gpus: str = ""  # of its live jobs: "GPU 0, 1"
+    others: list[SideJob] = []  # unfinished jobs besides its training and its check
+    saved: int = 0  # saved checkpoints
+    resumable: bool = True  # whether they have trainer state
 
     @property
     def side_jobs(self) -> list[SideJob]:
-        """What is under way beside its training: what runs first, its check first of what runs or waits."""
+        """Unfinished jobs besides its training: running ones first, and a check before others."""
         check = [] if self.checking is None else [SideJob("check", self.checking)]
         return sorted([*check, *self.others], key=lambda job: isinstance(job.state, Queued))
 
     @property
     def is_under_way(self) -> bool:
-        """Whether any job of it runs or waits."""
+        """Whether any of its jobs runs or waits."""
         return isinstance(self.state, Queued | Running) or bool(self.side_jobs)
 
     @property
@@ -305,7 +309,7 @@ class RunRow(msgspec.Struct, frozen=True):
 
     @property
     def main_metric(self) -> Literal["reward", "loss"]:
-        """Name what says how well it learns: the reward of a run that is paid, whose loss is about 0, else the loss."""
+        """The metric of its progress: the reward if there is one, as the loss is then about 0, else the loss."""
         return "loss" if self.metrics.get("reward") is None else "reward"
 
 
@@ -318,7 +322,7 @@ class CheckpointRow(msgspec.Struct, frozen=True):
 
 
 class Best(msgspec.Struct, frozen=True):
-    """The checkpoint to keep, and why."""
+    """The best checkpoint, and why."""
 
     step: int
     text: str
@@ -339,7 +343,7 @@ class DataRow(msgspec.Struct, frozen=True):
     truncated: int
     longest_tokens: int
     answer_tokens: int
-    used: int | None = None  # in an epoch, where the source's share decides
+    used: int | None = None  # per epoch, if the source's share decides
 
 
 class JobRow(msgspec.Struct, frozen=True):
@@ -349,13 +353,13 @@ class JobRow(msgspec.Struct, frozen=True):
     attempt: int
     folder: str  # relative to the run folder
     bad_lines: int  # event lines that could not be read
-    args: dict[str, Any] = {}  # what it was told: see JobSpec
-    gpus: list[Share] = []  # that it has, or had; none: it ran on the CPU, or on what was there
-    bad_line: str = ""  # where the first of those lines is, and why
+    args: dict[str, Any] = {}  # see JobSpec
+    gpus: list[Share] = []  # current or last ones; empty: it ran on the CPU, or on whatever was visible
+    bad_line: str = ""  # place and error of the first of those lines
 
     @property
     def unread(self) -> str:
-        """Say which of its event lines could not be read; nothing where all could."""
+        """A message about unreadable event lines; '' if there are none."""
         if not self.bad_lines:
             return ""
         lines = counted(self.bad_lines, "line")
@@ -374,11 +378,11 @@ class AlarmRow(msgspec.Struct, frozen=True):
     step: int
     text: str
     at: float
-    over_step: int | None = None  # since which step it is over
+    over_step: int | None = None  # the step at which it closed
 
 
 class Relative(msgspec.Struct, frozen=True):
-    """A run that this one began from, or that began from this one."""
+    """A parent or child of a run."""
 
     id: int
     name: str
@@ -387,7 +391,7 @@ class Relative(msgspec.Struct, frozen=True):
 
 
 class RunDetail(msgspec.Struct, frozen=True):
-    """Everything about one run but its curves, its log and its item scores."""
+    """Everything about one run except its curves, its log and its item scores."""
 
     row: RunRow
     folder: str
@@ -398,7 +402,7 @@ class RunDetail(msgspec.Struct, frozen=True):
     samples: list[SampleRow]
     data: list[DataRow]
     first_row: list[tuple[str, bool]]
-    alarms: list[AlarmRow]  # the newest, in their order
+    alarms: list[AlarmRow]  # the newest, in order
     checks: list[CheckBrief]
     device: str
     versions: dict[str, str]
@@ -407,4 +411,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     parents: list[Relative] = []
     children: list[Relative] = []
     alarms_total: int = 0
-    sources: list[SourceRow] = []  # what was read, as far as the run told it
+    sources: list[SourceRow] = []  # what was read, if the run reported it

@@ -1,4 +1,4 @@
-"""Tags and notes of runs as they are typed, in the app and behind `finetop tag`: `+keep -draft "compare with r8"`."""
+"""Tags and notes of runs as typed in the app and with `finetop tag`: `+keep -draft "compare with r8"`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
 
 LONGEST_NOTE = 2000  # characters
-MOST = 20  # tags of a run
-SWEEP = "sweep/"  # before a sweep's name, in the tags of its runs
-APPROACHES = "approaches/"  # before a comparison's
-SEEN = "seen"  # on a run that failed or was lost: it no longer needs anybody, until it runs again
+MOST = 20  # tags per run
+SWEEP = "sweep/"  # prefix of a sweep's name in the tags of its runs
+APPROACHES = "approaches/"  # prefix of a comparison's name
+SEEN = "seen"  # on a failed or lost run: it needs no attention until it runs again
 _TAG = re.compile(r"[\w][\w.:/@-]{0,39}")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What is to change: tags that are put on, tags that are taken off, and the note; None leaves it."""
+    """Requested changes: tags to add, tags to remove, and the note; None leaves it unchanged."""
 
     add: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Noted:
 
 
 def read_noted(text: str) -> Noted:
-    """Read a line: `+a` or `a` puts a tag on, `-b` takes one off, a text in quotes is the note. Raises BadInput."""
+    """Parse a line: `+a` or `a` adds a tag, `-b` removes one, a quoted text is the note. Raises BadInput."""
     words: list[str] = []
     note = None
     for found in _WORD.finditer(text):
@@ -43,7 +43,7 @@ def read_noted(text: str) -> Noted:
 
 
 def read_tags(words: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Read tags to put on (`+a`, `a`) and to take off (`-b`). Raises BadInput."""
+    """Parse tags to add (`+a`, `a`) and to remove (`-b`). Raises BadInput."""
     add: list[str] = []
     drop: list[str] = []
     for word in words:
@@ -57,7 +57,7 @@ def read_tags(words: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def require_tag(tag: str, word: str = "") -> str:
-    """Give a tag back if it is one. Raises BadInput."""
+    """Return a tag if it is valid. Raises BadInput."""
     if not _TAG.fullmatch(tag):
         hint = "1 to 40 letters, digits, . _ : / @ or -, with + or - before it: +keep -draft."
         raise BadInput(f"{(word or tag)[:60]!r} is not a tag.", hint=hint)
@@ -65,7 +65,7 @@ def require_tag(tag: str, word: str = "") -> str:
 
 
 def require_note(text: str) -> str:
-    """Give a note back as one clean line. Raises BadInput."""
+    """Return a note as one clean line. Raises BadInput."""
     note = clean_line(text, limit=4 * LONGEST_NOTE).strip()
     if len(note) > LONGEST_NOTE:
         raise BadInput(f"the note has {len(note):,} characters; the limit is {LONGEST_NOTE:,}.")
@@ -73,12 +73,12 @@ def require_note(text: str) -> str:
 
 
 def sweep_of(run: RunRow) -> str:
-    """Name the newest sweep that a run is of, with its machine where several are looked at; empty for none."""
+    """Return the newest sweep of a run, with its machine if several are shown; '' for none."""
     return _behind(run, SWEEP)
 
 
 def comparison_of(run: RunRow) -> str:
-    """Name the newest comparison of approaches that a run is of, as `sweep_of` does."""
+    """Return the newest comparison of approaches of a run, as `sweep_of` does."""
     return _behind(run, APPROACHES)
 
 
@@ -91,4 +91,4 @@ def _behind(run: RunRow, tag: str) -> str:
 
 BY = "select.by"
 ROWS = "rows"
-ALL = "all"  # in place of a selector: every row there is, the end of each one's curve
+ALL = "all"  # in place of a selector: all rows, the end point of each curve

@@ -1,12 +1,11 @@
-"""How clients and the supervisor speak: one JSON object a line over the home's Unix socket.
+"""The protocol between clients and supervisor: one JSON object per line over the home's Unix socket.
 
     -> {"v": 1, "id": 7, "ask": {"verb": "runs", "limit": 50}}
     <- {"id": 7, "answer": {…}}   or   {"id": 7, "error": {"exit": 2, "message": …, "hint": …}}
 
-Over a slow link an answer may come as what has changed since an earlier one: see patch_cache.py.
-Requests are the classes in messages/, a file for each thing that is asked about; their type names the answer's.
-Those on one connection are answered in order, except `changes`, which waits; so a client that waits for changes opens
-a connection of its own.
+Over a slow link an answer may be sent as a patch of an earlier one: see patch_cache.py. Requests are the classes in
+messages/, a file per topic; their type names the answer's. Requests on one connection are answered in order, except
+`changes`, which waits; so a client that waits for changes opens a connection of its own.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ MESSAGES: PluginKind[Any] = PluginKind("module of messages", "finetop.core.proto
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request on its way: `ask` is its JSON."""
+    """One request in transit: `ask` is its JSON."""
 
     v: Whole
     id: Large
     ask: msgspec.Raw
-    held: Large | None = None  # the request whose answer the client holds: what has changed since is enough
+    held: Large | None = None  # the request whose answer the client holds: a patch of it is enough
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -46,7 +45,7 @@ class Reply(msgspec.Struct, frozen=True):
     id: int
     answer: msgspec.Raw = msgspec.Raw(b"null")
     error: Error | None = None
-    patch: msgspec.Raw = msgspec.Raw(b"")  # of the answer that the client holds, in place of `answer`
+    patch: msgspec.Raw = msgspec.Raw(b"")  # of the answer that the client holds, instead of `answer`
 
 
 encoder = msgspec.json.Encoder()
@@ -55,7 +54,7 @@ reply_decoder = msgspec.json.Decoder(Reply)
 
 
 def requests() -> list[type[Ask]]:
-    """List the classes of all requests there are."""
+    """Return the classes of all requests."""
     for name in MESSAGES.names():
         import_module(f"{MESSAGES.package}.{name}")
     return [*Question.__subclasses__(), *Order.__subclasses__()]
@@ -67,11 +66,11 @@ def _ask_decoder() -> msgspec.json.Decoder[Any]:
 
 
 def read_ask(ask: msgspec.Raw) -> Ask:
-    """Read what an envelope holds. Raises msgspec.DecodeError."""
+    """Decode the request in an envelope. Raises msgspec.DecodeError."""
     request: Ask = _ask_decoder().decode(ask)
     return request
 
 
 def envelope(number: int, ask: Ask, held: int | None = None) -> bytes:
-    """Write a request as JSON."""
+    """Encode a request as JSON."""
     return encoder.encode(Envelope(VERSION, number, msgspec.Raw(encoder.encode(ask)), held))

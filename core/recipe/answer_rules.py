@@ -1,6 +1,6 @@
-"""The rules that verify a generated answer by code: pure functions, found by name in one table.
+"""The rules that verify a generated answer in code: pure functions in one table, by name.
 
-A rule is written `{"rule": "contains", "value": "river"}`; one that takes no value is `{"rule": "one_word"}`.
+A rule is written `{"rule": "contains", "value": "river"}`; one without a value is `{"rule": "one_word"}`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ValueKind = Literal["nothing", "text", "texts", "count", "number", "range", "pattern"]
 
-# Patterns come from suites, texts from models: a bounded text bounds what a slow pattern can cost.
+# Patterns come from suites, texts from models: limiting the text limits the cost of a slow pattern.
 LONGEST_MATCHED_TEXT = 1_000
 MATCH_S = 2.0
 LONGEST_JSON_TEXT = 20_000
@@ -36,50 +36,50 @@ SEPARATOR = re.compile(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+")
 
 
 def words(text: str) -> list[str]:
-    """Split on white space; a piece counts as a word if it holds a letter or a digit."""
+    """Split on white space; a piece counts as a word if it has a letter or a digit."""
     return [piece for piece in text.split() if any(character.isalnum() for character in piece)]
 
 
 def normalised(text: str) -> str:
-    """Fold case and white space, and strip what is neither letter nor digit from both ends."""
+    """Normalise case and white space, and strip all but letters and digits from both ends."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     kept = [place for place, character in enumerate(folded) if character.isalnum()]
     return folded[kept[0] : kept[-1] + 1] if kept else ""
 
 
 def one_word(text: str, value: None) -> bool:
-    """Hold if the text is a single word."""
+    """Return True if the text is a single word."""
     return len(words(text)) == 1
 
 
 def max_words(text: str, value: int) -> bool:
-    """Hold if the text has at least one word and at most `value`."""
+    """Return True if the text has at least one word and at most `value`."""
     return 1 <= len(words(text)) <= value
 
 
 def min_words(text: str, value: int) -> bool:
-    """Hold if the text has `value` words or more."""
+    """Return True if the text has `value` words or more."""
     return len(words(text)) >= value
 
 
 def contains(text: str, value: str) -> bool:
-    """Hold if the text has the word or phrase, whole and in any case."""
+    """Return True if the text has the word or phrase, as whole words and in any case."""
     phrase = re.escape(" ".join(value.casefold().split()))
     return re.search(rf"(?<!\w){phrase}(?!\w)", " ".join(text.casefold().split())) is not None
 
 
 def not_contains(text: str, value: str) -> bool:
-    """Hold if the text says something, without the word or phrase."""
+    """Return True if the text has words, but not this word or phrase."""
     return bool(words(text)) and not contains(text, value)
 
 
 def contains_any(text: str, value: Sequence[str]) -> bool:
-    """Hold if the text has one of the words or phrases."""
+    """Return True if the text has one of the words or phrases."""
     return any(contains(text, phrase) for phrase in value)
 
 
 def starts_with(text: str, value: str) -> bool:
-    """Hold if the text begins with the word or phrase, in any case, quotes aside."""
+    """Return True if the text begins with the word or phrase, in any case, ignoring quotes."""
     opening = text.casefold().lstrip(" \t\r\n\"'\u201c\u2018*")
     wanted = value.casefold()
     cut_inside_word = opening[len(wanted) : len(wanted) + 1].isalnum() and wanted[-1].isalnum()
@@ -87,7 +87,7 @@ def starts_with(text: str, value: str) -> bool:
 
 
 def ends_with(text: str, value: str) -> bool:
-    """Hold if the text ends with the word, phrase or mark; full stops and quotes may follow a word."""
+    """Return True if the text ends with the word, phrase or mark; full stops and quotes may follow a word."""
     wanted = value.casefold()
     ending = text.casefold().rstrip(" \t\r\n\"'\u201d\u2019*")
     if wanted[-1].isalnum():
@@ -98,25 +98,25 @@ def ends_with(text: str, value: str) -> bool:
 
 
 def all_caps(text: str, value: None) -> bool:
-    """Hold if the text has letters and every one is a capital."""
+    """Return True if the text has letters and all are capitals."""
     return text.isupper()
 
 
 def lowercase(text: str, value: None) -> bool:
-    """Hold if the text has letters and none is a capital."""
+    """Return True if the text has letters and none is a capital."""
     return text.islower()
 
 
 def exact(text: str, value: str) -> bool:
-    """Hold if the text is `value` once both are normalised (case, white space, marks at the ends)."""
+    """Return True if the text equals `value` once both are normalised (case, white space, marks at the ends)."""
     return normalised(text) == normalised(value)
 
 
 def token_f1(text: str, value: str) -> float:
-    """Share words with the right answer: SQuAD's F1 (arXiv:1606.05250), in [0, 1].
+    """Score the words shared with the right answer: SQuAD's F1 (arXiv:1606.05250), in [0, 1].
 
-    The harmonic mean of precision and recall over words, each as often as it stands there; case, punctuation and the
-    articles a, an, the are left out. An empty answer is right where nothing is left of the right one.
+    The harmonic mean of precision and recall over words, counted as often as they occur; case, punctuation and the
+    articles a, an, the are ignored. If nothing is left of the right answer, an empty answer scores 1.
     """
     said, right = (Counter(_plain_words(one)) for one in (text, value))
     if not said or not right:
@@ -131,14 +131,14 @@ def _plain_words(text: str) -> list[str]:
 
 
 def one_of(text: str, value: Sequence[str]) -> bool:
-    """Hold if the text is exactly one of the values, normalised."""
+    """Return True if the text is exactly one of the values, normalised."""
     return any(exact(text, wanted) for wanted in value)
 
 
 def regex(text: str, value: str) -> bool:
-    """Hold if the pattern is found in the first LONGEST_MATCHED_TEXT characters.
+    """Return True if the pattern is found in the first LONGEST_MATCHED_TEXT characters.
 
-    Raises BadInput where that takes too long: of `(a+)+$` each letter more doubles it, for ever with a hundred.
+    Raises BadInput if that takes too long: each further letter doubles the time of `(a+)+$`, so a hundred never end.
     """
     try:
         with limited(MATCH_S):
@@ -151,7 +151,7 @@ def regex(text: str, value: str) -> bool:
 
 
 def json_object(text: str, value: Sequence[str]) -> bool:
-    """Hold if the text is one JSON object that has every key named in `value` (which may be empty)."""
+    """Return True if the text is one JSON object with every key named in `value` (which may be empty)."""
     if len(text) > LONGEST_JSON_TEXT:
         return False
     try:
@@ -162,23 +162,23 @@ def json_object(text: str, value: Sequence[str]) -> bool:
 
 
 def numbers_in(text: str) -> list[float]:
-    """Read every number in the text: 12, -3, 1,000 and 2.5."""
+    """Return every number in the text: 12, -3, 1,000 and 2.5."""
     return [float(found.replace(",", "")) for found in NUMBER.findall(text)]
 
 
 def number(text: str, value: float) -> bool:
-    """Hold if the text has exactly one number, and it is `value`."""
+    """Return True if the text has exactly one number, and it is `value`."""
     return numbers_in(text) == [float(value)]
 
 
 def between(text: str, value: Sequence[float]) -> bool:
-    """Hold if the text has exactly one number, from value[0] to value[1], both included."""
+    """Return True if the text has exactly one number, from value[0] to value[1] inclusive."""
     found = numbers_in(text)
     return len(found) == 1 and value[0] <= found[0] <= value[1]
 
 
 def list_items(text: str, value: int) -> bool:
-    """Hold if the text lists exactly `value` things: one a line, or parted by commas and the word 'and'."""
+    """Return True if the text lists exactly `value` things: one per line, or separated by commas and the word 'and'."""
     lines = [BULLET.sub("", line) for line in text.splitlines() if words(line)]
     pieces = lines if len(lines) > 1 else [piece for line in lines for piece in SEPARATOR.split(line)]
     return sum(1 for piece in pieces if words(piece)) == value
@@ -224,17 +224,17 @@ WANTED: Mapping[ValueKind, str] = {
 
 
 def is_number(value: object) -> bool:
-    """Return whether the value is a finite number; true and false are not."""
+    """Return True for a finite number; true and false are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_texts(value: object) -> bool:
-    """Return whether the value is a list of texts, none of them blank."""
+    """Return True for a list of texts, none of them blank."""
     return isinstance(value, list | tuple) and all(isinstance(text, str) and text.strip() for text in value)
 
 
 def fits(value: object, kind: ValueKind) -> bool:
-    """Return whether a rule's value is of the kind it takes."""
+    """Return True if a rule's value is of the kind it takes."""
     if kind == "nothing":
         return value is None
     if kind == "text":
@@ -252,7 +252,7 @@ def fits(value: object, kind: ValueKind) -> bool:
 
 
 def compiles(pattern: str) -> bool:
-    """Return whether the text is a regular expression."""
+    """Return True if the text is a regular expression."""
     try:
         re.compile(pattern)
     except re.error:
@@ -261,7 +261,7 @@ def compiles(pattern: str) -> bool:
 
 
 def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
-    """Return the rule's check and its value.
+    """Return a rule's check and its value.
 
     Raises BadInput for an unknown rule, an unknown key, or a value that is missing or of the wrong kind.
     """
@@ -287,7 +287,7 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
 
 
 def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
-    """Return whether the text keeps every rule; all rules are validated first, so a faulty one always raises.
+    """Return True if the text passes every rule; all rules are validated first, so an invalid one always raises.
 
     Raises BadInput for an unknown rule, an empty list, or a value that is missing or of the wrong kind.
     """

@@ -1,4 +1,4 @@
-"""What a key of a row is made of: a column, or a template such as "Classify: {text}" in which {name} is a column."""
+"""The source of a row's key: a column, or a template such as "Classify: {text}" in which {name} is a column."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Labels = Annotated[
 
 
 class Named(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is said of the columns of rows."""
+    """The settings for the columns of rows."""
 
     columns: Columns = {}
     labels: Labels = {}
 
 
-ANSWERS = ("completion", "output", "answer")  # keys whose values `labels` names where a row has no `label`
+ANSWERS = ("completion", "output", "answer")  # keys that hold the label in a row without `label`
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|[{}]")
 
 
 @lru_cache
 def parts(written: str) -> tuple[tuple[str, bool], ...]:
-    """Take apart what a key is made of: texts, and columns (True). Without braces it is one column.
+    """Split a column or template into texts (False) and columns (True). Without braces it is one column.
 
-    Raises ValueError for a brace that stands alone.
+    Raises ValueError for an unmatched brace.
     """
     if "{" not in written and "}" not in written:
         return ((written, True),)
@@ -60,19 +60,19 @@ def parts(written: str) -> tuple[tuple[str, bool], ...]:
 
 
 def is_template(written: str) -> bool:
-    """Return whether this is more than the name of a column."""
+    """Return True for a template, False for a column's name."""
     return "{" in written or "}" in written
 
 
 def row_keys() -> tuple[str, ...]:
-    """List the keys that rows may have, of all formats."""
+    """Return the keys that rows of any format may have."""
     return tuple(sorted({key for name in FORMATS.names() for key in FORMATS.load(name).keys}))
 
 
 def problems(
     columns: Mapping[str, str], labels: Mapping[str, str | bool], key: str
 ) -> Iterator[tuple[str, str, str]]:
-    """List what is wrong with columns and labels as they were written: key, message, hint."""
+    """Yield what is wrong with columns and labels as written: key, message, hint."""
     for name, written in columns.items():
         if name not in row_keys():
             said = f"{key}.columns.{name}: rows have no key {quoted(name)}."

@@ -1,4 +1,4 @@
-"""Faults between settings that are each fine alone."""
+"""Problems between settings that are each valid on their own."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe, Source
 
 
-# At most 96 characters, neither .. nor -- in it, no - or . at an end of a part.
+# At most 96 characters, no .. or -- in it, no - or . at an end of a part.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))(?=.{1,96}$)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 
 
 def cross_problems(
     recipe: Recipe, places: Mapping[str, str], whole: str, *, to_train: bool
 ) -> list[RecipeError]:
-    """Find what the types cannot say; `whole` is the place of settings that nobody wrote.
+    """Return problems that the types can't express; `whole` is the place of settings that nobody wrote.
 
-    `to_train` is false of a recipe that only says what is checked and how.
+    `to_train` is False for a recipe that only says what to check and how.
     """
     problems = []
     try:
@@ -63,28 +63,28 @@ def cross_problems(
 
 
 def _method(recipe: Recipe) -> Iterator[Problem]:
-    """What the method itself can't do: it says so as data."""
+    """Yield what the method doesn't support, as declared by its module."""
     name, quantize, key = recipe.method.name, recipe.model.quantize, "model.quantize"
     method = METHODS.load(name)
     if quantize not in method.quantized:
         weights = "whole" if quantize == "none" else quantize
         other = ", or method.name to lora, which works on all" if has_base(recipe.objective.name) else ""
         hint = f"Set {key} to {' or '.join(method.quantized)}{other}."
-        yield key, f"{key}: {name} does not go on {weights} weights: {method.not_quantized}.", hint
+        yield key, f"{key}: {name} does not work with {weights} weights: {method.not_quantized}.", hint
     for key, why in method.refuses.items():
         if _value(recipe, key):
-            yield key, f"{key} does not go with {name}: {why}.", f"Set {key} to false."
+            yield key, f"{key} does not work with {name}: {why}.", f"Set {key} to false."
 
 
 def _value(recipe: Recipe, key: str) -> object:
-    """Return a setting by its dotted key; None where the recipe's objective has none of that name."""
+    """Return a setting by its dotted key; None if the recipe's objective has no such setting."""
     section, _, name = key.partition(".")
     found = getattr(recipe, section)
     return getattr(getattr(found, "options", found), name, None)
 
 
 def _objective(recipe: Recipe) -> Iterator[Problem]:
-    """What the objective itself can't do; and what can't be asked of a model that it makes."""
+    """Yield what the objective doesn't support, and checks of a model that can't be checked."""
     objective = OBJECTIVES.load(recipe.objective.name)
     yield from objective.limits(recipe)
     if not is_checkable(recipe.objective.name) and recipe.check.general is not None:
@@ -93,7 +93,7 @@ def _objective(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _engine(recipe: Recipe) -> Iterator[Problem]:
-    """What vLLM can't write for: it reads merged weights, which are whole, and on one GPU."""
+    """Yield what vLLM can't generate for: it reads merged, unquantized weights, on one GPU."""
     if recipe.model.engine != "vllm":
         return
     key, hint = "model.engine", "Set it to auto."
@@ -104,16 +104,16 @@ def _engine(recipe: Recipe) -> Iterator[Problem]:
         said = f"{key}: vllm reads merged weights, and those of {recipe.method.name} can't be merged."
         yield key, said, hint
     elif gpus is not None and gpus > 1:
-        yield key, f"{key}: vllm generates on one GPU, and budget.gpus is {gpus}.", hint
+        yield key, f"{key}: vllm generates on one GPU, but budget.gpus is {gpus}.", hint
 
 
 def _raw(recipe: Recipe) -> Iterator[Problem]:
-    """Raw options that only the job would refuse."""
+    """Yield raw options that only the job would refuse."""
     return raw_options.problems(recipe.trainer_args, OBJECTIVES.load(recipe.objective.name).own)
 
 
 def _model(recipe: Recipe) -> Iterator[Problem]:
-    """A name that is no folder, no run, and can't be the hub's."""
+    """Refuse a model that is no folder, no run, and no valid hub id."""
     name = recipe.model.id
     if Path(name).is_absolute() or is_reference(name) or _HUB_ID.fullmatch(name):
         return
@@ -128,7 +128,7 @@ def _train(recipe: Recipe) -> Iterator[Problem]:
 
 
 def watched_metric(recipe: Recipe) -> str | None:
-    """Name the metric that train.stop_early and train.keep go by: eval_loss, target or reward; None: neither is set."""
+    """Return the metric for train.stop_early and train.keep: eval_loss, target or reward; None if neither is set."""
     train = recipe.train
     if train.stop_early is not None:
         return train.stop_early.metric
@@ -142,29 +142,29 @@ def _is_paid(recipe: Recipe) -> bool:
 
 
 def _stop_early(recipe: Recipe) -> Iterator[Problem]:
-    """A metric that nobody measures, and two ways to choose the best."""
+    """Yield problems with the watched metric: never measured, or two settings that choose the best."""
     train, check, metric = recipe.train, recipe.check, watched_metric(recipe)
     if metric is None:
         return
     key = "train.keep" if train.stop_early is None else "train.stop_early.metric"
-    said = f"{key} goes by {metric}" if train.stop_early is None else f"{key} is {metric}"
+    said = f"{key} uses {metric}" if train.stop_early is None else f"{key} is {metric}"
     if metric == "target" and check.target is None:
-        yield key, f"{said}, and check.target is not set.", f"Set check.target, or {key} to eval_loss."
+        yield key, f"{said}, but check.target is not set.", f"Set check.target, or {key} to eval_loss."
     elif metric == "target" and check.every is None:
         hint = f"Set check.every to 0.1, or {key} to eval_loss."
         if check.general is None:
             hint = f"Set {key} to eval_loss, and put those rows into data.eval."
-        yield key, f"{said}, which is measured at checks on the way: check.every is not set.", hint
+        yield key, f"{said}, which is measured at checks during training: check.every is not set.", hint
     elif metric != "target" and not (
         recipe.data.eval if isinstance(recipe.data.eval, tuple) else recipe.data.eval.share
     ):
         hint = "Set data.eval.share to 0.1."
-        yield key, f"{said}, and nothing is evaluated: data.eval has no rows.", hint
+        yield key, f"{said}, but nothing is evaluated: data.eval has no rows.", hint
     name = recipe.objective.name
     if metric == "reward" and not _is_paid(recipe):
-        yield key, f"{said}, and {name} has no reward.", "Set it to eval_loss."
+        yield key, f"{said}, but {name} has no reward.", "Set it to eval_loss."
     if metric == "eval_loss" and not OBJECTIVES.load(name).loss_falls:
-        yield key, f"{said}, and the loss of {name} says nothing: it is about 0.", "Set it to reward."
+        yield key, f"{said}, but the loss of {name} is meaningless: it stays near 0.", "Set it to reward."
     if train.keep == "best" and check.on_fail == "keep-best":
         said = "train.keep is best and check.on_fail is keep-best: both choose the checkpoint to keep."
         hint = "Set train.keep to newest: of those that are OK the one with the lowest eval_loss is kept."
@@ -208,8 +208,8 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
     elif source.path is not None:
         for name in ("split", "subset"):
             if getattr(source, name) is not None:
-                said = f"{key}.{name} does not go with path."
-                yield f"{key}.{name}", said, f"A file has no parts: set {key}.{name} to null."
+                said = f"{key}.{name} works only with id."
+                yield f"{key}.{name}", said, f"A file has no splits: set {key}.{name} to null."
     yield from columns.problems(source.columns, source.labels, key)
 
 
@@ -219,7 +219,7 @@ def _check(recipe: Recipe) -> Iterator[Problem]:
         hint = "Set check.general, such as {suite: quick}, or check.every to null."
         yield "check.every", "check.every is set, but check.general is null: nothing to check.", hint
     if check.on_fail != "flag" and check.every is None:
-        said = f"check.on_fail is {check.on_fail}, and nothing is checked while it trains."
+        said = f"check.on_fail is {check.on_fail}, but nothing is checked during training."
         yield "check.on_fail", said, "Set check.every, such as 0.25."
 
 
@@ -231,7 +231,7 @@ def _target(recipe: Recipe) -> Iterator[Problem]:
     yield from columns.problems(target.columns, target.labels, key)
     if "rules" in target.metrics and not target.rules:
         hint = f"Set {key}.rules, say to [{{rule: one_word}}]."
-        yield f"{key}.metric", f"{key}.metric is rules, and there are none.", hint
+        yield f"{key}.metric", f"{key}.metric is rules, but there are no rules.", hint
     if target.rules and "rules" not in target.metrics:
         yield (
             f"{key}.rules",
@@ -252,9 +252,9 @@ def _ask(recipe: Recipe) -> Iterator[Problem]:
     ask = recipe.ask
     if ask.documents and ask.search == "dense" and ask.embedder is None:
         hint = "Set ask.embedder to a static model, such as minishlab/potion-retrieval-32M, or ask.search to bm25."
-        yield "ask.search", "ask.search is dense, and ask.embedder names no model.", hint
+        yield "ask.search", "ask.search is dense, but ask.embedder names no model.", hint
     if ask.overlap_words >= ask.chunk_words:
-        said = f"ask.overlap_words is {ask.overlap_words}, and a passage has {ask.chunk_words} words."
+        said = f"ask.overlap_words is {ask.overlap_words}, but a passage has {ask.chunk_words} words."
         yield "ask.overlap_words", said, f"Set it to {ask.chunk_words // 5}, or less than a passage."
 
 
@@ -275,14 +275,14 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _budget(recipe: Recipe) -> Iterator[Problem]:
-    """Nodes have as many GPUs each."""
+    """Require the same number of GPUs on each node."""
     nodes, gpus = recipe.budget.nodes or 1, recipe.budget.gpus
     if nodes == 1:
         return
     if gpus is None:
         yield (
             "budget.nodes",
-            f"budget.nodes is {nodes}, and budget.gpus is not set.",
+            f"budget.nodes is {nodes}, but budget.gpus is not set.",
             f"Set budget.gpus to {nodes * 4}, say, or to 0 for nodes without a GPU.",
         )
     elif gpus % nodes:

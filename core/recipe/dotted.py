@@ -1,4 +1,4 @@
-"""Settings of a recipe by dotted key, as in `train.batch_size`: listed, as text, laid over a recipe, or changed."""
+"""Settings of a recipe by dotted key, as in `train.batch_size`: list, write as text, override, compare."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ DOES = {
 
 
 def item_key(key: str, at: int) -> str:
-    """Return the key of a list's item, as --set takes it."""
+    """Return the key of a list's item, as in --set."""
     return f"{key}[{at}]"
 
 
 def flat_settings(
     tree: Any, key: str = "", of_item: Callable[[str, int], str] | None = item_key
 ) -> Iterator[tuple[str, Any]]:
-    """List settings and their values, in the recipe's order; an empty section is a value too.
+    """Yield settings and their values, in the recipe's order; an empty section counts as a value.
 
-    A list of sections is one section per item, which `of_item` names by the list's key and its place; None leaves such
-    a list whole.
+    A list of sections is one section per item, named by `of_item` from the list's key and the index; None keeps such a
+    list whole.
     """
     if isinstance(tree, dict) and tree:
         for name, value in tree.items():
@@ -59,7 +59,7 @@ def flat_settings(
 
 
 def flat_texts(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Write every setting of a recipe as text, in its order."""
+    """Return every setting of a recipe as text, in its order."""
     return {key: _text(value) for key, value in flat_settings(recipe)}
 
 
@@ -72,13 +72,13 @@ def _text(value: Any) -> str:
 
 
 def place_of(key: str, places: Mapping[str, str], whole: str) -> str:
-    """Return where a setting was written, or the nearest section around it; `whole` where neither was."""
+    """Return where a setting was written, or the nearest section around it; `whole` if neither was."""
     entry = nearest(places, key)
     return whole if entry is None else entry[1]
 
 
 def with_settings(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resolved recipe with settings laid over it."""
+    """Return a copy of a resolved recipe with these settings."""
     made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     for key, value in settings.items():
         place = made
@@ -92,7 +92,7 @@ def with_settings(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
 
 
 def nearest(table: Mapping[str, Value], key: str) -> tuple[str, Value] | None:
-    """Find the entry of a setting, or of the nearest section around it that has one."""
+    """Return the entry of a setting, or of the nearest section around it that has one."""
     while key and key not in table:
         key = key.rpartition(".")[0]
     return (key, table[key]) if key else None
@@ -100,7 +100,7 @@ def nearest(table: Mapping[str, Value], key: str) -> tuple[str, Value] | None:
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that differs from the run's recipe, and what that does."""
+    """A setting that differs from the run's recipe, and the effect."""
 
     key: str
     old: Any
@@ -113,7 +113,7 @@ class Change:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
-    """Compare two resolved recipes. Raises BadInput for a change that can't be made in the middle of a run."""
+    """Compare two resolved recipes. Raises BadInput for a change that can't be made during a run."""
     from finetop.core.recipe.schema import Recipe
 
     made = []

@@ -1,4 +1,4 @@
-"""What settings there are: each with its type in words, default and help, for a form and for suggestions."""
+"""The settings of a recipe, each with its type in words, default and help, for a form and for suggestions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import METHODS, OBJECTIVES, PROTECTIONS
-from finetop.core.recipe.schema import Method, Objective, Recipe
+from finetop.core.recipe.schema import Method, Recipe
 from finetop.core.recipe.type_words import choices, type_words
-from finetop.core.recipe.validate import arms, is_struct, struct_fields
+from finetop.core.recipe.validate import CHOICES, arms, is_struct, item_of, struct_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One setting: its dotted key, what it may be in words, its default as plain data, and one line of help.
+    """One setting: its dotted key, its allowed values in words, its default as plain data, and one line of help.
 
-    `choices` are the words it is limited to, if it is; `required` says that it has no default.
+    `choices` are the words it is limited to, if any; `required` means that it has no default.
     """
 
     key: str
@@ -33,7 +33,7 @@ class Field:
 
 
 def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
-    """List every setting of a recipe with this method and objective, in the order of the schema.
+    """Return every setting of a recipe with this method and objective, in the order of the schema.
 
     Settings of a list's items (data.train, rules) are `data.train[].path`. Raises NotFound.
     """
@@ -41,7 +41,7 @@ def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
 
 
 def sections() -> dict[str, str]:
-    """List what a recipe may say at its top, in the order of the schema, with one line of help each."""
+    """Return a recipe's top-level keys, in the order of the schema, with one line of help each."""
     return {
         name: _about(info.type) if not is_struct(info.type) else (info.type.__doc__ or "").partition("\n")[0]
         for name, info in struct_fields(Recipe).items()
@@ -49,7 +49,7 @@ def sections() -> dict[str, str]:
 
 
 def fields_of_section(key: str) -> tuple[Field, ...]:
-    """List the settings at and below a key such as `train` or `check.target`, without those of one method or objective.
+    """Return the settings at and below a key such as `train` or `check.target`, without those of a method or objective.
 
     Raises NotFound.
     """
@@ -68,7 +68,7 @@ def fields_of_section(key: str) -> tuple[Field, ...]:
 
 
 def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
-    """List the settings of what has this name: by `method`, `objective` or `protect`, one line of help and its fields.
+    """Return the settings of a plugin name: {`method`, `objective` or `protect`: (one line of help, its fields)}.
 
     Raises NotFound.
     """
@@ -96,28 +96,21 @@ def _about(annotation: Any) -> str:
 def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> Iterator[Field]:
     for name, info in struct_fields(kind).items():
         child = f"{key}.{name}" if key else name
-        if info.type is Method:
-            yield _field(f"{child}.name", struct_fields(Method)["name"], METHODS.names(), default=method)
-            yield from _walk(METHODS.load(method).options, child, method, objective)
-        elif info.type is Objective:
-            yield _field(
-                f"{child}.name", struct_fields(Objective)["name"], OBJECTIVES.names(), default=objective
-            )
-            yield from _walk(OBJECTIVES.load(objective).options, child, method, objective)
+        if info.type in tuple(CHOICES):
+            plugins, chosen = CHOICES[info.type], method if info.type is Method else objective
+            yield _field(f"{child}.name", struct_fields(info.type)["name"], plugins.names(), default=chosen)
+            yield from _walk(plugins.load(chosen).options, child, method, objective)
         else:
             yield from _of_type(child, info, method, objective)
 
 
 def _of_type(key: str, info: msgspec.structs.FieldInfo, method: str, objective: str) -> Iterator[Field]:
-    kinds = arms(info.type)
-    sections = [arm for arm in kinds if is_struct(arm)]
-    lists = [arm.__args__[0] for arm in kinds if getattr(arm, "__origin__", None) is tuple]
-    items = [item for item in lists if is_struct(item)]
-    if not sections or items:
+    sections, item = [arm for arm in arms(info.type) if is_struct(arm)], item_of(info.type)
+    if not sections or is_struct(item):
         yield _field(key, info, choices(info.type))
     for section in sections:
         yield from _walk(section, key, method, objective)
-    for item in items:
+    if is_struct(item):
         yield from _walk(item, f"{key}[]", method, objective)
 
 

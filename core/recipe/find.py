@@ -1,4 +1,4 @@
-"""Finds recipes, built in or in files, and reads their text without trusting either."""
+"""Find recipes, built in or in files, and read their text without trusting either."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENDINGS = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A recipe that comes with finetop; `about` is its one line for a list."""
+    """A recipe that comes with finetop; `about` is its description in a list."""
 
     name: str
     about: str
@@ -27,19 +27,19 @@ class BuiltIn:
 
 
 def builtin_folder() -> Path:
-    """Find the folder of the recipes that come with finetop."""
+    """Return the folder of the recipes that come with finetop."""
     from importlib.resources import files
 
     return Path(str(files("finetop.recipes")))
 
 
 def list_builtin() -> list[BuiltIn]:
-    """List the recipes of one run that come with finetop, by name."""
+    """Return the recipes of one run that come with finetop, sorted by name."""
     return [recipe for recipe, is_chain in _all_builtin() if not is_chain]
 
 
 def list_chains() -> list[BuiltIn]:
-    """List the chains that come with finetop, by name: recipes with `stages:`."""
+    """Return the chains that come with finetop, sorted by name: recipes with `stages:`."""
     return [recipe for recipe, is_chain in _all_builtin() if is_chain]
 
 
@@ -58,7 +58,7 @@ def _about(text: str) -> str:
 
 
 def builtin_file(name: str) -> Path:
-    """Find a file below the folder of the recipes that come with finetop. Raises ValueError outside of it."""
+    """Return the path of a file in the folder of finetop's recipes. Raises ValueError if it is outside of it."""
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or "\0" in name or "\\" in name:
         raise ValueError(f"{quoted(name)} is not a file shipped with finetop.")
@@ -66,25 +66,25 @@ def builtin_file(name: str) -> Path:
 
 
 def resolve_path(text: str, folder: Path) -> Path:
-    """Make a path of a recipe absolute: from `builtin:`, from ~ or from `folder`. Raises ValueError."""
+    """Make a recipe's path absolute: from `builtin:`, ~ or `folder`. Raises ValueError."""
     if not text.strip():
         raise ValueError("the path is empty.")
     if text.startswith(BUILTIN):
         return builtin_file(text.removeprefix(BUILTIN))
     try:
         expanded = Path(text).expanduser()
-    except RuntimeError as error:  # ~nobody
+    except RuntimeError as error:  # such as ~nobody
         raise ValueError(f"{quoted(text)}: no such user.") from error
     return Path(os.path.normpath(folder / expanded))
 
 
 def looks_like_path(text: str) -> bool:
-    """Tell a path (`./x`, `a/b`, `x.yaml`) from the bare name of a built-in recipe."""
+    """Return True for a path (`./x`, `a/b`, `x.yaml`), False for the bare name of a built-in recipe."""
     return "/" in text or text.endswith(_ENDINGS) or text in (".", "..")
 
 
 def find_recipe(path_or_name: str, cwd: Path) -> Path:
-    """Find the file of a recipe: a bare name is a built-in one, everything else a path from `cwd`.
+    """Return a recipe's file: a bare name is a built-in recipe, anything else a path from `cwd`.
 
     Raises NotFound with a suggestion.
     """
@@ -108,7 +108,7 @@ def find_recipe(path_or_name: str, cwd: Path) -> Path:
 
 
 def near_file(path: Path) -> str:
-    """Suggest a file of the same folder with a similar name: 'Did you mean faq.jsonl?', or nothing."""
+    """Suggest a file in the same folder with a similar name: 'Did you mean faq.jsonl?', or an empty string."""
     try:
         siblings = [entry.name for entry in path.parent.iterdir()][:1000]
     except (OSError, ValueError):
@@ -118,7 +118,7 @@ def near_file(path: Path) -> str:
 
 
 def origin_of(path: Path, cwd: Path) -> Origin:
-    """Name a recipe file in errors: from the recipes that come with finetop, below `cwd`, or whole."""
+    """Return a recipe file's origin for errors: a built-in name, a path below `cwd`, or the whole path."""
     if path.parent == builtin_folder():
         return Origin(f"{BUILTIN}{path.name}", path.parent)
     try:
@@ -157,7 +157,7 @@ def _is_ours(path: str) -> bool:
 
 
 def by_name(value: Any) -> Any:
-    """Write the paths of files that come with finetop as builtin:NAME: there it is installed somewhere else."""
+    """Replace the paths of finetop's own files by builtin:NAME: another machine has them in another folder."""
     if isinstance(value, dict):
         return {key: by_name(one) for key, one in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""HOME/settings.yaml: what a person has set for the whole home. Strict: a setting that isn't one is an error.
+"""HOME/settings.yaml: settings for the whole home. Strict: an unknown setting is an error.
 
 settings: 1
 keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, selected_days: 30,
@@ -26,7 +26,6 @@ from msgspec import Meta
 from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
 from finetop.core.protocol import notices
 from finetop.core.protocol.notices import BY_DEFAULT
-from finetop.core.recipe import sbatch_options
 from finetop.core.runtime import secrets, webhook_url
 from finetop.core.runtime.files import read_if_there
 
@@ -42,42 +41,42 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What `finetop clean` keeps; null keeps all. A run's newest and best checkpoints always stay."""
 
     last: Annotated[int, Meta(ge=1, le=10_000)] | None = 3  # newest checkpoints of each run
-    best: Annotated[int, Meta(ge=1, le=10_000)] = 1  # those with the lowest eval_loss, beside
-    days: Days | None = None  # checkpoints of runs that ended longer ago go
-    total_gib: Annotated[float, Meta(ge=0, le=1e6)] | None = None  # of all checkpoints: the oldest go
-    merged_days: Days | None = 30.0  # models merged for a run to begin from, not used for so long
-    scores_days: Days | None = None  # item scores of models and indexes of documents, not used for so long
-    datasets_days: Days | None = None  # data sets of the hub, not used for so long
-    # rows selected for a curve that no run names any more, not used for so long
+    best: Annotated[int, Meta(ge=1, le=10_000)] = 1  # also those with the lowest eval_loss
+    days: Days | None = None  # delete checkpoints of runs that ended longer ago
+    total_gib: Annotated[float, Meta(ge=0, le=1e6)] | None = None  # of all checkpoints: delete the oldest
+    merged_days: Days | None = 30.0  # delete models merged for a run to begin from, if unused for so long
+    scores_days: Days | None = None  # the same for item scores of models and indexes of documents
+    datasets_days: Days | None = None  # the same for data sets of the hub
+    # the same for rows selected for a curve that no run uses any more
     selected_days: Days | None = 30.0
     trash_days: Days | None = 30.0
 
 
 class Hung(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When a job that says nothing hangs, and what is done then."""
+    """When a silent job counts as hung, and what is done then."""
 
-    # at least; 20 of its usual steps, if they take longer
+    # minimum; 20 of its usual steps if they take longer
     after_s: Annotated[float, Meta(ge=1, le=1e7)] = 600.0
-    then: Literal["tell", "kill"] = "tell"  # killed, it has failed, and may be retried
+    then: Literal["tell", "kill"] = "tell"  # a killed job has failed, and may be retried
 
 
 class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How jobs are put on the GPUs of the supervisor's machine."""
+    """How jobs are placed on the GPUs of the supervisor's machine."""
 
-    share: bool = True  # several jobs on one, where what they need fits; false: each has its own, whole
+    share: bool = True  # several jobs on one GPU if their memory fits; false: one job per GPU
     # left free on a GPU that a job shares with others
     reserve_gib: Annotated[float, Meta(ge=0, le=1024)] = 1.0
-    # these alone: numbers as nvidia-smi shows them, or (the beginning of) UUIDs
+    # only these: indexes as in nvidia-smi, or UUIDs or their beginning
     only: tuple[Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(min_length=4)], ...] | None = None
 
 
 class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many jobs run at a time where GPUs do not limit them."""
+    """How many jobs run at a time if GPUs do not limit them."""
 
     cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
 
 
-Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/protocol/runs.py)
+Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/errors.py)
     "out_of_memory",
     "gpu_taken",
     "disk_full",
@@ -90,19 +89,19 @@ Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in 
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How often a job that failed is tried again by itself: never for its recipe, its data or its numbers."""
+    """How often a failed job is retried automatically: never for an error in its recipe, data or numbers."""
 
-    times: Annotated[int, Meta(ge=0, le=100)] = 2  # without a new checkpoint in between
-    wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # before the first of them; then twice as long …
+    times: Annotated[int, Meta(ge=0, le=100)] = 2  # consecutive retries without a new checkpoint
+    wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # before the first retry; then doubled each time …
     longest_s: Annotated[float, Meta(ge=0, le=604_800)] = 3600.0  # … up to this
-    not_after: tuple[Passing, ...] = ()  # kinds of failure that are left to a person
+    not_after: tuple[Passing, ...] = ()  # kinds of failure that are not retried
 
 
 class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whether runs go on by themselves, from their newest checkpoint, when something from outside ended them."""
+    """Whether runs resume automatically from their newest checkpoint after an outside cause ended them."""
 
     after_reboot: bool = True
-    after_crash: bool = True  # of its process: killed from outside, a fault in native code, vanished
+    after_crash: bool = True  # of its process: killed from outside, a crash in native code, vanished
 
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -114,22 +113,22 @@ ClockTime = Annotated[
 class QuietHours(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}
 ):
-    """When nothing new starts, by this machine's clock; one that ends before it begins goes on over midnight."""
+    """When nothing new starts, by this machine's clock; hours that end before they begin last past midnight."""
 
     start: ClockTime
     end: ClockTime
-    days: tuple[Day, ...] = get_args(Day)  # on which it begins
-    pause: bool = False  # what trains or is checked is paused too, and goes on afterwards
+    days: tuple[Day, ...] = get_args(Day)  # on which they begin
+    pause: bool = False  # also pause training and checks, and resume them afterwards
 
 
 class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much of the disk a job's log may take; of a longer one the first quarter and the last half stay."""
+    """How much disk a job's log may take; of a longer one the first quarter and the last half are kept."""
 
     mib: Annotated[int, Meta(ge=1, le=1 << 20)] | None = 256  # null: any number
 
 
 class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """Some hours of the day, as in QuietHours."""
+    """Hours of the day, as in QuietHours."""
 
     start: ClockTime
     end: ClockTime
@@ -157,44 +156,80 @@ SlurmOption = Annotated[
 
 
 class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How jobs go into the queue of a cluster: with this section they do, without it they run on this machine."""
+    """How jobs are queued on a cluster: with this section they are, without it they run on this machine."""
 
-    partition: SlurmName | None = None  # null: the cluster's default, as with the next three
+    partition: SlurmName | None = None  # null: the cluster's default, also for the next three
     account: SlurmName | None = None
-    time: SlurmTime | None = None  # of a job; one that reaches it is queued again, and goes on
+    time: SlurmTime | None = None  # of a job; one that reaches it is requeued, and resumes
     qos: SlurmName | None = None
-    # runs of a sweep at a time: its job array's limit; null: as many as the cluster gives
+    # concurrent runs of a sweep: its job array's limit; null: no limit
     at_once: Annotated[int, Meta(ge=1, le=10_000)] | None = None
-    extra: tuple[SlurmOption, ...] = ()  # more options of sbatch, behind finetop's own
+    extra: tuple[SlurmOption, ...] = ()  # more options of sbatch, after finetop's own
 
+
+# The settings that are options of sbatch by the same name.
+OF_SBATCH = tuple(name for name in Slurm.__struct_fields__ if name not in ("at_once", "extra"))
+
+# Options that finetop passes to sbatch: if given twice, one would be lost. Two are other names of one option.
+OF_FINETOP = frozenset(
+    {
+        "array", "comment", "job-name", "open-mode", "output", "error", "input", "parsable", "requeue", "no-requeue",
+        "signal", "wrap", "wait", "chdir", "nodes", "ntasks", "ntasks-per-node", "tasks-per-node", "dependency",
+        "export",
+    }
+)  # fmt: skip
+QUEUES_NOTHING = frozenset({"help", "usage", "version", "autocomplete", "test-only"})
+
+# sbatch reads its options with getopt_long, which takes any abbreviation that only one option begins with: --wra=… is
+# --wrap=…. So options are looked up in the list of all of sbatch's own, and an abbreviation is none of them.
+# Of Slurm 24.11, the hidden ones too: `sbatch --a`, `sbatch --b` … name them as what an abbreviation may mean.
+NAMES = frozenset(
+    {
+        "account", "acctg-freq", "array", "autocomplete", "batch", "bb", "bbf", "begin", "chdir", "cluster",
+        "cluster-constraint", "clusters", "comment", "constraint", "container", "container-id", "context",
+        "contiguous", "core-spec", "cores-per-socket", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline",
+        "delay-boot", "dependency", "distribution", "error", "exclude", "exclusive", "export", "export-file",
+        "extra", "extra-node-info", "get-user-env", "gid", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node",
+        "gpus-per-socket", "gpus-per-task", "gres", "gres-flags", "help", "hint", "hold", "ignore-pbs", "input",
+        "job-name", "kill-on-invalid-dep", "licenses", "mail-type", "mail-user", "mcs-label", "mem", "mem-bind",
+        "mem-per-cpu", "mem-per-gpu", "mincpus", "network", "nice", "no-kill", "no-requeue", "nodefile",
+        "nodelist", "nodes", "ntasks", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node",
+        "ntasks-per-socket", "ntasks-per-tres", "oom-kill-step", "open-mode", "output", "overcommit",
+        "oversubscribe", "parsable", "partition", "power", "prefer", "priority", "profile", "propagate", "qos",
+        "quiet", "reboot", "requeue", "reservation", "resv-ports", "segment", "signal", "sockets-per-node",
+        "spread-job", "stepmgr", "switches", "tasks-per-node", "test-only", "thread-spec", "threads-per-core",
+        "time", "time-min", "tmp", "tres-bind", "tres-per-task", "uid", "usage", "use-min-nodes", "verbose",
+        "version", "wait", "wait-all-nodes", "wckey", "wrap",
+    }
+)  # fmt: skip
 
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where messages are posted to: one of three. The address is a secret, unless it is one that anybody may know."""
+    """Where messages are posted: exactly one of three. The address is a secret unless it is publicly known."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
-    # its first line; for its owner only
+    # the address is its first line; readable by its owner only
     url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = None
-    # a variable of the supervisor's environment
+    # an environment variable of the supervisor
     url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = None
-    # through the proxy of the supervisor's environment (https_proxy); never to this machine or its network
+    # use the proxy of the supervisor's environment (https_proxy); never for this machine or its network
     proxy: bool = False
 
 
 class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is sent on to a person, and how."""
+    """Which events are sent to a person, and how."""
 
-    # kinds of finetop.core.protocol.notices; `alarms` is all of those, `all` is everything
+    # kinds in finetop.core.protocol.notices; `alarms` is all alarms, `all` is everything
     on: tuple[str, ...] = BY_DEFAULT
     command: tuple[Word, ...] | None = None  # a program and its arguments; the message is its standard input
     webhook: Webhook | None = None
-    # a run's alarms of one kind in so long are told as one
+    # a run's alarms of one kind within this time are sent as one
     every_s: Annotated[float, Meta(ge=0, le=604_800)] = 300.0
-    # after which a command or webhook that hangs is ended
+    # after which a hanging command or webhook is ended
     limit_s: Annotated[float, Meta(ge=1, le=600)] = 20.0
-    quiet: Hours | None = None  # nothing is sent; it comes afterwards
+    quiet: Hours | None = None  # nothing is sent then; it is sent afterwards
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -209,18 +244,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     logs: Logs = Logs()
     slurm: Slurm | None = None
     tell: Tell = Tell()
-    bell: bool = True  # of the terminal, when something happens while the app is open; at most one in 10 s
-    notify: Literal["none", "osc9", "osc777"] = "none"  # the terminal's own notifications, by that sequence
+    bell: bool = True  # the terminal's bell on events while the app is open; at most one in 10 s
+    notify: Literal["none", "osc9", "osc777"] = "none"  # the terminal's notifications, by that sequence
 
 
 BEGIN = "`settings: 1`"
 
 
 def load(home: Home) -> Settings:
-    """Read a home's settings; without the file, the defaults.
+    """Read a home's settings; the defaults if there is no file.
 
-    Raises BadInput naming file, line and value, and EnvironmentTrouble for what can't be read: a folder, a pipe, a
-    link that leads nowhere.
+    Raises BadInput naming file, line and value, and EnvironmentTrouble if the file can't be read: a folder, a pipe, a
+    dangling link.
     """
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
     from finetop.core.recipe.validate import read_as
@@ -236,7 +271,7 @@ def load(home: Home) -> Settings:
     except OSError as error:
         raise EnvironmentTrouble(
             f"{file} can't be read: {error.strerror}.",
-            hint="Put a file in its place; without any, the defaults hold.",
+            hint="Put a file in its place, or remove it to use the defaults.",
         ) from error
     root = parse(text, Origin(str(file), home.root), least=f"Begin with {BEGIN}, or remove the file.")
     if not isinstance(root.value, dict) or "settings" not in root.value:
@@ -245,12 +280,12 @@ def load(home: Home) -> Settings:
     _require_tell(root, found.tell)
     if found.slurm is not None:
         for index, option in enumerate(found.slurm.extra):
-            sbatch_options.require(option, _place(root, "slurm", "extra", index))
+            _require_option(option, _place(root, "slurm", "extra", index))
     return found
 
 
 def _require_tell(root: Node, tell: Tell) -> None:
-    """Refuse kinds that are none, and what should not stand in a file of settings. Raises RecipeError."""
+    """Refuse unknown kinds, and secrets that must not be in a settings file. Raises RecipeError."""
     known = (*notices.kinds(), "alarms", "all")
     for index, kind in enumerate(tell.on):
         if kind not in known:
@@ -283,8 +318,31 @@ def _require_webhook(webhook: Webhook, place: str) -> None:
         raise RecipeError(said, place=place, hint=hint)
 
 
+def _require_option(option: str, place: str) -> None:
+    """Refuse an option that finetop sets, an abbreviation, or a secret: all users can read a job's options.
+
+    Raises RecipeError.
+    """
+    name = option[2:].partition("=")[0]
+    if name in OF_SBATCH:
+        said = f"slurm.extra: {option[:60]!r} has a setting of its own."
+        raise RecipeError(said, place=place, hint=f"Set slurm.{name}.")
+    if name in OF_FINETOP:
+        raise RecipeError(f"slurm.extra: finetop sets --{name} itself.", place=place, hint="Leave it out.")
+    if name in QUEUES_NOTHING:
+        raise RecipeError(
+            f"slurm.extra: with --{name} sbatch queues nothing.", place=place, hint="Leave it out."
+        )
+    if name not in NAMES and (meant := sorted(known for known in NAMES if known.startswith(name))):
+        said = f"slurm.extra: --{name} is an abbreviation of --{', --'.join(meant[:3])}{' …' * (len(meant) > 3)}."
+        raise RecipeError(said, place=place, hint="Write the whole name.")
+    if what := secrets.find(option):
+        said = f"slurm.extra holds {what}, and every user of the cluster can read the options of a job."
+        raise RecipeError(said, place=place, hint="Have the job read it from a file that only you can read.")
+
+
 def _place(root: Node, *keys: str | int) -> str:
-    """Find where a setting stands that was read, or what is around it."""
+    """Return the place of a setting that was read, or of the nearest node around it."""
     for key in keys:
         value = root.value
         if isinstance(value, dict) and key in value:

@@ -1,4 +1,4 @@
-"""A job as its own process has it: what it was told, where its folders are, and where it tells what happens."""
+"""A job in its own process: its arguments, its folders, and its event log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from finetop.core.errors import BadInput
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.remedies import Candidate
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime import gpu_share, job_process
 from finetop.core.runtime.failures import LESS
 from finetop.core.runtime.home import Home
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One job in its process: what job.json says, its folder, its events, and whether somebody wants it to stop."""
+    """One job in its process: the content of job.json, its folder, its events, and whether it should stop."""
 
     spec: JobSpec
     folder: Path
@@ -50,30 +50,30 @@ class Job:
 
     @property
     def dtype(self) -> str:
-        """The number format that the recipe asks for."""
+        """The number format requested by the recipe."""
         return str(self.spec.recipe.get("model", {}).get("dtype", ""))
 
     @property
     def gpu_gib(self) -> float | None:
-        """The most memory that it may hold on a GPU; None: all of it."""
+        """The most memory that it may use on a GPU; None for all of it."""
         return gpu_share.limit().gib
 
     def started(self, device: str, dtype: str, packages: Sequence[str]) -> None:
-        """Say who runs on what, with the versions of the packages that a result depends on."""
+        """Record who runs on what, with the versions of the packages that a result depends on."""
         job_process.tell_start(self.events, self.folder, device=device, dtype=dtype, packages=packages)
 
-    def recipe(self, *, to_train: bool = False) -> Recipe:
-        """Read the resolved recipe. Raises RecipeError."""
-        return recipe_from_mapping(self.spec.recipe, "job.json", to_train=to_train)
+    def recipe(self) -> Recipe:
+        """Parse the resolved recipe. Raises RecipeError."""
+        return recipe_from_resolved(self.spec.recipe, "job.json")
 
     def inside(self, path: object, name: str = "checkpoint") -> Path:
-        """Find a folder that lies in the run's own. Raises BadInput for one elsewhere."""
+        """Return a path inside the run's own folder. Raises BadInput for one outside."""
         if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
             raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Name a folder inside the run's own.")
         return self.run_folder / path
 
     def absolute(self, name: str) -> Path:
-        """Read an argument that is an absolute path. Raises BadInput."""
+        """Return an argument that is an absolute path. Raises BadInput."""
         path = self.args.get(name)
         if not isinstance(path, str) or not Path(path).is_absolute():
             raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Give an absolute path.")
@@ -81,7 +81,7 @@ class Job:
 
 
 def candidate_of(facts: dict[str, Any]) -> Candidate:
-    """Read one candidate of a remedy, as job.json has it. Raises BadInput."""
+    """Parse one candidate of a remedy from job.json. Raises BadInput."""
     try:
         kept = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
         return msgspec.convert(kept, Candidate)
@@ -90,17 +90,17 @@ def candidate_of(facts: dict[str, Any]) -> Candidate:
 
 
 def what_to_lower(job_folder: Path) -> str:
-    """Say which settings of a job to lower when memory is out; in general, where it does not train."""
+    """Return which settings of a job to lower after running out of memory; general advice if it does not train."""
     try:
         spec = read_spec(job_folder)
-        recipe = recipe_from_mapping(spec.recipe, "job.json")
-    except Exception:  # the failure to read it has been told already
+        recipe = recipe_from_resolved(spec.recipe, "job.json")
+        return settings_to_lower(recipe) if spec.verb == "train" else LESS
+    except Exception:  # the failure to read it has been reported already
         return LESS
-    return settings_to_lower(recipe) if spec.verb == "train" else LESS
 
 
 def settings_to_lower(recipe: Recipe, *, in_float16: bool = False) -> str:
-    """Say which settings of a recipe that trains to lower when memory is out."""
+    """Return which settings of a training recipe to lower after running out of memory."""
     train = recipe.train
     wishes = []
     if train.batch_size > 1:

@@ -1,4 +1,4 @@
-"""How many steps a run takes, and how many lie between two looks at a pace: the one count of plan and trainer."""
+"""The number of steps of a run, and of steps between two measurements: the one count of plan and trainer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def count_steps(train: Train, rows: int, ranks: int = 1) -> int:
-    """Count the steps over that many rows (or packed sequences): max_steps where it is set, else the epochs'.
+    """Count the steps over that many rows (or packed sequences): max_steps if set, else those of the epochs.
 
-    Each rank takes a batch of its own at a time: 36 rows, batches of 2 and two ranks are 9 steps.
+    Each rank takes its own batch at a time: 36 rows in batches of 2 on two ranks are 9 steps.
     """
     if train.max_steps is not None:
         return train.max_steps
@@ -22,5 +22,5 @@ def count_steps(train: Train, rows: int, ranks: int = 1) -> int:
 
 
 def steps_between(pace: int | float, total: int) -> int:
-    """Turn a recipe's pace (50 steps, or 0.25 of the run) into steps."""
+    """Convert a recipe's pace (50 steps, or 0.25 of the run) to steps."""
     return pace if isinstance(pace, int) else max(1, round(pace * total))

@@ -1,4 +1,4 @@
-"""Loads a recipe: strict YAML, what it extends, --set on top, checked and with every default filled in."""
+"""Load a recipe: strict YAML, the recipes it extends, --set on top, validated and with every default filled in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import ALARMS, PROTECTIONS
+from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
@@ -26,9 +26,9 @@ from finetop.core.text import plain, quoted
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-STAGES = "stages"  # of a chain: core/recipe/stages.py
+STAGES = "stages"  # the key of a chain: core/recipe/stages.py
 MAX_EXTENDS = 8
-# a path, whether it is a folder (None: either will do) -> what is wrong with it, and a hint
+# (path, whether it is a folder; None: either) -> (what is wrong with it, hint)
 FileCheck = Callable[[Path, bool | None], tuple[str, str]]
 
 
@@ -36,8 +36,8 @@ FileCheck = Callable[[Path, bool | None], tuple[str, str]]
 class Loaded:
     """A recipe as it will run, and where it came from.
 
-    `resolved` has every default and is plain data for JSON; `places` maps a dotted key that somebody wrote to
-    its file:line; `chain` names the files from the recipe itself to the last one it extends.
+    `resolved` has every default and is plain data for JSON; `places` maps each dotted key that was written to its
+    file:line; `chain` names the files from the recipe itself to the last one it extends.
     """
 
     recipe: Recipe
@@ -49,9 +49,9 @@ class Loaded:
 
 
 def load_recipe(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = None) -> Loaded:
-    """Load a recipe by the name of a built-in one or by path (from `cwd`), with `--set` texts laid over it.
+    """Load a recipe by a built-in name or by path (from `cwd`), with `--set` texts applied.
 
-    Data files are not looked at: see check_files. Raises NotFound if there is no such recipe, and RecipeError
+    Data files are not checked: see check_files. Raises NotFound if there is no such recipe, and RecipeError
     with the first problem and the number of others.
     """
     cwd = Path.cwd() if cwd is None else cwd
@@ -71,14 +71,14 @@ def resolve_text(
 ) -> Loaded:
     """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError.
 
-    `to_train` is false where nothing is trained: see recipe_from_mapping.
+    `to_train` is False if nothing is trained: see recipe_from_mapping.
     """
     cwd = Path.cwd() if cwd is None else cwd
     return load_root(parse(text, Origin(label, cwd)), text, None, sets, cwd, to_train=to_train)
 
 
 def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) -> list[RecipeError]:
-    """List everything wrong with the text of a recipe, for a form that shows each beside its field."""
+    """Return everything that is wrong with a recipe's text, for a form that shows each problem beside its field."""
     cwd = Path.cwd() if cwd is None else cwd
     try:
         root, _ = _laid(parse(text, Origin("recipe", cwd)), None, sets, cwd)
@@ -88,15 +88,15 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
 
 
 def check_files(loaded: Loaded, look: FileCheck | None = None) -> None:
-    """See that the files a run needs exist, before it is queued. Raises RecipeError with the naming line.
+    """Require that the files a run needs exist, before it is queued. Raises RecipeError with the line that names one.
 
-    `look` looks at one of them, where the run is to be on another machine.
+    `look` checks one file, for a run on another machine.
     """
     _raise_first(list(file_problems(loaded, look or file_problem)))
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as plain data for JSON in the shape of its YAML, every default written out."""
+    """Return a recipe as plain data for JSON in the shape of its YAML, every default included."""
     mapping: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))  # tuples become lists
     for section in ("method", "objective"):
         mapping[section] = {"name": mapping[section]["name"], **mapping[section]["options"]}
@@ -106,10 +106,10 @@ def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
 def recipe_from_mapping(
     mapping: Mapping[str, Any], place: str = "the recipe", *, to_train: bool = True
 ) -> Recipe:
-    """Return the recipe of what recipe_to_mapping made, checked as strictly as a file. Raises RecipeError.
+    """Return the recipe from recipe_to_mapping's data, validated as strictly as a file. Raises RecipeError.
 
-    `place` is named where it is wrong. `to_train` is false where nothing is trained: a check may hold weights in fewer
-    bits, which training may not, and of a model that was made elsewhere method and objective may be none of ours.
+    `place` names it in errors. `to_train` is False if nothing is trained: a check may load quantized weights that can't
+    be trained, and a model made elsewhere may have an unknown method and objective.
     """
     try:
         root = spelled_out(checked_root(from_plain(mapping, Origin(place, Path.cwd()))))
@@ -121,10 +121,32 @@ def recipe_from_mapping(
     return recipe
 
 
+def recipe_from_resolved(mapping: Mapping[str, Any], place: str = "the recipe") -> Recipe:
+    """Return the recipe of a mapping that was validated when it came in: its types are checked, its rules are not.
+
+    What does not convert is read like a file, which names the fault. Raises RecipeError.
+    """
+    try:
+        method, objective = _choice(mapping["method"], METHODS), _choice(mapping["objective"], OBJECTIVES)
+        return msgspec.convert({**mapping, "method": method, "objective": objective}, Recipe)
+    except (msgspec.ValidationError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        return recipe_from_mapping(mapping, place, to_train=False)
+
+
+def _choice(section: Mapping[str, Any], kind: PluginKind[Any]) -> dict[str, Any]:
+    """Return a method or an objective as the schema has it; options of one that is none of ours stay plain."""
+    options = dict(section)
+    name = options.pop("name")
+    try:
+        return {"name": name, "options": msgspec.convert(options, kind.load(name).Options)}
+    except NotFound:
+        return {"name": name, "options": options}
+
+
 def load_root(
     root: Node, text: str, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
 ) -> Loaded:
-    """Load a recipe that is parsed already, as a stage of a chain is, from `text`. Raises RecipeError."""
+    """Load a recipe that is parsed already, as a chain's stage is; `text` is its source. Raises RecipeError."""
     if (secret := secrets.locate(text)) is not None:
         said = f"holds {secret.what}, which is not kept with a run."
         raise RecipeError(said, place=root.origin.at(secret.line), hint=secrets.HINT)
@@ -139,10 +161,10 @@ def load_root(
 
 
 def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tuple[Node, tuple[str, ...]]:
-    """Lay a recipe over all it extends, and --set on top."""
+    """Merge a recipe with all it extends, and apply --set."""
     layers = [_named(checked_root(root), path)]
     seen = {path}
-    while extends := _settings(layers[-1]).get("extends"):
+    while extends := layers[-1].settings.get("extends"):
         if extends.value is None:
             break
         path = parent_of(extends, seen)
@@ -156,7 +178,7 @@ def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tupl
 
 
 def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
-    """Find the file that a recipe extends; `seen` are those on the way to it. Raises RecipeError."""
+    """Return the file that a recipe extends; `seen` are the files on the way to it. Raises RecipeError."""
     path = _extended(extends)
     if path in seen or len(seen) >= MAX_EXTENDS:
         why = "is circular" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
@@ -180,7 +202,7 @@ def _extended(extends: Node) -> Path:
 
 
 def checked_root(root: Node) -> Node:
-    """See that a document is a mapping of the version that this program reads."""
+    """Require that a document is a mapping of the version that this program reads."""
     settings = root.value
     hint = f"Write `recipe: {VERSION}` on the first line."
     if not isinstance(settings, dict):
@@ -201,14 +223,9 @@ def checked_root(root: Node) -> Node:
 
 
 def _named(root: Node, path: Path | None) -> Node:
-    """Name a recipe after its file where it does not name itself."""
+    """Name a recipe after its file if it has no name."""
     name = Node("unnamed" if path is None else path.stem, root.origin, 0)
-    return Node({"name": name, **_settings(root)}, root.origin, root.line)
-
-
-def _settings(root: Node) -> dict[str, Node]:
-    assert isinstance(root.value, dict)
-    return root.value
+    return root.with_value({"name": name, **root.settings})
 
 
 def _raise_first(problems: list[RecipeError], command: str = "") -> None:
@@ -224,7 +241,7 @@ def _raise_first(problems: list[RecipeError], command: str = "") -> None:
 
 
 def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
-    """List what is wrong with the files that a recipe names, and whether it names data at all."""
+    """Yield what is wrong with the files that a recipe names, or that it names no data."""
     recipe = loaded.recipe
     if not recipe.data.train:
         hint = "Set it in the recipe, or with --set 'data.train=[{path: train.jsonl}]'."
@@ -243,7 +260,7 @@ def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
 
 
 def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool | None]]:
-    """List the files and folders that a recipe names: key, path, whether it is a folder; None where either will do."""
+    """Yield the files and folders that a recipe names: key, path, whether it is a folder (None: either)."""
     sources = [(f"data.train[{i}]", source) for i, source in enumerate(recipe.data.train)]
     if isinstance(recipe.data.eval, tuple):
         sources += [(f"data.eval[{i}]", source) for i, source in enumerate(recipe.data.eval)]
@@ -270,7 +287,7 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool | None]]:
 
 
 def _rows(key: str, text: str) -> tuple[str, str, bool | None]:
-    """Return what must be there for rows: a file or a folder of them, or the folder in which a pattern looks."""
+    """Return the path to check for rows: a file or a folder of them, or the folder that a pattern searches."""
     path = Path(text)
     if is_pattern(path):
         return key, str(path.parent), True
@@ -278,14 +295,14 @@ def _rows(key: str, text: str) -> tuple[str, str, bool | None]:
 
 
 def _texts(key: str, paths: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """List documents, each a file or a folder; what is not here is taken for what its name looks like."""
+    """Yield documents, each a file or a folder; the kind of a missing one is guessed from its name."""
     for i, text in enumerate(paths):
         path = Path(text)
         yield f"{key}[{i}]", text, path.is_dir() or not (path.exists() or path.suffix)
 
 
 def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
-    """Say what is wrong with a file or folder that a recipe names, and a hint; two empty texts where nothing is."""
+    """Return what is wrong with a file or folder that a recipe names, and a hint; two empty strings if nothing is."""
     shown = plain(str(path))
     if not path.exists():
         return f"no such {'folder' if is_folder else 'file'}: {shown}.", near_file(path)
@@ -299,26 +316,23 @@ def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
 
 
 def spelled_out(recipe: Node) -> Node:
-    """Return the tree of a recipe with every known one a mapping; null leaves one as it is by default."""
+    """Return a recipe's tree with every protection and alarm as a mapping; null stands for the default."""
     shorts = {name: recipe_protections.load(name).short for name in PROTECTIONS.names()}
     return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))
 
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:
-    """Spell out one section; `shorts` says which option a bare value sets."""
-    section = recipe.value.get(key) if isinstance(recipe.value, dict) else None
+    """Expand one section; `shorts` maps each name to the option that a bare value sets."""
+    section = recipe.settings.get(key)
     if section is None or not isinstance(section.value, dict):
         return recipe
-    assert isinstance(recipe.value, dict)
     entries = {
         name: _mapping(node, shorts[name]) if name in shorts else node for name, node in section.value.items()
     }
-    whole = Node(entries, section.origin, section.line)
-    return Node({**recipe.value, key: whole}, recipe.origin, recipe.line)
+    return recipe.with_value({**recipe.settings, key: section.with_value(entries)})
 
 
 def _mapping(node: Node, short: str | None) -> Node:
     if isinstance(node.value, dict) or (short is None and node.value is not None):
         return node
-    entries = {} if node.value is None or short is None else {short: node}
-    return Node(entries, node.origin, node.line)
+    return node.with_value({} if node.value is None or short is None else {short: node})

@@ -1,9 +1,9 @@
-"""Lays recipes over each other: a child over what it extends, and --set over both.
+"""Merge recipes: a child over the one it extends, and --set over both.
 
-Sections merge, setting by setting; what a setting holds is replaced. Where that is otherwise, the setting itself says
-so, by a Meta of core/recipe/schema.py: one_choice() for a section that is replaced whole, merged() for a mapping that
-merges though it is no section; belongs_to(), instead_of() and yields_to() for settings that are dropped when another
-one beside them is written.
+Sections merge setting by setting; the value of a setting is replaced. Exceptions are marked at the setting itself by a
+Meta of core/recipe/schema.py: one_choice() for a section that is replaced whole, merged() for a mapping that merges
+although it is no section; belongs_to(), instead_of() and yields_to() for settings that are dropped when another one
+beside them is written.
 """
 
 from __future__ import annotations
@@ -11,38 +11,32 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import METHODS, OBJECTIVES, PluginKind
-from finetop.core.recipe.schema import Method, Objective, Recipe
+from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
-from finetop.core.recipe.validate import arms, is_struct, struct_fields
+from finetop.core.recipe.validate import CHOICES, arms, extra, is_struct, item_of, struct_fields
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import msgspec
+
 SET = "--set"
-OWN = ("name", "about", "extends")  # not handed down by a parent
-_CHOICES: dict[Any, tuple[PluginKind[Any], str]] = {
-    Method: (METHODS, Method(options=None).name),
-    Objective: (OBJECTIVES, Objective(options=None).name),
-}
+OWN = ("name", "about", "extends")  # not inherited from a parent
 _KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[[0-9]{1,6}\])*", re.ASCII)
 _PART = re.compile(r"[\w-]+", re.ASCII)
 
 
 def merge_recipes(parent: Node, child: Node) -> Node:
-    """Lay a recipe over the one it extends, whose name and what it extends are not handed down."""
-    assert isinstance(parent.value, dict)
-    inherited = {key: node for key, node in parent.value.items() if key not in OWN}
-    return _merged(Node(inherited, parent.origin, parent.line), child, Recipe)
+    """Merge a recipe over the one it extends; the parent's name, about and extends are not inherited."""
+    inherited = {key: node for key, node in parent.settings.items() if key not in OWN}
+    return _merged(parent.with_value(inherited), child, Recipe)
 
 
 def _merged(under: Node, over: Node, kind: Any, drops: bool = True) -> Node:
-    """Lay one value over another; `kind` is the annotation of the setting, None where there is no such setting."""
+    """Merge one value over another; `kind` is the setting's annotation, or None for an unknown setting."""
     if not (isinstance(under.value, dict) and isinstance(over.value, dict) and merges(kind)):
         return over
     known = _settings_of(kind, over, under)
@@ -50,38 +44,28 @@ def _merged(under: Node, over: Node, kind: Any, drops: bool = True) -> Node:
     for key, node in over.value.items():
         below = known[key].type if key in known else None
         entries[key] = _merged(entries[key], node, below, drops) if key in entries else node
-    return Node(entries, over.origin, over.line)
+    return over.with_value(entries)
 
 
 def merges(kind: Any) -> bool:
-    """Return whether a mapping in this setting merges with the one that it is laid over."""
-    declared: bool | None = _extra(kind).get("merges")
+    """Return True if a mapping in this setting merges with the one below it."""
+    declared: bool | None = extra(kind).get("merges")
     return is_section(kind) if declared is None else declared
 
 
 def is_section(kind: Any) -> bool:
-    """Return whether a setting of this type may be a section: a mapping whose keys are settings."""
+    """Return True if a setting of this type may be a section: a mapping whose keys are settings."""
     return any(is_struct(arm) for arm in arms(kind))
 
 
-def _extra(annotation: Any) -> Mapping[str, Any]:
-    metas = getattr(annotation, "__metadata__", ())
-    return {
-        key: value
-        for meta in metas
-        if isinstance(meta, msgspec.Meta)
-        for key, value in (meta.extra or {}).items()
-    }
-
-
 def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs.FieldInfo]:
-    """List the settings of a section; those of a method or an objective by the first name among the nodes."""
+    """Return the settings of a section; those of a method or objective by the first name among the nodes."""
     for arm in arms(kind):
-        if arm in _CHOICES:
-            plugins, default = _CHOICES[arm]
+        if arm in CHOICES:
+            default = arm(options=None).name
             name = next((found for node in nodes if (found := _entry(node, "name")) is not None), default)
             try:
-                options = plugins.load(name).options if isinstance(name, str) else None
+                options = CHOICES[arm].load(name).options if isinstance(name, str) else None
             except NotFound:
                 options = None
             return struct_fields(arm) | ({} if options is None else struct_fields(options))
@@ -91,7 +75,7 @@ def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs
 
 
 def _entry(node: Node | None, key: str) -> object:
-    held = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+    held = None if node is None else node.settings.get(key)
     return None if held is None else held.value
 
 
@@ -101,13 +85,13 @@ def _left(
     kind: Any,
     known: Mapping[str, msgspec.structs.FieldInfo],
 ) -> dict[str, Node]:
-    """Return what is left of a section when these settings are laid over it.
+    """Return what is left of a section below when these settings are merged over it.
 
     A new method or objective drops the old one's options. Settings of one layer do not drop each other.
     """
     for arm in arms(kind):
-        if arm in _CHOICES and (name := over.get("name")) is not None:
-            before = under["name"].value if "name" in under else _CHOICES[arm][1]
+        if arm in CHOICES and (name := over.get("name")) is not None:
+            before = under["name"].value if "name" in under else arm(options=None).name
             if name.value is not None and name.value != before:
                 return {}
     dropped = {
@@ -123,34 +107,34 @@ def _drops(
     over: Mapping[str, Node],
     known: Mapping[str, msgspec.structs.FieldInfo],
 ) -> bool:
-    """Return whether writing the setting `head` drops the setting `key` beside it."""
+    """Return True if writing the setting `head` drops the setting `key` beside it."""
     if head not in known or over[head].value is None:
         return False
-    marks = _extra(known[key].type)
+    marks = extra(known[key].type)
     if marks.get("belongs_to") == head:
         return over[head].value != (under[head].value if head in under else known[head].default)
-    either = marks.get("instead_of") == head or _extra(known[head].type).get("instead_of") == key
+    either = marks.get("instead_of") == head or extra(known[head].type).get("instead_of") == key
     return either or marks.get("yields_to") == head
 
 
 def apply_sets(recipe: Node, sets: Sequence[str], cwd: Path) -> Node:
-    """Lay `--set train.epochs=3` or `--set data.train[0].path=x.jsonl` over a recipe.
+    """Apply `--set train.epochs=3` or `--set data.train[0].path=x.jsonl` to a recipe.
 
-    A whole section merges as one that a file writes; any other key is set to its value, and to that alone. Whether the
-    settings exist is found by the validation, as for a file. Raises RecipeError.
+    A whole section merges as in a file; any other key gets exactly its value. Validation finds settings that don't
+    exist, as for a file. Raises RecipeError.
     """
     parsed = [parse_set(text, Origin(SET, cwd)) for text in sets]
     for drops in (
         True,
         False,
-    ):  # what one of them drops of the recipe, another may have set: these are one layer
+    ):  # twice, as they are one layer: what one --set drops of the recipe, another may have set
         for parts, value in parsed:
             recipe = _put(recipe, parts, value, "", Recipe, drops)
     return recipe
 
 
 def parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
-    """Take a --set text apart: the parts of its key, its value. Raises RecipeError."""
+    """Split a --set text into the parts of its key and its value. Raises RecipeError."""
     key, equals, value = text.partition("=")
     key = key.strip()
     hint = "Write it as --set train.epochs=3."
@@ -177,7 +161,7 @@ def parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
 def _put(
     node: Node | None, parts: tuple[str | int, ...], value: Node, key: str, kind: Any, drops: bool
 ) -> Node:
-    """Return the tree with one value put in; what is missing on the way is made."""
+    """Return the tree with one value set; missing nodes on the way are created."""
     if not parts:
         return value if node is None or not is_section(kind) else _merged(node, value, kind, drops)
     head, rest = parts[0], parts[1:]
@@ -194,7 +178,7 @@ def _put(
                 hint=f"Use {key}[{len(items)}] to add one.",
             )
         old = items[head] if head < len(items) else None
-        items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", _item(kind), drops)]
+        items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", item_of(kind), drops)]
         return _renewed(node, items, value)
     if isinstance(inside, list):
         raise RecipeError(
@@ -212,11 +196,6 @@ def _put(
     return _renewed(node, entries, value)
 
 
-def _item(kind: Any) -> Any:
-    """Return the type of a list's items; None where it is no list."""
-    return next((arm.__args__[0] for arm in arms(kind) if getattr(arm, "__origin__", None) is tuple), None)
-
-
 def _renewed(node: Node | None, value: list[Node] | dict[str, Node], new: Node) -> Node:
-    """Keep the place of what was there; what was made has the place of the new value."""
-    return Node(value, new.origin, 0) if node is None else Node(value, node.origin, node.line)
+    """Return a node at its old place; a new one gets the place of the new value."""
+    return Node(value, new.origin, 0) if node is None else node.with_value(value)

@@ -1,4 +1,4 @@
-"""Which names a run or a recipe may have, and how outside text is shown in an error."""
+"""The names that a run or a recipe may have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 def check_name(name: str, place: str) -> str:
     """Return the name of a run or recipe if it is safe as a folder name and on a command line.
 
-    1 to 80 letters, digits, `.`, `_`, `-`; not first `.` or `-`; no number alone (that is a run's number); no
+    1 to 80 letters, digits, `.`, `_`, `-`; no leading `.` or `-`; no plain number (that is a run's number); no
     device name of Windows. Raises RecipeError at `place`.
     """
     if not _NAME.fullmatch(name):

@@ -1,8 +1,8 @@
-"""In which number format a recipe computes on a device, and what it can't train there: one rule of plan and job.
+"""The number format in which a recipe computes on a device, and what it can't train there: one rule of plan and job.
 
-NVIDIA's GPUs have bfloat16 since compute capability 8.0; a T4 (7.5) or V100 (7.0) has float16 alone. That ends at
-65,504 and at 6e-8: the loss is scaled up, so that small gradients are not lost, and a step whose gradients overflow is
-left out while the scale falls (core/train/loss_scale.py).
+NVIDIA GPUs have bfloat16 from compute capability 8.0; a T4 (7.5) or V100 (7.0) has only float16. Its range ends at
+65,504 and at 6e-8: the loss is scaled up so that small gradients are not lost, and a step whose gradients overflow is
+skipped while the scale falls (core/train/loss_scale.py).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from finetop.core.recipe.protections import Problem
     from finetop.core.recipe.schema import Recipe
 
-# Families, trained in bfloat16, whose activations are known to leave the range of float16.
+# Families trained in bfloat16 whose activations are known to exceed the range of float16.
 OVERFLOWS = ("gemma2", "gemma3", "gemma3n", "t5", "mt5", "umt5")
 
 
 def chosen(wanted: str, saved: str, *, on_cpu: bool, has_bfloat16: bool) -> str:
-    """Return the number format that a device computes in; `saved` is the one that the model was saved in.
+    """Return the number format that a device computes in; `saved` is the format of the saved model.
 
-    `auto` is bfloat16. Without it a GPU takes float16 where the recipe leaves it open. A CPU takes float32: it holds
-    the same weights exactly, and multiplies them 3 to 8 times faster (GFLOP/s a core in float32 and in bfloat16: 74 and
-    9.5 on AVX2, 74 and 22 on AVX-512).
+    `auto` is bfloat16. A GPU without it uses float16 if the recipe leaves the choice. A CPU uses float32: it holds
+    the same weights exactly, and multiplies them 3 to 8 times faster (GFLOP/s per core in float32 and in bfloat16: 74
+    and 9.5 on AVX2, 74 and 22 on AVX-512).
     """
     number_format = {"auto": "bfloat16", "saved": saved}.get(wanted, wanted)
     if number_format != "bfloat16" or has_bfloat16:
@@ -40,7 +40,7 @@ def chosen(wanted: str, saved: str, *, on_cpu: bool, has_bfloat16: bool) -> str:
 def refusals(
     recipe: Recipe, dtype: str, card: str, *, on_cpu: bool, has_bfloat16: bool, ranks: int = 1
 ) -> Iterator[Problem]:
-    """Find what does not train in a number format on a device, which is called `card`."""
+    """Yield what can't be trained in a number format on a device, called `card` in messages."""
     lacks = not on_cpu and not has_bfloat16
     if dtype == "bfloat16" and lacks:
         said = f"model.dtype is bfloat16, and {card} can't compute in it."
@@ -65,7 +65,7 @@ def refusals(
 
 
 def words(recipe: Recipe, saved: str, family: str, card: str, *, has_bfloat16: bool) -> list[str]:
-    """Return what a reader should know of training in float16 on a card."""
+    """Return warnings for training in float16 on a card."""
     said = [] if has_bfloat16 else [f"float16: this card ({card}) has no bfloat16"]
     if is_risky(family):
         fix = "set model.dtype to float32, or use a card with bfloat16"
@@ -80,5 +80,5 @@ def words(recipe: Recipe, saved: str, family: str, card: str, *, has_bfloat16: b
 
 
 def is_risky(family: str) -> bool:
-    """Return whether models of a family are known to overflow in float16."""
+    """Return True if models of a family are known to overflow in float16."""
     return any(family == name or family.startswith(f"{name}_") for name in OVERFLOWS)

@@ -1,4 +1,4 @@
-"""Which objective and method train on several GPUs, and how: one table for recipes, plans and the trainer."""
+"""Which objectives and methods train on several GPUs, and how: one table for recipes, plans and the trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 Way = Literal["single", "ddp", "fsdp"]
-# What each objective was tried with, on two ranks against one: a copy on each (adapters), and divided weights (full).
+# How each objective was tested, two ranks against one: a copy on each (adapters), and sharded weights (full).
 WAYS: dict[str, tuple[Way, ...]] = {
     "sft": ("ddp", "fsdp"),
     "continued-pretraining": ("ddp", "fsdp"),
@@ -29,18 +29,18 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "rloo": ("ddp",),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
-LOOK_AT_NO_WEIGHT = ("full", "freeze", "lora")  # when they are put onto a model
-# What a divided run needs to go on is written in parts where it is larger: of each weight itself and two numbers of
-# AdamW, in float32. A part is as large as each rank writes into one file.
+LOOK_AT_NO_WEIGHT = ("full", "freeze", "lora")  # methods that don't read the weights when they wrap a model
+# The state that a sharded run needs to resume is written in parts if it is larger than this: each weight and AdamW's
+# two states, in float32. A part is what each rank writes into one file.
 IN_PARTS_ABOVE = 32 << 30
 STATE_BYTES = 12
 PART_BYTES = 1 << 30
-# Adapters on a base that is divided, in 16 bits or in nf4, and what they were tried with.
+# Adapters on a sharded base, in 16 bits or in nf4, and the objectives they were tested with.
 DIVIDED_ADAPTERS = {"lora": ("sft", "continued-pretraining", "dpo")}
 
 
 def way_of(recipe: Recipe, ranks: int) -> Way:
-    """Say how a recipe trains on so many ranks."""
+    """Return how a recipe trains on so many ranks."""
     if ranks == 1:
         return "single"
     if recipe.train.parallel != "auto":
@@ -49,22 +49,22 @@ def way_of(recipe: Recipe, ranks: int) -> Way:
 
 
 def reads_once(recipe: Recipe, config: Mapping[str, Any]) -> bool:
-    """Return whether the first rank alone reads a model that is divided, and the others receive its weights.
+    """Return True if only the first rank reads a sharded model, and the others receive its weights.
 
-    `config` is the model's config.json. In fewer bits, and for a method that looks at weights, each rank reads it.
+    `config` is the model's config.json. Each rank reads a quantized model, or one whose method reads the weights.
     """
     is_packed = recipe.model.quantize != "none" or bool(config.get("quantization_config"))
     return not is_packed and recipe.method.name in LOOK_AT_NO_WEIGHT
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
-    """Find what does not train on as many GPUs as the recipe asks for."""
+    """Yield what can't be trained on as many GPUs as the recipe requests."""
     if (recipe.budget.gpus or 1) > 1:
         yield from of_ranks(recipe, recipe.budget.gpus or 1)
 
 
 def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
-    """Find what does not train on so many ranks."""
+    """Yield what can't be trained on so many ranks."""
     way, objective = way_of(recipe, ranks), recipe.objective.name
     gpus = f"budget.gpus is {ranks}"
     if objective not in WAYS:
@@ -81,15 +81,15 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
         key = f"protect.{name}"
         reads_base = name == "mask_surprising" or getattr(options, "from_base", None) is not None
         if protections.load(name).steps:
-            said = f"{key} acts in the steps of one process, and {gpus}."
-            yield key, said, f"Set budget.gpus to 1, or {key} to null; protect.replay goes with several."
+            said = f"{key} works in a single process, but {gpus}."
+            yield key, said, f"Set budget.gpus to 1, or {key} to null; protect.replay works with several."
         elif reads_base and way == "fsdp":
             said = f"{key} reads with the base, which is sharded over the GPUs (fsdp)."
             yield key, said, "Set budget.gpus to 1, or train.parallel to ddp."
 
 
 def _divided(recipe: Recipe) -> Iterator[Problem]:
-    """Find what can't be done with weights that are divided over the GPUs."""
+    """Yield what can't be done with weights that are sharded over the GPUs."""
     if recipe.train.master not in ("auto", "float32"):
         said = "train.master: weights sharded over GPUs (fsdp) are held in float32."
         yield "train.master", said, "Set it to auto."

@@ -1,4 +1,4 @@
-"""What the protections of a recipe ask of it: which are on, what they can't do, the files and rows that they bring."""
+"""The protections of a recipe: which are on, their limits, and the files and rows that they add."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 Problem = tuple[str, str, str]  # key, message, hint
-OWN_STEPS = ("ppo",)  # objectives whose trainer is none of transformers
+OWN_STEPS = ("ppo",)  # objectives whose trainer is not transformers'
 
 
 class ProtectionFacts(Configured[Options]):
@@ -67,7 +67,7 @@ def chosen(recipe: Recipe) -> dict[str, Any]:
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
-    """Find what the protections of a recipe can't do with its model, method and objective."""
+    """Yield what a recipe's protections can't do with its model, method and objective."""
     objective = OBJECTIVES.load(recipe.objective.name)
     yield from _idle(recipe)
     for name, options in chosen(recipe).items():
@@ -79,11 +79,11 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
                 f"Set {key} to null.",
             )
         elif protection.needs_text and not objective.writes:
-            said = f"{key} looks at what the model writes; that of {about} writes no text."
-            yield key, said, f"Set {key} to null; protect.l2_sp goes with it."
+            said = f"{key} reads what the model generates; the model of {about} generates no text."
+            yield key, said, f"Set {key} to null; protect.l2_sp works with it."
         elif protection.steps and about in OWN_STEPS:
-            said = f"{key} acts in the steps of a trainer of transformers, and that of {about} is its own."
-            yield key, said, f"Set {key} to null: {about} is held to its start by a divergence of its own."
+            said = f"{key} needs a trainer of transformers, but {about} has its own."
+            yield key, said, f"Set {key} to null: {about} has its own divergence from its start."
         yield from protection.limits(recipe, options)
 
 
@@ -98,13 +98,13 @@ def _idle(recipe: Recipe) -> Iterator[Problem]:
 
 
 def paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """List the files that the protections of a recipe read: key and path."""
+    """Yield the files that a recipe's protections read: key and path."""
     for name, options in chosen(recipe).items():
         yield from load(name).paths(options)
 
 
 def with_sources(recipe: Recipe) -> Data:
-    """Return the recipe's data with the rows that a protection mixes in."""
+    """Return the recipe's data with the rows that protections mix in."""
     import msgspec
 
     more = [source for name, options in chosen(recipe).items() for source in load(name).sources(options)]
@@ -112,28 +112,28 @@ def with_sources(recipe: Recipe) -> Data:
 
 
 def look(recipe: Recipe, home: Home) -> None:
-    """Read the files of a recipe's protections that are no training rows, as its job will. Raises BadInput."""
+    """Read the files of a recipe's protections that are not training rows, as its job will. Raises BadInput."""
     for name, options in chosen(recipe).items():
         load(name).read_files(options, home)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Rows that are made before the first step and learned with the others, and the tokens of each, at most."""
+    """Rows that are generated before the first step and learned with the others, and the most tokens of each."""
 
     rows: int = 0
     tokens: int = 0
 
 
 def written(recipe: Recipe, rows: int) -> Written:
-    """Count what the protections of a recipe write beside so many rows to learn from."""
+    """Count the rows that a recipe's protections generate in addition to so many training rows."""
     counts = [load(name).written(options, recipe, rows) for name, options in chosen(recipe).items()]
     return Written(sum(count for count, _ in counts), max((tokens for _, tokens in counts), default=0))
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the memory of a protection depends on: weights that move, bytes of one, words of the vocabulary."""
+    """What a protection's memory depends on: trained parameters, bytes of one, vocabulary size."""
 
     moving: int
     weight_bytes: float
@@ -142,13 +142,13 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes beside the training: where the model is, and on the host (which is the same on a CPU)."""
+    """Bytes in addition to training: on the model's device, and on the host (the same on a CPU)."""
 
     on_device: float = 0.0
     on_host: float = 0.0
 
 
 def memory(recipe: Recipe, sizes: Sizes) -> Memory:
-    """Add up what the protections of a recipe hold beside the training."""
+    """Sum the memory that a recipe's protections need in addition to training."""
     held = [load(name).memory(options, sizes) for name, options in chosen(recipe).items()]
     return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))

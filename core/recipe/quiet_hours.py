@@ -1,4 +1,4 @@
-"""Quiet hours: whether a moment lies in them, and when they end, by a clock on the wall that jumps twice a year."""
+"""Quiet hours: whether a moment is within them, and when they end, by a wall clock that jumps twice a year."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DAYS: tuple[str, ...] = get_args(Day)  # by datetime's weekday()
 
 
 def until(quiet: QuietHours | Hours, now: float, zone: tzinfo | None = None) -> float | None:
-    """Return the moment at which the quiet hours around `now` end; None where it is not quiet.
+    """Return the moment at which the quiet hours around `now` end; None if it is not quiet.
 
-    Where they lie end to end, it is the end of the last; of an hour that a clock shows twice, the second. `zone` is
-    this machine's own if None.
+    Of adjacent quiet hours it is the end of the last; of an hour that the clock shows twice, the second. A `zone` of
+    None is this machine's own.
     """
     end, found = now, None
-    for _ in range(8):  # a week of quiet days has no end
+    for _ in range(8):  # quiet hours on all days may never end
         following = _end_around(quiet, end, zone)
         if following is None:
             return found
@@ -42,10 +42,10 @@ def _end_around(quiet: QuietHours | Hours, now: float, zone: tzinfo | None) -> f
 
 
 def _moments(day: date, at: str, zone: tzinfo | None) -> tuple[float, float]:
-    """Return the moments at which a clock shows this on that day, which differ on two days of the year.
+    """Return the moments at which a clock shows this time on that day; they differ on two days of the year.
 
-    Where it is put back both are true, the earlier first. Where it is put forward none is: the first is as long after
-    the last hour before as it should be.
+    When the clock is put back, both are real, the earlier first. When it is put forward, neither is: the first then
+    counts on from the hour before the gap.
     """
     shown = datetime.combine(day, clock_time.fromisoformat(at), zone)
     return shown.timestamp(), shown.replace(fold=1).timestamp()

@@ -1,4 +1,4 @@
-"""Options under `trainer_args:` that a recipe can't hand to the trainer, and what to use in their place."""
+"""Options under `trainer_args:` that a recipe can't pass to the trainer, and what to use instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Options that a section of the recipe sets: two places for one number would contradict each other.
+# Options that a section of the recipe sets: two places for one value would contradict each other.
 ELSEWHERE = {
     "learning_rate": "train.learning_rate",
     "num_train_epochs": "train.epochs",
@@ -41,7 +41,7 @@ ELSEWHERE = {
     "torch_compile": "train.compile",
     "use_liger_kernel": "train.kernels",
 }
-# Options that finetop's own reading, logging and saving rest on.
+# Options that finetop's own reading, logging and saving depend on.
 OURS = {
     "output_dir",
     "report_to",
@@ -65,7 +65,7 @@ OURS = {
     "load_best_model_at_end",
     "eval_on_start",
 }
-# How a training is spread over GPUs, which the recipe says in other words.
+# Distribution over GPUs, which the recipe sets in other ways.
 SEVERAL_GPUS = {
     "deepspeed",
     "fsdp",
@@ -75,17 +75,17 @@ SEVERAL_GPUS = {
     "local_rank",
     "ddp_backend",
 }
-# What would leave a run other than its recipe says.
+# Options that would make a run differ from its recipe.
 UNSOUND = {
-    # Seen in transformers 5.24: after N steps it begins at step 1 again, with the weights of step N and a step count
-    # that was made for the larger batch.
+    # Seen in transformers 5.24: after N steps it restarts at step 1, with the weights of step N and the step
+    # count of the larger batch.
     "auto_find_batch_size": (
         "it would restart on changed weights and cover fewer rows.",
         "Remove it, and set train.batch_size (finetop plan says what fits) and train.grad_accumulation.",
     ),
 }
 OF_THE_RECIPE = " of the recipe"
-# What older versions and tutorials call them.
+# Names in older versions and tutorials.
 RENAMED = {
     "max_seq_length": "data.max_tokens of the recipe",
     "group_by_length": "train_sampling_strategy: group_by_length",
@@ -108,9 +108,9 @@ RENAMED = {
 def problems(
     raw: Mapping[str, Any], own: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[tuple[str, str, str]]:
-    """List what is wrong with raw options, without the trainer's class: key, message, hint.
+    """Yield what is wrong with raw options, without the trainer's class: key, message, hint.
 
-    `own` says of options which setting of the objective has them.
+    `own` maps options to the objective's settings that replace them.
     """
     for name in raw:
         key = f"trainer_args.{name}"

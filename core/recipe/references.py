@@ -1,4 +1,4 @@
-"""Models of a recipe that are runs: `run:NAME`, `run:NAME@STEP`, and in a chain `stage:NAME`."""
+"""Models in a recipe that are runs: `run:NAME`, `run:NAME@STEP`, and in a chain `stage:NAME`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODELS = ("model", "teacher")  # settings of an objective that name a model
 
 @dataclass(frozen=True)
 class Reference:
-    """A run that is meant by its name or number, or a stage of the same chain; without a step, its best or newest."""
+    """A run by its name or number, or a stage of the same chain; without a step, its best or newest checkpoint."""
 
     kind: Kind
     name: str
@@ -29,12 +29,12 @@ class Reference:
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a model is a run or a stage, not a hub id or a folder."""
+    """Return True if a model is a run or a stage, not a hub id or a folder."""
     return text.partition(":")[0] in KINDS and ":" in text
 
 
 def parse(text: str, key: str) -> Reference:
-    """Take a reference apart. Raises BadInput that names the setting `key`."""
+    """Parse a reference. Raises BadInput that names the setting `key`."""
     kind, _, rest = text.partition(":")
     name, at, step = rest.partition("@")
     if kind not in KINDS or not name or (at and not (step.isdecimal() and len(step) < 10)):
@@ -44,7 +44,7 @@ def parse(text: str, key: str) -> Reference:
 
 
 def references(recipe: Mapping[str, Any]) -> dict[str, Reference]:
-    """List the models of a resolved recipe that are runs or stages, by dotted key. Raises BadInput."""
+    """Return the models of a resolved recipe that are runs or stages, by dotted key. Raises BadInput."""
     found = {key: text for key, text in _models(recipe) if isinstance(text, str) and is_reference(text)}
     return {key: parse(text, key) for key, text in found.items()}
 

@@ -1,23 +1,22 @@
 """The sections of a recipe, version 1: every setting with its type, range, default and one line of help.
 
-A setting's help is the `description` of its Meta; `extra={"path": …}` marks a path, which is
-resolved against the folder of the file that wrote it. When a recipe extends another, sections merge and values are
-replaced; one_choice() and the marks below it say where that is otherwise. Settings of a method or an objective live in
-its own module, as `Options`.
+A setting's help is the `description` of its Meta; `extra={"path": …}` marks a path, which is resolved against the
+folder of its file. When a recipe extends another, sections merge and values are replaced; one_choice() and the marks
+below it are the exceptions. Settings of a method or an objective are in its own module, as `Options`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, Configured, PluginKind
-from finetop.core.protocol.check_result import MARGIN
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 from finetop.core.recipe.columns import Columns, Labels
 from finetop.core.recipe.weight_formats import Quantize
+from finetop.core.text import listed
 
 VERSION = 1
 
@@ -37,10 +36,6 @@ def says(text: str) -> Meta:
     return Meta(description=text)
 
 
-def _or(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
 def a_file(text: str) -> Meta:
     """Describe a setting that is a file path: relative to the recipe's folder, or `builtin:NAME`."""
     return Meta(description=text, extra={"path": "file"})
@@ -52,12 +47,12 @@ def an_id(text: str) -> Meta:
 
 
 def one_choice(text: str) -> Meta:
-    """Describe a section that is one choice: written anew it replaces the old one whole, and does not merge with it."""
+    """Describe a section that is one choice: it replaces an inherited one whole, and does not merge with it."""
     return Meta(description=text, extra={"merges": False})
 
 
 def merged(text: str) -> Meta:
-    """Describe a mapping that merges with the one that it is laid over, though its keys are no settings of ours."""
+    """Describe a mapping that merges with the one below it, although its keys are not settings of finetop."""
     return Meta(description=text, extra={"merges": True})
 
 
@@ -67,12 +62,12 @@ def belongs_to(setting: str) -> Meta:
 
 
 def instead_of(setting: str) -> Meta:
-    """Mark one of two alternatives: whichever is written drops the other that it is laid over."""
+    """Mark one of two alternatives: writing either drops the other from the layer below."""
     return Meta(extra={"instead_of": setting})
 
 
 def yields_to(setting: str) -> Meta:
-    """Mark a setting that is dropped when another one beside it, which it would overrule, is laid over it."""
+    """Mark a setting that is dropped when another one beside it, which it would override, is written over it."""
     return Meta(extra={"yields_to": setting})
 
 
@@ -169,7 +164,9 @@ class Source(Section, frozen=True, kw_only=True):
     subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
     format: Annotated[
         Text,
-        says(f"Shape of the rows: {_or(FORMATS.names())}; auto: the first row decides (docs/formats.md)."),
+        says(
+            f"Shape of the rows: {listed(FORMATS.names(), ' or ')}; auto: the first row decides (docs/formats.md)."
+        ),
     ] = "auto"
     columns: Columns = {}
     labels: Labels = {}
@@ -377,7 +374,7 @@ class Samples(Section, frozen=True, kw_only=True):
 
 
 class Rule(Section, frozen=True, kw_only=True):
-    """What an answer must be like; every rule must hold. The rules are those of suites: core/recipe/answer_rules.py."""
+    """A condition on an answer; every rule must hold. The rules are those of suites: core/recipe/answer_rules.py."""
 
     rule: Annotated[
         Text,
@@ -437,7 +434,7 @@ class General(Section, frozen=True, kw_only=True):
     margin: Annotated[
         float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in percentage points.")
     ] = MARGIN
-    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = 0.05
+    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = ALPHA
     seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed for the order of the items.")] = 1
 
 
@@ -474,7 +471,7 @@ class Drift(Section, frozen=True, kw_only=True):
 
 
 class Update(Section, frozen=True, kw_only=True):
-    """New facts that arrive once everything is set up: what is theirs in documents, rows and questions."""
+    """New facts that arrive after set-up: their documents, training rows and questions."""
 
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts.")], ...],
@@ -532,7 +529,7 @@ class Budget(Section, frozen=True, kw_only=True):
 
 
 def _of_folder(name: str, plugins: PluginKind[Configured[Any]], about: str) -> type[msgspec.Struct]:
-    """Make a section with a setting for each file of a folder: that file's Options."""
+    """Return a section class with a setting for each plugin: its Options."""
     return msgspec.defstruct(
         name,
         [(key, plugins.load(key).options, plugins.load(key).options()) for key in plugins.names()],
@@ -547,10 +544,10 @@ def _of_folder(name: str, plugins: PluginKind[Configured[Any]], about: str) -> t
 if TYPE_CHECKING:
 
     class Alarms(Section, frozen=True, kw_only=True):
-        """What is watched while it trains: a section for each alarm (docs/alarms.md), on by default."""
+        """Alarms during training: a section for each (docs/alarms.md), on by default."""
 
     class Protect(Section, frozen=True, kw_only=True):
-        """What holds the model to its base: a section for each protection (docs/methods.md), off by default."""
+        """Protections against forgetting: a section for each (docs/methods.md), off by default."""
 
 else:
     Alarms = _of_folder("Alarms", ALARMS, "Alarms during training: one section for each.")

@@ -1,4 +1,4 @@
-"""Chains: a recipe with `stages:`, each a run of its own that begins from those before it.
+"""Chains: a recipe with `stages:`, each its own run, starting from earlier ones.
 
 recipe: 1
 name: rlhf
@@ -40,7 +40,7 @@ REWARDED = ("ppo", "rloo", "grpo")  # objectives that may learn from a reward mo
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a chain: its recipe may name stages before it as models, `stage:NAME`."""
+    """One run of a chain: its recipe may name earlier stages as models, `stage:NAME`."""
 
     name: str
     loaded: Loaded
@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain's name, its stages in their order, and the text that they came from."""
+    """A chain's name, its stages in order, and the text that they came from."""
 
     name: str
     stages: tuple[Stage, ...]
@@ -56,10 +56,10 @@ class Chain:
 
 
 def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = None) -> Chain | None:
-    """Load a chain by the name of a built-in one or by path; None for a recipe of one run.
+    """Load a chain by a built-in name or by path; None for a recipe of one run.
 
-    `--set` texts hold for all stages, or for one: `sft.train.epochs=1`. Raises NotFound if there is no such recipe,
-    RecipeError for a stage that can't be, or that begins from one which is not before it.
+    `--set` texts apply to all stages, or to one: `sft.train.epochs=1`. Raises NotFound if there is no such recipe,
+    RecipeError for an invalid stage, or one that begins from a stage that is not before it.
     """
     cwd = Path.cwd() if cwd is None else cwd
     path = find_recipe(path_or_name, cwd)
@@ -84,7 +84,7 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         own = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
         own = [text.removeprefix(f"{stage}.") for text in own]
         laid = _with_defaults(_laid(shared, node, f"{name}.{stage}"), node, own, stages)
-        if node.origin != origin:  # a stage of the chain that this one extends is still one of this file
+        if node.origin != origin:  # an inherited stage counts as one of this file
             laid = Node(laid.value, origin, 0)
         loaded = load_root(laid, text, path, own, cwd)
         _require_before(loaded, stage, [one.name for one in stages], list(nodes))
@@ -93,13 +93,13 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
 
 
 def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
-    """List the settings of a chain and of the chains that it extends, itself first; what no chain has is its own."""
+    """Return the settings of a chain and of those that it extends, itself first, without recipes of one run."""
     layers: list[dict[str, Node]] = []
     seen = {path}
     while isinstance(root.value, dict):
         if STAGES in root.value:
             alone = {key: node for key, node in root.value.items() if key != STAGES}
-            checked_root(Node(alone, root.origin, root.line))
+            checked_root(root.with_value(alone))
         layers.append(root.value)
         extends = root.value.get("extends")
         if extends is None or extends.value is None:
@@ -113,22 +113,22 @@ def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
 
 
 def _merged(layers: Sequence[dict[str, Node]], root: Node) -> tuple[Node, dict[str, Node]]:
-    """Lay a chain over those that it extends: what all stages share, and the stages by their names, in order."""
+    """Merge a chain over those that it extends: the settings shared by all stages, and the stages by name."""
     *children, oldest = layers
-    shared = Node({key: node for key, node in oldest.items() if key != STAGES}, root.origin, root.line)
+    shared = root.with_value({key: node for key, node in oldest.items() if key != STAGES})
     nodes = _with_own({}, oldest.get(STAGES))
     for layer in reversed(children):
         own = {key: node for key, node in layer.items() if key not in (STAGES, "extends")}
-        shared = _over(shared, Node(own, root.origin, root.line))
+        shared = _over(shared, root.with_value(own))
         nodes = _with_own(nodes, layer.get(STAGES))
     return shared, nodes
 
 
 def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
-    """Lay the stages that a chain lists over those of the chain that it extends.
+    """Merge the stages that a chain lists over those of the chain that it extends.
 
-    A stage of a name that is there lays over that one, or leaves it out. A new one goes before the next that is there,
-    else to the end. Raises RecipeError.
+    A stage of a known name merges over that stage, or leaves it out. A new one goes before the next listed stage of the
+    parent, else to the end. Raises RecipeError.
     """
     if listed is None:
         return nodes
@@ -153,14 +153,13 @@ def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
 
 
 def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
-    """Return whether a stage is only named to be left out. Raises RecipeError where that can't be."""
-    assert isinstance(node.value, dict)
-    if LEAVE_OUT not in node.value:
+    """Return True if a stage is only named to be left out. Raises RecipeError if it can't be."""
+    said = node.settings.get(LEAVE_OUT)
+    if said is None:
         return False
-    said = node.value[LEAVE_OUT]
-    if said.value is not True or node.value.keys() != {"name", LEAVE_OUT}:
+    if said.value is not True or node.settings.keys() != {"name", LEAVE_OUT}:
         hint = f"Write {{name: {name}, {LEAVE_OUT}: true}} and nothing else."
-        raise RecipeError(f"stage {name}: {LEAVE_OUT} stands alone.", place=said.place, key=STAGES, hint=hint)
+        raise RecipeError(f"stage {name}: {LEAVE_OUT} is not alone.", place=said.place, key=STAGES, hint=hint)
     if name not in there:
         hint = (
             did_you_mean(name, there)
@@ -174,37 +173,34 @@ def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
 
 
 def _over(parent: Node, child: Node) -> Node:
-    """Lay a stage over that of the chain it extends. With another `extends` it is another method and objective."""
-    assert isinstance(parent.value, dict) and isinstance(child.value, dict)
-    kept = dict(parent.value)
-    before, extends = kept.get("extends"), child.value.get("extends")
+    """Merge a stage over the inherited one. A different `extends` also drops the inherited method and objective."""
+    kept = dict(parent.settings)
+    before, extends = kept.get("extends"), child.settings.get("extends")
     if extends is not None and (before is None or before.value != extends.value):
         kept = {key: node for key, node in kept.items() if key not in ("method", "objective")}
-    laid = merge_recipes(spelled_out(Node(kept, parent.origin, parent.line)), child)
-    assert isinstance(laid.value, dict)
+    laid = merge_recipes(spelled_out(parent.with_value(kept)), child)
     handed = {key: node for key, node in kept.items() if key in ("extends", "about")}
-    return Node({**handed, **laid.value}, child.origin, child.line)
+    return child.with_value({**handed, **laid.settings})
 
 
 def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
-    """Take the chain's name out of the settings: --set's, the recipe's own, or the file's."""
+    """Return the `--set` texts without the name, and the chain's name: --set's, the recipe's own, or the file's."""
     given = [
         parse_set(text, Origin("--set", shared.origin.folder))[1].value
         for text in sets
         if text.startswith("name=")
     ]
-    assert isinstance(shared.value, dict)
-    own = shared.value["name"].value if "name" in shared.value else path.stem
+    own = shared.settings["name"].value if "name" in shared.settings else path.stem
     return [text for text in sets if not text.startswith("name=")], str(given[-1] if given else own)
 
 
 def _stage_of(text: str) -> str:
-    """Return what stands before the first dot of a --set: a stage's name, or a section's."""
+    """Return the part of a --set before the first dot: a stage's name, or a section's."""
     return text.partition("=")[0].partition(".")[0].strip()
 
 
 def _named(listed: Node) -> dict[str, Node]:
-    """Return the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
+    """Return the stages by name, in order. Raises RecipeError for invalid or repeated names."""
     nodes = listed.value
     if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST:
         hint = "Write one `- {name: sft, …}` for each."
@@ -213,8 +209,7 @@ def _named(listed: Node) -> dict[str, Node]:
         )
     found: dict[str, Node] = {}
     for node in nodes:
-        settings = node.value if isinstance(node.value, dict) else {}
-        name = settings["name"].value if "name" in settings else None
+        name = node.settings["name"].value if "name" in node.settings else None
         if not isinstance(name, str) or not NAME.fullmatch(name):
             hint = "Each stage needs a name of lower-case letters, digits and -, as in {name: sft, …}."
             said = "has no name" if name is None else f"is named {quoted(name)}"
@@ -229,60 +224,48 @@ def _named(listed: Node) -> dict[str, Node]:
 
 
 def _laid(shared: Node, node: Node, name: str) -> Node:
-    """Lay a stage over what all share; it extends what they do where it says nothing of its own."""
-    assert isinstance(shared.value, dict) and isinstance(node.value, dict)
-    handed = {key: one for key, one in shared.value.items() if key in ("extends", "about", "recipe")}
-    child: dict[str, Node] = {**handed, **node.value, "name": Node(name, node.origin, node.line)}
-    return merge_recipes(spelled_out(shared), Node(child, node.origin, node.line))
+    """Merge a stage over the shared settings; it inherits `extends`, `about` and `recipe` unless it sets them."""
+    handed = {key: one for key, one in shared.settings.items() if key in ("extends", "about", "recipe")}
+    child = {**handed, **node.settings, "name": node.with_value(name)}
+    return merge_recipes(spelled_out(shared), node.with_value(child))
 
 
 def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence[Stage]) -> Node:
-    """Let a stage begin from the one before it that writes text, and learn from the reward model before it."""
-    assert isinstance(laid.value, dict) and isinstance(node.value, dict)
-    settings = dict(laid.value)
+    """Make a stage begin from the last stage before it that writes text, and learn from the last reward model."""
+    settings = dict(laid.settings)
     said = [text.partition("=")[0].strip() for text in sets]
     writers = [one.name for one in before if one.loaded.recipe.objective.name != "reward"]
-    if writers and not _has(node, "model", "id") and "model.id" not in said:
-        settings["model"] = _put(settings.get("model"), "id", f"stage:{writers[-1]}", node)
+    model = node.settings.get("model")
+    if writers and not (model and "id" in model.settings) and "model.id" not in said:
+        settings["model"] = _put(settings.get("model"), "id", node.with_value(f"stage:{writers[-1]}"), node)
     judges = [one.name for one in before if one.loaded.recipe.objective.name == "reward"]
     objective = settings.get("objective")
     if (
         judges
         and _objective_name(objective, node) in REWARDED
         and not any("objective.reward" in one for one in said)
+        and (objective is None or "reward" not in objective.settings)
     ):
-        reward = objective.value.get("reward") if objective and isinstance(objective.value, dict) else None
-        if reward is None:
-            judge = Node(f"stage:{judges[-1]}", node.origin, node.line)
-            one = Node({"model": judge, "rules": Node([], node.origin, node.line)}, node.origin, node.line)
-            settings["objective"] = _put(objective, "reward", one, node)
-    return Node(settings, laid.origin, laid.line)
+        judge = node.with_value(f"stage:{judges[-1]}")
+        reward = node.with_value({"model": judge, "rules": node.with_value([])})
+        settings["objective"] = _put(objective, "reward", reward, node)
+    return laid.with_value(settings)
 
 
 def _objective_name(objective: Node | None, node: Node) -> object:
-    """Return the objective that a stage names, itself or through the built-in recipe of that name."""
-    assert isinstance(node.value, dict)
-    extends = node.value.get("extends")
-    if objective is not None and isinstance(objective.value, dict) and "name" in objective.value:
-        return objective.value["name"].value
-    return None if extends is None else extends.value
+    """Return the objective of a stage: its own name, or that of the built-in recipe it extends."""
+    named = None if objective is None else objective.settings.get("name")
+    named = node.settings.get("extends") if named is None else named
+    return None if named is None else named.value
 
 
-def _has(node: Node, section: str, key: str) -> bool:
-    assert isinstance(node.value, dict)
-    held = node.value.get(section)
-    return held is not None and isinstance(held.value, dict) and key in held.value
-
-
-def _put(section: Node | None, key: str, value: str | Node, node: Node) -> Node:
-    """Return a section with one setting more."""
-    entries = section.value if section is not None and isinstance(section.value, dict) else {}
-    new = value if isinstance(value, Node) else Node(value, node.origin, node.line)
-    return Node({**entries, key: new}, node.origin, node.line)
+def _put(section: Node | None, key: str, value: Node, node: Node) -> Node:
+    """Return a section with one more setting."""
+    return node.with_value({**(section.settings if section else {}), key: value})
 
 
 def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Sequence[str]) -> None:
-    """See that a stage begins from stages before it. Raises RecipeError with the place of the setting."""
+    """Require that a stage begins from earlier stages. Raises RecipeError with the place of the setting."""
     try:
         found = references(loaded.resolved)
     except BadInput as error:

@@ -1,4 +1,4 @@
-"""Strict YAML: text to a tree whose every value knows its file and line.
+"""Strict YAML: parse text into a tree whose values know their file and line.
 
 Plain data only: no tags, no anchors or aliases, no duplicate keys, no second document, at most 256 KiB and 24
 levels. Scalars follow the YAML 1.2 core schema: 1e-4 is a number; yes, no, on and off are text; NaN and Inf
@@ -23,7 +23,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
-LEAST = "Write at least `recipe: 1` and `extends: lora`."  # of a recipe
+LEAST = "Write at least `recipe: 1` and `extends: lora`."  # hint for an empty recipe
 TOO_LARGE = "Move the data into its own file."
 MAX_VALUES = 5_000  # parsed in about a second
 
@@ -39,19 +39,19 @@ _WORDS: dict[str, bool | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where text came from: how errors name it, and the folder that its relative paths start from."""
+    """The origin of a text: its name in errors, and the folder that its relative paths start from."""
 
     label: str
     folder: Path
 
     def at(self, line: int) -> str:
-        """Name a line of it as an error does: recipes/dora.yaml:12."""
+        """Return a line's place as in errors: recipes/dora.yaml:12."""
         return f"{self.label}:{line}" if line else self.label
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value with its place; `line` is 0 where there are no lines (--set, JSON)."""
+    """One value with its place; `line` is 0 without lines (--set, JSON)."""
 
     value: Scalar | list[Node] | dict[str, Node]
     origin: Origin
@@ -59,17 +59,26 @@ class Node:
 
     @property
     def place(self) -> str:
-        """The place as an error says it: recipes/dora.yaml:12."""
+        """The place as in errors: recipes/dora.yaml:12."""
         return self.origin.at(self.line)
+
+    @property
+    def settings(self) -> dict[str, Node]:
+        """The entries of a mapping; none of any other value."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    def with_value(self, value: Scalar | list[Node] | dict[str, Node]) -> Node:
+        """Return another value at the same place."""
+        return Node(value, self.origin, self.line)
 
 
 def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST) -> Node:
-    """Parse one YAML document; `least` is a hint for an empty one. Raises RecipeError and nothing else."""
+    """Parse one YAML document; `least` is the hint for an empty one. Raises only RecipeError."""
     return _Composer(text, origin, numbered).document(least if numbered else "")
 
 
 def from_plain(value: Any, origin: Origin) -> Node:
-    """Make a tree of plain data (of JSON, say); its places have no line."""
+    """Return a tree of plain data (from JSON, for example); its places have no line."""
     if isinstance(value, dict):
         return Node({str(key): from_plain(item, origin) for key, item in value.items()}, origin, 0)
     if isinstance(value, list | tuple):
@@ -87,7 +96,7 @@ def to_plain(node: Node) -> Any:
 
 
 class _Composer:
-    """Reads PyYAML's events, as its own composer has no limit of depth and keeps the last of equal keys."""
+    """Builds the tree from PyYAML's events: its own composer has no depth limit and keeps the last of equal keys."""
 
     def __init__(self, text: str, origin: Origin, numbered: bool) -> None:
         from yaml import SafeLoader
@@ -97,7 +106,7 @@ class _Composer:
         self.values = 0
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             raise RecipeError(f"is larger than {MAX_BYTES // 1024} KiB.", place=origin.label, hint=TOO_LARGE)
-        # The reader refuses characters that YAML forbids; it does not say on which line.
+        # The reader refuses characters that YAML forbids, but without the line.
         bad = SafeLoader.NON_PRINTABLE.search(text)
         if bad:
             line = text.count("\n", 0, bad.start()) + 1
@@ -108,7 +117,7 @@ class _Composer:
         return RecipeError(message, place=self.origin.at(line if self.numbered else 0), hint=hint)
 
     def next(self) -> Any:
-        """Take the next event; every way that PyYAML has of refusing text becomes a RecipeError."""
+        """Return the next event; each of PyYAML's ways to refuse text becomes a RecipeError."""
         from yaml import YAMLError
 
         try:
@@ -171,14 +180,14 @@ class _Composer:
         while not isinstance(event := self.next(), MappingEndEvent):
             line = event.start_mark.line + 1
             key = self.node(event, depth + 1).value
-            if isinstance(key, int):  # the number of a label, or true: the text of it
+            if isinstance(key, int):  # a label's number, or true: use its text
                 key = str(event.value)
             if not isinstance(key, str):
                 raise self.error(line, f"the key {quoted(key)} is not text.", "Put it in quotes.")
             if key in entries:
                 first = f" (first on line {entries[key].line})" if self.numbered else ""
                 raise self.error(line, f"{plain(key)} is set twice{first}.", "Remove one of them.")
-            # A setting is where its key is: the value of a nested mapping begins a line later.
+            # A setting's place is its key's line: the value of a nested mapping begins a line later.
             entries[key] = self.located(self.node(self.next(), depth + 1).value, line)
         return entries
 
@@ -213,7 +222,7 @@ class _Composer:
         return self.text(text, line)
 
     def text(self, text: str, line: int) -> str:
-        """Refuse what an escape can smuggle in and no file name or JSON document can hold."""
+        """Refuse characters from escapes that no file name or JSON document can hold."""
         if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise self.error(
                 line, f"{quoted(text)} holds a character that is not text.", "Remove the escape."

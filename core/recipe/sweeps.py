@@ -1,4 +1,4 @@
-"""Sweeps: one recipe over several values of some settings, and over seeds. Which runs that makes, and their names."""
+"""Sweeps: one recipe over several values of some settings, and over seeds: the runs and their names."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.load import Loaded
 
-MOST = 200  # runs of one sweep
+MOST = 200  # largest number of runs in a sweep
 MOST_SEEDS = 50
 SEED = "train.seed"
 SHORT = {"learning_rate": "lr", "seed": "s", "rank": "r", "batch_size": "bs", "epochs": "ep", "id": "model"}
-NAME_OF_VALUE = 24  # characters
+NAME_OF_VALUE = 24  # characters of a value in a run's name
 NAME = 80  # characters of a run's name
-Pair = tuple[str, str]  # a key and its value as it is typed
+Pair = tuple[str, str]  # a key and its value as typed
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A setting and the values that it is to have, as they are typed."""
+    """A setting and its values, as typed."""
 
     key: str
     values: tuple[str, ...]
@@ -41,7 +41,7 @@ class SweepPoint:
 
 
 def axis_of(text: str) -> Axis:
-    """Read `train.learning_rate=1e-5,2e-5`. Raises BadInput."""
+    """Parse `train.learning_rate=1e-5,2e-5`. Raises BadInput."""
     key, equals, values = text.partition("=")
     if not equals or not key.strip():
         raise BadInput(
@@ -59,13 +59,13 @@ def seeds_of(count: int) -> Axis:
 
 
 def values_of(text: str, place: str) -> tuple[str, ...]:
-    """Take typed values apart at their commas; those in brackets and quotes belong to a value. Raises BadInput."""
+    """Split typed values at their commas, except inside brackets and quotes. Raises BadInput."""
     values = tuple(value.strip() for value in _split(text))
     if not all(values):
         raise BadInput(f"{place}: a value is empty in {quoted(text)}.", hint="Write 1e-5,2e-5,5e-5.")
     twice = next((value for at, value in enumerate(values) if value in values[:at]), None)
     if twice is not None:
-        raise BadInput(f"{place}: {quoted(twice)} stands there twice.", hint="Leave one out.")
+        raise BadInput(f"{place}: {quoted(twice)} is listed twice.", hint="Leave one out.")
     return values
 
 
@@ -88,7 +88,7 @@ def _split(text: str) -> list[str]:
 
 
 def count_of(axes: Sequence[Axis]) -> int:
-    """Count the runs: each value of one with each of the others."""
+    """Count the runs: all combinations of the axes' values."""
     number = 1
     for axis in axes:
         number *= len(axis.values)
@@ -96,7 +96,7 @@ def count_of(axes: Sequence[Axis]) -> int:
 
 
 def require_sense(axes: Sequence[Axis]) -> None:
-    """Refuse a setting that is swept twice, and more runs than anybody means. Raises BadInput."""
+    """Refuse a setting that is swept twice, and too many runs. Raises BadInput."""
     keys = [axis.key for axis in axes]
     twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
     if twice is not None:
@@ -111,7 +111,7 @@ def require_sense(axes: Sequence[Axis]) -> None:
 def points(
     base: str, axes: Sequence[Axis], load: Callable[[Sequence[Pair]], Loaded]
 ) -> tuple[SweepPoint, ...]:
-    """Make the recipe of each run; `load` loads one with these keys and typed values over it. Raises BadInput."""
+    """Return each run's name and recipe; `load` loads the recipe with these keys and typed values. Raises BadInput."""
     require_sense(axes)
     shorts = _short_keys([axis.key for axis in axes])
     made: list[SweepPoint] = []
@@ -128,7 +128,7 @@ def points(
 
 
 def _short_keys(keys: Sequence[str]) -> list[str]:
-    """Shorten keys to what tells them apart in a name: learning_rate is lr, weight_decay is wd."""
+    """Shorten keys for names, keeping them distinct: learning_rate is lr, weight_decay is wd."""
     last = [re.sub(r"\[\d+\]", "", key).rpartition(".")[2] for key in keys]
     short = [SHORT.get(word, _initials(word)) for word in last]
     return [
@@ -143,7 +143,7 @@ def _initials(word: str) -> str:
 
 
 def _in_name(value: str) -> str:
-    """Write a value as part of a name: the end of a path, and nothing that a folder's name may not have."""
+    """Return a value as part of a name: the end of a path, in characters that a folder's name may have."""
     clean = re.sub(r"[^A-Za-z0-9._+-]+", "-", value.rstrip("/").rpartition("/")[2]).replace("+", "")
     return clean.strip("-.")[:NAME_OF_VALUE].rstrip("-.") or "x"
 
@@ -156,5 +156,5 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def as_sets(pairs: Sequence[Pair]) -> list[str]:
-    """Write keys and values as `--set` takes them; a name is always text."""
+    """Return keys and values as `--set` texts; a name is always text."""
     return [f'{key}="{value}"' if key == "name" else f"{key}={value}" for key, value in pairs]

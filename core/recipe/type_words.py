@@ -1,4 +1,4 @@
-"""Says in words what a setting may be: 'a whole number, 1 or more', 'one of auto, bfloat16'."""
+"""Describe the values of a setting in words: 'a whole number, 1 or more', 'one of auto, bfloat16'."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from finetop.core.text import number_words
 
 
 def type_words(annotation: Any) -> str:
-    """Describe the values an annotation allows, ranges included."""
+    """Return the values that an annotation allows in words, ranges included."""
     from msgspec import inspect
 
     if words := choices(annotation):  # msgspec sorts them
@@ -18,7 +18,7 @@ def type_words(annotation: Any) -> str:
 
 
 def choices(annotation: Any) -> tuple[str, ...]:
-    """List the words a setting is limited to, in the order of the schema, or nothing."""
+    """Return the words that a setting is limited to, in the order of the schema; empty if it is not."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return tuple(str(value) for value in get_args(annotation)) if get_origin(annotation) is Literal else ()
@@ -39,7 +39,7 @@ def _words(info: Any) -> str:
         return str(info.extra["words"])
     info = _bare(info)
     if isinstance(info, inspect.UnionType):
-        # null last, as it is the least of what one may mean
+        # null last: it is the least likely to be meant
         parts = sorted(info.types, key=lambda part: isinstance(_bare(part), inspect.NoneType))
         return " or ".join(_words(part) for part in parts)
     if isinstance(info, inspect.LiteralType):
@@ -75,7 +75,7 @@ def _items(info: Any) -> str:
 
 def _text_words(info: Any) -> str:
     if info.pattern:
-        # the one pattern in the schema: alternatives, of which N stands for a number
+        # the only pattern in the schema: alternatives, with N for a number
         return f"one of {info.pattern.strip('^$()').replace('[1-9]?[0-9]', 'N').replace('|', ', ')}"
     if info.max_length:
         return f"text of {info.min_length or 0} to {info.max_length} characters"
@@ -95,7 +95,7 @@ def _range(info: Any) -> str:
 
 
 def value_words(value: Any) -> str:
-    """Write a setting's value as people write it in a recipe."""
+    """Return a setting's value as written in a recipe."""
     if isinstance(value, bool) or value is None:
         return "null" if value is None else str(value).lower()
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Turns a tree of located values into a Recipe, and finds everything that is wrong with it at once."""
+"""Turn a tree of located values into a Recipe, and report everything that is wrong with it at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 
 import msgspec
 
-from finetop.core.errors import NotFound, RecipeError, did_you_mean
+from finetop.core.errors import NotFound, RecipeError, did_you_mean, folded_name, near
 from finetop.core.plugins import METHODS, OBJECTIVES, PluginKind
-from finetop.core.recipe import other_names
 from finetop.core.recipe.cross_checks import cross_problems
 from finetop.core.recipe.find import resolve_path
 from finetop.core.recipe.schema import Method, Objective, Recipe
@@ -23,17 +22,18 @@ if TYPE_CHECKING:
 
 _MISSING = object()
 RECIPE = "a recipe"
-TOP = "A chain's stages stand at the top of its recipe."
+TOP = "A chain's stages are at the top level of its recipe."
 Kind = TypeVar("Kind")
+CHOICES: dict[Any, PluginKind[Any]] = {Method: METHODS, Objective: OBJECTIVES}
 
 
 def read_recipe(
     root: Node, *, to_train: bool = True
 ) -> tuple[Recipe | None, list[RecipeError], dict[str, str]]:
-    """Read a whole merged tree: the recipe, or None and every problem; and the place of each setting.
+    """Read a whole merged tree. Returns the recipe or None, all problems, and the place of each setting.
 
-    `to_train` is false of a recipe that only says what is checked and how. Places are by dotted key
-    (`data.train[0].path` -> `faq.yaml:7`), of the settings that were written.
+    `to_train` is False for a recipe that only says what to check and how. Places are by dotted key
+    (`data.train[0].path` -> `faq.yaml:7`), for the settings that were written.
     """
     reader = _Reader(to_train)
     recipe = reader.read(root, Recipe, "")
@@ -44,7 +44,7 @@ def read_recipe(
 
 
 def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
-    """Read a tree as one struct of another file than a recipe, `whole` in words.
+    """Read a tree as a struct of a file that is not a recipe; `whole` names the file in messages.
 
     Raises RecipeError, the first of its problems.
     """
@@ -57,7 +57,7 @@ def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
 
 
 class _Reader:
-    """Walks tree and types side by side, collecting problems in place of stopping at the first."""
+    """Walks tree and types side by side, collecting problems instead of stopping at the first."""
 
     def __init__(self, to_train: bool, whole: str = RECIPE) -> None:
         self.to_train = to_train
@@ -72,11 +72,9 @@ class _Reader:
     def read(self, node: Node, annotation: Any, key: str) -> Any:
         if key:
             self.places[key] = node.place
-        if annotation is Method:
-            return self.choice(node, Method, METHODS, key)
-        if annotation is Objective:
-            return self.choice(node, Objective, OBJECTIVES, key)
         for arm in arms(annotation):
+            if arm in CHOICES:
+                return self.choice(node, arm, CHOICES[arm], key)
             if isinstance(node.value, dict) and is_struct(arm):
                 return self.section(node, arm, key)
             if isinstance(node.value, list) and get_origin(arm) is tuple:
@@ -93,9 +91,9 @@ class _Reader:
             what = f"{key} is {quoted(value)}" if key else "this"
             hint = ""
             if value is None and any(map(is_struct, arms(annotation))):
-                hint = "Leave it out for its defaults; null goes behind one setting."
+                hint = "Leave it out for its defaults; null is for single settings."
             elif isinstance(value, str) and self.whole == RECIPE:
-                hint = other_names.hint_for_section(key)
+                hint = _hint_for_section(key)
             return self.problem(node.place, key, f"{what}; it must be {type_words(annotation)}.", hint)
         if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
@@ -109,9 +107,9 @@ class _Reader:
         return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
-        """Read `method:` or `objective:`: a name, and the options of the module of that name.
+        """Read `method:` or `objective:`: a name, and the options of its module.
 
-        Where nothing is trained, the name may be anybody's, and its options are not looked at.
+        If nothing is trained, an unknown name is accepted, and its options are not checked.
         """
         if not isinstance(node.value, dict):
             hint = f"Write {key}: {{name: …}}."
@@ -160,23 +158,23 @@ class _Reader:
         return kind(**{known[name].name: value for name, value in values.items()})
 
     def meant(self, key: str, owner: str, known: Iterable[str]) -> str:
-        """Return a hint for a key that is none."""
+        """Return a hint for an unknown key."""
         name = key.rpartition(".")[2]
         if name == "stages":
             return TOP
         if self.whole != RECIPE:
             return did_you_mean(name[:60], known)
-        return other_names.hint_for(key, owner, known)
+        return _hint_for(key, owner, known)
 
     def default(self, node: Node, field: msgspec.structs.FieldInfo, key: str) -> Any:
-        """Fill in a section that was not written but depends on its name, or say that it is missing."""
-        if field.type in (Method, Objective):
-            return self.read(Node({}, node.origin, node.line), field.type, key)
+        """Read an omitted section that depends on its name, or report that the setting is missing."""
+        if field.type in tuple(CHOICES):
+            return self.read(node.with_value({}), field.type, key)
         return self.problem(node.place, key, f"{key} is missing.", f"It is {type_words(field.type)}.")
 
 
 def arms(annotation: Any) -> tuple[Any, ...]:
-    """Take an annotation apart into the alternatives of its union, without Annotated."""
+    """Return the alternatives of an annotation's union, without Annotated."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, UnionType):
@@ -184,22 +182,31 @@ def arms(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def item_of(annotation: Any) -> Any:
+    """Return the type of a list's items; None if it is not a list."""
+    return next((get_args(arm)[0] for arm in arms(annotation) if get_origin(arm) is tuple), None)
+
+
 def is_struct(annotation: Any) -> bool:
-    """Return whether a type is a section, not a single value."""
+    """Return True if a type is a section, not a single value."""
     return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
+def extra(annotation: Any) -> dict[str, Any]:
+    """Return the marks of a setting, by those of core/recipe/schema.py."""
+    metas = (meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
+    return {key: value for meta in metas for key, value in (meta.extra or {}).items()}
+
+
 def is_path(text: str, annotation: Any) -> bool:
-    """Return whether this text, in a setting of this type, is a path to resolve."""
-    metas = getattr(annotation, "__metadata__", ())
-    marks = {(meta.extra or {}).get("path") for meta in metas if isinstance(meta, msgspec.Meta)}
-    return "file" in marks or ("id" in marks and text.startswith(("./", "../", "/", "~")))
+    """Return True if this text, in a setting of this type, is a path to resolve."""
+    mark = extra(annotation).get("path")
+    return mark == "file" or (mark == "id" and text.startswith(("./", "../", "/", "~")))
 
 
 def is_model_folder(text: str, annotation: Any, node: Node) -> bool:
-    """Return whether this text, which looks like a hub's id, is the folder of a model beside the recipe."""
-    metas = getattr(annotation, "__metadata__", ())
-    if not any((meta.extra or {}).get("path") == "id" for meta in metas if isinstance(meta, msgspec.Meta)):
+    """Return True if this text, which looks like a hub id, is a model's folder beside the recipe."""
+    if extra(annotation).get("path") != "id":
         return False
     try:
         return (node.origin.folder / text / "config.json").is_file()
@@ -209,5 +216,93 @@ def is_model_folder(text: str, annotation: Any, node: Node) -> bool:
 
 @lru_cache
 def struct_fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    """List the settings of a section by the names that are written; the annotations are evaluated once."""
+    """Return the settings of a section by their written names; cached, as evaluating annotations takes time."""
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
+
+
+# By setting: short forms, and names in transformers, TRL, PEFT, Axolotl, LLaMA-Factory and Unsloth.
+OTHER_NAMES = {
+    "model.id": "model_id model_name model_name_or_path pretrained_model_name_or_path base base_model model_path",
+    "model.dtype": "precision bf16 fp16 torch_dtype mixed_precision compute_type",
+    "model.quantize": "quantization bits load_in_4bit load_in_8bit quantization_bit qlora",
+    "model.attention": "attn attn_implementation flash_attention flash_attn use_flash_attention_2",
+    "model.engine": "vllm use_vllm",
+    "method.name": "adapter peft peft_type finetuning_type",
+    "method.rank": "r lora_r lora_rank lora_dim",
+    "method.alpha": "lora_alpha scaling",
+    "method.dropout": "lora_dropout",
+    "method.target_modules": "targets target modules lora_target lora_target_modules layers",
+    "method.rslora": "use_rslora",
+    "objective.packing": "sample_packing pack",
+    "objective.neftune_alpha": "neftune neftune_noise_alpha",
+    "data.train": "dataset datasets dataset_name train_file train_data train_dataset data_path train_path",
+    "data.eval": "val validation eval_data eval_dataset val_set_size val_size validation_file eval_file",
+    "data.max_tokens": "seq_len seq_length sequence_len sequence_length max_len max_length max_seq_len max_seq_length"
+    " cutoff_len context context_length ctx",
+    "train.learning_rate": "lr rate peak_lr max_lr",
+    "train.batch_size": "bs batch micro_batch_size per_device_train_batch_size train_batch_size",
+    "train.eval_batch_size": "eval_bs per_device_eval_batch_size",
+    "train.grad_accumulation": "grad_acc grad_accum ga accum accumulation gradient_accumulation"
+    " gradient_accumulation_steps",
+    "train.epochs": "epoch num_epochs n_epochs num_train_epochs",
+    "train.max_steps": "steps num_steps n_steps total_steps iters iterations max_iters",
+    "train.schedule": "scheduler lr_scheduler lr_scheduler_type lr_schedule decay_schedule",
+    "train.warmup_steps": "warmup warmup_ratio num_warmup_steps",
+    "train.weight_decay": "wd decay",
+    "train.optimizer": "optim opt",
+    "train.max_grad_norm": "clip grad_clip clip_grad gradient_clipping max_norm clip_norm",
+    "train.activation_checkpointing": "gradient_checkpointing grad_checkpointing checkpointing",
+    "train.compile": "torch_compile",
+    "train.kernels": "liger use_liger use_liger_kernel",
+    "train.save_every": "save_steps save_interval checkpoint_every",
+    "train.eval_every": "eval_steps eval_interval evals_per_epoch",
+    "train.keep_checkpoints": "save_total_limit",
+    "train.stop_early": "early_stopping early_stop patience early_stopping_patience",
+    "train.seed": "random_seed random_state",
+    "train.parallel": "fsdp deepspeed ddp strategy",
+    "check.general.suite": "benchmark eval_suite",
+    "check.general.margin": "tolerance threshold",
+    "budget.gpus": "num_gpus n_gpus devices gpu",
+    "budget.nodes": "num_nodes nnodes",
+    "budget.hours": "max_hours time_limit",
+}
+_MEANT = {
+    folded_name(other): key
+    for key, others in OTHER_NAMES.items()
+    for other in (key.rpartition(".")[2], *others.split())  # also its own name, typed in another section
+}
+
+_MAIN = {
+    "model": "model.id",
+    "data": "data.train",
+    "check": "check.general",
+    "check.target": "check.target.path",
+}
+
+
+def _hint_for(key: str, owner: str, known: Iterable[str]) -> str:
+    """Suggest a setting for an unknown key: a typo, another program's name, or a setting of another section.
+
+    `known` are the names beside it; `owner` is their section, method or objective.
+    """
+    known = list(known)
+    section, _, name = key.rpartition(".")
+    folded = folded_name(name)
+    meant = _MEANT.get(folded, "")
+    above, _, last = meant.rpartition(".")
+    if above == section and last in known:
+        return f"Did you mean {last}?"
+    if (near_by := near(name[:60], known)) and (folded_name(near_by) == folded or not meant):
+        return f"Did you mean {near_by}?"
+    if meant and (above != section or last in known):
+        return f"Did you mean {meant}?"
+    is_section = owner in ("", section)
+    command = (
+        f"finetop recipe {section.partition('[')[0]}".strip() if is_section else f"finetop methods {owner}"
+    )
+    return did_you_mean(name[:60], known, whole=command)
+
+
+def _hint_for_section(key: str) -> str:
+    """Suggest the setting that is meant if a text stands for a whole section."""
+    return f"Did you mean {_MAIN[key]}?" if key in _MAIN else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol.messages.remedies import Candidate, RetrainingRow
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.train import methods
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.plugins import PluginKind
 
-# Methods whose adapter adds s times something to the weights: with another s it is stronger or weaker.
+# Methods whose adapter adds its scale times an update to the weights: another scale makes it stronger or weaker.
 SCALED = ("adalora", "corda", "loftq", "lora", "lora-plus", "olora", "pissa", "rslora")
 
 
@@ -30,14 +30,14 @@ class Subject:
 
     step: int
     is_adapter: bool
-    merges: bool  # what it learned can be added into the base's weights
-    scales: bool  # by a factor in front of it
+    merges: bool  # its update can be merged into the base's weights
+    scales: bool  # its update is proportional to a scale
     quantize: str
-    earlier: tuple[int, ...]  # steps of the checkpoints before it that are kept, ascending
+    earlier: tuple[int, ...]  # steps of the saved checkpoints before it, ascending
 
     @property
     def no_weights(self) -> str:
-        """Say why the weights themselves can't be worked on; nothing where they can."""
+        """Return why the weights can't be edited; empty if they can."""
         if self.is_adapter and not self.merges:
             return "its adapter adds tokens before the text and changes no weights"
         if self.quantize != "none":
@@ -52,7 +52,7 @@ class Remedy(plugins.RemedyFacts):
     most = 0  # candidates that it has at most; their sum over all remedies is what the error is split by
 
     def candidates(self, subject: Subject) -> list[Candidate]:
-        """List those that there are of a run's checkpoint, each with its settings, or why it can't be had."""
+        """List its candidates for a run's checkpoint, each with its settings, or why it is not available."""
         return []
 
     def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change | None:
@@ -65,7 +65,7 @@ class Retraining(Remedy):
 
     @abstractmethod
     def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-        """Return what is changed of a run's recipe, or why that can't be."""
+        """Return the changes of a run's recipe, or why that is not possible."""
 
 
 KIND: PluginKind[Remedy] = plugins.REMEDIES.of(Remedy)
@@ -73,22 +73,22 @@ names, load = KIND.names, KIND.load
 
 
 def needs_training(name: str) -> bool:
-    """Say if a remedy trains again."""
+    """Return True if a remedy retrains."""
     return isinstance(load(name), Retraining)
 
 
 def most() -> int:
-    """Count the candidates that any run can have: whatever is tried of them, in however many parts."""
+    """Return the most candidates that any run can have, however many of them are tried, in however many jobs."""
     return sum(load(name).most for name in names())
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """List what can be had of a model without training, remedy by remedy."""
+    """Return a model's candidates without training, remedy by remedy."""
     return [candidate for name in names() for candidate in load(name).candidates(subject)]
 
 
 def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
-    """List what could be trained again otherwise, of a resolved recipe."""
+    """Return the possible retrainings of a resolved recipe, with their changed settings."""
     made = []
     for remedy in map(load, names()):
         if not isinstance(remedy, Retraining):
@@ -102,8 +102,8 @@ def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
 
 
 def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[int]) -> Subject:
-    """Gather the facts of a run's checkpoint: `kind` is what it holds, `steps` are those of all that are kept."""
-    read = recipe_from_mapping(recipe, to_train=False)
+    """Return the facts of a run's checkpoint: `kind` is its content, `steps` are those of all saved checkpoints."""
+    read = recipe_from_resolved(recipe)
     name, options = read.method.name, read.method.options
     known = name in methods.names()
     return Subject(
@@ -117,9 +117,9 @@ def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[
 
 
 def chosen(found: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
-    """Pick candidates by name, or all of a remedy by its own; without a name all that can be had.
+    """Return candidates by name, or all of a remedy by the remedy's name; without names all that are available.
 
-    Raises NotFound, with a suggestion, and for one that can't be had, with the reason.
+    Raises NotFound, with a suggestion, and for an unavailable one, with the reason.
     """
     if not only:
         return [one for one in found if not one.why_not]

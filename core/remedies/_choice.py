@@ -1,21 +1,21 @@
-"""Which remedy is best, and when that is confirmed.
+"""Which remedy is best, and when it is confirmed.
 
-The suite's permutation is cut in two before anything is looked at. On its first part, for choosing, every candidate is
-checked at alpha, as any model is. The best so far is the one of those proven OK there that keeps most of the gain: of
-several metrics of the target, by the one of which it keeps least, as what was wanted is all of them. But the best of
-several on the same items looks better than it is. So it is checked once more on the second part, for
-confirming, whose items chose nothing, at alpha / K. If it is not proven OK there, the next best has its turn.
+The suite's permutation is split in two before any item is scored. On the first part, the selection items, every
+candidate is checked at alpha, like any model. The best so far is the one proven OK there that keeps most of the gain:
+with several metrics of the target, by the metric that keeps least, because all of them were wanted. But the best of
+several on the same items looks better than it is. So it is checked again on the second part, the confirmation items,
+which selected nothing, at alpha / K. If it is not proven OK there, the next best is checked.
 
 **Why a confirmation is wrong with probability at most alpha.** K is the number of candidates that any run can have
-(`remedies.most`), whatever is tried of them. Say candidate c is one of those whose drop over the second part is the
-margin or more. Given which items are in that part, their order is uniform, and the test bets along that order alone, so
-it calls c OK with probability at most alpha / K, whenever it is looked at (Ville; statistics/betting.py). It is one
-and the same test whenever c is tried again: the same items in the same order. So whichever candidates are confirmed, in
-whatever order and however often somebody asks, even by what they saw of the second part in an earlier check, some
-candidate is confirmed wrongly with probability at most K * alpha / K. The claim is about the items for confirming as
-they stand, which are a uniform draw from the suite; what is said of a candidate on the first part is no claim.
+(`remedies.most`), however many are tried. Let candidate c be one whose drop over the second part is the margin or
+more. Given which items are in that part, their order is uniform, and the test bets along that order alone, so it calls
+c OK with probability at most alpha / K, at whatever time it is read (Ville; statistics/betting.py). It is the same
+test whenever c is tried again: the same items in the same order. So whichever candidates are confirmed, in whatever
+order and however often, even by what an earlier check showed of the second part, some candidate is confirmed wrongly
+with probability at most K * alpha / K. The claim is about the confirmation items as they are, a uniform draw from the
+suite; a result on the first part is not a claim.
 
-That the items chose nothing is what keeps the numbers beside the answer honest: the drop there, and its interval, are
+Because these items selected nothing, the numbers beside the answer are honest: the drop there, and its interval, are
 those of one model that was picked without them.
 """
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import TargetScore
     from finetop.core.protocol.runs import RemedyRow
 
-# Items; of an unchanged model 449 of 1,000 are needed on average, of one that loses 1 point 655.
+# Items; an unchanged model needs 449 of 1,000 on average, one that loses 1 point 655.
 CHOOSING_MOST = 1000
-LEAST_FRESH = 64  # one look; on fewer items "under the limit" says next to nothing of the model
+LEAST_FRESH = 64  # one interim look; on fewer items "under the limit" says almost nothing
 NO_ITEMS = "no items left"
 
 
 def parts(plan: CheckPlan, candidates: int) -> tuple[CheckPlan, CheckPlan | None]:
-    """Cut a check into one for choosing and one for confirming; None where too few items would be left for that.
+    """Split a check into one for selection and one for confirmation; None if too few items would be left for either.
 
     `candidates` is how many there can be: the second spends alpha / candidates.
     """
@@ -59,7 +59,7 @@ def parts(plan: CheckPlan, candidates: int) -> tuple[CheckPlan, CheckPlan | None
 
 
 def choosing_items(items: int) -> int:
-    """Return how many of a suite's items are for choosing."""
+    """Return how many of a suite's items are for selection."""
     return min(CHOOSING_MOST, items // 2)
 
 
@@ -69,9 +69,9 @@ def _part(plan: CheckPlan, order: Sequence[object], what: str, alpha: float) -> 
 
 
 def gained(reached: Mapping[Any, TargetScore]) -> dict[str, float]:
-    """Name the metrics by which tuning has gained, of which the model as it is keeps all: those that prove it.
+    """Return the metrics in which tuning proved a gain, each with share 1: the model as it is keeps all of it.
 
-    Where none does (with an interval without 0), those that look so. What may be no gain at all has no share to keep.
+    If none is proven (by an interval without 0), those that seem to gain. A metric without a gain has no share to keep.
     """
     ahead = {
         metric: (pair.base - pair.tuned, -pair.high)
@@ -86,7 +86,7 @@ def gained(reached: Mapping[Any, TargetScore]) -> dict[str, float]:
 def shares(
     reached: Mapping[Any, float], base: Mapping[Any, float], now: Mapping[str, float], metrics: Iterable[str]
 ) -> dict[str, float]:
-    """Return the share that is kept of what tuning gained by each metric, 1 at where the model is now."""
+    """Return the share of tuning's gain that is kept by each metric; 1 for the model as it is."""
     return {
         metric: (reached[metric] - base[metric]) / (now[metric] - base[metric])
         for metric in metrics
@@ -95,13 +95,13 @@ def shares(
 
 
 def ranked(rows: Sequence[RemedyRow]) -> list[RemedyRow]:
-    """Order those that are proven OK, most of the least kept gain first; without a target the strongest first."""
+    """Return those proven OK, sorted by the least gain kept, largest first; without a target the strongest first."""
     fine = [row for row in rows if row.verdict == "ok"]
     return sorted(fine, key=lambda row: -(row.gain if row.gain is not None else 0.0))
 
 
 def best(rows: Sequence[RemedyRow]) -> RemedyRow | None:
-    """Return the one that is confirmed, else the best so far: the first that was not refuted on fresh items."""
+    """Return the confirmed best, else the best so far: the first that was not refuted on fresh items."""
     order = ranked(rows)
     confirmed = [row for row in order if row.confirmation == "ok"]
     return next(

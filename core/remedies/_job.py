@@ -1,7 +1,7 @@
-"""The remedy job: each candidate is checked on the items for choosing and at the target, the best is confirmed.
+"""The remedy job: check each candidate on the selection items and on the target, then confirm the best.
 
-All are asked the same items in the same order and batches as the base, which is scored once. Whatever was scored stays
-in the cache, under what the candidate is made of, so that a job that starts again goes on where it was. One model is in
+All are scored on the same items in the same order and batches as the base, which is scored once. All scores stay
+in the cache, under what the candidate is made of, so a restarted job continues where it was. One model is in
 memory at a time.
 """
 
@@ -51,7 +51,7 @@ NOW = Candidate("now", "now", "now", 0, {})
 
 
 def work(job: Job) -> Ended:
-    """Say who runs on what, then try the candidates."""
+    """Record who runs on what, then try the candidates."""
     quiet()
     device = devices.open_device(job.gpu_gib)
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
@@ -61,7 +61,7 @@ def work(job: Job) -> Ended:
 
 
 def request_of(job: Job, device: str) -> RemedyRequest:
-    """Read what is tried. Raises BadInput."""
+    """Parse what to try. Raises BadInput."""
     step, candidates = job.args.get("step"), job.args.get("candidates")
     if not isinstance(step, int) or not isinstance(candidates, list):
         hint = "Name a step, its checkpoint and candidates."
@@ -77,7 +77,7 @@ def request_of(job: Job, device: str) -> RemedyRequest:
 
 @dataclass(frozen=True)
 class RemedyRequest:
-    """Which candidates of which checkpoint are tried, and where the checkpoints lie that they are made of."""
+    """The candidates to try for a checkpoint, and the checkpoints that they are made of."""
 
     recipe: Recipe
     step: int
@@ -88,7 +88,7 @@ class RemedyRequest:
 
 @dataclass(frozen=True)
 class Trial:
-    """What all candidates share: the context, the base's scores, and the items for choosing and for confirming."""
+    """What all candidates share: the context, the base's scores, and the items for selection and for confirmation."""
 
     request: RemedyRequest
     context: CheckContext
@@ -100,9 +100,9 @@ class Trial:
 
 
 def try_all(request: RemedyRequest, home: Home, events: EventLog) -> list[RemedyRow]:
-    """Try the candidates, confirm the best, and tell both in events. Gives what was tried, in the order given.
+    """Try the candidates, confirm the best, and write both as events. Returns the results in the order given.
 
-    Raises BadInput, EnvironmentTrouble as a check does; what one candidate can't do is told of that one.
+    Raises BadInput and EnvironmentTrouble as a check does; a candidate's own failure is recorded with that candidate.
     """
     events.write(Phase("loading model"))
     base = resolve.resolve_model(request.recipe.model, home, events)
@@ -112,7 +112,7 @@ def try_all(request: RemedyRequest, home: Home, events: EventLog) -> list[Remedy
 
 
 def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -> list[RemedyRow]:
-    """Try all under one batch plan: scores under different ones are not compared."""
+    """Try all under one batch plan: scores under different plans are not comparable."""
     base = checking.score_base(context, plan)
     before = checking.base_scoring(context, base)
     whole = checking.plan_of(context, before)
@@ -128,7 +128,7 @@ def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -
 
 
 def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | None) -> RemedyRow:
-    """Check one candidate on the items for choosing, ask it the target's rows, and tell how it did."""
+    """Check one candidate on the selection items, score it on the target's rows, and write the result."""
     began = time.monotonic()
     try:
         context = context_of(trial, candidate, folder)
@@ -174,7 +174,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | N
 
 
 def _of_target(context: CheckContext) -> str:
-    """Return why the target was not measured."""
+    """Return why the target was not measured, or an empty string."""
     return f"target failed: {context.target_failed}" if context.target_failed else ""
 
 
@@ -200,7 +200,7 @@ def _numbers(result: CheckResult) -> dict[str, Any]:
 
 
 def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = "") -> CheckContext:
-    """Put a candidate in the tuned model's place: made of its checkpoint when it is first asked something."""
+    """Return a context with a candidate as the tuned model, built from its checkpoint when it is first scored."""
     common, home = trial.context, trial.context.home
     if candidate is NOW:
         return replace(common, model_label="now")
@@ -218,7 +218,7 @@ def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = ""
 
 
 def remembered(change: Change, context: CheckContext) -> Change:
-    """Keep beside the scores what a change has made: the weights' hash, and what it said of it."""
+    """Return a change that also caches, beside the scores, the hash of its weights and its note."""
 
     def make(model: Any) -> Any:
         context.events.write(Phase(f"{context.model_label}: building the model"))
@@ -232,7 +232,7 @@ def remembered(change: Change, context: CheckContext) -> Change:
 
 
 def kept_words(context: CheckContext) -> tuple[str, str]:
-    """Return the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    """Return the hash of the weights that were scored, and the note on how they were made; empty for a checkpoint."""
     if context.pair.change is None:
         return "", ""
     key, prompts = _weights_key(context)
@@ -246,14 +246,14 @@ def _weights_key(context: CheckContext) -> tuple[cache.ScoreKey, dict[str, str]]
 
 
 def ask(trial: Trial, context: CheckContext, plan: CheckPlan) -> tuple[Scoring, CheckResult]:
-    """Ask a candidate the items of one part until that is decided."""
+    """Score a candidate on the items of one part until the verdict is decided."""
     after = checking.tuned_scoring(context, trial.base)
     state = checking.score_pairs(context, trial.before, after, sequential.begin(plan))
     return after, conclude.conclude(state)
 
 
 def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, Candidate, Path]]) -> None:
-    """Check the best, and if that fails the next best, on items that chose nothing: see _choice.py."""
+    """Check the best, and if that fails the next best, on items that selected nothing: see _choice.py."""
     places = {row.name: (candidate, folder) for row, candidate, folder in tried}
     for row in ranked([row for row, _, _ in tried]):
         if trial.confirming is None:
@@ -283,7 +283,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, Candidate, Path]]) ->
 
 
 def _row(told: RemedyTried) -> RemedyRow:
-    """Return what choosing needs of what was told."""
+    """Return the parts of an event that the selection needs."""
     return RemedyRow(
         name=told.name,
         remedy=told.remedy,

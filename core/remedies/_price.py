@@ -1,4 +1,4 @@
-"""How long trying a remedy takes, as measured: of this run's, else of others of its base, else of its checks."""
+"""How long trying a remedy takes, as measured: in this run, else in other runs of its base, else by its checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Seconds of trying one, with its loading, its target and all else; and of confirming one on fresh items."""
+    """Seconds to try one remedy, loading and target included; and to confirm one on fresh items."""
 
     one_s: float
     confirming_s: float
@@ -26,11 +26,11 @@ class Price(msgspec.Struct, frozen=True):
 def price(
     own: Sequence[RemedyRow], others: Sequence[RemedyRow], checks: Sequence[CheckResult]
 ) -> Price | None:
-    """Estimate from the remedies of a run that were tried, from those of other runs of its base, and from its checks.
+    """Estimate a remedy's time from this run's tried remedies, else from other runs of its base, else from its checks.
 
-    A remedy is asked up to as many items as there are for choosing, and a check may have stopped after a few: so what
-    an item took counts. Of several checks the slowest counts, as one that found its scores in the cache took next to no
-    time. None where nothing was measured.
+    A remedy scores up to all selection items, while a check may have stopped after a few, so the time per item counts.
+    Of several checks the slowest counts, as one that found its scores in the cache took almost no time. None without
+    any measurement.
     """
     scored = next((measured for rows in (own, others) if (measured := _measured(rows))), [])
     items = next((row.items_total for row in _measured(own)), 0)
@@ -42,7 +42,7 @@ def price(
         each = max(
             (check.seconds / check.items_scored for check in checks if check.items_scored), default=0.0
         )
-    # The items for confirming are the other half, or as many.
+    # As many items are left for confirmation.
     return Price(each * items, each * items) if each and items else None
 
 

@@ -1,8 +1,8 @@
-"""The weights of a loaded model made anew from the base's and its own, one tensor at a time, in memory.
+"""Rebuild a loaded model's weights from the base's and its own, one tensor at a time, in memory.
 
-An adapter is merged first, so that what comes out is a whole model. The base's weights are read from its files as they
-are needed: beside the model there are one tensor of the base and what is made of both, in float32. The base's are
-rounded to the model's number format first, as they are when the base is loaded; what is made is rounded once.
+An adapter is merged first, so the result is a whole model. The base's weights are read from its files as they are
+needed: in addition to the model there are one tensor of the base and the mix of both, in float32. The base's weights
+are first rounded to the model's number format, as when the base is loaded; the mix is rounded once.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from finetop.core.models.resolved import ResolvedModel
 
-    # name, the base's weights, the tuned ones, both float32 -> what takes their place
+    # (name, the base's weights, the tuned ones), both float32 -> the new weights
     Mix = Callable[[str, Tensor, Tensor], Tensor]
 
 
 class Unchanged(FinetopError):
-    """A remedy that changes nothing of this model."""
+    """A remedy that changes nothing in this model."""
 
 
 def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool = False) -> Any:
-    """Make the weights of a model anew; an adapter is merged first. `matrices_alone`: of linear layers.
+    """Rebuild a model's weights with a function; an adapter is merged first. `matrices_alone`: only linear layers.
 
-    Raises FinetopError where the base has no such weights.
+    Raises FinetopError if the base has no such weights.
     """
     import torch
 
@@ -57,7 +57,7 @@ def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool =
 
 
 def merged(model: Any) -> Any:
-    """Add an adapter into its base's weights; a whole model is one already. Raises FinetopError."""
+    """Merge an adapter into its base's weights; a whole model is returned as it is. Raises FinetopError."""
     from pathlib import Path
 
     from finetop.core.models import merge
@@ -67,9 +67,9 @@ def merged(model: Any) -> Any:
 
 @contextmanager
 def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tensor]]:
-    """Read the base's weights by the names that they have in `model`.
+    """Yield a function that reads the base's weights by their names in `model`.
 
-    Its files name them alike, with or without the prefix of the model's body. Where they don't, the base is loaded
+    Its files use the same names, with or without the prefix of the model's body. If they don't, the base is loaded
     whole, on the CPU.
     """
     from safetensors import safe_open

@@ -1,4 +1,4 @@
-"""An earlier checkpoint of the same run, as it is: less learned, and less forgotten."""
+"""An earlier checkpoint of the same run: it learned less, and forgot less."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Checkpoint(Remedy):
     most = 3
 
     def candidates(self, subject: Subject) -> list[Candidate]:
-        """Return up to three, spread over the way there, the newest first."""
+        """Return up to three earlier checkpoints, evenly spaced, the newest first."""
         steps = subject.earlier
         if not steps:
             why_not = "none was saved"

@@ -1,11 +1,11 @@
 """Weights between the base and the tuned model: w0 + strength * (w - w0).
 
-Of a full model tensor by tensor (WiSE-FT, arXiv:2109.01903); of an adapter that adds s times something, by its s,
-which leaves base and adapter as they are; of any other that can be merged, as of a full model. Weights are mixed in
-float32 and rounded once, to the format that the model computes in. In bfloat16 a small part of a small move is lost by
-that: at a twentieth of 20 steps of SmolLM2-135M at rate 2e-3, 54 % of the weights that had moved are the base's again,
-and what is left along the change is 0.81 of what was meant. What is scored, confirmed and exported is the model as
-rounded.
+For a full model tensor by tensor (WiSE-FT, arXiv:2109.01903); for an adapter that adds a scaled update, by its scale,
+which leaves base and adapter as they are; for any other that can be merged, as for a full model. Weights are mixed in
+float32 and rounded once, to the format that the model computes in. In bfloat16 this loses a small part of a small
+update: at a twentieth of 20 steps of SmolLM2-135M at rate 2e-3, 54 % of the weights that had moved equal the base's
+again, and what is left along the update is 0.81 of what was intended. The model as rounded is scored, confirmed and
+exported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
 
 SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")  # PEFT's types
-# Settings of PEFT with which the scale is not all: a length of its own (DoRA), weights that are replaced.
+# Settings of PEFT with which the scale is not everything: a separate magnitude (DoRA), replaced weights.
 NOT_ALONE = (
     "use_dora",
     "modules_to_save",
@@ -58,7 +58,7 @@ class Interpolate(Remedy):
         ]
 
     def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-        """Make the change of one strength."""
+        """Return the change of one strength."""
         from finetop.core.check.model_pair import Change
         from finetop.core.remedies._weights import changed
 
@@ -74,7 +74,7 @@ class Interpolate(Remedy):
 
 
 def has_scale(folder: Path) -> bool:
-    """Say if a checkpoint is an adapter whose change of the weights is proportional to its scale."""
+    """Return True if a checkpoint is an adapter whose update of the weights is proportional to its scale."""
     from finetop.core.models.load import adapter_config
 
     said = adapter_config(folder)
@@ -83,7 +83,7 @@ def has_scale(folder: Path) -> bool:
 
 
 def scaled(model: Any, strength: float) -> Any:
-    """Scale a loaded adapter's change of the weights; base and adapter stay as they are. Raises FinetopError."""
+    """Scale a loaded adapter's update of the weights; base and adapter stay as they are. Raises FinetopError."""
     from peft.tuners.lora import LoraLayer
     from peft.tuners.lycoris_utils import LycorisLayer
 

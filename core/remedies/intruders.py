@@ -1,9 +1,9 @@
-"""Intruder dimensions taken out: directions that tuning has put in, unlike any of the base's.
+"""Remove intruder dimensions: directions that tuning has added, unlike any of the base's.
 
-Of each matrix the largest TOP singular directions of the tuned weights are looked at; one whose left vector has a
+For each matrix, the TOP largest singular directions of the tuned weights are compared; one whose left vector has a
 cosine below COSINE with every left singular vector of the base's weights is an intruder (Shuttleworth et al. 2024,
-arXiv:2410.21228, who see forgetting go with them), and its share s u v^T is scaled by `scale`. Matrices of linear
-layers alone: embeddings and the head have a row a word. Both decompositions are exact, in float32.
+arXiv:2410.21228, who see forgetting go with them), and its share s u v^T is scaled by `scale`. Only matrices of linear
+layers: embeddings and the head have one row per token. Both decompositions are exact, in float32.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Intruders(Remedy):
     most = 1
 
     def candidates(self, subject: Subject) -> list[Candidate]:
-        """Return one: all of them gone."""
+        """Return one candidate: all intruder dimensions removed."""
         label, settings = "intruder dimensions removed", {"scale": 0.0, "top": TOP, "cosine": COSINE}
         return [Candidate("intruders", "intruders", label, subject.step, settings, subject.no_weights)]
 
     def change(self, candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
-        """Make the change, which tells how many there were. Raises Unchanged where there is none."""
+        """Return the change, which notes how many there were. Raises Unchanged if there is none."""
         from finetop.core.check.model_pair import Change
         from finetop.core.remedies._weights import Unchanged, changed
 
@@ -68,7 +68,7 @@ class Intruders(Remedy):
 def without_intruders(
     before: Tensor, after: Tensor, top: int, cosine: float, scale: float
 ) -> tuple[Tensor, int]:
-    """Scale the intruders of a matrix [out, in]; gives the matrix and how many there were."""
+    """Scale the intruders of a matrix [out, in]. Returns the matrix and how many there were."""
     import torch
 
     ours = torch.linalg.svd(before, full_matrices=False).U

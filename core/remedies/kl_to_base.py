@@ -1,4 +1,4 @@
-"""Train again held to what the base says of general text: see core/train/protections/kl_to_base.py."""
+"""Retrain with a KL penalty to the base on general text: see core/train/protections/kl_to_base.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class KlToBase(Retraining):
     about = "KL to the base, weight 1"
 
     def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-        """Turn it on; where it was, three times as strong."""
+        """Turn it on; if it is on, triple its weight."""
         now = float((recipe.get("protect", {}).get("kl_to_base") or {}).get("weight", 0.0))
         return {"protect.kl_to_base.weight": 3 * now or WEIGHT}
 

@@ -1,4 +1,4 @@
-"""Train again at a third of the learning rate."""
+"""Retrain at a third of the learning rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class LowerRate(Retraining):
     about = "learning rate / 3"
 
     def settings(self, recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
-        """Change the rate alone."""
+        """Change only the learning rate."""
         return {"train.learning_rate": float(f"{float(recipe['train']['learning_rate']) / 3:.2g}")}
 
 

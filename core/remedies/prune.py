@@ -1,8 +1,8 @@
-"""A part of the change dropped: of every tensor the smallest half of its moves, or a random half.
+"""Drop part of the update: in every tensor the smallest half of its entries, or a random half.
 
-By size: what moved least goes back to the base's number, the rest stays. At random: each move stays with a probability
-of 1/2 and is then doubled, so that the expected change is the whole one (DARE, Yu et al. 2023, arXiv:2311.03099). The
-draw is seeded by the tensor's name, and made on the CPU: the same on every device.
+By size: the smallest entries go back to the base's value, the rest stays. At random: each entry stays with a
+probability of 1/2 and is then doubled, so that the expected update is the whole one (DARE, Yu et al. 2023,
+arXiv:2311.03099). The draw is seeded by the tensor's name, and made on the CPU: the same on every device.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Prune(Remedy):
     most = 2
 
     def candidates(self, subject: Subject) -> list[Candidate]:
-        """Return two: by size and at random."""
+        """Return two candidates: by size and at random."""
         return [
             Candidate(f"prune-{by}", "prune", f"{by} half pruned", subject.step, settings, subject.no_weights)
             for by in ("small", "random")
@@ -51,7 +51,7 @@ class Prune(Remedy):
 
 
 def largest(moves: Tensor, kept: float) -> Tensor:
-    """Keep the largest share of a tensor's moves, and of those as large as the last of them all."""
+    """Keep the largest share of a tensor's entries; entries tied at the bound are dropped."""
     sizes = moves.abs().flatten()
     dropped = sizes.numel() - round(kept * sizes.numel())
     if not dropped:
@@ -61,7 +61,7 @@ def largest(moves: Tensor, kept: float) -> Tensor:
 
 
 def drawn(moves: Tensor, kept: float, name: str) -> Tensor:
-    """Keep a random share of a tensor's moves, enlarged by what the others would have been."""
+    """Keep a random share of a tensor's entries, scaled up to preserve the expected sum."""
     import hashlib
 
     import torch

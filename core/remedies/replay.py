@@ -1,4 +1,4 @@
-"""Train again with answers of the base itself between the rows: see core/train/protections/replay.py."""
+"""Retrain with the base's own answers mixed into the rows: see core/train/protections/replay.py."""
 
 from __future__ import annotations
 

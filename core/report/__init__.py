@@ -19,32 +19,32 @@ TEXT_SHOWN = 600  # characters of one answer, question or sample
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Short facts, each under its name."""
+    """Names with short values."""
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Sentences, one below the other."""
+    """Sentences, one per line."""
 
     lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under a head; the columns in `right` hold numbers, those in `long` texts of several lines."""
+    """Rows under a head; the columns in `right` hold numbers, those in `long` multi-line text."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[int, ...] = ()
     long: tuple[int, ...] = ()
-    more: str = ""  # what is left out
+    more: str = ""  # a note on what was left out
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve: per bin a step, the mean, and the lowest and highest value."""
+    """One curve: for each bin a step, the mean, and the lowest and highest value."""
 
     name: str
     steps: tuple[float, ...]
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Curves over steps, or over what else `x` names."""
+    """Curves over steps, or over what `x` names."""
 
     title: str
     lines: tuple[Line, ...]
@@ -79,7 +79,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Changes under each other, on one scale; `limit` is what may be lost."""
+    """Changes below each other, on one scale; `limit` is the allowed loss."""
 
     title: str
     bars: tuple[Bar, ...]
@@ -88,7 +88,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text as it was written, folded away under its name."""
+    """A text as written, collapsed under its title."""
 
     title: str
     text: str
@@ -105,10 +105,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All that a report says."""
+    """The content of a report."""
 
     title: str
-    about: str  # what was trained on what, in a line
+    about: str  # what was trained on what, in one line
     word: str  # the verdict
     tone: Tone
     sentence: str  # the verdict in words
@@ -118,13 +118,13 @@ class Page:
 
 
 def moment(at: float) -> str:
-    """Write a moment with its zone: a colleague may be in another."""
+    """Return a time with its zone: a colleague may be in another."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
 
 
 def state_words(row: data.RunRow) -> str:
     steps = f" at step {row.step:,} of {row.steps:,}" if row.steps else ""
-    cause = getattr(row.state, "cause", "")
+    cause = row.state.cause if isinstance(row.state, data.Ended) else ""
     return f"{state_word(row.state)}{steps}{f': {cause}' if cause else ''}"
 
 
@@ -133,5 +133,5 @@ def cut(text: str) -> str:
 
 
 def cut_front(text: str) -> str:
-    """Keep the end of a question: the examples in front of it are the same in all."""
+    """Keep the end of a question: the examples in front of it are the same in all of them."""
     return text if len(text) <= TEXT_SHOWN else "…" + text[1 - TEXT_SHOWN :]

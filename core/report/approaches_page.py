@@ -1,4 +1,4 @@
-"""Tells a comparison of approaches as a page: which does best, at what price, what each forgot, on which data."""
+"""Build the page of a comparison of approaches: which is best, at what cost, what each forgot, on which data."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from finetop.core.report.sections.verdict import verdict
 from finetop.core.wording import data_versions
 from finetop.core.wording.units import metric_words
 
-ON_TARGET = "on this target"  # the topic of the advice that comes first
+ON_TARGET = "on this target"  # the topic of the advice in the summary
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What is known of a comparison: its table and advice, and of each approach that trains its first run whole."""
+    """A comparison: its table and advice, and the details of the first run of each approach that trains."""
 
     answer: ApproachesAnswer
     trained: tuple[Told, ...]
 
 
 def compared_of(ask: Ask, name: str) -> Compared:
-    """Ask for all that a report says of a comparison. Raises FinetopError."""
+    """Request all that a report of a comparison needs. Raises FinetopError."""
     answer: ApproachesAnswer = ask(Approaches(name))
     firsts = (
         next((run for run in row.runs if not run.learns_news), None) for row in answer.rows if row.trains
@@ -33,7 +33,7 @@ def compared_of(ask: Ask, name: str) -> Compared:
 
 
 def page_of_comparison(told: Compared, now: float, version: str) -> Page:
-    """Tell all of a comparison that a colleague may want to know."""
+    """Build the page of a comparison."""
     answer = told.answer
     best = next((row for row in answer.rows if row.is_best), None)
     advice = next((one.text for one in answer.advice if one.topic == ON_TARGET), "")
@@ -64,7 +64,7 @@ def page_of_comparison(told: Compared, now: float, version: str) -> Page:
 
 
 def _verdicts(told: Compared) -> tuple[Block, ...]:
-    """Say of the first run of each approach that trains whether it forgot."""
+    """Return the verdict on the first run of each approach that trains."""
     rows = []
     for one in told.trained:
         word, _, sentence, _ = verdict(one)
@@ -78,7 +78,7 @@ def _verdicts(told: Compared) -> tuple[Block, ...]:
 
 
 def _data(told: Compared) -> tuple[Block, ...]:
-    """Say what was trained on: by the first of the runs, and by others where they read something else."""
+    """Return what was trained on: the first run's data, and the others' where they differ."""
     read = [one for one in told.trained if one.detail.data]
     if not read:
         return ()

@@ -1,4 +1,4 @@
-"""What a report needs to know of a run, asked of the supervisor."""
+"""Request what a report needs to know of a run."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, Get
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.recipe.load import load_recipe
 
-COLUMNS = 240  # bins of a chart: more are finer than the picture
+COLUMNS = 240  # bins of a chart: more would be finer than its pixels
 
 Ask = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is known of a run; `outcome` is that of the check that its verdict is of."""
+    """The facts of a run; `outcome` is the check that its verdict comes from."""
 
     detail: RunDetail
     outcome: CheckResult | None
     flips: tuple[Flip, ...]
     curves: dict[str, Curve]
     last: int  # the step at which the charts end
-    base_name: str  # of the built-in recipe that it is compared with
+    base_name: str  # the built-in recipe that it is compared with
     base: dict[str, Any] | None
     read: tuple[SourceFacts, ...] = ()  # the versions of its data
-    comparison: ApproachesAnswer | None = None  # that it is a run of
+    comparison: ApproachesAnswer | None = None  # that it belongs to
 
 
 def told_of(ask: Ask, run: str) -> Told:
-    """Ask for all that a report says of a run. Raises FinetopError."""
+    """Request all that a report of a run needs. Raises FinetopError."""
     detail: RunDetail = ask(GetRun(run))
     outcome: CheckResult | None = None
     flips: list[Flip] = []
@@ -68,7 +68,7 @@ def told_of(ask: Ask, run: str) -> Told:
 
 
 def _base_of(recipe: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    """Find the built-in recipe that a run's is nearest to: the one that it extends, else its method's."""
+    """Return the nearest built-in recipe: the one that a run's recipe extends, else its method's."""
     for name in (recipe.get("extends"), (recipe.get("method") or {}).get("name")):
         if not isinstance(name, str) or "/" in name or name.endswith((".yaml", ".yml")):
             continue

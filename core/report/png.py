@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from finetop.core.report import Chart, Table
 
-SCALE = 2  # pixels of a picture to one of the SVG: readable on a slide
-FINE = 2  # times as fine is painted, and then made smaller: lines without steps
+SCALE = 2  # pixels per pixel of the SVG: readable on a slide
+FINE = 2  # painted so many times larger, then scaled down: smooth lines
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
-# size of a table's text, a row, room between columns, around it all
+# a table's text size, row height, column gap, margin
 LETTERS, ROW, CELL, EDGE = 13, 24, 14, 16
-CELL_LETTERS = 60  # of one cell
-ROWS_SHOWN, WIDEST = 100, 1600  # rows, and their width before it is scaled: 0.5 s; the csv has all
+CELL_LETTERS = 60  # longest text of a cell
+ROWS_SHOWN, WIDEST = 100, 1600  # rows, and their unscaled width: 0.5 s; the csv has all
 _COLOURS = dict(re.findall(r"--(\w+):(#[0-9a-f]{6})", COLOURS_CSS.partition("@media")[0]))
 _STROKES = {"grid": ("rule", 1.0, 255), "zero": ("ink", 1.0, 255), "limit": ("open", 1.0, 255)}
 _DASH, _GAP = 5, 4
@@ -56,7 +56,7 @@ def png(charts: Sequence[Chart], tables: Sequence[Table]) -> bytes:
 
 @cache
 def _font(size: int) -> tuple[Any, bool]:
-    """Load the first font that is here; and whether it has but ASCII."""
+    """Return the first font on this machine, and True if it has only ASCII."""
     from PIL import ImageFont
 
     for name in FONTS:
@@ -87,7 +87,7 @@ def _charts(charts: Sequence[Chart]) -> Image:
 
 
 def _paint(draw: ImageDraw, parent: ElementTree.Element, left: float, top: float, times: int) -> None:
-    """Paint what is inside an element, `left` and `top` being where its own 0 is."""
+    """Paint an element's children; `left` and `top` are its origin."""
     for one in parent:
         kind, facts = one.tag.rpartition("}")[2], one.attrib
         names = facts.get("class", "").split()
@@ -119,7 +119,7 @@ def _paint(draw: ImageDraw, parent: ElementTree.Element, left: float, top: float
 
 
 def _line(draw: ImageDraw, ends: tuple[tuple[float, float], ...], names: list[str], times: int) -> None:
-    """Paint a straight line: a rule by its name, the interval of a bar, or a curve's own in its key."""
+    """Paint a straight line: a rule by its name, a bar's interval, or a curve's sample in the legend."""
     if names[0] == "interval":
         draw.line(ends, fill=_colour(names[1], 140), width=3 * times)
         return
@@ -144,12 +144,12 @@ def _colour(name: str, alpha: int = 255) -> tuple[int, int, int, int]:
 
 
 def _table(table: Table) -> Image:
-    """Paint a table; what does not fit, rows or columns, is counted below it."""
+    """Paint a table; rows or columns that don't fit are counted below it."""
     from PIL import Image, ImageDraw
 
     font, only_ascii = _font(LETTERS * SCALE)
     rows = (table.head, *table.rows[:ROWS_SHOWN])
-    shown: list[list[str]] = []  # by columns, as many as there is room for
+    shown: list[list[str]] = []  # by column, as many as fit
     widths: list[float] = []
     for at in range(len(table.head)):
         cells = [_cell(row[at], only_ascii) for row in rows]

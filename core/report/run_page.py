@@ -1,4 +1,4 @@
-"""Tells a run as a page, the verdict first: its sections in their order, from what is known of it. Pure functions."""
+"""Build the page of a run: the verdict first, then the sections in their order. Pure functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECTIONS = (
 
 
 def page_of(told: Told, now: float, version: str) -> Page:
-    """Tell all of a run that a colleague may want to know."""
+    """Build the page of a run."""
     name, tone, sentence, sure = verdict(told)
     sections = tuple(Section(section.TITLE, section.blocks(told)) for section in SECTIONS)
     return Page(

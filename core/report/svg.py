@@ -1,4 +1,4 @@
-"""Draws charts and bars as inline SVG, in the page's own colours: no script, no outside file."""
+"""Draw charts and bars as inline SVG, in the page's own colours: no script, no external file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from finetop.core.text import clean_line
 from finetop.core.wording.verdicts import signed
 
 WIDTH, HEIGHT = 720, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 26  # around the picture
-_TITLE = 24  # for the name of a chart in a file of several
-_ROW = 24  # of a bar
-_NAME = 150  # for the names of bars
-_LETTERS = 20  # of such a name
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 26  # margins around the plot
+_TITLE = 24  # height for a chart's title in a file of several
+_ROW = 24  # height of a bar's row
+_NAME = 150  # width for the names of bars
+_LETTERS = 20  # longest name of a bar
 _DOT = 2.6
-_DIGIT = 8  # the width of a letter, at most
-_NO_XML = {0xFFFE: None, 0xFFFF: None}  # no file of XML may have them
-COLOURS = 5  # of curves; they can be told apart by the colour-blind too (Okabe, Ito)
+_DIGIT = 8  # the largest width of a character
+_NO_XML = {0xFFFE: None, 0xFFFF: None}  # not allowed in XML
+COLOURS = 5  # of curves; distinguishable for the colour-blind too (Okabe, Ito)
 
 COLOURS_CSS = (
     ":root{color-scheme:light dark;--paper:#fdfdfc;--ink:#1c1f24;--dim:#656d76;--rule:#dfe3e8;"
@@ -41,12 +41,12 @@ PICTURE_CSS = (
 
 
 def escape(text: str) -> str:
-    """Make outside text safe within HTML and SVG, in quotes too."""
+    """Escape outside text for HTML and SVG, in attributes too."""
     return html.escape(clean_line(text).translate(_NO_XML), quote=True)
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Return round numbers between two others, some `about` of them."""
+    """Return round numbers within [low, high], about `about` of them."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low]
     raw = (high - low) / about
@@ -57,7 +57,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def chart(drawn: Chart) -> str:
-    """Draw curves over steps: the mean as a line, lowest to highest of each bin as a band behind it."""
+    """Draw curves over steps: the mean as a line, each bin's lowest to highest as a band behind it."""
     low, high = _extent(drawn)
     last = max(drawn.last, drawn.first + 1e-9)
     plot_width, plot_height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
@@ -73,7 +73,7 @@ def chart(drawn: Chart) -> str:
         parts.append(_text(_LEFT - 6, y + 4, f"{value:.4g}", "end"))
     for step in ticks(drawn.first, last, 6):
         x, text = place(step, low)[0], f"{step:,.12g}"
-        is_cut = x + _DIGIT * len(text) / 2 > WIDTH  # half of it would lie outside
+        is_cut = x + _DIGIT * len(text) / 2 > WIDTH  # half of it would be outside
         parts.append(_text(WIDTH - 2 if is_cut else x, HEIGHT - 8, text, "end" if is_cut else "middle"))
     if drawn.limit is not None and low <= drawn.limit <= high:
         y = place(drawn.first, drawn.limit)[1]
@@ -93,7 +93,7 @@ def chart(drawn: Chart) -> str:
 
 
 def _extent(drawn: Chart) -> tuple[float, float]:
-    """Return the lowest and highest value of a chart, with some room around them."""
+    """Return the lowest and highest value of a chart, with a margin."""
     values = [
         value for line in drawn.lines for values in (line.mean, line.low, line.high) for value in values
     ]
@@ -119,12 +119,12 @@ def _curve(line: Line, number: int, place: Callable[[float, float], tuple[float,
 
 
 def bars(drawn: Bars) -> str:
-    """Draw changes under each other: a dot with its interval, the base as a line, what may be lost as another."""
+    """Draw changes below each other: a dot with its interval, a line at the base and one at the allowed loss."""
     ends = [end for bar in drawn.bars for end in (bar.change, bar.low, bar.high) if end is not None]
     low, high = min([*ends, drawn.limit, 0.0]), max([*ends, 0.0])
     room = 0.04 * (high - low) or 1.0
     low, high = max(-100.0, low - room), min(100.0, high + room)
-    right = 64  # for the number behind the picture
+    right = 64  # width for the number right of the plot
     height = _TOP + _ROW * len(drawn.bars) + _BOTTOM
     plot_width = WIDTH - _NAME - right
 
@@ -151,7 +151,7 @@ def bars(drawn: Bars) -> str:
 
 
 def standalone(charts: Sequence[Chart]) -> str:
-    """Draw charts below each other as a file of its own, with its colours."""
+    """Draw charts below each other as a standalone file, with its colours."""
     style = f"<style>{COLOURS_CSS}{PICTURE_CSS}</style>"
     height = _TITLE + HEIGHT
     parts = []

@@ -1,7 +1,7 @@
-"""The GPUs of this machine as AMD's management library (amdsmi, part of ROCm) tells of them.
+"""The GPUs of this machine, read through AMD's management library (amdsmi, part of ROCm).
 
-Read where the library is installed and NVIDIA's is not. Written after its documentation (ROCm 6.4 and 7), and tested on
-a stand-in for it alone: what a card does not tell is left out.
+Used if the library is installed and NVIDIA's is not. Written from its documentation (ROCm 6.4 and 7) and tested only on
+a stand-in: values that a card does not report are left out.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ MIB = 2**20
 
 
 def load() -> Any | None:
-    """Return amdsmi's functions; None where it is not installed, or its library is not there."""
+    """Return the amdsmi module, or None if it or its library is missing."""
     if find_spec("amdsmi") is None:
         return None
     try:
         import amdsmi
-    except (ImportError, OSError, KeyError):  # it looks for its library at once
+    except (ImportError, OSError, KeyError):  # it loads its library on import
         return None
     return amdsmi
 
 
 class AmdLooker:
-    """Looks at the GPUs again and again, as `Looker` does at NVIDIA's."""
+    """Reads the GPUs repeatedly, as `Looker` does NVIDIA's."""
 
     def __init__(self, amdsmi: Any) -> None:
         self._smi = amdsmi
         self._is_open = False
 
     def look(self) -> GpuReading:
-        """Look at all GPUs. A driver that fails as a whole is told as `trouble`."""
+        """Read all GPUs. A failure of the whole driver is returned as `trouble`."""
         smi = self._smi
         try:
             if not self._is_open:
@@ -51,7 +51,7 @@ class AmdLooker:
         return GpuReading(gpus=gpus, driver=str((driver or {}).get("driver_version", "")))
 
     def close(self) -> None:
-        """Let go of the library; the next look opens it again."""
+        """Close the library; the next reading opens it again."""
         if self._is_open:
             self._is_open = False
             try:
@@ -86,7 +86,7 @@ class AmdLooker:
         )
 
     def _told(self, ask: Callable[..., Any], *words: Any) -> Any | None:
-        """Ask for what not every card or driver tells: None then."""
+        """Call a function that not every card or driver supports; None if it fails."""
         try:
             return ask(*words)
         except self._smi.AmdSmiException:
@@ -94,7 +94,7 @@ class AmdLooker:
 
 
 def energy_counter(smi: Any, handle: Any) -> Callable[[], float | None]:
-    """Return what asks one GPU for the joules that it has used; None where it does not count."""
+    """Return a function that reads a GPU's energy counter in joules, or None if it has none."""
 
     def joules() -> float | None:
         try:
@@ -109,7 +109,7 @@ def energy_counter(smi: Any, handle: Any) -> Callable[[], float | None]:
 
 
 def _number(value: object) -> float | None:
-    """Read a number; a card that does not tell says 'N/A'."""
+    """Convert a number; a card without a value reports 'N/A'."""
     return float(value) if isinstance(value, int | float) else None
 
 

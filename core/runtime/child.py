@@ -1,4 +1,4 @@
-"""Modules of ours that run as a process of their own: asked in JSON on standard input, they answer in lines."""
+"""finetop modules run as child processes: the request is JSON on standard input, the reply is lines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from finetop.core.runtime import processes
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-ENDS_S = 5.0  # for one that nobody listens to any more: it removes what it has half written
+ENDS_S = 5.0  # for an abandoned child to remove what it has half written
 
 
 class Answer(NamedTuple):
-    """What a child has said once it has ended, and its exit code."""
+    """A child's output and exit code after it has ended."""
 
     code: int
     output: bytes
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 def last_line(text: bytes) -> str:
-    """Return the last line that is not empty, up to 300 characters."""
+    """Return the last non-empty line, up to 300 characters."""
     lines = text.decode("utf-8", "replace").strip().splitlines()
     return lines[-1][:300] if lines else "it printed nothing"
 
@@ -43,7 +43,7 @@ def _command(module: str, words: tuple[str, ...]) -> list[str]:
 def asked_child(
     module: str, *words: str, asked: bytes, errors: IO[bytes] | None = None, own_session: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Start `python -m module words`, ask it, and give the process and its output; behind the block it is ended."""
+    """Start `python -m module words` with a request; yield the process and its output, and end it after the block."""
     process = subprocess.Popen(
         _command(module, words),
         stdin=subprocess.PIPE,
@@ -72,9 +72,9 @@ def _ask(pipe: IO[bytes], asked: bytes) -> None:
 
 
 async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator[bytes]:
-    """Yield the lines that `python -m module words` answers, as they come; it is killed when nobody listens.
+    """Yield the lines that `python -m module words` writes, as they come; kill it when the caller stops listening.
 
-    It is waited for in threads: when an app ends, nothing of it may be left to a loop that is closing.
+    It is awaited in threads: when an app ends, nothing of it may be left in a loop that is closing.
     """
     process = subprocess.Popen(
         _command(module, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -93,7 +93,7 @@ async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator
 
 
 async def answer(module: str, *words: str, asked: bytes) -> Answer:
-    """Return what `python -m module words` answers; cancelled, it is killed with all that it has started."""
+    """Run `python -m module words` with a request; if cancelled, kill it with all processes that it started."""
     process = await asyncio.create_subprocess_exec(
         *_command(module, words),
         stdin=asyncio.subprocess.PIPE,
@@ -109,6 +109,6 @@ async def answer(module: str, *words: str, asked: bytes) -> Answer:
             await process.wait()
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
-                    await pipe.read()  # to its end, which closes it
+                    await pipe.read()  # to the end, which closes it
     assert process.returncode is not None
     return Answer(process.returncode, output, errors)

@@ -1,7 +1,7 @@
-"""Whether this machine has what Triton needs beside a GPU: a C compiler and Python's headers.
+"""Whether this machine has what Triton needs besides a GPU: a C compiler and Python's headers.
 
-At its first kernel Triton compiles its own link to the driver, with $CC, or else gcc or clang, against Python.h. TRL's
-loss, flex attention, liger's kernels, torch.compile and some of torch's own products (since 2.13) are Triton's.
+At its first kernel Triton compiles its own driver binding, with $CC or else gcc or clang, against Python.h. TRL's loss,
+flex attention, liger's kernels, torch.compile and some of torch's own products (since 2.13) use Triton.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-COMPILERS = ("gcc", "clang")  # what Triton looks for, in this order, where CC is not set
+COMPILERS = ("gcc", "clang")  # Triton's choices, in this order, if CC is not set
 PATIENCE_S = 20.0
 INCLUDED = "#include <stdlib.h>\n#include <Python.h>\n"
 
 
 @lru_cache(maxsize=1)
 def missing() -> tuple[str, ...]:
-    """Return what Triton needs and this machine lacks, in words such as 'a C compiler'; empty if it lacks nothing."""
+    """Return what Triton needs and this machine lacks, in words such as 'a C compiler'; empty if nothing."""
     compiler, headers = find_compiler(), include_folder()
     lacks = []
     if compiler is None:
@@ -35,17 +35,17 @@ def missing() -> tuple[str, ...]:
 
 
 def triton_lacks() -> str:
-    """Return in words what keeps Triton from building kernels here, be it Triton itself; empty if nothing does."""
+    """Return in words what keeps Triton from building kernels here, be it Triton itself; '' if nothing does."""
     return " and ".join(missing()) if find_spec("triton") is not None else "Triton"
 
 
 def without_triton(lacks: str) -> str:
-    """Return what a run on a GPU does without where the machine lacks this, and what to do about it."""
+    """Return what a GPU run loses on a machine that lacks this, and how to fix it."""
     return f"this machine lacks {lacks}: losses are computed without Triton, which is slower. {fix()}"
 
 
 def fix() -> str:
-    """Return what installs all that is missing."""
+    """Return the command that installs all that is missing."""
     if find_spec("triton") is None:
         return "Install it (pip install triton)."
     version = short_version()
@@ -58,26 +58,26 @@ def fix() -> str:
 
 
 def find_compiler() -> str | None:
-    """Return the path of the compiler that Triton would take; None where there is none."""
+    """Return the path of the compiler that Triton would use, or None."""
     named = os.environ.get("CC")
     names = COMPILERS if named is None else (named,)
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def include_folder() -> Path:
-    """Return where Triton looks for Python.h: of a virtual environment, where the Python below it has its own."""
+    """Return where Triton looks for Python.h: in a virtual environment, in the base Python's folder."""
     scheme = sysconfig.get_default_scheme()
     # Debian's scheme for /usr/local holds no headers
     return Path(sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"])
 
 
 def short_version() -> str:
-    """Return the version of this Python as packages are named by it: '3.12'."""
+    """Return this Python's version as used in package names: '3.12'."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _reads(compiler: str, headers: Path) -> bool:
-    """Return whether the compiler finds the headers: a gcc that was installed without libc's does not. Takes 50 ms."""
+    """Return whether the compiler finds the headers: a gcc installed without libc's does not. Takes 50 ms."""
     words = [compiler, "-E", "-x", "c", "-I", str(headers), "-o", os.devnull, "-"]
     try:
         done = subprocess.run(

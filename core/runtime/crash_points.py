@@ -1,7 +1,7 @@
-"""Places between two effects at which a fault test may end a process as kill -9 would: FINETOP_ABORT_AT.
+"""Points between two effects at which a fault test may end a process as kill -9 would: FINETOP_ABORT_AT.
 
-A name means that place, the first time; a number N means the Nth place that is passed, whichever it is.
-Standard library only: the keeper is one of those that die.
+A name means the first pass of that point; a number N the Nth point passed, whichever it is. Standard library only: the
+keeper uses it too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _passed = 0
 
 
 def abort_at(place: str) -> None:
-    """Die here when a fault test says so."""
+    """Exit here if a fault test requests it."""
     global _passed
     wanted = os.environ.get(SWITCH)
     if wanted is None:

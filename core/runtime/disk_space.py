@@ -8,8 +8,8 @@ from typing import Literal
 from finetop.core.wording.units import gib_of
 
 SHARE = 0.05  # of the disk that should be free
-MOST = 10 << 30  # bytes: 5 % of 8 TB are no trouble
-BACK = 1.2  # times the limit: at which it is over
+MOST = 10 << 30  # bytes: 5 % of 8 TB would be far more than needed
+BACK = 1.2  # times the limit: with more free, the alarm is over
 
 
 @dataclass
@@ -34,5 +34,5 @@ def change_text(change: Literal["low", "enough"], free: float, need: float) -> s
     """Describe a change, with what is free and what is needed, if more."""
     if change == "enough":
         return f"the disk has room again: {gib_of(free)} GiB free"
-    needed = f", what is saved next takes {gib_of(need)}" if need > free else ""
+    needed = f", the next save needs {gib_of(need)}" if need > free else ""
     return f"disk almost full: {gib_of(free)} GiB free{needed}"

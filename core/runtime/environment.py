@@ -1,4 +1,4 @@
-"""Variables of the environment that finetop and its jobs read: one that can't be is refused before anything starts."""
+"""Environment variables that finetop and its jobs read: invalid ones are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.core.errors import EnvironmentTrouble
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Libraries pass over what they can't read: torch without a word takes the CPU, or all cores.
+# Libraries silently ignore what they can't read: torch then uses the CPU, or all cores.
 _COUNT = (re.compile(r"[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*"), "a number of threads, such as 4")
 WANTED = {
     "OMP_NUM_THREADS": _COUNT,
@@ -26,11 +26,11 @@ WANTED = {
 
 
 def require_readable(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a variable that nothing can read. Raises EnvironmentTrouble."""
+    """Raise EnvironmentTrouble if a variable has an invalid value."""
     for name, (shape, words) in WANTED.items():
         value = environment.get(name, "").strip()
         if value and not shape.fullmatch(value):
-            from finetop.core.text import quoted  # the app starts without what reads recipes
+            from finetop.core.text import quoted  # imported late: the app starts without it
 
             raise EnvironmentTrouble(
                 f"{name} is {quoted(value)} in the environment; it must be {words}.",

@@ -1,4 +1,4 @@
-"""The append-only file of a job's events: written line by line, and made whole after a crash."""
+"""The append-only file of a job's events, written line by line and repaired after a crash."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ if TYPE_CHECKING:
 
 
 class EventLog:
-    """Append-only writer: each event is one write() of one whole line, so a reader never waits for a flush.
+    """Append-only writer: each event is one write() of one whole line, so readers never wait for a flush.
 
-    A line that was cut short by a crash gets its newline before the next is written. `write` raises nothing on
-    a full disk: it keeps count in `lost`, so that logging never kills training; `sync` makes it durable. A
-    file that was deleted is made anew.
+    A line cut short by a crash gets its newline before the next is written. On a full disk `write` does not raise but
+    counts in `lost`, so that logging never kills training; `sync` makes lines durable. A deleted file is created again.
     """
 
     def __init__(self, path: Path, seen: Callable[[Event], None] = lambda event: None) -> None:
         self._path = path
-        self._seen = seen  # is shown every event
+        self._seen = seen  # called with every event
         self._file = retry_file_work(self._open)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
         self.lost = 0
-        self._torn = False  # the last line was cut by a crash, or by a full disk
+        self._torn = False  # a crash or a full disk cut the last line
         self._number = retry_file_work(self._resume)
-        self._turn = threading.Lock()  # what goes on beside the work tells its events, too
+        self._turn = threading.Lock()  # other threads write events too
 
     def _open(self) -> int:
         return open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -53,7 +52,7 @@ class EventLog:
         return 0
 
     def number_behind(self, taken: int) -> None:
-        """Go on behind a number that was read: else what follows a file that was cut is taken for what is known."""
+        """Continue after a number that was ingested; else lines after a truncation would count as known."""
         self._number = max(self._number, taken)
 
     def write(self, event: Event) -> None:
@@ -81,7 +80,7 @@ class EventLog:
             self._torn = False
 
     def write_at_last(self, event: Event, *, patience_s: float = 300.0) -> None:
-        """Write a job's last word, and wait for room on a full disk: without it nobody knows how the job ended."""
+        """Write a job's final event, waiting for room on a full disk: without it nobody knows how the job ended."""
         deadline = time.monotonic() + patience_s
         while True:
             lost = self.lost
@@ -91,7 +90,7 @@ class EventLog:
             time.sleep(1.0)
 
     def sync(self) -> None:
-        """Wait until the lines are on the disk: after a checkpoint and at the end."""
+        """Wait until the lines are on disk: after a checkpoint and at the end."""
         try:
             os.fsync(self._file)
         except OSError:

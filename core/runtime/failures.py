@@ -1,4 +1,4 @@
-"""Says in words why a job failed: an exception becomes its last event, with cause and what to do."""
+"""Describes why a job failed: turns an exception into its final event, with cause and hint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
-# Where the process is held to less than the card has (gpu_share.py), what is free on the card says nothing.
+# If the process is limited to less than the card has (gpu_share.py), the card's free memory means nothing.
 _ALLOWED = re.compile(
     r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB) is allocated by PyTorch"
     r".*?, and ([\d.]+ [KMG]iB) is reserved",
@@ -26,13 +26,13 @@ _ALLOWED = re.compile(
 )
 _OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
-ROUNDED_GIB = 0.1  # the allocator takes whole segments, and writes two decimals
+ROUNDED_GIB = 0.1  # the allocator works in whole segments and prints two decimals
 LONGEST = 500  # characters of a cause
 LESS = "Close other programs, or use a smaller model."
 
 
 def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
-    """Describe a failure; `what_to_lower` is the advice where memory was out."""
+    """Return the ended event of a failure; `what_to_lower` is the hint if memory ran out."""
     if isinstance(error, FinetopError):
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):
@@ -75,7 +75,7 @@ def is_of_gpu(error: BaseException) -> bool:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Return whether the disk or a quota is full, also where a library wrapped it in an error of its own."""
+    """Return whether the disk or a quota is full, even if a library wrapped the error."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -86,20 +86,20 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def is_of_machine(error: BaseException) -> bool:
-    """Return whether memory, the disk, a GPU or its driver failed, and not what was being read."""
+    """Return whether the cause is memory, the disk, a GPU or its driver, not the data being read."""
     words = f"{type(error).__name__}: {error}"
     return is_out_of_memory(error) or is_disk_full(error) or of_words(words) is not None
 
 
 def _of_others(error: BaseException) -> float:
-    """Say how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
+    """Return how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
     wanted = _WANTED.search(str(error))
     others = sum(_gib(size) for size in _OTHER.findall(str(error)))
     return others if wanted and others >= _gib(wanted[1]) else 0.0
 
 
 def _allowed(text: str) -> re.Match[str] | None:
-    """Find what the process may hold and what it holds; None where the card was full before it came to that."""
+    """Match what the process may hold and what it holds; None if the card was full before that limit was reached."""
     found, wanted, card = _ALLOWED.search(text), _WANTED.search(text), _FREE.search(text)
     if found is None or wanted is None or (card and _gib(found[1]) >= _gib(card[1])):
         return None
@@ -107,7 +107,7 @@ def _allowed(text: str) -> re.Match[str] | None:
 
 
 def _beside(error: BaseException) -> tuple[str, ...]:
-    """Return the runs that leave a job too little of its GPU; none where it would not fit without them either."""
+    """Return the runs that leave a job too little of its GPU; empty if it would not fit without them either."""
     text, beside = str(error), gpu_share.limit().beside
     wanted, card, allowed = _WANTED.search(text), _FREE.search(text), _allowed(text)
     if not (beside and wanted and card and allowed):
@@ -141,7 +141,7 @@ def _numbers(error: BaseException) -> str:
 
 
 def _available(before: str) -> str:
-    """Say how much memory is available; nothing where there is too little to find out."""
+    """Return how much memory is available, in words; '' if there is too little to find out."""
     try:
         import psutil
 
@@ -155,7 +155,7 @@ KINDS: frozenset[str] = frozenset(get_args(Kind))
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a job failed, and what to do about it."""
+    """Why a job failed, and a hint."""
 
     kind: Kind
     cause: str
@@ -167,7 +167,7 @@ MEMORY = (
 )
 _GPU_GONE = "See `nvidia-smi` and `dmesg | grep -i xid`: it may need a reset or a restart of the machine."
 _RANKS = "One rank may have died first: see whose log ends early. Then the network between them."
-# The first that is found counts. Texts as CUDA 12 and 13, torch 2.13, NCCL 2.27, glibc and Linux 6 write them.
+# The first match counts. Texts as in CUDA 12 and 13, torch 2.13, NCCL 2.27, glibc and Linux 6.
 _KNOWN: tuple[tuple[str, Cause], ...] = (
     (
         r"CUDA out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED|CUDA error: out of memory",
@@ -248,15 +248,15 @@ CRASHES = {
 
 
 def of_words(text: str) -> Cause | None:
-    """Recognise a failure by its message; None for one that is nobody's but the program's."""
+    """Recognise a failure by its message; None for an exception of the program itself."""
     return next((cause for pattern, cause in _compiled if pattern.search(text)), None)
 
 
 def of_lines(lines: Sequence[str]) -> Cause | None:
-    """Recognise a failure by the end of a log, the last line first."""
+    """Recognise a failure from the end of a log, last line first."""
     return next((cause for line in reversed(lines) if (cause := of_words(line))), None)
 
 
 def as_kind(word: str) -> Kind:
-    """Take a job's word for the kind; one that a newer finetop has is `code` here."""
+    """Return a job's failure kind; kinds of a newer finetop become `code`."""
     return word if word in KINDS else "code"  # type: ignore[return-value]

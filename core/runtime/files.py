@@ -1,4 +1,4 @@
-"""Folders and small files that appear whole or not at all; which file system holds them, and work that it refuses."""
+"""Folders and small files written atomically, file systems, and retries of failing file access."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Result = TypeVar("Result")
 PASSING_ERRORS = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)  # of a network file system
 PATIENCE_S = 60.0
 AGAIN_S = 0.2
-LARGEST_GIVEN = 64 << 20  # bytes of a text, a template or a list that a person names
+LARGEST_GIVEN = 64 << 20  # bytes of a text, template or list given by the user
 MOUNTS = Path("/proc/self/mounts")
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "ocfs2"}
 )  # fmt: skip
-LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk or a container's layers
+LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk, or a container's layers
 
 
 def publish(aside: Path, target: Path) -> None:
@@ -44,7 +44,7 @@ def publish(aside: Path, target: Path) -> None:
 
 
 def make_inside(folder: Path, above: Path) -> None:
-    """Make a folder below another, for the owner only. Raises BadInput where a link leads elsewhere, and OSError."""
+    """Create a folder below another, for the owner only. Raises BadInput if a link leads elsewhere, and OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not folder.resolve().is_relative_to(above.resolve()):
         raise BadInput(
@@ -53,10 +53,9 @@ def make_inside(folder: Path, above: Path) -> None:
 
 
 def open_own(file: Path | str, flags: int) -> int:
-    """Open an ordinary file below the home, and return its descriptor: all there is opened by this one function.
+    """Open a regular file below the home and return its descriptor; all such files are opened here.
 
-    A link in its place is not followed, a pipe or a device is not waited for. One that is made is for the owner only.
-    Raises OSError.
+    A link is not followed, and a pipe or a device is not waited for. New files are for the owner only. Raises OSError.
     """
     handle = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -66,7 +65,7 @@ def open_own(file: Path | str, flags: int) -> int:
 
 
 def open_regular(file: Path) -> BinaryIO:
-    """Open an ordinary file for reading. A link, a pipe or a device in its place is as if nothing were there.
+    """Open a regular file for reading. A link, a pipe or a device counts as missing.
 
     Raises OSError.
     """
@@ -79,13 +78,13 @@ def open_regular(file: Path) -> BinaryIO:
 
 
 def read_own(file: Path, most: int = LARGEST_GIVEN) -> bytes:
-    """Return what is in a file below the home, opened as `open_regular` does. Raises OSError, for a larger one too."""
+    """Return the content of a file below the home, opened by `open_regular`. Raises OSError, also if too large."""
     with open_regular(file) as opened:
         return _read_up_to(opened, most, file)
 
 
 def end_of(file: Path, size: int) -> bytes:
-    """Return the end of a file below the home, however large it is. Raises OSError."""
+    """Return the end of a file below the home, whatever its size. Raises OSError."""
     with open_regular(file) as opened:
         opened.seek(max(0, opened.seek(0, os.SEEK_END) - size))
         return opened.read(size)
@@ -99,15 +98,15 @@ def _read_up_to(opened: BinaryIO, most: int, file: Path) -> bytes:
 
 
 def empty_path(name: str) -> BadInput:
-    """Return the error of an empty path; Path("") would be the working folder."""
+    """Return the error for an empty path; Path("") would be the working folder."""
     hint = "Give a path, or leave it out. An unset shell variable is empty, too."
     return BadInput(f"{name} is empty.", hint=hint)
 
 
 def given_path(text: str | Path) -> Path:
-    """Return a path as a person wrote it, with ~ and ~name as folders.
+    """Return a user's path with ~ and ~name expanded.
 
-    Raises BadInput for an empty one, and for the folder of nobody.
+    Raises BadInput for an empty path and for an unknown user.
     """
     if not str(text).strip():
         raise empty_path("a path")
@@ -119,14 +118,14 @@ def given_path(text: str | Path) -> Path:
 
 
 def is_pattern(path: Path) -> bool:
-    """Return whether a path means all files whose names fit its last part, as data/*.csv does; none has that name."""
+    """Return whether a path is a pattern, as data/*.csv is, and no file has that name."""
     return any(mark in path.name for mark in "*?[") and not os.path.lexists(path)
 
 
 def open_given(file: Path) -> BufferedReader:
-    """Open a file that somebody has named, or that a link leads to. A pipe or a device is refused, not waited for.
+    """Open a file given by the user, following links. A pipe or a device is refused, not waited for.
 
-    Raises OSError, and ValueError for what can't be a path.
+    Raises OSError, and ValueError for an invalid path.
     """
     handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(handle).st_mode
@@ -138,15 +137,15 @@ def open_given(file: Path) -> BufferedReader:
 
 
 def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
-    """Return what is in a file that somebody has named. Raises OSError, also for one of over `most` bytes."""
+    """Return the content of a file given by the user. Raises OSError, also if it has more than `most` bytes."""
     with open_given(file) as opened:
         return _read_up_to(opened, most, file)
 
 
 def is_still(path: Path, descriptor: int) -> bool:
-    """Return whether a path still leads to what was opened: False once that was deleted, moved or replaced.
+    """Return whether a path still leads to an open file: False once that was deleted, moved or replaced.
 
-    True where it can't be told, as on a network file system that is away.
+    True if it can't be determined, as on an unreachable network file system.
     """
     try:
         there, own = os.lstat(path), os.fstat(descriptor)
@@ -156,9 +155,9 @@ def is_still(path: Path, descriptor: int) -> bool:
 
 
 def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
-    """Return what is in a file that may be left out; None where nothing of that name is there.
+    """Return the content of an optional file, or None if nothing of that name exists.
 
-    Raises OSError, also for a link that leads nowhere: what was to hold is not known then.
+    Raises OSError, also for a broken link: its intended content is unknown.
     """
     try:
         return read_given(file, most)
@@ -170,7 +169,7 @@ def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
 
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
-    """Name a file in the OSErrors of what is done with it: those of a write, a flush or a sync name none."""
+    """Add a file's name to OSErrors raised meanwhile: those of a write, a flush or a sync have none."""
     try:
         yield
     except OSError as error:
@@ -180,7 +179,7 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def os_error_words(error: OSError, above: Path | None = None) -> str:
-    """Return where and why the system refused: 'runs/7-x/run.json: no space left on device'; paths from `above` on."""
+    """Describe an OSError: 'runs/7-x/run.json: no space left on device'; paths are relative to `above`."""
     why = (error.strerror or str(error) or "the system refused").rstrip(".")
     why = why[:1].lower() + why[1:]
     if error.filename is None:
@@ -192,7 +191,7 @@ def os_error_words(error: OSError, above: Path | None = None) -> str:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Put a small file in place of what was there, for the owner only. No link is followed. Raises OSError."""
+    """Replace a small file atomically, for the owner only. No link is followed. Raises OSError."""
     with naming(file):
         _write_whole(file, content)
 
@@ -215,7 +214,7 @@ def _write_whole(file: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have what was written to a file or folder on the disk. Raises OSError."""
+    """Flush a file or folder to disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -224,7 +223,7 @@ def sync(path: Path) -> None:
 
 
 def retry_file_work(work: Callable[[], Result]) -> Result:
-    """Do some work with files, again and again for a minute while that is refused. Raises OSError."""
+    """Retry file access for a minute while it fails with a transient error. Raises OSError."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -236,7 +235,7 @@ def retry_file_work(work: Callable[[], Result]) -> Result:
 
 
 def file_system_of(folder: Path, mounts: Path | None = None) -> str:
-    """Name the file system of a folder by the longest mount point above it; empty where that is not known."""
+    """Return the type of a folder's file system, from the longest mount point above it; '' if unknown."""
     best, kind = "", ""
     try:
         lines = (mounts or MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -254,7 +253,7 @@ def file_system_of(folder: Path, mounts: Path | None = None) -> str:
 
 
 def why_not_for_database(kind: str) -> str:
-    """Say why a database can't lie on such a file system; empty where it can."""
+    """Return why a database can't be on such a file system, or ''."""
     if kind in NETWORK:
         return f"is on {kind}, a network file system: two machines could write the database at once"
     if kind.startswith("fuse") and kind not in LOCAL_FUSE:
@@ -263,7 +262,7 @@ def why_not_for_database(kind: str) -> str:
 
 
 def require_local(folder: Path) -> None:
-    """Refuse a folder for the database on a network file system, or on FUSE. Raises EnvironmentTrouble."""
+    """Raise EnvironmentTrouble if the database's folder is on a network file system, or on FUSE."""
     if why := why_not_for_database(file_system_of(folder)):
         raise EnvironmentTrouble(
             f"{folder} {why}.",
@@ -274,7 +273,7 @@ def require_local(folder: Path) -> None:
 
 
 def size_of(file: Path) -> int:
-    """Say how large a file is, 0 without one. Raises OSError."""
+    """Return a file's size, 0 if it is missing. Raises OSError."""
     try:
         return file.stat().st_size
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The energy that one GPU has used for a job: by the driver's own counter, else its power over time.
+"""The energy that one GPU has used for a job: from the driver's counter, else from its power over time.
 
-A GPU that several jobs are on counts in equal parts for each: its driver does not tell whose work took what.
+On a shared GPU it is divided equally among the jobs: the driver does not tell whose work used what.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Energy:
-    """Adds up what one GPU uses for this job, look by look."""
+    """Sums what one GPU uses for this job, reading by reading."""
 
-    count_j: Callable[
-        [], float | None
-    ]  # joules since the driver began, or was reset; None: it does not count
-    used_j: float | None = None  # for this job; None: nothing was told yet
-    _counted: float | None = None  # at the last look
+    count_j: Callable[[], float | None]  # joules since the driver started or was reset; None: no counter
+    used_j: float | None = None  # for this job; None: no value yet
+    _counted: float | None = None  # at the last reading
     _watts: float | None = None
     _at: float = 0.0
 
@@ -29,12 +27,12 @@ class Energy:
         self._at, self._counted = now, self.count_j()
 
     def look(self, now: float, watts: float | None, jobs: int = 1) -> None:
-        """Add what was used since the last look; `watts` is what the GPU draws now, `jobs` how many are on it."""
+        """Add the energy since the last reading; `watts` is the current power, `jobs` how many share the GPU."""
         before, counted = self._counted, self.count_j()
         used: float | None = None
         if counted is not None and before is not None:
-            used = counted - before if counted >= before else counted  # the counter began again
-        elif before is None and watts is not None:  # where it counts, the next look has this one's, too
+            used = counted - before if counted >= before else counted  # the counter restarted
+        elif before is None and watts is not None:  # if it has a counter, the next reading includes this span
             used = (watts if self._watts is None else (watts + self._watts) / 2) * (now - self._at)
         if used is not None:
             self.used_j = (self.used_j or 0.0) + used / jobs

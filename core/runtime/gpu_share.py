@@ -1,8 +1,8 @@
-"""What this job may use of its GPUs' memory, and beside whom: the supervisor says it, and again while the job runs.
+"""What this job may use of its GPUs' memory, and beside which runs: set by the supervisor, also while the job runs.
 
-A job alone on its GPUs has all of them, whatever its plan said. Beside another it may take what that one leaves: an
-estimate that is short costs nothing while there is room, and a job that keeps to its plan never fails for its
-neighbour. What is held here is of the whole process, as the allocator's limit is, so that a failure can name it.
+A job alone on its GPUs has all of them, whatever was planned. Beside another it may take what that one leaves: a low
+estimate costs nothing while there is room, and a job that keeps to its plan never fails because of its neighbour. The
+state here is that of the whole process, as is the allocator's limit, so that a failure can name it.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ FILE = "gpu.json"  # in the job's folder
 
 
 class GpuShare(msgspec.Struct, frozen=True):
-    """What a job's neighbours leave it, as its supervisor counts them."""
+    """What a job's neighbours leave it, as counted by its supervisor."""
 
-    gib: float | None = None  # of each GPU's memory, at most; None: all of it
+    gib: float | None = None  # limit of each GPU's memory; None: all of it
     beside: tuple[str, ...] = ()  # the runs that have the rest
-    jobs_on: tuple[int, ...] = ()  # on each of its GPUs, with itself
+    jobs_on: tuple[int, ...] = ()  # on each of its GPUs, including itself
 
 
 @dataclass(frozen=True)
 class Limit:
-    """The most memory that a job may hold on a GPU, and whose word that is."""
+    """The most memory that a job may hold on a GPU, and where that limit comes from."""
 
-    gib: float | None = None  # None: all that the GPU has
-    beside: tuple[str, ...] = ()  # what these runs leave; none: budget.memory_gib
+    gib: float | None = None  # None: all of the GPU
+    beside: tuple[str, ...] = ()  # left by these runs; empty: set by budget.memory_gib
 
 
 def tell(job_folder: Path, share: GpuShare) -> None:
-    """Write down what a job's neighbours leave it. Raises OSError."""
+    """Write what a job's neighbours leave it. Raises OSError."""
     write_whole(job_folder / FILE, msgspec.json.encode(share))
 
 
 def limit_of(share: GpuShare, budget_gib: float | None) -> Limit:
-    """Return the lower of what a person wrote and what the neighbours leave."""
+    """Return the lower of the user's limit and what the neighbours leave."""
     if budget_gib is not None and (share.gib is None or budget_gib <= share.gib):
         return Limit(budget_gib)
     return Limit() if share.gib is None else Limit(share.gib, share.beside)
@@ -50,25 +50,25 @@ def limit_of(share: GpuShare, budget_gib: float | None) -> Limit:
 
 @dataclass
 class _Own:
-    """What this process was told."""
+    """The limits of this process."""
 
     folder: Path | None = None
     budget_gib: float | None = None
     share: GpuShare = field(default_factory=GpuShare)
-    content: bytes = b""  # of the file, when it was last read
+    content: bytes = b""  # of the file, when last read
 
 
 _own = _Own()
 
 
 def begin(job_folder: Path, budget_gib: float | None) -> None:
-    """Take in what a job is told at its start: by its recipe, and of its neighbours."""
+    """Set the limits at a job's start: from its recipe, and from its neighbours."""
     _own.folder, _own.budget_gib, _own.share, _own.content = job_folder, budget_gib, GpuShare(), b""
     look()
 
 
 def look() -> bool:
-    """Read again what the supervisor says of the neighbours; returns whether the limit has changed."""
+    """Read the neighbours' share again; return whether the limit has changed."""
     if _own.folder is None:
         return False
     before = limit()
@@ -78,13 +78,13 @@ def look() -> bool:
             _own.share, _own.content = msgspec.json.decode(content, type=GpuShare), content
     except (OSError, msgspec.DecodeError):
         return (
-            False  # none was written: no supervisor, or no GPU of its own; a disk that fails changes nothing
+            False  # no file was written: no supervisor, or no GPU of its own; a failing disk changes nothing
         )
     return limit() != before
 
 
 def limit() -> Limit:
-    """Return the limit that this process keeps to."""
+    """Return the limit of this process."""
     return limit_of(_own.share, _own.budget_gib)
 
 
@@ -94,6 +94,6 @@ def is_shared() -> bool:
 
 
 def jobs_on(gpu: int) -> int:
-    """Count the jobs on one of this job's GPUs, this one among them."""
+    """Return the number of jobs on one of this job's GPUs, including this one."""
     told = _own.share.jobs_on
     return max(1, told[gpu]) if gpu < len(told) else 1

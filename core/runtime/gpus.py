@@ -1,7 +1,7 @@
-"""The GPUs of this machine, as NVIDIA's management library (NVML) tells of them: memory, processes, what is wrong.
+"""The GPUs of this machine, read through NVIDIA's management library (NVML): memory, processes, faults.
 
-Of a GPU that is divided (MIG) each instance is one of its own, with its parent's number. Nothing is changed on them.
-NVML can block for seconds while a driver recovers, so whoever must not wait looks from a thread.
+Each instance of a divided GPU (MIG) is listed separately, with its parent's index. Nothing is changed on the GPUs. NVML
+can block for seconds while a driver recovers, so callers that must not wait use a thread.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 LIBRARY = "libnvidia-ml.so.1"
-HOST_PROCESSES = "pid:[4026531836]"  # the kernel's own name space of processes
+HOST_PROCESSES = "pid:[4026531836]"  # the kernel's initial pid namespace
 HAS_NO_ANSWER = "the GPU driver does not answer"
 
 Answer = TypeVar("Answer")
 
 
 def load() -> Any | None:
-    """Return NVML's functions; None where no driver is installed, which then costs nothing.
+    """Return the NVML module, or None if no driver is installed, which then costs nothing.
 
-    The bindings alone hold 17 MB and take 0.05 s, also where there is no driver.
+    The bindings alone take 17 MB and 0.05 s, even without a driver.
     """
     try:
         ctypes.CDLL(LIBRARY)
@@ -41,7 +41,7 @@ def load() -> Any | None:
 
 
 def look(wait_s: float = 20.0) -> GpuReading:
-    """Look once, for at most so long: at NVIDIA's GPUs, else at AMD's."""
+    """Read the GPUs once, within the time limit: NVIDIA's, else AMD's."""
     nvml = load()
     amdsmi = amd_gpus.load() if nvml is None else None
     if nvml is None and amdsmi is None:
@@ -60,7 +60,7 @@ def look(wait_s: float = 20.0) -> GpuReading:
 
 
 def sees_all_processes() -> bool:
-    """Say if processes are numbered here as the driver numbers them: not in a container of its own."""
+    """Return whether processes have the same ids here as in the driver: not in a container's own pid namespace."""
     try:
         return str(Path("/proc/self/ns/pid").readlink()) == HOST_PROCESSES
     except OSError:
@@ -68,9 +68,9 @@ def sees_all_processes() -> bool:
 
 
 class Looker:
-    """Looks at the GPUs again and again, and misses those that were there before.
+    """Reads the GPUs repeatedly, and reports those that were there before and are missing.
 
-    `known` are GPUs that must have been there: those that jobs were put on before this process began.
+    `known` are GPUs that must have existed: those of jobs from before this process started.
     """
 
     def __init__(self, nvml: Any, known: Iterable[Gpu] = ()) -> None:
@@ -79,7 +79,7 @@ class Looker:
         self._is_open = False
 
     def look(self) -> GpuReading:
-        """Look at all GPUs. A driver that fails as a whole is told as `trouble`."""
+        """Read all GPUs. A failure of the whole driver is returned as `trouble`."""
         nvml = self._nvml
         try:
             if not self._is_open:
@@ -90,14 +90,14 @@ class Looker:
             self.close()
             absent = (nvml.NVML_ERROR_DRIVER_NOT_LOADED, nvml.NVML_ERROR_LIBRARY_NOT_FOUND)
             if error.value in absent and not self._known:
-                return GpuReading()  # a driver is installed, and no card is there
+                return GpuReading()  # a driver is installed, but there is no card
             return GpuReading(trouble=f"{HAS_NO_ANSWER}: {words_of(error)}")
         if any(gpu.fault == "lost" for gpu in seen.gpus):
             self.close()  # an open NVML does not notice that a GPU was reset
         return seen
 
     def close(self) -> None:
-        """Let go of NVML; the next look opens it again."""
+        """Close NVML; the next reading opens it again."""
         if self._is_open:
             self._is_open = False
             try:
@@ -112,7 +112,7 @@ class Looker:
         gone = {gpu.index: gpu for gpu in self._known.values() if gpu.uuid not in there}
         named = []
         for gpu in found:
-            if not gpu.uuid and gpu.index in gone:  # too far gone to say its own name
+            if not gpu.uuid and gpu.index in gone:  # too broken to report its own name
                 before = gone.pop(gpu.index)
                 gpu = replace(gpu, uuid=before.uuid, name=before.name, total_gib=before.total_gib)
             named.append(gpu)
@@ -131,7 +131,7 @@ class Looker:
         )
 
     def _gpus(self, index: int) -> list[Gpu]:
-        """Look at one GPU, or at its instances; one that can't be read has a fault, and perhaps no name."""
+        """Read one GPU, or its instances; one that can't be read has a fault, and possibly no name."""
         nvml = self._nvml
         uuid, name = "", ""
         try:
@@ -191,9 +191,9 @@ class Looker:
         )
 
     def _memory(self, handle: Any) -> Memory:
-        """Ask for the memory, what the driver keeps for itself told apart where it can (drivers since 510).
+        """Read the memory, without the driver's own share where it is reported (drivers since 510).
 
-        A GPU that has none of its own (GB10, DGX Spark) does not tell it, and is used with the machine's.
+        A GPU without its own memory (GB10, DGX Spark) reports none, and the machine's is used.
         """
         nvml = self._nvml
         told = self._told(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
@@ -206,7 +206,7 @@ class Looker:
         return Memory(told.total - getattr(told, "reserved", 0), told.used)
 
     def _fault(self, handle: Any, index: int) -> tuple[Fault, str]:
-        """Say if a GPU that answers is unfit: for what NVIDIA's DCGM takes one out of service."""
+        """Return the fault of a GPU that answers but is unfit: what NVIDIA's DCGM takes one out of service for."""
         nvml = self._nvml
         rows = self._told(nvml.nvmlDeviceGetRemappedRows, handle)
         if rows is not None and rows[3]:
@@ -221,7 +221,7 @@ class Looker:
         return "", ""
 
     def _told(self, ask: Callable[..., Answer], *words: Any) -> Answer | None:
-        """Ask for what not every GPU or driver tells: None then. Raises NVMLError where the GPU is lost."""
+        """Call a function that some GPUs or drivers lack; None if it fails. Raises NVMLError if the GPU is lost."""
         try:
             return ask(*words)
         except self._nvml.NVMLError as error:
@@ -236,16 +236,16 @@ class Looker:
 
 @dataclass(frozen=True)
 class Memory:
-    """A GPU's memory in bytes, without what the driver keeps."""
+    """A GPU's memory in bytes, without the driver's own share."""
 
     total: int
     used: int
 
 
 def energy_counter(nvml: Any, uuid: str) -> Callable[[], float | None]:
-    """Return what asks one GPU for the joules that it has used since its driver began, or began again.
+    """Return a function that reads a GPU's energy counter: joules since its driver started or restarted.
 
-    That is None of GPUs before Volta, and of an instance of a divided one: they do not count.
+    It returns None for GPUs before Volta and for instances of a divided one, which don't count.
     """
     try:
         nvml.nvmlInit()
@@ -271,7 +271,7 @@ def machine_memory() -> Memory:
 
 
 def words_of(error: Any) -> str:
-    """Return NVML's own words without the full stop that some have."""
+    """Return NVML's message without the full stop that some have."""
     return str(error).rstrip(".")
 
 

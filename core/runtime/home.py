@@ -1,16 +1,16 @@
-"""The home folder: where runs, scores, models, the database and the supervisor's socket live.
+"""The home folder, which holds runs, scores, models, the database and the supervisor's socket.
 
-HOME/finetop-home                 says that the folder is a home: no other folder is taken for one
-HOME/finetop.duckdb               the store, opened by the supervisor alone
-HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
+HOME/finetop-home                 marks the folder as a home: no other folder is used as one
+HOME/finetop.duckdb               the store, opened only by the supervisor
+HOME/supervisor.{lock,sock,log}   exactly one supervisor per home
 HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
 HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
-HOME/selected/random-200-….jsonl   rows that were selected for a curve, with how they were chosen
+HOME/selected/random-200-….jsonl   rows selected for a curve, with how they were chosen
 HOME/models/NAME/                 models converted once to safetensors
-HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/hosts.py)
-HOME/retrieval/KEY/              an index over documents, by their content and how they are cut
-HOME/trash/0007-support-tone/     runs that were removed
-HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
+HOME/hosts.yaml                   names of other machines for --on (written by hand; see client/remote/hosts.py)
+HOME/retrieval/KEY/              an index over documents, keyed by their content and chunking
+HOME/trash/0007-support-tone/     removed runs
+HOME/{store.json,settings.yaml}   what belongs to no run; the user's settings
 HOME/app.json                     columns of the app's list (see tui/screens/runs)
 """
 
@@ -32,43 +32,43 @@ from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
 MARK = "finetop-home"
-MARKS = {MARK, "finetop.duckdb"}  # the second of a home whose mark was not copied with it
-# what may be there before the first start: written by hand, or by who looks at other machines
+MARKS = {MARK, "finetop.duckdb"}  # the second marks a home whose mark was not copied with it
+# what may exist before the first start: written by hand, or when looking at other machines
 BY_HAND = {"settings.yaml", "hosts.yaml", "hosts.sockets.json", "suites", "lost+found"}
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
 DATABASE_FOLDER = "FINETOP_DATABASE"  # of the environment
-HERE = "here"  # the label of this machine, where several are looked at
+HERE = "here"  # label of this machine in lists of several
 
 
 class Link(Protocol):
-    """The way to a home on another machine; finetop.core.client.remote.tunnel.Tunnel is one."""
+    """The connection to a home on another machine; finetop.core.client.remote.tunnel.Tunnel is one."""
 
     @property
     def label(self) -> str: ...
 
     @property
     def word(self) -> str:
-        """What `--on` is given for it."""
+        """The argument of `--on` for it."""
         ...
 
     @property
     def socket(self) -> Path:
-        """Where the supervisor there is reached from here."""
+        """The local socket that leads to the remote supervisor."""
         ...
 
     @property
     def is_up(self) -> bool: ...
 
     def wait(self) -> None:
-        """Wait until it is up. Raises FinetopError when it won't be."""
+        """Wait until it is up. Raises FinetopError if it won't be."""
         ...
 
     def words(self) -> str:
-        """Say how it stands, in a sentence."""
+        """Describe its state in a sentence."""
         ...
 
     def try_now(self) -> None:
-        """Try again at once; where it is up, begin it anew, which starts a supervisor there if there is none."""
+        """Retry at once; if it is up, reconnect, which starts a remote supervisor if there is none."""
         ...
 
 
@@ -81,17 +81,17 @@ class Home:
 
     @property
     def label(self) -> str:
-        """The machine that it is on, in a word."""
+        """A word for its machine."""
         return HERE if self.link is None else self.link.label
 
     @property
     def shown(self) -> str:
-        """The home as a person reads it: lab:/home/ana/.finetop on another machine."""
+        """The home as shown to the user: lab:/home/ana/.finetop on another machine."""
         return str(self.root) if self.link is None else f"{self.link.label}:{self.root}"
 
     @property
     def database(self) -> Path:
-        """The store: in the home, or in a folder of this machine's own, where the home is on a shared file system."""
+        """The store: in the home, or in a local folder if the home is on a shared file system."""
         folder = os.environ.get(DATABASE_FOLDER)
         if not folder or self.link is not None:
             return self.root / "finetop.duckdb"
@@ -107,7 +107,7 @@ class Home:
 
     @property
     def socket(self) -> Path:
-        """The supervisor's socket: in the home, or in the user's runtime folder when the path is too long."""
+        """The supervisor's socket: in the home, or in the user's runtime folder if the path is too long."""
         if self.link is not None:
             return self.link.socket
         inside = self.root / "supervisor.sock"
@@ -141,11 +141,10 @@ def _digest(root: Path) -> str:
 
 
 def find_home(given: str | None = None) -> Home:
-    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop.
+    """Return the home folder: the given one, else FINETOP_HOME, else ~/.finetop.
 
-    An empty path is refused, not taken for the default: it is what an unset shell variable leaves behind, and
-    `finetop clean --yes --home "$X"` would delete from another home than the one that was meant. Raises BadInput,
-    EnvironmentTrouble.
+    An empty path is refused instead of using the default: it is what an unset shell variable leaves behind, and
+    `finetop clean --yes --home "$X"` would delete from another home than intended. Raises BadInput, EnvironmentTrouble.
     """
     variable = os.environ.get("FINETOP_HOME")
     chosen = given if given is not None else variable if variable is not None else "~/.finetop"
@@ -170,15 +169,15 @@ def find_home(given: str | None = None) -> Home:
 
 
 def is_made(home: Home) -> bool:
-    """Return whether a home is there; an empty folder, or one with settings alone, is none yet.
+    """Return whether a home exists; an empty folder, or one with settings alone, does not count yet.
 
-    Raises EnvironmentTrouble for a place where none can be: a file, somebody else's folder, a folder of other things.
+    Raises EnvironmentTrouble if none can be there: a file, another user's folder, a folder of other things.
     """
     with making("the home folder", home.root):
         try:
             names = set(os.listdir(home.root))  # noqa: PTH208
         except FileNotFoundError:
-            if os.path.lexists(home.root):  # a link to nothing
+            if os.path.lexists(home.root):  # a broken link
                 raise FileExistsError from None
             return False
         require_own(home.root)
@@ -187,7 +186,7 @@ def is_made(home: Home) -> bool:
 
 
 def make(home: Home) -> None:
-    """Make a home of a folder that is empty or not there yet, before anything is kept in it.
+    """Create a home in an empty or missing folder, before anything is stored in it.
 
     A folder in use is left as it is. Raises EnvironmentTrouble.
     """
@@ -196,9 +195,9 @@ def make(home: Home) -> None:
 
 
 def prepare(home: Home) -> None:
-    """Make the home and its folders, for the owner only (0700); a folder that is there keeps its mode.
+    """Create the home and its folders, for the owner only (0700); existing folders keep their mode.
 
-    Raises EnvironmentTrouble if it can't be made, belongs to somebody else, or is a folder of something else.
+    Raises EnvironmentTrouble if it can't be created, belongs to another user, or is used for something else.
     """
     with making("the home folder", home.root):
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,15 +216,15 @@ def prepare(home: Home) -> None:
 
 
 def make_room_for_socket(home: Home) -> None:
-    """Make the folder of the socket, where that is not in the home. Raises EnvironmentTrouble."""
+    """Create the socket's folder if it is not in the home. Raises EnvironmentTrouble."""
     if (folder := home.socket.parent) != home.root:
         with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            require_own(folder, may_be_link=False)  # in /tmp anybody may have put a link there first
+            require_own(folder, may_be_link=False)  # in /tmp, another user may have put a link there first
 
 
 def require_home(folder: Path) -> None:
-    """Refuse a folder that holds other things: a project, a user's whole folder, /. Raises EnvironmentTrouble."""
+    """Raise EnvironmentTrouble if a folder holds other things: a project, a user's whole folder, /."""
     names = set(os.listdir(folder))  # noqa: PTH208
     others = sorted(names - BY_HAND)
     if others and not names & MARKS:
@@ -239,7 +238,7 @@ def require_home(folder: Path) -> None:
 
 @contextmanager
 def making(what: str, folder: Path) -> Iterator[None]:
-    """Say in words why a folder can't be made. Raises EnvironmentTrouble."""
+    """Raise EnvironmentTrouble with the reason if a folder can't be created meanwhile."""
     try:
         yield
     except (OSError, ValueError) as error:  # a ValueError is a NUL
@@ -252,7 +251,7 @@ def making(what: str, folder: Path) -> Iterator[None]:
 
 
 def require_own(folder: Path, *, may_be_link: bool = True) -> None:
-    """Refuse a folder of somebody else's, one that others can write, and a link that somebody else has made."""
+    """Raise EnvironmentTrouble for another user's folder or link, or a folder that others can write to."""
     link = folder.lstat()
     if stat.S_ISLNK(link.st_mode) and (not may_be_link or link.st_uid not in (os.getuid(), 0)):
         raise EnvironmentTrouble(f"{folder} is a link, made by user {link.st_uid}.", hint=ANOTHER)

@@ -1,4 +1,4 @@
-"""A job's folder: what it is told there, and where it lies in a home."""
+"""A job's folder: its spec, and its place in a home."""
 
 from __future__ import annotations
 

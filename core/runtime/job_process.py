@@ -1,8 +1,8 @@
-"""What every job's process does around its work: settings, signals, events, last words, the exit code.
+"""What every job's process does around its work: environment, signals, events, the final event, the exit code.
 
-Exit code 0: finished or stopped, whatever the verdict (that is data); 1 failed, 2 bad input, 4 the environment.
-It appends events to events.jsonl and prints for people; the keeper has both outputs in log.txt. Of several ranks the
-first alone does; the others leave their last words (ranks.py), and what they say of an error in the log.
+Exit code 0: finished or stopped, whatever the verdict (that is data); 1 failed, 2 bad input, 4 the environment. It
+appends events to events.jsonl and prints for people; the keeper puts both outputs in log.txt. Of several ranks only the
+first does; the others leave their final events (ranks.py), and their errors in the log.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ if TYPE_CHECKING:
 
     Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
 
-SETTINGS = {  # of the environment, before torch is imported; what the user has set stays
+SETTINGS = {  # environment variables, set before torch is imported; the user's own stay
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_ETAG_TIMEOUT": "5",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
     "BITSANDBYTES_NOWELCOME": "1",
-    # GPUs in NVML's order; and memory that grows in place: rows of many lengths leave holes between fixed blocks.
+    # GPUs in NVML's order; memory segments that grow in place, as varying row lengths leave holes between fixed blocks
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
-    # Waiting threads spin a little, then sleep: at once costs 1.8x on a quiet machine, never costs 3x on a busy one.
+    # Waiting threads spin briefly, then sleep: sleeping at once costs 1.8x when idle, never sleeping 3x when busy
     "GOMP_SPINCOUNT": "20000",
 }
 
 
 def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> int:
-    """Do the work of a job, and give its exit code; `what_to_lower` is the advice where memory is out."""
-    faulthandler.enable()  # where Python was when native code crashed, too
+    """Do a job's work and return its exit code; `what_to_lower` returns the hint if memory runs out."""
+    faulthandler.enable()  # Python stacks even if native code crashes
     faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
     set_environment()
-    # On a CPU it says that a faster kernel is missing, and of each matrix product that its inputs are cast.
+    # on a CPU it warns about a missing faster kernel, and about casts in every matrix product
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     rank = ranks.own()
     ranks.begin(job_folder, rank)
@@ -95,10 +95,10 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
 
 
 def set_environment() -> None:
-    """Set the environment that training runs in; torch must not have been imported yet. What is set already stays."""
+    """Set the environment for training before torch is imported. Existing variables stay."""
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    # Without what Triton needs, torch 2.13 must not take it for some products.
+    # without what Triton needs, torch 2.13 must not use it for some products
     if find_spec("triton") is not None and compiler.missing():
         os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
 
@@ -106,7 +106,7 @@ def set_environment() -> None:
 def tell_start(
     events: EventLog, job_folder: Path, *, device: str, dtype: str, packages: Sequence[str]
 ) -> None:
-    """Say who runs on what, with the versions of the packages that a result depends on."""
+    """Write the started event, with the versions of the packages that results depend on."""
     events.write(
         Started(
             format=FORMAT,
@@ -120,7 +120,7 @@ def tell_start(
 
 
 def attempt_of(job_folder: Path) -> int:
-    """Read which attempt this is; 1 where no supervisor wrote it."""
+    """Return the number of this attempt; 1 if no supervisor wrote it."""
     try:
         return int(retry_file_work(lambda: read_own(job_folder / "attempt")))
     except (OSError, ValueError):
@@ -128,7 +128,7 @@ def attempt_of(job_folder: Path) -> int:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """List the versions of Python and of those packages that are installed."""
+    """Return the versions of Python and of those packages that are installed."""
     known = {"python": sys.version.split()[0]}
     for name in packages:
         try:
@@ -139,7 +139,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def quiet() -> None:
-    """Keep library chatter out of the job's log; errors still get there."""
+    """Keep library chatter out of the job's log; errors still appear."""
     import transformers
 
     transformers.logging.set_verbosity_error()

@@ -1,21 +1,21 @@
-"""The keeper: the tiny parent of one job, in a session of its own, that outlives terminal, SSH and supervisor.
+"""The keeper: the tiny parent of one job, in its own session, which outlives terminal, SSH and supervisor.
 
     python -m finetop.core.runtime.keeper JOB_FOLDER ATTEMPT COMMAND…
     python -m finetop.core.runtime.keeper --spare COMMAND…
 
-It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
-start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
-behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint; of several ranks those
-are asked that listen, as soon as one does), SIGUSR1 kills the whole tree, SIGUSR2 lets each process that can write
-its stacks into the log. It keeps the log from filling the disk (see log_file.py). Standard library alone: it starts
-in 30 ms and holds 10 MB.
+It holds JOB_FOLDER/lock as long as it lives (that, not a pid, shows that a job runs), writes keeper.json (pid, start
+time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left behind, and
+writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint; of several ranks, those that listen
+get the signal as soon as one does), SIGUSR1 kills the whole tree, SIGUSR2 makes every process that can write its stacks
+to the log. It keeps the log from filling the disk (see log_file.py). Standard library only: it starts in 30 ms and
+takes 10 MB.
 
-If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
-starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then. Where
-JOB_FOLDER is deleted, nobody will ever ask for the job again: it is killed, and nothing is written.
+If it is killed itself, the kernel kills the job, which could otherwise be started twice. Everything that a job starts
+carries its keeper's mark in the environment, by which a supervisor finds leftovers even then. If JOB_FOLDER is deleted,
+nobody will ever ask for the job again: it is killed, and nothing is written.
 
-With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
-command hears the folder on its own. If standard input ends first, all of it goes.
+With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes, and the
+command gets the folder on its own standard input. If standard input ends first, everything ends.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PR_SET_CHILD_SUBREAPER = 36
-LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
+LOCK_WAIT_S = 3.0  # the supervisor may check the lock at the same moment
 SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
 MARK = "FINETOP_KEEPER"  # of the environment
-KILL_S = 10.0  # what can't be killed in this time waits for a device that does not answer
-STEP_KILL_S = 10.0  # for srun to kill a job's processes on all nodes, and to end
+KILL_S = 10.0  # longer means that a process waits for a device that does not answer
+STEP_KILL_S = 10.0  # for srun to kill a job's processes on all nodes and end
 STACKS_S = 0.3  # for one process to write its stacks before the next does
-LOG_LOOK_S = 1.0  # between two looks at the log's size
-HASTE_S = 0.1  # while it floods: some programs write 1 GB/s
-OOM_LOOK_S = 10.0  # between two looks at the kernel's count of processes killed for want of memory
-GONE_S = 10.0  # that a job's folder is missing before it is taken for deleted: an automounter may be slow
-OOM_LOOKS = 4  # a process that holds much takes seconds to be gone: its kill is older than its end
+LOG_LOOK_S = 1.0  # between two checks of the log's size
+HASTE_S = 0.1  # during a flood: some programs write 1 GB/s
+OOM_LOOK_S = 10.0  # between two reads of the kernel's count of out-of-memory kills
+GONE_S = 10.0  # a missing folder counts as deleted only after this: an automounter may be slow
+OOM_LOOKS = 4  # a large process takes seconds to die: its kill is older than its end
 
 
 def main() -> int:
@@ -81,23 +81,23 @@ def main() -> int:
 
 
 class Door(Protocol):
-    """Another way in than signals, for a keeper on another machine than its supervisor."""
+    """A way to reach a keeper without signals, if its supervisor is on another machine."""
 
     def begin(self, job: int, ask_to_stop: Callable[[], None]) -> None:
-        """Take notice of the process that is kept, and of how it is asked to stop."""
+        """Set the process that is kept and the function that asks it to stop."""
 
     def on_term(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM in the keeper's place."""
+        """Handle SIGTERM instead of the keeper."""
 
     def look(self) -> None:
-        """Look what is asked for, once a second."""
+        """Read new requests, once a second."""
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Complete an exit record."""
 
 
 def start(command: list[str], folder: Path, attempt: int, door: Door | None = None) -> int:
-    """Start a job whose lock is held, its output in its log, and keep it."""
+    """Start a job whose lock is held, with its output in its log, and keep it."""
     log = retry_file_work(lambda: open_own(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     try:
         job = subprocess.Popen(
@@ -120,9 +120,9 @@ def start(command: list[str], folder: Path, attempt: int, door: Door | None = No
 
 
 def spare(command: list[str]) -> int:
-    """Start a command that waits, and keep it: until it is told a job, as that job's; else until nobody is there.
+    """Start a command that waits, and keep it: as a job once one is assigned, else until standard input ends.
 
-    If it has died by then, the job gets a process of its own, by the command that is told with it.
+    If it has died by then, the job gets a new process, from the command in its order.
     """
     become_subreaper()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -154,7 +154,7 @@ def spare(command: list[str]) -> int:
 
 
 def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """Wait for the line that says which job a waiting command becomes; None if it dies first, or nobody is there."""
+    """Wait for the line that assigns a job to a waiting command; None if the command dies or standard input ends."""
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
@@ -180,7 +180,7 @@ def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 
 def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | None = None) -> int:
-    """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
+    """Record a running job's keeper, pass on signals, wait, clean up, record how the job ended."""
     watch = Watch(folder, job.pid, door)
     signal.signal(
         signal.SIGTERM, door.on_term if door is not None else lambda number, frame: watch.ask_to_stop()
@@ -209,14 +209,14 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     before, now = watch.oom_kills[0], oom_kills()
-    end_all()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
+    end_all()  # dataloader workers, grandchildren in other sessions: all are ours, as subreaper
     abort_at("keeper-waited")
     facts = {
         "attempt": attempt,
         "code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
         "ended": time.time(),
-        "ran_s": round(time.monotonic() - began, 3),  # whatever became of the clock
+        "ran_s": round(time.monotonic() - began, 3),  # independent of the wall clock
         "peak_memory_kib": peak_kib,
         "oom_kills": None if before is None or now is None else now - before,
         "memory_limit_kib": memory_limit_kib(),
@@ -228,25 +228,23 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
 
 
 class Watch:
-    """What a timer looks at while the job runs: whether it has heard what it is asked, its log's size, the kernel's
-    count of processes it killed.
-    """
+    """What a timer checks while the job runs: pending stop requests, the log's size, out-of-memory kills."""
 
     def __init__(self, folder: Path, job: int, door: Door | None = None) -> None:
         self._door, self._folder, self._job = door, folder, job
-        self._is_asking = False  # to stop; no rank has heard it yet
-        self._kills_at = math.inf  # when what srun has not ended by then is killed (monotonic)
+        self._is_asking = False  # a stop was requested, but no rank has received it yet
+        self._kills_at = math.inf  # deadline for srun; what is left then is killed (monotonic)
         facts = job_facts(folder)
         self._ranks, self._nodes = (count_of(facts, key) for key in ("ranks", "nodes"))
-        self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
+        self.oom_kills = [oom_kills()] * OOM_LOOKS  # oldest first
         self._counted_at = time.monotonic()
         self._log, self._limit = str(folder / "log.txt"), log_limit(facts)
         self._opened = retry_file_work(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        self._seen_at = time.monotonic()  # when the folder was last there
+        self._seen_at = time.monotonic()  # when the folder last existed
 
     @property
     def is_gone(self) -> bool:
-        """Whether the job's folder was deleted, or is another one now."""
+        """Whether the job's folder was deleted or replaced."""
         return not is_still(self._folder, self._opened)
 
     def look(self) -> None:
@@ -269,9 +267,9 @@ class Watch:
         signal.setitimer(signal.ITIMER_REAL, HASTE_S if is_flood else LOG_LOOK_S)
 
     def ask_to_stop(self) -> None:
-        """Pass SIGTERM on to the job; of several ranks to those of this machine, which the others follow.
+        """Pass SIGTERM on to the job; with several ranks, to those on this machine, which the others follow.
 
-        Their launchers, torchrun and srun, would fail of it. Until a rank listens, it is asked again at each look.
+        Their launchers, torchrun and srun, would fail on it. Until a rank listens, each check repeats the request.
         """
         is_alone = self._ranks == self._nodes == 1
         asked = [(self._job, start_time(self._job))] if is_alone else ranks_here(self._folder)
@@ -279,7 +277,7 @@ class Watch:
         self._is_asking = not any(heard)
 
     def kill(self) -> None:
-        """Kill the whole tree. What runs on other nodes srun kills, as it does where it is asked to end itself."""
+        """Kill the whole tree. On other nodes srun kills the processes, when asked to end itself."""
         if self._nodes == 1:
             self._kill_all()
         elif self._kills_at == math.inf:
@@ -291,7 +289,7 @@ class Watch:
 
 
 def job_facts(folder: Path) -> dict[str, Any]:
-    """Read what a job is; nothing where its file can't be read."""
+    """Read a job's spec; empty if it can't be read."""
     try:
         facts = json.loads(read_own(folder / "job.json"))
     except (OSError, ValueError):
@@ -300,38 +298,38 @@ def job_facts(folder: Path) -> dict[str, Any]:
 
 
 def count_of(facts: dict[str, Any], key: str) -> int:
-    """Return how many ranks or nodes a job has; one where its file does not say."""
+    """Return a job's number of ranks or nodes; 1 if its spec has none."""
     said = facts.get(key)
     return said if isinstance(said, int) and said > 0 else 1
 
 
 def log_limit(facts: dict[str, Any]) -> int | None:
-    """Return how many bytes of the disk the job's log may take; None: any number."""
+    """Return the limit of the job's log in bytes of disk; None for no limit."""
     mib = facts.get("log_mib")
     return mib << 20 if isinstance(mib, int) and mib > 0 else None
 
 
 def bound_log(path: str, limit: int) -> bool:
-    """Let go of the middle of a log that has grown over its limit. Returns whether it had."""
+    """Drop the middle of a log that exceeds its limit. Return whether it did."""
     try:
         log = open_own(path, os.O_WRONLY)
     except OSError:
-        return False  # it is not there yet
+        return False  # it does not exist yet
     try:
         return log_file.bound(log, limit)
     except OSError:
-        return False  # the next look tries again
+        return False  # the next check tries again
     finally:
         os.close(log)
 
 
 def mark() -> str:
-    """Name this keeper: no other process of this machine ever has the same."""
+    """Return this keeper's unique name on this machine, past and future."""
     return f"{boot_id()}-{os.getpid()}-{start_time(os.getpid())}"
 
 
 def marked() -> dict[str, str]:
-    """Return the environment that a job's processes are started in."""
+    """Return the environment for a job's processes."""
     return {**os.environ, MARK: mark()}
 
 
@@ -363,7 +361,7 @@ def become_subreaper() -> None:
 
 
 def wait(pid: int) -> tuple[int, int]:
-    """Wait for the job, reaping orphans on the way. Returns (peak memory KiB, exit code or -signal)."""
+    """Wait for the job, reaping orphans on the way. Return (peak memory KiB, exit code or -signal)."""
     while True:
         try:
             ended, status, usage = os.wait4(-1, 0)
@@ -376,8 +374,8 @@ def wait(pid: int) -> tuple[int, int]:
 def end_all() -> None:
     """Kill our descendants until there are none.
 
-    As subreaper we get all orphans among them for children: without a child, nobody is left. A look at /proc alone
-    would miss who is forked, and whose parent ends, while it is taken.
+    As subreaper we become the parent of all orphans among them, so no child means that none is left. Reading /proc
+    alone would miss a process that is forked, and whose parent ends, during the read.
     """
     deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline:
@@ -391,9 +389,9 @@ def end_all() -> None:
 
 
 def write_stacks(folder: Path) -> None:
-    """Let each of our descendants that can (job_process.py) write its stacks into the log, one after the other.
+    """Make each descendant that can (job_process.py) write its stacks to the log, one after the other.
 
-    The signal would end a process that does not expect it: those are left alone.
+    The signal would end a process without a handler, so those are left alone.
     """
     for pid in descendants(os.getpid()):
         if not catches(pid, signal.SIGUSR2):
@@ -409,9 +407,9 @@ def write_stacks(folder: Path) -> None:
 
 
 def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
-    """List the ranks of a job on this machine that listen for SIGTERM, each with when it started.
+    """List a job's ranks on this machine that listen for SIGTERM, each with its start time.
 
-    They are children of torchrun, and below srun none of ours: each has left in JOB_FOLDER/ranks which process it is.
+    They are children of torchrun, and under srun not our descendants: each records its process in JOB_FOLDER/ranks.
     """
     own, found = boot_id(), {}
     for file in (folder / "ranks").glob("*.json"):
@@ -420,21 +418,21 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
             if said["boot"] == own:
                 found[int(said["pid"])] = said["start"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # it is being written, or damaged
+            continue  # half written, or damaged
     return [one for one in found.items() if start_time(one[0]) == one[1] and catches(one[0], signal.SIGTERM)]
 
 
 def rank_of(pid: int) -> str:
-    """Read which rank a process is, as its launcher told it. Empty for a process that is alone."""
+    """Return a process's rank from its launcher's environment; '' for a single process."""
     environment = environment_of(pid)
     rank = environment.get("RANK", "")
     return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
 
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full.
+    """Write aside, sync, rename: a reader sees all or nothing. Retries while the disk is full.
 
-    Gives up where the folder is gone: nobody will read it.
+    Gives up if the folder is gone: nobody would read the file.
     """
     missing_at = math.inf
     aside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""Foreign code that runs in this process, a template or a pattern, held to some time and memory."""
+"""Time and memory limits for foreign code that runs in this process: templates and patterns."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 PAGE = resource.getpagesize()
 
 
-WORKED = 0.2  # of the time: a process that got less of the machine meanwhile has not had it
+WORKED = 0.2  # share of CPU time: a process that got less has not had its time
 AGAIN_S = 0.1
 
 
 @contextmanager
 def limited(seconds: float, size: int | None = None) -> Iterator[None]:
-    """Let what runs inside take so much time, and make the process larger by so many bytes, or by any.
+    """Limit the block to this much time, and the growth of the process to this many bytes (None: no limit).
 
-    It is time by the clock, also where the kernel works for it (memory that is filled); on a busy machine it goes on
-    until the process has worked for a fifth of that, so one that waits or is stopped is not ended for it. Raises
-    TimeoutError, MemoryError. A timer goes with the main thread alone; in another only memory is bounded.
+    Time is wall time, even while the kernel works for it (filling memory); on a busy machine it extends until the
+    process has used a fifth of it as CPU time, so one that waits or is stopped is not ended. Raises TimeoutError,
+    MemoryError. The timer works only in the main thread; in others only memory is limited.
     """
     with _bounded(size):
         if threading.current_thread() is not threading.main_thread():
@@ -39,7 +39,7 @@ def limited(seconds: float, size: int | None = None) -> Iterator[None]:
                 raise TimeoutError
 
         before = signal.signal(signal.SIGALRM, look)
-        left, again = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)  # of a limit around this one
+        left, again = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)  # of an enclosing limit
         try:
             yield
         finally:
@@ -50,7 +50,7 @@ def limited(seconds: float, size: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def _bounded(size: int | None) -> Iterator[None]:
-    """Let the process become larger by so many bytes."""
+    """Limit the growth of the process to this many bytes."""
     if size is None:
         yield
         return
@@ -66,8 +66,8 @@ def _bounded(size: int | None) -> Iterator[None]:
 
 
 def _size() -> int:
-    """Return this process's address space, in bytes."""
+    """Return the size of this process's address space in bytes."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[0]) * PAGE
     except OSError:
-        return 1 << 46  # no Linux: memory is not bounded
+        return 1 << 46  # not Linux: memory is not limited

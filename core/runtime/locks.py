@@ -1,4 +1,4 @@
-"""Looks whether a lock file is held, without taking it: true of a living process alone, whatever its pid."""
+"""Checks whether a lock file is held, without taking it: only a living process can hold it, whatever its pid."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether another process holds the lock. A link in its place is not followed.
+    """Return whether another process holds the lock. A link is not followed.
 
-    Raises OSError where that can't be told: a file system that is stale, or has no locks. Who lives is not dead then.
+    Raises OSError if that can't be determined: a stale file system, or one without locks. A job is then not declared
+    dead.
     """
     try:
         descriptor = open_own(path, os.O_RDWR)
@@ -40,7 +41,7 @@ def is_held(path: Path) -> bool:
 
 
 def take_lock(home: Home, *, wait_s: float = 0.0) -> int | None:
-    """Take the lock: its descriptor, None when another process keeps it so long. Raises EnvironmentTrouble."""
+    """Take the lock; return its descriptor, or None if it stays held for `wait_s`. Raises EnvironmentTrouble."""
     deadline = time.monotonic() + wait_s
     try:
         descriptor = open_own(home.lock, os.O_RDWR | os.O_CREAT)

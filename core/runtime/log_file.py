@@ -1,7 +1,7 @@
-"""A job's log on the disk: bounded while it is written, by a hole in its middle, and read around that hole.
+"""A job's log on disk: limited by punching a hole in its middle, and read around that hole.
 
-A hole takes no room, and all offsets stay what they were: whoever writes or reads goes on as if nothing had been.
-Standard library alone, and little of it: the keeper loads this.
+A hole takes no space, and all offsets stay valid: writers and readers continue as before. Few imports, standard library
+only, because the keeper loads this.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from collections import deque
 from typing import NamedTuple
 
 BLOCK = 4096
-KEEP_SIZE, PUNCH_HOLE = 1, 2  # of linux/falloc.h
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # from linux/falloc.h
 
 
 def bound(descriptor: int, limit: int) -> bool:
-    """Let go of the middle of a log that takes more than `limit` bytes of the disk; a quarter and a half of that stay.
+    """Drop the middle of a log over `limit` bytes of disk; a quarter of that stays at the start, half at the end.
 
-    Returns whether it did. Where the system can't make holes (not Linux, a file system without them), it is left.
+    Return whether it did. Does nothing if the system can't punch holes (not Linux, or the file system does not support
+    it).
     """
     facts = os.fstat(descriptor)
     if facts.st_blocks * 512 <= limit or sys.platform != "linux":
@@ -38,24 +39,24 @@ def _punch(descriptor: int, offset: int, length: int) -> bool:
 
 
 def newest(line: str) -> str:
-    """Return the newest state of a line that writes over itself, with the return that ends it: a progress bar's."""
+    """Return the last state of a line that overwrites itself (a progress bar), with its final carriage return."""
     body = line.rstrip("\r")
     return body.rpartition("\r")[2] + line[len(body) :][:1]
 
 
 class Piece(NamedTuple):
-    """What was read of a log: from `begin` on, without what the hole took, to `next`."""
+    """A piece of a log: from `begin` to `next`, without the hole."""
 
     text: str
-    gap: int  # bytes that were let go, in front of the text
+    gap: int  # dropped bytes before the text
     next: int
     size: int
 
 
 def read(descriptor: int, offset: int, limit: int) -> Piece:
-    """Read a piece of a log; a negative offset counts from its end. A hole is passed over, and counted.
+    """Read a piece of a log; a negative offset counts from the end. Holes are skipped and counted.
 
-    No character is cut at the end of a piece, but for one that the writer has not finished.
+    No character is cut at the end of a piece, except one that the writer has not finished.
     """
     size = os.fstat(descriptor).st_size
     start = max(0, size + offset) if offset < 0 else min(offset, size)
@@ -70,17 +71,17 @@ def read(descriptor: int, offset: int, limit: int) -> Piece:
 
 
 def _data_from(descriptor: int, offset: int, size: int) -> int:
-    """Return the first place from here on that is not in a hole."""
+    """Return the first position from here on that is not in a hole."""
     if offset >= size:
         return size
     try:
         return os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError:  # a hole to the end, or a file system that knows of none
+    except OSError:  # a hole to the end, or a file system without holes
         return offset
 
 
 def _data_until(descriptor: int, offset: int, end: int) -> int:
-    """Return the place at which a hole begins, `end` at the latest."""
+    """Return the start of the next hole, or `end`."""
     if offset >= end:
         return end
     try:
@@ -90,17 +91,17 @@ def _data_until(descriptor: int, offset: int, end: int) -> int:
 
 
 def words_for(gap: int, what: str = "not kept: it grew too long") -> str:
-    """Say that a part of a log is missing here."""
+    """Return a line that says that a part of a log is missing here."""
     return f"… {gap / 1e6:,.1f} MB of this log are {what} …"
 
 
 LONGEST_LINE = 1 << 16  # bytes
-SMALL = 1 << 14  # bytes that are read to see a step
+SMALL = 1 << 14  # bytes read to find a step
 _STEP = re.compile(rb"(?:^|[\n\0])step (\d{1,12})[/:]")
 
 
 class LogMatches(NamedTuple):
-    """Where lines begin that have a text, in a part of a log; `begin` and `size` say which part, and of how much."""
+    """Starts of the lines in a part of a log that contain a text; `begin` and `size`: which part, of how much."""
 
     at: list[int]
     begin: int
@@ -108,15 +109,15 @@ class LogMatches(NamedTuple):
 
 
 def find(descriptor: int, text: str, begin: int, end: int, most: int) -> LogMatches:
-    """Find the lines that begin in a part of a log and have a text; ASCII letters of either case are the same.
+    """Find the lines that start in a part of a log and contain a text, ignoring the case of ASCII letters.
 
-    Of more than `most` the last are given, and the part begins with them. A negative `end` is the log's. Of a line only
-    its first LONGEST_LINE bytes behind the part are looked at.
+    If there are more than `most`, the last ones are returned, and `begin` moves to the first of these. A negative `end`
+    is the log's end. Of a line that crosses the part's end, only LONGEST_LINE bytes more are searched.
     """
     size = os.fstat(descriptor).st_size
     end = size if end < 0 else min(end, size)
     begin = min(max(0, begin), end)
-    start = max(0, begin - 1)  # with the end of the line before, if it ends here
+    start = max(0, begin - 1)  # including the newline of the line before, if it ends here
     raw = os.pread(descriptor, end - start + LONGEST_LINE, start).lower()
     wanted = text.encode("utf-8", "replace").lower()
     found: deque[int] = deque(maxlen=most)
@@ -135,9 +136,9 @@ def find(descriptor: int, text: str, begin: int, end: int, most: int) -> LogMatc
 
 
 def find_step(descriptor: int, step: int) -> LogMatches:
-    """Find the first line of a step or of one behind it, as the trainer writes them: `step 820/1200: …`.
+    """Find the first line of a step or a later one, as the trainer writes them: `step 820/1200: …`.
 
-    The steps of a log only grow: it is halved until what is left is small.
+    The steps of a log only grow, so this is a binary search until the remaining part is small.
     """
     size = os.fstat(descriptor).st_size
     low, high = 0, size
@@ -155,6 +156,6 @@ def find_step(descriptor: int, step: int) -> LogMatches:
 
 
 def _steps_of(descriptor: int, begin: int, length: int) -> list[tuple[int, int]]:
-    """Read the steps that a part of a log names, each with the place of its line."""
+    """Return the steps named in a part of a log, each with the position of its line."""
     raw = os.pread(descriptor, length, begin)
     return [(int(found[1]), begin + found.start(1) - len(b"step ")) for found in _STEP.finditer(raw)]

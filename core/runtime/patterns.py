@@ -1,4 +1,4 @@
-"""Shapes that something has in text, and where they are found: what secrets and personal data are told by."""
+"""Text patterns and where they match, used to detect secrets and personal data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Hit(NamedTuple):
-    """What was found, and where in the text."""
+    """A match: what it is, and where in the text."""
 
     kind: str
     start: int
@@ -19,26 +19,24 @@ class Hit(NamedTuple):
 
 class Shape(NamedTuple):
     kind: str
-    hints: tuple[
-        str, ...
-    ]  # one of these stands in every text that has it: looked for first, 20 times as fast
+    hints: tuple[str, ...]  # every match contains one of these: searched first, which is 20 times as fast
     pattern: re.Pattern[str]
     is_real: Callable[[re.Match[str]], bool] = lambda _: True
-    needs: str = ""  # stands in every one of its hints, and in few texts
+    needs: str = ""  # contained in all of its hints, and in few texts
 
 
 def has_hint(shape: Shape, text: str) -> bool:
-    """Tell quickly that a text has nothing of a shape."""
+    """Return False if a text certainly has no match: a quick test."""
     if shape.needs not in text:
         return False
-    for hint in shape.hints:  # no any(): of a generator it takes three times as long
+    for hint in shape.hints:  # no any(): with a generator it takes three times as long
         if hint in text:
             return True
     return not shape.hints
 
 
 def hits_of(shapes: Sequence[Shape], text: str) -> Iterator[Hit]:
-    """Find what has one of these shapes; of what overlaps, the first shape's."""
+    """Yield the matches of these shapes; of overlapping ones, the first shape's."""
     taken: list[tuple[int, int]] = []
     for shape in shapes:
         if not has_hint(shape, text):

@@ -1,4 +1,4 @@
-"""Processes of this machine as /proc has them: which are below one, who they are, a signal to exactly one (Linux)."""
+"""Processes of this machine from /proc: descendants, identity, and signals to exactly one process (Linux)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 TICKS_S = os.sysconf("SC_CLK_TCK")
 COMMAND = 200  # characters
 PR_SET_PDEATHSIG = 1
-STOPPED, WAITS_FOR_DEVICE = "T", "D"  # states, as `ps` names them
+STOPPED, WAITS_FOR_DEVICE = "T", "D"  # states as in `ps`
 
 
 class Process(NamedTuple):
-    """What one look at a process tells."""
+    """One process at one moment."""
 
     pid: int
     parent: int
     state: str
-    cpu_s: float  # it and its children that have ended
+    cpu_s: float  # including its children that have ended
 
 
 def look() -> dict[int, Process]:
-    """Look at all processes. 20 microseconds each."""
+    """Read all processes. 20 microseconds each."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -62,7 +62,7 @@ def descendants(root: int) -> list[int]:
 
 
 def status(pid: int) -> dict[str, str]:
-    """Read what /proc says of a process, by its words: Threads, VmRSS …; nothing of one that is gone."""
+    """Read a process's /proc status by field: Threads, VmRSS …; empty if it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     except OSError:
@@ -71,7 +71,7 @@ def status(pid: int) -> dict[str, str]:
 
 
 def command(pid: int) -> str:
-    """Name what a process runs: the module or program, without the paths in front."""
+    """Return what a process runs: module or program with arguments, without leading paths."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
@@ -82,12 +82,12 @@ def command(pid: int) -> str:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Say if a process has a handler of its own for a signal."""
+    """Return whether a process has its own handler for a signal."""
     return bool(int(status(pid).get("SigCgt", "0"), 16) >> (number - 1) & 1)
 
 
 def environment_of(pid: int) -> dict[str, str]:
-    """Read the environment that a process was started in."""
+    """Return the environment that a process was started with."""
     try:
         pairs = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
@@ -108,7 +108,7 @@ def stat_field(pid: int, index: int) -> str | None:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot: with the pid and the boot id it names one process."""
+    """Return when a process started, in clock ticks since boot: with pid and boot id it identifies one process."""
     return stat_field(pid, 19)
 
 
@@ -120,7 +120,7 @@ def boot_id() -> str:
 
 
 def kill(found: list[int]) -> None:
-    """Kill processes, and all of their groups at once, so that one that forks quickly can't outrun us."""
+    """Kill processes and all of their groups at once, so that one that forks quickly can't escape."""
     groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
     for send, targets in ((os.killpg, groups), (os.kill, found)):
         for target in targets:
@@ -131,7 +131,7 @@ def kill(found: list[int]) -> None:
 
 
 def bytes_moved(pids: Iterable[int]) -> int:
-    """Say how much processes have read and written so far, be it from memory. What can't be seen counts 0."""
+    """Return how many bytes processes have read and written so far, even from memory; inaccessible ones count 0."""
     total = 0
     for pid in pids:
         try:
@@ -143,9 +143,9 @@ def bytes_moved(pids: Iterable[int]) -> int:
 
 
 def send_to(pid: int, start: str | None, number: int) -> bool:
-    """Signal the process that has this pid and began then; False if there is none: a stranger is never signalled.
+    """Signal the process with this pid and start time; return False if there is none, so no stranger is signalled.
 
-    Where the kernel has handles for processes (Linux 5.3), none can take the pid between the look and the signal.
+    With pidfds (Linux 5.3) no other process can take the pid between the check and the signal.
     """
     try:
         handle = os.pidfd_open(pid)
@@ -171,13 +171,13 @@ def send_to(pid: int, start: str | None, number: int) -> bool:
 def user_of(link: socket.socket) -> int:
     """Return the user id at the other end."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return os.getuid()  # macOS: the folder's rights alone
+        return os.getuid()  # macOS: relies on the folder's mode
     packed = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", packed)[1])
 
 
 def require_own(link: socket.socket) -> None:
-    """Refuse to speak with another user's process. Raises PermissionError."""
+    """Raise PermissionError if another user's process is at the other end."""
     if (user := user_of(link)) != os.getuid():
         raise PermissionError(f"the socket is user {user}'s")
 
@@ -185,7 +185,7 @@ def require_own(link: socket.socket) -> None:
 def memory_groups(
     ours: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
 ) -> list[tuple[Path, str, str]]:
-    """List the memory cgroups that hold us, ours first: folder, file with the count of kills, file with the limit."""
+    """List our memory cgroups, innermost first: folder, file with the count of kills, file with the limit."""
     try:
         lines = ours.read_text().splitlines()
     except OSError:
@@ -205,7 +205,7 @@ def memory_groups(
 
 
 def oom_kills() -> int | None:
-    """Read how many processes the kernel killed for want of memory: in our cgroup, else on this machine."""
+    """Return how many processes the kernel killed for lack of memory: in our cgroup, else on this machine."""
     for file in [group / events for group, events, _ in memory_groups()[:1]] + [Path("/proc/vmstat")]:
         try:
             for line in file.read_text().splitlines():
@@ -217,7 +217,7 @@ def oom_kills() -> int | None:
 
 
 def memory_limit_kib() -> int:
-    """Say how much memory there is for us: the least of the machine's and of all cgroups' around us. 0: unknown."""
+    """Return our memory limit in KiB: the smallest of the machine's and all enclosing cgroups'. 0: unknown."""
     limits = []
     try:
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -232,8 +232,8 @@ def memory_limit_kib() -> int:
 
 
 def die_with(parent: int) -> Callable[[], None]:
-    """Return what a child does first: have the kernel kill it when this parent dies (Linux only)."""
-    import ctypes  # of those that use what is here, few need it
+    """Return a preexec function that has the kernel kill the child when this parent dies (Linux only)."""
+    import ctypes  # few users of this module need it
 
     libc = ctypes.CDLL(None, use_errno=True)
 

@@ -1,13 +1,13 @@
-"""The ranks of a job that trains in several processes: how they are started, who is who, what each says at its end.
+"""The ranks of a job that trains in several processes: how they start, which is which, and their final events.
 
-torchrun (`python -m torch.distributed.run`) starts them below the job's keeper and ends all once one fails. Rank 0
-alone writes the job's events; every rank has a file JOB_FOLDER/ranks/R.json with its process and its last words, by
-which the others, and whoever reads how the job ended, know which rank died and why. Beside it JOB_FOLDER/ranks/R.sign
-holds where the rank is, as a thread of its own sees it: by that whoever finds the job hung knows which rank is late.
+torchrun (`python -m torch.distributed.run`) starts them below the job's keeper, and ends all once one fails. Only rank
+0 writes the job's events; every rank has a file JOB_FOLDER/ranks/R.json with its process and its final event, which
+shows the others, and the supervisor, which rank died and why. JOB_FOLDER/ranks/R.sign says where the rank is, as seen
+by a thread of its own; if the job hangs, it shows which rank is late.
 
     python -m finetop.core.runtime.ranks COUNT COMMAND…
 
-becomes the command that starts so many ranks on a node of several, with a fair share of that node's cores for each.
+becomes the command that starts COUNT ranks on one of several nodes, with a fair share of its cores for each.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-SAVE_S = 6 * 3600  # that torchrun gives ranks which were asked to stop: a large checkpoint takes its time
-LOOK_S = 0.5  # between two looks at the other ranks of this machine
-# Between two reads of what all have left, while nothing changes: the files may be another machine's (NFS), and each
-# rank reads all others'. So much later a rank hears what one on another machine said.
+SAVE_S = 6 * 3600  # torchrun's grace for ranks that were asked to stop: saving a large checkpoint takes time
+LOOK_S = 0.5  # between two checks of the other ranks on this machine
+# Between two reads of all ranks' files while nothing changes: the files may be on NFS, and each rank reads all others'.
+# It is also the delay until a rank learns what one on another machine wrote.
 READ_S = 10.0
 SIGN_S = 10.0  # between two signs of a rank
-# A rank's newest sign that is so much older than another's: its process, or its machine, stands still. By the clock of
+# If a rank's newest sign is this much older than another's, its process or its machine stands still. By the clock of
 # the file system, and NFS may show a change a minute late.
 STALE_S = 90.0
 SIGN_BYTES = 512
-GRACE_S = 5.0  # for a rank whose neighbour has died to end by its own error; NCCL would wait for minutes
-CPU_RANKS = "FINETOP_CPU_RANKS"  # of the environment: processes of a training without a GPU
+GRACE_S = 5.0  # for a rank whose peer has died to end by its own error; NCCL would wait for minutes
+CPU_RANKS = "FINETOP_CPU_RANKS"  # of the environment: ranks of a training without a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Rank:
 
     number: int = 0
     count: int = 1
-    local: int = 0  # of those on this machine: its GPU
+    local: int = 0  # of those on this machine: the index of its GPU
 
     @property
     def is_first(self) -> bool:
@@ -59,7 +59,7 @@ class Rank:
 
 
 class LastWords(msgspec.Struct, frozen=True):
-    """Which process a rank is, and how it ended, once it says so."""
+    """A rank's process, and its ended event once it has written one."""
 
     pid: int
     start: str | None
@@ -70,9 +70,9 @@ class LastWords(msgspec.Struct, frozen=True):
 
 
 class Sign(msgspec.Struct, frozen=True):
-    """Where a rank is, as its own thread last saw it."""
+    """Where a rank is, as last seen by its own thread."""
 
-    step: int = 0  # the last that it finished
+    step: int = 0  # the last one finished
     doing: str = ""  # its phase: "loading the model", "training" …
     where: str = ""  # in the code
     meets: bool = False  # it waits there for the other ranks
@@ -82,13 +82,13 @@ class Sign(msgspec.Struct, frozen=True):
 class Late:
     """The rank that the others wait for."""
 
-    who: str  # has not finished what
+    who: str  # which rank has not finished what
     others: str = "the others wait"
     did: str = ""  # what it did last
 
 
 def own(environment: Mapping[str, str] = os.environ) -> Rank:
-    """Return which rank this process is, as its launcher told it; alone, the first of one."""
+    """Return this process's rank from its launcher's environment; a single process is rank 0 of 1."""
     said = [environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
     if not all(text.isdecimal() for text in said):
         return Rank()
@@ -98,15 +98,15 @@ def own(environment: Mapping[str, str] = os.environ) -> Rank:
 def launch_command(
     job_folder: Path, ranks: int, *, nodes: int = 1, rendezvous_id: str = "", endpoint: str = ""
 ) -> list[str]:
-    """Return the command that runs a job in so many ranks on this node: one process, or torchrun's ranks.
+    """Return the command that runs a job in this many ranks on this node: one process, or torchrun.
 
-    With several nodes each runs the same command; `rendezvous_id` (a Slurm job's number) and `endpoint`
-    (HOST:PORT, of the first node) are how they find one another.
+    With several nodes each runs the same command; they find one another by `rendezvous_id` (a Slurm job id) and
+    `endpoint` (HOST:PORT of the first node).
     """
     job = ["-m", "finetop.core.run_job", str(job_folder)]
     if ranks * nodes == 1:
         return [sys.executable, *job]
-    meeting = ["--standalone", "--local-addr", "127.0.0.1"]  # the host's name may lead nowhere
+    meeting = ["--standalone", "--local-addr", "127.0.0.1"]  # the host's own name may not resolve
     if nodes > 1:
         meeting = ["--nnodes", str(nodes), "--rdzv-backend", "c10d"]
         meeting += ["--rdzv-id", rendezvous_id, "--rdzv-endpoint", endpoint]
@@ -115,9 +115,9 @@ def launch_command(
 
 
 def launch_environment(ranks: int, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return what the environment of ranks must say beside: a fair share of the cores here for each of several.
+    """Return additional environment variables for ranks: each gets a fair share of the cores if there are several.
 
-    torchrun itself would give one thread to each. In Slurm the cores are those that the job has on this node.
+    torchrun itself would give each a single thread. In Slurm the cores are the job's on this node.
     """
     if ranks == 1 or "OMP_NUM_THREADS" in environment:
         return {}
@@ -133,9 +133,9 @@ def count_of(
     nodes: int = 1,
     environment: Mapping[str, str] = os.environ,
 ) -> int:
-    """Say in how many processes a job runs that has so many GPUs, and whose recipe asked for so many.
+    """Return the number of processes of a job with this many GPUs, whose recipe requested `asked`.
 
-    Only training goes on several. FINETOP_CPU_RANKS says it of a training that needs no GPU; there is one a node.
+    Only training uses several. Without a GPU, FINETOP_CPU_RANKS sets the number for training, at least one per node.
     """
     if verb != "train":
         return 1
@@ -145,20 +145,20 @@ def count_of(
 
 
 def without_gpu(environment: Mapping[str, str] = os.environ) -> int:
-    """Return in how many processes a training without a GPU runs, as the supervisor's environment says."""
+    """Return the number of ranks of a training without a GPU, from the supervisor's environment."""
     said = environment.get(CPU_RANKS, "")
     return int(said) if said.isdecimal() else 1
 
 
 def begin(job_folder: Path, rank: Rank) -> None:
-    """Write down which process this rank is."""
+    """Record this rank's process."""
     if rank.count > 1:
         (job_folder / "ranks").mkdir(mode=0o700, exist_ok=True)
         _write(job_folder, rank, None)
 
 
 def end(job_folder: Path, rank: Rank, ended: Ended) -> None:
-    """Leave a rank's last words. On a full disk nothing is left: then its exit code speaks."""
+    """Record a rank's ended event. On a full disk nothing is written: then its exit code counts."""
     if rank.count > 1:
         try:
             _write(job_folder, rank, ended)
@@ -174,13 +174,13 @@ def _write(job_folder: Path, rank: Rank, ended: Ended | None) -> None:
 
 
 def clear(job_folder: Path) -> None:
-    """Remove what the ranks of an earlier attempt left."""
+    """Remove the files of an earlier attempt's ranks."""
     for file in (job_folder / "ranks").glob("*.*"):
         file.unlink(missing_ok=True)
 
 
 def read(job_folder: Path) -> dict[int, LastWords]:
-    """Read what the ranks of a job have left, by number; what can't be read is left out."""
+    """Read the files of a job's ranks, by rank; unreadable ones are left out."""
     words = {}
     for file in (job_folder / "ranks").glob("*.json"):
         try:
@@ -191,7 +191,7 @@ def read(job_folder: Path) -> dict[int, LastWords]:
 
 
 def is_gone(words: LastWords) -> bool:
-    """Return True if a rank has ended; of one on another machine only its last words tell."""
+    """Return True if a rank has ended; for one on another machine only its ended event shows that."""
     if words.ended is not None:
         return True
     if words.boot != processes.boot_id():
@@ -200,12 +200,12 @@ def is_gone(words: LastWords) -> bool:
 
 
 def lost(job_folder: Path, rank: Rank) -> Ended | None:
-    """Return how this rank must end because another has, without having finished; None while all is well."""
+    """Return how this rank must end because another ended without finishing; None if all is well."""
     return None if rank.count == 1 else follows(read(job_folder), rank)
 
 
 def follows(left: Mapping[int, LastWords], rank: Rank) -> Ended | None:
-    """Return how a rank must end by what the ranks of its job have left; None while all is well."""
+    """Return how a rank must end, given the files of its job's ranks; None if all is well."""
     for number, words in left.items():
         if number == rank.number or not is_gone(words):
             continue
@@ -220,25 +220,25 @@ def follows(left: Mapping[int, LastWords], rank: Rank) -> Ended | None:
 
 @dataclass
 class Signs:
-    """Writes where this rank is, in place: its folder does not change by it, and a full disk does no harm."""
+    """Writes where this rank is, in place: the folder's mtime stays, and a full disk does no harm."""
 
     job_folder: Path
     rank: Rank
     step: int = 0
     doing: str = ""
     _due: float = -math.inf
-    _written: str = ""  # what it did
+    _written: str = ""  # the phase last written
     _file: int = -1
 
     def take(self, event: Event) -> None:
-        """Take in an event of this rank, on its way to the log or to nowhere."""
+        """Note an event of this rank before it is logged (or dropped, if the rank is not the first)."""
         if isinstance(event, Metrics) and "loss" in event.values:
             self.step, self.doing = event.step, "training"
         elif isinstance(event, Phase):
             self.doing = event.name
 
     def look(self, now: float) -> None:
-        """Write where the main thread is, if the last sign is old or of another phase; `now` is monotonic."""
+        """Write where the main thread is if the last sign is old or of another phase; `now` is monotonic."""
         if now < self._due and self.doing == self._written:
             return
         self._due, self._written = now + SIGN_S, self.doing
@@ -251,11 +251,11 @@ class Signs:
                 self._file = open_own(file, os.O_WRONLY | os.O_CREAT)
             os.pwrite(self._file, sign.ljust(SIGN_BYTES), 0)
         except OSError:
-            return  # the next look tries again
+            return  # the next check tries again
 
 
 def signs(job_folder: Path) -> dict[int, tuple[float, Sign]]:
-    """Read the ranks' newest signs, by number, each with when it was written; what can't be read is left out."""
+    """Read the ranks' newest signs by rank, each with its mtime; unreadable ones are left out."""
     found = {}
     for file in (job_folder / "ranks").glob("*.sign"):
         try:
@@ -267,10 +267,10 @@ def signs(job_folder: Path) -> dict[int, tuple[float, Sign]]:
 
 
 def late(job_folder: Path, count: int) -> Late | None:
-    """Return which of a hung job's ranks the others wait for; None where that can't be told.
+    """Return which rank of a hung job the others wait for; None if that can't be determined.
 
-    First one that never began, then one that is stopped or writes no signs, then one that is behind the others, then
-    one that is elsewhere while others wait. Where all wait for one another, none is late: their exchange does not end.
+    Checked in order: a rank that never began; one that is stopped or writes no signs; one behind the others; one that
+    is elsewhere while others wait. If all wait for one another, none is late: their exchange does not finish.
     """
     began, seen = read(job_folder), signs(job_folder)
     if missing := [number for number in range(count) if number not in began]:
@@ -309,7 +309,7 @@ def _late(number: int, words: LastWords, seen: tuple[float, Sign] | None, step: 
 
 
 def _what(sign: Sign, step: int) -> str:
-    """Name what a rank is at: a step that others have come to, or what is done around the steps."""
+    """Return what a rank is working on: a step that others have reached, or a phase around the steps."""
     is_old = step > sign.step + 1  # all ranks meet in each step
     if is_old or sign.doing in ("", "training"):
         return f"step {step + 1}" if step else "its first step"
@@ -318,17 +318,17 @@ def _what(sign: Sign, step: int) -> str:
 
 @dataclass
 class Peers:
-    """The ranks of a job as last read: again once their folder changes or one here has ended, else ever more rarely."""
+    """The files of a job's ranks; read again when the folder changes or a rank here ends, else ever less often."""
 
     job_folder: Path
     rank: Rank
     left: Mapping[int, LastWords] = field(default_factory=dict)
-    _changed: int = -1  # when the folder last did, by its own clock
+    _changed: int = -1  # mtime of the folder
     _due: float = -math.inf
     _pause: float = LOOK_S
 
     def look(self, now: float) -> Ended | None:
-        """Return how this rank must end; `now` is monotonic. Processes of this machine are looked at each time."""
+        """Return how this rank must end, or None; `now` is monotonic. Local processes are checked each time."""
         changed = self._last_change()
         is_known = changed == self._changed and now < self._due
         if not is_known or any(is_gone(words) for words in self.left.values() if words.ended is None):
@@ -346,13 +346,13 @@ class Peers:
 
 @dataclass
 class Watch:
-    """A thread that looks at the other ranks, and ends this one if it hangs after another has died.
+    """A thread that watches the other ranks, and ends this one if it hangs after another has died.
 
-    A collective of NCCL whose peer is gone waits for ten minutes, and no signal handler of Python runs meanwhile.
+    An NCCL collective whose peer is gone waits for ten minutes, and no Python signal handler runs meanwhile.
     """
 
     peers: Peers
-    leave: Callable[[Ended], None]  # says the last words, and does not come back
+    leave: Callable[[Ended], None]  # writes the ended event and does not return
     ends: threading.Event
     signs: Signs | None = None
 
@@ -370,9 +370,9 @@ class Watch:
 
 
 def watch(signs: Signs, leave: Callable[[Ended], None]) -> threading.Event:
-    """Watch the other ranks, and show them where this one is, until the event that is returned is set.
+    """Watch the other ranks, and publish where this one is, until the returned event is set.
 
-    Alone, nobody is watched.
+    Does nothing for a single process.
     """
     ends = threading.Event()
     if signs.rank.count > 1:
@@ -382,7 +382,7 @@ def watch(signs: Signs, leave: Callable[[Ended], None]) -> threading.Event:
 
 
 def main() -> None:
-    """Become the command that the command line names, with the environment of so many ranks on this node."""
+    """Become the command on the command line, with the environment for this many ranks on this node."""
     os.environ.update(launch_environment(int(sys.argv[1])))
     os.execv(sys.argv[2], sys.argv[2:])
 

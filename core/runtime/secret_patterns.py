@@ -1,4 +1,4 @@
-"""Keys, tokens and passwords as they look in text: what lint finds in rows, and what recipes and notes may not hold."""
+"""Patterns of keys, tokens and passwords: what lint finds in rows, and what recipes and notes must not contain."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from finetop.core.runtime.patterns import Hit, Shape, has_hint, hits_of
 
 
 def _entropy(text: str) -> float:
-    """Bits a character."""
+    """Return the bits per character."""
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
-WORDLIKE = 2.9  # characters of one kind in a row, at the mean: random text has 2.2, getAccessTokenFromV2 3.3
+WORDLIKE = 2.9  # mean run length of one kind of character: random text has 2.2, getAccessTokenFromV2 3.3
 UNLIKE_WORDS = (
-    3.8  # is as random, of a text with digits in three places, or behind the beginning that keys have
+    3.8  # is random enough in a text with digits in three places, or after a prefix that services' keys have
 )
 
 
 def _is_jumbled(text: str, *, is_key: bool = False) -> bool:
-    """Tell random characters from words, whichever way words are joined."""
+    """Return whether characters look random instead of joined words."""
     parts = _PARTS.findall(text)
     is_key = is_key or sum(part.isdigit() for part in parts) > 2
     return len(parts) > 2 and sum(map(len, parts)) <= (UNLIKE_WORDS if is_key else WORDLIKE) * len(parts)
 
 
 def _looks_random(found: re.Match[str]) -> bool:
-    """Tell a key behind its known beginning from a word or a placeholder: sk-XXXXXXXX, your_api_key_here."""
+    """Distinguish a key after its known prefix from a word or a placeholder: sk-XXXXXXXX, your_api_key_here."""
     text = found[found.lastindex or 0]
     has_both = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
     is_random = has_both or _is_jumbled(text, is_key=True)
@@ -41,13 +41,13 @@ def _looks_random(found: re.Match[str]) -> bool:
 
 
 def _is_assigned_key(found: re.Match[str]) -> bool:
-    """Tell a key from code and prose that stands behind the same words: token = get_token2(), token: undefined."""
+    """Distinguish a key from code and prose after the same words: token = get_token2(), token: undefined."""
     text = found[1]
     return _is_jumbled(text) and _entropy(text) >= 3.0 and not _PLACEHOLDER.search(text)
 
 
 def _is_assigned_password(found: re.Match[str]) -> bool:
-    """Tell a password from what is often written for one: Passw0rd!, hunter2, process.env.DB_PASS1."""
+    """Distinguish a password from common stand-ins: Passw0rd!, hunter2, process.env.DB_PASS1."""
     text = found[1]
     kinds = sum(any(test(c) for c in text) for test in (str.islower, str.isupper, str.isdigit))
     plain = text.lower().translate(_LEET)
@@ -65,7 +65,7 @@ def _is_jwt(found: re.Match[str]) -> bool:
 
 
 def _has_key(found: re.Match[str]) -> bool:
-    """Tell a private key from its first line alone, or with dots in place of the key."""
+    """Distinguish a private key from its first line alone, or with dots instead of the key."""
     return _KEY.match(found.string, found.start()) is not None
 
 
@@ -107,7 +107,7 @@ _WEAK = (
     "env.",
     "login",
 )
-# Beginnings that services give their keys, and what follows; all of random characters.
+# Prefixes of services' keys, and the random characters that follow.
 _SERVICES = {
     "a3-": r"[A-Z0-9]{6}-[A-Z0-9]{5,11}-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}", "AGE-SECRET-KEY-1": r"[A-Z0-9]{58}",
     "AKCp": r"[A-Za-z0-9]{60,}", "ATATT3": r"[\w=-]{60,}", "ATBB": r"[A-Za-z0-9]{24,}",
@@ -244,7 +244,7 @@ SECRETS = (
         _is_assigned_password,
     ),
 )
-LONG = 16  # characters without a space, which all have but these: most texts have no such word
+LONG = 16  # characters without a space, as all secrets have except these: most texts have no such word
 _SHORTER = tuple(shape for shape in SECRETS if shape.kind in ("private key", "password in a URL", PASSWORD))
 _ANYWHERE = {
     *(shape.kind for shape in _SHORTER),
@@ -252,11 +252,11 @@ _ANYWHERE = {
     "Authorization header",
     "key that is assigned",
     "Weights & Biases key",
-}  # with spaces
+}  # may contain spaces
 
 
 def secrets_in(text: str) -> Iterator[Hit]:
-    """Find keys, tokens and passwords."""
+    """Yield keys, tokens and passwords."""
     long = " ".join([word for word in text.split() if len(word) >= LONG])
     if not long:
         yield from hits_of(_SHORTER, text)

@@ -1,4 +1,4 @@
-"""Secrets stay in the environment: what looks like one is refused before it is kept with a run."""
+"""Secrets belong in the environment: text that seems to contain one is not stored with a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.patterns import Hit
 
-SHORTEST = 12  # characters; a shorter value of the environment may stand in a text by chance
+SHORTEST = 12  # characters; a shorter value of the environment may occur in a text by chance
 _NAMED = re.compile(r"(?<![a-z])(token|api_?key|secret|password|passwd|credentials?)$", re.IGNORECASE)
 _NO_SECRETS = frozenset({"eos_token", "pad_token", "bos_token", "unk_token", "mask_token", "image_token"})
-# Of these the shape is enough, also of a sample: in a recipe there is no reason for one.
+# The pattern alone is enough for these, even for a placeholder: a recipe has no reason to contain one.
 _BY_SHAPE = frozenset(
     {
         "Hugging Face token",
@@ -41,35 +41,35 @@ HINT = "Set it in the environment (HF_TOKEN …), where finetop starts, and remo
 
 
 def is_secret_name(name: str) -> bool:
-    """Say if a setting or a variable of this name holds a secret."""
+    """Return whether a setting or variable of this name holds a secret."""
     return _NAMED.search(name) is not None and name not in _NO_SECRETS
 
 
 def require_none(text: str, place: str, hint: str = HINT) -> None:
-    """Refuse a text that holds a secret: of a known shape, or the value of one in the environment.
+    """Raise BadInput if a text contains a secret: a known pattern, or the value of one in the environment.
 
-    Raises BadInput, which does not repeat it.
+    The error does not repeat it.
     """
     if what := find(text):
         raise BadInput(f"{place} holds {what}; secrets are not stored with a run.", hint=hint)
 
 
 def find(text: str) -> str:
-    """Say which secret a text holds, without repeating it; nothing if it holds none that one can see."""
+    """Describe the first secret in a text without repeating it; '' if there is none."""
     found = locate(text)
     return "" if found is None else found.what
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret in a text: its line, from 1, and what it is in words that do not repeat it."""
+    """A secret in a text: its line, from 1, and a description that does not repeat it."""
 
     line: int
     what: str
 
 
 def locate(text: str) -> Secret | None:
-    """Find a secret in a text: of a known shape, or the value of one in the environment."""
+    """Find a secret in a text: a known pattern, or the value of one in the environment."""
     if (hit := _first_shape(text)) is not None:
         return Secret(_line(text, hit.start), f"what looks like {_WORDS.get(hit.kind, f'a {hit.kind}')}")
     for name, value in os.environ.items():
@@ -79,8 +79,8 @@ def locate(text: str) -> Secret | None:
 
 
 def _first_shape(text: str) -> Hit | None:
-    """Find what lint finds in the rows of data."""
-    from finetop.core.runtime.patterns import hits_of  # 40 patterns: compiled for those who read a recipe
+    """Find what lint would report in a row."""
+    from finetop.core.runtime.patterns import hits_of  # 40 patterns, compiled only on use
     from finetop.core.runtime.secret_patterns import SECRETS
 
     shapes = [s._replace(is_real=lambda _: True) if s.kind in _BY_SHAPE else s for s in SECRETS]
@@ -92,7 +92,7 @@ def _line(text: str, at: int) -> int:
 
 
 def require_no_setting(options: Mapping[str, object], place: str) -> None:
-    """Refuse raw options that are secrets by their names. Raises BadInput."""
+    """Raise BadInput if raw options have names of secrets."""
     for name, value in options.items():
         if value is not None and is_secret_name(name):
             raise BadInput(f"{place}.{name} is a secret; secrets are not stored with a run.", hint=HINT)

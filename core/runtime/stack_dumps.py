@@ -1,4 +1,4 @@
-"""Where a job's processes are, in few words: from the stacks that Python's faulthandler writes into its log."""
+"""Where a job's processes are, summarized from the stacks that Python's faulthandler writes to its log."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 _ASKED = re.compile(r"finetop: stacks of process (\d+)(?:, rank (\d+))?:")
 _THREAD = re.compile(r"(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):")
 _FRAME = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
-SHOWN = 4  # frames of a process
-# Where a rank waits for the others: one that is elsewhere is the one that they wait for.
+SHOWN = 4  # frames per process
+# A rank with these frames waits for the others; a rank without is the one that they wait for.
 _MEETS = ("torch/distributed/", "accelerate/utils/operations.py")
-# The same, where it is the innermost frame: gradients are exchanged in the backward pass, and CUDA is waited for.
+# The same, but only as innermost frame: gradients are exchanged in the backward pass, and CUDA is waited for.
 _MAY_MEET = ("torch/autograd/graph.py", "torch/cuda/__init__.py")
 
 
@@ -41,7 +41,7 @@ class Stack:
 
     @property
     def meets(self) -> bool:
-        """Whether it waits for other ranks; to import what does so is none of it."""
+        """Whether it waits for other ranks; importing such a module does not count."""
         is_import = any("<frozen importlib" in frame.file for frame in self.frames)
         if is_import or not self.frames:
             return False
@@ -52,7 +52,7 @@ class Stack:
 def read(text: str) -> list[Stack]:
     """Find the newest stack of each process in a piece of a log.
 
-    The signal goes to the main thread, which faulthandler calls the current one; without one, the last counts.
+    The signal goes to the main thread, which faulthandler calls the current one; without one, the last thread counts.
     """
     found: dict[int, Stack] = {}
     stack, is_current = None, False
@@ -75,9 +75,9 @@ def read(text: str) -> list[Stack]:
 
 
 def main_thread() -> Stack:
-    """Return where the main thread of this process is."""
+    """Return the stack of this process's main thread."""
     stack = Stack(0, None)
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001  # documented by Python
     while frame is not None:
         stack.frames.append(Frame(frame.f_code.co_filename, str(frame.f_lineno), frame.f_code.co_name))
         frame = frame.f_back
@@ -85,13 +85,13 @@ def main_thread() -> Stack:
 
 
 def at_crash(lines: Sequence[str]) -> str:
-    """Say where Python was when native code crashed, from the end of a log. Empty where that does not stand there."""
+    """Return where Python was when native code crashed, from the end of a log; '' if it does not say."""
     frames = [Frame(frame[1], frame[2], frame[3]) for line in lines if (frame := _FRAME.match(line))]
     return ", from ".join(str(frame) for frame in frames[:SHOWN])
 
 
 def words(stacks: list[Stack]) -> list[str]:
-    """Say where the processes are, a line each; of several ranks first, which one the others wait for."""
+    """Return a line per process with its location; with several ranks, first the one that the others wait for."""
     ranks = sorted((stack for stack in stacks if stack.rank is not None), key=lambda stack: stack.rank or 0)
     shown = ranks or stacks[:1]
     lines = [

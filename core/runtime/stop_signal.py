@@ -1,7 +1,7 @@
-"""How a job is asked to stop: SIGTERM before training ends it at once, in training at the end of the step.
+"""How a job is asked to stop: SIGTERM ends it at once before training, and at the end of the step in training.
 
-A check on the way is broken off at once too; training then ends with the checkpoint it has. One of several ranks
-can't leave a step or a check that the others are in: it says so, and all agree on it in their next exchange.
+A check during training is interrupted at once too; training then ends with its latest checkpoint. One of several ranks
+can't leave a step or a check alone: it announces the stop, and all agree in their next exchange.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 
 class StopAsked(BaseException):
-    """Raised by the signal while there is nothing to save; no library's `except Exception` may eat it."""
+    """Raised by the signal while there is nothing to save; a BaseException, so no `except Exception` swallows it."""
 
 
 @dataclass
 class Stop:
-    """Whether and why to stop. Written by the signal handler and the time budget, read after each step."""
+    """Whether and why to stop. Set by the signal handler and the time budget, read after each step."""
 
     reason: str = ""
     is_asked: bool = False  # by a signal
     is_training: bool = False
-    is_checking: bool = False  # training pauses for a check, which is broken off at once
-    # the work is broken off already: a second signal must not break off the last words
+    is_checking: bool = False  # training pauses for a check, which is interrupted at once
+    # the work is already interrupted: a second signal must not interrupt the final event
     is_raised: bool = False
 
 
 def listen(is_wish: Callable[[], bool] = lambda: True, *, is_alone: bool = True) -> Stop:
-    """Take SIGTERM as the wish to stop with a checkpoint.
+    """Treat SIGTERM as a request to stop with a checkpoint.
 
-    It is none where torchrun ends the ranks that are left of a job: `is_wish` says no then.
+    Not when torchrun ends the remaining ranks of a failed job: `is_wish` then returns False.
     """
     stop = Stop()
 

@@ -1,16 +1,16 @@
-"""Addresses of webhooks: which may be asked, and which are secrets that no settings file may hold."""
+"""Webhook addresses: which are allowed, and which are secrets that no settings file may contain."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# Characters of a part of the path that may be drawn at random, or a topic that nobody guesses.
+# Length of a path segment that may be random, or a topic that nobody could guess.
 SHORTEST_SECRET = 16
 
 
 def is_fine(address: str) -> bool:
-    """Say whether an address may be posted to: over TLS, or on this machine itself."""
+    """Return whether an address may be posted to: over TLS, or on this machine."""
     try:
         parts = urlsplit(address)
         host = parts.hostname
@@ -23,7 +23,7 @@ def is_fine(address: str) -> bool:
 
 
 def holds_secret(address: str) -> bool:
-    """Say whether somebody who reads an address could post to it in its owner's name, as far as one can see."""
+    """Return whether an address probably lets its reader post in the owner's name."""
     parts = urlsplit(address)
     if parts.username is not None or parts.query or parts.fragment:
         return True

@@ -18,21 +18,20 @@ from finetop.core.plugins import Configured, Options, PluginKind
 if TYPE_CHECKING:
     from finetop.core.select._pool import Pool
 
-CONTROL = "random"  # what every other selector is held against
+CONTROL = "random"  # the baseline for every other selector
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a selector says of all rows: `order` are places in the pool, the best first; others may not be taken.
+    """A selector's ranking of all rows: `order` are places in the pool, best first; other rows are not eligible.
 
-    `scores` is what the order comes from, for each row of the pool; None where a row has none. `why_not` says of
-    the rows that may not be taken what is wrong with them: "are below 1".
+    `scores` is what the order comes from, one per row of the pool; None if a row has none.
     """
 
     order: Sequence[int]
     scores: Sequence[float | None] | None = None
     score: str = ""  # what the scores are
-    may: str = ""  # of those that may be taken: "have an instruction that helps"
+    may: str = ""  # describes the eligible rows: "have an instruction that helps"
 
 
 class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,12 +54,12 @@ names, load = KIND.names, KIND.load
 
 
 def read_options(name: str, typed: dict[str, str]) -> Any:
-    """Read a selector's own settings as they were typed. Raises BadInput, NotFound for an unknown selector."""
+    """Read a selector's own settings from typed text. Raises BadInput, NotFound for an unknown selector."""
     struct = load(name).options
     fields = struct.__struct_fields__
     unknown = next((key for key in typed if key not in fields), None)
     if unknown is not None:
-        there = f"It has {', '.join(fields)}." if fields else "It has none."
+        there = f"Settings: {', '.join(fields)}." if fields else "It has no settings."
         raise BadInput(f"--set: {name} has no setting {unknown[:60]!r}.", hint=there)
     try:
         return msgspec.convert(typed, struct, strict=False)

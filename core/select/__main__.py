@@ -31,7 +31,9 @@ def main() -> int:
     from finetop.core.runtime.job_process import set_environment
 
     set_environment()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # exit by exception, so that half-written files are removed
     os.nice(5)
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)
     try:
@@ -49,7 +51,7 @@ def say(told: Told) -> None:
 
 
 def work(ask: Ask, home: Home) -> None:
-    """Write every file that is wanted, in the order in which they are asked for. Raises FinetopError."""
+    """Write every wanted file, in the order requested. Raises FinetopError."""
     pool = open_pool(
         msgspec.convert(ask.source, Source), lambda what, done, total: say(Doing(what, done, total))
     )
@@ -77,7 +79,7 @@ def count_of(wanted: Wanted, pool: Pool) -> int:
 
 
 def taken(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected | TooFew:
-    """Write the beginning of an order; or say that there are not so many rows that may be taken."""
+    """Write the beginning of an order; return TooFew if there are not that many eligible rows."""
     count = count_of(wanted, pool)
     if count > len(choice.order):
         return TooFew(wanted.by, wanted.seed, count, len(choice.order), len(pool), choice.may)
@@ -87,7 +89,7 @@ def taken(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected 
 
 
 def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
-    """Find the model that scores rows, and download it where a training would. Raises FinetopError."""
+    """Resolve the model that scores rows, downloading it if training would. Raises FinetopError."""
     from finetop.core.models import resolve
     from finetop.core.recipe.schema import Model
     from finetop.core.runtime.event_log import EventLog
@@ -95,9 +97,7 @@ def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
 
     model = msgspec.convert(section, Model)
     say(Doing("finding the model"))
-    with tempfile.TemporaryDirectory(
-        prefix="finetop-select-"
-    ) as aside:  # what it says of a download is not read
+    with tempfile.TemporaryDirectory(prefix="finetop-select-") as aside:  # its download events are not read
         try:
             base = resolve.resolve_model(model, home, EventLog(Path(aside) / "events.jsonl"))
         except BadInput as error:

@@ -1,8 +1,8 @@
-"""Curves: one recipe on rows chosen by each selector, ever fewer of them, over seeds. Which runs that makes.
+"""Curves: one recipe on rows chosen by each selector, ever fewer of them, over seeds. Returns the runs to make.
 
-The runs differ in the rows and in the seed alone. By default all take as many steps as the recipe would on all rows:
-with equal epochs fewer rows would also mean fewer steps, and a model that was trained less would look as if it lacked
-rows. At equal rows, selectors are on a par either way.
+The runs differ only in rows and seed. By default all take as many steps as the recipe would on all rows: with equal
+epochs fewer rows would also mean fewer steps, and an undertrained model would look as if it lacked rows. At equal
+rows, selectors compare fairly either way.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SHARE = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How many rows: so many, or a share of all. A share of 1 is all rows, which nobody selects."""
+    """A number of rows, or a share of all. A share of 1 is all rows, which needs no selection."""
 
     rows: int = 0
     share: float = 0.0
@@ -42,7 +42,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A run of a curve; `tags` say which selectors chose its rows, and how many they are."""
+    """A run of a curve; `tags` name the selectors that chose its rows, and their number."""
 
     point: SweepPoint
     tags: tuple[str, ...]
@@ -55,7 +55,7 @@ class _Rows:
     by: tuple[str, ...]
     rows: int
     seed: int
-    path: str  # nothing: the source as it is
+    path: str  # empty: the unchanged source
 
 
 def amounts_of(text: str) -> tuple[Amount, ...]:
@@ -79,7 +79,7 @@ def amounts_of(text: str) -> tuple[Amount, ...]:
 
 
 def selectors_of(text: str) -> tuple[str, ...]:
-    """Read `all`, or names of selectors; the control comes first, whether it is named or not. Raises NotFound."""
+    """Read `all`, or names of selectors; the control comes first, named or not. Raises NotFound."""
     names = select.names() if text == ALL else [word.strip() for word in text.split(",")]
     for name in names:
         select.load(name)
@@ -87,7 +87,7 @@ def selectors_of(text: str) -> tuple[str, ...]:
 
 
 def source_of(recipe: Recipe) -> int:
-    """Find the source that rows are selected from: the only one in data.train that is trained on. Raises BadInput."""
+    """Return the place of the source that rows are selected from: the only one with role train. Raises BadInput."""
     places = [at for at, source in enumerate(recipe.data.train) if source.role == "train"]
     if len(places) != 1:
         raise BadInput(
@@ -107,7 +107,7 @@ def source_of(recipe: Recipe) -> int:
 
 
 def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list[Wanted]:
-    """List the files that a curve needs: none for all rows. Raises BadInput where it is more than anybody means."""
+    """Return the files that a curve needs; none for all rows. Raises BadInput if there are too many runs."""
     wanted = [
         Wanted(
             by, int(seed), amount.rows, amount.share, settings=msgspec.to_builtins(select.load(by).options())
@@ -135,7 +135,7 @@ def points(
     equal: Equal,
     with_all: bool,
 ) -> list[Planned]:
-    """Make the recipe of each run; `every` is how many rows the source has, `load` lays settings over the recipe.
+    """Return the recipe of each run; `every` is the source's number of rows, `load` applies settings to the recipe.
 
     Rows that two selectors chose alike are trained on once. Raises BadInput.
     """
@@ -158,7 +158,7 @@ def points(
 
 
 def _distinct(made: Sequence[Selected]) -> list[_Rows]:
-    """Put those together that chose the same rows for the same seed."""
+    """Merge those that chose the same rows for the same seed."""
     kept: dict[tuple[int, str], _Rows] = {}
     for one in made:
         same = kept.get((one.seed, one.sha256))
@@ -169,7 +169,7 @@ def _distinct(made: Sequence[Selected]) -> list[_Rows]:
 
 
 def steps_on(recipe: Recipe, rows: int) -> int:
-    """Count the steps that a recipe takes on so many rows."""
+    """Return the steps that a recipe takes on this many rows."""
     held_back = recipe.data.eval
     if isinstance(held_back, EvalShare):
         rows -= round(rows * held_back.share)
@@ -177,7 +177,7 @@ def steps_on(recipe: Recipe, rows: int) -> int:
 
 
 def left_out(told: TooFew) -> str:
-    """Say why a point of a curve is not there."""
+    """Return why a point of a curve is missing."""
     return (
         f"{told.by} on {told.rows:,} rows is left out: it takes only rows that {told.may},"
         f" {told.most:,} of {told.of:,}."

@@ -1,6 +1,6 @@
-"""What a model's loss is on the answers of a data set: batched, on a GPU where there is one, and kept in the home.
+"""A model's loss on the answers of a data set: batched, on a GPU if there is one, and cached in the home.
 
-A loss is kept by the hash of the model, of how it is run, and of the tokens that it reads: the same row in another
+A loss is keyed by the hash of the model, of how it is run, and of the tokens that it reads: the same row in another
 file, or under another selector, is not scored again.
 """
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
     from finetop.core.select._pool import Pool, Tell
 
-MOST_TOKENS = 2048  # of a row that are read
+MOST_TOKENS = 2048  # of a row; the rest is not read
 TOKENIZED_AT_ONCE = 500  # rows
-AT_ONCE = 64  # rows between two words of progress, and between two writes; always the same ones of a file
+AT_ONCE = 64  # rows between two progress reports, and between two writes; always the same ones of a file
 
 
 @dataclass
 class Scorer:
-    """Scores answers under one model, which is loaded when the first row is not known."""
+    """Scores answers under one model, which is loaded at the first row without a cached score."""
 
     base: ResolvedModel
     dtype: str
@@ -44,7 +44,7 @@ class Scorer:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a score depends on, the tokens aside."""
+        """Return what a score depends on, besides the tokens."""
         import torch
         import transformers
 
@@ -61,10 +61,10 @@ class Scorer:
         }
 
     def losses(self, pool: Pool, *, with_prompt: bool) -> list[float | None]:
-        """Score each row's last answer, in nats per token; None where it lies beyond what is read."""
+        """Score each row's last answer, in nats per token; None if it lies beyond what is read."""
         cuts = self._cut(pool, with_prompt=with_prompt)
         cut_of = {cut.hash: cut for cut in cuts if cut is not None}
-        names = {name: name for name in cut_of}  # an item is its own tokens
+        names = {name: name for name in cut_of}  # an item's name is the hash of its tokens
         key = cache.score_key(self.facts, {"name": "answer loss"})
         known = cache.read(self.home.scores, key, names)
         doing = f"scoring answers{'' if with_prompt else ' without their prompts'}"
@@ -84,7 +84,7 @@ class Scorer:
         ]
 
     def _score(self, sequences: Sequence[TokenSequence], tell: Tell) -> list[float]:
-        """Score some, in smaller batches where memory runs out. Raises EnvironmentTrouble if none is small enough."""
+        """Score some, in smaller batches if memory runs out. Raises EnvironmentTrouble if the smallest does not fit."""
         from finetop.core.check.scoring.batch_plan import halve_until_it_fits
         from finetop.core.check.scoring.scorer import score
 
@@ -111,7 +111,7 @@ class Scorer:
             self.plan = BatchPlan("plain", self.plan.row_tokens)
 
     def _cut(self, pool: Pool, *, with_prompt: bool) -> list[Cut | None]:
-        """Cut each row's last answer into tokens: behind its prompt, or alone behind what a text begins with."""
+        """Cut each row's last answer into tokens: after its prompt, or alone after the prefix token."""
         from finetop.core.check.scoring.scorer import prefix_token
         from finetop.core.check.scoring.target import last_answer
         from finetop.core.data.render import Rendered, render, tokenize
@@ -143,7 +143,7 @@ class Scorer:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A row's tokens, those from `begins` on the answer's; an array takes a ninth of a tuple's room."""
+    """A row's tokens, those from `begins` on the answer's; an array takes a ninth of a tuple's memory."""
 
     tokens: array[int]
     begins: int
@@ -162,7 +162,7 @@ class Cut:
 
 
 def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
-    """Return a plain text, all of which is learned. Raises BadInput for a row that has no one answer, or no prompt."""
+    """Return a plain text, all of which is learned. Raises BadInput for a row of another kind."""
     if isinstance(record, formats.Text) and with_prompt:
         return record.text
     needs = (
@@ -175,7 +175,7 @@ def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
 
 
 def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:
-    """Say under which model answers are scored, and on what; nothing is loaded."""
+    """Return the scorer for a model on this machine's device; nothing is loaded."""
     from finetop.core.models import devices
     from finetop.core.models.devices import scoring_dtype
 

@@ -1,4 +1,4 @@
-"""Writes what was selected: the lines of the source as they are, in their order, and a manifest beside them."""
+"""Writes the selected rows: the source's lines unchanged, in their order, and a manifest beside them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIGITS = 6  # of a score
 
 
 def manifest_of(file: Path) -> Path:
-    """Name the manifest of a file: faq.jsonl has faq.manifest.json."""
+    """Return the path of a file's manifest: faq.jsonl has faq.manifest.json."""
     return file.with_name(f"{file.name.removesuffix('.jsonl')}.manifest.json")
 
 
@@ -38,10 +38,10 @@ def write(
     folder: Path,
     scorer: Losses | None,
 ) -> tuple[Path, Path, str]:
-    """Write the rows at these places and their manifest; give both paths and the sha256 of the rows.
+    """Write the rows at these places and their manifest; return both paths and the sha256 of the rows.
 
-    Where no file is named, it is one in `folder` whose name says what is in it. Raises BadInput if a file is in the
-    place, or the source has changed meanwhile; EnvironmentTrouble if the disk refuses.
+    If no file is named, it is one in `folder` named after its content. Raises BadInput if a file exists there, or the
+    source has changed meanwhile; EnvironmentTrouble if the disk refuses.
     """
     lines = [pool.lines[place] for place in sorted(places)]
     target = Path(wanted.to) if wanted.to else None
@@ -64,7 +64,7 @@ def write(
 
 
 def _copy(pool: Pool, lines: Sequence[int], aside: Path) -> str:
-    """Copy rows to a file, lines of JSON byte for byte; return their sha256. Raises BadInput if the source changed."""
+    """Copy rows to a file, JSON lines byte for byte; return their sha256. Raises BadInput if the source changed."""
     taken = hashlib.sha256()
     wanted = iter(lines)
     following = next(wanted, 0)
@@ -82,7 +82,7 @@ def _copy(pool: Pool, lines: Sequence[int], aside: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield a file's rows as lines of JSON with their numbers."""
+    """Yield a file's rows as JSON lines with their numbers."""
     if not files.is_plain(path):
         for place, row in files.stream_rows(path):
             yield place.number, msgspec.json.encode(row) + b"\n"
@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
-    """Give the file its name, if nothing has it already. Raises BadInput."""
+    """Give the file its name, if it is free. Raises BadInput."""
     if not may_be_there and os.path.lexists(target):
         raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
     aside.replace(target)
@@ -101,7 +101,7 @@ def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
 def _facts(
     pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], scorer: Losses | None, sha256: str
 ) -> dict[str, Any]:
-    """Say where the rows come from, and how they were chosen."""
+    """Return where the rows come from, and how they were chosen."""
     chosen = sorted(places)
     model = None
     if scorer is not None:

@@ -1,4 +1,4 @@
-"""The rows that a selector chooses among: a file, read as often as is needed and never held as a whole."""
+"""The rows that a selector chooses among: a file, read as often as needed and never held in memory as a whole."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
 SAID_EVERY = 2000  # rows
-Tell = Callable[[str, int, int], None]  # what is done, and of how many rows how many
+Tell = Callable[[str, int, int], None]  # what is done, rows done, rows in total
 
 
 class Losses(Protocol):
-    """A model that says what each answer costs it."""
+    """A model that scores answers."""
 
     base: ResolvedModel
 
     @property
     def facts(self) -> dict[str, str]:
-        """Name what its scores depend on."""
+        """Return what its scores depend on."""
 
     def losses(self, pool: Pool, *, with_prompt: bool) -> list[float | None]:
-        """List the loss on each answer, nats per token; None where it lies beyond what is read at once."""
+        """Return the loss on each answer, nats per token; None if it lies beyond what is read at once."""
 
 
 @dataclass
@@ -46,29 +46,28 @@ class Pool:
     lines: tuple[int, ...]  # of the rows
     format: str
     tell: Tell
-    most: int = 0  # rows that will be asked for at most
+    most: int = 0  # the most rows that will be requested
     scorer: Losses | None = None
     _losses: dict[bool, list[float | None]] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
-        """The file."""
         return Path(str(self.source.path))
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def records(self, doing: str) -> Iterator[Record]:
-        """Read every row anew, telling progress as `doing`. Raises BadInput."""
+        """Read every row again, reporting progress as `doing`. Raises BadInput."""
         for number, row in enumerate(sources.stream(self.source, None, KINDS), start=1):
             yield row.record
             if number % SAID_EVERY == 0:
                 self.tell(doing, number, len(self))
 
     def losses(self, *, with_prompt: bool = True) -> list[float | None]:
-        """Return the model's loss on each answer, in nats per token; without its prompt, if that is asked for.
+        """Return the model's loss on each answer, in nats per token, with or without its prompt.
 
-        None where a row's answer lies beyond what the model reads at once.
+        None if a row's answer lies beyond what the model reads at once.
         """
         if self.scorer is None:
             raise AssertionError("a selector that needs a model was given none")
@@ -78,7 +77,7 @@ class Pool:
 
 
 def open_pool(source: Source, tell: Tell, sha256: str = "") -> Pool:
-    """Read a file once: each row must be one. Raises BadInput at the first that is not."""
+    """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
         raise BadInput(
@@ -96,7 +95,7 @@ def open_pool(source: Source, tell: Tell, sha256: str = "") -> Pool:
 
 
 def answer_of(record: Record) -> str:
-    """Return the text of a row that is learned: the last answer, or the better one, or all of a plain text."""
+    """Return the text of a row that is learned: the last answer, the better one, or the whole plain text."""
     match record:
         case formats.Conversation(answer=answer) | formats.Labelled(answer=answer):
             return answer

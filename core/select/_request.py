@@ -1,4 +1,4 @@
-"""What is asked of the process that selects, and what it tells: plain data, a line of JSON each."""
+"""Messages to and from the process that selects: plain data, one JSON line each."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Rows to select: so many, or a share of all."""
+    """Rows to select: a number, or a share of all."""
 
     by: str
     seed: int
     rows: int = 0
     share: float = 0.0
-    to: str = ""  # a file; without it one in the home, named by what is in it
+    to: str = ""  # a file; default: one in the home, named after its content
     settings: dict[str, Any] = {}
 
 
@@ -34,7 +34,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Doing(msgspec.Struct, tag="doing", frozen=True):
-    """What is done now; `done` of `total`, where it can be counted."""
+    """What is being done; `done` of `total`, if it can be counted."""
 
     what: str
     done: int = 0
@@ -42,7 +42,7 @@ class Doing(msgspec.Struct, tag="doing", frozen=True):
 
 
 class Selected(msgspec.Struct, tag="selected", frozen=True):
-    """A file that was written, in the order in which it was asked for."""
+    """A file that was written; files come in the order requested."""
 
     by: str
     seed: int
@@ -54,14 +54,14 @@ class Selected(msgspec.Struct, tag="selected", frozen=True):
 
 
 class TooFew(msgspec.Struct, tag="too_few", frozen=True):
-    """Rows that can't be had: the data, or the selector, has no more than `most`."""
+    """Too few rows: the data, or the selector, has no more than `most`."""
 
     by: str
     seed: int
     rows: int
     most: int
     of: int
-    may: str = ""  # of the rows that may be taken
+    may: str = ""  # describes the eligible rows
 
 
 class Trouble(msgspec.Struct, tag="trouble", frozen=True):
@@ -75,7 +75,7 @@ _told = msgspec.json.Decoder(Told)
 
 
 def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
-    """Have rows selected in a process of its own, which ends when nobody listens. Raises FinetopError."""
+    """Select rows in a separate process, which ends when nobody reads its output. Raises FinetopError."""
     home_folder, asked = str(home.root), msgspec.json.encode(ask)
     with (
         tempfile.TemporaryFile() as errors,
@@ -97,6 +97,6 @@ def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
 
 
 def error_of(told: Trouble) -> FinetopError:
-    """Make of what the process told an error of the same exit code."""
+    """Turn the process's message into an error with the same exit code."""
     kinds: dict[int, type[FinetopError]] = {2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
     return kinds.get(told.exit_code, FinetopError)(told.message, hint=told.hint)

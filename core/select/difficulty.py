@@ -1,11 +1,11 @@
-"""Instruction-following difficulty: rows whose answer is hard for the base model though it has the instruction."""
+"""Instruction-following difficulty: rows whose answer stays hard for the base model even with its instruction."""
 
 from __future__ import annotations
 
 from finetop.core.select import Choice, NoSettings, Selector
 from finetop.core.select._pool import Pool
 
-LIMIT = 1.0  # from here on the instruction makes the answer no likelier: they do not belong together
+LIMIT = 1.0  # from here on the instruction makes the answer no likelier: they don't belong together
 
 
 class Difficulty(Selector[NoSettings]):
@@ -15,7 +15,7 @@ class Difficulty(Selector[NoSettings]):
     options = NoSettings
 
     def choose(self, pool: Pool, options: NoSettings, seed: int) -> Choice:
-        """Order rows by the ratio of the two losses, the highest first; those from 1 on may not be taken."""
+        """Order rows by the ratio of the two losses, highest first; those from 1 on are not eligible."""
         ratios = [
             None if with_it is None or not without else with_it / without
             for with_it, without in zip(pool.losses(), pool.losses(with_prompt=False), strict=True)

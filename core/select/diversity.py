@@ -11,7 +11,7 @@ from finetop.core.select import Choice, NoSettings, Selector
 from finetop.core.select._pool import Pool
 from finetop.core.select.random import shuffled
 
-COLUMNS = 1 << 18  # words share a column by chance: 50,000 of them in a fifth of the columns
+COLUMNS = 1 << 18  # words share a column by chance: 50,000 of them fill a fifth of the columns
 SAID_EVERY = 50  # rows
 _WORD = re.compile(r"\w+")
 
@@ -30,10 +30,10 @@ class Diversity(Selector[NoSettings]):
         """
         import numpy as np
 
-        drawn = shuffled(len(pool), seed)  # which of two rows as far is taken
+        drawn = shuffled(len(pool), seed)  # decides which of two equally distant rows is taken
         words = _vectors(pool)[drawn]
-        with_word = words.T.tocsr()  # only rows that share a word with the one that was taken are looked at
-        nearest = np.full(len(drawn), -1.0, dtype=np.float32)  # likeness to what was taken
+        with_word = words.T.tocsr()  # only rows that share a word with the taken one are compared
+        nearest = np.full(len(drawn), -1.0, dtype=np.float32)  # likeness to the rows taken
         wanted = min(len(drawn), pool.most)
         taken: list[int] = []
         scores: list[float | None] = [None] * len(drawn)
@@ -50,7 +50,7 @@ class Diversity(Selector[NoSettings]):
 
 
 def _vectors(pool: Pool) -> Any:
-    """Make the rows' TF-IDF vectors [rows, COLUMNS], of length 1, sparse."""
+    """Return the rows' TF-IDF vectors [rows, COLUMNS], of length 1, sparse."""
     import numpy as np
     from scipy import sparse
 

@@ -12,7 +12,7 @@ class Length(Selector[NoSettings]):
     options = NoSettings
 
     def choose(self, pool: Pool, options: NoSettings, seed: int) -> Choice:
-        """Order rows by the length of what is learned; of two that are as long, the one that stands first."""
+        """Order rows by the length of what is learned; of equally long ones the first in the file comes first."""
         lengths = [float(len(answer_of(record))) for record in pool.records("measuring answers")]
         order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
         return Choice(order, lengths, "characters of the answer")

@@ -12,7 +12,7 @@ from finetop.core.select._pool import Pool
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the band lies. Its width is whatever the rows that are asked for take."""
+    """Where the band lies. Its width follows from the number of rows requested."""
 
     centre: Annotated[
         float, Meta(ge=0, le=1, description="Where the band's middle lies: 0 the lowest loss, 1 the highest.")

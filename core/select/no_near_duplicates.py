@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.similarity.spill_file import Store
 
-TELLING = 4.0  # weight of an answer's words: a shorter one ("Yes") is that of many questions
+TELLING = 4.0  # weight of an answer's words: a shorter one ("Yes") fits many questions
 SAID_EVERY = 1000  # pairs
 
 
@@ -27,9 +27,9 @@ class NoNearDuplicates(Selector[NoSettings]):
     options = NoSettings
 
     def choose(self, pool: Pool, options: NoSettings, seed: int) -> Choice:
-        """Leave out every row that is like one before it; the others stand as `random` has them with that seed.
+        """Leave out every row that is like an earlier one; the others come in the order of `random` with that seed.
 
-        So the two differ in as few rows as they can, and what a curve compares is what leaving out does, not the draw.
+        So the two differ in as few rows as possible, and a curve compares the effect of leaving out, not of the draw.
         """
         from finetop.core.data.similarity.spill_file import Store
         from finetop.core.data.similarity.word_codes import codes_of, fingerprint
@@ -49,7 +49,7 @@ class NoNearDuplicates(Selector[NoSettings]):
 
 
 def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:
-    """Yield those that are light edits of one before them, which may be one itself."""
+    """Yield the rows that are light edits of an earlier one, which may be one itself."""
     import numpy as np
 
     from finetop.core.data.similarity import edits, minhash

@@ -1,4 +1,4 @@
-"""Rows drawn at random: the control, which a selector must better to be worth anything."""
+"""Rows drawn at random: the baseline that a selector must beat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Random(Selector[NoSettings]):
 
 
 def shuffled(count: int, seed: int) -> list[int]:
-    """Return the numbers from 0 to `count` - 1 in an order that the seed alone decides."""
+    """Return the numbers from 0 to `count` - 1 in an order that depends only on the seed."""
     import numpy as np
 
     return [int(place) for place in np.random.default_rng(seed).permutation(count)]

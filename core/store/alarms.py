@@ -1,4 +1,4 @@
-"""Alarms in the store: raised, over, and of a run that went back behind them."""
+"""Alarms in the store: raised, closed, and dropped or closed when a run goes back behind them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from finetop.core.store import notices
 from finetop.core.store.database import one_value
 
 LISTED = 100
-STEP, OVER = 2, 5  # where a row has its step, and the one since which it is over
+STEP, OVER = 2, 5  # places in a row of the step, and of the step at which the alarm closed
 
 
 @dataclass
 class Told:
-    """What a chunk of events says of a run's alarms, in its order; ten thousand of them cost one append."""
+    """A batch's alarms of a run, in order; ten thousand of them cost one append."""
 
-    rows: list[list[Any]] = field(default_factory=list)  # as the table has them
+    rows: list[list[Any]] = field(default_factory=list)  # in the table's columns
     closings: list[tuple[str | None, int]] = field(
         default_factory=list
-    )  # of those that are kept: kind or all, step
+    )  # closes stored alarms: kind or all, step
     closed: set[str] = field(default_factory=set)  # kinds in closings since the run last went back
-    opened: set[str] = field(default_factory=set)  # kinds of rows that are not over
+    opened: set[str] = field(default_factory=set)  # kinds of open alarms in `rows`
     heard: list[notices.New] = field(default_factory=list)
 
     @property
@@ -33,7 +33,7 @@ class Told:
         return not (self.rows or self.closings)
 
     def take(self, run_id: int, at: float, event: events.Alarm) -> None:
-        """Take in an alarm, or that all of its kind are over."""
+        """Add an alarm, or close all of its kind."""
         if not event.over:
             self.rows.append([run_id, event.kind, event.step, event.text, at, None])
             self.opened.add(event.kind)
@@ -50,7 +50,7 @@ class Told:
         self.heard.append(notices.New(run_id, "over", event.step, event.text, at))
 
     def go_back(self, step: int) -> None:
-        """Leave out those of later steps; what watches begins anew, so the others are over as far as anybody knows."""
+        """Drop alarms of later steps and close the others: the detectors restart without memory of them."""
         self.rows = [row for row in self.rows if row[STEP] <= step]
         for row in self.rows:
             row[OVER] = step if row[OVER] is None else min(row[OVER], step)
@@ -59,7 +59,7 @@ class Told:
         self.opened.clear()
 
     def write(self, connection: Connection, run_id: int) -> None:
-        """Write all of it, inside of the caller's transaction; alarms of later steps are gone from the table."""
+        """Write everything inside the caller's transaction; stored alarms of later steps are already deleted."""
         for kind, step in self.closings:
             if kind is None:
                 connection.execute(
@@ -77,7 +77,7 @@ class Told:
 
 
 def of_run(connection: Connection, run_id: int) -> list[data.AlarmRow]:
-    """List a run's alarms, the newest last; of a flood the newest alone."""
+    """List a run's alarms, newest last; only the newest LISTED."""
     found = connection.execute(
         "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ? ORDER BY time DESC, rowid DESC LIMIT ?",
         [run_id, LISTED],
@@ -90,13 +90,13 @@ def count_of(connection: Connection, run_id: int) -> int:
 
 
 def any_open(connection: Connection, run_id: int) -> bool:
-    """Say whether a run has an alarm that is not over."""
+    """Return True if a run has an open alarm."""
     is_open = "SELECT count(*) FROM alarms WHERE run_id = ? AND over_step IS NULL"
     return bool(one_value(connection, is_open, [run_id]))
 
 
 def newest_open(connection: Connection, run_ids: Sequence[int]) -> dict[int, str]:
-    """Map runs to the text of their newest alarm that is not over."""
+    """Map runs to the text of their newest open alarm."""
     found = connection.execute(
         "SELECT run_id, arg_max(text, time) FROM alarms WHERE over_step IS NULL AND run_id IN (SELECT unnest(?))"
         " GROUP BY run_id",

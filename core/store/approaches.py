@@ -1,4 +1,4 @@
-"""Comparisons of approaches in the store: which runs are of which, and what each run's measuring told."""
+"""Comparisons of approaches in the store: their runs, and the measurement of each run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def take(
     at: float,
     told: events.ApproachMeasured,
 ) -> None:
-    """Keep what a run's measuring told, in place of what it told before."""
+    """Store a run's measurement, replacing an earlier one."""
     connection.execute("DELETE FROM measured WHERE run_id = ?", [run_id])
     connection.execute(
         "INSERT INTO measured (run_id, job_id, time, step, result) VALUES (?, ?, ?, ?, ?)",
@@ -55,7 +55,7 @@ def take(
 
 
 def measured(connection: Connection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
-    """Read what the measuring of runs told."""
+    """Read the measurements of runs."""
     found = connection.execute(
         "SELECT run_id, result FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
     ).fetchall()
@@ -63,7 +63,7 @@ def measured(connection: Connection, run_ids: list[int]) -> dict[int, events.App
 
 
 def count_measured(connection: Connection, run_ids: list[int]) -> int:
-    """Count the runs that are measured."""
+    """Return how many of the runs are measured."""
     counted = "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))"
     return int(one_value(connection, counted, [run_ids]))
 
@@ -80,7 +80,7 @@ def comparisons(connection: Connection) -> list[Comparison]:
 
 
 def keep(connection: Connection, comparison: Comparison) -> None:
-    """Keep a comparison, in place of one of its name."""
+    """Store a comparison, replacing one of the same name."""
     connection.execute("DELETE FROM comparisons WHERE name = ?", [comparison.name])
     connection.execute(
         "INSERT INTO comparisons (name, created, subject, metric, left_out) VALUES (?, ?, ?, ?, ?)",
@@ -93,7 +93,7 @@ def keep(connection: Connection, comparison: Comparison) -> None:
 
 
 def members(connection: Connection, comparison: str) -> list[Member]:
-    """List the runs of a comparison in the order of their numbers."""
+    """List the runs of a comparison by id."""
     found = connection.execute(
         "SELECT run_id, approach, seed, learns_news FROM approaches WHERE comparison = ? ORDER BY run_id",
         [comparison],
@@ -102,7 +102,7 @@ def members(connection: Connection, comparison: str) -> list[Member]:
 
 
 def add_member(connection: Connection, comparison: str, member: Member, digest: str) -> None:
-    """Make a run one of a comparison's."""
+    """Add a run to a comparison."""
     connection.execute(
         "INSERT INTO approaches (run_id, comparison, approach, seed, learns_news, digest) VALUES (?, ?, ?, ?, ?, ?)",
         [member.run_id, comparison, member.approach, member.seed, member.learns_news, digest],
@@ -111,13 +111,13 @@ def add_member(connection: Connection, comparison: str, member: Member, digest: 
 
 
 def drop_member(connection: Connection, comparison: str, run_id: int) -> None:
-    """Take a run out of a comparison."""
+    """Remove a run from a comparison."""
     connection.execute("DELETE FROM approaches WHERE comparison = ? AND run_id = ?", [comparison, run_id])
     run_records.mark_run(connection, run_id)
 
 
 def with_digest(connection: Connection, digest: str) -> int | None:
-    """Find the newest run of this recipe on this data that ended well, or may still; None without one."""
+    """Return the newest run of this recipe and data that finished or may still; None if there is none."""
     run_id: int | None = one_value(
         connection,
         "SELECT max(a.run_id) FROM approaches a JOIN runs r ON r.id = a.run_id WHERE a.digest = ? AND a.digest <> ''"
@@ -128,7 +128,7 @@ def with_digest(connection: Connection, digest: str) -> int | None:
 
 
 def job_args(connection: Connection, run_id: int) -> dict[str, Any] | None:
-    """Say what measuring a run is told; None of a run that is of no comparison."""
+    """Return the args of a run's measurement job; None for a run in no comparison."""
     found = connection.execute(
         "SELECT approach, learns_news FROM approaches WHERE run_id = ? LIMIT 1", [run_id]
     ).fetchone()
@@ -136,7 +136,7 @@ def job_args(connection: Connection, run_id: int) -> dict[str, Any] | None:
 
 
 def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
-    """Return the mean power of each run's GPU while it trained, in watts; nothing of those whose GPU told none."""
+    """Return the mean power in watts of each run's GPU while it trained; runs without readings are left out."""
     found = connection.execute(
         "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
         " GROUP BY run_id",
@@ -146,7 +146,7 @@ def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
 
 
 def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
-    """Read what runs learned from, how much of it a step takes, and their loss on the way."""
+    """Read each run's training size, its share per step, and its losses at the start, middle and end."""
     rows = connection.execute(
         "SELECT run_id, sum(coalesce(used, kept)) FROM data_reports d"
         " WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND NOT EXISTS"
@@ -177,7 +177,7 @@ _PLANNED = """
     WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND verb = 'train' AND planned <> '{}'
     QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY id DESC) = 1
 """
-# A training loss is of one batch a step: its thirds are held against each other.
+# A training loss comes from one batch per step, so averages over thirds of the run are compared.
 _LOSSES = """
     WITH ranked AS (
         SELECT run_id, key, value, percent_rank() OVER (PARTITION BY run_id, key ORDER BY step) AS place FROM metrics

@@ -1,4 +1,4 @@
-"""Copies of the database, kept beside it: of before a migration and a rebuild, the last three of each."""
+"""Copies of the database beside it, from before migrations and rebuilds: the last three of each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ KEPT = 3
 
 
 def wal_of(database: Path) -> Path:
-    """Name the log of what was committed since the last checkpoint."""
+    """Return the path of the write-ahead log, which holds commits since the last checkpoint."""
     return database.with_name(f"{database.name}.wal")
 
 
 def copy(database: Path, migration: str) -> Path:
-    """Copy a database, checkpointed, before a migration: whole or not at all. Raises OSError."""
+    """Copy a checkpointed database atomically before a migration. Raises OSError."""
     target = database.with_name(f"{database.name}.before-{migration.removesuffix('.sql')}")
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -37,7 +37,7 @@ def copy(database: Path, migration: str) -> Path:
 
 
 def swap(fresh: Path, database: Path) -> str:
-    """Put a new database in the old one's place. Returns the old one's new name, empty where there was none."""
+    """Replace the database by a new one. Return the old one's new name, or '' if there was none."""
     kept = database.with_name(f"{database.name}.before-rebuild-{time.strftime('%Y%m%d-%H%M%S')}")
     sync(fresh)
     had_one = database.exists()
@@ -55,7 +55,7 @@ def swap(fresh: Path, database: Path) -> str:
 
 
 def _prune(database: Path, pattern: str) -> None:
-    """Keep the newest few; a log goes with its database."""
+    """Keep the newest KEPT; a log is removed with its database."""
     found = [file for file in database.parent.glob(pattern) if not file.name.endswith(".wal")]
     for file in sorted(found, key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
         file.unlink(missing_ok=True)

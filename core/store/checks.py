@@ -1,4 +1,4 @@
-"""Checks in the store: whole results, the one that a run is known by, and the items that flipped."""
+"""Checks in the store: full results, the one that represents a run, and the items that flipped."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _json = msgspec.json.Encoder()
 
 
 def is_wanted_at_end(recipe: Mapping[str, Any]) -> bool:
-    """Tell if a run is checked when training ends: not where its recipe names nothing that it must not forget."""
+    """Return True if a run is checked when training ends; not if its recipe has no general check."""
     check = recipe.get("check", {})
     return bool(check.get("at_end", True)) and check.get("general", {}) is not None
 
 
 def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: events.Verdict) -> None:
-    """Keep a check's result. A job that runs again and checks a step again replaces what it said before."""
+    """Store a check's result, replacing an earlier one of the same job and step."""
     told = connection.execute(
         "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
     ).fetchone()
@@ -55,15 +55,15 @@ def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: ev
 
 
 def supersede(connection: Connection, run_id: int, step: int) -> None:
-    """Set aside the checks of later checkpoints: those are no more. What they claimed stays claimed."""
+    """Mark checks of later checkpoints as superseded: these no longer exist. Their claims stay used."""
     connection.execute("UPDATE checks SET superseded = true WHERE run_id = ? AND step > ?", [run_id, step])
     run_records.mark_run(connection, run_id)
 
 
 def brief_of(connection: Connection, run_id: int) -> str | None:
-    """Return the check that a run is known by, as the JSON of its brief.
+    """Return the brief of the check that represents a run, as JSON.
 
-    The best checkpoint's where there is a best one, else the newest that claims something, else the newest.
+    That of the best checkpoint if there is one, else the newest that claims something, else the newest.
     """
     best = best_of(connection, run_id)
     found = connection.execute(
@@ -77,7 +77,7 @@ def brief_of(connection: Connection, run_id: int) -> str | None:
 
 
 def briefs(connection: Connection, run_id: int) -> list[CheckBrief]:
-    """Read what a list shows of each of a run's checks, newest first."""
+    """Read the briefs of a run's checks, newest first."""
     found = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
         [run_id],
@@ -93,7 +93,7 @@ def seen_brief(
     step: int | None,
     result: str,
 ) -> CheckBrief:
-    """Return what a list shows of a result, and how people see it."""
+    """Return the brief of a result, including its state in triage."""
     seen = triage_states.of_run(connection, run_id).get("", Standing())
     accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
     reason = seen.reason if accepted else ""
@@ -101,7 +101,7 @@ def seen_brief(
 
 
 def best_of(connection: Connection, run_id: int) -> Best | None:
-    """Read which checkpoint a run keeps as its best, if its training named one."""
+    """Read a run's best checkpoint, or None if its training named none."""
     found = connection.execute("SELECT best FROM runs WHERE id = ?", [run_id]).fetchone()
     return msgspec.json.decode(found[0], type=Best) if found is not None and found[0] else None
 
@@ -119,7 +119,7 @@ def results(connection: Connection, run_id: int) -> list[dict[str, Any]]:
 
 
 def newest_result(connection: Connection, run_id: int, step: int) -> dict[str, Any] | None:
-    """Read the newest check result of a checkpoint, else the run's newest; None where there is none."""
+    """Read the newest check result of a checkpoint, else the run's newest; None if there is none."""
     found = connection.execute(
         "SELECT time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
         " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, id DESC LIMIT 1",
@@ -129,10 +129,10 @@ def newest_result(connection: Connection, run_id: int, step: int) -> dict[str, A
 
 
 def flips(connection: Connection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
-    """List the items on which base and tuned model differ in one check, lost ones first, widest first.
+    """List the items on which base and tuned model differ in one check: lost before won, largest difference first.
 
-    Of an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound
-    when the run has no such check, or the check no such task.
+    For an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound if the
+    run has no such check, or the check no such task.
     """
     found = connection.execute(
         "SELECT id, job_id, step FROM checks WHERE run_id = ? AND NOT superseded AND (? IS NULL OR id = ?)"
@@ -172,7 +172,7 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
 
 
 def _require_task(connection: Connection, job_id: int, task: str) -> None:
-    """Refuse a task of which a check's job has scored no item. Raises NotFound naming those that it has."""
+    """Raise NotFound, listing the scored tasks, if a check's job scored no item of this task."""
     query = "SELECT DISTINCT task FROM item_scores WHERE job_id = ? ORDER BY task"
     tasks = [str(name) for (name,) in connection.execute(query, [job_id]).fetchall()]
     if task not in tasks:
@@ -181,9 +181,9 @@ def _require_task(connection: Connection, job_id: int, task: str) -> None:
 
 
 def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> tuple[int, str]:
-    """Find (step, path) of a run's checkpoint: its best where it has one, else the newest; or the one at a step.
+    """Return step and path of a run's checkpoint: the one at `step`, else its best, else the newest.
 
-    Raises NotFound naming the steps that there are.
+    Raises NotFound listing the available steps.
     """
     best = best_of(connection, run_id) if step is None else None
     found = connection.execute(
@@ -211,7 +211,7 @@ def has_checkpoint(connection: Connection, run_id: int) -> bool:
 
 
 def _without_checkpoint(connection: Connection, run_id: int) -> str:
-    """Return what to do about a run that has no checkpoint: a hint that fits its state."""
+    """Return a hint for a run that has no checkpoint, depending on its state."""
     name, word = one_row(connection, "SELECT name, state->>'type' FROM runs WHERE id = ?", [run_id])
     match word:
         case "queued":

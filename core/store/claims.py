@@ -1,8 +1,8 @@
-"""Which of a run's checks claim something, and as the how manieth: fixed when a check is queued, before it looks.
+"""Which of a run's checks claim something, and their claim number: fixed when a check is queued, before it sees data.
 
-A further checkpoint is a further chance of a wrong verdict. With `check.every` the k-th distinct checkpoint is
-the k-th claim, tested at alpha / (k (k + 1)). Without it the first checkpoint that is checked is the run's
-only claim, and a look at any other is marked "watch". To check the same again is the same claim.
+Each further checkpoint is a further chance of a wrong verdict. With `check.every` the k-th distinct checkpoint is the
+k-th claim, tested at alpha / (k (k + 1)). Without it the first checked checkpoint is the run's only claim, and a check
+of any other is marked "watch". Repeating the same check is the same claim.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Claim:
 
     @property
     def args(self) -> dict[str, Any]:
-        """What the check's job is told."""
+        """The claim as args of the check's job."""
         return {"claim": self.claim, "watch": self.watch}
 
 
 @dataclass(frozen=True)
 class Made:
-    """A check that was made, or is under way: what it looks at, under which settings of its own, as which claim."""
+    """An existing or running check: its step, its own settings, its claim."""
 
     step: int | None
     settings: Mapping[str, Any]
@@ -47,9 +47,9 @@ def claim_for(
     is_spent: bool,
     watch: bool = False,
 ) -> Claim:
-    """Decide what a check of a step claims, given the run's checks so far.
+    """Return the claim of a check, given the run's checks so far.
 
-    `is_spent` says that alpha is spent over checkpoints (`check.every`); `watch` asks for a mere look.
+    `is_spent`: alpha is spent over checkpoints (`check.every`); `watch` requests a check without a claim.
     """
     claims = [one for one in made if not one.claim.watch]
     for one in claims:
@@ -70,13 +70,13 @@ def claim_of(
     *,
     watch: bool = False,
 ) -> Claim:
-    """Decide what a check that is queued now claims. A check that ended without a verdict has claimed nothing."""
+    """Return the claim of a check that is queued now. A check that ended without a verdict used no claim."""
     recipe = msgspec.json.decode(one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id]))
     is_spent = (recipe.get("check") or {}).get("every") is not None
     if is_spent and not watch:
         watch = _trains(
             connection, run_id
-        )  # it numbers its claims itself: one from outside would get a number twice
+        )  # training numbers its own claims: one from outside would get a number twice
     return claim_for(_made(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
 
 

@@ -1,4 +1,4 @@
-"""Versions of data in the store: what each run read, and the versions of each source, numbered as they were seen."""
+"""Data versions in the store: what each run read, and the numbered versions of each source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.core.store.database import one_value
 
 _json = msgspec.json.Decoder(Origin)
 
-# A source is a file, or a part of a data set, whole or its first rows; the same of a table s.
+# A source is a file or a part of a data set, whole or its first rows; s is another table with the same columns.
 _SAME = "v.path = s.path AND v.part = s.part AND v.row_limit IS NOT DISTINCT FROM s.row_limit"
 
 _WHERE = "WHERE path = ? AND part = ? AND row_limit IS NOT DISTINCT FROM ?"
@@ -35,7 +35,7 @@ _LISTING = (
 
 
 def number_new(connection: Connection, read: Sequence[tuple[Any, ...]]) -> None:
-    """Number what was read (rows of data_sources) where that content was never seen of its source before."""
+    """Number contents (rows of data_sources) that were never seen of their source before."""
     told = {
         (path, part, limit, content): (rows, at)
         for _, _, at, _, path, part, _, rows, content, limit, *_ in read
@@ -57,20 +57,20 @@ def number_new(connection: Connection, read: Sequence[tuple[Any, ...]]) -> None:
 def _version(
     connection: Connection, path: str, part: str, limit: int | None, content: str
 ) -> tuple[int, float] | None:
-    """Find the number of a content, and when it was seen first."""
+    """Return a content's version number and when it was first seen, or None."""
     versions = (
         connection.execute(
             f"SELECT number, first_seen FROM data_versions {_WHERE} AND content = ?",
             [path, part, limit, content],
         ).fetchall()
-    )  # to the end: while a row is left to fetch, no appender can be opened (an alarm in the same chunk)
+    )  # read completely: while a row is left, no appender can be opened (an alarm in the same chunk)
     return versions[0] if versions else None
 
 
 def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
-    """List what the newest job that read data read for a run, and the newest that read its test, in their order.
+    """List what the newest training job and the newest test job of a run read, in order.
 
-    Each question is of one table and a few of its rows: 7 ms of a processor with 100,000 runs; one join took 20.
+    Each query reads a few rows of one table: 7 ms of CPU with 100,000 runs; one join took 20.
     """
     read = connection.execute(
         "SELECT job_id, source, path, part, used_as, rows, content, row_limit, share, size, written, placed, revision,"
@@ -88,7 +88,7 @@ def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
     for source, fingerprint in connection.execute(
         "SELECT source, fingerprint FROM data_reports WHERE run_id = ?", [run_id]
     ).fetchall():
-        learned[source] = fingerprint if source not in learned else ""  # two files of one name
+        learned[source] = fingerprint if source not in learned else ""  # two files with the same name
     return [
         _source(connection, row[1:], learned, next(iter(queued[row[0]] or ()), None))
         for row in sorted(read, key=lambda row: row[4] == "test")
@@ -134,7 +134,7 @@ def _source(
 
 
 def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, int]:
-    """Read what a file was made of, and which version that was; 0 where no run has read it."""
+    """Return what a file was made of, and the version of that; 0 if no run has read it."""
     if text is None:
         return None, 0
     origin = _json.decode(text)
@@ -148,7 +148,7 @@ def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, in
 
 
 def before(connection: Connection, row: SourceRow) -> tuple[int, str, str] | None:
-    """Return the version before a run's: its number, its content, and a run that read it ('' where none is left)."""
+    """Return the version before a run's: its number, its content, and a run that read it ('' if none is left)."""
     found = connection.execute(
         f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1",
         [row.path, row.part, row.limit, row.number],
@@ -160,12 +160,12 @@ def before(connection: Connection, row: SourceRow) -> tuple[int, str, str] | Non
 
 
 def number_of(connection: Connection, row: SourceRow, content: str) -> int:
-    """Return the number that another content of the same source has; 0 where no run has read it."""
+    """Return the version number of another content of the same source; 0 if no run has read it."""
     return (_version(connection, row.path, row.part, row.limit, content) or (0, 0.0))[0]
 
 
 def folders_with(connection: Connection, content: str) -> list[str]:
-    """List the folders of runs that read this content: each keeps the hashes of its rows. The newest is first."""
+    """List the folders of runs that read this content, newest first: each holds the hashes of its rows."""
     found = connection.execute(
         "SELECT DISTINCT r.id, r.folder FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
         " ORDER BY r.id DESC LIMIT 20",
@@ -186,7 +186,7 @@ def _names(connection: Connection, content: str) -> list[str]:
 def listing(
     connection: Connection, part_of_path: str, limit: int, most_runs: int
 ) -> tuple[list[DataVersion], int]:
-    """List versions, those read last first, each with the newest runs that read it; and how many there are."""
+    """List versions, last read first, each with the newest runs that read it; and the total number."""
     found = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
     total = one_value(
         connection, "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]

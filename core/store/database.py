@@ -1,4 +1,4 @@
-"""Opens the database: settings, numbered migrations with a backup, refusals in words."""
+"""Opens the database: settings, numbered migrations with a backup, readable errors."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import backups
 
 MEMORY_LIMIT = (
-    "64MB"  # with 96 six runs that write without pause brought the supervisor to 210 MB, with 64 to 178
+    "64MB"  # with 96, six runs that write without pause brought the supervisor to 210 MB, with 64 to 178
 )
 REBUILD = "The run folders still hold everything: `finetop rebuild` makes it again from them."
 
 
 def open_store(path: Path) -> Connection:
-    """Open or make the database and bring it to the newest migration.
+    """Open or create the database and apply all migrations.
 
-    Raises StoreTrouble when it is a link, another process holds it, it is damaged, or a newer finetop made it.
+    Raises StoreTrouble if it is a link, locked by another process, damaged, or made by a newer finetop.
     """
     if path.is_symlink():
         raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or use another home.")
     for file in (path, backups.wal_of(path)):
-        if file.exists() and not file.is_file():  # a pipe would be waited for
+        if file.exists() and not file.is_file():  # opening a pipe would block
             raise StoreTrouble(f"{file} is not a file.", hint=f"Remove it. {REBUILD}")
     made_now = not path.exists()
     try:
@@ -50,7 +50,7 @@ def open_store(path: Path) -> Connection:
     try:
         migrate(connection, path, made_now=made_now)
         connection.execute("SET lock_configuration = true")
-    except duckdb.Error as error:  # it opens, and is damaged further in
+    except duckdb.Error as error:  # it opens, but is damaged further in
         connection.close()
         if made_now:
             path.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def reason(path: Path, error: duckdb.Error) -> tuple[str]:
 
 
 def damage(error: duckdb.Error) -> str:
-    """Say in words that a block of the database is damaged, where that is what DuckDB complains about; else nothing."""
+    """Describe a damaged block of the database if that is what DuckDB reports, else return ''."""
     text = str(error).splitlines()[0]
     signs = ("Corrupt", "checksum", "invalidated", "Could not read enough bytes")
     is_damage = any(sign in text for sign in signs)
@@ -92,7 +92,7 @@ def migrations() -> list[tuple[str, str]]:
 
 
 def made_by_newer(path: Path) -> str:
-    """Return what only a newer finetop can read of a database; empty if nothing, or if that is unknown."""
+    """Return why only a newer finetop can read a database; '' if it can be read, or if that is unknown."""
     if path.is_symlink() or not path.is_file():
         return ""
     try:
@@ -143,7 +143,7 @@ def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Commit what the block did, or undo all of it."""
+    """Commit the block's changes, or roll all of them back."""
     connection.execute("BEGIN TRANSACTION")
     try:
         yield
@@ -156,12 +156,12 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def one_row(connection: Connection, sql: str, values: object = None) -> tuple[Any, ...]:
-    """Read the row of a query that has just one."""
+    """Return the only row of a query."""
     row: tuple[Any, ...] | None = connection.execute(sql, values).fetchone()
     assert row is not None
     return row
 
 
 def one_value(connection: Connection, sql: str, values: object = None) -> Any:
-    """Read the value of a query that has just one."""
+    """Return the only value of a query."""
     return one_row(connection, sql, values)[0]

@@ -1,4 +1,4 @@
-"""What one chunk of a job's event lines says, gathered so that each table gets one bulk append for all jobs."""
+"""Decodes one chunk of a job's event lines into rows, so that each table gets one bulk append for all jobs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from finetop.core.runtime.files import open_regular
 from finetop.core.store import alarms
 
 CHUNK_BYTES = 1 << 20  # of one job's events at a time: about 50 ms of decoding, and 20 MB of rows
-LINE_BYTES = 4 << 20  # a longer line is none of ours
-LARGEST_GAP = 10**9  # of numbers, which a full disk costs; a line further ahead would hide all that follow
+LINE_BYTES = 4 << 20  # no valid line is longer
+LARGEST_GAP = 10**9  # in line numbers (lines lost on a full disk); a line further ahead would hide the rest
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the store stands in a job's events."""
+    """How far the store has read a job's events."""
 
     job_id: int
     run_id: int
@@ -28,19 +28,19 @@ class Place:
     state: str  # JSON
     bytes_read: int
     last_n: int
-    skipping: bool  # inside a line too long to be one of ours
+    skipping: bool  # inside a line that is too long to be valid
 
 
 @dataclass
 class Batch:
-    """What one chunk of a job's lines says, gathered so that each table gets one bulk append for all jobs."""
+    """The rows and events of one chunk of a job's lines."""
 
     place: Place
     last_n: int
     bytes_read: int
     skipping: bool = False
     bad_lines: int = 0
-    bad_line: str | None = None  # where the first of them is, and why it can't be read
+    bad_line: str | None = None  # where the first of them is, and its error
     last_event: float | None = None
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     scores: list[tuple[Any, ...]] = field(default_factory=list)
@@ -53,30 +53,30 @@ class Batch:
     planned: events.Planned | None = None
     first_row: events.FirstRow | None = None
     verdicts: list[tuple[float, events.Verdict | events.Resumed]] = field(default_factory=list)
-    resumed: int | None = None  # the earliest step that was gone back to
+    resumed: int | None = None  # the earliest step that the run went back to
     stands: int = 0  # the last one
     best: events.Best | None = None
     remedies: list[tuple[float, events.RemedyTried | events.RemedyConfirmed]] = field(default_factory=list)
     measured: list[tuple[float, events.ApproachMeasured]] = field(default_factory=list)
     ended: events.Ended | None = None
-    newer: int = 0  # the format that begins where this chunk ends, when only a newer finetop reads it
-    is_last: bool = True  # there was no more when it was read
+    newer: int = 0  # the format that begins where this chunk ends, if only a newer finetop reads it
+    is_last: bool = True  # nothing followed when it was read
 
     @property
     def is_empty(self) -> bool:
         return self.bytes_read == self.place.bytes_read
 
     def leave_out(self, at: int, why: str) -> None:
-        """Count a line that can't be read, which begins at this byte."""
+        """Count an unreadable line that begins at this byte."""
         self.bad_lines += 1
         if self.bad_line is None:
             self.bad_line = f"byte {at}, {why}"
 
 
 def read(place: Place, file: Path) -> Batch:
-    """Read one chunk of whole lines; or pass over a piece of a line that is too long.
+    """Read one chunk of whole lines, or skip a piece of a line that is too long.
 
-    A file that was cut or deleted is read from its beginning: what was taken in already is known by its numbers.
+    A file that was cut or deleted is read from the start: lines already ingested are recognised by their numbers.
     """
     batch = Batch(place, place.last_n, place.bytes_read, place.skipping)
     at = place.bytes_read
@@ -95,7 +95,7 @@ def read(place: Place, file: Path) -> Batch:
         if len(chunk) >= LINE_BYTES:
             batch.bytes_read, batch.skipping = at + len(chunk), True
             batch.is_last = False
-        return batch  # else: a line that is still being written
+        return batch  # else a line that is still being written
     begins = at
     lines = chunk[:end].split(b"\n")[:-1]
     if batch.skipping:
@@ -114,7 +114,7 @@ def read(place: Place, file: Path) -> Batch:
 
 
 def _chunk(file: Path, offset: int, limit: int) -> tuple[bytes, int]:
-    """Read a piece of a file. Returns it, and the file's size."""
+    """Read a piece of a file. Return it and the file's size."""
     try:
         with open_regular(file) as opened:
             return os.pread(opened.fileno(), limit, offset), os.fstat(opened.fileno()).st_size
@@ -123,7 +123,7 @@ def _chunk(file: Path, offset: int, limit: int) -> tuple[bytes, int]:
 
 
 def newer_format(line: bytes) -> int:
-    """Say which format begins with this line, if it is one that we do not know; else 0."""
+    """Return the unknown format that starts with this line, or 0."""
     if b'"started"' not in line or b'"format"' not in line:
         return 0
     try:
@@ -148,7 +148,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.leave_out(at, f"its number {line.n} is far ahead of the last, {batch.last_n}")
         return
     if isinstance(line.e, events.Resumed) and batch.place.verb != "train":
-        batch.leave_out(at, f"a job that is to {batch.place.verb} goes on from no step")
+        batch.leave_out(at, f"a job with verb {batch.place.verb} can't resume from a step")
         return
     batch.last_n = line.n
     batch.last_event = line.t
@@ -178,7 +178,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     elif isinstance(event, events.Phase):
         batch.phase = event
     elif isinstance(event, events.Started):
-        batch.started, batch.best, batch.ended = event, None, None  # an attempt's best and end are its own
+        batch.started, batch.best, batch.ended = event, None, None  # best and end belong to an attempt
         for table in ("data_reports", "data_sources"):  # it reads its data again
             batch.rows.pop(table, None)
     elif isinstance(event, events.Planned):
@@ -200,11 +200,11 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.rows.setdefault(table, []).append(row)
 
 
-STEP_OF = {"checkpoints": 2, "samples": 1}  # where a row of these has its step
+STEP_OF = {"checkpoints": 2, "samples": 1}  # place of the step in a row
 
 
 def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
-    """Leave out what was said of later steps so far: they are of a run that is no more."""
+    """Drop what was read of later steps: they belong to a discarded part of the run."""
     batch.resumed = event.step if batch.resumed is None else min(batch.resumed, event.step)
     batch.stands = event.step
     batch.metrics = [row for row in batch.metrics if row[2] <= event.step]

@@ -1,4 +1,4 @@
-"""Filters, orders and groups as SQL. Values are parameters always; names of metrics were read by their pattern."""
+"""Filters, sort orders and groups as SQL. Values are always parameters; metric names are validated by their pattern."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TEXTS = {
     "note": "r.note",
     "suite": "coalesce(r.brief->>'suite', '')",
     "alarm": f"coalesce({ALARM}, '')",
-    "host": "''",  # the client knows it: see remote/merge_runs.py
+    "host": "''",  # known to the client: see client/remote/merge_runs.py
 }
 _NUMBERS = {
     "step": "r.step",
@@ -36,7 +36,7 @@ _NUMBERS = {
     "id": "r.id",
     "drop": "TRY_CAST(r.brief->>'drop' AS DOUBLE)",
 }
-# Who waits in a cluster's queue is live for the store, and queued for people: see protocol/runs.py as_seen.
+# A job that waits in a cluster's queue is live in the store, and queued for people: see `as_seen` in protocol/runs.py.
 _STATE = (
     "CASE WHEN coalesce(r.state->>'waits', '') <> '' AND coalesce(r.state->>'asked', '') = ''"
     " THEN 'queued' ELSE r.state->>'type' END"
@@ -47,7 +47,7 @@ _VERDICT_TEXT = (
     + "".join(f" WHEN '{word}' THEN '{text}'" for word, text in VERDICT_TEXTS.items())
     + " END"
 )
-_ANSWER = tuple(  # what stands below "did it forget?", as protocol/filter_match.py lists it
+_ANSWER = tuple(  # the texts of the "did it forget?" column, as listed in protocol/filter_match.py
     f"nullif({text}, '')"
     for text in (
         _STATE,
@@ -82,19 +82,19 @@ _GROUPS = {
 
 @dataclass
 class Statement:
-    """The parts of one question: joins and conditions on `runs r`, with the values of their parameters."""
+    """The parts of a query: joins and conditions on `runs r`, with the values of their parameters."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    joins: dict[str, str] = field(default_factory=dict)  # by the setting or table that is joined
+    joins: dict[str, str] = field(default_factory=dict)  # by setting or table
 
     def value(self, value: Any) -> str:
-        """Take in a value; give the parameter that stands for it."""
+        """Add a value; return its parameter."""
         name = f"v{len(self.values)}"
         self.values[name] = value
         return f"${name}"
 
     def setting(self, key: str) -> str:
-        """Join a setting; give the name of its row."""
+        """Join a setting; return the alias of its row."""
         if key not in self.joins:
             name = f"s{len(self.joins)}"
             self.joins[key] = (
@@ -103,7 +103,7 @@ class Statement:
         return self.joins[key].split()[3]
 
     def places(self, waiting: dict[int, int]) -> str:
-        """Join the places of the runs that wait; give the column."""
+        """Join the queue places of waiting runs; return the column."""
         if not waiting:
             return "NULL"
         runs, places = self.value(list(waiting)), self.value(list(waiting.values()))
@@ -117,7 +117,7 @@ class Statement:
 
 
 def condition(statement: Statement, line: Filter, now: float) -> str:
-    """Write what must hold of a run: of one without the value that a term is about, the term does not."""
+    """Return the condition of a filter; a term about a value that a run lacks is false for it."""
     terms = [_term(statement, term, now) for term in line.terms]
     return " AND ".join(terms) or "true"
 
@@ -172,7 +172,7 @@ def _any_tag(op: str, wanted: str) -> str:
 
 
 def _number(statement: Statement, key: str) -> str:
-    """Write a number of a run: a column, or a metric's last value."""
+    """Return a number of a run: a column, or a metric's last value."""
     if key in _NUMBERS:
         return _NUMBERS[key]
     path = statement.value(f'$."{key}"')
@@ -180,11 +180,11 @@ def _number(statement: Statement, key: str) -> str:
 
 
 def order(statement: Statement, sort: Sort, waiting: dict[int, int]) -> list[tuple[str, str]]:
-    """Write what runs are sorted by: each an expression and its direction."""
+    """Return the sort keys: expressions and directions."""
     direction = "DESC" if sort.descending else "ASC"
     newest = ("r.id", "DESC")
     if sort.key == "needs_you":
-        # rows that wait are in the order they will start; all others newest first
+        # waiting rows in start order, all others newest first
         place = statement.places(waiting)
         within = f"CASE WHEN r.rank = 2 THEN coalesce({place}, {NO_NUMBER}) ELSE -{_SINCE} END"
         return [("r.rank", "ASC"), (within, "ASC"), newest]
@@ -200,12 +200,12 @@ def order(statement: Statement, sort: Sort, waiting: dict[int, int]) -> list[tup
 
 
 def _in_order(row: str, direction: str = "ASC") -> list[tuple[str, str]]:
-    """Sort by a setting: numbers, then words, then the runs that have neither. A number has one word."""
+    """Sort by a setting: numbers, then words, then runs without it. Equal numbers have one word."""
     return [(f"{row}.number", f"{direction} NULLS LAST"), (f"{row}.word", f"{direction} NULLS LAST")]
 
 
 def group(statement: Statement, key: str) -> tuple[str, list[tuple[str, str]]]:
-    """Write a run's group as a word, NULL for none, and what groups are sorted by."""
+    """Return a run's group as SQL (NULL for none), and the sort keys of groups."""
     if is_setting(key):
         row = statement.setting(key)
         return f"{row}.word", _in_order(row)
@@ -214,7 +214,7 @@ def group(statement: Statement, key: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def measure(statement: Statement, sort: Sort) -> tuple[str, str]:
-    """Choose the number that groups are compared by: what is sorted by, else the loss. Returns its name and SQL."""
+    """Return name and SQL of the number that groups are compared by: the sort key, else the loss."""
     if is_setting(sort.key):
         return sort.key, f"{statement.setting(sort.key)}.number"
     key = sort.key if is_metric(sort.key) or sort.key in _NUMBERS else "loss"

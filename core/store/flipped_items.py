@@ -1,4 +1,4 @@
-"""Items whose score changed between base and tuned model: listed, counted, followed over checkpoints and other runs."""
+"""Items whose score changed between base and tuned model: listed, counted, traced over checkpoints and other runs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from finetop.core.text import clean_line
 
 Key = tuple[str, str]  # task, item
 PAGE_LIMIT = 1000  # items
-MOST_FIRST = 100  # items that come with a cell
-OTHER_RUNS = 1000  # of the same base, the newest, that are looked through
+MOST_FIRST = 100  # items returned with a cell
+OTHER_RUNS = 1000  # of the same base, the newest, that are searched
 NAMED = 12  # other runs that are named
 
 _FIELDS = (
     *("task", "item", "base", "tuned", "base_answer", "tuned_answer"),
     *("base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin"),
 )
-# Of an item that was scored again (out of memory, a second attempt) the last score counts. Answers are read of those
-# that changed alone: carried along, those of 50,000 items do not fit into the store's memory.
+# For an item that was scored again (out of memory, a second attempt) the last score counts. Answers are read only of
+# changed items: carried along, those of 50,000 items do not fit into the store's memory.
 _CHANGED = (
     "WITH newest AS (SELECT max(rowid) AS place FROM item_scores WHERE job_id = $1 AND (step IS NULL OR step = $2)"
     " AND ($3 = '' OR task = $3) GROUP BY model, task, item),"
@@ -71,7 +71,7 @@ _COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY
 
 
 def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
-    """Read all about one task of a run's check, or about the whole. Raises NotFound."""
+    """Read the details of one task of a run's check, or of the whole. Raises NotFound."""
     run_id, name = runs.find_run(connection, ask.run)
     task, items = ask.task, max(0, min(ask.items, MOST_FIRST))
     job_id, step = triage.known_check(connection, run_id, name)
@@ -91,7 +91,7 @@ def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
 
 
 def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
-    """Count a task's categories, those that lost the largest part first; of the whole, its tasks."""
+    """Count items per category of a task, largest loss rate first; without a task, per task."""
     if not task:
         return [
             ItemKind(one.task, one.n, one.lost, one.won)
@@ -107,7 +107,7 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
 
 
 def listed(connection: Connection, ask: LostItems) -> LostItemsAnswer:
-    """List the items that flipped, as far as they are asked for. Raises NotFound."""
+    """List a page of the items that flipped. Raises NotFound."""
     run_id, name = runs.find_run(connection, ask.run)
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
@@ -131,7 +131,7 @@ def listed(connection: Connection, ask: LostItems) -> LostItemsAnswer:
 
 
 def one(connection: Connection, ask: LookAtItem) -> ItemAnswer:
-    """Read one item whole. Raises NotFound for one that did not change."""
+    """Read one item's details. Raises NotFound if it did not change."""
     (run_id, name), task, item = runs.find_run(connection, ask.run), ask.task, ask.item
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
@@ -185,7 +185,7 @@ def _is_wanted(item: Flip, ask: LostItems) -> bool:
 def _changed(
     connection: Connection, outcome: CheckResult, job_id: int, step: int | None, task: str
 ) -> list[Flip]:
-    """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
+    """Read the items that flipped in one check, surest losses first, with their texts from the result."""
     known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
     found = []
     for row in connection.execute(_CHANGED, [job_id, step, task]).fetchall():
@@ -196,7 +196,7 @@ def _changed(
 
 
 def _followed(connection: Connection, run_id: int, task: str, items: Sequence[Flip]) -> list[Flip]:
-    """Say of items since which step they are lost, and in how many other runs."""
+    """Add to items the step since which they are lost, and the number of other runs that lost them."""
     if not items:
         return []
     steps = _at_steps(connection, run_id, task, items)
@@ -212,7 +212,7 @@ def _followed(connection: Connection, run_id: int, task: str, items: Sequence[Fl
 
 
 def _since(steps: Mapping[int, bool]) -> int | None:
-    """Return the first step from which on an item is lost at every one that was checked."""
+    """Return the first step from which an item is lost in every later check."""
     since: int | None = None
     for step, is_lost in steps.items():
         since = (step if since is None else since) if is_lost else None
@@ -222,7 +222,7 @@ def _since(steps: Mapping[int, bool]) -> int | None:
 def _at_steps(
     connection: Connection, run_id: int, task: str, items: Iterable[Flip]
 ) -> dict[Key, dict[int, bool]]:
-    """Say of items at which checked steps they were asked, and whether they were lost there; steps ascending."""
+    """Return for each item the checked steps at which it was scored, ascending, and whether it was lost there."""
     found: dict[Key, dict[int, bool]] = {}
     names = [item.item for item in items]
     for its_task, item, step, lost in connection.execute(_AT_STEPS, [run_id, task, task, names]).fetchall():

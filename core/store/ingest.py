@@ -1,4 +1,4 @@
-"""Takes the jobs' new event lines into the store: rows and byte offsets in one transaction, so exactly once."""
+"""Ingests jobs' new event lines: rows and byte offsets in one transaction, so each line counts exactly once."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _json = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of the jobs whose events were to be taken in."""
+    """The outcome of an ingest."""
 
-    told: list[int]  # those that had told something
-    more: list[int]  # those whose turn it was not; then those that have more
+    told: list[int]  # jobs whose events were ingested
+    more: list[int]  # jobs that had no turn, then those with more events
     newer: dict[int, NewerEvents]
 
 
 def take_in(connection: Connection, job_id: int, file: Path, *, tells: bool = True) -> bool:
-    """Read one chunk of a job's events from where the last one ended. Returns whether there was anything.
+    """Ingest one chunk of a job's events after the last one. Return True if there was any.
 
-    Raises what `take_in_all` raises; NewerEvents where a newer finetop's events begin and nothing stands before them.
+    Raises as `take_in_all`, and NewerEvents if a newer finetop's events begin with nothing readable before them.
     """
     taken = take_in_all(connection, {job_id: file}, tells=tells)
     if taken.newer and not taken.told:
@@ -44,7 +44,7 @@ def take_in(connection: Connection, job_id: int, file: Path, *, tells: bool = Tr
 
 
 def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: bool = True) -> Taken:
-    """Read a chunk of each job's events from where its last one ended, and commit all in one transaction.
+    """Ingest the next chunk of each job's events, all in one transaction.
 
     Raises as `read_all` and `commit`.
     """
@@ -53,7 +53,7 @@ def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: boo
 
 
 def places(connection: Connection, job_ids: list[int]) -> list[Place]:
-    """Say where the store stands in the events of jobs, in their order."""
+    """Return how far each job's events have been ingested, in the given order."""
     found = connection.execute(
         "SELECT id, run_id, verb, state, bytes_read, last_n, skipping FROM jobs WHERE id IN (SELECT unnest(?))",
         [job_ids],
@@ -63,10 +63,10 @@ def places(connection: Connection, job_ids: list[int]) -> list[Place]:
 
 
 def read_all(stands: Sequence[Place], files: Mapping[int, Path], *, work_s: float = math.inf) -> list[Batch]:
-    """Read a chunk of each job's events from where the store stands, which may be done in a thread.
+    """Read the next chunk of each job's events; may run in a thread.
 
-    Jobs are read in their order until that took so much of the processor's time, at least one: what is gathered is
-    to be committed at once, and a disk that is slow keeps no job from its turn. Raises OSError.
+    Jobs are read in order until `work_s` of CPU time is used, at least one: all is committed at once, and since only
+    CPU time counts, a slow disk costs no job its turn. Raises OSError.
     """
     batches: list[Batch] = []
     began = time.thread_time()
@@ -84,13 +84,13 @@ def commit(
     *,
     tells: bool = True,
 ) -> Taken:
-    """Take in what was read of these jobs, in one transaction.
+    """Commit chunks of these jobs in one transaction.
 
-    A line that can't be read is counted and left out; an event whose number was already taken in (a file written
-    twice) is left out too. What stands before a newer finetop's events is taken in, the rest is left for that finetop.
-    A batch counts only if the store still stands where it begins: else it was taken in meanwhile, and is read again.
-    Without `tells` nobody is told of their alarms: they were told when they were taken in the first time.
-    Raises duckdb.Error when the store can't commit: nothing is taken in then.
+    Unreadable lines are counted and skipped; events whose number was already ingested (a file written twice) are
+    skipped. What precedes a newer finetop's events is ingested, the rest is left for that finetop. A batch counts only
+    if it begins where the store stands; otherwise it was ingested meanwhile, and is read again. With `tells` false no
+    notices are added: they were when the events were first ingested. Raises duckdb.Error if the commit fails: nothing
+    is ingested then.
     """
     told = _that_fit(connection, [batch for batch in batches if not batch.is_empty])
     if told:
@@ -112,7 +112,7 @@ def commit(
 
 
 def _that_fit(connection: Connection, batches: list[Batch]) -> list[Batch]:
-    """Choose the batches that begin where the store stands, with the jobs' states as they are now."""
+    """Return the batches that begin where the store stands, with their jobs' current states."""
     found = []
     for batch, now in zip(
         batches, places(connection, [batch.place.job_id for batch in batches]), strict=True
@@ -124,7 +124,7 @@ def _that_fit(connection: Connection, batches: list[Batch]) -> list[Batch]:
 
 
 class NewerEvents(StoreTrouble):
-    """A job writes events of a format that this program does not know."""
+    """A job's events have a format that this finetop does not know."""
 
     def __init__(self, format_: int) -> None:
         super().__init__(
@@ -134,10 +134,10 @@ class NewerEvents(StoreTrouble):
 
 
 def _write(connection: Connection, batches: list[Batch]) -> None:
-    """Write what several jobs have told: a few statements for all of them, whatever their number."""
+    """Write the batches of several jobs: a few statements for all of them."""
     for batch in batches:
         _make_room(connection, batch)
-    # sorted by run, key and step, a chart's query reads one stretch: 3 ms in place of 27 for 10 million points
+    # sorted by run, key and step, a chart's query reads one range: 3 ms instead of 27 for 10 million points
     metrics = [row for batch in batches for row in batch.metrics]
     metrics.sort(key=itemgetter(0, 1, 2))
     tables: dict[str, list[tuple[Any, ...]]] = {"metrics": metrics}
@@ -160,7 +160,7 @@ def _write(connection: Connection, batches: list[Batch]) -> None:
 
 
 def _make_room(connection: Connection, batch: Batch) -> None:
-    """Remove what this chunk tells anew."""
+    """Delete rows that this chunk replaces."""
     if batch.started is not None:
         connection.execute(
             "DELETE FROM data_reports WHERE run_id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
@@ -172,7 +172,7 @@ def _make_room(connection: Connection, batch: Batch) -> None:
 
 
 def _move_on(connection: Connection, batches: list[Batch]) -> None:
-    """Move the offsets to what was taken in, and the jobs' and runs' states and last numbers with them."""
+    """Advance the offsets, with the jobs' and runs' states and last numbers."""
     states = [_state_of(batch) for batch in batches]
     connection.execute(
         "UPDATE jobs SET bytes_read = new.bytes_read, last_n = new.last_n, skipping = new.skipping,"
@@ -198,7 +198,7 @@ def _move_on(connection: Connection, batches: list[Batch]) -> None:
 
 
 def _show_in_runs(connection: Connection, told: list[tuple[Batch, str | None]]) -> None:
-    """Keep last numbers and states beside the runs, for the list."""
+    """Store last numbers and states with the runs, for the list."""
     of_runs = [
         (batch, state if batch.place.verb in data.MAKES_A_RUN else None)
         for batch, state in told
@@ -213,7 +213,7 @@ def _show_in_runs(connection: Connection, told: list[tuple[Batch, str | None]]) 
     last = {run_id: msgspec.json.decode(text) for run_id, text in found}
     steps = dict.fromkeys(last, 0)
     states: dict[int, str | None] = dict.fromkeys(last)
-    for batch, state in of_runs:  # a run may have several jobs that live
+    for batch, state in of_runs:  # a run may have several live jobs
         run_id = batch.place.run_id
         last[run_id].update(batch.last)
         steps[run_id] = max(steps[run_id], batch.step)
@@ -228,7 +228,7 @@ def _show_in_runs(connection: Connection, told: list[tuple[Batch, str | None]]) 
 
 
 def _state_of(batch: Batch) -> str | None:
-    """Return the state of a job that runs with its newest phase, as JSON; None where nothing is new."""
+    """Return a running job's state with its newest phase, as JSON; None if there is no new phase."""
     if batch.phase is None:
         return None
     state = msgspec.json.decode(batch.place.state, type=data.State)
@@ -248,7 +248,7 @@ def _state_of(batch: Batch) -> str | None:
 
 
 def _write_rare(connection: Connection, batch: Batch) -> None:
-    """Write what a job tells once or a few times."""
+    """Write events that a job sends once or a few times."""
     run_id, job_id = batch.place.run_id, batch.place.job_id
     if batch.started is not None:
         connection.execute(
@@ -260,7 +260,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
         dtype = planned.pop("dtype")  # the rest are numbers
         connection.execute("UPDATE jobs SET planned = ? WHERE id = ?", [_text(planned), job_id])
         connection.execute("UPDATE runs SET steps = ? WHERE id = ?", [batch.planned.steps, run_id])
-        if dtype:  # in place of what the job took for it before it had the model
+        if dtype:  # replaces the dtype that the job assumed before it loaded the model
             connection.execute(
                 "UPDATE jobs SET device = left(device, length(device) - position(' ' IN reverse(device))) || ' ' || ?"
                 " WHERE id = ?",
@@ -285,7 +285,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
             "UPDATE runs SET best = ? WHERE id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
             [best, run_id, job_id],
         )
-    if batch.best is not None and batch.best.values:  # the run's numbers are those of what it gives
+    if batch.best is not None and batch.best.values:  # the run's numbers are those of its best checkpoint
         last = msgspec.json.decode(
             connection.execute("SELECT last FROM runs WHERE id = ?", [run_id]).fetchall()[0][0]
         )
@@ -304,7 +304,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
 
 
 def _regressed(batch: Batch) -> list[notices.New]:
-    """Say of a check's job that its model forgot; a training job says it of its own checks, as an alarm."""
+    """Return notices of a check that regressed; a training job reports its own checks as alarms."""
     if batch.place.verb != "check":
         return []
     told = [

@@ -1,4 +1,4 @@
-"""Jobs in the store: the queue, which is live, what was asked of them, how they ended."""
+"""Jobs in the store: the queue, live jobs, requests to them, how they ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _json = msgspec.json.Encoder()
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is queued or running, as the scheduler sees it."""
+    """A queued or running job, as the scheduler sees it."""
 
     id: int
     run_id: int
@@ -37,12 +37,12 @@ class Job:
     state: data.State
     asked: str
     attempt: int
-    priority: int = 0  # the smaller starts first
+    priority: int = 0  # smaller starts first
     place: float = 0.0  # among those of its priority
-    held: bool = False  # until a person releases it
-    not_before: float | None = None  # when it may start at the earliest
-    gpus: tuple[data.Share, ...] = ()  # that it has, or had in its last attempt
-    gpu_fault: str = ""  # what befell one of them, in words
+    held: bool = False  # until a user releases it
+    not_before: float | None = None  # earliest start time
+    gpus: tuple[data.Share, ...] = ()  # those of its current or last attempt
+    gpu_fault: str = ""  # fault of one of them, in words
 
 
 _SELECT = (
@@ -59,7 +59,7 @@ def queued(connection: Connection) -> list[Job]:
 
 
 def count_queued(connection: Connection) -> int:
-    """Count what waits."""
+    """Return the number of waiting jobs."""
     return int(one_value(connection, "SELECT count(*) FROM jobs WHERE word = 'queued'"))
 
 
@@ -91,7 +91,7 @@ def add_job(
     not_before: float | None = None,
     undo: data.Before | None = None,
 ) -> tuple[int, str]:
-    """Queue a job. Returns its number and its folder, relative to the run folder."""
+    """Queue a job. Return its id and its folder, relative to the run folder."""
     job_id = run_records.next_number(connection, "jobs")
     folder = f"jobs/{job_id:04d}-{verb}"
     connection.execute(
@@ -122,7 +122,7 @@ def set_state(connection: Connection, job_id: int, state: data.State) -> None:
 
 
 def show_state(connection: Connection, job_id: int, state: data.State) -> None:
-    """Set a state that differs in nothing but what the job's events tell."""
+    """Set a state that differs only in what the job's events report, so the run needs no new record."""
     connection.execute(
         "UPDATE jobs SET word = ?, state = ? WHERE id = ?",
         [data.word(state), _json.encode(state).decode(), job_id],
@@ -135,17 +135,17 @@ def state_of(connection: Connection, job_id: int) -> data.State:
 
 
 def bytes_read(connection: Connection, job_id: int) -> int:
-    """Say how much of a job's events was taken in."""
+    """Return how many bytes of a job's events were ingested."""
     return int(one_value(connection, "SELECT bytes_read FROM jobs WHERE id = ?", [job_id]))
 
 
 def events_taken(connection: Connection, job_id: int) -> int:
-    """Return the highest number of a job's events that was taken in."""
+    """Return the highest line number of a job's events that was ingested."""
     return int(one_value(connection, "SELECT last_n FROM jobs WHERE id = ?", [job_id]))
 
 
 def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
-    """Count a new attempt on these GPUs, and forget what became of the last one. Returns its number."""
+    """Start a new attempt on these GPUs, clearing the outcome of the last one. Return its number."""
     connection.execute(
         "UPDATE jobs SET attempt = attempt + 1, ended_word = NULL, gpus = ?, gpu_fault = '' WHERE id = ?",
         [_json.encode(gpus).decode(), job_id],
@@ -155,25 +155,25 @@ def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share
 
 
 def last_word(connection: Connection, job_id: int) -> tuple[events.Ended | None, float]:
-    """Return what a job itself said of its end, and when it last said anything."""
+    """Return a job's own ended event, or None, and the time of its last event."""
     said, at = one_row(connection, "SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id])
     return msgspec.json.decode(said, type=events.Ended) if said else None, at or 0.0
 
 
 def set_gpu_fault(connection: Connection, job_id: int, fault: str) -> None:
-    """Write down what has befallen a GPU that a live job has; nothing when that is over."""
+    """Record a fault of a live job's GPU; '' when it is over."""
     connection.execute("UPDATE jobs SET gpu_fault = ? WHERE id = ?", [fault, job_id])
     run_records.mark_job(connection, job_id)
 
 
 def before(connection: Connection, job_id: int) -> data.Before | None:
-    """Tell how the run stood before a job that goes on with it was queued."""
+    """Return the run's state before a job that resumes it was queued, or None."""
     undo = one_value(connection, "SELECT undo FROM jobs WHERE id = ?", [job_id])
     return msgspec.json.decode(undo, type=data.Before) if undo else None
 
 
 def has_trained(connection: Connection, job_id: int) -> bool:
-    """Say whether a job came as far as its first step: before, it has changed nothing of its run."""
+    """Return True if a job reached its first step: before that it has changed nothing of its run."""
     return bool(one_value(connection, "SELECT planned FROM jobs WHERE id = ?", [job_id]) != "{}")
 
 
@@ -204,7 +204,7 @@ def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
 
 
 def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[int, str] | None:
-    """Find one of a run's jobs (None: the newest): its number, and its folder relative to the home."""
+    """Return one of a run's jobs (None: the newest): its id, and its folder relative to the home."""
     found = connection.execute(
         "SELECT j.id, r.folder || '/' || j.folder FROM jobs j JOIN runs r ON r.id = j.run_id"
         " WHERE j.run_id = ? AND j.id = coalesce(?, j.id) ORDER BY j.id DESC LIMIT 1",
@@ -214,7 +214,7 @@ def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[
 
 
 def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
-    """List runs adopted from a folder, or about to be, newest first: number, name, recipe, the job's args."""
+    """List runs imported from a folder, or about to be, newest first: id, name, recipe, the job's args."""
     return [
         (run_id, name, msgspec.json.decode(recipe), msgspec.json.decode(args))
         for run_id, name, recipe, args in connection.execute(
@@ -227,9 +227,9 @@ def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str,
 
 
 def line(connection: Connection, why: Mapping[int, str] | None = None) -> list[tuple[Job, data.Queued]]:
-    """List all waiting jobs with their places, first to start on top; `why` says of some why they wait.
+    """List all waiting jobs with their places, first to start on top; `why` gives reasons for some.
 
-    Those that only a person or another run's end can let go stand behind those that start by themselves.
+    Jobs that need a user's action or another run's end come after those that start by themselves.
     """
     reasons = parents.waiting(connection)
     found = sorted(queued(connection), key=lambda job: job.held or job.run_id in reasons)
@@ -240,7 +240,7 @@ def line(connection: Connection, why: Mapping[int, str] | None = None) -> list[t
 
 
 def _queued(job: Job, place: int, because: str) -> data.Queued:
-    """Say how a job waits."""
+    """Return the state of a waiting job."""
     paused, retry = job.args.get("paused"), job.args.get("retry")
     if job.held:
         because = HELD if paused is None else f"paused at step {paused}"
@@ -248,13 +248,13 @@ def _queued(job: Job, place: int, because: str) -> data.Queued:
     return data.Queued(place, because, job.held, paused if job.held else None, job.not_before, tries)
 
 
-SideJobs = dict[int, list[data.SideJob]]  # by run
+SideJobs = dict[int, list[data.SideJob]]  # by run id
 
 
 def places(
     connection: Connection, why: Mapping[int, str] | None = None
 ) -> tuple[dict[int, data.Queued], SideJobs]:
-    """Map waiting runs to their place in the queue (1 starts next), and runs to their other jobs that wait."""
+    """Map waiting runs to their place in the queue (1 starts next), and runs to their other waiting jobs."""
     made: dict[int, data.Queued] = {}
     others: SideJobs = {}
     for job, queued in line(connection, why):
@@ -266,12 +266,12 @@ def places(
 
 
 def place_of(connection: Connection, run_id: int) -> int:
-    """Return the place of the first job that waits of a run."""
+    """Return the place of a run's first waiting job."""
     return next(queued.place for job, queued in line(connection) if job.run_id == run_id)
 
 
 def side_jobs(connection: Connection, waiting: SideJobs) -> SideJobs:
-    """Map runs to their jobs under way that don't make them; of `places` are those that wait."""
+    """Map runs to their unfinished jobs that don't make them; `waiting` comes from `places`."""
     jobs = [job for job in live(connection) if job.verb not in data.MAKES_A_RUN]
     done = tried(connection, jobs)
     found: SideJobs = {}
@@ -285,7 +285,7 @@ def side_jobs(connection: Connection, waiting: SideJobs) -> SideJobs:
 
 
 def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
-    """Count by job how many of its remedies are tried; the others take about as long each as those took."""
+    """Count the tried remedies of each job, with the estimated time for the rest at the same pace."""
     totals = {job.id: len(job.args.get("candidates", ())) for job in jobs if job.verb == "remedy"}
     if not totals:
         return {}
@@ -305,7 +305,7 @@ def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
 
 
 def counts(connection: Connection) -> tuple[dict[str, int], int]:
-    """Count the jobs that run, by their verbs, and those that wait, here or in a cluster's queue."""
+    """Count running jobs by verb, and all waiting ones, including those in a cluster's queue."""
     there = live(connection)
     running: Counter[str] = Counter(
         job.verb for job in there if isinstance(data.as_seen(job.state), data.Running)
@@ -314,7 +314,7 @@ def counts(connection: Connection) -> tuple[dict[str, int], int]:
 
 
 def gpus_in_use(connection: Connection) -> dict[int, str]:
-    """Map runs to the GPUs that their jobs have now, as the machine numbers them: 'GPU 0, 1'."""
+    """Map runs to the GPUs of their live jobs, numbered as on the machine: 'GPU 0, 1'."""
     found = connection.execute(
         "SELECT run_id, gpus FROM jobs WHERE word = 'running' AND gpus != '[]' ORDER BY id"
     ).fetchall()
@@ -322,7 +322,7 @@ def gpus_in_use(connection: Connection) -> dict[int, str]:
 
 
 def next_checkpoints(connection: Connection) -> float:
-    """Say how many bytes the next checkpoints of all runs that train now will take, as their last ones did."""
+    """Return the total bytes of the next checkpoints of all training runs, estimated from their last ones."""
     size = one_value(
         connection,
         "SELECT coalesce(sum(size), 0) FROM (SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j"

@@ -12,10 +12,10 @@ from finetop.core.store import jobs
 
 WIDEST_CHART = 2000  # columns
 PLACES = (
-    20_000  # of an axis of tokens or time; 8 curves of 2,000,000 steps, each a place, took more than 64 MB
+    20_000  # points on an axis of tokens or time; 8 curves of 2,000,000 steps, each a point, took over 64 MB
 )
-WIDEST = 64  # times as many steps are looked through at once as are wanted
-# A count that begins anew after a resume goes on from where it was.
+WIDEST = 64  # most steps searched at once, as a multiple of the limit
+# A counter that restarts after a resume continues from its last value.
 _COUNTED = (
     "told AS (SELECT step // {stretch} * {stretch} AS step, max(value) AS value FROM metrics"
     " WHERE run_id = ? AND key = ? AND value IS NOT NULL GROUP BY ALL),"
@@ -41,9 +41,9 @@ def curves(
     first: int,
     last: int,
 ) -> list[Curve]:
-    """Bin each key's values over [first, last] steps into `columns`: never raw points to a chart.
+    """Bin each key's values over [first, last] steps into `columns`, so that charts never get raw points.
 
-    Without keys, all keys of the run.
+    An empty `keys` means all keys of the run.
     """
     width = max(last - first, 1)
     columns = max(1, min(columns, WIDEST_CHART))
@@ -68,7 +68,7 @@ def curves_across(
     first: float,
     last: float,
 ) -> CurvesAnswer:
-    """Bin each key's values over [first, last] tokens, epochs or seconds; with the steps that are in each column."""
+    """Bin each key's values over [first, last] tokens, epochs or seconds; adds the steps of each column."""
     columns = max(1, min(columns, WIDEST_CHART))
     chart = _bins(connection, run_id, across, columns=columns, first=first, last=last)
     if not chart.columns:
@@ -94,7 +94,7 @@ def curves_across(
 
 
 def _made(connection: Connection, query: str, values: list[object]) -> list[Curve]:
-    """Make curves of what a query reads of each key and column."""
+    """Build curves from a query's rows, one per key and column."""
     binned = connection.execute(query, values).fetchall()
     made: dict[str, Curve] = {}
     for key, column, low, high, mean, step, newest, bad in binned:
@@ -109,9 +109,9 @@ def _made(connection: Connection, query: str, values: list[object]) -> list[Curv
 
 
 def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> list[StepRow]:
-    """Read the metric rows of the steps after one, oldest first, at most `limit` steps.
+    """Read the metric rows of up to `limit` steps after one, oldest first.
 
-    By stretches of steps: sorting all 7 million rows of a week took 10 s of CPU, then had no memory left.
+    Read in ranges of steps: sorting all 7 million rows of a week took 10 s of CPU, then ran out of memory.
     """
     found: list[StepRow] = []
     width = limit
@@ -119,14 +119,14 @@ def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> lis
         rows = _stretch(connection, run_id, after, after + width)
         found += rows[: limit - len(found)]
         after += width
-        if not rows:  # nothing so near: go to where something is
+        if not rows:  # nothing nearby: jump to the next step with rows
             nearest = connection.execute(
                 "SELECT min(step) FROM metrics WHERE run_id = ? AND step > ?", [run_id, after]
             ).fetchone()
             if nearest is None or nearest[0] is None:
                 break
             after = nearest[0] - 1
-        elif 4 * len(rows) < width < WIDEST * limit:  # not every step tells something
+        elif 4 * len(rows) < width < WIDEST * limit:  # not every step has rows
             width *= 4
     return found
 
@@ -142,14 +142,14 @@ def _stretch(connection: Connection, run_id: int, after: int, until: int) -> lis
 
 @dataclass(frozen=True)
 class _Bins:
-    """The columns of a chart as stretches of steps: `columns[i]` holds the steps from `begins[i]` to `ends[i]`."""
+    """The columns of a chart as ranges of steps: `columns[i]` holds the steps from `begins[i]` to `ends[i]`."""
 
     columns: list[int]
     begins: list[int]
     ends: list[int]
-    last_step: int  # that is drawn: all behind it where the axis ends behind them
-    newest: float  # where on the axis the run stands
-    stretch: int  # steps that are one place
+    last_step: int  # last one drawn; unlimited if the axis ends beyond all steps
+    newest: float  # the run's position on the axis
+    stretch: int  # steps per point
 
 
 def _bins(
@@ -161,9 +161,9 @@ def _bins(
     first: float,
     last: float,
 ) -> _Bins:
-    """Divide [first, last] tokens, epochs or seconds of training into columns, and tell which steps are in each.
+    """Divide [first, last] tokens, epochs or seconds of training into columns, with the steps of each.
 
-    Seconds count from the first number; between two jobs of a run none pass.
+    Seconds count from the first metric; time between two jobs of a run does not count.
     """
     values: list[object]
     stretch = 1 + _newest_step(connection, run_id) // PLACES
@@ -199,7 +199,7 @@ def _newest_step(connection: Connection, run_id: int) -> int:
 
 
 def _begun(connection: Connection, run_id: int) -> list[float]:
-    """List when the jobs that train a run began."""
+    """List when a run's training jobs started."""
     states = [job.state for job in jobs.of_run(connection, run_id) if job.verb == "train"]
     since = [state.since for state in states if not isinstance(state, Queued)]
     return [at for at in since if at is not None]

@@ -1,4 +1,4 @@
-"""Tags and notes of runs in the store: told by people alone, so they are kept in the run's folder too."""
+"""Tags and notes of runs in the store. Users write them, so they are recorded in the run's folder too."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _tags = msgspec.json.Decoder(list[str])
 
 
 def tags_of(connection: Connection, run_id: int) -> list[str]:
-    """Read a run's tags, in the order in which they were put on."""
+    """Read a run's tags, in the order in which they were added."""
     tags = one_value(connection, "SELECT tags FROM runs WHERE id = ?", [run_id])
     return read_tags(tags)
 
 
 def read_tags(text: str) -> list[str]:
-    """Read the tags that a run's row holds; none where it is damaged: a list of runs goes on without them."""
+    """Decode a row's tags; none if they are damaged, so that a list of runs still works."""
     try:
         return _tags.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -29,13 +29,13 @@ def read_tags(text: str) -> list[str]:
 
 
 def set_tags(connection: Connection, run_id: int, tags: Sequence[str]) -> None:
-    """Keep a run's tags."""
+    """Store a run's tags."""
     connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [_json.encode(tags).decode(), run_id])
     run_records.mark_run(connection, run_id)
 
 
 def tagged(connection: Connection, words: str) -> list[tuple[int, list[str]]]:
-    """List the numbers and tags of runs with these words in a tag, in the order of their numbers."""
+    """List ids and tags of runs that have this text in a tag, by id."""
     found = connection.execute(
         "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [words]
     ).fetchall()
@@ -43,11 +43,11 @@ def tagged(connection: Connection, words: str) -> list[tuple[int, list[str]]]:
 
 
 def note_of(connection: Connection, run_id: int) -> str:
-    """Read a run's note; empty where it has none."""
+    """Read a run's note; '' if it has none."""
     return str(one_value(connection, "SELECT note FROM runs WHERE id = ?", [run_id]))
 
 
 def set_note(connection: Connection, run_id: int, note: str) -> None:
-    """Keep a run's note."""
+    """Store a run's note."""
     connection.execute("UPDATE runs SET note = ? WHERE id = ?", [note, run_id])
     run_records.mark_run(connection, run_id)

@@ -1,8 +1,8 @@
-"""Notices in the store: what a person may want to hear of, written with what it tells of, until it is told.
+"""Notices in the store: events that a user may want to hear of, kept until they were sent.
 
-A notice is written in the transaction of its alarm or ending, and marked as told in the one that writes the messages
-made of it: a supervisor that is killed in between finds it again. Messages are tried until they are through or given
-up; one whose sender was killed is tried again under the same number.
+A notice is written in the transaction of its alarm or ending, and marked `told` in the one that writes its messages,
+so a supervisor that is killed in between finds it again. Messages are retried until they are delivered or given up; one
+whose sender was killed is retried under the same id.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection as Connection
 
-KEPT = 1000  # notices and messages that were told
+KEPT = 1000  # notices and messages that were sent
 TEXT = 1000  # characters
 
 
 class New(NamedTuple):
-    """A notice that has no number yet."""
+    """A notice that has no id yet."""
 
     run_id: int
     kind: str
@@ -34,7 +34,7 @@ class New(NamedTuple):
 
 
 def add(connection: Connection, new: Sequence[New]) -> None:
-    """Write notices, inside of the transaction of what they tell of."""
+    """Write notices inside the transaction of their events."""
     if not new:
         return
     first = max(newest(connection), int(time.time() * 1e6)) + 1
@@ -47,7 +47,7 @@ def add(connection: Connection, new: Sequence[New]) -> None:
 
 
 def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
-    """Write that a job has ended, where a person may want to know: that of a run, and what failed beside it."""
+    """Write a notice that a job has ended, if it made a run or failed."""
     if not isinstance(state, data.Finished | data.Stopped | data.Failed | data.Lost):
         return
     found = connection.execute(
@@ -69,13 +69,13 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
 
 
 def newest(connection: Connection) -> int:
-    """Return the highest number of a notice; 0 before the first."""
+    """Return the highest id of a notice; 0 before the first."""
     ((number,),) = connection.execute("SELECT coalesce(max(id), 0) FROM notices").fetchall()
     return int(number)
 
 
 def since(connection: Connection, after: int, limit: int) -> list[Notice]:
-    """List notices newer than a number, the newest first."""
+    """List notices with an id above `after`, newest first."""
     found = connection.execute(
         "SELECT n.id, n.run_id, coalesce(r.name, ''), n.kind, n.step, n.text, n.time FROM notices n"
         " LEFT JOIN runs r ON r.id = n.run_id WHERE (n.run_id = 0 OR r.id IS NOT NULL) AND n.id > ?"
@@ -86,14 +86,14 @@ def since(connection: Connection, after: int, limit: int) -> list[Notice]:
 
 
 class Group(NamedTuple):
-    """What was not told yet of one run and kind: the newest notice, and how many there are before it."""
+    """Unsent notices of one run and kind: the newest, and the number of older ones."""
 
     newest: Notice
     more: int
 
 
 def untold(connection: Connection) -> list[Group]:
-    """List what was not told yet by run and kind, in the order in which it began."""
+    """List unsent notices by run and kind, in the order of their first notice."""
     found = connection.execute(
         "SELECT max(n.id), n.run_id, coalesce(any_value(r.name), ''), n.kind, arg_max(n.step, n.id),"
         " arg_max(n.text, n.id), arg_max(n.time, n.id), count(*) - 1 FROM notices n"
@@ -103,7 +103,7 @@ def untold(connection: Connection) -> list[Group]:
 
 
 def mark_told(connection: Connection, groups: Sequence[Group]) -> None:
-    """Mark notices as told, or as of no interest, inside of the transaction of their messages; old ones go."""
+    """Mark notices as `told` (sent or not wanted) inside the transaction of their messages; delete old ones."""
     newest = [group.newest for group in groups]
     connection.execute(
         "UPDATE notices SET told = true FROM (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::VARCHAR[]) AS kind,"
@@ -119,7 +119,7 @@ def mark_told(connection: Connection, groups: Sequence[Group]) -> None:
 
 
 class Message(NamedTuple):
-    """What is to be sent on, by one way."""
+    """A message to be sent by one way."""
 
     id: int
     way: str
@@ -132,20 +132,20 @@ class Message(NamedTuple):
 
 
 def add_messages(connection: Connection, messages: Sequence[Message]) -> None:
-    """Write messages, inside of the transaction that marks their notices."""
+    """Write messages inside the transaction that marks their notices."""
     if messages:
         with connection.appender("messages") as appender:
             appender.append_rows([(*message, None) for message in messages])
 
 
 def last_made(connection: Connection) -> dict[tuple[int, str], float]:
-    """Say when there was last a message of each run and kind."""
+    """Return when the last message of each run and kind was made."""
     found = connection.execute("SELECT run_id, kind, max(made) FROM messages GROUP BY ALL").fetchall()
     return {(run_id, kind): made for run_id, kind, made in found}
 
 
 def made_since(connection: Connection, moment: float) -> list[float]:
-    """List when messages were made since a moment, the oldest first; one that goes two ways is one."""
+    """List when messages were made since a moment, oldest first; a message sent by two ways counts once."""
     found = connection.execute(
         "SELECT any_value(made) FROM messages WHERE made > ? GROUP BY id ORDER BY 1", [moment]
     ).fetchall()
@@ -153,7 +153,7 @@ def made_since(connection: Connection, moment: float) -> list[float]:
 
 
 def due(connection: Connection, way: str) -> Message | None:
-    """Return the message that is to be tried next by a way, whenever that is: the one that is due first."""
+    """Return the next message to be tried by a way, whenever it is due."""
     found = connection.execute(
         "SELECT id, way, run_id, kind, body, made, due, tries FROM messages WHERE outcome IS NULL AND way = ?"
         " ORDER BY due, id LIMIT 1",
@@ -163,7 +163,7 @@ def due(connection: Connection, way: str) -> Message | None:
 
 
 def tried(connection: Connection, message: Message, due_at: float) -> None:
-    """Count a try before it is made: one whose supervisor is killed over it is made again at that time."""
+    """Count a try before it is made; if the supervisor is killed during it, it is repeated at `due_at`."""
     connection.execute(
         "UPDATE messages SET tries = tries + 1, due = ? WHERE id = ? AND way = ?",
         [due_at, message.id, message.way],
@@ -171,28 +171,28 @@ def tried(connection: Connection, message: Message, due_at: float) -> None:
 
 
 def wait(connection: Connection, message: Message, due_at: float) -> None:
-    """Set when a message is tried again that did not get through."""
+    """Set when an undelivered message is retried."""
     connection.execute(
         "UPDATE messages SET due = ? WHERE id = ? AND way = ?", [due_at, message.id, message.way]
     )
 
 
 def give_up_old(connection: Connection, before: float) -> None:
-    """Give up messages that were made before some moment, by a way that is asked for no more or never works."""
+    """Give up messages made before a moment, whose way is no longer configured or never works."""
     connection.execute(
         "UPDATE messages SET outcome = 'it waited for too long' WHERE outcome IS NULL AND made < ?", [before]
     )
 
 
 def settle(connection: Connection, message: Message, outcome: str) -> None:
-    """Write that a message is through (''), or why it was given up."""
+    """Record that a message was delivered (''), or why it was given up."""
     connection.execute(
         "UPDATE messages SET outcome = ? WHERE id = ? AND way = ?", [outcome, message.id, message.way]
     )
 
 
 def outcomes(connection: Connection) -> list[Way]:
-    """Say of each way how many messages wait, went through and were given up, and why the last of those."""
+    """Return for each way how many messages wait, were delivered and were given up, and the last error."""
     found = connection.execute(
         "SELECT way, count(*) FILTER (outcome IS NULL), count(*) FILTER (outcome = ''),"
         " count(*) FILTER (outcome <> ''), coalesce(arg_max(outcome, id) FILTER (outcome <> ''), '')"

@@ -1,4 +1,4 @@
-"""Which runs a run begins from, in the store: its parents, its children, what it waits for."""
+"""Parent runs in the store: which runs a run starts from, its children, what it waits for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WAITS = (
     " WHERE word = 'queued' AND held), q.id) FROM parents p JOIN runs q ON q.id = p.parent_id"
     ' WHERE p.step IS NULL AND q.state NOT LIKE \'{"type":"finished"%\' GROUP BY p.run_id'
 )
-# A parent's state: how it has ended, and the command that lets it, and what waits for it, go on.
+# How a parent ended, and the command that continues it and so what waits for it.
 DOES = {
     "failed": ("has failed", "retry"),
     "lost": ("is lost", "retry"),
@@ -26,7 +26,7 @@ DOES = {
 
 @dataclass(frozen=True)
 class Parent:
-    """A run whose checkpoint another begins from; without a step it is known when the parent has finished."""
+    """A run that another starts from; without a step, its checkpoint is chosen when it has finished."""
 
     run_id: int
     setting: str  # of the recipe: model.id, objective.reward.model …
@@ -34,7 +34,7 @@ class Parent:
 
 
 def add(connection: Connection, run_id: int, parents: Sequence[Parent]) -> None:
-    """Write down what a run begins from."""
+    """Store a run's parents."""
     for parent in parents:
         connection.execute(
             "INSERT INTO parents VALUES (?, ?, ?, ?)", [run_id, parent.run_id, parent.setting, parent.step]
@@ -43,7 +43,7 @@ def add(connection: Connection, run_id: int, parents: Sequence[Parent]) -> None:
 
 
 def of_run(connection: Connection, run_id: int) -> list[Parent]:
-    """List what a run begins from."""
+    """List a run's parents."""
     found = connection.execute(
         "SELECT parent_id, setting, step FROM parents WHERE run_id = ? ORDER BY setting", [run_id]
     ).fetchall()
@@ -51,7 +51,7 @@ def of_run(connection: Connection, run_id: int) -> list[Parent]:
 
 
 def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
-    """Write down which checkpoint of a parent it is."""
+    """Store which checkpoint of a parent is used."""
     connection.execute(
         "UPDATE parents SET step = ? WHERE run_id = ? AND setting = ?", [step, run_id, setting]
     )
@@ -75,7 +75,7 @@ def _named(connection: Connection, own: str, other: str, run_id: int) -> list[da
 
 
 def waiting(connection: Connection) -> dict[int, str]:
-    """Map runs that wait for a parent to why, in words: 'waits for chain.sft', with what to do if that ended."""
+    """Map runs that wait for a parent to the reason: 'waits for chain.sft', with a command if that ended."""
     return {run_id: _why(*parent) for run_id, *parent in connection.execute(_WAITS).fetchall()}
 
 

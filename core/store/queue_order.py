@@ -1,7 +1,7 @@
-"""The order of the queue, changed by hand: by priority, in it by place; and what is held.
+"""The user-defined order of the queue: by priority, then by place; and holding.
 
-A place is a number between its neighbours', so that a move changes one job. Where no number is left between two
-(after some fifty moves to the same spot) the places of that priority are given anew.
+A place is a number between its neighbours', so a move changes one job. Once no number is left between two (after some
+fifty moves to the same spot), the places of that priority are renumbered.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from finetop.core.store.jobs import Job
 
 
 def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> None:
-    """Put waiting jobs, in their order, before another (None: behind all), and give them its priority.
+    """Move waiting jobs, in their order, before another (None: behind all) and to its priority.
 
-    At the end a job keeps a priority that is lower already.
+    When moved to the end, a job keeps an even lower priority.
     """
     own = {job.id for job in moving}
     others = [job for job in jobs.queued(connection) if job.id not in own]
@@ -28,7 +28,7 @@ def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> N
         priority, high = before.priority, before.place
     else:
         priority = max((job.priority for job in (*others, *moving)), default=jobs.TRAIN_PRIORITY)
-        high = run_records.next_number(connection, "jobs")  # what is queued later stands behind
+        high = run_records.next_number(connection, "jobs")  # jobs queued later come behind
     peers = [job for job in others if job.priority == priority]
     at = len(peers) if before is None else [job.id for job in peers].index(before.id)
     low = peers[at - 1].place if at else high - len(moving) - 1
@@ -42,7 +42,7 @@ def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> N
 
 
 def first_place(connection: Connection, priority: int) -> float:
-    """Return a place before all that wait with a priority."""
+    """Return a place before all waiting jobs of a priority."""
     before = (
         "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs WHERE word = 'queued' AND priority = ?"
     )
@@ -55,25 +55,25 @@ def _put(connection: Connection, job_id: int, priority: int, place: float) -> No
 
 
 def set_priority(connection: Connection, job_id: int, priority: int) -> None:
-    """Give a waiting job a priority; in it it stands where it came."""
+    """Set a waiting job's priority; its place there is by arrival."""
     connection.execute("UPDATE jobs SET priority = ?, place = NULL WHERE id = ?", [priority, job_id])
     run_records.mark_job(connection, job_id)
 
 
 def hold(connection: Connection, job_id: int, *, held: bool) -> None:
-    """Hold a waiting job until a person releases it; or release it, to start as soon as it can."""
+    """Hold a waiting job until a user releases it, or release it to start as soon as possible."""
     wait = "" if held else ", not_before = NULL"
     connection.execute(f"UPDATE jobs SET held = ?{wait} WHERE id = ?", [held, job_id])
     run_records.mark_job(connection, job_id)
 
 
 def is_held(connection: Connection) -> bool:
-    """Say whether the whole queue is held."""
+    """Return True if the whole queue is held."""
     return bool(connection.execute("SELECT since FROM queue_held").fetchall())
 
 
 def hold_all(connection: Connection, *, held: bool) -> None:
-    """Hold the whole queue: nothing starts, what runs goes on; or release it."""
+    """Hold the whole queue, so that nothing starts while running jobs go on; or release it."""
     connection.execute("DELETE FROM queue_held")
     if held:
         connection.execute("INSERT INTO queue_held VALUES (?)", [time.time()])

@@ -1,6 +1,6 @@
-"""The settings of recipes in the store: a row for each, made from runs.recipe, for lists that are filtered by them.
+"""The settings of recipes in the store: a row each, derived from runs.recipe, for filtering lists by them.
 
-With 100,000 runs one setting of all takes 13 ms of CPU this way, and 126 ms read out of the recipes' JSON.
+With 100,000 runs one setting of all takes 13 ms of CPU this way, and 126 ms when read from the recipes' JSON.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from finetop.core.recipe.dotted import flat_settings
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
 
-LONGEST = 1000  # characters of a word: a chat template is not what one filters by
-UNSET: tuple[Any, ...] = (None, "", {})  # an empty text says as much as none
+LONGEST = 1000  # characters of a value: nobody filters by a whole chat template
+UNSET: tuple[Any, ...] = (None, "", {})  # an empty text counts as unset
 NEWEST = 200  # runs whose settings and metrics are known names
 
 
 def flat(recipe: dict[str, Any]) -> dict[str, float | str]:
-    """List a recipe's settings by their dotted names. Values of a list's items are one word, in their order."""
+    """Return a recipe's settings by dotted name. The values of a list's items are joined in order."""
     words: dict[str, list[float | str]] = {}
     for key, value in flat_settings(recipe, of_item=lambda key, _: key):
         if is_setting(key):
@@ -43,7 +43,7 @@ def _word(value: Any) -> float | str:
 
 
 def note(connection: Connection, run_id: int, recipe: dict[str, Any]) -> None:
-    """Keep the settings of a run's recipe, in place of those that were kept of it."""
+    """Store the settings of a run's recipe, replacing earlier ones."""
     connection.execute("DELETE FROM settings WHERE run_id = ?", [run_id])
     rows = [
         (run_id, key, word_of(value), value if isinstance(value, float) else None)
@@ -70,7 +70,7 @@ def of_runs(
 
 
 def known(connection: Connection, asked: Sequence[str]) -> set[str]:
-    """Name the settings of the newest runs, and of those that are asked for all that any run has."""
+    """Return the settings of the newest runs, and those in `asked` that any run has."""
     found = connection.execute(
         "SELECT DISTINCT key FROM settings WHERE run_id > (SELECT max(id) FROM runs) - ?", [NEWEST]
     ).fetchall()
@@ -82,7 +82,7 @@ def known(connection: Connection, asked: Sequence[str]) -> set[str]:
 
 
 def known_metrics(connection: Connection, asked: Sequence[str]) -> set[str]:
-    """Name the metrics of the newest runs, and of those that are asked for all that any run has; loss always is one."""
+    """Return the metrics of the newest runs, and those in `asked` that any run has; always includes loss."""
     found = connection.execute(
         "SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id > (SELECT max(id) FROM runs) - ?",
         [NEWEST],

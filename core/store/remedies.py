@@ -1,4 +1,4 @@
-"""Remedies in the store: what was tried of a checkpoint, each candidate once, as it was tried last."""
+"""Remedies in the store: the latest result of each candidate of a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
 
 NOW = "now"  # the candidate that is the checkpoint itself
-FOR_PRICE = 30  # of other runs' remedies tell what one takes
+FOR_PRICE = 30  # of other runs' remedies, for the price estimate
 
 _json = msgspec.json.Encoder()
 _row = msgspec.json.Decoder(RemedyRow)
@@ -28,18 +28,18 @@ def take(
     at: float,
     told: events.RemedyTried | events.RemedyConfirmed,
 ) -> None:
-    """Keep how a candidate did; tried again, it takes the place of what was told before."""
+    """Store a candidate's result or confirmation, replacing an earlier one."""
     if isinstance(told, events.RemedyTried):
         row: RemedyRow | None = _tried(at, told)
     else:
         row = of_run(connection, run_id, told.step).get(told.name)
         row = row and _confirmed(row, told)
     if row is None:
-        return  # a confirmation of what was never tried
+        return  # a confirmation of a candidate that was never tried
     if isinstance(told, events.RemedyTried) and (
         before := of_run(connection, run_id, told.step).get(told.name)
     ):
-        # Tried again, most scores come from the cache: what scoring takes was measured then.
+        # On a retry most scores come from the cache: keep the measured scoring time.
         row = msgspec.structs.replace(row, seconds=max(row.seconds, before.seconds))
     connection.execute(
         "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, told.step, told.name]
@@ -57,7 +57,7 @@ def take(
 
 
 def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRow]:
-    """Read what was tried of a run's checkpoint, by name."""
+    """Read the results of a checkpoint's remedies, by name."""
     found = connection.execute(
         "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
     ).fetchall()
@@ -65,7 +65,7 @@ def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRo
 
 
 def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
-    """Read what was tried last of other runs of the same base model."""
+    """Read the latest results of other runs of the same base model."""
     found = connection.execute(
         "SELECT remedies.row FROM remedies JOIN runs ON runs.id = remedies.run_id WHERE runs.id <> ?"
         " AND runs.model = (SELECT model FROM runs WHERE id = ?) ORDER BY remedies.time DESC LIMIT ?",
@@ -75,9 +75,9 @@ def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
 
 
 def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
-    """Return what an export must know of a remedy that was tried: what makes it, and what was scored.
+    """Return what an export needs of a remedy that was tried: how to make it, and its scored weights.
 
-    Raises NotFound for one that was not tried, Refused for one that failed.
+    Raises NotFound if it was not tried, Refused if it failed.
     """
     recipe = runs.recipe(connection, run_id)
     found = {one.name: one for one in candidates(connection, run_id, recipe, step)}

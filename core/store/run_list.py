@@ -1,4 +1,4 @@
-"""One page of the list of runs: which, in which order, parted by what, and the counts of the whole."""
+"""One page of the list of runs: filtered, sorted and grouped, with the totals."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, req
 from finetop.core.store import filter_sql, jobs, recipe_settings, runs
 from finetop.core.store.database import one_row
 
-LARGEST = 1e100  # number that is compared
+LARGEST = 1e100  # largest number in comparisons
 _OF_GROUP = (
     ", g.runs, g.measured, g.mean, g.spread FROM p JOIN (SELECT word AS of_group, count(*) AS runs,"
     " count(number) AS measured, avg(number) AS mean, stddev_samp(number) AS spread FROM m GROUP BY word) g"
     " ON g.of_group IS NOT DISTINCT FROM p.word"
 )
-LEFT_OUT = 10  # terms of a filter that hides all: so many are left out in turn
+LEFT_OUT = 10  # terms of a filter that hides everything: this many are left out in turn
 
 
 def page(
@@ -36,9 +36,9 @@ def page(
     why: Mapping[int, str] | None = None,
     wanted: Sequence[str] = (),
 ) -> RunsAnswer:
-    """Read one page of the list, with the counts of the whole.
+    """Read one page of the list, with the totals.
 
-    `why` says of some jobs why they wait, `wanted` which settings come with the rows. Raises BadInput.
+    `why` gives reasons why jobs wait, `wanted` the settings to include. Raises BadInput.
     """
     line, by_key = parse(filter), read_sort(sort)
     line = line if line.sort is not None else replace(line, sort=by_key)
@@ -75,26 +75,26 @@ def page(
 
 
 def counts(connection: Connection) -> tuple[int, int]:
-    """Count all runs, and those that need a person."""
+    """Return the number of all runs, and of those that need attention."""
     total, need = one_row(connection, "SELECT count(*), count(*) FILTER (rank = 0) FROM runs")
     return total, need
 
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
-    """One row of a page, before it is read whole."""
+    """One row of a page, before its run is read."""
 
     run_id: int
     word: str | None  # of its group
-    matching: int  # runs that the filter holds for; 0 without terms
-    runs: int = 0  # of its group, as all that follows
+    matching: int  # runs that match the filter; 0 without terms
+    runs: int = 0  # of its group, as all that follow
     measured: int = 0
     mean: float | None = None
     spread: float | None = None
 
 
 def _bounded(number: str) -> str:
-    """Leave out numbers so large that their squares are none: the mean and spread of the others are wanted."""
+    """Ignore numbers whose squares overflow, so that mean and spread of the others can be computed."""
     return (
         number
         if number == "NULL"
@@ -103,7 +103,7 @@ def _bounded(number: str) -> str:
 
 
 class _List:
-    """The runs that a filter holds for, in their order."""
+    """The runs that match a filter, in order."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class _List:
         self._waiting = {run_id: queued.place for run_id, queued in waiting.items()}
 
     def page(self, offset: int, limit: int) -> list[_Listed]:
-        """Read a page: of each row its number, its group and what is known of that; all are read in one go."""
+        """Read a page in one query: each row's run id, its group and the group's statistics."""
         statement = filter_sql.Statement()
         order = filter_sql.order(statement, self._sort, self._waiting)
         word = number = "NULL"
@@ -140,13 +140,13 @@ class _List:
         return [_Listed(*row) for row in found]
 
     def count(self, line: Filter | None = None) -> int:
-        """Count the runs that a filter holds for."""
+        """Count the runs that match a filter."""
         statement = filter_sql.Statement()
         where = filter_sql.condition(statement, self._line if line is None else line, self._now)
         return int(self._rows(f"SELECT count(*) FROM {statement.source} WHERE {where}", statement)[0][0])
 
     def without(self) -> list[tuple[str, int]]:
-        """Say for each term how many runs match without it."""
+        """Return for each term how many runs match without it."""
         terms = self._line.terms
         return [
             (

@@ -1,9 +1,9 @@
-"""What the store alone decides about a run, kept in the run's own folder too: run.json, from which `rebuild` reads.
+"""What only the store knows of a run, recorded in the run's folder too: run.json, which `rebuild` reads.
 
-Events tell most of the store; states, names, the queue, claims and attempts are told by nobody but the supervisor.
-Whoever changes such a thing marks its run in the same transaction; before an answer leaves, and at each beat, the
-marked runs are written out and unmarked. HOME/store.json holds what belongs to no run, and how often records were
-written, as the database does: a database that has missed some of it (its WAL was lost) is recognised.
+Most of the store comes from events; states, names, the queue, claims and attempts come only from the supervisor. Every
+change of these marks its run in the same transaction; before a reply is sent, and on each beat, marked runs are written
+and unmarked. HOME/store.json holds what belongs to no run, and how often records were written, as does the database: a
+database that lacks some of it (its WAL was lost) is recognised.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT = 2  # of run.json
 STORE = "store.json"
 STORE_FORMAT = 1
 
-# Tables and columns that events tell, or the recipe: `rebuild` makes them again.
+# Tables and columns derived from events or the recipe: `rebuild` restores them from these.
 FROM_EVENTS = frozenset(
     {
         *("metrics", "checkpoints", "samples", "data_reports", "data_sources"),
@@ -52,32 +52,32 @@ DERIVED = {
         }
     ),
 }
-# About the database file, not about runs; what was not told yet is told by this one alone.
+# About the database file, not about runs; only this database needs to send its pending notices.
 OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded", "notices", "messages"})
 
-Schema = Mapping[str, Sequence[str]]  # of each table its columns
+Schema = Mapping[str, Sequence[str]]  # columns of each table
 
 _json = msgspec.json.Encoder()
 _state = msgspec.json.Decoder(data.State)
 
 
 def mark_run(connection: Connection, run_id: int) -> None:
-    """Note that a run's folder does not tell the newest."""
+    """Mark a run's record in its folder as outdated."""
     connection.execute("INSERT INTO unrecorded VALUES (?)", [run_id])
 
 
 def mark_job(connection: Connection, job_id: int) -> None:
-    """Note the same of the run that a job is of."""
+    """Mark the run of a job."""
     connection.execute("INSERT INTO unrecorded SELECT run_id FROM jobs WHERE id = ?", [job_id])
 
 
 def mark_home(connection: Connection) -> None:
-    """Note that store.json does not tell the newest: what belongs to no run has changed."""
-    connection.execute("INSERT INTO unrecorded VALUES (0)")  # no run has this number
+    """Mark store.json as outdated: what belongs to no run has changed."""
+    connection.execute("INSERT INTO unrecorded VALUES (0)")  # no run has this id
 
 
 def next_number(connection: Connection, what: str) -> int:
-    """Return the next number of a table (runs, jobs, checks): above every one that was ever given away."""
+    """Return the next id of a table (runs, jobs, checks): above every id ever used."""
     highest = (
         f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {what}),"
         " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?))"
@@ -87,16 +87,16 @@ def next_number(connection: Connection, what: str) -> int:
 
 @dataclass(frozen=True)
 class Marked:
-    """What is to be written of the marked runs, gathered from the store at one moment."""
+    """The records of the marked runs, read from the store at one moment."""
 
-    marks: list[tuple[int, int]]  # a run, and how often it was marked
+    marks: list[tuple[int, int]]  # run id, number of marks
     runs: dict[Path, bytes]  # run folder -> its record
-    number: int  # how often records were written, with this time
-    whole: bytes  # of store.json
+    number: int  # number of times that records were written, including this
+    whole: bytes  # content of store.json
 
 
 def write_marked(connection: Connection, root: Path) -> bool:
-    """Write the records of all marked runs, then unmark them. Returns whether there were any.
+    """Write the records of all marked runs, then unmark them. Return True if there were any.
 
     After a crash in between they are written again. Raises OSError (a full disk): they stay marked.
     """
@@ -109,7 +109,7 @@ def write_marked(connection: Connection, root: Path) -> bool:
 
 
 def marked(connection: Connection, root: Path) -> Marked | None:
-    """Gather what is to be written. None where no run is marked."""
+    """Collect the records to be written; None if no run is marked."""
     marks = connection.execute(
         "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id ORDER BY 1"
     ).fetchall()
@@ -127,7 +127,7 @@ def marked(connection: Connection, root: Path) -> Marked | None:
 
 
 def write(found: Marked, root: Path) -> None:
-    """Write the records, which may be done in a thread: one at a time. Raises OSError."""
+    """Write the records; may run in a thread, one call at a time. Raises OSError."""
     for folder, record in found.runs.items():
         if folder.is_dir() and not folder.is_symlink():
             write_whole(folder / "run.json", record)
@@ -135,7 +135,7 @@ def write(found: Marked, root: Path) -> None:
 
 
 def unmark(connection: Connection, found: Marked) -> None:
-    """Note that the records were written. A run that was marked again meanwhile stays so."""
+    """Unmark runs whose records were written. A run that was marked again meanwhile stays marked."""
     with transaction(connection):
         connection.execute(
             "DELETE FROM unrecorded WHERE run_id IN (SELECT u.run_id FROM unrecorded u JOIN"
@@ -147,7 +147,7 @@ def unmark(connection: Connection, found: Marked) -> None:
 
 
 def record_of(connection: Connection, run_id: int, schema: Schema) -> dict[str, Any] | None:
-    """Say of a run what no event tells, as run.json holds it. None without such a run."""
+    """Return the content of a run's run.json: what no event contains. None if the run does not exist."""
     found = _rows(connection, schema, "runs", "id", run_id)
     if not found:
         return None
@@ -173,7 +173,7 @@ def record_of(connection: Connection, run_id: int, schema: Schema) -> dict[str, 
 
 
 def _rows(connection: Connection, schema: Schema, table: str, key: str, value: int) -> list[dict[str, Any]]:
-    """Read the rows of a run without what events tell."""
+    """Read the rows of a run without the columns that come from events."""
     left_out = DERIVED.get(table, frozenset())
     columns = [column for column in schema[table] if column not in left_out]
     wanted = ", ".join(f'"{column}"' for column in columns)
@@ -184,7 +184,7 @@ def _rows(connection: Connection, schema: Schema, table: str, key: str, value: i
 
 
 def _settled(text: str) -> Any:
-    """Leave out of a running state what its job's events tell: they come too often to be written here."""
+    """Remove from a running state what its job's events report: it changes too often to be recorded."""
     state = _state.decode(text)
     if isinstance(state, data.Running):
         state = msgspec.structs.replace(
@@ -194,7 +194,7 @@ def _settled(text: str) -> Any:
 
 
 def schema_of(connection: Connection) -> Schema:
-    """Name the columns of each table in order; asked once for all, as it takes 5 ms."""
+    """Return the columns of each table in order; read once per write, as it takes 5 ms."""
     found = connection.execute(
         "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"
         " WHERE table_name IN (SELECT table_name FROM duckdb_tables()) GROUP BY 1 ORDER BY 1"
@@ -203,12 +203,12 @@ def schema_of(connection: Connection) -> Schema:
 
 
 def kept_tables(schema: Schema) -> list[str]:
-    """Name the tables about runs that no event tells, whoever has added them."""
+    """List the tables about runs that no event fills, whoever added them."""
     return [table for table in _told_by_none(schema) if "run_id" in schema[table]]
 
 
 def global_tables(schema: Schema) -> list[str]:
-    """Name the tables that are about no run."""
+    """List the tables that aren't about runs."""
     return [table for table in _told_by_none(schema) if "run_id" not in schema[table]]
 
 
@@ -225,7 +225,7 @@ def _tables(connection: Connection, schema: Schema) -> dict[str, list[dict[str, 
 
 
 def number_of(connection: Connection) -> int:
-    """How often records were written."""
+    """Return how often records were written."""
     found = connection.execute("SELECT max(number) FROM recorded").fetchone()
     return int(found[0]) if found is not None and found[0] is not None else 0
 
@@ -239,7 +239,7 @@ class _Format(msgspec.Struct):
 
 
 def format_of(file: Path) -> int:
-    """Return the format that a record says it is of; 0 for one that can't be read."""
+    """Return the format named in a record; 0 if it can't be read."""
     try:
         return msgspec.json.decode(read_own(file), type=_Format).format
     except (OSError, ValueError, RecursionError):
@@ -247,7 +247,7 @@ def format_of(file: Path) -> int:
 
 
 def told_number(root: Path) -> int:
-    """How often records were written, as store.json has it; 0 without one that can be read."""
+    """Return how often records were written according to store.json; 0 if it can't be read."""
     try:
         return msgspec.json.decode(read_own(root / STORE), type=_Told).number
     except (OSError, ValueError, RecursionError):
@@ -255,10 +255,7 @@ def told_number(root: Path) -> int:
 
 
 def require_in_step(connection: Connection, root: Path) -> None:
-    """Refuse a database that knows less than the run folders: its WAL was lost, or it is an old copy.
-
-    Raises StoreTrouble.
-    """
+    """Raise StoreTrouble if the database is older than the run folders: its WAL was lost, or it is an old copy."""
     behind = told_number(root) - number_of(connection)
     waiting = connection.execute("SELECT count(*) FROM unrecorded").fetchone()
     if behind > 1 or (behind == 1 and waiting == (0,)):
@@ -270,7 +267,7 @@ def require_in_step(connection: Connection, root: Path) -> None:
 
 
 def require_database(database: Path, runs: Path) -> None:
-    """Refuse to begin an empty database beside runs that are there. Raises StoreTrouble."""
+    """Raise StoreTrouble instead of starting an empty database beside existing runs."""
     gone = not database.exists() or database.stat().st_size == 0
     there = sum(1 for file in runs.glob("*/run.json")) if gone else 0
     if there:
@@ -281,7 +278,7 @@ def require_database(database: Path, runs: Path) -> None:
 
 
 def remove_run(connection: Connection, run_id: int) -> None:
-    """Remove all rows of a run, inside of the caller's transaction."""
+    """Delete all rows of a run, inside the caller's transaction."""
     for what in ("runs", "jobs", "checks"):
         highest = next_number(connection, what) - 1
         connection.execute("DELETE FROM removed WHERE what = ?", [what])
@@ -290,4 +287,4 @@ def remove_run(connection: Connection, run_id: int) -> None:
     for table in every:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
     connection.execute("DELETE FROM runs WHERE id = ?", [run_id])
-    mark_run(connection, run_id)  # for store.json: it has no folder in the list any more
+    mark_run(connection, run_id)  # for store.json: the run has no folder any more

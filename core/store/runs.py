@@ -1,4 +1,4 @@
-"""Runs in the store: adding one, what becomes of it, as a row of a list, and whole."""
+"""Runs in the store: adding one, its state, as a row of a list, and in full."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def add_run(
 
 
 def words_of(connection: Connection, numbers: Sequence[int]) -> list[str]:
-    """Name the states of runs."""
+    """Return the state words of runs."""
     found = connection.execute(
         "SELECT state FROM runs WHERE list_contains(?, id)", [list(numbers)]
     ).fetchall()
@@ -90,7 +90,7 @@ def next_run_id(connection: Connection) -> int:
 
 
 def free_name(connection: Connection, wanted: str) -> str:
-    """Return the wanted name, or with -2, -3 … behind it when it is taken."""
+    """Return the requested name, with -2, -3 … appended if it is taken."""
     taken = {
         n
         for (n,) in connection.execute(
@@ -101,13 +101,13 @@ def free_name(connection: Connection, wanted: str) -> str:
 
 
 def first_free(wanted: str, is_taken: Callable[[str], bool]) -> str:
-    """Return the wanted name, or with -2, -3 … behind it while that is taken."""
+    """Return the requested name, with -2, -3 … appended while it is taken."""
     names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
     return next(name for name in names if not is_taken(name))
 
 
 def free_chain(connection: Connection, wanted: str, stages: Sequence[str]) -> str:
-    """Return the wanted name of a chain, or with -2, -3 … behind it when a stage's run of it is there."""
+    """Return the requested chain name, with -2, -3 … appended if one of its stages already has a run."""
 
     def has_run(name: str) -> bool:
         return any(free_name(connection, f"{name}.{stage}") != f"{name}.{stage}" for stage in stages)
@@ -116,7 +116,7 @@ def free_chain(connection: Connection, wanted: str, stages: Sequence[str]) -> st
 
 
 def newest_of_stage(connection: Connection, chain: str, stage: str) -> int:
-    """Find the newest run of a chain's stage: CHAIN.STAGE, or CHAIN.STAGE-2 … Raises NotFound."""
+    """Return the newest run of a chain's stage: CHAIN.STAGE, or CHAIN.STAGE-2 … Raises NotFound."""
     named = re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"
     run_id: int | None = one_value(
         connection, "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)", [named]
@@ -128,7 +128,7 @@ def newest_of_stage(connection: Connection, chain: str, stage: str) -> int:
 
 
 def find_run(connection: Connection, run: str) -> tuple[int, str]:
-    """Find (id, name) of a run by its name or number. Raises NotFound with the nearest name."""
+    """Return (id, name) of a run by its name or id. Raises NotFound with the nearest name."""
     found = connection.execute("SELECT id, name FROM runs WHERE name = ?", [run]).fetchone()
     if found is None and run.isdecimal() and len(run) < 9:
         found = connection.execute("SELECT id, name FROM runs WHERE id = ?", [int(run)]).fetchone()
@@ -144,13 +144,13 @@ def find_run(connection: Connection, run: str) -> tuple[int, str]:
 
 
 def set_state(connection: Connection, run_id: int, state: data.State) -> None:
-    """Give a run its training job's state, and its place in the list."""
+    """Set a run's state, and its place in the list."""
     show_state(connection, run_id, state)
     run_records.mark_run(connection, run_id)
 
 
 def show_state(connection: Connection, run_id: int, state: data.State) -> None:
-    """Set a state that differs in nothing but what the job's events tell."""
+    """Set a state that differs only in what the job's events report, so the run needs no new record."""
     ended = None if isinstance(state, data.Queued | data.Running) else state.ended
     connection.execute(
         "UPDATE runs SET state = ?, ended = ? WHERE id = ?", [json_text.encode(state).decode(), ended, run_id]
@@ -159,7 +159,7 @@ def show_state(connection: Connection, run_id: int, state: data.State) -> None:
 
 
 def set_rank(connection: Connection, run_id: int) -> None:
-    """Work out whether a run needs a person: a failure not seen, a regression not accepted, or an alarm."""
+    """Update whether a run needs attention: an unseen failure, an unaccepted regression, or an alarm."""
     state_text, brief_text, said, tags = one_row(
         connection, "SELECT state, brief, said, tags FROM runs WHERE id = ?", [run_id]
     )
@@ -186,7 +186,7 @@ def set_rank(connection: Connection, run_id: int) -> None:
 
 
 def _seen_as(connection: Connection, run_id: int, check: data.CheckBrief | None) -> int:
-    """Return the place in triage of a run's regression; NONE where it has none."""
+    """Return the triage place of a run's regression; NONE if it has none."""
     if check is None or check.verdict != "regressed":
         return triage_states.NONE
     standing = triage_states.of_run(connection, run_id).get("")
@@ -194,16 +194,16 @@ def _seen_as(connection: Connection, run_id: int, check: data.CheckBrief | None)
 
 
 def queue_again(connection: Connection, run_id: int) -> None:
-    """Let a run wait for a job that goes on with it; what was said of an earlier one is over."""
+    """Set a run to queued for a job that resumes it, clearing the message of an earlier one."""
     connection.execute("UPDATE runs SET said = '' WHERE id = ?", [run_id])
     tags = notes.tags_of(connection, run_id)
-    if SEEN in tags:  # if it fails once more, that is news
+    if SEEN in tags:  # failing once more would be news
         notes.set_tags(connection, run_id, [tag for tag in tags if tag != SEEN])
     set_state(connection, run_id, data.Queued(place=0))
 
 
 def put_back(connection: Connection, run_id: int, before: data.Before, said: str = "") -> None:
-    """Let a run stand as it did before a job that was to go on with it; `said` is why that did not."""
+    """Return a run to its state before a job that should have resumed it; `said` is why that failed."""
     if before.recipe is not None:
         set_recipe(connection, run_id, before.recipe, before.model)
     connection.execute("UPDATE runs SET said = ? WHERE id = ?", [said, run_id])
@@ -211,21 +211,21 @@ def put_back(connection: Connection, run_id: int, before: data.Before, said: str
 
 
 def stands(connection: Connection, run_id: int, state: data.State) -> data.Before:
-    """Tell how a run stands, for a job that is to go on with it: in which state, and at which step."""
+    """Return a run's current state and step, to undo a job that resumes it."""
     return data.Before(state, int(one_value(connection, "SELECT step FROM runs WHERE id = ?", [run_id])))
 
 
 def forget_later(connection: Connection, run_id: int, step: int) -> None:
-    """Remove what was told of the steps behind one that a run goes on from: they are of a run that is no more."""
+    """Delete what was reported of steps after the one that a run resumes from: that part is discarded."""
     for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
-    if step == 0:  # it begins anew
+    if step == 0:  # it starts over
         connection.execute("DELETE FROM samples WHERE run_id = ?", [run_id])
         connection.execute("DELETE FROM metrics WHERE run_id = ?", [run_id])
 
 
 def go_back(connection: Connection, run_id: int, step: int) -> None:
-    """Set where a run stands, and its last numbers, back to what was told until a step."""
+    """Set a run's step and last numbers back to those at a step."""
     found = connection.execute(
         "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key ORDER BY key",
         [run_id, step],
@@ -238,7 +238,7 @@ def go_back(connection: Connection, run_id: int, step: int) -> None:
 
 
 def set_recipe(connection: Connection, run_id: int, recipe: dict[str, Any], model: str) -> None:
-    """Keep a run's recipe as it is from now on; `model` is what the list shows of its model."""
+    """Set a run's recipe; `model` is the model shown in lists."""
     connection.execute(
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
         [json_text.encode(recipe).decode(), model, run_id],
@@ -257,7 +257,7 @@ def rows(
     waiting: Mapping[int, data.Queued],
     waiting_others: jobs.SideJobs,
 ) -> list[data.RunRow]:
-    """Read runs as rows of a list, in this order; what waits is given, by jobs.places."""
+    """Read runs as list rows, in this order; waiting jobs come from jobs.places."""
     beside = jobs.side_jobs(connection, waiting_others)
     kept = _kept(connection, run_ids)
     alarm = alarms.newest_open(connection, run_ids)
@@ -280,7 +280,7 @@ def rows(
 
 
 def _place(device: str, gpus: Sequence[data.Share]) -> str:
-    """Name the GPUs as the machine numbers them: each job calls its first one cuda:0."""
+    """Name the GPUs as numbered on the machine: each job calls its first one cuda:0."""
     return (
         f"{data.gpus_word(gpus)} {device.partition(' ')[2]}"
         if gpus and device.startswith("cuda:")
@@ -321,7 +321,7 @@ def _row(
 
 
 def _kept(connection: Connection, run_ids: Sequence[int]) -> dict[int, int]:
-    """Count the checkpoints that are kept of runs."""
+    """Count the saved checkpoints of runs."""
     found = connection.execute(
         "SELECT run_id, count(DISTINCT step) FROM checkpoints WHERE list_contains(?, run_id) GROUP BY run_id",
         [list(run_ids)],
@@ -338,7 +338,7 @@ def recipe(connection: Connection, run_id: int) -> dict[str, Any]:
 
 
 def recipes(connection: Connection, run_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Read the resolved recipes of runs, by their numbers, in one question."""
+    """Read the resolved recipes of runs by id, in one query."""
     found = connection.execute(
         "SELECT id, recipe FROM runs WHERE list_contains(?, id)", [list(set(run_ids))]
     ).fetchall()
@@ -346,7 +346,7 @@ def recipes(connection: Connection, run_ids: Iterable[int]) -> dict[int, dict[st
 
 
 def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = None) -> data.RunDetail:
-    """Read one run whole, but for its curves, log and item scores."""
+    """Read one run in full, except for curves, log and item scores."""
     folder, recipe_text, source, first_row, best = one_row(
         connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
     )

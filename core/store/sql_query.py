@@ -1,8 +1,8 @@
-"""`finetop sql`: one parsed SELECT, answered by a process of its own on a copy of the database.
+"""`finetop sql`: one parsed SELECT, answered by a separate process on a copy of the database.
 
-A scalar function heeds neither DuckDB's interrupt nor its memory limit: `SELECT range(300000000)` takes 15 GB and a
-minute whatever was set. So the query never runs where the store is open: the copy is a snapshot (the file and its
-write-ahead log, 1 GB/s), and the kernel bounds the memory and the time of the process that reads it.
+A scalar function ignores DuckDB's interrupt and its memory limit: `SELECT range(300000000)` takes 15 GB and a minute
+whatever was set. So the query never runs where the store is open: the copy is a snapshot (the file and its write-ahead
+log, 1 GB/s), and the kernel limits the memory and time of the process that reads it.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from finetop.core.runtime import child
 from finetop.core.store.database import damage
 
 MOST_S = 50.0
-MEMORY_BYTES = 1 << 30  # that a query may take beside what the process has when it begins
+MEMORY_BYTES = 1 << 30  # for a query, on top of what the process uses at its start
 AT_A_TIME = 2
-START_S = 1.5  # to start the process and open the copy (0.2 s), on a machine that is busy
+START_S = 1.5  # to start the process and open the copy (0.2 s), on a busy machine
 PREFIX = ".sql-"  # of a copy's folder, in the home
 FETCHED = 256  # rows at a time
-COPIES = 3  # tries, where a checkpoint comes between
+COPIES = 3  # tries, if a checkpoint interferes
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What the process is asked."""
+    """The request to the process."""
 
     database: str
     query: str
@@ -47,7 +47,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """What it answers: a SqlAnswer as JSON, which the supervisor hands on as it is, or why there is none."""
+    """Its reply: a SqlAnswer as JSON, which the supervisor passes on unchanged, or an error."""
 
     answer: msgspec.Raw = msgspec.Raw(b"null")
     fault: str = ""
@@ -61,11 +61,11 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 async def select(
     database: Path, query: str, *, limit: int, timeout_s: float, places: asyncio.Semaphore
 ) -> msgspec.Raw:
-    """Answer one SELECT on the database as it is now: a SqlAnswer as JSON, in `timeout_s` + 2 seconds at the latest.
+    """Run one SELECT on the current database and return a SqlAnswer as JSON, after `timeout_s` + 2 seconds at most.
 
-    `places` are those for the queries of one supervisor. Raises BadInput for anything but one SELECT, an error in it,
-    and one that takes too long or too much memory; EnvironmentTrouble where others are being answered all the time;
-    StoreTrouble where the database can't be copied.
+    `places` limits the queries of one supervisor. Raises BadInput for anything but one SELECT, for an error in it, and
+    if it takes too much time or memory; EnvironmentTrouble if others run all the time; StoreTrouble if the database
+    can't be copied.
     """
     timeout_s = max(0.1, min(timeout_s, MOST_S))
     end = time.monotonic() + timeout_s + START_S
@@ -97,7 +97,7 @@ async def _answered(database: Path, query: str, limit: int, timeout_s: float) ->
         raise _too_slow(timeout_s)
     try:
         answered = msgspec.json.decode(said.output, type=Answered)
-    except msgspec.DecodeError:  # killed by the kernel, or by a fault in a library
+    except msgspec.DecodeError:  # killed by the kernel, or by a crash in a library
         raise _too_large() from None
     if answered.damage:
         raise StoreTrouble(answered.damage)
@@ -107,7 +107,7 @@ async def _answered(database: Path, query: str, limit: int, timeout_s: float) ->
 
 
 def _copy(database: Path, folder: Path) -> Path:
-    """Copy the database and its write-ahead log, and return the copy's path. Raises StoreTrouble.
+    """Copy the database and its write-ahead log; return the copy's path. Raises StoreTrouble.
 
     Transactions only append to the log, of which DuckDB ignores a torn end; a checkpoint changes the file itself.
     """
@@ -119,7 +119,7 @@ def _copy(database: Path, folder: Path) -> Path:
             shutil.copyfile(database, copy)
             try:
                 shutil.copyfile(log, folder / log.name)
-            except FileNotFoundError:  # a checkpoint has just taken it in, or there was nothing to log
+            except FileNotFoundError:  # a checkpoint just merged it, or there was nothing to log
                 (folder / log.name).unlink(missing_ok=True)
             after = database.stat()
             if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
@@ -132,7 +132,7 @@ def _copy(database: Path, folder: Path) -> Path:
 
 
 def remove_left(database: Path) -> None:
-    """Remove the copies that a supervisor left which was killed."""
+    """Remove copies left by a supervisor that was killed."""
     for folder in database.parent.glob(f"{PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -146,9 +146,9 @@ def _too_large() -> BadInput:
 
 
 def main() -> None:
-    """Answer the query on standard input, in the limits that it names: the process of a query."""
+    """Answer the query on standard input within its limits, in the process for it."""
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    Path("/proc/self/oom_score_adj").write_text("1000")  # where memory is out, this one goes first
+    Path("/proc/self/oom_score_adj").write_text("1000")  # when memory runs out, this process is killed first
     answered = _run(asked)
     signal.setitimer(signal.ITIMER_REAL, 0)
     sys.stdout.buffer.write(_encoder.encode(answered))
@@ -185,7 +185,7 @@ def _run(asked: Asked) -> Answered:
 
 
 def _bound(timeout_s: float) -> None:
-    """Let the kernel end this process when the time is over, and give it no more than its share of memory."""
+    """Let the kernel end this process after its time limit, and limit its memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     size = pages * resource.getpagesize() + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -196,7 +196,7 @@ def _bound(timeout_s: float) -> None:
 
 
 def _rows(connection: Connection, limit: int) -> SqlAnswer:
-    """Fetch rows up to the limit, and up to SQL_BYTES of them."""
+    """Fetch rows up to the limit and to SQL_BYTES."""
     columns = [column[0] for column in connection.description or []]
     rows: list[list[Any]] = []
     size = 0
@@ -211,7 +211,7 @@ def _rows(connection: Connection, limit: int) -> SqlAnswer:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON has for a value: all it has none for is a text, as are whole numbers over 64 bits."""
+    """Return a value as JSON can hold it: other types become texts, as do integers over 64 bits."""
     match value:
         case None | bool() | float() | str():
             return value

@@ -1,4 +1,4 @@
-"""The table of triage in the store: a page of runs by tasks, one run turned, and what people say of a regression."""
+"""The triage table in the store: a page of runs by tasks, one run in detail, and setting a regression's state."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _SAID: dict[StandingState, str] = {
 
 @cache
 def _is_unchecked() -> str:
-    """Write what holds of a finished run that can be checked, was not, and is not about to be."""
+    """Return the condition of a finished run that can be checked, was not, and is not about to be."""
     uncheckable = ", ".join(f"'{name}'" for name in OBJECTIVES.names() if not is_checkable(name))
     return (
         f'brief IS NULL AND state LIKE \'%"type":"finished"%\' AND objective NOT IN ({uncheckable})'
@@ -70,7 +70,7 @@ def _counts() -> str:
 
 
 def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
-    """Read one page: the runs that were checked, each by the check that it is known by."""
+    """Read one page of checked runs, each with the check that represents it."""
     where, values = "brief IS NOT NULL", list[Any]()
     for word in ask.filter.lower().split():
         where, values = f"{where} AND {_WORDS}", [*values, word]
@@ -106,7 +106,7 @@ def _unchecked(connection: Connection) -> list[str]:
 
 
 def _newest_check(connection: Connection) -> tuple[str, float]:
-    """Name the run that was checked last, and when."""
+    """Return the run that was checked last, and when."""
     found = connection.execute(
         "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
     ).fetchone()
@@ -114,7 +114,7 @@ def _newest_check(connection: Connection) -> tuple[str, float]:
 
 
 def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[TriageRow], list[str]]:
-    """Lay runs out over the tasks of all of them, the worst task first."""
+    """Return one row per run and one column per task, worst task first."""
     briefs = [_brief.decode(line[-1]) for line in found]
     tasks = tasks_worst_first(
         [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
@@ -154,7 +154,7 @@ def _drop(drop: float, mark: str) -> float | None:
 
 
 def known_check(connection: Connection, run_id: int, name: str) -> tuple[int, int | None]:
-    """Find (job, step) of the check that a run is known by. Raises NotFound where it has none."""
+    """Return (job, step) of the check that represents a run. Raises NotFound if it has none."""
     found = connection.execute(
         "SELECT c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
         " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id = ?",
@@ -166,7 +166,7 @@ def known_check(connection: Connection, run_id: int, name: str) -> tuple[int, in
 
 
 def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | None) -> CheckResult:
-    """Read the whole result of one check."""
+    """Read the full result of one check."""
     result = one_value(
         connection,
         "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
@@ -176,7 +176,7 @@ def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | Non
 
 
 def turned(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
-    """Read one run with a task a row. Raises NotFound without a check."""
+    """Read one run with one row per task. Raises NotFound without a check."""
     run_id, name = runs.find_run(connection, ask.run)
     job_id, step = known_check(connection, run_id, name)
     outcome = outcome_of(connection, run_id, job_id, step)
@@ -202,7 +202,7 @@ def _newest(connection: Connection, run_id: int) -> int | None:
 
 
 def _item_s(outcome: CheckResult) -> float | None:
-    """Say what an item of a check took, its loading and all else shared out; None where it is not known."""
+    """Return a check's seconds per item, overhead included; None if unknown."""
     return outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None
 
 
@@ -254,7 +254,7 @@ def _interval(shares: tuple[float, float] | None) -> tuple[float | None, float |
 
 
 def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]:
-    """Say what each checked checkpoint scored, the base first: the newest check of each step counts."""
+    """Return the scores of each checked checkpoint, base first; the newest check of each step counts."""
     points: dict[int, CurvePoint] = {}
     base: float | None = None
     found = connection.execute(
@@ -282,10 +282,10 @@ def not_looked_at(connection: Connection, run_id: int) -> list[int]:
 
 
 def say(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
-    """Keep how a regression is seen, inside of the caller's transaction.
+    """Set the triage state of a regression, inside the caller's transaction.
 
-    Raises NotFound without a check or such a task or run, BadInput for words that can't be kept, Refused where
-    nothing was lost, or where the run that is to mend it has regressed itself.
+    Raises NotFound for a run without a check or an unknown task or run, BadInput for invalid texts, Refused if nothing
+    was lost, or if the run named as the fix has regressed itself.
     """
     run_id, name = runs.find_run(connection, ask.run)
     outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
@@ -325,18 +325,18 @@ def _require_words(standing: Standing) -> None:
     if standing.state == "accepted" and not standing.reason.strip():
         raise BadInput("accepting a regression needs a reason.", hint="Give one: --reason TEXT.")
     if standing.state == "fixed" and not standing.fixed_by:
-        raise BadInput("say which run fixes it.", hint="Name it: --fixed-by RUN.")
+        raise BadInput("the run that fixes it is missing.", hint="Name it: --fixed-by RUN.")
 
 
 def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
-    """Say if something was lost: proven, or of a task beneath a proven whole."""
+    """Return True if something was lost: proven, or in a task of a proven whole."""
     return facts.mark == "lost" or bool(
         facts.task and outcome.verdict == "regressed" and (facts.drop or 0.0) > 0
     )
 
 
 def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
-    """Name the run that mends another. Raises NotFound, Refused."""
+    """Return the name of the run that fixes another. Raises NotFound, Refused."""
     fix_id, fix_name = runs.find_run(connection, fix)
     if fix_id == run_id:
         raise Refused(f"{name} does not fix itself.", hint="Name the run that does.")

@@ -1,4 +1,4 @@
-"""How people see regressions: new, looked at, accepted, fixed. Told by nobody but them, so run.json keeps it."""
+"""Triage states of regressions: new, looked at, accepted, fixed. Users set them, so run.json keeps them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted"
 
 
 def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
-    """Read how the regressions of these runs are seen: run -> task ("" the whole) -> standing."""
+    """Read the triage states of these runs' regressions: run id -> task ("" for the whole) -> standing."""
     rows = connection.execute(
         "SELECT run_id, task, state, who, time, reason, note, fixed_by, points_lost FROM triage"
         " WHERE run_id IN (SELECT unnest(?::INTEGER[]))",
@@ -29,12 +29,12 @@ def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[st
 
 
 def of_run(connection: Connection, run_id: int) -> dict[str, Standing]:
-    """Read how the regressions of a run are seen, by task."""
+    """Read the triage states of a run's regressions, by task."""
     return of_runs(connection, [run_id]).get(run_id, {})
 
 
 def put(connection: Connection, run_id: int, task: str, standing: Standing) -> None:
-    """Keep how a regression is seen, in place of what was kept; one that is plainly new needs no row."""
+    """Store the triage state of a regression, replacing an earlier one; a plain "new" needs no row."""
     connection.execute("DELETE FROM triage WHERE run_id = ? AND task = ?", [run_id, task])
     if standing.state != "new" or standing.note:
         connection.execute(

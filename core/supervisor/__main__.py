@@ -1,4 +1,4 @@
-"""The supervisor's process: `python -m finetop.core.supervisor --home DIR`, exactly one a home."""
+"""The supervisor's process, `python -m finetop.core.supervisor --home DIR`: exactly one per home."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from finetop.core.supervisor.state import Supervisor
 from finetop.core.supervisor.tick import beat
 
 BEAT_S = 0.2
-BEHIND_BEAT_S = 0.01  # while jobs tell more than a beat takes in
+BEHIND_BEAT_S = 0.01  # while jobs write more events than one beat reads
 TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 SLOW_S = 5.0  # a beat takes 10 ms
-END_S = 2.0  # that a beat which is under way gets when the supervisor ends
+END_S = 2.0  # grace for a beat under way when the supervisor ends
 SLOW = "the disk of the run folders is slow: metrics of runs arrive late. Runs continue."
 
 
@@ -46,7 +46,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         prepare(home)
-        lock = take_lock(home, wait_s=0.1)  # `doctor` may look at it at this moment
+        lock = take_lock(home, wait_s=0.1)  # `doctor` may hold it for a moment
         if lock is None:
             print("another supervisor already runs on this home.", file=sys.stderr)
             return 0
@@ -55,13 +55,13 @@ def main() -> int:
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    gc.freeze()  # what is imported is never garbage
+    gc.freeze()  # imported modules are never garbage
     asyncio.run(live(supervisor, lock))
     return 0
 
 
 def open_home(home: Home) -> Connection:
-    """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
+    """Open the home's database after checking that it is safe to use. Raises StoreTrouble, EnvironmentTrouble."""
     files.require_local(home.database.parent)
     sql_query.remove_left(home.database)
     run_records.require_database(home.database, home.runs)
@@ -69,7 +69,7 @@ def open_home(home: Home) -> Connection:
     try:
         run_records.require_in_step(connection, home.root)
         trash.finish_moves(connection, home)
-    except duckdb.Error as error:  # a block that is damaged may be read only now
+    except duckdb.Error as error:  # a damaged block may be read only now
         connection.close()
         raise StoreTrouble(*reason(home.database, error)) from error
     except BaseException:
@@ -79,9 +79,9 @@ def open_home(home: Home) -> Connection:
 
 
 async def live(supervisor: Supervisor, lock: int) -> None:
-    """Serve and beat until told to end, or until the home is gone: deleted, moved, or another one in its place.
+    """Serve and beat until told to end, or until the home is deleted, moved or replaced by another.
 
-    Jobs end by themselves then: each keeper sees that its folder is gone.
+    Jobs then end by themselves: each keeper notices that its folder is gone.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,9 +97,9 @@ async def live(supervisor: Supervisor, lock: int) -> None:
         while not supervisor.ending.is_set() and files.is_still(home.lock, lock):
             pause = BEAT_S
             try:
-                if not home.socket.exists():  # /run/user/… goes at logout, /tmp is swept
+                if not home.socket.exists():  # /run/user/… is removed at logout, /tmp is cleaned
                     server.close()
-                    make_room_for_socket(home)  # not the home: it may just be going
+                    make_room_for_socket(home)  # not the home: it may be in the middle of being deleted
                     server = await listen(supervisor)
                     door = own_socket(home)
                 is_slow = await watched(supervisor, asyncio.create_task(beat(supervisor)))
@@ -123,12 +123,12 @@ async def live(supervisor: Supervisor, lock: int) -> None:
             home.socket.unlink(missing_ok=True)
         if not files.is_still(home.lock, lock):
             print(f"{time.strftime('%F %T')} the home is gone.", file=sys.stderr, flush=True)
-            os._exit(0)  # to close the database would remove the log of the one that is there now
+            os._exit(0)  # closing the database would remove the log of its replacement
         supervisor.connection.close()
 
 
 def own_socket(home: Home) -> tuple[int, int] | None:
-    """Identify the file of the socket; None where there is none."""
+    """Return the identity of the socket's file, or None if there is none."""
     try:
         facts = home.socket.lstat()
     except OSError:
@@ -137,9 +137,9 @@ def own_socket(home: Home) -> tuple[int, int] | None:
 
 
 async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
-    """Wait for a beat to end, and say it where it is slow. Returns whether it was. Raises what it raises.
+    """Wait for a beat to end and report a slow one. Return whether it was slow. Raises what the beat raises.
 
-    When the supervisor ends it gets a moment: what it leaves half done is as after a kill, and the next one knows it.
+    When the supervisor ends, a beat gets END_S; the next supervisor handles what is left half done, as after a kill.
     """
     ending = asyncio.create_task(supervisor.ending.wait())
     try:
@@ -159,7 +159,7 @@ async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
 
 
 def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
-    """Say what is wrong, and open the database again: after a failed write it refuses everything."""
+    """Report the error and reopen the database, which refuses everything after a failed write."""
     home = supervisor.home.root
     say(supervisor, trouble_of(error) if isinstance(error, duckdb.Error) else os_error_words(error, home))
     if isinstance(error, duckdb.FatalException | duckdb.IOException | duckdb.InternalException):
@@ -171,7 +171,7 @@ def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
 
 
 def say(supervisor: Supervisor, trouble: str) -> None:
-    """Keep what is wrong with the whole, or that nothing is, and tell it once to log and clients."""
+    """Record the current trouble ('' for none) and, if it changed, report it to the log and the clients."""
     if supervisor.trouble != trouble:
         print(f"{time.strftime('%F %T')} {trouble or 'recovered'}", file=sys.stderr)
         supervisor.trouble = trouble
@@ -179,7 +179,7 @@ def say(supervisor: Supervisor, trouble: str) -> None:
 
 
 def trouble(supervisor: Supervisor) -> str:
-    """Say what is wrong with the whole though the beat went well."""
+    """Return what is wrong with the supervisor or its machine although the beat succeeded, or ''."""
     newer = next(iter(supervisor.newer.values()), "")
     return (
         disk_trouble(supervisor.home)
@@ -192,7 +192,7 @@ def trouble(supervisor: Supervisor) -> str:
 
 
 def disk_trouble(home: Home) -> str:
-    """Say that the disk is full before the store finds out: jobs that can't log have nothing for it to take in."""
+    """Return a message if the disk is full. The store may not notice: jobs that can't log give it nothing to write."""
     facts = os.statvfs(home.root)
     return DISK_FULL if facts.f_bavail * facts.f_frsize < FULL_BYTES else ""
 

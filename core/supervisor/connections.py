@@ -1,7 +1,7 @@
-"""Who is connected to the supervisor, and how much of its memory they may hold: none can take it from the others.
+"""Connections to the supervisor, with limits on the memory that each client can make it hold.
 
-A caller that sends half a line for ever, never takes its answer, or connects a thousand times is cut off at these
-limits; the rest are served meanwhile.
+A client that sends half a line for ever, never reads its answers or connects a thousand times is cut off at these
+limits; the others are served meanwhile.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from finetop.core.protocol import wire
 from finetop.core.protocol.patch_cache import Told
 
 MOST = 500  # connections; an app has two
-HELD_BYTES = 64 << 20  # of all callers' unfinished requests and answers that were not taken yet
-PIECE_BYTES = 64 << 10  # read at a time; an answer up to this size is not counted
-TAKE_S = 60.0  # without a byte taken of an answer
+HELD_BYTES = 64 << 20  # of all clients' unfinished requests and unread answers
+PIECE_BYTES = 64 << 10  # read at a time; a smaller answer is not counted
+TAKE_S = 60.0  # without any byte of an answer read
 
 
 class TooMuch(Exception):
-    """A caller is over a limit: what is said to it before it is cut off."""
+    """A client exceeds a limit; the message is sent to it before it is cut off."""
 
 
 @dataclass(eq=False)
 class Caller:
-    """One connection; idle while nothing of it is being answered."""
+    """One connection; idle while no request of it is being answered."""
 
     reader: StreamReader
     writer: StreamWriter
@@ -41,15 +41,15 @@ class Caller:
 
 @dataclass
 class Callers:
-    """All connections: the one that has been silent for longest first."""
+    """All connections, the one that has been silent longest first."""
 
     there: dict[Caller, None] = field(default_factory=dict)
     held: int = 0
 
     def enter(self, caller: Caller) -> None:
-        """Take in a connection. Where there are too many, the one that was idle for longest is cut off for it.
+        """Add a connection, cutting off the one that was idle longest if there are too many.
 
-        Raises TooMuch where all are being answered.
+        Raises TooMuch if all of them are being answered.
         """
         if len(self.there) >= most():
             idle = next((one for one in self.there if one.is_idle), None)
@@ -64,12 +64,12 @@ class Callers:
         self.hold(caller, 0)
 
     def hear(self, caller: Caller) -> None:
-        """Note that a caller has said something."""
+        """Move a client to the end: it just sent something."""
         if caller in self.there:
             self.there[caller] = self.there.pop(caller)
 
     def hold(self, caller: Caller, size: int) -> None:
-        """Count what a caller holds from now on. Raises TooMuch where that is more than there is for all."""
+        """Set the bytes held for a client. Raises TooMuch if that exceeds the limit for all clients."""
         if self.held - caller.held + size > HELD_BYTES and size > caller.held:
             raise TooMuch(
                 "other clients don't read their answers, and the supervisor's buffers are full: try again."
@@ -79,12 +79,12 @@ class Callers:
 
 
 def most() -> int:
-    """How many connections there may be: half of the files that this process may open are for the rest."""
+    """Return the connection limit: half of this process's file limit is reserved for everything else."""
     return min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 async def lines(callers: Callers, caller: Caller) -> AsyncIterator[bytes]:
-    """Yield a caller's lines as they come. Raises TooMuch at one that is over the limit."""
+    """Yield a client's lines as they arrive. Raises TooMuch if a line exceeds the limit."""
     waiting = bytearray()
     while piece := await caller.reader.read(PIECE_BYTES):
         callers.hear(caller)
@@ -98,7 +98,7 @@ async def lines(callers: Callers, caller: Caller) -> AsyncIterator[bytes]:
 
 
 def _whole(waiting: bytearray, seen: int) -> Iterator[bytes]:
-    """Take the whole lines out of what waits, of which `seen` bytes are known to hold no end of one."""
+    """Remove the complete lines from `waiting` and yield them; its first `seen` bytes hold no newline."""
     while (end := waiting.find(b"\n", seen)) >= 0:
         line, seen = bytes(waiting[:end]), 0
         del waiting[: end + 1]
@@ -106,9 +106,9 @@ def _whole(waiting: bytearray, seen: int) -> Iterator[bytes]:
 
 
 async def hand_over(callers: Callers, caller: Caller, answer: bytes) -> None:
-    """Send an answer, and wait until nearly all of it is taken.
+    """Send an answer and wait until nearly all of it is read.
 
-    Raises TooMuch where too much waits for others, ConnectionError when nothing of it is taken for a minute.
+    Raises TooMuch if too much is buffered for all clients, ConnectionError if no byte is read for a minute.
     """
     before = caller.held
     if len(answer) > PIECE_BYTES:
@@ -129,12 +129,12 @@ async def hand_over(callers: Callers, caller: Caller, answer: bytes) -> None:
 
 
 def waiting_for(caller: Caller) -> int:
-    """How many bytes were sent to a caller that it has not taken."""
+    """Return how many bytes sent to a client are still unread."""
     return caller.writer.transport.get_write_buffer_size()
 
 
 def say_goodbye(caller: Caller) -> None:
-    """Close a connection once the rest is taken; a caller that does not take it is cut off in a minute."""
+    """Close a connection once everything is read; a client that does not read is cut off after a minute."""
     caller.writer.close()
     if waiting_for(caller):
         asyncio.get_running_loop().call_later(TAKE_S, caller.cut_off)

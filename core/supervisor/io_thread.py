@@ -1,4 +1,4 @@
-"""Does in a thread what touches run folders: their file system may take seconds for a call, or never answer."""
+"""Runs file access in a thread: a run folder's file system may take seconds per call, or never answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Made = TypeVar("Made")
 
 
 async def aside(work: Callable[[], Made]) -> Made:
-    """Do some work in a thread of its own (0.2 ms), while others are answered. Raises what it raises.
+    """Do some work in a thread of its own (0.2 ms) while others are served. Raises what it raises.
 
-    It must not touch the store or what the supervisor holds: these may change meanwhile, and so may what it was asked
-    for. A thread that hangs keeps nobody waiting who does not ask for it, and no supervisor from ending.
+    It must not touch the store or the supervisor's state: both may change meanwhile, and so may the request itself.
+    A thread that hangs blocks only its own caller, and does not keep the supervisor from ending.
     """
     loop = asyncio.get_running_loop()
     made: asyncio.Future[Made] = loop.create_future()

@@ -1,4 +1,4 @@
-"""Writes what the store has decided into the run folders, whenever something has changed."""
+"""Writes the store's decisions into the run folders after every change."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ async def record(supervisor: Supervisor) -> None:
                 await aside(partial(run_records.write, found, supervisor.home.root))
                 run_records.unmark(supervisor.connection, found)
         except (OSError, duckdb.Error):
-            return  # the beat says what is wrong with the disk or the store
+            return  # the beat reports what is wrong with the disk or the store
         supervisor.recorded = revision

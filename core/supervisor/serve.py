@@ -1,4 +1,4 @@
-"""The socket: who may speak (the owner), framing, one reply a request, errors in words."""
+"""The socket: access for the owner only, framing, one reply per request, readable errors."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from finetop.core.supervisor.requests.dispatch import answer
 from finetop.core.supervisor.state import Supervisor
 
 NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-TELL_S = 60.0  # between two lines about a lack of handles
-ENVELOPE = 100  # bytes around an answer
+TELL_S = 60.0  # between two log lines about a lack of handles
+ENVELOPE = 100  # bytes added around an answer
 DISK_FULL = "the disk is full: new runs are refused and metrics may be missing until space is free."
 
 
 async def listen(supervisor: Supervisor) -> asyncio.Server:
-    """Open the home's socket for its owner. The home's lock is held, so an old socket is nobody's."""
+    """Open the home's socket for its owner. The home's lock is held, so an old socket is unused."""
     path = supervisor.home.socket
     path.unlink(missing_ok=True)
     there = Callers()
@@ -50,10 +50,10 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
 
 @dataclass
 class Faults:
-    """What asyncio can't do by itself goes to the log: with its traceback, but for a lack of handles.
+    """Logs asyncio's unhandled errors with their traceback, except for a lack of handles.
 
-    Then it can't take a connection, tries up to a hundred times at once, and rests for a second. Those that wait are
-    taken once the idle ones over the limit are cut off.
+    Then asyncio can't accept a connection, retries up to a hundred times at once, and pauses for a second. Waiting
+    connections are accepted once the idle ones over the limit are cut off.
     """
 
     told_at: float = -math.inf
@@ -73,10 +73,10 @@ class Faults:
 
 
 async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
-    """Answer a caller's requests in order, until it goes or has to, or the supervisor ends.
+    """Answer a client's requests in order, until it leaves or is cut off, or the supervisor ends.
 
-    That is looked for itself: a wait that is over in the moment in which it is cancelled swallows the cancelling
-    (asyncio.wait_for of Python 3.11), and a caller that stays connected would keep the supervisor from ending.
+    The end is checked explicitly: a wait that completes at the moment of its cancellation swallows it (asyncio.wait_for
+    of Python 3.11), and a client that stays connected would keep the supervisor from ending.
     """
     try:
         require_own(caller.writer.get_extra_info("socket"))
@@ -90,14 +90,14 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
     except TooMuch as error:
         caller.writer.write(failed(0, EnvironmentTrouble(str(error))) + b"\n")
     except (ConnectionError, PermissionError, asyncio.CancelledError):
-        pass  # another user's, or the caller went away, or took nothing
+        pass  # another user's, or the client left or read nothing
     finally:
         there.leave(caller)
         connections.say_goodbye(caller)
 
 
 async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -> bytes:
-    """Answer one line; whatever happens, the answer is a reply. `told` is what this caller was told before."""
+    """Answer one line; whatever happens, return a reply. `told` is what this client was sent before."""
     number = 0
     try:
         try:
@@ -124,7 +124,7 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
         if is_the_stores(error):
             supervisor.trouble = trouble_of(error)
             return failed(number, StoreTrouble(supervisor.trouble))
-        # a bug: the client hears of it, the log has the whole
+        # a bug: the client gets a message, the log the traceback
         traceback.print_exc(file=sys.stderr)
         return failed(
             number, FinetopError(f"internal error: {error!r}.", hint="The traceback is in supervisor.log.")
@@ -132,7 +132,7 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
 
 
 def require_version(envelope: wire.Envelope) -> None:
-    """Refuse a request of a program that speaks otherwise. Raises BadInput."""
+    """Raise BadInput if a client speaks another version of the protocol."""
     if envelope.v != wire.VERSION:
         raise BadInput(
             f"the supervisor speaks protocol {wire.VERSION}, this program {envelope.v}.",
@@ -141,7 +141,7 @@ def require_version(envelope: wire.Envelope) -> None:
 
 
 def is_the_stores(error: Exception) -> TypeGuard[duckdb.Error]:
-    """Tell trouble of the database or its disk from a query of ours that is wrong."""
+    """Return True for an error of the database or its disk, as opposed to a wrong query of ours."""
     kinds = (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException)
     return isinstance(error, kinds) or (isinstance(error, duckdb.Error) and bool(damage(error)))
 
@@ -153,7 +153,7 @@ def failed(number: int, error: FinetopError) -> bytes:
 
 
 def trouble_of(error: duckdb.Error) -> str:
-    """Say in words what the store complains about."""
+    """Describe a store error in words."""
     text = str(error).splitlines()[0]
     if "No space left" in text or "full" in text.lower():
         return DISK_FULL

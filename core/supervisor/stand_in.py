@@ -1,8 +1,8 @@
-"""Answers for a home that is not there, as an empty one would: `python -m finetop.core.supervisor.stand_in --home DIR`.
+"""Answers for a missing home as an empty one would: `python -m finetop.core.supervisor.stand_in --home DIR`.
 
-Nothing is made below DIR, and no job is started. Standard input is a socket to the one who asks; when that closes,
-this process ends, and the database of this one conversation goes with it. What begins something in a home is asked of
-a supervisor proper (`Request.makes_home`).
+Nothing is created below DIR, and no job is started. Standard input is a socket to the client; when it closes, this
+process ends, and its temporary database goes with it. Requests that create something (`Request.makes_home`) go to a
+real supervisor instead.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def answer(supervisor: Supervisor, link: socket.socket) -> None:
 
 
 async def look(supervisor: Supervisor) -> None:
-    """Read the settings and look at the GPUs, as a beat does."""
+    """Read the settings and the GPUs, as a beat does."""
     while True:
         watch_settings.read(supervisor)
         pool.tend(supervisor)

@@ -1,4 +1,4 @@
-"""One beat of the supervisor: take in events, notice endings, pass on signals, start what waits."""
+"""One beat of the supervisor: ingest events, detect endings, pass on signals, start waiting jobs."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 START_GRACE_S = 10.0  # a job comes to life within 50 ms; a machine under load may need more
-KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once
+KILLS = ("kill", exit_reason.HUNG)  # requests that must end a job at once
 MOST_STARTS = 3  # of a job that never comes to life
-SHARE_S = 0.1  # of a beat: half to read, half to commit, while nobody is answered
-NEED_S = 10.0  # between two looks at what will be saved
-ALONE = GpuShare()  # and on no GPU of its own
+SHARE_S = 0.1  # of a beat: half to read, half to commit, while no request is answered
+NEED_S = 10.0  # between two estimates of what will be saved
+ALONE = GpuShare()  # alone on its GPUs, or without any
 
 
 async def beat(supervisor: Supervisor) -> None:
-    """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then.
+    """Do one round. Raises duckdb.Error if the store can't be written; nothing is lost then.
 
-    What touches run folders is done aside. Meanwhile people are answered: what they changed is read again after it.
+    Run folders are accessed in threads. Requests are answered meanwhile, so whatever they may change is read again.
     """
     now = time.time()
     watch_settings.read(supervisor)
@@ -55,7 +55,7 @@ async def beat(supervisor: Supervisor) -> None:
     began = time.monotonic()
     try:
         looks = await _look(supervisor)
-    except OSError:  # it says nothing of who was missed: they get their time anew
+    except OSError:  # the failed look proves nothing about missing jobs: restart their grace period
         supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
         raise
     took_s = time.monotonic() - began
@@ -70,7 +70,7 @@ async def beat(supervisor: Supervisor) -> None:
     ended = [job for job in supervisor.live if await _ended(supervisor, job, looks[job.id], took_s)]
     read(supervisor)
     ready = waiting.ready(supervisor, now)
-    if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
+    if not ended:  # otherwise look again first: an ended run may have queued its check
         here, there = placement.part(supervisor, ready)
         for job, gpus in (*pool.choose(supervisor, here), *((job, ()) for job in there)):
             await start(supervisor, job, gpus)
@@ -82,7 +82,7 @@ async def beat(supervisor: Supervisor) -> None:
 
 
 def read(supervisor: Supervisor) -> None:
-    """Read from the store what lives and what waits, if anything has changed: an idle beat asks it nothing."""
+    """Reload live and waiting jobs if anything has changed: an idle beat makes no query."""
     if supervisor.seen != supervisor.revision:
         supervisor.seen = supervisor.revision
         supervisor.live = jobs.live(supervisor.connection)
@@ -96,7 +96,7 @@ async def _look(supervisor: Supervisor) -> dict[int, Look]:
 
 
 async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
-    """Start a job on its GPUs: folder, then store, then launcher; so a crash in between starts it once, later."""
+    """Start a job on its GPUs: folder, then store, then launcher. After a crash in between it starts once, later."""
     folder = supervisor.home.root / job.folder
     try:
         with transaction(supervisor.connection):
@@ -104,10 +104,10 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         share = neighbours.share_now(supervisor, job, gpus)
         await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, gpus), share))
     except FinetopError as error:
-        await _fail(supervisor, job, error)  # what its run begins from is gone
+        await _fail(supervisor, job, error)  # what its run starts from is gone
         return
     if _to_start(supervisor, job) is None:
-        return  # it was taken out of the queue meanwhile, or held
+        return  # it was removed from the queue meanwhile, or held
     batch = placement.batch_of(supervisor, job)
     place = None if batch is None else Place(placement.ON_ITS_WAY)
     state = data.Running(since=time.time(), phase=data.STARTING, waits="" if place is None else place.waits)
@@ -127,9 +127,9 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
 
 
 def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE) -> None:
-    """Make a job's folder with what it is to do, and what of its GPUs it may use.
+    """Make a job's folder with its spec and its share of the GPUs.
 
-    Raises BadInput where a link leads elsewhere, and OSError.
+    Raises BadInput if a link leads elsewhere, and OSError.
     """
     make_inside(folder, above)
     if share != ALONE or (folder / gpu_share.FILE).exists():
@@ -138,7 +138,7 @@ def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE)
 
 
 def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
-    """Return what a job is to do, and in how many processes, as JSON."""
+    """Return a job's spec, including its number of ranks, as JSON."""
     recipe = runs.recipe(supervisor.connection, job.run_id)
     budget = recipe.get("budget") or {}
     nodes = (budget.get("nodes") or 1) if job.verb == "train" else 1
@@ -159,14 +159,14 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
 
 
 def _to_start(supervisor: Supervisor, job: Job) -> Job | None:
-    """Find a job as it is now, if it still waits, or lives in the attempt that did not come to life."""
+    """Return a job's current state if it still waits, or lives in the attempt that did not come to life."""
     read(supervisor)
     there = (*(one for one in supervisor.queued if not one.held), *supervisor.live)
     return next((one for one in there if (one.id, one.attempt) == (job.id, job.attempt)), None)
 
 
 async def _start_again(supervisor: Supervisor, job: Job) -> None:
-    """Start a job that never came to life; end it after some tries."""
+    """Restart a job that never came to life; fail it after MOST_STARTS."""
     tries = sum(1 for number, _ in supervisor.missed if number == job.id)
     if tries < MOST_STARTS:
         await start(supervisor, job, job.gpus)
@@ -181,16 +181,18 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
     """End a job that can't start."""
     state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
-    if (job_now := _to_start(supervisor, job)) is not None:  # as it is asked for now
+    if (
+        job_now := _to_start(supervisor, job)
+    ) is not None:  # re-read: the request may have changed while we waited
         after_job.settle(supervisor, job_now, state, onward)
 
 
 async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) -> bool:
-    """Notice how a live job ended, if it did, and write that down. `took_s` is how long a look takes just now."""
+    """Detect and record how a live job ended, if it did. `took_s` is how long the look took."""
     if look.is_alive:
         supervisor.missed.pop(
             (job.id, job.attempt), None
-        )  # if it goes now, what it leaves gets its time anew
+        )  # if it disappears now, its grace period starts over
         return False
     folder, facts, size, rebooted = supervisor.home.root / job.folder, look.exit, look.size, False
     if facts is None:
@@ -198,11 +200,11 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
         trace = await aside(partial(supervisor.launcher.trace, attempt))
         again = (await aside(partial(supervisor.launcher.list, [attempt])))[job.id]
         if again.is_alive or again.exit is not None:
-            return False  # it came to life since the first look, which may be seconds old: the trace is of the living
+            return False  # it came to life since the first look, which may be seconds old: its trace is of a live job
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
         if trace == "none" and time.monotonic() - missed_at < START_GRACE_S + took_s:
             return False
-        if trace == "none" and not size:  # not even that it started, which a full disk may cost
+        if trace == "none" and not size:  # not even a started event, which a full disk may prevent
             if await aside(partial(supervisor.launcher.revoke, attempt)):
                 await _start_again(supervisor, job)  # it never came to life
             return False
@@ -211,15 +213,15 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
         abort_at("end-cleared")
         await take_in(supervisor, [job], {job.id: size})
     if supervisor.read_to.get(job.id) != size:
-        return False  # more events than one beat takes; end it when all are in
+        return False  # more events than one beat reads; end it when all are ingested
     log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))
     rank_ends = await aside(partial(exit_reason.rank_ends, folder, supervisor.launcher.logs(folder)))
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
-    job = next(one for one in supervisor.live if one.id == job.id)  # as it is asked for now
+    job = next(one for one in supervisor.live if one.id == job.id)  # re-read: its request may have changed
     said, told_at = jobs.last_word(supervisor.connection, job.id)
     if said is not None and (facts is None or exit_reason.is_unwatched(facts)):
-        cause = None if facts is None else facts.cause  # only who watched it was killed, after its last word
+        cause = None if facts is None else facts.cause  # only its keeper was killed, after its last event
         facts = Exit(said.exit_code, None, told_at, 0, cause=cause)
     state = exit_reason.ending(job, facts, said, log, rank_ends, rebooted=facts is None and rebooted)
     state = neighbours.with_neighbours(supervisor, job, pool.ending_of(job, state))
@@ -228,9 +230,9 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
 
 
 async def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Pass on what is asked of a job, once: to pause it is to stop it with a checkpoint, too.
+    """Pass on a request to a job, once; a pause is a stop that saves a checkpoint.
 
-    One whose GPU is lost, and which does not end by itself, is killed; that is sent until it ends.
+    A job that stays on its lost GPU is killed; that signal is repeated until it ends.
     """
     attempt = supervisor.attempt(job)
     if pool.is_given_up(supervisor, job):
@@ -244,7 +246,7 @@ async def _pass_on(supervisor: Supervisor, job: Job) -> None:
 
 
 async def _insist(supervisor: Supervisor, job: Job) -> None:
-    """See that a job that is to be killed ends, whatever becomes of the signal."""
+    """Make sure that a job to be killed ends, even if the signal has no effect."""
     if job.asked in KILLS:
         now = time.monotonic()
         waited_s = now - supervisor.killing.setdefault((job.id, job.attempt), now)
@@ -252,11 +254,10 @@ async def _insist(supervisor: Supervisor, job: Job) -> None:
 
 
 async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[int, int]) -> None:
-    """Take in new events of jobs whose files have these sizes. `read_to` says which are in; if not, `behind` has them.
+    """Ingest new events of jobs, given the sizes of their files; `read_to` gets complete ones, `behind` the others.
 
-    All of them in one transaction: their events are read aside, and committed where the store is, so it is a share of
-    work, not of waiting for a slow disk. Those that had no turn come first in the next beat, so a flood of one can't
-    starve the others.
+    All are committed in one transaction; events are read in a thread, so the limit covers work, not waiting for a disk.
+    Jobs that had no turn come first in the next beat, so a flood from one can't starve the others.
     """
     until = time.monotonic() + SHARE_S
     names = {job.id: job.run_name for job in live}
@@ -278,7 +279,7 @@ async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[in
         for job_id, error in taken.newer.items():
             supervisor.newer[job_id] = f"{names[job_id]}: {error}"
         for job_id in files:
-            # what a newer finetop's job says of its end can't be read either: it stays until that finetop comes
+            # a newer finetop's ended event can't be read either: the job stays until that finetop runs
             if job_id not in taken.more and job_id not in taken.newer:
                 supervisor.read_to[job_id] = sizes[job_id]
         more = [job_id for job_id in taken.more if job_id not in taken.newer]
@@ -289,7 +290,7 @@ async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[in
 
 
 def look_at_disk(supervisor: Supervisor) -> None:
-    """Look how much room there is, with what the live runs will save next; tell once when it becomes too little."""
+    """Check the free space against what live runs will save next; notify once when it becomes too little."""
     room, now = supervisor.room, time.monotonic()
     if now - room.looked_at >= NEED_S:
         room.looked_at = now
@@ -300,7 +301,7 @@ def look_at_disk(supervisor: Supervisor) -> None:
     if change is None:
         return
     text = change_text(change, free, room.need)
-    room.words = f"{text}. `finetop clean` shows what can go." if change == "low" else ""
+    room.words = f"{text}. `finetop clean` shows what can be removed." if change == "low" else ""
     kind = "disk" if change == "low" else "over"
     with transaction(supervisor.connection):
         notices.add(supervisor.connection, [notices.New(0, kind, None, text, time.time())])

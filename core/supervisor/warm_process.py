@@ -1,8 +1,8 @@
-"""When a training process that has imported everything waits for the next job; it is used once.
+"""Keeps a training process that has imported everything waiting for the next job; each is used once.
 
-There is none before the first run of a home is queued, so whoever only looks pays nothing for it. It goes when nobody
-has asked anything for a while, when the supervisor ends, and where memory is short. FINETOP_SPARE=0 switches it off,
-FINETOP_SPARE=1 on whatever the memory, and from the start.
+There is none before the first run of a home is queued, so it costs nothing to only look. It ends after a while without
+requests, when the supervisor ends, and when memory is short. FINETOP_SPARE=0 switches it off, FINETOP_SPARE=1 enables
+it from the start whatever the memory.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.state import Supervisor
 
 SWITCH = "FINETOP_SPARE"
-MEMORY_BYTES = 600 << 20  # what it holds: 530 MB of imports, and a little
-TIMES_FREE = 4  # it must be worth it: so many times that is to be free
-IDLE_S = 15 * 60.0  # since anybody asked anything
-LOOK_S = 2.0  # between two looks at the memory
-SETTLE_S = 1.0  # nothing may have run or waited for so long: a run that ends may queue its check
-MOST_FAILURES = 3  # in a row, of processes that died while they waited
+MEMORY_BYTES = 600 << 20  # 530 MB of imports, and a little
+TIMES_FREE = 4  # multiple of that which must be free
+IDLE_S = 15 * 60.0  # since the last request
+LOOK_S = 2.0  # between two checks of free memory
+SETTLE_S = 1.0  # idle time before one is started: a run that ends may queue its check
+MOST_FAILURES = 3  # in a row, of processes that died while waiting
 
 
 def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
-    """Return the environment that a job's process is started in, on these GPUs."""
+    """Return the environment for a job's process on these GPUs."""
     own = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     return {**os.environ, **own, **pool.environment(supervisor, gpus)}
 
 
 def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
-    """Warm a process up where one is wanted, and let it go where none is; busy is who runs a job, or is about to."""
+    """Start a waiting process if one is wanted, end it if not; `is_busy`: a job runs or is about to."""
     now = time.monotonic()
     if is_busy:
         supervisor.busy_at = now
@@ -41,18 +41,18 @@ def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
     if warm.waits and now - supervisor.asked_at > IDLE_S:
         let_go(supervisor)
     elif not warm.waits and is_wanted(supervisor, warm.failures, now):
-        # CUDA reads which GPUs it may see once, when torch first asks: so one waits for the GPU that is next
+        # CUDA reads the visible GPUs once, when torch first asks, so each process is for the GPU that is next
         supervisor.launcher.warm_up(environment(supervisor, pool.guess(supervisor)))
 
 
 def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
-    """Return whether a process should wait: somebody is there, runs are made here, none is about to, memory is free."""
+    """Return True if a process should wait: clients and runs are here, no job is about to start, memory is free."""
     if os.environ.get(SWITCH) == "0" or failures >= MOST_FAILURES:
         return False
     if supervisor.settings.slurm is not None:
         return False  # the next training job runs on a node
     if not supervisor.pool.has_looked:
-        return False  # nobody knows yet which GPU is next
+        return False  # the next GPU is not known yet
     if now - supervisor.asked_at > IDLE_S or now - supervisor.busy_at < SETTLE_S:
         return False
     if now - supervisor.looked_at < LOOK_S:
@@ -66,13 +66,13 @@ def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
 
 
 def let_go(supervisor: Supervisor) -> None:
-    """End the process that waits."""
+    """End the waiting process."""
     if supervisor.launcher.let_go():
         supervisor.touch()
 
 
 def words(supervisor: Supervisor) -> str:
-    """Say in words which process waits, and what it holds."""
+    """Describe the waiting process and its memory."""
     warm = supervisor.launcher.warm()
     if not warm.waits:
         if warm.failures >= MOST_FAILURES:

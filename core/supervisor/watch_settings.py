@@ -1,4 +1,4 @@
-"""What the home's settings.yaml says, as the supervisor goes by it: read again whenever the file has changed."""
+"""The home's settings.yaml, read again whenever the file has changed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def read(supervisor: Supervisor) -> None:
-    """Read the settings again if the file has changed. With a fault in it nothing starts until it is right.
+    """Read the settings again if the file has changed. With an error in it, no job starts until it is fixed.
 
-    What runs goes on by the last good ones, and all that lists runs says what is wrong.
+    Running jobs keep the last good settings, and all listings of runs show the error.
     """
     seen = _seen(supervisor)
     if seen == supervisor.settings_seen:
@@ -26,11 +26,11 @@ def read(supervisor: Supervisor) -> None:
     except FinetopError as error:
         supervisor.settings_fault = str(error)
         if isinstance(error, EnvironmentTrouble):
-            supervisor.settings_seen = ()  # it may be read the next time: a network file system was away
+            supervisor.settings_seen = ()  # retry next time: a network file system may have been away
 
 
 def _seen(supervisor: Supervisor) -> tuple[int, ...]:
-    """Identify what stands in the file's place. A link is told from its target, and from nothing."""
+    """Return the identity of the file or link at the settings' path; a broken link differs from no file."""
     file = supervisor.home.root / home_settings.FILE
     if not os.path.lexists(file):
         return (0,)

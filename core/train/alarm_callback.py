@@ -1,4 +1,4 @@
-"""Feeds what a run measures to its alarms (core/train/alarms), and tells what they say: in events and in the log."""
+"""Feeds a run's metrics to its alarms (core/train/alarms) and reports what they raise: in events and in the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Alarms:
-    """The alarms of one run. Silent until `begin`: what watches must know how long the run will be."""
+    """The alarms of one run. Silent until `begin`: an alarm must know how long the run will be."""
 
     def __init__(self, recipe: Recipe, events: EventLog) -> None:
         self.recipe = recipe
@@ -30,7 +30,7 @@ class Alarms:
         self.watches = alarms.watches(self.recipe, run)
 
     def look(self, step: int, values: Mapping[str, float]) -> None:
-        """Look at what was measured at a step; costs about 20 microseconds."""
+        """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
         now = time.monotonic()
         for kind, watch in self.watches.items():
             said = watch.look(step, now, values)

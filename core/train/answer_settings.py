@@ -37,4 +37,4 @@ Clip = Annotated[
         description="PPO clipping range: how far an answer's probability ratio may move; 0.2 is 20 %.",
     ),
 ]
-Paying = Annotated[Reward, one_choice("What answers earn: a reward model, rules, or both.")]
+Paying = Annotated[Reward, one_choice("How answers are rewarded: by a reward model, rules, or both.")]

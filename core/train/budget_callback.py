@@ -1,4 +1,4 @@
-"""Keeps a run within its recipe's budget of hours and tokens, over all the jobs that train it."""
+"""Keeps a run within its recipe's budget of hours and tokens, over all jobs that train it."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 class Budget(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     """Stops training, with a checkpoint, at the end of the step that uses up the hours or the tokens.
 
-    Hours are those of training: its evaluations and checks, too, but no loading of models and no waiting in the queue.
-    Those of a job that was killed count as well. Tokens are those that were learned from or read as prompts, by the
-    trainer's own count; steps that are done again, from a checkpoint before them, count once.
+    Hours are training time, with evaluations, checks and killed jobs, without model loading or waiting in the queue.
+    Tokens are those trained on or read as prompts, by the trainer's own count; steps repeated after resuming from an
+    earlier checkpoint count once.
     """
 
     def __init__(self, wanted: schema.Budget, meter: Meter, stop: Stop) -> None:
         self.wanted = wanted
-        self.meter = meter  # of which is known what is used
+        self.meter = meter  # knows what is used so far
         self.stop = stop
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse to go on where nothing is left. Raises BadInput."""
+        """Refuse to go on if nothing is left. Raises BadInput."""
         used = self.hours_used() or self.tokens_used()
         if used:
             key = used.partition(" ")[0]
             raise BadInput(f"{used}.", hint=f"Raise it: --set {key}=N.")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._end_with(self.hours_used())  # the pacer comes next, and lets the checkpoint go first
+        self._end_with(self.hours_used())  # the pacer runs next, and writes the checkpoint first
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Look at the tokens, which are told behind a step's end."""
+        """Check the token count, which is logged after a step's end."""
         used = self.tokens_used() if "loss" in kwargs["logs"] else ""
         if used and state.global_step < state.max_steps:
             self._end_with(used)
@@ -50,15 +50,15 @@ class Budget(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.stop.reason = used
 
     def hours_used(self) -> str:
-        """Say that the hours are used up; nothing while they are not."""
+        """Return that the hours are used up, or an empty string while they are not."""
         hours, spent = self.wanted.hours, self.meter.spent_s() / 3600
         if hours is None or spent < hours:
             return ""
-        return f"budget.hours ({hours:g}) is used up: it was trained for {spent:.3g} hours"
+        return f"budget.hours ({hours:g}) is used up: trained for {spent:.3g} hours"
 
     def tokens_used(self) -> str:
-        """Say the same of the tokens."""
+        """Return that the tokens are used up, or an empty string while they are not."""
         tokens = self.wanted.tokens
         if tokens is None or self.meter.tokens < tokens:
             return ""
-        return f"budget.tokens ({tokens:,}) is used up: {self.meter.tokens:,.0f} were trained"
+        return f"budget.tokens ({tokens:,}) is used up: {self.meter.tokens:,.0f} tokens trained"

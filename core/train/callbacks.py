@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from finetop.core.train.alarm_callback import Alarms
     from finetop.core.train.trainer_setup import Setup
 
-PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
+PHASE_S = 1.0  # between two progress events, log lines or GPU readings
 WATCHED = (stop_early.EVAL_LOSS, stop_early.EVAL_REWARD)
-DISK_S = 10.0  # between two looks at the room on the disk
+DISK_S = 10.0  # between two readings of the free disk space
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Writes the metrics of every step and where the run stands, and shows them to the alarms.
+    """Writes the metrics and the progress of every step, and passes the metrics to the alarms.
 
-    Both callbacks cost 0.2 to 0.4 ms a step on a busy machine: one line, one look at /proc.
+    Both callbacks cost 0.2 to 0.4 ms a step on a busy machine: one line, one read of /proc.
     """
 
     def __init__(
@@ -61,21 +61,21 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     ) -> None:
         self.events = events
         self.spent_before_s = spent_s  # by the run's earlier jobs
-        self.energy_before_wh = energy_wh  # by them, of all GPUs
+        self.energy_before_wh = energy_wh  # by the earlier jobs, on all GPUs
         self.energy = Energy(energy_counter(device))  # of this rank's GPU
-        self.energies: list[float] = []  # joules of each rank whose GPU told any, as they agreed last
-        self.was_shared = False  # a GPU, with another job
+        self.energies: list[float] = []  # joules of each rank whose GPU reports them, at the last exchange
+        self.was_shared = False  # the GPU, with another job
         self.alarms = alarms
         self.device = device
-        self.own = own  # metrics of the objective: the trainer's names, and ours
+        self.own = own  # metrics of the objective: trainer's name -> our name
         self.process = psutil.Process()
         self.began = self.step_began = self.shown = time.monotonic()
         self.step_s = math.inf
-        self.handed_back: float | None = None  # when the trainer last went on: rows are made ready from then
+        self.handed_back: float | None = None  # since when the trainer prepares the next rows
         self.waited_s = 0.0  # for the rows of this step
         self.tokens = 0.0
-        self.first_step = 0  # that a resumed run begins behind
-        self.gpu: dict[str, float] = {}  # how it was at the last look
+        self.first_step = 0  # last step before a resumed run begins
+        self.gpu: dict[str, float] = {}  # its facts at the last reading
         self.looked = self.began
         self.evaluated = 0  # batches of this evaluation
 
@@ -83,7 +83,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.began = self.looked = time.monotonic()
         self.energy.begin(self.began)
         self.first_step = state.global_step
-        self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # where the trainer counts so
+        self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # if the trainer counts them
         self.alarms.begin(state.max_steps)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -93,7 +93,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.device.startswith("cuda"):
-            torch.cuda.synchronize(self.device)  # the trainer reads the loss next, and would wait there
+            torch.cuda.synchronize(self.device)  # else the trainer waits for the GPU as it reads the loss
         now = time.monotonic()
         self.step_s = max(1e-9, now - self.step_began)
         is_due = now - self.looked >= PHASE_S or state.global_step in (1, state.max_steps)
@@ -101,7 +101,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self._look_at_gpu(now)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # TRL writes None for a mean of nothing, such as the spread of one answer's reward
+        # TRL writes None for the mean of no values, such as the spread of a single answer's reward
         logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items() if value is not None}
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
@@ -111,7 +111,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             }
             self.events.write(metrics(state.global_step, found))
             self.alarms.look(state.global_step, found)
-            by_reward = "eval_reward" in found  # its eval_loss is only minus the reward
+            by_reward = "eval_reward" in found  # then eval_loss is only the negative reward
             shown = [key for key in found if not (by_reward and key == "eval_loss")]
             print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in shown))
             self._phase(state, time.monotonic())
@@ -138,7 +138,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.handed_back = time.monotonic()
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Say how far an evaluation is: one that takes long is no silence."""
+        """Report the progress of an evaluation, so that a long one does not look like a stalled run."""
         self.evaluated += 1
         now = time.monotonic()
         if now - self.shown >= PHASE_S:
@@ -148,7 +148,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.events.write(Phase("evaluating", float(self.evaluated), total, "batches"))
 
     def _memory_gib(self) -> float:
-        """Most memory held so far on the GPU, or held now on this machine."""
+        """Return the peak memory reserved on the GPU, or the memory that this process holds now on a CPU."""
         if self.device.startswith("cuda"):
             return float(torch.cuda.max_memory_reserved(self.device)) / 2**30
         return float(self.process.memory_info().rss) / 2**30
@@ -164,7 +164,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         print(f"step {state.global_step}/{state.max_steps}: {shown}, {long_span(left_s)} left", flush=True)
 
     def _look_at_gpu(self, now: float) -> None:
-        """Ask this rank's GPU how it is and what it used, and the supervisor what is left beside its neighbours."""
+        """Read the state and energy of this rank's GPU, and apply a changed share of its memory."""
         if gpu_share.look():
             self._keep_to_share()
         self.gpu, jobs = gpu_facts(self.device), gpu_share.jobs_on(ranks.own().local)
@@ -180,14 +180,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         keep_to(limit.gib, self.device)
         beside = f", beside {named(limit.beside)}" if limit.beside else ""
         most = "all of it" if limit.gib is None else f"at most {limit.gib:g} GiB"
-        print(f"GPU memory that may be used from now on: {most}{beside}", flush=True)
+        print(f"GPU memory allowed from now on: {most}{beside}", flush=True)
 
     def take_energies(self, numbers: Sequence[int]) -> None:
-        """Take in what the GPUs of all ranks have used, in the form of `own_energy`."""
+        """Store what the GPUs of all ranks have used, in the form of `own_energy`."""
         self.energies = [(number - 1) / 1000 for number in numbers if number]
 
     def own_energy(self) -> list[int]:
-        """Return what this rank's GPU has used so far, in its place among all: millijoules and one; 0 if not told."""
+        """Return one number per rank, all 0 but this rank's: its GPU's millijoules plus 1, or 0 if it reports none."""
         numbers = [0] * collectives.count()
         if self.energy.used_j is not None:
             numbers[collectives.rank()] = 1 + round(self.energy.used_j * 1000)
@@ -195,11 +195,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     @property
     def energy_wh(self) -> float:
-        """The energy of the whole run: by its earlier jobs, and of all ranks of this one."""
+        """The energy of the whole run: of its earlier jobs, and of all ranks of this one."""
         return self.energy_before_wh + sum(self.energies) / 3600
 
     def _phase(self, state: TrainerState, now: float) -> float:
-        """Say how far training is; returns the seconds left, at the pace so far with all that is around."""
+        """Report the training progress; return the seconds left at the average pace so far, evaluations included."""
         made = max(1, state.global_step - self.first_step)
         left_s: float = (now - self.began) / made * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
@@ -208,7 +208,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         return left_s
 
     def spent_s(self, now: float | None = None) -> float:
-        """Say how long the run has been trained: by its earlier jobs, and since this one began."""
+        """Return how long the run has been trained: by its earlier jobs, and since this one began."""
         return self.spent_before_s + (time.monotonic() if now is None else now) - self.began
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -223,9 +223,9 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
 
 def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
-    """Return how often all rows are read in the planned steps: below 1 where train.max_steps ends before the last row.
+    """Return how often all rows are read in the planned steps: below 1 if train.max_steps ends before the last row.
 
-    The trainer's own number is whole: of a quarter of an epoch it says 1.
+    The trainer's own number is rounded up: it has 1 for a quarter of an epoch.
     """
     if train.max_steps is None and train.epochs is not None:
         return train.epochs
@@ -235,7 +235,7 @@ def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
 
 
 def gpu_facts(device: str) -> dict[str, float]:
-    """Ask the driver how a GPU stands; what it does not tell is left out."""
+    """Read a GPU's sensors from the driver; those that it does not report are left out."""
     asked = {
         "gpu_util": torch.cuda.utilization,
         "gpu_celsius": torch.cuda.temperature,
@@ -245,13 +245,13 @@ def gpu_facts(device: str) -> dict[str, float]:
     for name, ask in asked.items():
         try:
             found[name] = float(ask(device))
-        except Exception:  # the library's own error derives from nothing closer; no sensor ends a training
+        except Exception:  # the library has no closer base class; a sensor must not end training
             continue
     return found
 
 
 def agree_on(stop: Stop) -> bool:
-    """Let all ranks stop for the reason of the first of them that has one. Returns whether any has."""
+    """Stop all ranks for the reason of the first rank that has one. Returns True if any has."""
     for said in collectives.gathered((stop.reason, stop.is_asked)):
         if said[0]:
             stop.reason, stop.is_asked = said
@@ -273,23 +273,23 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         watch: stop_early.Watch | None = None,
     ) -> None:
         self.setup = setup
-        self.prompts = prompts  # of the samples
-        self.general_text = general_text  # of the drift probe
+        self.prompts = prompts  # for the samples
+        self.general_text = general_text  # for the drift probe
         self.way = way
-        self.watch = watch  # of what says whether it still improves
-        self.told: dict[str, float] = {}  # by this step's evaluation
+        self.watch = watch  # of the metric that shows whether the run still improves
+        self.told: dict[str, float] = {}  # from this step's evaluation
         self.saves_later = False  # the checkpoint that is due waits for this step's evaluation
-        self.evaluate: Callable[[], Any] | None = None  # now, outside of the trainer's own pace
+        self.evaluate: Callable[[], Any] | None = None  # evaluates at once, outside the trainer's schedule
         self.owes_evaluation = False
         self.meter = meter
         self.events = setup.events
         self.stop = stop
         self.probe: drift_probe.Probe | None = None
         self.drift = self.samples = Ration(1)
-        self.checkpoint_bytes = 0.0  # what the last one took, or the first will
+        self.checkpoint_bytes = 0.0  # size of the last one, or the estimate for the first
         self.looked_at_disk = -math.inf
-        self.keep_state: KeepState | None = None  # what training needs to go on, in checkpoints
-        self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
+        self.keep_state: KeepState | None = None  # adds the state that resuming needs to checkpoints
+        self.before_evaluation: dict[str, Any] | None = None  # random state to restore after the evaluation
         self.is_first = collectives.rank() == 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -309,7 +309,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         )
         self.samples = Ration(steps_between(recipe.train.eval_every, total))
         self.owes_evaluation = self._is_owed(state.global_step, total)
-        if not state.global_step:  # a resumed run has told it
+        if not state.global_step:  # a resumed run wrote them before
             self._write_samples(model, 0)
         if recipe.drift.every is not None and self.general_text is not None:
             self._now_does("measuring the start")
@@ -324,7 +324,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
 
     def _is_owed(self, step: int, total: int) -> bool:
-        """Whether a resumed run begins at a step that was due for evaluation, and was left before it."""
+        """Return True if a resumed run begins at a step whose due evaluation was not done."""
         if self.watch is None or self.watch.of_target or not step or not self.setup.eval:
             return False
         return step % steps_between(self.setup.recipe.train.eval_every, total) == 0 and (
@@ -349,7 +349,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         keeps_best = self.way is not None and self.way.keeps_best
         self.before_evaluation = random_state.now() if control.should_evaluate or keeps_best else None
         if stops and not is_last:
-            control.should_evaluate = False  # the checkpoint comes first: whoever stops may be in a hurry
+            control.should_evaluate = False  # the checkpoint comes first: a stop may be followed by a kill
             return
         model = kwargs["model"]
         if self.probe is not None and (probes or is_last):
@@ -365,14 +365,14 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
                 control.should_evaluate &= is_last
         elif step % steps_between(train.save_every, total) == 0 and not is_last:
             if self.watch is not None and control.should_evaluate:
-                self.saves_later = True  # a run that goes on from it knows what was measured of it
+                self.saves_later = True  # so that a run resumed from it knows this evaluation
             else:
                 self._save(model, step)
 
     def _agree(self, step: int) -> tuple[bool, bool, bool]:
-        """Return whether to stop, to probe and to write samples at this step, on all ranks alike.
+        """Return whether to stop, to measure drift and to write samples at this step, the same on all ranks.
 
-        Any of them may have a wish to stop; the first one's clock says what is due. One exchange a step.
+        Any rank may want to stop; the first rank's clock decides what is due. One exchange per step.
         """
         now = time.monotonic()
         due = [self.is_first and look.asks(step, now) for look in (self.drift, self.samples)]
@@ -383,7 +383,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         return bool(stops) and agree_on(self.stop), bool(probes), bool(writes)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.before_evaluation is not None:  # so that training is the same however often it is measured
+        if self.before_evaluation is not None:  # training must not depend on how often it is evaluated
             random_state.put_back(self.before_evaluation)
         if self.way is not None and "eval_loss" in kwargs["metrics"]:
             self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
@@ -395,7 +395,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self.told = {key: float(kwargs["logs"].get(key, math.nan)) for key in WATCHED}
 
     def _look_at_progress(self, model: Any, step: int, total: int, control: Any) -> None:
-        """Save what an evaluation has found to be the best, and stop where nothing has improved for too long."""
+        """Save the model if this evaluation is the best so far, and stop if nothing has improved for too long."""
         watch, saves, self.saves_later = self.watch, self.saves_later, False
         if watch is not None and not watch.of_target:
             is_best = stop_early.note(watch, step, self.told.get(watch.metric, math.nan))
@@ -413,7 +413,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         return bool(words)
 
     def _check(self, way: check_callback.TrainingChecks, step: int, total: int) -> bool:
-        """Check the checkpoint that was just written, while its model is in memory; returns whether training ends."""
+        """Check the checkpoint just written, while its model is in memory; return True if training should end."""
         self._now_does("checking")
         folder = checkpoint.folder_of(self.setup.run_folder, step)
         outcome = check_callback.look(way, step, str(folder.relative_to(self.setup.run_folder)))
@@ -427,7 +427,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         return self._ends_early(watch, step, total)
 
     def _now_does(self, name: str) -> None:
-        """Say what is done in place of training; the next metrics say that training goes on."""
+        """Report what happens in place of training; the next metrics end this phase."""
         self.events.write(Phase(name))
         self.meter.shown = 0.0
 
@@ -441,7 +441,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.meter.alarms.look(step, values)
 
     def _look_at_disk(self, step: int) -> None:
-        """Show the alarms how much room there is, now and then."""
+        """Pass the free disk space to the alarms, at most every `DISK_S` seconds."""
         now = time.monotonic()
         if now - self.looked_at_disk < DISK_S:
             return
@@ -465,9 +465,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:
-        """Write a checkpoint on the way; returns whether it is there.
+        """Write a checkpoint during training; return True if it was written.
 
-        A full disk is an alarm here: hours of work may yet be kept.
+        A full disk raises an alarm instead of an error: hours of work may still be saved later.
         """
         self._now_does("writing a checkpoint")
         if not nan_guard.are_finite(model):

@@ -1,10 +1,10 @@
-"""Checks while a model trains: the base measured before step 1, then the model in memory at due checkpoints.
+"""Checks during training: the base is scored before step 1, then the model in memory at due checkpoints.
 
-An adapter is switched off where a check needs more of the base; full weights are moved by then, so their base
-is scored whole at the start.
+An adapter is switched off when a check needs more of the base; full weights have changed by then, so their base
+is scored completely at the start.
 
-Training goes on as if nothing had looked: its random numbers, modes and wrapped forwards are put back, so that
-its losses are the same bit for bit. What a REGRESSED leads to is check.on_fail's to say.
+A check leaves no trace in training: random state, modes and wrapped forwards are restored, so the losses are the
+same bit for bit. check.on_fail decides what follows a REGRESSED.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from finetop.core.train.resume.resume_point import ResumePoint
     from finetop.core.train.trainer_setup import Setup
 
-Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
+Forwards = dict[torch.nn.Module, Any]  # per module, its instance's own forward; absent if it uses its class's
 
 
 @dataclass
 class TrainingChecks:
-    """The checks of one training run: what they work with, and what they have said so far."""
+    """The checks of one training run: what they work with, and their results so far."""
 
     check: Check
     model: Any
@@ -65,8 +65,8 @@ class TrainingChecks:
     spent_s: float  # on the base and on all checks
     outcomes: dict[int, CheckResult] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
-    gone_claims: int = 0  # made of checkpoints that are no more
-    judges_last: bool = False  # the last step too: it may be the best by the target
+    gone_claims: int = 0  # made on checkpoints that no longer exist
+    judges_last: bool = False  # check the last step too: it may be the best by the target
 
     @property
     def keeps_best(self) -> bool:
@@ -74,10 +74,10 @@ class TrainingChecks:
 
 
 def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
-    """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
+    """Score the base before the trainer wraps the model: full weights on all items as loaded; or with the adapter off.
 
-    None without check.every. Raises BadInput for a suite that can't be used, StopAsked, and
-    EnvironmentTrouble where even the smallest batch does not fit the memory.
+    Return None without check.every. Raises BadInput for a suite that can't be used, StopAsked, and
+    EnvironmentTrouble if even the smallest batch does not fit in memory.
     """
     recipe, model, events = setup.recipe, setup.model, setup.events
     if recipe.check.every is None or recipe.check.general is None:
@@ -109,7 +109,7 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
 
 
 def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
-    """Let a resumed run's checks know what those before said: their claims are spent, their best may stay the best."""
+    """Restore the results of a resumed run's earlier checks: their claims are spent, their best may stay the best."""
     if checks is None or point is None:
         return
     earlier = point.earlier
@@ -120,9 +120,9 @@ def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
 
 
 def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
-    """Say whether to check at this step.
+    """Return whether to check at this step.
 
-    The last is left to the check at the end, unless the best is kept: the last may be it.
+    The last step is left to the check at the end, unless the best checkpoint is kept: the last may be it.
     """
     assert checks.check.every is not None
     if step == total and (checks.check.at_end or checks.judges_last):
@@ -131,9 +131,9 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
 
 
 def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
-    """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
+    """Check the model in memory as the next claim, and write its verdict for the checkpoint of this step.
 
-    None where a wish to stop came in between, or where the memory did not suffice.
+    Return None if a stop was requested meanwhile, or if memory did not suffice.
     """
     began = time.monotonic()
     device = checks.context.pair.device
@@ -172,10 +172,10 @@ def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | No
 
 
 def has_its_base(model: Any) -> bool:
-    """Say if the base can be had from the model while it trains: an adapter, and nothing moves without it.
+    """Return True if the training model still contains its base: an adapter, with no trained weights outside it.
 
     Weights that belong to the adapter carry its name (PEFT's `…lora_A.default.weight`); a bias that is trained
-    in the base itself does not, and stays moved when the adapter is off.
+    in the base itself does not, and stays changed when the adapter is off.
     """
     if not hasattr(model, "disable_adapter"):
         return False
@@ -184,11 +184,11 @@ def has_its_base(model: Any) -> bool:
 
 
 class OutOfReach(Exception):
-    """A base that was tuned in place can't be scored again once it has moved."""
+    """The base was tuned in place: it can't be scored again once its weights have changed."""
 
 
 def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> CheckResult:
-    """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
+    """Judge with the batch size that the base was scored with; if it must shrink, score the base again first."""
     if plan.row_tokens < checks.base.plan.row_tokens:
         if checks.base.whole:
             raise OutOfReach("out of memory, and the base model is no longer loaded to score it again.")
@@ -197,7 +197,7 @@ def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> CheckResult:
 
 
 def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | None:
-    """Work until done, or until a wish to stop comes in: then None, and training goes on to its end."""
+    """Return the result of `work`, or None if a stop is requested before it ends, so that training can end."""
     try:
         try:
             stop.is_checking = True
@@ -212,7 +212,7 @@ def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | 
 
 
 def try_longest(checks: TrainingChecks) -> None:
-    """Score the batch with the most tokens on the model in memory, as a check on the way would; nothing is kept."""
+    """Score the batch with the most tokens on the model in memory, as a check would; discard the result."""
     prepared = checks.context.prepared
     if not prepared.batches:
         return
@@ -226,20 +226,20 @@ def try_longest(checks: TrainingChecks) -> None:
         def take(plan: BatchPlan) -> object:
             return score_batch(prepared, ScoredModel("tuned", None, lambda: checks.model, plan), batch)
 
-        if checks.base.whole:  # smaller batches would need the base again, which is gone
+        if checks.base.whole:  # smaller batches would need the base scored again, and it is gone
             take(checks.base.plan)
         else:
             run_check.in_smaller_batches(checks.context, take)
 
 
 def tokens_of(prepared: PreparedSuite, batch: Batch) -> int:
-    """Count the tokens that a batch has the model read and write."""
+    """Count the tokens that the model reads and generates for a batch."""
     inputs = [one for item in batch.items for one in prepared.inputs[batch.task, item]]
     return sum(len(one.tokens) + getattr(one, "max_new_tokens", 0) for one in inputs)
 
 
 def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
-    """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
+    """Apply check.on_fail to a REGRESSED: raise an alarm, raise it and stop, or wait (keep-best)."""
     if outcome.verdict != "regressed" or checks.keeps_best:
         return
     words = verdict_line(outcome).partition("  ")[2]
@@ -252,7 +252,7 @@ def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
 
 
 def best_step(checks: TrainingChecks) -> int | None:
-    """Choose the checkpoint to keep: of those that are OK the one with the lowest evaluation loss.
+    """Return the checkpoint to keep: the one with the lowest evaluation loss among those that are OK.
 
     The last of equals; without evaluation losses, the last that is OK. None if none is.
     """
@@ -264,7 +264,7 @@ def best_step(checks: TrainingChecks) -> int | None:
 
 
 def spared(checks: TrainingChecks | None) -> set[int]:
-    """Name the checkpoints that must not be removed: the best so far, and an OK one whose loss is not known yet."""
+    """Return the checkpoints to keep: the best so far, and an OK one whose loss is not known yet."""
     if checks is None or not checks.keeps_best:
         return set()
     best = best_step(checks)
@@ -273,7 +273,7 @@ def spared(checks: TrainingChecks | None) -> set[int]:
 
 
 def finish(checks: TrainingChecks | None, last_step: int) -> None:
-    """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
+    """Report which checkpoint is the best, or that none is OK, and the time that the checks took."""
     if checks is None:
         return
     share = 100 * checks.spent_s / max(time.monotonic() - checks.began, 1e-9)
@@ -300,21 +300,21 @@ def finish(checks: TrainingChecks | None, last_step: int) -> None:
 
 
 def own_forwards(model: torch.nn.Module) -> Forwards:
-    """Note which modules carry a forward of their own: a trainer wraps some, for autocast and its fused loss."""
+    """Return the modules with a forward of their own: a trainer wraps some, for autocast and its fused loss."""
     return {module: module.__dict__["forward"] for module in model.modules() if "forward" in module.__dict__}
 
 
 @contextmanager
 def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
-    """Let a training model be looked at: in evaluation mode, its forwards plain; then put everything back.
+    """Prepare a training model for scoring, in evaluation mode with plain forwards; then restore everything.
 
-    Training flags, gradient flags (an adapter switched off and on sets them), random numbers.
+    Restored: training flags, gradient flags (switching an adapter off and on sets them) and random state.
     """
     in_training = [module for module in model.modules() if module.training]
     moves = [(weight, weight.requires_grad) for weight in model.parameters()]
     wrapped = own_forwards(model)
     state = random_state.now()
-    precision = torch.get_float32_matmul_precision()  # training may round products to TF32, a check does not
+    precision = torch.get_float32_matmul_precision()  # training may round products to TF32, a check must not
     torch.set_float32_matmul_precision("highest")
     model.eval()
     _carry(model, plain)

@@ -1,9 +1,9 @@
-"""The language-model head on a CPU, for TRL's trainers: labelled positions alone, in one pass over their logits.
+"""The language-model head on a CPU, for TRL's trainers: labelled positions only, in one pass over their logits.
 
-Where there is no Triton, TRL scores padding and prompts too, and works every logit out again for the gradient, in
-float32: on a CPU that was 53 % of a LoRA step of SmolLM2-135M (profiled, bfloat16). Here the gradient of each
-position's log-probability is made while its logits are at hand, and only scaled later; a matrix product adds up in
-float32 and rounds once. What can't be had so goes TRL's way: a head that is trained itself, capped logits.
+Without Triton, TRL scores padding and prompts too, and computes every logit again for the gradient, in float32: on a
+CPU that was 53 % of a LoRA step of SmolLM2-135M (profiled, bfloat16). Here the gradient of each position's
+log-probability is computed while its logits are at hand, and only scaled later; a matrix product adds up in float32
+and rounds once. TRL's own code handles the cases that this can't: a head that is trained itself, capped logits.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-POSITIONS = 256  # whose logits are held at once: 50 MB in float32 for 49,152 words
+POSITIONS = 256  # logits held at once: 50 MB in float32 for 49,152 words
 KNOWN = {"log_probs", "entropy", "mean_logits", "is_top1"}
 
 
 def install() -> None:
-    """Make TRL's trainers of this process, which has no GPU, score so. Changes nothing where TRL has other parts."""
+    """Make TRL's trainers in this process, which has no GPU, score this way. Does nothing if TRL's internals differ."""
     from trl.kernels import ChunkedLogProbFunction
     from trl.trainer import utils
 
     if hasattr(utils, "_use_triton") and hasattr(utils, "_ChunkedLogProbFunction"):
-        # it asks that alone to decide whether to leave out what has no label
-        utils._use_triton = lambda device: True
-        utils._ChunkedLogProbFunction = Choice(ChunkedLogProbFunction)
+        # TRL checks only this to decide whether to skip positions without a label
+        utils._use_triton = lambda device: True  # noqa: SLF001  # TRL calls it
+        utils._ChunkedLogProbFunction = Choice(ChunkedLogProbFunction)  # noqa: SLF001  # TRL calls it
 
 
 class Choice:
-    """Stands where TRL calls its function: the one pass where that serves, else TRL's own."""
+    """Replaces TRL's function: one pass where that works, else TRL's own."""
 
     def __init__(self, otherwise: Any) -> None:
         self.otherwise = otherwise
@@ -50,7 +50,7 @@ class Choice:
     ) -> Any:
         """Score positions: hidden [positions, width], weight [words, width], targets [positions].
 
-        Gives, each [positions]: log-probabilities, entropy, nothing, mean logit, whether the target is the likeliest.
+        Return, each [positions]: log-probabilities, entropy, None, mean logit, whether the target is the likeliest.
         """
         learns = torch.is_grad_enabled() and (
             weight.requires_grad or (bias is not None and bias.requires_grad)
@@ -117,7 +117,7 @@ class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is 
 
     @staticmethod
     def backward(context: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Scale what was made in the one pass; a loss that learns from the entropy too is worked out TRL's way."""
+        """Scale the gradient of the forward pass; add the entropy's, if the loss uses it, computed by TRL."""
         slopes, hidden, weight, bias, targets = context.saved_tensors
         found = None
         if given[0] is not None:

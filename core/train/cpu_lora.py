@@ -1,10 +1,10 @@
-"""LoRA's layers on a CPU while they train: one pass over each layer's output, and one copy of its input.
+"""LoRA layers on a CPU while they train: one pass over each layer's output, and one copy of its input.
 
-PEFT makes an adapter's part as a tensor of its own, scales it and adds it; under autocast it also turns the input to
+PEFT computes an adapter's part as a separate tensor, scales it and adds it; under autocast it also casts the input to
 float32 and back, once for each layer that reads it. Such passes were 45 % of the time of a LoRA step of SmolLM2-135M
 (profiled, bfloat16), the products 28 %. Here the adapter's product is scaled and added as it is computed, and so is its
-part of the input's gradient. What else PEFT's layers can do goes PEFT's way, and so does all that is not learned from:
-scores, samples and evaluations are to the bit those of a loaded model.
+part of the input's gradient. PEFT's own code handles its other features and everything outside training: scores,
+samples and evaluations are bit-identical to those of a loaded model.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def install(model: nn.Module) -> None:
-    """Let a model's plain LoRA layers learn so; others stay as they are."""
+    """Make a model's plain LoRA layers train in one pass; other layers stay as they are."""
     for module in model.modules():
         if type(module) is lora.Linear and type(module.base_layer) is nn.Linear:
             module.__class__ = Linear
 
 
 class Linear(lora.Linear):  # type: ignore[misc]  # the library is untyped
-    """PEFT's layer, whose training goes in one pass."""
+    """PEFT's layer, which trains in one pass."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         parts = None if args or kwargs else self._plain_parts(x)
@@ -37,7 +37,7 @@ class Linear(lora.Linear):  # type: ignore[misc]  # the library is untyped
         return found
 
     def _plain_parts(self, x: Tensor) -> tuple[Tensor, Tensor, float, torch.dtype] | None:
-        """Return the adapter's two weights, its scale and the number format; None where PEFT's own way is needed."""
+        """Return the adapter's two weights, its scale and the dtype; None if PEFT's own forward is needed."""
         active = [name for name in self.active_adapters if name in self.lora_A]
         if not (self.training and torch.is_grad_enabled() and len(active) == 1) or self.disable_adapters:
             return None
@@ -60,14 +60,12 @@ class Linear(lora.Linear):  # type: ignore[misc]  # the library is untyped
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Return whether somebody waits for a layer to be called."""
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
+    """Return whether a layer has hooks, or is more than a plain Linear."""
+    return (
+        type(module) is not nn.Linear
+        or bool(module._forward_hooks or module._forward_pre_hooks)  # noqa: SLF001  # no public name
+        or bool(module._backward_hooks or module._backward_pre_hooks)  # noqa: SLF001  # no public name
     )
-    return type(module) is not nn.Linear or any(hooks)
 
 
 class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is untyped

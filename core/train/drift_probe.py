@@ -1,7 +1,7 @@
-"""The drift probe: how far the model has moved on general text since the run began, while it trains.
+"""The drift probe: how far the model has moved on general text since the run began, measured while it trains.
 
-`drift` is the rise of the cross-entropy in nats per token (the definition of PEFT's published benchmark); `kl`
-is the divergence from its own start, KL(start || now) in nats per token, on the first window of the text.
+`drift` is the rise of the cross-entropy in nats per token (as PEFT's published benchmark defines it); `kl` is the
+divergence from the run's start, KL(start || now) in nats per token, on the first window of the text.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 WINDOW = 256  # tokens
 TOKENS = 1536
-TOKENS_CPU = 512  # three looks are 4 % of 60 steps of the demo: 1.4 CPU seconds a look, 1.8 a step
-KL_TOKENS = 256  # of these the whole distribution is kept: 25 MB for a vocabulary of 49,000 in 16 bits
+TOKENS_CPU = 512  # three probes take 4 % of 60 demo steps: 1.4 CPU seconds a probe, 1.8 a step
+KL_TOKENS = 256  # tokens whose whole distribution is kept: 25 MB for a vocabulary of 49,000 in 16 bits
 
 
 @dataclass(frozen=True)
 class Probe:
-    """The text, and what the model made of it at the start."""
+    """The text, and the model's scores on it at the start."""
 
     windows: Tensor  # [windows, WINDOW] token ids
     nats_per_token: float
@@ -39,7 +39,7 @@ def start(
 ) -> Probe | None:
     """Measure the model before its first step. None if the text is shorter than one window.
 
-    Ranks share the windows, or all read all of them where one can't go on without the others.
+    With `shared` each rank reads its share of the windows; else every rank reads all, as ranks of a sharded model must.
     """
     most = TOKENS_CPU if device == "cpu" else TOKENS
     tokens = tokenizer(text[: most * 16], add_special_tokens=False, verbose=False).input_ids[:most]
@@ -61,16 +61,16 @@ def measure(model: Any, probe: Probe, *, shared: bool = True) -> dict[str, float
 
 
 def _score(model: Any, windows: Tensor, *, shared: bool) -> tuple[float, Tensor]:
-    """Mean cross-entropy over all windows, and the log-probabilities [KL_TOKENS, vocabulary] of the first.
+    """Return the mean cross-entropy over all windows, and the log-probabilities [KL_TOKENS, vocabulary] of the first.
 
-    The latter are of use on the first rank alone, which reads that window.
+    With `shared` only the first rank reads that window, and its log-probabilities are the ones used.
     """
     was_training = model.training
     model.eval()
     sums, kept = [], None
     for window in collectives.own_share(list(windows)) if shared else windows:
         with torch.no_grad(), attention.beside_training(model):
-            # learned tokens of an adapter stand before the text
+            # an adapter's virtual tokens come before the text: count from the end
             logits = model(input_ids=window[None], use_cache=False).logits[0, -len(window) : -1].float()
         sums.append(float(cross_entropy(logits, window[1:], reduction="sum")))
         if kept is None:

@@ -1,7 +1,7 @@
-"""One step on the longest rows before the first: what does not fit fails in the first minute, and nothing is changed.
+"""One step on the longest rows before the first step: a run that does not fit fails in its first minute.
 
-The weights that move, their gradients, the optimizer, the trainer's own counts and all random states are put back, so
-that a run is the same to the bit with it and without it.
+Trained weights, gradients, the optimizer, the trainer's counts and all random states are restored, so that a run is
+bit-identical with and without it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
 
-# Bytes; those that a forward pass may change (turning angles for long rows) are small.
+# Bytes; the buffers that a forward pass may change (rotary angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20
 PROMPTS = (
     "prompt_ids",
     "prompt_input_ids",
     "prompt_attention_mask",
-)  # what stands in front of a row's answers
+)  # what comes before a row's answers
 
 
 class DoesNotFit(FinetopError):
@@ -40,7 +40,7 @@ class DoesNotFit(FinetopError):
 
 
 def is_wanted(recipe: Recipe, device: str) -> bool:
-    """Return whether to try: as the recipe says, or where it leaves it open, on anything but the CPU."""
+    """Return whether to try: as the recipe says, or for auto on every device but the CPU."""
     said = recipe.train.try_worst_batch
     return device != "cpu" if said == "auto" else said
 
@@ -54,23 +54,22 @@ def try_worst(
 ) -> bool:
     """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
 
-    Then the longest rows of an evaluation, and the longest batch of a check on the way. Where the model writes its own
-    answers, each is as long as it may be, and is paid. `trainer` is one of transformers or PPO's, before its `train`.
-    Returns whether it was done: a recipe may not want it. The weights that move are held on the CPU meanwhile. Raises
-    DoesNotFit.
+    Then evaluate the longest rows, and score the longest batch of a check. If the model generates its own answers, each
+    has the maximum length, and gets a reward. `trainer` is transformers' or PPO's, before its `train`. Return False
+    if the recipe does not want it. The trained weights are copied to the CPU meanwhile. Raises DoesNotFit.
     """
     if not is_wanted(recipe, device):
         return False
     events.write(Phase("trying the longest rows"))
     try:
         with _undone(trainer, device):
-            if hasattr(trainer, "try_longest"):  # PPO's, whose steps are its own
+            if hasattr(trainer, "try_longest"):  # PPO's own trainer
                 trainer.try_longest()
             else:
                 with _written_out(trainer):
                     _train(trainer, device)
                     _evaluate(trainer, device)
-            if checks is not None:  # beside the optimizer's states, as later
+            if checks is not None:  # with the optimizer's states in memory, as later
                 check_callback.try_longest(checks)
     except Exception as error:
         if not failures.is_out_of_memory(error):
@@ -85,7 +84,7 @@ def try_worst(
 
 
 def _train(trainer: Any, device: str) -> None:
-    """Forward, backward and optimizer, twice where gradients are added up: then the second finds the first's."""
+    """Run forward, backward and optimizer; twice with gradient accumulation, so that both gradients are in memory."""
     import torch
 
     arguments = trainer.args
@@ -99,7 +98,7 @@ def _train(trainer: Any, device: str) -> None:
     with _as_prepared(trainer, device):
         for _ in range(min(2, arguments.gradient_accumulation_steps)):
             inputs = _collate(trainer, trainer.train_dataset, batch, "training")
-            count = trainer._get_num_items_in_batch([inputs], arguments.device)
+            count = trainer._get_num_items_in_batch([inputs], arguments.device)  # noqa: SLF001  # as its training does
             trainer.training_step(trainer.model, inputs, count)
     parallel.spare_search(trainer)
     moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
@@ -110,11 +109,11 @@ def _train(trainer: Any, device: str) -> None:
 
 
 def _of_step(trainer: Any) -> list[int]:
-    """Return the numbers of the longest rows that are taken at once, siblings that answer one prompt side by side."""
+    """Return the indexes of the longest rows that one step takes; answers to the same prompt are adjacent."""
     count = trainer.args.per_device_train_batch_size
     if not _writes(trainer):
         return longest(trainer.train_dataset, count)
-    rows = count * trainer.args.steps_per_generation  # all answers of a step are written together
+    rows = count * trainer.args.steps_per_generation  # all answers of a step are generated together
     prompts = longest(trainer.train_dataset, -(-rows // trainer.num_generations))
     return [prompt for prompt in prompts for _ in range(trainer.num_generations)][:rows]
 
@@ -125,8 +124,8 @@ def _writes(trainer: Any) -> bool:
 
 @contextmanager
 def _written_out(trainer: Any) -> Iterator[None]:
-    """Let every answer that is written meanwhile be as long as it may be."""
-    if not _writes(trainer) or not hasattr(trainer, "generation_config"):  # vLLM's cache is there already
+    """Force every answer generated meanwhile to the maximum length."""
+    if not _writes(trainer) or not hasattr(trainer, "generation_config"):  # vLLM's cache exists already
         yield
         return
     config = trainer.generation_config
@@ -149,7 +148,7 @@ def _evaluate(trainer: Any, device: str) -> None:
 
 
 def longest(rows: Any, count: int) -> list[int]:
-    """Return the numbers of a data set's longest rows of token ids, longest first; repeated if there are too few."""
+    """Return the indexes of a data set's longest rows of token ids, longest first; repeated if there are too few."""
     prompts, answers = [0] * len(rows), [0] * len(rows)
     for name in rows.column_names:
         if not name.endswith("_ids") and name != "prompt":
@@ -157,7 +156,7 @@ def longest(rows: Any, count: int) -> list[int]:
         for index, ids in enumerate(rows[name]):
             if name in ("prompt", "prompt_ids"):
                 prompts[index] = len(ids)
-            elif isinstance(ids, list):  # a prompt stands in front of each of the row's answers
+            elif isinstance(ids, list):  # the prompt comes before each of the row's answers
                 answers[index] = max(answers[index], len(ids))
     lengths = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     order = sorted(range(len(rows)), key=lambda index: -lengths[index])[:count]
@@ -165,12 +164,12 @@ def longest(rows: Any, count: int) -> list[int]:
 
 
 def _collate(trainer: Any, rows: Any, batch: Sequence[int], description: str) -> Any:
-    kept = trainer._remove_unused_columns(rows, description=description)
+    kept = trainer._remove_unused_columns(rows, description=description)  # noqa: SLF001  # as its training does
     return trainer.data_collator(uneven([kept[index] for index in batch]))
 
 
 def uneven(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Shorten the last of several rows by a token, as usual batches are: of rows of one length none needs a mask."""
+    """Shorten the last of several rows by a token, as in usual batches: rows of equal length would need no mask."""
     if len(rows) < 2 or "seq_lengths" in rows[0]:
         return rows
     last = {
@@ -182,7 +181,7 @@ def uneven(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def _as_prepared(trainer: Any, device: str) -> Iterator[None]:
-    """Run the model as accelerate will: in mixed precision, what it gives turned into float32."""
+    """Run the model as accelerate will: in mixed precision, with outputs converted to float32."""
     import torch
     from accelerate.utils import convert_outputs_to_fp32
 
@@ -205,7 +204,7 @@ def _as_prepared(trainer: Any, device: str) -> Iterator[None]:
 
 @contextmanager
 def _undone(trainer: Any, device: str) -> Iterator[None]:
-    """Put back all that a step changes, whatever came of it."""
+    """Restore everything that a step changes, also after an error."""
     import torch
 
     from finetop.core.train.resume import random_state
@@ -227,7 +226,7 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
             with torch.no_grad():
                 tensor.copy_(copied)
         made = trainer.optimizer
-        if paged.is_paged(made):  # its buffers are never freed: the same ones are trained with
+        if paged.is_paged(made):  # its buffers are never freed: training uses the same ones
             paged.begin_anew(made)
         else:
             if optimizer is not None:
@@ -244,7 +243,7 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
 
 
 def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
-    """Copy to the CPU what a step may change: the weights that move, and small buffers."""
+    """Copy to the CPU what a step may change: trained weights and small buffers."""
     moving = [weight.data for weight in model.parameters() if weight.requires_grad]
     buffers = [held for held in model.buffers() if held.numel() * held.element_size() <= LARGEST_BUFFER]
     held = [shards.local(tensor).detach() for tensor in (*moving, *buffers)]
@@ -252,7 +251,7 @@ def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
 
 
 def _own_state(trainer: Any) -> dict[str, Any]:
-    """Copy the trainer's plain attributes: counts, and what TRL collects between two lines of its log."""
+    """Copy the trainer's plain attributes: counts, and what TRL collects between two log lines."""
     collected = {
         name: copy.deepcopy(vars(trainer)[name]) for name in ("_metrics", "_logs") if name in vars(trainer)
     }
@@ -269,7 +268,7 @@ def _plain(holder: Any) -> dict[str, Any]:
 
 
 def _flush(trainer: Any) -> None:
-    """Empty what an objective collects for the next line of the log, with nobody listening."""
+    """Empty what an objective collects for its next log line, without callbacks."""
     if not hasattr(trainer, "log"):
         return
     hooks, lines = trainer.callback_handler.callbacks, len(trainer.state.log_history)

@@ -1,8 +1,8 @@
-"""The loss scale of training in float16: what it is after each step, and which steps were left out for it.
+"""The loss scale of training in float16: its value after each step, and which steps were skipped for it.
 
-float16 ends at 6e-8 below and 65,504 above. The loss is multiplied before the backward pass, so that small gradients
-are not lost, and gradients are divided by as much before they are clipped. A step whose gradients overflow is left out
-and the scale halved; after 2,000 steps without it is doubled (torch.amp.GradScaler).
+float16 ranges from 6e-8 to 65,504. The loss is scaled before the backward pass, so that small gradients are not lost,
+and gradients are divided by the scale before they are clipped. A step whose gradients overflow is skipped and the scale
+halved; after 2,000 steps without an overflow it is doubled (torch.amp.GradScaler).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class LossScale(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Adds the loss scale to a step's line of the log. It stands before the callbacks that read that line."""
+    """Adds the loss scale to a step's log line. It runs before the callbacks that read that line."""
 
     def __init__(self) -> None:
         self.scaler: Any = None
 
     def watch(self, trainer: Any) -> None:
-        """Learn a trainer's scaler; nothing where it trains in another number format."""
+        """Store a trainer's loss scaler; None if it trains in another number format."""
         self.scaler = scaler_of(trainer)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -33,15 +33,15 @@ class LossScale(TrainerCallback):  # type: ignore[misc]  # the library is untype
 
 
 def scaler_of(trainer: Any) -> Any:
-    """Return what scales a trainer's loss; None where nothing does."""
+    """Return a trainer's loss scaler, or None."""
     holder = trainer if hasattr(trainer, "scaler") else getattr(trainer, "accelerator", None)
     return getattr(holder, "scaler", None)
 
 
 def give_back(trainer: Any, weights: list[torch.Tensor]) -> None:
-    """Divide gradients by the loss scale where there is one; those that overflowed become 0.
+    """Divide gradients by the loss scale if there is one; those that overflowed become 0.
 
-    For a step that is only tried: the scaler itself is left as it was.
+    For a step that is undone: the scaler itself stays as it was.
     """
     scaler = scaler_of(trainer)
     if scaler is None:

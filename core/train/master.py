@@ -1,4 +1,4 @@
-"""Weights that move, held in float32 beside arithmetic in 16 bits, or in 16 bits rounded by chance (train.master)."""
+"""Trained weights kept in float32 with 16-bit computation, or in 16 bits with stochastic rounding (train.master)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ WORDS = {
 
 
 def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
-    """Hold the weights that move as the recipe says, before a trainer is made; None where there is nothing to choose.
+    """Set the format of the trained weights as the recipe says, before a trainer is made; None if there is no choice.
 
-    An adapter is float32 by itself; what else moves with one is so only in float16. Raises BadInput for an optimizer
-    that can't round by chance, and where float16 needs more memory than there is.
+    Adapters are float32 already; other weights trained beside one become so only in float16. Raises BadInput for an
+    optimizer without stochastic rounding, and if float16 needs more memory than there is.
     """
     if dtype == "float32":
         return None
@@ -47,7 +47,7 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
     wide = wide_numbers(model) / max(1, moving)
     held = master.held_in(recipe.train, 2.0, moving, still, memory, wide, in_float16=in_float16)
     if held == "stochastic" and recipe.train.optimizer != "adamw":
-        said = f"train.master: stochastic rounds in an AdamW of its own, not in {recipe.train.optimizer}."
+        said = f"train.master: stochastic works only with optimizer adamw, not {recipe.train.optimizer}."
         raise BadInput(said, hint="Set train.optimizer to adamw, or train.master to float32.")
     if held == "stochastic" and dtype != "bfloat16":
         said = f"train.master: stochastic rounds bfloat16 weights, not {dtype}."
@@ -67,11 +67,11 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
 
 
 def exact(model: Any) -> Held | None:
-    """Hold in float32 what moves in float16 beside an adapter (heads, norms): its gradients are to be scaled back."""
+    """Convert to float32 what trains in float16 beside an adapter (heads, norms): its gradients must be unscaled."""
     rounded = [weight for weight in moving_weights(model) if weight.dtype == torch.float16]
     for weight in rounded:
         weight.data = weight.data.float()
-    model._held_exactly = rounded
+    model.held_exactly = rounded
     return "float32" if rounded else None
 
 
@@ -80,7 +80,7 @@ def moving_weights(model: Any) -> list[Tensor]:
 
 
 def wide_numbers(model: Any) -> int:
-    """Count the numbers that move whose states an 8-bit optimizer holds in 32 bits."""
+    """Count the trained numbers whose states an 8-bit optimizer keeps in 32 bits."""
     embeddings = {id(one.weight) for one in model.modules() if isinstance(one, torch.nn.Embedding)}
     return sum(
         weight.numel()
@@ -90,7 +90,7 @@ def wide_numbers(model: Any) -> int:
 
 
 def mixed(held: Held | None, dtype: str, device: str) -> Any:
-    """Return a context in which float32 weights are computed with in 16 bits; one that does nothing without them."""
+    """Return a context in which float32 weights compute in 16 bits, or one that does nothing if none are kept."""
     if held != "float32":
         return nullcontext()
     return torch.autocast(torch.device(device).type, getattr(torch, dtype))
@@ -98,14 +98,14 @@ def mixed(held: Held | None, dtype: str, device: str) -> Any:
 
 @contextmanager
 def as_saved(model: Any, dtype: str) -> Iterator[None]:
-    """Round float32 weights to the format that a checkpoint is scored in, meanwhile; an adapter's own stay.
+    """Temporarily round float32 weights to the format that a checkpoint is scored in; an adapter's own stay.
 
-    So a check on the way scores the very model that the check of its checkpoint loads.
+    So a check during training scores the very model that a check of its checkpoint loads.
     """
     kind = getattr(torch, dtype)
     moving = (
         [] if shards.is_divided(model)
-        else getattr(model, "_held_exactly", []) if shards.is_adapter(model)
+        else getattr(model, "held_exactly", []) if shards.is_adapter(model)
         else moving_weights(model)
     )  # fmt: skip
     held = [(w, w.data) for w in moving if w.dtype != kind]
@@ -119,5 +119,5 @@ def as_saved(model: Any, dtype: str) -> Iterator[None]:
 
 
 def as_written(model: Any, dtype: str, engine: Engine) -> Any:
-    """Round as a checkpoint does for an engine whose keys and values have the weights' own format; exact takes all."""
+    """Round as a checkpoint does, for an engine whose key-value cache has the weights' format; exact takes any."""
     return nullcontext() if engine == "exact" else as_saved(model, dtype)

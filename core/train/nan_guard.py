@@ -1,4 +1,4 @@
-"""Ends a run whose loss is NaN or infinite, and keeps weights that are none out of its checkpoints."""
+"""Ends a run whose loss is NaN or infinite, and keeps such weights out of its checkpoints."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 class NotFinite(FinetopError):
-    """What was learned is lost since some step; exit code 1."""
+    """The weights or the loss are NaN: nothing can be learned any more; exit code 1."""
 
     kind: Kind = "nan"
 
 
 class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Counts the steps in a row whose loss or gradient is NaN or infinite, and stops training after so many.
+    """Counts consecutive steps whose loss or gradient is NaN or infinite, and stops training after `limit` of them.
 
-    Not at the first: a step that is left out in float16 while the loss scale falls is none of them.
+    One is not enough by default; a step skipped in float16 while the loss scale falls does not count.
     """
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
-        self.since: int | None = None  # the first of those in a row
+        self.since: int | None = None  # first of the consecutive steps
         self.is_over = False
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -50,18 +50,18 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
 
 def are_finite(model: Any) -> bool:
-    """Say if all weights that move are numbers, on all ranks."""
+    """Return whether all trained weights are finite, on all ranks."""
     moving = (shards.local(weight) for weight in model.parameters() if weight.requires_grad)
     return not collectives.largest([not all(bool(weight.isfinite().all()) for weight in moving)])[0]
 
 
 def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:
-    """See that what was learned can be kept. Raises NotFinite that names the last good checkpoint."""
+    """Check that the weights are fit to save. Raises NotFinite with the last good checkpoint."""
     if not watch.is_over and are_finite(model):
         return
     since = watch.since
     steps = [checkpoint.step_of(one) for one in checkpoint.complete(run_folder)]
-    # the loss of a step is that of the weights before it: those, too, were of no use
+    # The loss of a step is computed with the weights before it, so those are useless too.
     good = max((step for step in steps if since is None or step < since - 1), default=None)
     rate, name = recipe.train.learning_rate, run_folder.name.partition("-")[2]
     hint = f"Lower train.learning_rate (now {number_words(rate)})"

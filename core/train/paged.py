@@ -1,7 +1,7 @@
-"""Optimizers of bitsandbytes whose states move between GPU and host: their buffers are made once, and stay paged.
+"""Paged optimizers of bitsandbytes, whose states move between GPU and host: buffers are created once and stay paged.
 
-bitsandbytes keeps every buffer that it ever made in a list of its process, and frees none: an optimizer that is made
-twice holds its states twice. What `load_state_dict` puts in their place are tensors of the GPU alone.
+bitsandbytes keeps every buffer that it creates in a list of its process, and frees none: creating an optimizer twice
+holds its states twice. `load_state_dict` would replace them by tensors that are on the GPU only.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ def inner_of(optimizer: Any) -> Any:
 
 
 def is_paged(optimizer: Any) -> bool:
-    """Return whether an optimizer's states are paged; false of None."""
+    """Return whether an optimizer's states are paged; False for None."""
     return bool(getattr(inner_of(optimizer), "is_paged", False))
 
 
 def begin_anew(optimizer: Any) -> None:
-    """Set an optimizer back to before its first step, in the buffers that it has."""
+    """Reset an optimizer to before its first step, in its existing buffers."""
     for state in inner_of(optimizer).state.values():
         state["step"] = 0
         for name, value in state.items():
-            if name != "step" and not name.startswith("qmap"):  # the tables of its 8-bit numbers
+            if name != "step" and not name.startswith("qmap"):  # keep the quantization maps of 8-bit states
                 value.zero_()
 
 
 def buffers(optimizer: Any) -> dict[Any, dict[str, Any]]:
-    """Return the paged buffers of each weight; nothing where the optimizer has none."""
+    """Return the paged buffers of each weight; empty if the optimizer is not paged."""
     if not is_paged(optimizer):
         return {}
     states = inner_of(optimizer).state
@@ -45,7 +45,7 @@ def buffers(optimizer: Any) -> dict[Any, dict[str, Any]]:
 
 
 def page_again(optimizer: Any, before: Mapping[Any, Mapping[str, Any]]) -> None:
-    """Put states that were loaded into paged buffers: those of `before`, or new ones."""
+    """Move states that were loaded into paged buffers: those of `before`, or new ones."""
     inner = inner_of(optimizer)
     if not is_paged(inner):
         return

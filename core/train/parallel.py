@@ -1,7 +1,7 @@
-"""How a training is spread over several ranks: where its model is loaded, how it is divided, what a step keeps.
+"""How training is spread over several ranks: where the model is loaded, how it is divided, what a step keeps.
 
-Adapters train with a copy of the model on each GPU (DDP, which the trainer does by itself); whole models with their
-weights, gradients and optimizer divided (FSDP2, core/models/shards.py).
+Adapters train with a copy of the model on each GPU (DDP, by the trainer itself); whole models with their weights,
+gradients and optimizer sharded (FSDP2, core/models/shards.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def load_model(recipe: Recipe, base: ResolvedModel, device: str, make: Callable[[str], Any]) -> Any:
-    """Return the model that `make` reads of a base to a device, or to the machine's memory where it is divided.
+    """Return the model that `make` loads to a device, or to the machine's memory if it will be sharded.
 
-    It may not fit on a GPU whole, nor in memory once for each rank: where it can be so, the first reads it, and the
-    others build it without numbers, which they receive as it is divided. An error of the first rank is raised on all.
+    It may fit neither on one GPU nor, once per rank, in memory: if possible, the first rank reads it, and the others
+    build it without weights, which they receive when it is sharded. An error of the first rank is raised on all.
     """
     if way_of(recipe, collectives.count()) != "fsdp":
         return make(device)
@@ -39,9 +39,9 @@ def load_model(recipe: Recipe, base: ResolvedModel, device: str, make: Callable[
 
 
 def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
-    """Return the model, its weights divided over the ranks where the recipe trains so.
+    """Return the model, with its weights sharded over the ranks if the recipe trains that way.
 
-    Random numbers go on alike on all ranks: those that received their weights have drawn none for them.
+    Random states are made equal on all ranks: ranks that received their weights have drawn no numbers for them.
     """
     if way_of(recipe, collectives.count()) != "fsdp":
         return model
@@ -51,10 +51,10 @@ def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
 
 
 def spare_search(trainer: Any) -> None:
-    """Let copies (DDP) not search each step for weights without a gradient, behind a step in which all had one.
+    """Make copies (DDP) skip the search for weights without a gradient, after a step in which all had one.
 
-    Transformers has them search wherever a model has an adapter, or keeps its activations: they walk the whole graph,
-    and exchange what they found. Experts, and layers that are dropped at random, may be left out by another step.
+    Transformers turns it on for every model with an adapter or activation checkpointing: it walks the whole graph and
+    exchanges the result. It stays on for experts and for layerdrop, where another step may leave weights out.
     """
     if trainer.args.ddp_find_unused_parameters is not None:  # the recipe's trainer_args
         return
@@ -68,9 +68,9 @@ def spare_search(trainer: Any) -> None:
 
 
 def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
-    """Return the recipe of a resumed run whose steps have as many rows as before, on however many ranks now.
+    """Return the recipe of a resumed run with as many rows per step as before, on the present number of ranks.
 
-    Raises BadInput where so many rows can't be had in batches of train.batch_size.
+    Raises BadInput if that number of rows can't be made of batches of train.batch_size.
     """
     before = point.earlier.ranks if point is not None and point.step else collectives.count()
     now, added = collectives.count(), recipe.train.grad_accumulation

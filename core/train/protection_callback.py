@@ -1,7 +1,7 @@
-"""How protections against forgetting act in a run: rows before the method begins, gradients, the rate of a step.
+"""How protections against forgetting act in a run: on the training rows, on gradients, on a step's learning rate.
 
-Gradients are added when a step's batches are through and before they are clipped, so that what is clipped and applied
-is the gradient of loss + penalty, with any trainer and whatever its loss. Without protections nothing is touched.
+Gradients are added after a step's last batch and before clipping, so that what is clipped and applied is the gradient
+of loss + penalty, with any trainer and any loss. Without protections nothing changes.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:
-    """Return the examples to train on, after each protection has looked at them with the base. Raises BadInput."""
+    """Return the training examples after each protection has processed them with the base. Raises BadInput."""
     for name, options in recipe_protections.chosen(base.recipe).items():
         train = protections.load(name).rows(options, base, train)
     return train
 
 
 def hold(recipe: Recipe, model: Any) -> None:
-    """Take the weights that must not move out of those that do. Raises BadInput if none is left."""
+    """Freeze the weights that a protection excludes from training. Raises BadInput if none is left."""
     for name, options in recipe_protections.chosen(recipe).items():
         protections.load(name).hold(options, model)
 
 
 def begin(setup: Setup, trainer: Any) -> None:
-    """Let the protections act in every step of a trainer; each says what it holds. Raises BadInput."""
+    """Attach the protections to a trainer's steps, and print what each one holds. Raises BadInput."""
     acting = []
     for name, options in recipe_protections.chosen(setup.recipe).items():
         protection = protections.load(name)
@@ -64,7 +64,7 @@ def begin(setup: Setup, trainer: Any) -> None:
 
 @dataclass
 class StepCost:
-    """What a step's protections took, and said."""
+    """The cost of a step's protections, and their metrics."""
 
     marks: tuple[Any, Any] | None = None  # when they began and ended
     loss: Any = 0.0
@@ -79,12 +79,12 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
         self.trainer = trainer
         self.events = events
         self.step = StepCost()
-        self.rates: list[float] = []  # of the optimizer's groups, while they are lowered
+        self.rates: list[float] = []  # original rates of the optimizer's groups, while they are lowered
         self.spent_s = 0.0
         self.began = time.monotonic()
 
     def around(self, training_step: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a trainer's forward and backward pass; after a step's last one the gradients are whole."""
+        """Wrap a trainer's training step, to add gradients after a step's last backward pass."""
 
         def stepping(*given: Any, **named: Any) -> Any:
             loss = training_step(*given, **named)
@@ -105,7 +105,7 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
         self.step.marks = before, self._mark()
 
     def _mark(self) -> Any:
-        """Mark this moment: on a GPU in its own queue, so that nobody waits for it."""
+        """Mark this moment: on a GPU as an event in its queue, so that the host need not wait."""
         if self.trainer.args.device.type != "cuda":
             return time.monotonic()
         event = torch.cuda.Event(enable_timing=True)
@@ -149,7 +149,7 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
 
 
 def between(before: Any, after: Any) -> float:
-    """Return the seconds between two marks; of a GPU's queue, once it has come to the second."""
+    """Return the seconds between two marks; on a GPU, wait until it has reached the second."""
     if isinstance(before, float):
         return float(after - before)
     after.synchronize()

@@ -1,11 +1,11 @@
-"""What a training job refuses before it loads any weights, from config.json alone: asked by the job and by a plan.
+"""What a training job refuses before it loads any weights, from config.json alone; used by the job and by a plan.
 
     python -m finetop.core.train.rehearsal CONFIG DEVICE [HOME] [CARD] < the resolved recipe
 
-CARD is the name of a GPU without bfloat16, which this process does not see.
+CARD is the name of a GPU without bfloat16 that is not visible to this process.
 
-The process answers for those that must not import the training stack: exit code 0 and what moves as a line of JSON;
-or the code of an error, and its message and hint as JSON.
+The process serves callers that must not import the training stack: on success it prints the counts of trained weights
+as a line of JSON and exits with 0; else it prints an error's message and hint as JSON and exits with its code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Moving:
-    """See that a model of this config.json can be trained as the recipe says, and count what would move.
+    """Check that a model of this config.json can be trained as the recipe says, and count what would be trained.
 
     Raises BadInput for a number format, an optimizer, a raw option, a model or a method that does not fit, and
     EnvironmentTrouble for kernels that this machine can't build.
@@ -51,9 +51,9 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
 
 
 def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str = "") -> None:
-    """Refuse a number format that the recipe can't train in there. Raises BadInput.
+    """Refuse a number format that the recipe can't train in on this device. Raises BadInput.
 
-    `old_card` names a GPU without bfloat16 of another process; else the device is asked.
+    `old_card` names a GPU without bfloat16 of another process; else the device itself is checked.
     """
     there = not old_card and devices.has_bfloat16(device)
     card = old_card or (devices.device_kind(device) if device.startswith("cuda:") else device)
@@ -66,7 +66,7 @@ def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str
 
 
 def main(config: str, device: str, home: str = "", old_card: str = "") -> int:
-    """Answer for a recipe on standard input and a config.json; in a home it measures the CPU. Returns the exit code."""
+    """Check a recipe on standard input with a config.json; with a home, measure the CPU too. Return the exit code."""
     folder = Path(config).parent
     if Path(config).name == "config.json":
         return answer(folder, device, home, old_card)
@@ -76,14 +76,14 @@ def main(config: str, device: str, home: str = "", old_card: str = "") -> int:
 
 
 def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
-    """Print the answer for a recipe on standard input and a model's folder. Returns the exit code."""
-    from finetop.core.recipe.load import recipe_from_mapping
+    """Print the result for a recipe on standard input and a model's folder. Return the exit code."""
+    from finetop.core.recipe.load import recipe_from_resolved
     from finetop.core.runtime.job_process import SETTINGS
 
     os.environ.update({**SETTINGS, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
     warnings.simplefilter("ignore")
     devices.import_libraries()
-    recipe = recipe_from_mapping(json.load(sys.stdin), to_train=True)
+    recipe = recipe_from_resolved(json.load(sys.stdin))
     base = ResolvedModel(
         recipe.model.id,
         folder,
@@ -99,7 +99,7 @@ def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
         there = False if old_card else None
         dtype = devices.number_format(recipe.model.dtype, base.path, device, bfloat16_there=there)
         if home and device == "cpu" and dtype == "bfloat16":
-            cpu_formats.measured(Home(Path(home)))  # for the plan, which has no torch
+            cpu_formats.measured(Home(Path(home)))  # saves the measurement for the plan, which has no torch
         require_number_format(recipe, dtype, device, old_card)
         said, code = require(recipe, base, dtype, device), 0
     except FinetopError as error:

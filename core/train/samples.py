@@ -1,4 +1,4 @@
-"""Writes answers to a few prompts while the model trains: greedy, all prompts at once."""
+"""Writes answers to a few prompts while the model trains: greedily, all prompts at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PHASE, EVERY_S = "generating samples", 1.0
 
 
 def telling(events: EventLog, most: int) -> Callable[[int], None]:
-    """Return what says now and then how many tokens of the answers are there, of how many at most."""
+    """Return a function that reports, at most once a second, how many tokens are generated, of at most `most`."""
     begun_at = time.monotonic()
     said = 0
 
@@ -41,7 +41,7 @@ def telling(events: EventLog, most: int) -> Callable[[int], None]:
 
 
 def as_prompts(texts: Sequence[str]) -> list[Prompt]:
-    """Make each text a user's turn."""
+    """Return each text as a user's turn."""
     return [Prompt((Message("user", text),)) for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""How far learned tokens put a model from its base before step 1: they begin as noise, and what they shift is large."""
+"""The loss at the start of methods with virtual tokens: they begin as noise and can shift a model far from its base."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
 
 ROWS = 4
-MOST = 0.5  # nats/token above the base that are not worth a word: prompt tuning begins with words of the vocabulary
+MOST = 0.5  # nats/token above the base without an alarm: prompt tuning starts with words of the vocabulary
 
 
 def tell(method: str, model: Any, train: Sequence[AnyExample], events: EventLog) -> None:
-    """Say in the log, and by an alarm where it is much, how far above the base's loss the model begins."""
+    """Log how far above the base's loss the model starts, and raise an alarm if it is far."""
     rows = [example for example in train if isinstance(example, Example)][:ROWS]
     if method not in LEARNED_TOKENS or not rows:
         return
     with model.disable_adapter():
         base = _loss(model, rows)
     begins = _loss(model, rows)
-    print(f"before step 1: {begins:.2f} nats/token with the learned tokens, {base:.2f} without", flush=True)
+    print(f"before step 1: {begins:.2f} nats/token with the virtual tokens, {base:.2f} without", flush=True)
     if begins - base > MOST:
         text = (
             f"it starts {begins - base:.1f} nats/token above its base: the tokens of {method} start at random, and "
@@ -46,7 +46,7 @@ def _loss(model: Any, rows: Sequence[Example]) -> float:
     model.eval()
     total = count = 0.0
     with torch.no_grad(), warnings.catch_warnings():
-        # PEFT 0.21 still hands keys and values over by their old name
+        # PEFT 0.21 still passes keys and values by their old name.
         warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
         for row in rows:
             ids, labels = (torch.tensor([part], device=model.device) for part in (row.input_ids, row.labels))

@@ -1,8 +1,9 @@
-"""AdamW on 16-bit weights, whose numbers are rounded up or down by chance, so that small steps count on average.
+"""AdamW on 16-bit weights with stochastic rounding, so that small updates count on average.
 
-A step that is a tenth of the distance between two bfloat16 numbers moves a weight in one of ten cases, by all of that
-distance; rounded to the nearest it never would. Both moments are held in 16 bits and rounded so too, since the second
-one changes by 0.1 % a step, less than bfloat16 can say: 8 bytes a number with its gradient, as plain 16-bit AdamW.
+An update that is a tenth of the distance between two bfloat16 numbers moves a weight in one of ten cases, by all of
+that distance; rounding to nearest would always lose it. Both moments are kept in 16 bits with the same rounding, since
+the second one changes by 0.1 % per step, less than bfloat16's precision: 8 bytes per number with its gradient, as in
+plain 16-bit AdamW.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-LOST_BITS = 16  # of float32's 32, those that bfloat16 has not
+LOST_BITS = 16  # of float32's 32 bits, those that bfloat16 lacks
 
 
 class StochasticAdamW(Optimizer):  # type: ignore[misc]  # the library is untyped
@@ -69,7 +70,7 @@ class StochasticAdamW(Optimizer):  # type: ignore[misc]  # the library is untype
 
 
 def make(trainer: Any) -> StochasticAdamW:
-    """Make the optimizer of a trainer of transformers, or of PPO's, from its arguments."""
+    """Build the optimizer of a trainer, of transformers or PPO's own, from its arguments."""
     arguments = trainer.args
     return StochasticAdamW(
         weight_groups(trainer.model, arguments.weight_decay),
@@ -80,9 +81,9 @@ def make(trainer: Any) -> StochasticAdamW:
 
 
 def put_rounded(held: Tensor, exact: Tensor) -> None:
-    """Round float32 numbers into a tensor: in bfloat16 up or down by chance, so that the mean is exact.
+    """Round float32 numbers into a tensor; for bfloat16 stochastically, so that the mean is exact.
 
-    Added to the bits that are cut off, a number drawn from all that they can be carries over as often as it should.
+    A random number added to the bits that will be cut off carries over with the right probability.
     """
     if held.dtype == torch.bfloat16:
         bits = exact.view(torch.int32)

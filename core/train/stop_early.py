@@ -1,7 +1,7 @@
-"""When training has come as far as it goes, and which step was the best: train.stop_early and train.keep.
+"""When training stops improving, and which step was the best: train.stop_early and train.keep.
 
-All that is decided follows from what was measured so far, step by step: a resumed run reads that from the events of
-its earlier jobs, and decides as one that was never interrupted. Of several ranks the first measures for all.
+All decisions follow from the measurements so far, step by step: a resumed run reads those from the events of its
+earlier jobs, and decides like one that was never interrupted. With several ranks the first measures for all.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ EVAL_LOSS, EVAL_REWARD = "eval_loss", "eval_reward"
 
 @dataclass
 class Watch:
-    """The metric that is watched, what it was by step, and how the run ends by it."""
+    """The watched metric, its values by step, and how it ends the run."""
 
-    metric: str  # eval_loss, eval_reward, or of the target: nats_per_token …
-    lower: bool  # is better
-    keeps: bool  # the best checkpoint is what the run gives
-    wanted: StopEarly | None  # None: it is only kept
+    metric: str  # eval_loss, eval_reward, or one of the target's: nats_per_token …
+    lower: bool  # lower values are better
+    keeps: bool  # the best checkpoint is the run's result
+    wanted: StopEarly | None  # None: the best is kept, but nothing stops early
     of_target: bool = False
     values: dict[int, float] = field(default_factory=dict)
     said: str = ""  # why it stopped early
 
     @property
     def name(self) -> str:
-        """Name the metric in words: 'eval_loss', 'target nats_per_token'."""
+        """The metric's displayed name: 'eval_loss', 'target nats_per_token'."""
         return f"target {self.metric}" if self.of_target else self.metric
 
     @property
     def judges_last(self) -> bool:
-        """Whether the last step is checked while it trains: it may be the best by the target."""
+        """True if the last step is checked during training, since it may be the best by the target."""
         return self.of_target and self.keeps
 
 
 def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
-    """Return what is watched, with what earlier jobs of a resumed run have measured; None where nothing is.
+    """Return the watched metric, with the values of a resumed run's earlier jobs; None if nothing is watched.
 
-    Raises BadInput where that has ended the run already.
+    Raises BadInput if those values have ended the run already.
     """
     metric = watched_metric(recipe)
     if metric is None:
@@ -94,21 +94,21 @@ def _earlier(watch: Watch, point: ResumePoint) -> list[tuple[int, float]]:
 
 
 def target_of(watch: Watch, result: Mapping[str, Any]) -> float | None:
-    """Return what a check measured of the target, of its result as plain data; None where it did not."""
+    """Return the target's value in a check's result (plain data); None if it was not measured."""
     score = (result.get("target") or {}).get(watch.metric)
     return None if score is None else float(score["tuned"])
 
 
 def note(watch: Watch, step: int, value: float) -> bool:
-    """Take in what was measured at a step; returns whether it is the best so far. All ranks go by the first's."""
+    """Record the value of a step; return whether it is the best so far. All ranks use the first rank's value."""
     watch.values[step] = collectives.from_first(lambda: value)
     return best_of(watch.values, lower=watch.lower) == step
 
 
 def end_of(watch: Watch) -> str:
-    """Return the words for a run that no longer improves; an empty string while it may.
+    """Return why a run that no longer improves ends; an empty string while it may improve.
 
-    What improves by no more than min_delta does not count as an improvement, nor does what is no number.
+    Gains of min_delta or less, and values that are not finite, do not count as improvements.
     """
     if watch.wanted is None or not watch.values:
         return ""
@@ -131,19 +131,19 @@ def end_of(watch: Watch) -> str:
 
 
 def best_of(values: Mapping[int, float], *, lower: bool) -> int | None:
-    """Return the step with the best value, the first of equals; what is no number is never the best."""
+    """Return the step with the best value, the first of equals; values that are not finite are never the best."""
     known = {step: value if lower else -value for step, value in values.items() if math.isfinite(value)}
     return min(known, key=lambda step: (known[step], step), default=None)
 
 
 def spared(watch: Watch | None) -> set[int]:
-    """Name the checkpoint that must not be removed: the best so far, where it is kept."""
+    """Return the checkpoint that must not be removed: the best so far, if it is to be kept."""
     best = best_of(watch.values, lower=watch.lower) if watch is not None and watch.keeps else None
     return set() if best is None else {best}
 
 
 def finish(watch: Watch | None, run_folder: Path, events: EventLog) -> None:
-    """Tell which checkpoint is the best of those that are there, where it is kept."""
+    """Report which of the existing checkpoints is the best, if it is to be kept."""
     if watch is None or not watch.keeps:
         return
     there = collectives.from_first(

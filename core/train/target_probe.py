@@ -1,8 +1,8 @@
-"""The target while a model trains, where no check measures it: metrics `target_…`, drawn as curves.
+"""The target during training when no check measures it: metrics `target_…`, drawn as curves.
 
-A new model has no base that a check could compare it with, and often a tokenizer of its own: it is measured at
-evaluations. Where the suite is off (check.general: null), there is no check at the end: the target is measured before
-the first step, which is the base, and after the last one.
+A new model has no base for a check to compare with, and often its own tokenizer: it is measured at evaluations. With
+the suite off (check.general: null), there is no check at the end: the target is measured before the first step, which
+is the base, and after the last one.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """The rows, and how the model was before a trainer wrapped it. The pacer, which says what is due, comes first."""
+    """The target's rows, and the model's forwards before a trainer wrapped them. The pacer must come first."""
 
     setup: Setup
     wanted: Target
     rows: list[TargetRow]
     plain: Forwards
     plan: BatchPlan
-    is_new: bool  # there is no base: at evaluations, not before the first step
+    is_new: bool  # without a base: measured at evaluations, not before the first step
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.is_new and not state.global_step:
@@ -52,12 +52,12 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.measure(state.global_step)
 
     def finish(self, step: int) -> None:
-        """Measure the model once more when training has come to its end, and was not asked to stop."""
+        """Measure the model once more at the end of a training that was not stopped."""
         if not self.is_new:
             self.measure(step)
 
     def measure(self, step: int) -> None:
-        """Tell each metric of the target as it is now; what can't be measured is an alarm, and training goes on."""
+        """Write the target's present metrics; if they can't be measured, raise an alarm and go on training."""
         setup = self.setup
         setup.events.write(Phase("scoring the target"))
         try:
@@ -92,7 +92,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
 
 def begin(setup: Setup) -> Probe | None:
-    """Read the target's rows, before the trainer wraps the model; None where a check measures it, or none is set."""
+    """Read the target's rows, before the trainer wraps the model; None if a check measures it, or none is set."""
     recipe, wanted = setup.recipe, setup.recipe.check.target
     is_new = not has_base(recipe.objective.name)
     if wanted is None or not (is_new or (recipe.check.general is None and recipe.check.at_end)):

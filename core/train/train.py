@@ -1,4 +1,4 @@
-"""Trains one run from its recipe: data, model, method, the trainer, the last checkpoint."""
+"""Trains one run from its recipe: data, model, method, the trainer, the final checkpoint."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def train(
     stop: Stop,
     point: ResumePoint | None = None,
 ) -> Ended:
-    """Do all that a training job does, from the data to the final checkpoint; with `point`, on from a checkpoint.
+    """Run a whole training job, from the data to the final checkpoint; with `point`, resume from a checkpoint.
 
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
@@ -84,7 +84,7 @@ def train(
     before = ""
     if (
         point is not None and point.step
-    ):  # an earlier finetop, which kept none, chose by the CPU's instructions
+    ):  # an earlier finetop did not record the format: it chose by the CPU's instructions
         before = point.earlier.dtype or devices.number_format(recipe.model.dtype, base.path, device)
     dtype, why = collectives.from_first(lambda: cpu_formats.choose(recipe, base.path, device, home, before))
     rehearsal.require_number_format(recipe, dtype, device)
@@ -130,7 +130,7 @@ def train(
 
     quiet()
     if point is not None:
-        # The first rank tells which rows were read: another may be here before that is written.
+        # On the first rank, which records the rows that were read: others may be here before it has.
         collectives.from_first(partial(resume.require_same, base, point))
     if collectives.rank() == 0:
         checkpoint.clear_leftovers(run_folder)
@@ -202,7 +202,7 @@ def train(
     pacer.evaluate = trainer.evaluate
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
-    if collectives.rank():  # what drops out differs from rank to rank
+    if collectives.rank():  # dropout must differ between ranks
         random_state.seed(recipe.train.seed + collectives.rank())
     stop.is_training = True
     resume.train(trainer, point, meter)
@@ -226,7 +226,7 @@ def train(
 def require_watched(
     watch: Watch | None, way: TrainingChecks | None, evaluation: Sequence[AnyExample]
 ) -> None:
-    """See that what train.stop_early and train.keep go by is measured. Raises BadInput."""
+    """Check that the metric of train.stop_early and train.keep is measured. Raises BadInput."""
     if watch is None:
         return
     if watch.of_target and way is not None:
@@ -242,12 +242,12 @@ def require_watched(
 
 
 def packs(recipe: Recipe) -> bool:
-    """Return whether several rows are put into one sequence."""
+    """Return whether several rows are packed into one sequence."""
     return bool(getattr(recipe.objective.options, "packing", False))
 
 
 def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:
-    """Choose what writes answers while it trains; divided weights are read by all ranks alike. Raises BadInput."""
+    """Return the engine that generates answers during training; exact for sharded weights. Raises BadInput."""
     if recipe.model.engine == "vllm":
         vllm.require(device)
     if shards.is_divided(model):
@@ -258,7 +258,7 @@ def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:
 
 
 def use_tensor_cores(device: str) -> None:
-    """Let a GPU's float32 products use its tensor cores (TF32)."""
+    """Allow a GPU's float32 products to use its tensor cores (TF32)."""
     import torch
 
     if device.startswith("cuda"):
@@ -266,14 +266,14 @@ def use_tensor_cores(device: str) -> None:
 
 
 def require_ranks(recipe: Recipe) -> None:
-    """Refuse what does not train in as many processes as there are. Raises BadInput."""
+    """Refuse what can't train in the present number of processes. Raises BadInput."""
     if collectives.count() > 1:
         for _, message, hint in recipe_parallel.of_ranks(recipe, collectives.count()):
             raise BadInput(message, hint=hint)
 
 
 def require_device(recipe: Recipe, device: str) -> None:
-    """Refuse to train on the CPU where the recipe asks for a GPU. Raises EnvironmentTrouble."""
+    """Refuse to train on the CPU if the recipe asks for a GPU. Raises EnvironmentTrouble."""
     if recipe.budget.gpus and not device.startswith("cuda"):
         hint = "Set budget.gpus to 0 to train on the CPU, or see finetop doctor."
         raise EnvironmentTrouble(
@@ -282,9 +282,9 @@ def require_device(recipe: Recipe, device: str) -> None:
 
 
 def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread | None:
-    """Open the suite's tasks beside the training, so that their data is fetched; an alarm says which can't be reached.
+    """Fetch the data of the suite's tasks while the model trains; an alarm names tasks that can't be reached.
 
-    None where there is nothing to fetch, or where a check on the way opens them before the first step. Raises
+    None if there is nothing to fetch, or if a check during training opens them before the first step. Raises
     NotFound or BadInput for a suite that can't be read.
     """
     general = recipe.check.general
@@ -299,7 +299,7 @@ def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread
 
 
 def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
-    """Run the fetching in a process of its own: its libraries would stay in the trainer's memory."""
+    """Fetch in a separate process: its libraries would stay in the trainer's memory."""
     done = subprocess.run(
         download.command(name, home),
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},

@@ -22,16 +22,16 @@ OPTIMIZERS = {
     "adafactor": "adafactor",
     "sgd": "sgd",
     "adamw-8bit": "adamw_bnb_8bit",  # arXiv:2110.02861
-    "paged-adamw-8bit": "paged_adamw_8bit",  # its states go to the host where the GPU is full
+    "paged-adamw-8bit": "paged_adamw_8bit",  # its states move to the host when the GPU is full
 }
 GPU_ONLY = ("adamw-8bit", "paged-adamw-8bit")
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
 def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, Any]:
-    """Return the arguments that every trainer of transformers takes, as the recipe says.
+    """Return the arguments common to all transformers trainers, from the recipe.
 
-    Raises BadInput for an optimizer that this device has not.
+    Raises BadInput for an optimizer that this device does not support.
     """
     train = recipe.train
     is_cuda = device.startswith("cuda")
@@ -61,8 +61,8 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
         "use_cpu": device == "cpu",
         "activation_checkpointing": train.activation_checkpointing,
         "torch_compile": train.compile,
-        "activation_checkpointing_kwargs": {"use_reentrant": False},  # needs no gradient at its input
-        "eval_strategy": "no",  # finetop's own callback asks for evaluations and saves
+        "activation_checkpointing_kwargs": {"use_reentrant": False},  # works without a gradient at its input
+        "eval_strategy": "no",  # finetop's own callback triggers evaluations and saves
         "save_strategy": "no",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would replace a NaN by the mean so far
@@ -75,10 +75,10 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
 def configure(
     config: Any, values: dict[str, Any], raw: dict[str, Any], own: Mapping[str, str] | None = None
 ) -> Any:
-    """Build a trainer's arguments of its class, the recipe's raw options last.
+    """Build a trainer's arguments of class `config`; the recipe's raw options override `values`.
 
-    `own` says of options which setting of the objective has them. Raises BadInput for a raw option that is
-    unknown, renamed or set elsewhere.
+    `own` maps options to the objective's settings that set them. Raises BadInput for a raw option that is unknown,
+    renamed or set elsewhere.
     """
     known = {field.name for field in dataclasses.fields(config) if field.init}
     check_raw(raw, known, config.__name__, own or {})
@@ -94,7 +94,7 @@ def check_raw(
     config: str = "SFTConfig",
     own: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """See that each raw option exists and is set nowhere else. Raises BadInput that says what to use."""
+    """Check that each raw option exists and is not set elsewhere. Raises BadInput that says what to use."""
     for _, message, hint in raw_options.problems(raw, own):
         raise BadInput(message, hint=hint)
     for name in raw:
@@ -105,7 +105,7 @@ def check_raw(
 
 
 def require_raw(recipe: Recipe) -> None:
-    """See that the class of the objective's trainer knows the recipe's raw options. Raises BadInput."""
+    """Check the recipe's raw options against the class of the objective's trainer. Raises BadInput."""
     if not recipe.trainer_args:
         return
     objective = objectives.load(recipe.objective.name)

@@ -1,4 +1,4 @@
-"""What an objective builds its trainer from, and the method's part in that: weights that move, optimizer, callbacks."""
+"""What an objective builds its trainer from, and what the method adds: trained weights, optimizer, callbacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
-WINDOW = 256  # tokens of general text that are looked at together
+WINDOW = 256  # tokens of general text per window
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Setup:
     events: EventLog
     train: Sequence[AnyExample]
     eval: Sequence[AnyExample]
-    arguments: dict[str, Any]  # what every trainer of transformers is told
+    arguments: dict[str, Any]  # common to all transformers trainers
     hooks: list[Any] = field(default_factory=list)  # its callbacks
-    optimizer: Any = None  # None: the one that arguments name
-    engine: Engine = "exact"  # what writes answers while it trains, vLLM aside
+    optimizer: Any = None  # None: the one that the arguments name
+    engine: Engine = "exact"  # generates answers during training, unless vLLM does
 
 
 def prepare(
@@ -68,7 +68,7 @@ def prepare(
 
 
 def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Home) -> list[list[int]]:
-    """Cut the general text of the recipe's suite into windows of tokens; none if there is no text."""
+    """Cut the general text of the recipe's suite into windows of tokens; empty if there is no text."""
     from finetop.core.check.tasks import general_text
 
     text = general_text.general_text(recipe, home) or ""
@@ -77,7 +77,7 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
 
 
 def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
-    """Let the objective build its trainer, with the method's callbacks and optimizer."""
+    """Have the objective build its trainer, with the method's callbacks and optimizer."""
     from finetop.core.models import shards
     from finetop.core.train import cpu_lm_head, cpu_lora, master, plain_loss, stochastic_adamw
 
@@ -88,18 +88,18 @@ def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
             cpu_lora.install(setup.model)
     plain_loss.take_if_needed(setup.device, setup.events)
     setup.hooks = [*setup.hooks, *method.callbacks(options)]
-    held = None  # divided weights are float32 by themselves
+    held = None  # sharded weights are float32 already
     if not shards.is_divided(setup.model):
         held = master.hold(setup.model, setup.recipe, setup.dtype, setup.device)
     mixed = partial(master.mixed, held, setup.dtype, setup.device)
     with unrounded(setup.model), mixed():
         trainer = build(setup)
-    if held == "float32":  # samples, drift and protections compute as its trainer does
+    if held == "float32":  # samples, drift and protections must compute as the trainer does
         inner = trainer.model.get_base_model() if shards.is_adapter(trainer.model) else trainer.model
         inner.forward = mixed()(inner.forward)
     if shards.is_divided(setup.model):
-        # It would keep whole gradients on each GPU until the last batch of a step: 32 GB of an 8B model in float32.
-        trainer._defer_fsdp_gradient_reduction = nullcontext
+        # It would keep whole gradients on each GPU until the last batch of a step: 32 GB for an 8B model in float32.
+        trainer._defer_fsdp_gradient_reduction = nullcontext  # noqa: SLF001  # its Trainer calls it
     own = method.optimizer(trainer.model, options, trainer.args)
     if own is None and held == "stochastic":
         own = stochastic_adamw.make(trainer)
@@ -110,10 +110,10 @@ def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
 
 @contextmanager
 def unrounded(model: Any) -> Iterator[None]:
-    """Put trained weights back as they were: TRL rounds those on quantised weights to bfloat16.
+    """Restore the format of trained weights: TRL rounds those on quantized weights to bfloat16.
 
-    With 8 bits behind the point a step of 1e-4 of a weight's size is lost; PEFT makes them float32 for that reason.
-    An adapter of rank 16 on a 70B model takes 0.4 GB more so.
+    With bfloat16's 8 significant bits a step of 1e-4 of a weight's size is lost; PEFT makes them float32 for that
+    reason. For an adapter of rank 16 on a 70B model that takes 0.4 GB more.
     """
     trained = [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
     yield

@@ -1,4 +1,4 @@
-"""Divides the weights that move into those that weight decay pulls at, and the others."""
+"""Splits trained weights into those with weight decay and the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def weight_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Divide the weights that move: weight decay pulls at matrices alone, as transformers does it."""
+    """Return the trained weights in two groups: only matrices get weight decay, as in transformers."""
     from transformers.trainer_pt_utils import get_parameter_names
 
     plain = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]

@@ -1,4 +1,4 @@
-"""Approaches in words, the same in the app and on the command line: the cells of their table, and the advice."""
+"""Approaches in words: the cells of their tables, and the notes below."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ WORST_FIRST: tuple[Verdict, ...] = ("regressed", "no_verdict", "ok")
 
 
 def seconds(value: float | None) -> str:
-    """Write a length of time as far as it is known."""
+    """Format a duration; `-` if unknown."""
     return NOT_KNOWN if value is None else exact_span(value)
 
 
 def head(found: ApproachesAnswer) -> tuple[str, ...]:
-    """Name the columns of how well they do."""
+    """Return the head of the table of results."""
     return ("approach", metric_words(found.metric), "seeds", "vs best", "retained", "forgot?")
 
 
 def cells(row: ApproachRow) -> tuple[str, ...]:
-    """Say of an approach how well it does."""
+    """Return an approach's cells of the table of results."""
     if row.target is None:
         return (row.name, NOT_KNOWN, "", "", "", "")
     gap = "best" if row.is_best else NOT_KNOWN
@@ -43,14 +43,14 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
 
 
 def score(found: Score | None) -> str:
-    """Write a mean with its interval."""
+    """Format a mean with its interval."""
     if found is None:
         return NOT_KNOWN
     return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def retained(found: Retained | None) -> tuple[str, str]:
-    """Say what became of what the base could, and the verdicts."""
+    """Return the change of the retained score, and the verdict in words."""
     if found is None:
         return NOT_KNOWN, "not checked"
     if found.same_weights:
@@ -67,11 +67,11 @@ def retained(found: Retained | None) -> tuple[str, str]:
 
 
 PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "memory", "new facts", "by", "in")
-BUSY = 0.2  # of the machine's CPUs, used by others: a price that was measured meanwhile says so
+BUSY = 0.2  # share of the machine's CPUs used by others above which a measured price is marked
 
 
 def prices(row: ApproachRow) -> tuple[str, ...]:
-    """Say of an approach what it costs, and how it takes new facts."""
+    """Return an approach's cells of the table of costs, with how it takes in new facts."""
     memory = NOT_KNOWN if row.memory_gib is None else f"{gib(row.memory_gib)} GiB"
     return (
         row.name,
@@ -84,18 +84,18 @@ def prices(row: ApproachRow) -> tuple[str, ...]:
 
 
 def seen_head(found: ApproachesAnswer) -> tuple[str, ...]:
-    """Name the columns of what each approach saw, and of what a query costs."""
+    """Return the head of the table of rows seen and of the price per query."""
     return "approach", "rows seen", "epochs", "loss", query_head(found)
 
 
 def seen(row: ApproachRow) -> tuple[str, ...]:
-    """Write how much an approach read, what became of its loss, and what a query costs."""
+    """Return an approach's cells: how much it read, how its loss moved, and the price per query."""
     loss = NOT_KNOWN if row.losses is None else f"{row.losses[0]:.2f} to {row.losses[1]:.2f}"
     return row.name, rows_seen(row), epochs(row), loss, query(row.query)
 
 
 def rows_seen(row: ApproachRow) -> str:
-    """Write how many rows it read, of how many: '16 of 70'; or the examples before each question."""
+    """Return the rows it read and was given: '16 of 70'; or the number of examples before each question."""
     if row.rows_seen is None:
         return NOT_KNOWN
     if not row.trains:
@@ -104,17 +104,17 @@ def rows_seen(row: ApproachRow) -> str:
 
 
 def epochs(row: ApproachRow) -> str:
-    """Write how often it read them: '0.23'."""
+    """Return the number of epochs: '0.23'."""
     return NOT_KNOWN if row.epochs_seen is None else f"{round(row.epochs_seen, 2):g}"
 
 
 def query_head(found: ApproachesAnswer) -> str:
-    """Name the column of what a query costs: 'CPU s a query'."""
+    """Return the head of the price column: 'CPU s a query'."""
     return f"{next((row.query.of for row in found.rows if row.query is not None), 'CPU')} s a query"
 
 
 def query(found: Price | None) -> str:
-    """Write what a query costs: the median of the rounds, the cheapest and the dearest; '!' on a busy machine."""
+    """Format a query's price: the median of the rounds, the lowest and the highest; '!' on a busy machine."""
     if found is None:
         return NOT_KNOWN
     busy = "!" if is_busy(found) else ""
@@ -128,14 +128,14 @@ def is_busy(found: Price) -> bool:
 
 
 def gpu(row: ApproachRow) -> str:
-    """Write GPU time, and energy where the GPU told its power."""
+    """Format the GPU time, and the energy if the GPU reports its power."""
     if row.gpu_s is None:
         return NOT_KNOWN
     return seconds(row.gpu_s) + ("" if row.energy_wh is None else f" {row.energy_wh:.1f} Wh")
 
 
 def news(found: News | None) -> tuple[str, str, str]:
-    """Say what became of the score on new facts, by what, and how long that took."""
+    """Return the change of the score on new facts, how it came about, and how long that took."""
     if found is None or found.before is None:
         return NOT_KNOWN, "", ""
     if found.after is None:
@@ -146,7 +146,7 @@ def news(found: News | None) -> tuple[str, str, str]:
 
 
 def asides(found: ApproachesAnswer) -> list[str]:
-    """Say of each approach that is not measured why, and of the table how it is read."""
+    """Return why approaches are not measured, and how to read the table."""
     lines = []
     for row in found.rows:
         if row.state != "measured":
@@ -164,7 +164,7 @@ def asides(found: ApproachesAnswer) -> list[str]:
 
 
 def _of_prices(found: ApproachesAnswer) -> list[str]:
-    """Return how prices were measured, and which of them while others used the machine."""
+    """Return how prices were measured, and which of them on a busy machine."""
     prices = {row.name: row.query for row in found.rows if row.query is not None}
     if not prices:
         return []

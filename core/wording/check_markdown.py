@@ -1,4 +1,4 @@
-"""Writes a check's result as Markdown: a comment for a pull request, its verdict in the first line."""
+"""A check's result as Markdown: a comment for a pull request, with the verdict in the first line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from finetop.core.text import clean_line
 from finetop.core.wording.verdicts import beside_lines, task_cells, verdict_line
 
 FLIPS_SHOWN = 20
-TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters
+TASKS_SHOWN = 100  # GitHub limits a comment to 65,536 characters
 TEXT_SHOWN = 120
 SIGNS = {"ok": "✅", "regressed": "❌", "no_verdict": "⚪"}
-# What Markdown or HTML would read as markup; @ would send mail to whoever has that name, # link an issue, and
-# an address becomes a link without any mark. Within a word _ is itself, and so are an interval's brackets and an arrow.
+# What Markdown or HTML would read as markup; @ would notify whoever has that name, # links an issue, and a URL
+# becomes a link without any mark. Within a word _ is harmless, and so are an interval's brackets and an arrow.
 _KEPT = r"(?P<kept>\[[+-]?[\d.]+, [+-]?[\d.]+\](?![(\[:])| ->(?= ))|"
 _MARKUP = re.compile(
     _KEPT + r"[\\`*{}\[\]<>#!|~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE
@@ -21,7 +21,7 @@ _MARKUP = re.compile(
 
 
 def markdown(name: str, result: CheckResult) -> str:
-    """Write verdict, tasks with intervals, what stands beside, what was left out, and the first lost items."""
+    """Return the verdict, tasks with intervals, further results, what was not measured, and the first changed items."""
     suite = f", suite {escape(result.suite)}" if result.suite else ""
     parts = [f"{SIGNS[result.verdict]} **{escape(verdict_line(result))}**", "", f"{escape(name)}{suite}", ""]
     if result.tasks:
@@ -38,7 +38,7 @@ def markdown(name: str, result: CheckResult) -> str:
 
 
 def escape(text: str, *, limit: int = 2000) -> str:
-    """Make outside text safe within Markdown, also in a table's cell: no markup, links, mentions or new lines."""
+    """Escape outside text for Markdown, also in a table's cell: no markup, links, mentions or new lines."""
 
     def safe(found: re.Match[str]) -> str:
         return found[0] if found["kept"] else f"&#{ord(found[0])};"
@@ -63,7 +63,7 @@ def _task_row(task: TaskResult, margin: float) -> str:
 
 
 def _flip_table(result: CheckResult) -> list[str]:
-    """Lay out the first items that changed, folded away."""
+    """Return the first items that changed, in a collapsed table."""
     shown = result.flips[:FLIPS_SHOWN]
     of_all = f"{len(shown)} of {result.lost + result.won}" if result.lost + result.won > len(shown) else "the"
     return [

@@ -1,4 +1,4 @@
-"""What is said of the versions of data, the same in the app, the command line and a report."""
+"""The wording of data versions, in the app, on the command line and in reports."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.text import clean_line, counted
 
 LINT_SHOWN = 4
-FILE = "the file"  # what is said of it begins so
+FILE = "the file"  # sentences about a file begin with this
 NO_ROWS = "No row hashes for this run."
 TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
 NO_TRAINING = "Not trained: no weights changed."
 
 
 def source_words(row: SourceRow | DataVersion) -> str:
-    """Name a source by what tells it from others of its name: 'faq.jsonl', 'org/name:test, first 100 rows'."""
+    """Return a source's name with what distinguishes it: 'faq.jsonl', 'org/name:test, first 100 rows'."""
     name = row.path.rstrip("/").rpartition("/")[2] if row.path.startswith("/") else row.path
     part = f":{row.part}" if row.part else ""
     limit = "" if row.limit is None else f", first {counted(row.limit, 'row')}"
@@ -31,7 +31,7 @@ def source_words(row: SourceRow | DataVersion) -> str:
 
 
 def version_words(row: SourceRow) -> str:
-    """Name the version that a run read: 'faq.jsonl v2 (412 rows)', 'test faq_test.jsonl v1 (40 rows)'."""
+    """Return the version that a run read: 'faq.jsonl v2 (412 rows)', 'test faq_test.jsonl v1 (40 rows)'."""
     return f"{_of_test(row)}{source_words(row)} v{row.number} ({counted(row.rows, 'row')})"
 
 
@@ -40,7 +40,7 @@ def _of_test(row: SourceRow) -> str:
 
 
 def changes(difference: Difference) -> str:
-    """Say how rows differ from those before: '38 changed, 5 new, 2 gone'."""
+    """Return how rows differ from those before: '38 changed, 5 new, 2 gone'."""
     if difference.why_not:
         return difference.why_not
     if difference.is_same:
@@ -55,7 +55,7 @@ def changes(difference: Difference) -> str:
 
 
 def since(facts: SourceFacts) -> str:
-    """Say how a version differs from the one before: '38 changed since v1, of tone'; '' where it is the first."""
+    """Return how a version differs from the previous one: '38 changed since v1, of tone'; '' for the first."""
     if facts.difference is None or not facts.before:
         return ""
     run = f", of {clean_line(facts.before_run)}" if facts.before_run else ""
@@ -65,14 +65,14 @@ def since(facts: SourceFacts) -> str:
 
 
 def version_line(facts: SourceFacts) -> str:
-    """Say in a line what was read: 'faq.jsonl v2 (412 rows; 38 changed since v1, of support-tone)'."""
+    """Return one line on what was read: 'faq.jsonl v2 (412 rows; 38 changed since v1, of support-tone)'."""
     row, difference = facts.row, since(facts)
     inside = counted(row.rows, "row") + (f"; {difference}" if difference else "")
     return f"{_of_test(row)}{source_words(row)} v{row.number} ({inside})"
 
 
 def beside(facts: SourceFacts) -> Iterator[str]:
-    """Say what else is to know of a source, a sentence each."""
+    """Yield further facts about a source, one sentence each."""
     row = facts.row
     if row.revision:
         yield f"revision {clean_line(row.revision)}"
@@ -102,7 +102,7 @@ def beside(facts: SourceFacts) -> Iterator[str]:
 
 
 def lint_words(kept: Kept) -> str:
-    """Say in short what lint found: 'finetop lint found 2: empty in 12 rows, near-duplicates in 40'."""
+    """Summarise lint's findings: 'finetop lint found 2: empty in 12 rows, near-duplicates in 40'."""
     if not kept.findings:
         return "finetop lint found nothing"
     shown = [
@@ -114,7 +114,7 @@ def lint_words(kept: Kept) -> str:
 
 
 def origin_words(origin: Origin, number: int = 0) -> str:
-    """Say what a file was made of: 'selected from faq.jsonl v1 by difficulty, 200 of 412 rows'."""
+    """Return what a file was made of: 'selected from faq.jsonl v1 by difficulty, 200 of 412 rows'."""
     name = origin.path.rstrip("/").rpartition("/")[2]
     source = f"{name} v{number}" if number else name
     if origin.how == "selected":
@@ -129,7 +129,7 @@ def origin_words(origin: Origin, number: int = 0) -> str:
 
 
 def pair_words(pair: SourcePair, one: str, other: str) -> str:
-    """Say in a line how a source of one run and its counterpart differ; `one` and `other` name the runs."""
+    """Return one line on how a run's source differs from its counterpart; `one` and `other` name the runs."""
     if pair.one is None or pair.other is None:
         row = pair.one or pair.other
         assert row is not None
@@ -142,7 +142,7 @@ def pair_words(pair: SourcePair, one: str, other: str) -> str:
 
 
 def shared(difference: Difference | None, one: str, other: str) -> str:
-    """Say which rows two runs share: '374 in both, 38 changed, 2 only in A, 5 only in B'."""
+    """Return which rows two runs share: '374 in both, 38 changed, 2 only in A, 5 only in B'."""
     if difference is None:
         return ""
     if difference.why_not:
@@ -159,7 +159,7 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
 
 
 def settings(pair: SourcePair) -> list[str]:
-    """Say which settings of two sources differ, and whether the same rows were learned otherwise."""
+    """Return which settings of two sources differ, and whether the same rows were trained differently."""
     one, other = pair.one, pair.other
     if one is None or other is None:
         return []
@@ -185,7 +185,7 @@ def _set(value: object) -> str:
 
 
 def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
-    """Say if several runs are known to have read the same rows in the same way, and no other tests."""
+    """Return True if several runs are known to have read the same rows in the same way, and no other tests."""
     facts = [
         [(row.content, row.use, row.limit, row.share, row.learned) for row in rows if row.use != "test"]
         for rows in read
@@ -194,26 +194,26 @@ def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
 
 
 def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
-    """Say if several runs are known to have been measured on different tests."""
+    """Return True if several runs are known to have been measured on different tests."""
     tests = [[row.content for row in rows if row.use == "test"] for rows in read]
     known = [one for one in tests if one]
     return any(one != known[0] for one in known)
 
 
 def same_line(rows: Sequence[SourceRow]) -> str:
-    """Say that several runs have read the same."""
+    """Return the sentence that several runs have read the same data."""
     return f"Same data: {', '.join(map(version_words, rows))}."
 
 
 def unknown_rows(recipe: Mapping[str, Any]) -> str:
-    """Say why nothing is known of the rows that a run has read."""
+    """Return why the rows that a run has read are unknown."""
     return NO_TRAINING if recipe.get("method", {}).get("name") == NO_WEIGHT else NO_ROWS
 
 
 def differ_lines(
     found: DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
-    """Say how the data of two runs differ: lines, each with what it is ('' a source, 'setting', '-' or '+' a row)."""
+    """Yield how the data of two runs differ: (kind, line), kind '' for a source, 'setting', '-' or '+' for a row."""
     for name in found.unknown:
         yield "", f"{clean_line(name)}: {unknown_rows(recipes.get(name, {}))}"
     for pair in found.pairs:

@@ -1,4 +1,4 @@
-"""Lengths of time and moments, in words."""
+"""Format durations and moments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def long_span(seconds: float) -> str:
-    """Write a length of time in at most two units: '0.3 s', '40 s', '12 min', '2 h 5 min', '3 days'."""
+    """Format a duration in at most two units: '0.3 s', '40 s', '12 min', '2 h 5 min', '3 days'."""
     seconds = max(0.0, seconds)
     if 0.05 <= seconds < 0.95:
         return f"{seconds:.1g} s"
@@ -25,7 +25,7 @@ def long_span(seconds: float) -> str:
 
 
 def short_span(seconds: float) -> str:
-    """Write a length of time in one unit, for a list's cell: '40 s', '6 m', '3 h', '2 d'."""
+    """Format a duration in one unit, for a table cell: '40 s', '6 m', '3 h', '2 d'."""
     for unit, size in _UNITS:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
@@ -33,7 +33,7 @@ def short_span(seconds: float) -> str:
 
 
 def exact_span(seconds: float) -> str:
-    """Write a length of time in one unit, with the digits by which two are compared: '0.041 s', '3.21 s', '3.5 min'."""
+    """Format a duration in one unit, precise enough to compare two: '0.041 s', '3.21 s', '3.5 min'."""
     if seconds >= 120:
         return f"{seconds / 60:.1f} min"
     if seconds >= 10:
@@ -42,21 +42,21 @@ def exact_span(seconds: float) -> str:
 
 
 def ago(moment: float, now: float | None = None) -> str:
-    """Write how long ago a moment was, in one unit."""
+    """Format how long ago a moment was, in one unit."""
     return short_span((time.time() if now is None else now) - moment)
 
 
 def day(moment: float) -> str:
-    """Write a moment as this machine's date and time: '2026-03-01 14:32'."""
+    """Format a moment as this machine's date and time: '2026-03-01 14:32'."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def clock(moment: float) -> str:
-    """Write a moment as this machine's time of day: '14:32'."""
+    """Format a moment as this machine's time of day: '14:32'."""
     return time.strftime("%H:%M", time.localtime(moment))
 
 
 def day_clock(moment: float, now: float, zone: tzinfo | None = None) -> str:
-    """Write a moment to come: '07:00', with the day where it is not within a day: 'Mon 07:00'."""
+    """Format a future moment: '07:00', with the day if it is a day or more away: 'Mon 07:00'."""
     shown = datetime.fromtimestamp(moment, zone)
     return f"{shown:%H:%M}" if moment - now < 86_400 else f"{shown:%a %H:%M}"

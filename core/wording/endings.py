@@ -1,7 +1,7 @@
-"""How runs end, in words, the same in the app and on the command line: what is asked before one does, and how it did.
+"""How runs end, in words: the questions before ending one, and the state afterwards.
 
-Asked is before what can't be taken back: to stop, to kill, to move to the trash and to empty it. To pause and to hold
-can be: they are not asked about.
+Questions come before what can't be undone: stop, kill, move to the trash, empty the trash. Pause and hold can be
+undone, so they don't ask.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ENDED = {"stop": "stopped", "kill": "killed", "cancel": "removed from the queue
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A question, and what a yes does: 'Stop support-r16?', 'It saves step 820 first.'."""
+    """A question, and the effect of a yes: 'Stop support-r16?', 'It saves step 820 first.'."""
 
     question: str
     effect: str
@@ -28,12 +28,12 @@ class Asking:
 
 
 def state_word(state: State) -> str:
-    """Name a state as people read it: of a run that was ended on request, how."""
+    """Return a state's name; for a run that was ended on request, how it was ended."""
     return _ENDED[state.how] if isinstance(state, Stopped) else word(state)
 
 
 def stop_asking(detail: RunDetail, name: str = "") -> Asking:
-    """Return what is asked before all that is under way of a run is stopped or leaves the queue, and what stays."""
+    """Return the question before all jobs of a run are stopped or removed from the queue, with what is kept."""
     row = detail.row
     ends = jobs.under_way(row)
     named = jobs.named(name or clean_line(row.name), ends)
@@ -50,7 +50,7 @@ def _left_of(row: RunRow) -> str:
 
 
 def kill_asking(detail: RunDetail, name: str = "") -> Asking:
-    """Return what is asked before a run is killed; of what only waits, what is asked before a stop."""
+    """Return the question before a run is killed; if all its jobs wait, that of a stop."""
     row = detail.row
     ends = jobs.under_way(row)
     if not any(isinstance(job.state, Running) for job in ends):
@@ -65,6 +65,6 @@ def kill_asking(detail: RunDetail, name: str = "") -> Asking:
 
 
 def trash_asking(names: Sequence[str], size: str) -> Asking:
-    """Return what is asked before runs go to the trash."""
+    """Return the question before runs go to the trash."""
     what = names[0] if len(names) == 1 else counted(len(names), "run")
     return Asking(f"Move {what} to the trash?", size)

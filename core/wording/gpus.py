@@ -1,4 +1,4 @@
-"""GPUs in words and blocks, the same in the app and on the command line: what is on one, and how busy it was."""
+"""GPUs in words and blocks: the jobs on one, and how busy it was."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ FAULTS = {"lost": "LOST", "failing": "FAILS"}
 
 
 def machine_words(found: GpusAnswer) -> str:
-    """Say what a machine without GPUs has: '2 CPU cores, 1 job at a time'."""
+    """Return what a machine without GPUs has: '2 CPU cores, 1 job at a time'."""
     return f"{counted(found.cores, 'CPU core')}, {counted(found.cpu_jobs, 'job')} at a time"
 
 
 def lines_of(gpu: GpuRow) -> Iterator[str]:
-    """Say what is on a GPU, and what is the matter with it."""
+    """Yield lines on a GPU: its fault, its jobs, other processes."""
     if gpu.fault:
         yield f"✗ {fault_words(gpu)}"
     for job in gpu.jobs:
@@ -37,17 +37,17 @@ def lines_of(gpu: GpuRow) -> Iterator[str]:
 
 
 def fault_words(gpu: GpuRow) -> str:
-    """Say what is the matter with a GPU."""
+    """Return what is wrong with a GPU."""
     return f"{FAULTS.get(gpu.fault, 'not used')}: {clean_line(gpu.trouble)}"
 
 
 def stranger(one: GpuProcess) -> str:
-    """Name a process that is none of ours: 'ana: python 48213'."""
+    """Return the name of a process that is not finetop's: 'ana: python 48213'."""
     return f"{clean_line(one.user) or 'somebody'}: {clean_line(one.name) or 'process'} {one.pid}"
 
 
 def bars(history: Sequence[int | None], cells: int) -> str:
-    """Draw how busy a GPU was, the newest to the right, two numbers a cell."""
+    """Draw how busy a GPU was, newest to the right, two values per cell."""
     pairs = [history[max(0, end - 2) : end] for end in range(len(history), 0, -2)][:cells]
     drawn = []
     for pair in reversed(pairs):
@@ -58,7 +58,7 @@ def bars(history: Sequence[int | None], cells: int) -> str:
 
 
 def node_words(node: NodeRow) -> str:
-    """Say how a node stands: 'mixed, 2 of 4 rtx free', 'drained: bad fan'."""
+    """Return a node's state: 'mixed, 2 of 4 rtx free', 'drained: bad fan'."""
     if node.reason:
         return f"{clean_line(node.state)}: {clean_line(node.reason)}"
     if not node.gpus:

@@ -1,4 +1,4 @@
-"""Jobs in words, the same in the app and on the command line: what runs, how far it is, what a stop ends and keeps."""
+"""Jobs in words: what runs, its progress, and what a stop ends and keeps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NAMES: Mapping[Verb, str] = {
     "measure": "measurement",
 }
 _COUNTED: Mapping[Verb, str] = {**NAMES, "remedy": "remedy job"}
-_ITEMS = ("items", "rows")  # counted in a phase that needs no name: scoring
+_ITEMS = ("items", "rows")  # units of a phase that needs no name: scoring
 
 
 def counts(running: Mapping[str, int]) -> str:
-    """Count jobs by what they do: '1 training, 2 checks'; nothing where none runs."""
+    """Count jobs by kind: '1 training, 2 checks'; empty if none runs."""
     by_name: dict[str, int] = {}
     for verb, name in _COUNTED.items():
         if number := running.get(verb, 0):
@@ -34,7 +34,7 @@ def counts(running: Mapping[str, int]) -> str:
 
 
 def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:
-    """Return how far a job is, in `room` cells: the time left is dropped first, then what is counted.
+    """Return a job's progress in at most `room` cells: the time left is dropped first, then the counts.
 
     'check 1,200 of 1,819 items, 3 min left', 'remedies 2 of 8, 4 min left', 'export: loading model', 'check waits, 2nd'
     """
@@ -62,12 +62,12 @@ def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room
 
 
 def seconds_left(state: Running, tried: Tried | None = None) -> float | None:
-    """Return about how many seconds are left of a job, or of its phase where no more is known."""
+    """Return about how many seconds are left of a job, or of its phase if only that is known."""
     return state.left_s if tried is None or tried.done >= tried.total else tried.left_s
 
 
 def share(state: Running, tried: Tried | None = None) -> float | None:
-    """Return which share of a job, or of its phase, is done."""
+    """Return the fraction of a job, or of its phase, that is done."""
     done, total = (tried.done, tried.total) if tried is not None else (state.done, state.total)
     return min(1.0, done / total) if done is not None and total else None
 
@@ -80,7 +80,7 @@ def speed(state: Running) -> str:
 
 
 def phase(state: Running) -> str:
-    """Return what a job does now, counted if possible: 'loading model, 3.1 of 8.0 GB'."""
+    """Return what a job does now, with counts if there are any: 'loading model, 3.1 of 8.0 GB'."""
     name = clean_line(state.phase) or "starting"
     if state.done is None or not state.total:
         return name
@@ -102,13 +102,13 @@ def asked(verb: Verb, state: Running) -> str:
 
 
 def under_way(row: RunRow) -> list[SideJob]:
-    """List the jobs of a run that run or wait, the one that makes it first: a stop ends them all."""
+    """Return a run's running and waiting jobs, its main job first: a stop ends them all."""
     own = [SideJob(row.made_by, row.state)] if isinstance(row.state, Running | Queued) else []
     return [*own, *row.side_jobs]
 
 
 def named(name: str, jobs: Sequence[SideJob]) -> str:
-    """Name jobs of a run: 'demo', 'the remedies of demo', 'demo and its check'."""
+    """Name a run's jobs: 'demo', 'the remedies of demo', 'demo and its check'."""
     verbs = list(dict.fromkeys(job.verb for job in jobs))
     others = [NAMES[verb] for verb in verbs if verb != "train"]
     if "train" in verbs:
@@ -117,7 +117,7 @@ def named(name: str, jobs: Sequence[SideJob]) -> str:
 
 
 def kept(jobs: Sequence[SideJob]) -> str:
-    """Return what stays of jobs that end beside a training, a sentence each."""
+    """Return what is kept of jobs other than the training when they end, one sentence each."""
     return " ".join(dict.fromkeys(_kept(job) for job in jobs if job.verb != "train"))
 
 
@@ -141,7 +141,7 @@ def _kept(job: SideJob) -> str:
 
 
 def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:
-    """Return what becomes of jobs that were requested to end: 'demo saves a checkpoint, then stops.'"""
+    """Return what happens to jobs that were asked to end: 'demo saves a checkpoint, then stops.'"""
     live = [job for job in jobs if isinstance(job.state, Running)]
     if not live:
         return f"{named(name, jobs)} removed from the queue."

@@ -1,4 +1,4 @@
-"""Which order is next for a run, the same in the app and on the command line: one that is not refused as it stands."""
+"""The recommended next command for a run: one that would not be refused in its present state."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Order = Literal["", "resume", "retry", "check", "check again", "remedies"]
 
 
 def advised(row: RunRow) -> Order:
-    """Name what to order next; nothing where there is only something to look at, to wait for, or to train anew.
+    """Return what to do next; empty if there is only something to read, to wait for, or to retrain.
 
-    "check again": the target could not be measured, and its file is to be put right first.
+    "check again": the target could not be measured, and its file must be fixed first.
     """
     if is_held(row):
         return "resume"
@@ -31,7 +31,7 @@ def _wanted(row: RunRow) -> Literal["", "retry", "check", "check again", "remedi
     if isinstance(state, Lost):
         return "retry"
     if check is None:
-        # one that was taken out of the queue was not wanted
+        # a run that was removed from the queue was not wanted
         stays_unmade = isinstance(state, Stopped) and not row.saved and state.how != "cancel"
         return "retry" if stays_unmade else "check"
     if check.verdict == "regressed":
@@ -40,7 +40,7 @@ def _wanted(row: RunRow) -> Literal["", "retry", "check", "check again", "remedi
 
 
 def is_held(row: RunRow) -> bool:
-    """Return whether all that is under way of a run waits for a person: it is paused, or held."""
+    """Return True if all jobs under way of a run wait for a person: paused or held."""
     states = [row.state] if isinstance(row.state, Running | Queued) else []
     states += [job.state for job in row.side_jobs]
     return bool(states) and all(isinstance(state, Queued) and state.held for state in states)

@@ -1,4 +1,4 @@
-"""Whether a job that runs goes on, in words: the same in the app, on the command line and as the cause of its end."""
+"""Whether a running job makes progress, in words: for its state, and as the cause of its end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from finetop.core.wording.durations import long_span
 
 
 def word(state: Running) -> str:
-    """Name what is wrong in capitals: SILENT, or HUNG. Empty when all is well."""
+    """Return what is wrong in capitals: SILENT or HUNG; empty if all is well."""
     return {"": "", "silent": "SILENT"}.get(state.pulse, "HUNG")
 
 
 def words(state: Running) -> str:
-    """Say what goes behind the name: 'for 4 min', 'no step for 12 min, usual 3 s', 'stopped by a signal …'."""
+    """Return the words after the state: 'for 4 min', 'no step for 12 min, usual 3 s', 'stopped by a signal …'."""
     if state.pulse == "silent":
         return f"for {long_span(state.silent_s)}"
     if state.pulse == "stopped":
@@ -28,5 +28,5 @@ def words(state: Running) -> str:
 
 
 def reasons(state: Running) -> list[str]:
-    """Say what is known of why, a line each: what its processes use, where they are."""
+    """Return what is known of the reason, one line each: what its processes use, where they are."""
     return [clean_line(line) for line in (*state.late[2:], state.evidence, *state.frames) if line]

@@ -1,4 +1,4 @@
-"""The queue in words, the same in the app and on the command line: priorities, tries, why a run waits."""
+"""The queue in words: priorities, retries, why a run waits."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ ON_CPU = "CPU"
 
 
 def what_words(what: str, step: int | None) -> str:
-    """Name a job by its verb and the step that it is of: 'train', 'resume @400', 'check @800'."""
+    """Return a job's verb with its step: 'train', 'resume @400', 'check @800'."""
     if step is None:
         return what
     return f"{'resume' if what == 'train' else what} @{step}"
 
 
 def priority_word(priority: int) -> str:
-    """Name a priority: high, normal, low, else its number."""
+    """Return a priority's name (high, normal, low), else its number."""
     return next((word for word, number in PRIORITIES.items() if number == priority), str(priority))
 
 
 def stopped_words(found: QueueAnswer) -> str:
-    """Return why nothing starts now, and what releases it; empty where the queue moves."""
+    """Return why nothing starts now, with the command to release it; empty if the queue moves."""
     release = ": finetop queue release" if found.stopped == QUEUE_HELD else ""
     return f"nothing starts: {clean_line(found.stopped)}{release}" if found.stopped else ""
 
 
 def running_words(found: QueueAnswer) -> str:
-    """Name what runs now."""
+    """Return the names of the runs that run now."""
     return f"running: {', '.join(clean_line(name) for name in found.running) or 'nothing'}"
 
 
 def starts_about(row: QueueRow, now: float) -> str:
-    """Return when a waiting job starts, as far as that can be told: '14:05'."""
+    """Return when a waiting job starts, if that can be estimated: '14:05'."""
     return "" if row.starts_at is None else day_clock(row.starts_at, now)
 
 
 def waits(row: QueueRow, found: QueueAnswer, now: float) -> str:
-    """Return in one line what a job waits for: '2nd in the queue, starts about 14:05: waits for …; running: one'."""
+    """Return one line on what a job waits for: '2nd in the queue, starts about 14:05: waits for …; running: one'."""
     place = [f"{ordinal(row.state.place)} in the queue"] if row.state.place else []
     at = [f"starts about {when}"] if (when := starts_about(row, now)) else []
     parts = [": ".join(filter(None, (", ".join(place + at), why(row.state, now))))]
@@ -55,7 +55,7 @@ def waits(row: QueueRow, found: QueueAnswer, now: float) -> str:
 
 
 def why(state: Queued, now: float) -> str:
-    """Say why a run waits, with the next try where one is to come: '2nd of 3 tries in 4 min: killed by signal 9'."""
+    """Return why a run waits, with its next retry if there is one: '2nd of 3 tries in 4 min: killed by signal 9'."""
     because = clean_line(state.because)
     if not is_for_later(state, now):
         return because
@@ -63,5 +63,5 @@ def why(state: Queued, now: float) -> str:
 
 
 def is_for_later(state: Queued, now: float) -> bool:
-    """Say whether a run's next try has a time that has not come."""
+    """Return True if a run's next retry is in the future."""
     return not state.held and state.next_at is not None and state.next_at > now

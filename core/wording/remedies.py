@@ -1,4 +1,4 @@
-"""Remedies in words, the same in the app and on the command line: how each did, which is best, and how sure that is."""
+"""Remedies in words: each one's result, which is best, and how sure that is."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WORDS = {
     "unchanged": "nothing to do",
 }
 BEST, CONFIRMED = "☆", "★"
-LITTLE = 0.5  # of the gain: what keeps less has given up most of what was learned
+LITTLE = 0.5  # share of the gain: a remedy that keeps less gives up most of what was learned
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What to do next with a run that forgot: to which remedy or retraining, and why that."""
+    """The next step for a run that forgot: with which remedy or retraining, and why."""
 
     do: Literal["export", "confirm", "try", "retrain", "nothing"]
     name: str = ""
@@ -35,12 +35,12 @@ class Next:
 
 
 def lettered(rows: Sequence[RemedyRow]) -> list[tuple[str, RemedyRow]]:
-    """Give each remedy its letter, by its place."""
+    """Pair each remedy with its letter, by its place."""
     return list(zip(ascii_lowercase, rows, strict=False))
 
 
 def is_trying(found: RemediesAnswer, row: RemedyRow) -> bool:
-    """Say if the job that runs is at this one now."""
+    """Return True if the running job is trying this remedy now."""
     job = found.job
     if not isinstance(job, Running) or row.name not in found.trying:
         return False
@@ -48,19 +48,19 @@ def is_trying(found: RemediesAnswer, row: RemedyRow) -> bool:
 
 
 def waits(found: RemediesAnswer, row: RemedyRow) -> bool:
-    """Say if a job is under way that will try this one."""
+    """Return True if a job under way will try this remedy."""
     return found.is_under_way and row.name in found.trying and not row.verdict
 
 
 def star(found: RemediesAnswer, row: RemedyRow) -> str:
-    """Mark the best so far, or the best that is confirmed."""
+    """Return the mark of the best remedy so far, or of the best confirmed one."""
     if row.name != found.best:
         return ""
     return CONFIRMED if row.confirmation == "ok" else BEST
 
 
 def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
-    """Write target, gain kept, what is retained and the verdict, as cells."""
+    """Return target, kept gain, retained score and verdict as cells."""
     if not row.target and row.drop is None:
         return "", "", "", how(found, row)
     share = f"{gain(row)} {metric_words(gain_metric(row))}".rstrip()
@@ -68,7 +68,7 @@ def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
 
 
 def how(found: RemediesAnswer, row: RemedyRow) -> str:
-    """Say of one that has no numbers why not."""
+    """Return the status of a remedy without numbers."""
     if row.why_not:
         return "not available"
     if row.verdict:
@@ -77,7 +77,7 @@ def how(found: RemediesAnswer, row: RemedyRow) -> str:
 
 
 def asides(found: RemediesAnswer) -> list[str]:
-    """Say in a line each why some can't be had, or came to nothing."""
+    """Return why remedies are not available, failed or change nothing, one line each."""
     return [
         f"{letter} {row.label}: {clean_line(row.why_not or row.reason, limit=200)}"
         for letter, row in lettered(found.rows)
@@ -86,33 +86,33 @@ def asides(found: RemediesAnswer) -> list[str]:
 
 
 def target(found: RemediesAnswer, row: RemedyRow) -> str:
-    """Write what a remedy reaches at the target."""
+    """Format a remedy's score on the target."""
     value = row.target.get(found.metric)
     return "-" if value is None else f"{value:.2f}"
 
 
 def gain(row: RemedyRow) -> str:
-    """Write which share of the gain is kept, by the metric of which that is least."""
+    """Format the share of the gain that is kept, by the metric that keeps least."""
     return "-" if row.gain is None else f"{100 * row.gain:.0f}%"
 
 
 def least(row: RemedyRow) -> str:
-    """Name the metric by which least of the gain is kept, where there is more than one."""
+    """Return the metric that keeps least of the gain; empty if there is only one."""
     return min(row.kept, key=lambda metric: row.kept[metric]) if len(row.kept) > 1 else ""
 
 
 def gain_metric(row: RemedyRow) -> str:
-    """Name the metric that the share of the gain is of, where the target has more than one."""
+    """Return the metric that the kept gain refers to; empty if the target has only one."""
     return min(row.kept, key=lambda metric: row.kept[metric]) if row.kept and len(row.target) > 1 else ""
 
 
 def has_several(found: RemediesAnswer) -> bool:
-    """Say if tuning gained by several metrics of the target: then the one of which least is kept counts."""
+    """Return True if tuning gained in several metrics of the target: the one that keeps least counts."""
     return found.now is not None and len(found.now.kept) > 1
 
 
 def kept_words(row: RemedyRow) -> str:
-    """Say how much of the gain is kept: of several metrics by which that is least, and of which it is more."""
+    """Return how much of the gain is kept: by the worst of several metrics, and the ones that keep more."""
     if row.gain is None:
         return ""
     worst = gain_metric(row)
@@ -132,11 +132,11 @@ def keeps_little(row: RemedyRow) -> bool:
 
 
 def next_step(found: RemediesAnswer) -> Next:
-    """Choose what is advised: to export one that is confirmed and keeps most of the gain; until then, what leads there.
+    """Return the recommended step: export a confirmed remedy that keeps most of the gain, or what leads there.
 
-    One that is not confirmed is confirmed first. One that gives up most of what was learned comes last: behind one that
-    keeps more, those that were not tried, and training again. Where half of them were tried and none is fine, or all
-    tried so far failed, training again comes before the others.
+    An unconfirmed remedy is confirmed first. One that gives up most of what was learned comes last: after one that
+    keeps more, after untried ones, and after retraining. If half of them were tried and none is ok, or all tried so
+    far failed, retraining comes before the others.
     """
     row = next((one for one in found.rows if one.name == found.best), None)
     untried = len(left(found))
@@ -167,19 +167,19 @@ def next_step(found: RemediesAnswer) -> Next:
 
 
 def left(found: RemediesAnswer) -> list[str]:
-    """Name those that can be had and were not tried."""
+    """Return the available remedies that were not tried."""
     return [one.name for one in found.rows if not one.why_not and not one.verdict]
 
 
 def _better(found: RemediesAnswer, best: RemedyRow) -> RemedyRow | None:
-    """Return what keeps more than the best that is confirmed, and only waits to be confirmed itself."""
+    """Return a remedy that keeps more than the confirmed best and only needs to be confirmed, or None."""
     open_ones = [one for one in found.rows if one.verdict == "ok" and not one.confirmation]
     kept = [(one.gain, one) for one in open_ones if one.gain is not None and one.gain > (best.gain or 0.0)]
     return max(kept, key=lambda pair: pair[0])[1] if kept and best.confirmation == "ok" else None
 
 
 def moved(row: RemedyRow, margin: float) -> str:
-    """Write the change of what the base could: '-9.1'; where a task alone decides, with it: '-1.5, arith -22.0'."""
+    """Format the change of the retained score: '-9.1'; with the task if it alone decides: '-1.5, arith -22.0'."""
     if row.drop is None:
         return "-"
     task = next((task for task in row.worst if task.mark == "lost"), None)
@@ -189,7 +189,7 @@ def moved(row: RemedyRow, margin: float) -> str:
 
 
 def retained(row: RemedyRow, margin: float) -> str:
-    """Write the change of what the base could, with the interval that the verdict goes by: '-9.1 (-14.0 to -4.2)'."""
+    """Format the change of the retained score with the interval that decides: '-9.1 (-14.0 to -4.2)'."""
     return moved(row, margin) + in_brackets(row.decided, margin)
 
 
@@ -198,12 +198,12 @@ def in_brackets(drops: tuple[float, float] | None, margin: float) -> str:
 
 
 def verdict(row: RemedyRow) -> str:
-    """Name a remedy's verdict; on the selection items it is no claim."""
+    """Return a remedy's verdict; on the selection items it is not a claim."""
     return WORDS.get(row.verdict, "")
 
 
 def now(found: RemediesAnswer) -> str:
-    """Say where the run stands."""
+    """Return the run's own scores, before any remedy."""
     row = found.now
     if row is None:
         return f"limit {found.margin:.1f}"
@@ -213,14 +213,14 @@ def now(found: RemediesAnswer) -> str:
 
 
 def measured_by(found: RemediesAnswer, row: RemedyRow) -> str:
-    """Say on which items it was measured where the run stands: the newest check's, or those that remedies choose by."""
+    """Return what the run's own scores were measured on: the newest check's items, or the selection items."""
     if found.now_by == "choosing":
         return f"on the {counted(row.items_used, 'selection item')}"
     return f"by its newest check ({row.items_used:,} of {counted(row.items_total, 'item')})"
 
 
 def best(found: RemediesAnswer) -> list[str]:
-    """Say which is best, and whether that is confirmed on items that chose nothing; nothing where none is."""
+    """Return the best remedy, and whether it is confirmed on items that did not select it; empty if there is none."""
     letters = {row.name: letter for letter, row in lettered(found.rows)}
     row = next((one for one in found.rows if one.name == found.best), None)
     lines = [
@@ -243,7 +243,7 @@ def best(found: RemediesAnswer) -> list[str]:
 
 
 def price(found: RemediesAnswer) -> str:
-    """Say what trying all that can be had would take, where it is known."""
+    """Return about how long trying all untried remedies takes; empty if unknown."""
     count = len(left(found))
     if found.price_s is None or not count:
         return ""

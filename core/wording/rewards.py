@@ -1,4 +1,4 @@
-"""Names what a run's answers are rewarded for: the reward model and each rule, with its weight."""
+"""What a run's answers are rewarded for: the reward model and each rule, with its weight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.text import clean_line
 
 
 def words(objective: Mapping[str, Any]) -> str:
-    """Name every reward of a resolved recipe's objective, with its weight; empty where it has none."""
+    """Return every reward of a resolved recipe's objective, with its weight; empty if it has none."""
     reward = objective.get("reward") or {}
     named = []
     if reward.get("model") is not None:

@@ -1,4 +1,4 @@
-"""Groups of runs in words, and of several machines as one."""
+"""Groups of runs in words, and merged over several machines."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from finetop.core.protocol.messages.runs import Group
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
 
-LONGEST = 80  # bytes of a group's word
+LONGEST = 80  # bytes shown of a group's value
 
 
 def words(setting: str, group: Group) -> str:
-    """Write a group with its number of runs, and the mean and spread of what they are compared by."""
+    """Return a group's heading: its number of runs, and the mean and spread of the sort key."""
     runs = counted(group.runs, "run")
     heading = f"{setting} {clean_line(group.word, limit=LONGEST) or 'none'}: {runs}"
     if group.mean is None:
@@ -26,7 +26,7 @@ def words(setting: str, group: Group) -> str:
 
 
 def of_rows(rows: Sequence[RunRow], groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
-    """Yield the place of the first row of each group, and the group."""
+    """Yield the index of each group's first row, and the group."""
     known = {group.word: group for group in groups}
     for index, row in enumerate(rows):
         if (index == 0 or rows[index - 1].group != row.group) and row.group in known:
@@ -34,7 +34,7 @@ def of_rows(rows: Sequence[RunRow], groups: Sequence[Group]) -> Iterator[tuple[i
 
 
 def together(one: Group, other: Group) -> Group:
-    """Take the runs of two machines as one group."""
+    """Merge one group's runs on two machines."""
     runs = one.runs + other.runs
     if not one.measured or not other.measured:
         return replace(one if one.measured else other, word=one.word, runs=runs)
@@ -50,7 +50,7 @@ def together(one: Group, other: Group) -> Group:
 
 
 def merged(lists: Sequence[Sequence[Group]]) -> list[Group]:
-    """Take the groups of several machines as one list."""
+    """Merge the groups of several machines into one list."""
     found: dict[str, Group] = {}
     for groups in lists:
         for group in groups:

@@ -1,10 +1,10 @@
-"""Slurm in plain words: why a job waits in its queue, how it ended there, and what to change where it is refused."""
+"""Slurm in plain words: why a job waits, and which setting to change when Slurm refuses one."""
 
 from __future__ import annotations
 
 from finetop.core.wording.durations import clock
 
-# Of `man squeue`, JOB REASON CODES: the ones that people meet.
+# From `man squeue`, JOB REASON CODES: the common ones.
 REASONS = {
     "None": "Slurm schedules it next",
     "Priority": "jobs with a higher priority go first",
@@ -35,7 +35,7 @@ REASONS = {
 }
 KINDS = (("QOS", "a limit of the QOS is reached"), ("Assoc", "a limit of the account is reached"))
 
-# What sbatch says, and what to do about it; the first that fits.
+# sbatch's errors, and what to do about them; the first match counts.
 REFUSALS = (
     ("nvalid partition", "Set slurm.partition in settings.yaml; `sinfo -s` lists them."),
     ("nvalid account", "Set slurm.account in settings.yaml; `sacctmgr show assoc user=$USER` lists them."),
@@ -57,29 +57,29 @@ PASSING = (
 
 
 def waits(reason: str, job: str) -> str:
-    """Say why a job waits: 'waits for: Priority (jobs with a higher priority go first)'."""
+    """Return why a job waits: 'waits for: Priority (jobs with a higher priority go first)'."""
     name = reason.partition(",")[0].strip() or "None"
-    if name.startswith("Nodes required for job are DOWN"):  # what Slurm says in place of a word
+    if name.startswith("Nodes required for job are DOWN"):  # Slurm's sentence instead of a reason code
         name = "ReqNodeNotAvail"
     plain = plainly(name).format(id=job)
     return f"waits for: {name} ({plain})" if plain else f"waits for: {name}"
 
 
 def plainly(reason: str) -> str:
-    """Say in plain words what a reason means; nothing of one that is not known."""
+    """Return the meaning of a reason code; empty if it is unknown."""
     return REASONS.get(reason) or next((words for begin, words in KINDS if reason.startswith(begin)), "")
 
 
 def silent(since: float | None) -> str:
-    """Say since when nothing was heard of Slurm; None: never yet."""
+    """Return since when Slurm has not answered; None: it never has."""
     return "Slurm does not answer" if since is None else f"Slurm has not answered since {clock(since)}"
 
 
 def advice(said: str) -> str:
-    """Say which setting to change where sbatch refuses a job."""
+    """Return which setting to change when sbatch refuses a job."""
     return next((hint for part, hint in REFUSALS if part in said), "See slurm in settings.yaml.")
 
 
 def may_pass(said: str) -> bool:
-    """Say whether a refusal is one of now: a limit on how many jobs a user may have there."""
+    """Return True if a refusal is temporary: a limit on a user's jobs."""
     return any(part in said for part in PASSING)

@@ -1,4 +1,4 @@
-"""A row of numbers as a row of blocks: for tables, in the app and in reports."""
+"""A series of numbers as a line of blocks: for tables, in the app and in reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Draw values as `width` blocks at most, each the mean of its share; the lowest block is the lowest value."""
+    """Draw values as at most `width` blocks, each the mean of its share; the lowest block is the lowest value."""
     if not values or width < 1:
         return ""
     bins = min(width, len(values))

@@ -1,4 +1,4 @@
-"""What is said of regressions, by the app and the command line alike: how one is seen, and since which step it is."""
+"""The wording of triage: a regression's state, and the step since which it is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.core.text import clean_line, counted
 
 
 def counts_line(found: TriageAnswer) -> str:
-    """Say how many regressions are new, assigned, accepted and fixed."""
+    """Return how many regressions are new, assigned, accepted and fixed."""
     if not found.new + found.looking + found.accepted + found.fixed:
         if not found.total:
             return "No run has been checked yet."
@@ -24,7 +24,7 @@ def counts_line(found: TriageAnswer) -> str:
 
 
 def state_words(row: TriageRow) -> str:
-    """Say how the regression of a run is seen; of a run without one what is to be said beside its verdict."""
+    """Return the state of a run's regression; for a run without one, what its verdict leaves open."""
     seen = row.standing
     if seen is not None:
         return standing_words(seen)
@@ -34,7 +34,7 @@ def state_words(row: TriageRow) -> str:
 
 
 def standing_words(seen: Standing) -> str:
-    """Say how a regression is seen, in two or three words."""
+    """Return a regression's state in two or three words."""
     by = clean_line(seen.by)
     match seen.state:
         case "new":
@@ -48,7 +48,7 @@ def standing_words(seen: Standing) -> str:
 
 
 def settled_by(check: CheckBrief) -> str:
-    """Return who accepted a regression, or which run fixed it; nothing of one that is not settled."""
+    """Return who accepted a regression, or which run fixed it; empty if neither."""
     if check.accepted:
         return f"accepted by {clean_line(check.accepted)}"
     return f"fixed by {clean_line(check.fixed_by)}" if check.fixed_by else ""
@@ -61,14 +61,14 @@ def settled_words(check: CheckBrief) -> str:
 
 
 def worst_cell(cells: Sequence[TriageCell | None]) -> TriageCell | None:
-    """Return the worst of some cells: what is proven lost first, then the largest drop."""
+    """Return the worst cell: proven losses first, then the largest drop."""
     there = {str(at): cell for at, cell in enumerate(cells) if cell is not None}
     order = tasks_worst_first([[(at, cell.mark, cell.drop) for at, cell in there.items()]])
     return there[order[0]] if order else None
 
 
 def since_words(curve: Sequence[CurvePoint]) -> str:
-    """Say from which checked step on it is lost: 'lost from step 400 (ok at 300)'; nothing where no step tells."""
+    """Return since which checked step it is lost: 'lost from step 400 (ok at 300)'; empty if no step shows it."""
     since: CurvePoint | None = None
     before: CurvePoint | None = None
     for at, point in enumerate(curve):

@@ -1,4 +1,4 @@
-"""Sizes and metrics with their units, in words: memory in GiB, files in MB and GB, loss in nats/token."""
+"""Format sizes and metrics with their units: memory in GiB, files in MB and GB, loss in nats/token."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ GIB = 2**30
 
 
 def gib(size: float) -> str:
-    """Write GiB with the digits that say something: '123', '80', '12.3', '7.8', '0.52'."""
+    """Format GiB with significant digits only: '123', '80', '12.3', '7.8', '0.52'."""
     if size >= 10:
         return f"{size:.0f}" if size >= 100 else f"{size:.1f}".removesuffix(".0")
     return f"{size:.1f}" if size >= 1 else f"{size:.2g}"
 
 
 def gib_of(size_bytes: float) -> str:
-    """Write bytes in GiB, as `gib` does."""
+    """Format bytes in GiB, as `gib` does."""
     return gib(size_bytes / GIB)
 
 
 def whole_gib(size: float) -> str:
-    """Write whole GiB, so that a reason does not change with every look; small sizes to a tenth."""
+    """Format whole GiB, so that a reason does not change at every poll; sizes below 1 to a tenth."""
     return f"{size:.0f}" if size >= 1 else f"{size:.1f}"
 
 
 def size_word(size_bytes: float) -> str:
-    """Write a size on the disk in one unit: '812 B', '61.4 kB', '340.0 MB', '8.1 GB'."""
+    """Format a size on disk in one unit: '812 B', '61.4 kB', '340.0 MB', '8.1 GB'."""
     if size_bytes < 1000:
         return f"{size_bytes:.0f} B"
     if size_bytes < 100_000:
@@ -36,12 +36,12 @@ def size_word(size_bytes: float) -> str:
 
 
 def metric_words(metric: str) -> str:
-    """Write a metric's name as words: 'exact match', 'nats/token'."""
+    """Return a metric's name as words: 'exact match', 'nats/token'."""
     return clean_line(metric).replace("_per_", "/").replace("_", " ")
 
 
 def rounded(value: float, *bounds: float, digits: int = 1) -> str:
-    """Round a number without moving it to or over a bound: 2.976 under a limit of 3 is 2.98, and not 3.0."""
+    """Round a number without moving it to or over a bound: 2.976 with a limit of 3 is 2.98, not 3.0."""
     for places in (digits, digits + 1):
         shown = round(value, places)
         if all((shown > at) == (value > at) and (shown < at) == (value < at) for at in bounds):
@@ -51,7 +51,7 @@ def rounded(value: float, *bounds: float, digits: int = 1) -> str:
 
 
 def plus_minus(mean: float, half: float, digits: int) -> tuple[str, str]:
-    """Round a mean and half of its interval so that they tell alike whether 0 is in it: 0.0302 ± 0.0298 keeps four."""
+    """Round a mean and half its interval so that both still agree on whether it contains 0: 0.0302 ± 0.0298 stays."""
     for places in (digits, digits + 1, digits + 2):
         shown, around = round(mean, places) + 0.0, round(half, places)
         if (abs(shown) > around) == (abs(mean) > half):

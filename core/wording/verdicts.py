@@ -1,4 +1,4 @@
-"""A check's verdict in words, the same in the app, the command line, reports and notices."""
+"""A check's verdict in words: for the app, the command line, reports and notices."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import rounded
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
-SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
+SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are ok
 TARGET_FAILED = "target failed"
-OPEN = 1.5  # share of items: an interval so wide says nothing
+OPEN = 1.5  # share of items: an interval this wide is uninformative
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
 
 
 def word(result: CheckResult) -> str:
-    """Name the verdict: 'OK', 'OK, a real drop', 'REGRESSED' or 'NO VERDICT'."""
+    """Return the verdict: 'OK', 'OK, a real drop', 'REGRESSED' or 'NO VERDICT'."""
     return f"{WORDS[result.verdict]}, a real drop" if result.real_drop else WORDS[result.verdict]
 
 
 def what_fell(tasks: Iterable[tuple[str, float | None]]) -> str:
-    """Name the tasks, given with their drop in points, that fell far below an OK: ', instructions -18.8'."""
+    """Return the tasks, given with their drop in points, that fell far despite an OK: ', instructions -18.8'."""
     fell = sorted(((drop, name) for name, drop in tasks if drop is not None and drop >= FELL), reverse=True)
     if not fell:
         return ""
@@ -41,34 +41,35 @@ def what_fell(tasks: Iterable[tuple[str, float | None]]) -> str:
 
 
 def points(share: float) -> str:
-    """Write a share in points: 0.03 is 3.0."""
+    """Format a share in points: 0.03 is 3.0."""
     return f"{100 * share:.1f}"
 
 
 def change(drop: float | None, margin: float | None = None) -> str:
-    """Write a drop (a share) as a change, worse is negative: '-9.1', '+0.4', '0.0'; '-' where there is none.
+    """Format a drop (a share) as a change, negative for worse: '-9.1', '+0.4', '0.0'; '-' for None.
 
-    It is rounded on its side of the margin, where that is given.
+    It is rounded on its side of the margin, if one is given.
     """
     return "-" if drop is None else change_of(100 * drop, None if margin is None else 100 * margin)
 
 
 def change_of(points_lost: float, margin: float | None = None) -> str:
-    """Write a drop in points as a change: a drop of 9.1 is '-9.1'."""
+    """Format a drop in points as a change: a drop of 9.1 is '-9.1'."""
     return signed(-points_lost, *(() if margin is None else (-margin,)))
 
 
 def signed(value: float, *bounds: float, digits: int = 1) -> str:
-    """Write a change with its sign, rounded on its side of the bounds; none of what rounds to nothing."""
+    """Format a change with its sign, rounded on its side of the bounds; no sign if it rounds to 0."""
     text = rounded(value, *bounds, digits=digits)
     return text if text.startswith("-") or float(text) == 0 else f"+{text}"
 
 
 def interval_of(drops: tuple[float, float] | None, margin: float) -> str:
-    """Write between which changes a drop lies, all in points: '-21.4 to -3.2'; '-' where that is not known.
+    """Format the interval of a drop as changes, all in points: '-21.4 to -3.2'; '-' if unknown.
 
-    Neither end is rounded to or over the margin or 0: what a verdict or a mark claims, the printed interval shows. A
-    drop that is known exactly, as every item was scored, has none: 'all items'. One that may be anything is 'open'.
+    Neither end is rounded to or over the margin or 0, so the printed interval shows what a verdict or mark claims. A
+    drop that is known exactly, because every item was scored, has none: 'all items'. One that may be anything is
+    'open'.
     """
     if drops is None:
         return "-"
@@ -81,18 +82,18 @@ def interval_of(drops: tuple[float, float] | None, margin: float) -> str:
 
 
 def interval(drops: tuple[float, float] | None, margin: float) -> str:
-    """Write between which changes a drop lies, all as shares: see `interval_of`."""
+    """Format the interval of a drop, all as shares: see `interval_of`."""
     return interval_of(drops and (100 * drops[0], 100 * drops[1]), 100 * margin)
 
 
 def moved(drop: float, margin: float) -> str:
-    """Return in words what a drop (a share) is: '9.1 points lost', '0.4 points won', 'nothing lost'."""
+    """Return a drop (a share) in words: '9.1 points lost', '0.4 points won', 'nothing lost'."""
     shown = rounded(100 * abs(drop), 100 * margin) if drop > 0 else points(-drop)
     return "nothing lost" if float(shown) == 0 else f"{shown} points {'lost' if drop > 0 else 'won'}"
 
 
 def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool = False) -> str:
-    """Write what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
+    """Return what is proven, and on how many items: '9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
     lost = f"{moved(drop, margin)}{', weighted' if weighted else ''} (limit {points(margin)})"
     if used < total:
         return f"{lost}, proven on {used:,} of {counted(total, 'item')}"
@@ -100,7 +101,7 @@ def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool
 
 
 def on_these_items(power: Power) -> str:
-    """Write what an OK of few items can't show: 'on these items: 6 points would be missed 82 % of the time'."""
+    """Return what an OK on few items can't show: 'on these items: 6 points would be missed 82 % of the time'."""
     missed = (
         f"a drop of {100 * power.drop:g} points would be missed {100 * (1 - power.chance):.0f} % of the time"
     )
@@ -108,15 +109,15 @@ def on_these_items(power: Power) -> str:
 
 
 def verdict_line(result: CheckResult) -> str:
-    """Say the verdict in one line: 'REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 672 items'.
+    """Return the verdict in one line: 'REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 672 items'.
 
-    A further claim of a run and a look on the way are marked at the end: '; claim 2', '; watch, no claim'.
+    A further claim of a run and an intermediate check are marked at the end: '; claim 2', '; watch, no claim'.
     """
     return _answer(result) + standing(result)
 
 
 def standing(result: CheckResult) -> str:
-    """Mark what part a check has in its run's claims, for the end of a line."""
+    """Return a check's part in its run's claims, for the end of a line."""
     if result.watch:
         return "; watch, no claim"
     return f"; claim {result.claim}" if result.claim else ""
@@ -138,7 +139,7 @@ def _answer(result: CheckResult) -> str:
 
 
 def task_table(result: CheckResult) -> str:
-    """Lay the tasks out as a table for a terminal, worst first."""
+    """Return the tasks as a table for a terminal, worst first."""
     head: tuple[str, ...] = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
     rows = [head, *(task_cells(task, result.margin) for task in worst_first(result))]
     if result.weighted:
@@ -157,7 +158,7 @@ def task_table(result: CheckResult) -> str:
 
 
 def task_cells(task: TaskResult, margin: float) -> tuple[str, ...]:
-    """Write a task in nine cells: mark, name, base, tuned, change and its interval, items lost and won, and asked."""
+    """Return a task's nine cells: mark, name, base, tuned, change, interval, items lost, won and scored."""
 
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
@@ -180,7 +181,7 @@ def _weight_cell(task: TaskResult) -> str:
 
 
 def target_line(metric: str, score: TargetScore) -> str:
-    """Say how a target metric moved.
+    """Return how a target metric moved.
 
     'nats_per_token  2.94 -> 0.98 (better, -1.99 to -1.93 at 95 %, 60 rows)'.
     """
@@ -196,12 +197,12 @@ def target_line(metric: str, score: TargetScore) -> str:
 
 
 def perplexity(nats: float) -> str:
-    """Write nats per token as a perplexity, in three digits: '18.9'; one that has no bounds is '>1e6'."""
+    """Format nats per token as a perplexity, in three digits: '18.9'; above a million '>1e6'."""
     return f"{math.exp(nats):.3g}" if nats < math.log(1e6) else ">1e6"
 
 
 def beside_lines(result: CheckResult) -> list[str]:
-    """Say all that stands beside the verdict, a line each.
+    """Return the lines below the verdict, one per topic.
 
     Interval, flips, target, drift, noise floor, what was left out.
     """
@@ -248,7 +249,7 @@ def beside_lines(result: CheckResult) -> list[str]:
 
 
 def report(name: str, result: CheckResult) -> str:
-    """Write the whole result of a run's check for a terminal; a name that holds a newline makes no line of its own."""
+    """Return the whole result of a run's check for a terminal; a newline in a name does not start a line."""
     step = f" at step {result.step}" if result.step is not None else ""
     suite = f", suite {result.suite}" if result.suite else ""
     lines = [clean_line(f"{name}{step}{suite}"), clean_line(verdict_line(result)), ""]
@@ -264,27 +265,27 @@ def report(name: str, result: CheckResult) -> str:
 
 
 def on_suite(suite: str, *, named: bool | None = None) -> str:
-    """Say on which suite a verdict stands: ' on core'. The usual one goes without saying, unless `named` says so."""
+    """Return the suite of a verdict: ' on core'; empty for the usual suite, unless `named` is True."""
     is_said = suite != USUAL_SUITE if named is None else named
     return f" on {clean_line(suite, limit=40)}" if suite and is_said else ""
 
 
 def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
-    """Answer "did it forget?" in a list's cell.
+    """Answer "did it forget?" in a table cell.
 
-    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why', each with '; target failed' where that could
-    not be measured; of the suite see `on_suite`.
+    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why', each with '; target failed' if it could not be
+    measured; for the suite see `on_suite`.
     """
     return f"{_short_answer(check, name_suite)}{beside_target(check)}"
 
 
 def beside_target(check: CheckBrief) -> str:
-    """Mark a check whose target could not be measured."""
+    """Return a mark if a check's target could not be measured."""
     return f"; {TARGET_FAILED}" if check.target_failed else ""
 
 
 def next_of_target(name: str) -> str:
-    """Return the command to give once a target that could not be measured is put right."""
+    """Return what to do once a target that could not be measured is fixed."""
     return f"fix check.target, then finetop check {name}"
 
 
@@ -304,6 +305,6 @@ def _short_answer(check: CheckBrief, name_suite: bool | None) -> str:
 
 
 def beside_ok(check: CheckBrief) -> str:
-    """Say what an OK hides: ', instructions -18.8', else ', a real drop'."""
+    """Return what an OK hides: ', instructions -18.8', else ', a real drop'."""
     fell = what_fell((task.task, task.drop) for task in check.worst[:1])
     return fell or (", a real drop" if check.real_drop else "")

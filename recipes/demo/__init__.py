@@ -1,1 +1,1 @@
-"""Hold the data of `finetop demo`: questions to an invented workshop, answered in its own voice."""
+"""Data of `finetop demo`: questions to an invented workshop, answered in its own voice."""

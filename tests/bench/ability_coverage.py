@@ -1,13 +1,13 @@
-"""Simulate what is claimed about ability: does the confidence sequence hold at every look, are tasks lost for nothing?
+"""Simulate the claims about ability: does the confidence sequence hold at every look, is any task lost for nothing?
 
     python tests/bench/ability_coverage.py [--streams 2000] [--seed 1]
 
-Fresh items (or clusters, or items of weighted tasks), a look every 64 items. The sequence misses in a stream where
-the true drop lies outside it at any look, the first to the last: allowed in alpha of the streams, alpha/2 a side. Its
-limits are where the wealth bet against a drop passes 2/alpha, so it is enough to follow the wealth bet against the
-true one; in the first streams of each kind the limits themselves are computed and compared. Then e-Holm over tasks
-whose ability did not fall, a look every 8 items of a task: marked fallen (or lost) in at most alpha/2. Exits 1 where a
-rate is above that by more than Monte-Carlo error of so many cells.
+Fresh items (or clusters, or items of weighted tasks), a look every 64 items. The sequence misses in a stream if the
+true drop lies outside it at any look, from first to last: allowed in alpha of the streams, alpha/2 a side. Its limits
+are where the wealth bet against a drop passes 2/alpha, so it is enough to follow the wealth bet against the true one;
+in the first streams of each kind the limits themselves are computed and compared. Then e-Holm over tasks whose ability
+did not fall, a look every 8 items of a task: marked fallen (or lost) in at most alpha/2. Exits 1 if a rate is above
+that by more than the Monte-Carlo error of this many cells.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMPARED = 20  # streams of a cell whose limits are computed too
 
 @dataclass(frozen=True)
 class Kind:
-    """What one draw can be: sums of tuned - base and sizes in units of the largest, items, and how likely."""
+    """The possible draws: sums of tuned - base and sizes in units of the largest, items, and their probabilities."""
 
     name: str
     sums: Floats
@@ -69,7 +69,7 @@ def single(discordance: float, drop: float) -> Kind:
 
 
 def of_sizes(name: str, sizes: list[int], items: list[int], flips: list[tuple[float, float]]) -> Kind:
-    """Mix draws that flip whole: of each size its chance to be lost and won; all sizes equally likely."""
+    """Return a mix of draws that flip whole: for each size its chance to be lost and won; all sizes equally likely."""
     sums, widths, counts, chances = [], [], [], []
     for size, item, (lost, won) in zip(sizes, items, flips, strict=True):
         for change, chance in ((-1, lost), (0, 1 - lost - won), (1, won)):
@@ -93,7 +93,7 @@ def kinds(drop: float) -> list[Kind]:
 
 
 def draw(kind: Kind, items: int, streams: int, random: np.random.Generator) -> Floats:
-    """Count what was drawn up to each look, [looks, streams, possible draws]."""
+    """Return the counts of what was drawn up to each look, [looks, streams, possible draws]."""
     look = max(1, round(LOOK_ITEMS / float(kind.chances @ kind.items)))
     looks = max(1, round(items / LOOK_ITEMS))
     counts = random.multinomial(look, kind.chances, size=(looks, streams)).cumsum(axis=0)
@@ -101,8 +101,8 @@ def draw(kind: Kind, items: int, streams: int, random: np.random.Generator) -> F
 
 
 def log_wealths(kind: Kind, counts: Floats, drop: float) -> tuple[Floats, Floats]:
-    """Follow the wealth bet against a drop from both sides, each [streams], at one look."""
-    drawn = Sample(kind.sums, kind.sizes, counts.T)  # a column for each stream
+    """Return the log wealth bet against a drop from both sides, each [streams], at one look."""
+    drawn = Sample(kind.sums, kind.sizes, counts.T)  # one column per stream
     return log_mean_exp(log_wealth_of_drop(drawn, drop).T), log_mean_exp(log_wealth_under(drawn, drop).T)
 
 

@@ -2,11 +2,11 @@
 
     python tests/bench/alarms.py [--runs 1000] [--faults 200] [--seed 1] [EVENTS.jsonl …]
 
-Healthy runs of six families (tests/bench/simulation/training.py): alarms of each kind a thousand runs. Then faults put
-into runs of the families whose loss falls: the share that is found by the kind it belongs to, and after how many steps.
-Faults of the loss by how far they stand out, too: the rise that was planted, in deviations of the steps before it.
-Event files of real runs are replayed and what they raise is listed. Wanted: 5 false ones a thousand runs and kind at
-most, and 90 % of each fault found; exits 1 otherwise.
+Healthy runs of six families (tests/bench/simulation/training.py): alarms of each kind per thousand runs. Then faults
+planted into runs of the families whose loss falls: the share found by the right kind of alarm, and after how many
+steps. Loss faults also by how far they stand out: the planted rise, in deviations of the steps before it. Event files
+of real runs are replayed and their alarms listed. Targets: at most 5 false alarms per thousand runs and kind, and 90 %
+of each fault found; exits 1 otherwise.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from finetop.core.train import alarms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-MOST_FALSE = 5.0  # a thousand runs
+MOST_FALSE = 5.0  # per thousand runs
 LEAST_FOUND = 0.9
 Found = tuple[str, int, str, bool]  # kind, step, text, whether it is over
 
 
 def watches(run: alarms.Run) -> dict[str, alarms.Watch]:
-    """All alarms with the options that a recipe has by default."""
+    """Return all alarms with a recipe's default options."""
     made = {name: alarms.load(name).watch(alarms.load(name).options(), run) for name in alarms.names()}
     return {name: watch for name, watch in made.items() if watch is not None}
 
@@ -118,7 +118,7 @@ def detection(runs: int, seed: int) -> bool:
 
 
 def stands_out(healthy: Log, log: Log) -> float:
-    """Say how far a planted fault lifts the log loss for 20 steps at least, in deviations of the 64 steps before."""
+    """Return how far a planted fault lifts the log loss for at least 20 steps, in deviations of the 64 steps before."""
     assert log.fault_at is not None
     before, after = healthy.values["loss"][: log.fault_at][-64:], slice(log.fault_at, log.fault_at + 150)
     lifted = np.sort(np.log(log.values["loss"][after] / healthy.values["loss"][after]))[::-1]
@@ -127,7 +127,7 @@ def stands_out(healthy: Log, log: Log) -> float:
 
 
 def real(files: list[str]) -> None:
-    """Replay the metrics of real runs; the seconds are those at which their events were written."""
+    """Replay the metrics of real runs, at the times at which their events were written."""
     raised: Counter[str] = Counter()
     for file in files:
         steps, own, began = 0, {}, 0.0

@@ -1,12 +1,12 @@
-"""Two tasks, every approach, by the real commands: facts that the base cannot know (kb_contoso), a format (json_mode).
+"""Two tasks, every approach, by the real commands: facts that the base can't know (kb_contoso), a format (json_mode).
 
     python tests/bench/approaches.py --data FOLDER --model FOLDER --home FOLDER [--only kb json] [--seeds 3]
 
 Each task is one `finetop approaches RECIPE --wait` on a recipe that is written beside the home, --jobs at a time.
-What is measured already in --home is used again: a run of this script that was cut short goes on. Of kb_contoso two of
-the 20 products are held back, documents, rows and questions; they arrive when all is set up (approaches.update).
-Trained anew, an approach gets their rows, and their documents as rows too. Steps and rows are small, so that one
-training takes a minute or two of one CPU core: what training could reach with more is not what this measures.
+Results in --home are reused: an interrupted run of this script continues. Two of the 20 products of kb_contoso are held
+back, with documents, rows and questions; they arrive when everything is set up (approaches.update). A retrained
+approach gets their rows, and their documents as rows too. Steps and rows are few, so that one training takes a minute
+or two of one CPU core: this does not measure what longer training could reach.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def write(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def kb(data: Path, model: Path, folder: Path) -> Path:
-    """Facts of 18 products; two more arrive afterwards."""
+    """Set up facts about 18 products; two more arrive afterwards."""
     source = data / "kb_contoso"
     documents, train, test = (
         rows_of(source / name) for name in ("kb.jsonl", "qa_train.jsonl", "qa_test.jsonl")
@@ -146,7 +146,7 @@ def kb(data: Path, model: Path, folder: Path) -> Path:
 
 
 def json_mode(data: Path, model: Path, folder: Path) -> Path:
-    """A format: every answer is one JSON object. Answers that are short enough to be written in full."""
+    """Set up a format: every answer is one JSON object. Only answers short enough to be written in full."""
     source = data / "json_mode"
     train, test = (
         [row for row in rows_of(source / f"{name}.jsonl") if len(row["messages"][-1]["content"]) <= longest]
@@ -165,7 +165,7 @@ def turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put every second row first: the first ones are answered in writing, and should be of all products."""
+    """Put every second row first: the first ones get written answers, and should cover all products."""
     return [*rows[::2], *rows[1::2]]
 
 

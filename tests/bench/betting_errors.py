@@ -2,10 +2,10 @@
 
     python tests/bench/betting_errors.py [--streams 2000] [--seed 1]
 
-Every cell fixes a suite (so many items lost, so many won) and draws its order anew in every stream. Suites of single
-items, of clusters that flip whole, of tasks that weigh 1 to 5, and suites where every flip is a loss. "design" is the
+Every cell fixes a suite (numbers of lost and won items) and draws a new order in every stream. Suites of single items,
+of clusters that flip whole, of tasks with weights 1 to 5, and suites in which every flip is a loss. "design" is the
 mean of items in the design's table (discordance 0.10, looks of 16, REGRESSED at alpha). The bound is the upper end of
-a 95 % Clopper-Pearson interval. Exits 1 where a wrong rate is above alpha by more than Monte-Carlo error.
+a 95 % Clopper-Pearson interval. Exits 1 if a wrong rate is above alpha by more than the Monte-Carlo error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DESIGN_ABILITY = {
 
 
 class Table:
-    """Prints cells and remembers whether one was worse than alpha beyond Monte-Carlo error."""
+    """Prints cells and remembers whether one was above alpha by more than the Monte-Carlo error."""
 
     def __init__(self, streams: int, seed: int) -> None:
         self.streams, self.random = streams, np.random.default_rng(seed)
@@ -94,7 +94,7 @@ def finite_suites(table: Table) -> None:
 
 
 def weighted_suites(table: Table) -> None:
-    """Tasks that weigh 1 to 5: damage spread evenly, in the heaviest or the lightest alone, tasks of any size."""
+    """Run tasks with weights 1 to 5: damage spread evenly, only in the heaviest or the lightest, tasks of any size."""
     equal, unequal = (100,) * 5, (400, 200, 100, 60, 40)
     for drop in (0.0, 0.02, 0.028, 0.034, 0.05, 0.10):
         table.cell(weighted("weights 1 to 5, spread", equal, WEIGHTS, (drop,) * 5, 0.10))

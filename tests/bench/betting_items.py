@@ -3,10 +3,10 @@
     python tests/bench/betting_items.py [--streams 2000] [--seed 1]
 
 Every method answers the same question on the same orders: is the drop over all N items 3 points or more, REGRESSED at
-alpha/2, OK at alpha, a look every 64 items. "fixed" is the n of a single z-test that is planned with the drop and the
-flips known beforehand and misses the answer in alpha of the samples; everybody else starts without knowing. A "!" marks
-a wrong rate above what was asked for (alpha/2 for REGRESSED, alpha for OK) by more than Monte-Carlo error of one cell:
-Gaussian limits promise it for many flips only. Exits 1 where the betting test has a "!".
+alpha/2, OK at alpha, a look every 64 items. "fixed" is the n of a single z-test planned with the drop and the flips
+known beforehand, which errs in alpha of the samples; all others start without that knowledge. A "!" marks a wrong rate
+above the requested one (alpha/2 for REGRESSED, alpha for OK) by more than the Monte-Carlo error of one cell: Gaussian
+limits hold only with many flips. Exits 1 if the betting test has a "!".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DROPS = (0.0, 0.01, 0.02, 0.031, 0.05, 0.10)
 
 
 def shown(runs: Runs, suite: Suite) -> tuple[str, bool]:
-    """Write mean items and wrong rate; a wrong answer of a fallen suite is an OK, at alpha."""
+    """Format mean items and wrong rate; a wrong answer about a fallen suite is an OK, at alpha."""
     wrong, streams = runs.wrong(suite), len(runs.used)
     above = surely_above(wrong, streams, ALPHA if suite.fallen else ALPHA / 2)
     return f"{runs.used.mean():8,.0f} {wrong / streams:6.4f}{'!' if above else ' '}", above

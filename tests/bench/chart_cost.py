@@ -1,6 +1,6 @@
-"""CPU of painting the chart: 120x30 cells, min, max and mean per column of 10,000 points, to the terminal's strips.
+"""CPU time to draw the chart: 120x30 cells, min, max and mean per column of 10,000 points, to the terminal's strips.
 
-`python tests/bench/chart_cost.py [--points 10000] [--size 120x30]` prints milliseconds a picture, the median of 50.
+`python tests/bench/chart_cost.py [--points 10000] [--size 120x30]` prints milliseconds per picture, the median of 50.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PICTURES = 50
 
 
 def noisy_curve(points: int, columns: int) -> Curve:
-    """Make a falling, noisy curve, binned as the store bins it."""
+    """Return a falling, noisy curve, binned as the store bins it."""
     noise = random.Random(7)
     bins: list[list[float]] = [[] for _ in range(columns)]
     for at in range(points):
@@ -40,7 +40,7 @@ def noisy_curve(points: int, columns: int) -> Curve:
 
 
 def picture_ms(curve: Curve, points: int, width: int, height: int) -> float:
-    """Give the median CPU milliseconds of one picture, from curve to strips."""
+    """Return the median CPU milliseconds of one picture, from curve to strips."""
     series, view, look = [Series(curve)], View(0, points), Look("16")
     times = []
     for _ in range(PICTURES):
@@ -53,7 +53,6 @@ def picture_ms(curve: Curve, points: int, width: int, height: int) -> float:
 
 
 def main() -> None:
-    """Print the cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--size", default="120x30")

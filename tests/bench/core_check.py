@@ -3,11 +3,11 @@
     FINETOP_TEST_DATA=DATA python tests/bench/core_check.py --tuned CHECKPOINT [--items 500] [--batch-size 8]
                                                             [--stock SECONDS]
 
-The tasks are those of the suite `core`, from local files. The check runs in a job's own process, loading and all: with
-nothing in the cache, then with the base's scores there. The harness's stock model scores the same items of the base
-model once, or every n-th of them (--every) with the time for the items multiplied; or not at all, where its time is
-known already (--stock). Both models would cost it twice that (the tuned one, with its adapter, a little more). CPU
-seconds, user and system, of each process. "Base cached" is with what the first check scored of it.
+The tasks are those of the suite `core`, from local files. The check runs in a job's own process, loading included: with
+an empty cache, then with the base's scores in it. The harness's stock model scores the same items on the base model
+once, or every n-th of them (--every) with the item time scaled up; or not at all if its time is known (--stock). Both
+models would cost it twice that (the tuned one, with its adapter, a little more). CPU seconds, user and system, of each
+process. "Base cached" uses what the first check scored.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Path(sys.argv[5]).write_text(json.dumps({name: {k: v for k, v in values.items() 
 
 
 def cpu_seconds(command: list[str], **settings: str) -> float:
-    """Run a command to its end -> user and system seconds of it and its children. Raises on failure."""
+    """Run a command to its end; return user and system seconds of it and its children. Raises on failure."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, env={**os.environ, **settings})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -96,7 +96,7 @@ def write_job(home: Home, base: str, number: int) -> Path:
 
 
 def check(folder: Path) -> tuple[float, Any]:
-    """Run one check job -> CPU seconds, its outcome."""
+    """Run one check job; return its CPU seconds and its result."""
     spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(folder)])
     told = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
     return spent, read(next(event for event in told if isinstance(event, Verdict)).result)
@@ -131,7 +131,7 @@ def main() -> int:
         second, outcome = check(write_job(home, base, 2))
         shutil.rmtree(home.root / "runs" / "0001-bench" / "jobs")
         print(f"again, all cached{second:8.0f} s", flush=True)
-        # the tuned model anew, as after another training: its scores alone are taken out of the cache
+        # score the tuned model again, as after another training: only its scores are removed from the cache
         for file in home.scores.glob("*.jsonl"):
             with file.open("rb") as lines:
                 key = json.loads(next(lines))["key"]
@@ -170,13 +170,13 @@ def main() -> int:
 
 
 def tell_times(stock: float, first: float, cached: float) -> None:
-    """Compare the harness's CPU seconds for one model, twice, with those of the check."""
+    """Compare the harness's CPU seconds for one model, doubled, with those of the check."""
     print(f"both models by the harness / check, base not cached  {2 * stock / first:5.1f}x   (wanted 5)")
     print(f"both models by the harness / check, base cached      {2 * stock / cached:5.1f}x   (wanted 10)\n")
 
 
 def kept_items(home: Home, name: str) -> dict[str, int]:
-    """Count the items of each task that the cache has of the base or the tuned model, noise floor aside."""
+    """Return the cached items of each task for the base or the tuned model, without the noise floor."""
     counts: dict[str, int] = {}
     for file in home.scores.glob("*.jsonl"):
         header, *lines = file.read_bytes().splitlines()
@@ -188,7 +188,7 @@ def kept_items(home: Home, name: str) -> dict[str, int]:
 
 
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
-    """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
+    """Return the numbers of the items that the check chose, by task, so that the harness scores the very same."""
     from finetop.core.check.statistics.item_order import cap_items
     from finetop.core.check.tasks.requests import build
     from finetop.core.check.tasks.suite import find_suite

@@ -1,7 +1,7 @@
-"""Defects to plant into rows, a function a kind: as they come, and lightly edited, reworded or partly cut.
+"""Defects to plant into rows, one function per kind: in their usual form, and lightly edited, reworded or partly cut.
 
-Written apart from what is to find them. Each gives a defective row made from a sound one, or None where the row lends
-itself to none.
+Written independently of the code that must find them. Each returns a defective row made from a sound one, or None if
+the row is unsuitable.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Raw = dict[str, Any]
 
 @dataclass
 class Planted:
-    """A line to plant, and the rows that it makes a defect with."""
+    """A line to plant, and the rows with which it forms a defect."""
 
     line: str
     partners: list[int] = field(default_factory=list)
-    what: str = ""  # was done
-    base: int = -1  # the row that it was made of
+    what: str = ""  # what was done
+    base: int = -1  # the row that it was made from
 
 
 @dataclass
 class Bed:
-    """What is planted into: the set's rows, its test rows, and questions and answers of benchmarks."""
+    """Where defects are planted: the set's rows, its test rows, and questions and answers of benchmarks."""
 
     rows: list[Raw]
     tests: list[Raw]
@@ -41,7 +41,7 @@ class Bed:
     _words: set[str] = field(default_factory=set)
 
     def words(self) -> set[str]:
-        """Give all words of the set's rows."""
+        """Return all words of the set's rows."""
         if not self._words:
             texts = " ".join(f"{asked(row)} {answer(row)}" for row in self.rows)
             self._words = set(re.findall(r"[^\W\d_]+", texts.casefold()))
@@ -49,19 +49,19 @@ class Bed:
 
 
 def asked(row: Raw) -> str:
-    """Give what a row asks."""
+    """Return a row's question."""
     if "messages" in row:
         return next(turn["content"] for turn in reversed(row["messages"]) if turn["role"] == "user")
     return row["instruction"] + ("\n\n" + row["input"] if row.get("input") else "")
 
 
 def answer(row: Raw) -> str:
-    """Give what it answers."""
+    """Return a row's answer."""
     return row["messages"][-1]["content"] if "messages" in row else row["output"]
 
 
 def made(row: Raw, question: str | None = None, reply: str | None = None) -> Raw:
-    """Give a row with another question or answer."""
+    """Return a row with another question or answer."""
     new = copy.deepcopy(row)
     new.pop("question", None)
     new.pop("answer", None)
@@ -90,7 +90,7 @@ def _is_json(text: str) -> bool:
 
 
 def _edited_answer(text: str, rng: random.Random) -> str:
-    """Edit an answer half of the time; JSON stays what it is, as do answers of a few words."""
+    """Edit an answer half of the time; JSON stays unchanged, as do answers of a few words."""
     if _is_json(text) or len(text.split()) < 4 or rng.random() < 0.5:
         return text
     return edited(text, rng)[0]
@@ -113,7 +113,7 @@ def _said(row: Raw) -> str:
 
 
 def conflict(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """The answer of a row that asks something else."""
+    """Plant the answer of a row with another question."""
     row = bed.rows[at]
     other = next(
         (
@@ -130,7 +130,7 @@ def conflict(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
 
 
 def leak(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """A test row; every other time with another answer."""
+    """Plant a test row; every other time with another answer."""
     test = rng.choice(bed.tests)
     row = bed.rows[at]
     question, how = edited(asked(test), rng) if is_edited else (asked(test), "")
@@ -258,7 +258,7 @@ FOREIGN = (
 
 
 def languages(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """Another language; edited: with one English sentence before it, or half as long."""
+    """Plant another language; edited: after one English sentence, or half as long."""
     text = rng.choice(FOREIGN)
     if is_edited:
         text = f"Here is the answer. {text}" if rng.random() < 0.5 else text[: len(text) * 2 // 3]
@@ -270,7 +270,7 @@ def _random(rng: random.Random, letters: str, count: int) -> str:
 
 
 def secrets(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """Keys; edited: without their usual shape, told by what stands before them."""
+    """Plant keys; edited: without their usual format, recognisable only from the text before them."""
     mixed, capitals = string.ascii_letters + string.digits, string.ascii_uppercase + string.digits
     plain = (
         f"AKIA{_random(rng, capitals, 16)}",
@@ -292,7 +292,7 @@ def secrets(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted |
 
 
 def _card(rng: random.Random, first: str, between: str) -> str:
-    """Make up a card's number, with its check digit."""
+    """Return a made-up card number, with its check digit."""
     digits = first + _random(rng, string.digits, 14)
     doubled = "".join(str(int(digit) * (2 - place % 2)) for place, digit in enumerate(digits))
     number = digits + str(-sum(map(int, doubled)) % 10)
@@ -300,7 +300,7 @@ def _card(rng: random.Random, first: str, between: str) -> str:
 
 
 def personal(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """Addresses and numbers; edited: in other spellings of them."""
+    """Plant addresses and numbers; edited: in other notations."""
     name = _random(rng, string.ascii_lowercase, 7)
     digits = _random(rng, "23456789", 10)
     plain = (
@@ -316,7 +316,7 @@ def personal(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
 
 
 def cut_off(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """An answer cut within a sentence or a word; edited: near its end."""
+    """Plant an answer cut within a sentence or a word; edited: near its end."""
     text = answer(bed.rows[at])
     if len(text.split()) < 15 and not _is_json(text):
         return None
@@ -328,10 +328,10 @@ def cut_off(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted |
 
 
 def _shows(bed: Bed, text: str, cut: str) -> bool:
-    """Whether a person can see that something is missing.
+    """Return True if a person can see that something is missing.
 
-    Not of a list that has fewer entries, nor of an entry that has fewer words: only within what was a sentence, and
-    where half of a word is left that is no word of the set.
+    That excludes a list with fewer entries, or an entry with fewer words: only a cut within a sentence counts, or half
+    a word that is not a word of the set.
     """
     rest = text[len(cut) :].partition("\n")[0]
     if not rest.strip():
@@ -345,7 +345,7 @@ def _shows(bed: Bed, text: str, cut: str) -> bool:
 
 
 def zero_loss(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """A question that leaves no room for its answer: twice as long as what is kept; edited: hardly longer."""
+    """Plant a question that leaves no room for its answer: twice as long as what is kept; edited: hardly longer."""
     question = asked(bed.rows[at])
     words = 1100 if is_edited else 2400
     filler = " ".join(
@@ -355,7 +355,7 @@ def zero_loss(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted
 
 
 def damaged(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """What other encodings and pages leave; edited: one such place alone, within the text."""
+    """Plant leftovers of other encodings and pages; edited: only one such place, within the text."""
     text = answer(bed.rows[at])
     if _is_json(text) or len(text.split()) < 3:
         return None
@@ -384,7 +384,7 @@ def unreadable(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Plante
     return Planted(rng.choice(("not json", line[: len(line) // 2], '{"id": 1}', "[1, 2]")))
 
 
-KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {  # what plants it, and the findings that may tell of it
+KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {  # what plants it, and the findings that may report it
     "duplicates": (duplicate, ("duplicates", "near-duplicates")),
     "conflicts": (conflict, ("conflicts",)),
     "leaks": (leak, ("leaks",)),

@@ -1,9 +1,9 @@
-"""The demo's two verdicts, seed by seed: does each run come out as the demo says that it was made to?
+"""The demo's two verdicts, seed by seed: does each run end as the demo says that it will?
 
     python tests/bench/demo_seeds.py [--seeds 20] [--first 1] [--home DIR] [--set KEY=VALUE]
 
-Each seed trains both of the demo's recipes and checks both, here on the CPU, without samples, a supervisor or the app.
-A line for each run; the last ones count. CPU seconds are those of this process. Exit code 1: one came out otherwise.
+Each seed trains and checks both of the demo's recipes, here on the CPU, without samples, a supervisor or the app.
+Prints a line for each run, and totals last. CPU seconds are those of this process. Exit code 1 if one ended otherwise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def one(name: str, seed: int, home: Home, sets: list[str]) -> Any:
 
 
 def line(name: str, seed: int, result: Any, spent: tuple[float, float]) -> str:
-    """Return one run's outcome, as it is printed."""
+    """Format one run's outcome."""
     reached = {metric: (values.base, values.tuned) for metric, values in result.target.items()}
     target = ", ".join(f"{metric} {base:.2f} -> {tuned:.2f}" for metric, (base, tuned) in reached.items())
     change = "" if result.drop is None else f"{-100 * result.drop:+6.1f}"

@@ -1,7 +1,7 @@
 """Bytes to the terminal of a live 120x40 app under the stock driver and ours; CPU of a full frame.
 
-`python tests/bench/driver_bytes.py [--seconds 15]` runs the same app (four charts and a ten-line log, one
-update a second, 24-bit colour) under each driver in a pseudo-terminal of its own.
+`python tests/bench/driver_bytes.py [--seconds 15]` runs the same app (four charts and a ten-line log, one update per
+second, 24-bit colour) under each driver in its own pseudo-terminal.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _chart(index: int, step: int, width: int = 56, height: int = 11) -> str:
 
 
 def bytes_of(driver: str, seconds: float) -> tuple[int, float]:
-    """Run the app under a driver; return the bytes of its start and the bytes a second after it."""
+    """Run the app under a driver; return the bytes of its start and the bytes per second after it."""
     terminal, child = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     variables = {
@@ -124,7 +124,7 @@ def milliseconds_of_a_frame(frames: int = 30) -> tuple[float, float]:
 
 
 def _frame(chance: random.Random) -> str:
-    """Return a page of eight coloured words a row, as a change of screen draws."""
+    """Return a page of eight coloured words per row, as a change of screen draws."""
     rows = []
     for y in range(ROWS):
         words = (
@@ -135,7 +135,6 @@ def _frame(chance: random.Random) -> str:
 
 
 def main() -> None:
-    """Print the table, or run the app itself."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--app", choices=("stock", "ours"), help=argparse.SUPPRESS)

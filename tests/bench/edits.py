@@ -1,7 +1,7 @@
-"""Light edits of a text, as people and scrapers make them: written apart from what is to find them.
+"""Light edits of a text, as people and scrapers make them: written independently of the code that must find them.
 
-Each takes a text and a random number generator and gives another text that means the same, or the same text where
-it has no place to go. Words are changed, inserted and removed only where that keeps the meaning: no names, no numbers.
+Each takes a text and a random number generator and returns another text with the same meaning, or the unchanged text if
+it does not apply. Words are changed, inserted and removed only where that keeps the meaning: no names, no numbers.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _WORD = re.compile(r"\w+")
 
 
 def case(text: str, rng: random.Random) -> str:
-    """Write all of it, or some words, with another case."""
+    """Change the case of the whole text, or of some words."""
     way = rng.choice(("lower", "upper", "title", "some", "first"))
     if way == "lower":
         return text.lower()
@@ -107,7 +107,7 @@ def case(text: str, rng: random.Random) -> str:
 
 
 def punctuation(text: str, rng: random.Random) -> str:
-    """Drop, double or swap marks."""
+    """Drop, double or swap punctuation marks."""
     way = rng.choice(("drop", "end", "space", "comma"))
     if way == "drop":
         return re.sub(r"(?<!\d)[.,;:!?](?!\d)", "", text)
@@ -135,7 +135,7 @@ def white_space(text: str, rng: random.Random) -> str:
 
 
 def _plain_words(text: str) -> list[re.Match[str]]:
-    """Find the words that are no names and hold no digits."""
+    """Return the words that are not names and have no digits."""
     found = list(_WORD.finditer(text))
     if len(found) < 4:
         return []
@@ -189,12 +189,12 @@ def synonyms(text: str, rng: random.Random) -> str:
 
 
 def opening(text: str, rng: random.Random) -> str:
-    """Put something before it."""
+    """Put an opening phrase before it."""
     return rng.choice(OPENINGS) + text
 
 
 def closing(text: str, rng: random.Random) -> str:
-    """Put something behind it."""
+    """Put a closing phrase after it."""
     return text + rng.choice(CLOSINGS)
 
 
@@ -203,9 +203,9 @@ WORDS: tuple[Callable[[str, random.Random], str], ...] = (change, insert, remove
 
 
 def edited(text: str, rng: random.Random) -> tuple[str, str]:
-    """Edit a text lightly: one thing about its words where it has enough of them, and often one about its marks.
+    """Edit a text lightly: one edit of its words if it has enough of them, and often one of its punctuation.
 
-    Gives the text and the names of the edits; it always differs from the given one in more than nothing.
+    Returns the text and the names of the edits; the text always differs from the given one.
     """
     for _ in range(50):
         edits = [rng.choice(WORDS)]

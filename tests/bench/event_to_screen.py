@@ -1,4 +1,4 @@
-"""From a trainer's write() to the cell on the screen, with 64 runs that each tell a step a second.
+"""From a trainer's write() to the cell on the screen, with 64 runs that each report a step per second.
 
     python tests/bench/event_to_screen.py [--runs 64] [--seconds 30]
 
@@ -33,7 +33,7 @@ APP = [sys.executable, "-m", "finetop.tui.main"]
 
 
 class Seen:
-    """When which step of each run was on the screen first."""
+    """When each step of each run first appeared on the screen."""
 
     def __init__(self) -> None:
         self.at: dict[str, list[tuple[float, int]]] = {}
@@ -44,7 +44,7 @@ class Seen:
             steps.append((time.time(), step))
 
     def delays(self, noted: dict[str, dict[int, float]], begin: float, end: float) -> list[float]:
-        """Seconds from telling to showing, of each step that was told between two moments."""
+        """Return the seconds from report to display, for each step reported between two moments."""
         found = []
         for name, shown in self.at.items():
             for step, told in noted[name].items():
@@ -77,7 +77,7 @@ def said(what: str, delays: list[float], parts: dict[str, float]) -> None:
 
 
 def noted(rig: Rig) -> dict[str, dict[int, float]]:
-    """What each job says of when it told which step."""
+    """Return when each job reported each step, by its own record."""
     found: dict[str, dict[int, float]] = {}
     for file in rig.home.runs.glob("*/jobs/*/noted.txt"):
         lines = [line.split() for line in file.read_text().splitlines()]
@@ -87,7 +87,7 @@ def noted(rig: Rig) -> dict[str, dict[int, float]]:
 
 
 def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, seconds: float) -> None:
-    """Look at the screen all the time; `pattern` finds (name, step) or (step) of one run in a row."""
+    """Read the screen continuously; `pattern` finds (name, step) or (step) of one run in a row."""
     seen, finder = Seen(), re.compile(pattern)
     begin, before = time.time(), (cpu_s(supervisor), cpu_s(app.pid))
     while time.time() < begin + seconds + 5:

@@ -1,11 +1,11 @@
-"""What an export of a model in 4 bits holds in the machine's memory, phase by phase.
+"""The memory that an export of a 4-bit model takes on the machine, phase by phase.
 
     python tests/bench/export_memory.py [--layers 16] [--page docs/gpu.md]
 
-A Llama of random weights, 2,048 wide (0.9 billion numbers with 16 layers), with a LoRA adapter on it in nf4, is merged
-and written in 16 bits. The machine stands for the GPU too: what the model takes in 4 bits, and what it takes to listen
-to what was written, is on the GPU where there is one. What the merge itself takes is the difference between the
-phases. Peaks are the kernel's (VmHWM). --page puts the table into a page, behind <!-- export -->.
+A Llama of random weights, 2,048 wide (0.9 billion numbers with 16 layers), with a LoRA adapter in nf4, is merged and
+written in 16 bits. The machine stands in for the GPU too: the 4-bit model, and the memory for generating from the
+exported one, are on the GPU if there is one. The merge's own memory is the difference between the phases. Peaks are
+the kernel's (VmHWM). --page puts the table into a page, after <!-- export -->.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clo
 
 
 class Peaks(EventLog):
-    """Notes the highest memory of each phase in place of writing it."""
+    """Records the peak memory of each phase instead of writing it."""
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
@@ -55,7 +55,7 @@ def read_gib(key: str) -> float:
 
 
 def make(folder: Path, layers: int) -> None:
-    """Write a model and its tokenizer, and an adapter on it."""
+    """Write a model and its tokenizer, and an adapter for it."""
     import conftest
     import torch
     from peft import LoraConfig, get_peft_model

@@ -1,11 +1,11 @@
-"""What each protection keeps, and what it costs: full tuning at a hundred times the usual rate, one protection a row.
+"""What each protection keeps, and what it costs: full tuning at a hundred times the usual rate, one protection per row.
 
     python tests/bench/forgetting_table.py --home FOLDER [--seeds 1 2 3] [--only none replay l2_sp …] [--out FILE.json]
 
 The hard case is the demo's run that the check refuses (recipes/demo-full-hot.yaml: 20 steps of 4 rows at 2e-3), without
-the general rows that it mixes in. Each row is a training job and a check (suite quick) in processes of their own; what
-is done already in --home is not done again, the base's scores neither. A cell takes 60 to 90 s on two cores.
-CPU seconds are of the training job, user and system; the first columns are of the target's 60 rows.
+the general rows that it mixes in. Each row is a training job and a check (suite quick) in separate processes; results
+in --home are reused, including the base's scores. A cell takes 60 to 90 s on two cores. CPU seconds are of the training
+job, user and system; the first columns are of the target's 60 rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from finetop.core.runtime.home import Home, prepare as prepare_home
 from finetop.core.wording.verdicts import word
 
 HARD = ["data.train=[{path: 'builtin:demo/support_train.jsonl'}]", "samples.count=0", "train.resumable=false"]
-# By row: the settings, each at a strength that was chosen beforehand and not tuned on this table.
+# By row: the settings, each with a strength chosen beforehand and not tuned on this table.
 ROWS = {
     "none": [],
     "replay": ["protect.replay={path: 'builtin:demo/general.jsonl', share: 0.2}"],
@@ -55,7 +55,7 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Batch:
-    """What one run came to. Shares are in [0, 1]; nats a token; CPU seconds of training."""
+    """The result of one run. Shares are in [0, 1]; nats per token; CPU seconds of training."""
 
     row: str
     seed: int
@@ -74,7 +74,7 @@ class Batch:
 
 
 def cpu_seconds(command: list[str]) -> float:
-    """Run a command to its end -> user and system seconds of it and its children. Raises on failure."""
+    """Run a command to its end; return user and system seconds of it and its children. Raises on failure."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=sys.stderr)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -105,12 +105,12 @@ def told(folder: Path, kind: type) -> list[Any]:
 
 
 def measure(home: Home, row: str, seed: int, model: str) -> Batch:
-    """Train and check one cell, or read what it came to before."""
+    """Train and check one cell, or read its earlier result."""
     name = f"{list(ROWS).index(row) + 1:04d}-{row.replace(' ', '-')}-{seed}"
     kept = home.root / "runs" / name / "cell.json"
     if kept.is_file():
         return msgspec.json.decode(kept.read_bytes(), type=Batch)
-    shutil.rmtree(kept.parent, ignore_errors=True)  # of a cell that was broken off
+    shutil.rmtree(kept.parent, ignore_errors=True)  # left by an interrupted cell
     sets = [*HARD, *ROWS[row], f"train.seed={seed}", f"model.id={model}", "model.dtype=float32"]
     recipe = load_recipe("demo-full-hot", sets).resolved
     training = job(home, name, "train", recipe, {})
@@ -153,7 +153,7 @@ def batch_of(row: str, seed: int, found: CheckResult, cpu_s: float, protect_s: f
 
 
 def show(cells: list[Batch], seeds: list[int]) -> None:
-    """Print the table: a line a row, with the mean of its seeds and every verdict."""
+    """Print the table: one line per row, with the mean of its seeds and every verdict."""
     none = [cell.cpu_s for cell in cells if cell.row == "none"]
     print(
         "| protection | target, nats | style | retained, base -> tuned | drop | verdict | drift | CPU s | in steps |"

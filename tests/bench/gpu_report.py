@@ -1,16 +1,16 @@
-"""All that only a GPU can answer, in ten minutes, as one page: what was measured, and what was not and why.
+"""Everything that needs a GPU, in ten minutes, as one page: what was measured, and what was not and why.
 
     make gpu                      python tests/bench/gpu_report.py --to docs/gpu-report.md
-    make gpu PY=python3           by a Python in which finetop is not installed: it is taken from this checkout
-    … --only tests --only peers   some sections alone; --model FOLDER a model of your own
+    make gpu PY=python3           with a Python in which finetop is not installed: it is used from this checkout
+    … --only tests --only peers   only some sections; --model FOLDER a model of your own
 
-The tests marked `gpu` first, then the measurements, the most telling first (tests/rig/gpu_sections.py has them), each
-section in a process of its own: a process that crashes, hangs, or breaks the GPU for itself, costs the row that it was
-at. The page is written again whenever a row is there. Beside it lie what pytest said (gpu-tests.txt) and what the
-sections printed, with the traceback of each row that failed (gpu-report.log).
+The tests marked `gpu` run first, then the measurements, the most important first (in tests/rig/gpu_sections.py), each
+section in a separate process: a process that crashes, hangs, or breaks the GPU for itself costs only its current row.
+The page is rewritten whenever a row is complete. Beside it are pytest's output (gpu-tests.txt) and the sections'
+output, with the traceback of each row that failed (gpu-report.log).
 
-One GPU is used: the first that is fit, or the first of CUDA_VISIBLE_DEVICES. Without one, the page says so.
---pretended measures a GPU that is none (tests/rig/pretended_gpu.py), small: what it shows is that all of this runs.
+One GPU is used: the first that is fit, or the first of CUDA_VISIBLE_DEVICES. Without one, the page says so. --pretended
+uses a simulated GPU (tests/rig/pretended_gpu.py) and small sizes: it only shows that all of this runs.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 RIG = ROOT / "tests" / "rig"
 TOTAL_S = 570.0  # so that a limit of ten minutes on the whole command does not cut it off
-LEAST_S = 15.0  # a section that has less left is not begun
+LEAST_S = 15.0  # a section with less time left is not started
 FACTS_S, MODEL_S = 150.0, 120.0  # a disk may read torch for the first time
 POLL_S = 0.2
-# Without these nothing of it runs: the name that each is imported by, and its package's.
+# Nothing runs without these: the import name of each, and its package's.
 NEEDED = {
     "torch": "torch", "transformers": "transformers", "peft": "peft", "accelerate": "accelerate",
     "safetensors": "safetensors", "tokenizers": "tokenizers", "msgspec": "msgspec", "yaml": "pyyaml",
@@ -55,16 +55,16 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: the command of its process, its limit, and how what it wrote becomes text.
+    """A part of the page: its process's command, its limit, and how its output becomes text.
 
-    A section that `continues` is begun anew behind the rows that its process began, where that ended before its time.
+    A section that `continues` is restarted after the rows that its process began, if that process ended early.
     """
 
     name: str
     title: str
     limit_s: float
-    command: Callable[[int], Sequence[str]]  # of how many rows were begun already
-    file: Path  # that it writes its rows into, or all that it prints where it does not continue
+    command: Callable[[int], Sequence[str]]  # given the number of rows begun already
+    file: Path  # where it writes its rows, or all its output if it does not continue
     continues: bool = True
 
 
@@ -93,7 +93,7 @@ class Stopped(Exception):
 
 
 def real_sections(given: argparse.Namespace, folder: Path, beside: Path) -> list[Section]:
-    """List all sections in the order in which they run."""
+    """Return all sections in the order in which they run."""
 
     def measured(name: str, title: str, limit_s: float) -> Section:
         file = folder / f"{name}.jsonl"
@@ -126,7 +126,7 @@ def real_sections(given: argparse.Namespace, folder: Path, beside: Path) -> list
 
 
 def table_of(file: Path) -> str:
-    """Make the table of what a section wrote so far."""
+    """Return the table of a section's output so far."""
     lines = lines_of(file)
     rows = [line["row"] for line in lines if "row" in line]
     notes = [f"{line['note']}\n" for line in lines if "note" in line]
@@ -136,7 +136,7 @@ def table_of(file: Path) -> str:
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
-    """Read what a section wrote; the last line may be half there."""
+    """Return a section's output lines; the last one may be incomplete."""
     found = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         with suppress(json.JSONDecodeError):
@@ -145,7 +145,7 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 
 
 def outcomes_of(file: Path) -> str:
-    """Sum up what pytest printed, also where it was cut off: how many passed, and why each other did not."""
+    """Sum up pytest's output, even if it was cut off: how many passed, and why each other test did not."""
     text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
     found = [(name.rpartition("/")[2], word) for name, word, _ in OUTCOME.findall(text)]
     counts = {word: sum(one == word for _, one in found) for word in dict.fromkeys(word for _, word in found)}
@@ -165,7 +165,7 @@ def report(
     total_s: float = TOTAL_S,
     began: float | None = None,
 ) -> None:
-    """Run sections one after another; what each wrote is on the page, whatever became of its process."""
+    """Run sections one after another; each one's output is on the page, however its process ended."""
     began = time.monotonic() if began is None else began
     for place, section in enumerate(sections):
         left = total_s - (time.monotonic() - began)
@@ -183,7 +183,7 @@ def report(
 
 
 def run(section: Section, page: Page, log: Path, environment: Mapping[str, str], limit_s: float) -> None:
-    """Run one section until it is done, can't go on, or has used up its time."""
+    """Run one section until it is done, can't continue, or has used up its time."""
     began = time.monotonic()
     read = table_of if section.continues else outcomes_of
     shown = 0
@@ -240,13 +240,13 @@ def run(section: Section, page: Page, log: Path, environment: Mapping[str, str],
 
 
 def stop_row(section: Section, why: str) -> None:
-    """Write the row that a process was at when it ended, so that the next begins behind it."""
+    """Write the row that a process was at when it ended, so that the next one starts after it."""
     if not section.continues or not section.file.exists():
         return
     lines = lines_of(section.file)
     names = [line["begin"] for line in lines if "begin" in line]
     rows = [line["row"] for line in lines if "row" in line]
-    if rows and len(names) == len(rows):  # the first row is the head
+    if rows and len(names) == len(rows):  # the first row is the heading
         cells = [names[-1], *["-"] * (len(rows[0]) - 2), why]
         with section.file.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps({"row": cells}) + "\n")
@@ -275,12 +275,12 @@ def last_words(log: Path) -> str:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of all that loses its own, below this process (Linux)."""
+    """Become the parent of all orphans below this process (Linux)."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_leftovers() -> None:
-    """Kill what a section left running: whatever lost its parent came to this process."""
+    """Kill what a section left running: orphans became children of this process."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):
@@ -292,7 +292,7 @@ def end_leftovers() -> None:
 
 
 def environment_of(given: argparse.Namespace, folder: Path) -> dict[str, str]:
-    """Return the environment of all sections: finetop from this checkout where it is not installed."""
+    """Return the environment of all sections: finetop from this checkout if it is not installed."""
     path = [str(RIG), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     if find_spec("finetop") is None or find_spec("finetop.core") is None:
         path.append(str(ROOT / ".typing"))  # a folder `finetop` with a link to each of its packages
@@ -307,7 +307,7 @@ def environment_of(given: argparse.Namespace, folder: Path) -> dict[str, str]:
 
 
 def look(page: Page, environment: dict[str, str], folder: Path, log: Path) -> bool:
-    """Write down what there is, and take one GPU. Returns False where nothing can be measured."""
+    """Record the hardware, and choose one GPU. Returns False if nothing can be measured."""
     if lacks := lacking():
         carry = CARRY.format(names=" ".join(lacks))
         page.head.append(f"**Nothing was measured**: {', '.join(lacks)} not installed. {carry}\n")
@@ -336,14 +336,14 @@ def look(page: Page, environment: dict[str, str], folder: Path, log: Path) -> bo
 
 
 def lacking() -> list[str]:
-    """List the packages without which nothing runs, and which are not installed."""
+    """Return the required packages that are not installed."""
     return [package for name, package in NEEDED.items() if find_spec(name) is None]
 
 
 def helper(
     name: str, folder: Path, file: Path, environment: Mapping[str, str], log: Path, limit_s: float
 ) -> str:
-    """Run what comes before the sections. Returns why it did not finish, or nothing."""
+    """Run a step that precedes the sections. Returns why it did not finish, or an empty string."""
     words = [sys.executable, str(RIG / "gpu_sections.py"), name, "--work", str(folder), "--into", str(file)]
     with log.open("a") as output:
         try:
@@ -400,7 +400,7 @@ def main() -> int:
 def measure(
     given: argparse.Namespace, page: Page, sections: list[Section], folder: Path, log: Path, began: float
 ) -> int:
-    """Fill the page. Returns the exit code: 4 where what is needed is missing, also 0 without a GPU."""
+    """Fill the page. Returns the exit code: 4 if a requirement is missing; 0 also without a GPU."""
     code = 0
     try:
         environment = environment_of(given, folder)

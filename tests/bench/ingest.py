@@ -1,10 +1,10 @@
-"""Events into the store: the real supervisor with 1, 8 and 64 jobs that write, beside plain DuckDB appends of the rows.
+"""Events into the store: the real supervisor with 1, 8 and 64 writing jobs, beside plain DuckDB appends of the rows.
 
     python tests/bench/ingest.py [--repeats 3] [--events 200000] [--watch 20]
 
-Flood: so many events of six values, shared by the jobs, as fast as they can through the real EventLog, until the last
-is in the store. The peer appends the same rows, made beforehand, with DuckDB's appender, 2,000 a commit: no reading, no
-decoding, nobody to answer. Live: each job tells one step a second; the supervisor's share of one core, and its memory.
+Flood: events of six values, shared among the jobs, as fast as they can through the real EventLog, until the last is in
+the store. The peer appends the same rows, made beforehand, with DuckDB's appender, 2,000 per commit: no reading, no
+decoding, no clients. Live: each job reports one step per second; the supervisor's share of one core, and its memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEYS = ("epoch", "grad_norm", "learning_rate", "loss", "memory_gib", "tokens_per
 
 
 class Writers:
-    """A home with the real supervisor and so many jobs that wait for the word to write."""
+    """A home with the real supervisor and jobs that wait for the signal to write."""
 
     def __init__(self, folder: Path, count: int, *, steps: int, pause_s: float) -> None:
         self.rig = Rig(Home(folder / "home"))
@@ -45,7 +45,7 @@ class Writers:
         self.process = self.rig.start(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
         self.rig.wait_ready()
         for number in range(count):
-            after = pause_s * number / count  # not all in the same moment
+            after = pause_s * number / count  # not all at the same moment
             self.rig.submit(
                 f"writer-{number:02d}", steps=steps, pause_s=pause_s, go=str(self._go), after_s=after
             )
@@ -66,7 +66,7 @@ class Writers:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self, name: str) -> float:
-        """VmRSS: now, VmHWM: the highest so far."""
+        """Return VmRSS (current memory) or VmHWM (its peak)."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith(name):
                 return int(line.split()[1]) / 1024
@@ -77,7 +77,7 @@ class Writers:
 
 
 def flood(count: int, events: int) -> tuple[float, float, float]:
-    """(wall seconds, CPU seconds of the supervisor, its highest memory in MB) until all events are in the store."""
+    """Return (wall seconds, the supervisor's CPU seconds, its peak memory in MB) until all events are in the store."""
     steps = events // count
     with tempfile.TemporaryDirectory(prefix="ingest") as folder:
         writers = Writers(Path(folder), count, steps=steps, pause_s=0.0)
@@ -94,7 +94,7 @@ def flood(count: int, events: int) -> tuple[float, float, float]:
 
 
 def live(count: int, seconds: float) -> tuple[float, float]:
-    """(share of one core, memory in MB) of a supervisor whose jobs each tell a step a second."""
+    """Return (share of one core, memory in MB) of a supervisor whose jobs each report one step per second."""
     with tempfile.TemporaryDirectory(prefix="ingest") as folder:
         writers = Writers(Path(folder), count, steps=100_000, pause_s=1.0)
         try:
@@ -112,7 +112,7 @@ def live(count: int, seconds: float) -> tuple[float, float]:
 
 
 def plain_appends(file: str, events: int) -> None:
-    """The peer, in a process of its own: says wall and CPU seconds."""
+    """Run the peer in this process; print wall and CPU seconds."""
     from finetop.core.store.database import open_store, transaction
 
     connection = open_store(Path(file))

@@ -2,10 +2,10 @@
 
     [FINETOP_TEST_RIG=FOLDER] python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40] [--links-alone]
 
-100,000 runs and 10 million points of metrics are stored, 8 runs are live (a step a second each), the terminal is
+100,000 runs and 10 million points of metrics are stored, 8 runs are live (one step per second each), the terminal is
 120x40. First in a terminal here, then (as root, with sshd and the rig of tests/rig/far.py) through `ssh -t` on a link
-with a round trip of 150 ms, htop and lazygit (where installed) beside it in the same way; then pages at 64 kbit/s.
-Targets: here p95 30 ms; over the link a median of 170 ms and p95 of 200; a page whole within 1 s at 64 kbit/s; a
+with a round trip of 150 ms, htop and lazygit (if installed) beside it in the same way; then pages at 64 kbit/s.
+Targets: here p95 30 ms; over the link a median of 170 ms and p95 of 200; a whole page within 1 s at 64 kbit/s; a
 cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
 """
 
@@ -32,10 +32,10 @@ from finetop.core.store.database import open_store, transaction
 
 SIZE = (120, 40)
 LIVE = 8
-LONG = 100  # stored runs that have points
+LONG = 100  # stored runs with points
 KEYS = 10  # metrics of each
 APP = [sys.executable, "-m", "finetop.tui.main"]
-NAMES = (0, 2, 27, 31)  # where the list's names stand: live runs change other cells by themselves
+NAMES = (0, 2, 27, 31)  # the list's name column: live runs change other cells by themselves
 PEERS = {"htop": ("htop", "PID"), "lazygit": (f"lazygit -p {Path(__file__).parents[2]}", "Commits")}
 SCREENS = (
     ("enter", "esc", "a run"),
@@ -48,7 +48,7 @@ PAGE_DOWN, DOWN = "\x1b[6~", "j"
 
 
 def fill(home: Home, runs: int, points: int) -> None:
-    """Store that many finished runs, no two alike, and so many points of the first of them."""
+    """Store that many finished runs, all different, and this many points for the first of them."""
     prepare(home)
     connection = open_store(home.database)
     with transaction(connection):
@@ -60,7 +60,7 @@ def fill(home: Home, runs: int, points: int) -> None:
             """ '{"loss":' || 1 + random() || '}' FROM range(?) t(i)""",
             [runs],
         )
-    for run in range(1, LONG + 1):  # a run at a time: the store has little memory
+    for run in range(1, LONG + 1):  # one run at a time: the store has little memory
         with transaction(connection):
             connection.execute(
                 "INSERT INTO metrics (run_id, key, step, time, value) SELECT ?, 'metric_' || k, s, s, random()"
@@ -80,7 +80,7 @@ def shown(what: str, waits: list[float], sizes: list[int]) -> None:
 
 
 def press(app: Terminal, key: str) -> tuple[float, int]:
-    """Press a key in a terminal here: seconds until it was sent anything, and bytes until it is silent again."""
+    """Press a key in a local terminal: return seconds until the first output, and bytes until it is silent again."""
     app.pump(0.3)
     before, began = app.bytes, time.monotonic()
     app.keys(key)
@@ -116,7 +116,7 @@ def here(rig: Rig, keys: int) -> None:
 
 
 def through(tui: Any, keys: int, what: str, region: tuple[int, int, int, int] | None = None) -> None:
-    """Press a key over the link; `region` is watched alone, where other cells change by themselves."""
+    """Press a key over the link; only `region` is watched, because other cells change by themselves."""
     waits, sizes = [], []
     for _ in range(keys):
         waited = tui.key_latency("down", region=region)
@@ -127,7 +127,7 @@ def through(tui: Any, keys: int, what: str, region: tuple[int, int, int, int] | 
 
 
 def pages(tui: Any, keys: list[str], what: str) -> None:
-    """Press keys over a slow link, each until all that it draws has come and for a second nothing more."""
+    """Press keys over a slow link, each once all output has arrived and a second has passed in silence."""
     done, sizes = [], []
     for key in keys:
         _, whole, size = tui.key_cost(key, quiet=1.0, timeout=10.0)

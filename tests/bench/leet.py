@@ -1,13 +1,13 @@
-"""Looking at one long run, beside W&B's `leet`: 100,000 steps of 10 metrics, in a terminal of 120x40.
+"""Viewing one long run, beside W&B's `leet`: 100,000 steps of 10 metrics, in a terminal of 120x40.
 
     python tests/bench/leet.py [--steps 100000] [--rounds 5] [--wandb COMMAND]
 
-wandb writes its run in a process of its own (offline), finetop's lies in a store. Every round runs each once: seconds
-from the command until the first chart is drawn and until all steps are in it, CPU seconds of all its processes until
-then, their resident memory. `leet` is asked for the run itself, so is finetop (`finetop open RUN`); the
-supervisor, which another finetop has started, answers meanwhile: its CPU seconds are counted, its memory is said apart.
-Then in the open app: from Enter on the list to the chart with all steps. Targets: .8 s, .1 s in the open app, .8 CPU
-seconds, 70 MB. Exit 0 if all are reached, 1 if not.
+wandb writes its run in its own process (offline), finetop's is in a store. Every round runs each once: seconds from the
+command until the first chart is drawn and until all steps are in it, CPU seconds of all its processes until then, their
+resident memory. Both open the run directly (`finetop open RUN`); the supervisor, started earlier by another finetop,
+answers meanwhile: its CPU seconds are counted, its memory is listed separately. Then in the open app: from Enter on the
+list to the chart with all steps. Targets: .8 s, .1 s in the open app, .8 CPU seconds, 70 MB. Exit 0 if all are
+reached, 1 if not.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ with wandb.init(project="bench", dir=folder, mode="offline", settings=wandb.Sett
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at the run took."""
+    """The cost of one look at the run."""
 
     first_s: float
     all_s: float
@@ -77,7 +77,7 @@ def fill(home: Home, steps: int) -> None:
 
 
 def cpu_of(pids: list[int]) -> float:
-    """CPU seconds of processes, those of their children that ended with them."""
+    """Return the CPU seconds of processes, including their children that have ended."""
     total = 0
     for pid in pids:
         ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -86,7 +86,7 @@ def cpu_of(pids: list[int]) -> float:
 
 
 def session_of(leader: int) -> list[int]:
-    """All processes of a terminal's session."""
+    """Return all processes of a terminal's session."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -98,7 +98,7 @@ def session_of(leader: int) -> list[int]:
 
 
 def memory_of(pids: list[int]) -> float:
-    """Megabytes of memory that processes hold."""
+    """Return the resident memory of processes in MB."""
     total = 0
     for pid in pids:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -112,12 +112,12 @@ def has_chart(terminal: Terminal) -> bool:
 
 
 def has_axis_to(terminal: Terminal, steps: int) -> bool:
-    """Whether finetop's x axis ends there: a chart is drawn with all steps at once."""
+    """Return whether finetop's x axis ends there: a chart is drawn with all steps at once."""
     return f"{steps:,}" in terminal.text() or f"{steps // 1000}k" in terminal.text()
 
 
 def wait(terminal: Terminal, is_there: object, began: float) -> float:
-    """Seconds since `began` until something is on the screen."""
+    """Return the seconds since `began` until something is on the screen."""
     assert callable(is_there)
     while not is_there(terminal):
         assert time.monotonic() - began < 120, terminal.text()
@@ -126,7 +126,7 @@ def wait(terminal: Terminal, is_there: object, began: float) -> float:
 
 
 def look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -> Look:
-    """Start a program, wait for its chart with all steps, and end it. `beside` works for it and was there before."""
+    """Start a program, wait for its chart with all steps, and end it. `beside` are processes that serve it."""
     before, began = cpu_of(beside), time.monotonic()
     terminal = Terminal(command, home, *SIZE)
     first = wait(terminal, has_chart, began)
@@ -139,7 +139,7 @@ def look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -
 
 
 def enter(home: Path, steps: int) -> list[float]:
-    """Seconds from Enter on the list to the chart with all steps, five times in one open app."""
+    """Return the seconds from Enter on the list to the chart with all steps, five times in one open app."""
     terminal = Terminal([sys.executable, "-m", "finetop.tui.main"], home, *SIZE)
     terminal.wait_text("long-run")
     terminal.pump(1.0)

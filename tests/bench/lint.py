@@ -2,11 +2,11 @@
 
     python tests/bench/lint.py                     100,000 rows of about 150 tokens, with the tokenizer of --model
     python tests/bench/lint.py --gigabytes 5       a file of 5 GB, made in --folder, removed afterwards
-    python tests/bench/lint.py --gigabytes 5 --sentences 60       the same of rows ten times as long
+    python tests/bench/lint.py --gigabytes 5 --sentences 60       the same with rows ten times as long
     python tests/bench/lint.py --skip near-duplicates --rows 20000
 
-Rows are made of sentences of the sets in FINETOP_TEST_DATA, put together at random, so that no two are
-alike; those of --gigabytes come again after 100 MB.
+Rows are made of sentences from the sets in FINETOP_TEST_DATA, combined at random, so that no two are alike; those of
+--gigabytes repeat after 100 MB.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import psutil
 
 from finetop.core.lint.report import Asked, Given, Told
 
-NEW = 100_000_000  # bytes of a large file that are made anew; then they come again
+NEW = 100_000_000  # bytes of a large file that are new; then they repeat
 SETS = ("medquad", "gsm8k_sft", "json_mode", "tatqa", "pubmedqa_sft", "c4_demo")
 
 
@@ -49,7 +49,7 @@ def sentences(folder: Path) -> list[str]:
 
 
 def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int, sentences: int = 6) -> int:
-    """Write rows of a question and an answer, about 150 tokens; give their number."""
+    """Write rows of a question and an answer, about 150 tokens; return their number."""
     chance = random.Random(1)
     written = 0
     for number in range(rows):
@@ -63,7 +63,7 @@ def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int, sen
 
 
 def repeat(path: Path, size: int) -> None:
-    """Write the file's rows again and again until it is so large: making as many new ones takes longer than linting."""
+    """Repeat the file's rows until it has this size: making that many new ones takes longer than linting."""
     rows = path.read_bytes()
     with path.open("ab") as file:
         while file.tell() < size:
@@ -106,13 +106,13 @@ def measure(asked: Asked, home: Path) -> None:
 
 
 def tree_memory(root: psutil.Process) -> int:
-    """Resident memory of a process and all below it, shared pages counted in each."""
+    """Return the resident memory of a process and its descendants, shared pages counted in each."""
     total = 0
     try:
         for one in (root, *root.children(recursive=True)):
             total += one.memory_info().rss
     except psutil.NoSuchProcess:
-        pass  # it ended meanwhile
+        pass  # it has ended meanwhile
     return total
 
 

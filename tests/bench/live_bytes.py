@@ -1,7 +1,7 @@
-"""Bytes that the app sends to a terminal of 120x40: at its start, with a live run at one update a second, and idle.
+"""Bytes that the app sends to a terminal of 120x40: at its start, with a live run at one update per second, and idle.
 
-In 24-bit colour, then in 16 colours (a terminal that says nothing of more). Targets: live at most 400 B/s
-in 24-bit colour, 250 in 16; idle 20 (`wandb leet` 1,061 live; Textual as it is 5,300).
+In 24-bit colour, then in 16 colours (a terminal that reports no more). Targets: live at most 400 B/s in 24-bit colour,
+250 in 16; idle 20 (`wandb leet` 1,061 live; unmodified Textual 5,300).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOKS = {
 
 
 def rate(app: Terminal, seconds: float) -> float:
-    """Bytes a second that the app sends over so long."""
+    """Return the bytes per second that the app sends during this time."""
     before, until = app.bytes, time.monotonic() + seconds
     while time.monotonic() < until:
         app.pump(0.2)
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def watch(rig: Rig, look: str, environment: dict[str, str]) -> None:
-    """Print the bytes of a start, of a live run and of what came of it, in one look."""
+    """Print the bytes of the start, a live run and the idle app, in one look."""
     name = rig.submit("live-run", steps=1200, pause_s=1.0, start=600)
     rig.wait_state(name, "running")
     app = Terminal([sys.executable, "-m", "finetop.tui.main"], rig.home.root, 120, 40, **environment)

@@ -1,4 +1,4 @@
-"""What one log call costs the trainer, five values a step: ours beside plain JSON lines, trackio and wandb.
+"""What one log call costs the trainer, five values per step: ours beside plain JSON lines, trackio and wandb.
 
 Target: at most 15 microseconds at the median (plain JSON lines with a flush about 10, trackio 12, wandb 97).
 """
@@ -29,7 +29,7 @@ Log = Callable[[int], object]
 
 
 def measure(log: Log, steps: int = STEPS) -> tuple[float, float]:
-    """Microseconds a call: (median, 95th percentile)."""
+    """Return microseconds per call: (median, 95th percentile)."""
     taken = []
     for step in range(steps):
         began = time.perf_counter()

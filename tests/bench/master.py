@@ -1,10 +1,10 @@
-"""Which weights move in full tuning, by how they are held (train.master): in one step, and what that does to the loss.
+"""Which weights change in full tuning, by how they are held (train.master): in one step, and the effect on the loss.
 
     python tests/bench/master.py --model FOLDER [--steps 24] [--rate 2e-5] [--page docs/gpu.md]
 
 A real small model, such as HOME/models/smollm2-135m-instruct of `finetop demo`. Arithmetic is in float32 in every arm,
-so that only what holds the weights differs: float32; bfloat16 rounded by chance; bfloat16 rounded to the nearest. The
-same rows in the same order. --page puts the table into a page, behind <!-- master -->.
+so that only the weights' format differs: float32; bfloat16 rounded stochastically; bfloat16 rounded to nearest. The
+same rows in the same order. --page puts the table into a page, after <!-- master -->.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def batches(tokenizer: Any, steps: int) -> list[Any]:
 
 
 def train(folder: Path, arm: str, steps: int, rate: float) -> tuple[list[float], float]:
-    """Return the loss before each step, and the share of projection weights that the second step has moved."""
+    """Return the loss before each step, and the share of projection weights that the second step changed."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,13 +1,13 @@
-"""Every method on the real small model: what 30 steps do to the loss, how fast, in how much memory, and back from disk.
+"""Every method on the real small model: the loss after 30 steps, speed, memory, and reloading from disk.
 
     FINETOP_TEST_DATA=DATA python tests/bench/methods_table.py --model FOLDER [--methods lora,osf+nf4] [--steps 30]
 
-Rows of medquad of at most --tokens tokens, 4 a step, in float32 (--dtype); options and rate are those of each method's
-recipe. Each trains in a process of its own as a run does: `python -m finetop.core.run_job JOB`, without samples, drift
-probe and check. Losses are means over three steps, tokens/s that of the second half of the steps. Memory is the most
-that the process held (resident set on a CPU, reserved on a GPU), beside what finetop plan estimates. "back" is the
-largest difference of a logit, on a row of the data, between the model in the trainer's hands and its checkpoint loaded
-on a fresh base, in another process. Without --methods: all, then those that go on nf4 and int8, as NAME+nf4.
+Rows of medquad of at most --tokens tokens, 4 per step, in float32 (--dtype); options and rate are those of each
+method's recipe. Each trains in a separate process as a run does: `python -m finetop.core.run_job JOB`, without samples,
+drift probe and check. Losses are means over three steps, tokens/s that of the second half of the steps. Memory is the
+peak of the process (resident set on a CPU, reserved on a GPU), beside finetop plan's estimate. "back" is the largest
+difference of a logit, on a row of the data, between the trainer's model and its checkpoint loaded on a fresh base in
+another process. Without --methods: all, then those that support nf4 and int8, as NAME+nf4.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods
 
-# The job, with the logits of one row told before the trainer's model is gone, and the most memory it held.
+# The job, which also reports the logits of one row before the trainer's model is gone, and its peak memory.
 JOB = """
 import os, resource
 import torch
@@ -86,7 +86,6 @@ class Result:
 
 
 def main() -> int:
-    """Print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -111,7 +110,7 @@ def main() -> int:
 
 
 def everything() -> list[str]:
-    """Name every method on the weights that its recipe is for, then the quantised kinds of all that go there."""
+    """Return every method on the weights that its recipe uses, then the quantised variants of all that support them."""
     names = [name for name in methods.names() if "none" in methods.load(name).quantized]
     more = [
         f"{name}+{kind}"
@@ -123,7 +122,7 @@ def everything() -> list[str]:
 
 
 def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
-    """Train by one method. Raises RuntimeError with the end of the log where it fails."""
+    """Train with one method. Raises RuntimeError with the end of the log on failure."""
     method, _, kind = name.partition("+")
     data = write_rows(
         Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl", folder, args.steps * 4
@@ -186,7 +185,7 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
 
 
 def planned(recipe: Any, model: Path, home: Home) -> float | None:
-    """Ask finetop plan's estimate of the memory, in GiB."""
+    """Return finetop plan's estimate of the memory, in GiB."""
     from finetop.core.plan.estimate import estimate
     from finetop.core.plan.machine import look
     from finetop.core.plan.shape import read_config
@@ -206,7 +205,7 @@ def write_rows(source: Path, folder: Path, count: int) -> Path:
 
 
 def write_ids(model: Path, data: Path, file: Path) -> None:
-    """Keep the tokens of one row, for the comparison."""
+    """Save the tokens of one row, for the comparison."""
     import torch
     from transformers import AutoTokenizer
 
@@ -230,7 +229,7 @@ def call(command: list[str], **more: str) -> str:
 
 
 def mean(values: list[float]) -> float:
-    """Average."""
+    """Return the mean."""
     return sum(values) / len(values)
 
 
@@ -238,14 +237,14 @@ COLUMNS = ("method", "moving", "loss first", "last", "tokens/s", "peak GiB", "pl
 
 
 def head(markdown: bool) -> str:
-    """Write the head of the table."""
+    """Return the table's heading."""
     if markdown:
         return "| " + " | ".join(COLUMNS) + " |\n|---|" + "--:|" * (len(COLUMNS) - 1)
     return f"{COLUMNS[0]:20}" + "".join(f"{name:>12}" for name in COLUMNS[1:])
 
 
 def line(found: Result, markdown: bool) -> str:
-    """Write a row of the table."""
+    """Return a row of the table."""
     planned_text = "" if found.planned_gib is None else f"{found.planned_gib:.2f}"
     cells = [
         f"{found.trainable:,}",

@@ -1,12 +1,12 @@
-"""The plan of recipes beside what their runs then were, as a table in Markdown: rows, longest, tokens, steps, GiB, s.
+"""The plan of recipes beside their actual runs, as a table in Markdown: rows, longest, tokens, steps, GiB, s.
 
     .venv/bin/python tests/bench/plan_beside_run.py --home FOLDER RECIPE.yaml … [--set KEY=VALUE …]
 
 Each recipe is planned by `finetop plan --json`, then trained alone by `python -m finetop.core.run_job`, without its
 check at the end. Rows, tokens and steps are the run's own (events `data` and `planned`; the tokens of its last step),
-GiB the process's highest resident memory on a CPU (ru_maxrss), on a GPU the most that a step told, seconds from the
-first step's beginning to the end. An interval of the plan holds the run's number or it is marked ✗; as are memory above
-the plan's with its margin, and a time more than twice or less than half. Nothing else should run meanwhile.
+GiB the process's peak resident memory on a CPU (ru_maxrss), on a GPU the most that a step reported, seconds from the
+first step's beginning to the end. A planned interval that misses the run's number is marked ✗, as are memory above the
+plan's with its margin, and a time off by more than a factor of two. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEAD = ("recipe", "rows", "longest", "tokens", "steps", "GiB, with margin", "sec
 
 @dataclass
 class Run:
-    """What a run was, by its own events."""
+    """The actual numbers of a run, from its own events."""
 
     happened: list[Any] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """From the plan that the run makes before its first step to its last word."""
+        """Return the seconds from the plan made before the run's first step to its last event."""
         began = [
             at
             for at, event in zip(self.times, self.happened, strict=True)
@@ -65,7 +65,7 @@ class Run:
 
 
 def planned(recipe: str, home: Home, sets: list[str]) -> tuple[dict[str, Any] | None, str]:
-    """Ask `finetop plan`. Returns the plan, or what it refused."""
+    """Run `finetop plan`. Returns the plan, or why it was refused."""
     words = [sys.executable, "-m", "finetop.tui.main", "plan", recipe, "--json", "--home", str(home.root)]
     said = subprocess.run(
         [*words, *(word for one in sets for word in ("--set", one))],
@@ -80,7 +80,7 @@ def planned(recipe: str, home: Home, sets: list[str]) -> tuple[dict[str, Any] | 
 
 
 def run(recipe: str, home: Home, sets: list[str], number: int) -> Run:
-    """Train as the supervisor would, and read what the run told."""
+    """Train as the supervisor would, and read the run's events."""
     loaded = load_recipe(recipe, sets)
     prepare(home)
     job = home.run_folder(number, loaded.recipe.name) / "jobs" / "0001-train"
@@ -108,7 +108,7 @@ def run(recipe: str, home: Home, sets: list[str], number: int) -> Run:
 
 
 def beside(plan: float, real: float | None, edges: Any = None, *, is_right: bool | None = None) -> str:
-    """Write a planned number beside the real one, marked where it is wrong."""
+    """Format a planned number beside the real one, marked if it is wrong."""
     if real is None:
         return f"{plan:,.4g} / -"
     low, high = edges or (plan, plan)
@@ -122,7 +122,7 @@ def _number(value: float) -> str:
 
 
 def row(name: str, plan: dict[str, Any] | None, refused: str, made: Run) -> list[str]:
-    """Make a row of the table."""
+    """Return a row of the table."""
     told = made.of(events.Planned)
     if plan is None or plan["steps"] is None:
         return [name, f"refused: {refused}"[:100], *["-"] * 5, made.ended[:80]]

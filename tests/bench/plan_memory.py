@@ -1,13 +1,13 @@
-"""Peak memory of real training runs on this CPU beside the plan's estimate, a method or an objective a row.
+"""Peak memory of real training runs on this CPU beside the plan's estimate, one method or objective per row.
 
     FINETOP_TEST_DATA=/data .venv/bin/python tests/bench/plan_memory.py --model FOLDER [--steps 3] [--set KEY=VALUE …]
         [--methods lora,full,lora+nf4,dpo,full/dpo | all] [--reward CHECKPOINT]
 
-A name is a method (with +nf4 or +int8), which learns rows of medquad, or an objective with its recipe's method, or
-METHOD/OBJECTIVE. Each row is a run of its own through `python -m finetop.core.run_job`; its peak is the process's
-highest resident memory (ru_maxrss, what wait4 says). It learns the longest rows of its data alone: a plan is of the
-longest batch, which three steps over any rows do not meet. Errors are of the estimate. --reward: what ppo, rloo and
-grpo are paid by beside a rule, a checkpoint of a reward run.
+A name is a method (with +nf4 or +int8), which trains on rows of medquad, or an objective with its recipe's method, or
+METHOD/OBJECTIVE. Each row is a separate run of `python -m finetop.core.run_job`; its peak is the process's highest
+resident memory (ru_maxrss from wait4). It trains only on the longest rows of its data: a plan is for the longest batch,
+which three steps over any rows do not meet. Errors are those of the estimate. --reward: a reward run's checkpoint that
+ppo, rloo and grpo use beside a rule.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SETTINGS = (
 )
 PAIRS = "dpo_en_demo/train.jsonl"
 WRITES = ("data.max_tokens=128", "data.on_long=drop", "objective.max_new_tokens=48")
-# Which rows an objective learns from, where they are not medquad's, and what else it is told.
+# The rows and settings of objectives that do not use medquad's.
 DATA = {
     "dpo": (PAIRS, ()),
     "orpo": (PAIRS, ()),
@@ -61,7 +61,7 @@ DATA = {
 
 
 def everything() -> list[str]:
-    """Name every method on all kinds of weights that it goes on, then every other objective."""
+    """Return every method on all kinds of weights that it supports, then every other objective."""
     own = [
         name if kind == "none" else f"{name}+{kind}"
         for kind in _start.ALL_FORMATS
@@ -72,7 +72,7 @@ def everything() -> list[str]:
 
 
 def longest_rows(file: Path, folder: Path) -> Path:
-    """Write the hundred rows whose answers, or texts, are longest."""
+    """Write the hundred rows with the longest answers, or texts."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     chosen = sorted(rows, key=_length, reverse=True)[:100]
     (folder / file.name).write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
@@ -88,7 +88,7 @@ def _length(row: dict[str, Any]) -> int:
 def recipe_of(
     name: str, model: Path, data: Path, folder: Path, steps: int, sets: list[str], reward: str = ""
 ) -> Loaded:
-    """Load the recipe that a name means, over the longest rows of its file of the data folder."""
+    """Load the recipe of a name, on the longest rows of its file in the data folder."""
     rest, _, kind = name.partition("+")
     method, _, objective = rest.rpartition("/") if "/" in rest else ("", "", rest)
     rows, told = DATA.get(objective, ("medquad/train.jsonl", ()))
@@ -107,7 +107,7 @@ def recipe_of(
 
 
 def run(loaded: Loaded, home: Home) -> tuple[float, str]:
-    """Train, and give the peak in bytes and the last line of the log."""
+    """Train, and return the peak in bytes and the last line of the log."""
     prepare(home)
     job = home.run_folder(1, loaded.recipe.name) / "jobs" / "0001-train"
     job.mkdir(parents=True)

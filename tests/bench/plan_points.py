@@ -1,10 +1,10 @@
-"""How far the plan's memory is from what others have measured on GPUs, point by point.
+"""How far the plan's memory is from published GPU measurements, point by point.
 
     FINETOP_TEST_DATA=/data .venv/bin/python tests/bench/plan_points.py [--points FOLDER]
 
-FOLDER holds points.jsonl and a NAME.config.json for each model. Errors are of the estimate; `need` is what the
-verdict asks for, and a point above it is one that the verdict would have wrongly let start. Numbers that a framework
-read from torch's allocator (litgpt, PEFT, torchtune say so) leave out the driver's context: so does their estimate.
+FOLDER holds points.jsonl and a NAME.config.json for each model. Errors are those of the estimate; `need` is what the
+verdict requires, and a point above it is a run that the verdict would wrongly have started. Numbers that a framework
+read from torch's allocator (litgpt, PEFT, torchtune say so) exclude the driver's context: so does their estimate.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Compared(NamedTuple):
         return self.estimate / self.measured - 1
 
 
-# Bytes a weight of a quantised linear layer: 4 bits and a float32 scale for 64 of them; with the scales in 8 bits and
-# a second scale for 256 of those (arXiv:2305.14314); for GPTQ a 16-bit scale and a 4-bit zero for 128.
+# Bytes per weight of a quantised linear layer: 4 bits and a float32 scale per 64 weights; with 8-bit scales, a second
+# scale per 256 of those (arXiv:2305.14314); for GPTQ a 16-bit scale and a 4-bit zero per 128.
 LINEAR_BYTES = {
     "int8": int8.PLUGIN.linear_bytes,
     "nf4": 0.5 + 4 / 64,
@@ -48,7 +48,7 @@ UNPACKED_BYTES = {"gptq4": 12.0}  # GPTQ's torch code makes three matrices of in
 
 
 def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
-    """Say a point's step in our words. Plain AdamW, its states in the format of what moves, all foreach."""
+    """Return a point's step as a Workload: plain AdamW, its states in the trained weights' format, all foreach."""
     shape = read_shape(config)
     is_full = point["tune"] == "full"
     options = {"r": point["rank"], "target_modules": point["targets"]}

@@ -3,20 +3,20 @@
     FINETOP_TEST_DATA=… python tests/bench/planted.py --model FOLDER [--sets report|tune|NAME…] [--kinds NAME…]
                                                       [--seed 1] [--count 50] [--misses 3] [--clean-only]
 
-Into each set, 50 of each kind are planted at random places, a kind at a time, as they come ("verbatim") and lightly
-edited (edits.py, defects.py), and the whole lint looks at it: all findings, with a recipe on the model's tokenizer,
-rows of at most 1024 tokens, cut. A planted row counts as found if the finding for its kind names it, or the row that it
-was made from. Rows of the sound set that are named without anything planted, by a finding that is more than a note, are
-false alarms; so are others that are only named once something else was planted ("more").
+Into each set, 50 of each kind are planted at random places, one kind at a time, in their usual form ("verbatim") and
+lightly edited (edits.py, defects.py), and the whole lint runs on it: all findings, with a recipe on the model's
+tokenizer, rows of at most 1024 tokens, cut. A planted row counts as found if the finding for its kind names it, or its
+original. Rows of the sound set that a finding above a note names without anything planted are false alarms; so are
+other rows that are named only after something else was planted ("more").
 
-A defect that nobody can see is not planted, and another row is taken: of answers of 15 words and more that are cut,
-those that are left with fewer entries of a list, or with fewer words of an entry that is no sentence (of 100 cuts none
-in kb_contoso and json_mode, 4 to 5 in medquad, 14 to 15 in self_instruct; 28 in tatqa, 30 to 39 in gsm8k_sft); of
-contradictions, those that say the same in another word (yes, true).
+A defect that nobody can see is not planted, and another row is used: of cut answers of 15 words or more, those left
+with fewer list entries, or with fewer words in an entry that is no sentence (of 100 cuts none in kb_contoso and
+json_mode, 4 to 5 in medquad, 14 to 15 in self_instruct; 28 in tatqa, 30 to 39 in gsm8k_sft); of contradictions, those
+that say the same in another word (yes, true).
 
-Thresholds were chosen on the sets of `tune`, and for answers to prompts that have no one answer on dpo_en_demo (whose
-two answers to a prompt are no contradiction), with other seeds; what was missed of other seeds on the sets of `report`
-was looked at, too. The numbers to go by are those of `report` with seed 1.
+Thresholds were chosen on the sets of `tune`, and for open-ended prompts on dpo_en_demo (whose two answers per prompt
+are no contradiction), with other seeds; misses on the sets of `report` with other seeds were inspected too. The
+authoritative numbers are those of `report` with seed 1.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def benchmark_items(data: Path) -> list[tuple[str, str]]:
 
 
 def odd_words(data: Path) -> tuple[str, ...]:
-    """List words of web pages: of a handful of odd words each would be usual once it is planted a few times."""
+    """Return words of web pages: if there were only a few odd words, each would be common after a few plantings."""
     texts = " ".join(row["text"] for row in read_rows(data / "c4_demo" / "train.jsonl"))
     return tuple(sorted(set(re.findall(r"\b[a-z]{4,9}\b", texts))))
 
 
 class Linter:
-    """Lints files of one set in this process, and keeps what was named."""
+    """Lints files of one set in this process, and records the named rows."""
 
     def __init__(self, data: Path, model: str, tests: list[dict[str, Any]], folder: Path) -> None:
         self.data, self.model, self.folder = data, model, folder
@@ -115,7 +115,7 @@ class Linter:
         self.test.write_text("".join(json.dumps(row) + "\n" for row in tests), encoding="utf-8")
 
     def named(self, lines: Sequence[str], only: tuple[str, ...] = ()) -> dict[str, set[int]]:
-        """Give the numbers of the rows, from 0, that each finding names; of these alone, where any are given."""
+        """Return the numbers of the rows, from 0, that each finding names; only those of `only`, if given."""
         file = self.folder / "train.jsonl"
         file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         recipe = resolve_text(RECIPE.format(model=self.model, train=file, test=self.test))
@@ -133,7 +133,7 @@ class Linter:
 def planted_into(
     bed: Bed, plant: Any, count: int, rng: random.Random, is_edited: bool
 ) -> tuple[list[str], dict[int, Planted], dict[int, int]]:
-    """Plant: give all lines, the planted ones by their number, and where each row of the set is now."""
+    """Plant defects: return all lines, the planted ones by number, and the new place of each row of the set."""
     order = rng.sample(range(len(bed.rows)), len(bed.rows))
     made: list[Planted] = []
     while len(made) < count and order:

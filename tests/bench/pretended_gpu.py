@@ -1,10 +1,10 @@
-"""Every method, objective and protection on a GPU that is none: mixed devices, and what a step waits for.
+"""Every method, objective and protection on a simulated GPU: mixed devices, and what a step waits for.
 
     python tests/bench/pretended_gpu.py [NAME …] [--page docs/gpu.md]
 
 Prints a row for each run: the exit codes of training, resume and check; operations on tensors of two devices; how often
-the host waits for the GPU in a step of two batches, by whose line (finetop's own, or a library's); copies to the GPU,
-which need not wait; attention with and without a mask. --page puts the table into a page, behind <!-- table -->.
+the host waits for the GPU in a step of two batches, by source line (finetop's own, or a library's); copies to the GPU,
+which need not wait; attention with and without a mask. --page puts the table into a page, after <!-- table -->.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The app here on a supervisor there, over ssh on a slow link: how long it takes, what crosses, what is lost.
+"""The app here on a remote supervisor, over ssh on a slow link: how long it takes, what crosses, what is lost.
 
     FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/rig/far.py)
 
 Per link: seconds and bytes on the wire (both ways, with TCP and IP) until the first run is on the screen, a second
-start, rates of the list, of a run and of a `tail`, a pulled cable until it is said and after it is back, a killed
-session; then what a `tail` told over all that, held against what the job noted itself. Beside it the same started over
-there, in a terminal through ssh.
+start, rates of the list, of a run and of a `tail`, the time until a pulled cable is reported and until recovery, a
+killed session; then what a `tail` showed over all that, compared with the job's own record. Beside it the same app
+started on the remote machine, in a terminal through ssh.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ APP = [sys.executable, "-m", "finetop.tui.main"]
 
 
 class Watch:
-    """Seconds and bytes on the wire since it was made."""
+    """Seconds and bytes on the wire since it was created."""
 
     def __init__(self, host: far.Far) -> None:
         self._host, self._began, self._bytes = host, time.monotonic(), host.wire()
@@ -55,7 +55,7 @@ def said(what: str, seconds: float | None, size: float | None, unit: str = "byte
 
 
 def rate(host: far.Far, tui: Any, what: str) -> None:
-    """Watch for a while, and say the bytes a second."""
+    """Watch for a while, and print the bytes per second."""
     watch = Watch(host)
     while watch.seconds < WATCH_S:
         tui.pump(0.2)
@@ -102,12 +102,12 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
 
 
 def over_there(host: far.Far) -> str:
-    """What the peers' environment is set to: this finetop, that home."""
+    """Return the peers' environment settings: this finetop, that home."""
     return f"PYTHONPATH={os.environ.get('PYTHONPATH', '')} FINETOP_HOME={host.rig.home.root}"
 
 
 def peer(tools: Any, host: far.Far) -> None:
-    """The same app over there, its pictures sent through ssh."""
+    """Measure the same app on the remote machine, its pictures sent through ssh."""
     there = f"{over_there(host)} {sys.executable} -m finetop.tui.main"
     watch = Watch(host)
     with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
@@ -124,7 +124,7 @@ def peer(tools: Any, host: far.Far) -> None:
 
 
 def tails(host: far.Far, name: str) -> None:
-    """`finetop tail` from here, and its peer: the same over there, through ssh."""
+    """Measure `finetop tail` from here, and its peer: the same on the remote machine, through ssh."""
     there = f"{over_there(host)} {sys.executable} -m finetop.tui.main tail {name} --json"
     for what, command, own in (
         ("finetop --on HOST tail --json", [*APP, *host.words, "tail", name, "--json"], host.environment),

@@ -3,12 +3,12 @@
     FINETOP_TEST_DATA=… python tests/bench/retrieval.py [--chunk-words 150] [--overlap-words 20] [--model FOLDER]
 
 - kb_contoso: 168 rows of manuals, 103 questions of the test, 350 of the training rows; k1 and b were chosen on both.
-  A chunk is right if it is of the question's product, has 80 % of the words of the answer and half of those of the
-  question, stop words and the product's name aside. Questions without such a chunk, whose answers are said in other
-  words, are not counted.
-- medquad: each question's own answer among 700, cut into chunks; right is any chunk of it.
+  A chunk is right if it is about the question's product, has 80 % of the words of the answer and half of those of the
+  question, without stop words and the product's name. Questions without such a chunk, whose answers use other words,
+  are not counted.
+- medquad: each question's own answer among 700, cut into chunks; any chunk of it is right.
 
-`bm25s` gets the same chunks, and, as `rows`, the rows as they are; its tokenizer, stop words, k1 and b by default.
+`bm25s` gets the same chunks, and, as `rows`, the uncut rows; tokenizer, stop words, k1 and b are its defaults.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ K = 5
 
 @dataclass(frozen=True)
 class Texts:
-    """What is searched: texts, and for each which row it is of, from 0."""
+    """What is searched: texts, and the row number of each, from 0."""
 
     texts: Sequence[str]
     rows: Sequence[int]

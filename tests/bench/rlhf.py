@@ -3,12 +3,12 @@
     FINETOP_TEST_DATA=DATA OMP_NUM_THREADS=2 python tests/bench/rlhf.py --model FOLDER [--answers 384] [--home HOME]
 
 The pairs are those of dpo_en_demo; of a prompt the last --prompt-words words are used, of answers the first --words,
-which is as much as the policy writes here (--new-tokens). Some are held out, for the reward model's accuracy, which
+which is as much as the policy writes here (--new-tokens). Some are held out to measure the reward model's accuracy; it
 sees the others one and a half times. The policy's prompts are the shortest of all of these. Each of the four is a run
-as users have it: a built-in recipe with a few settings, trained by `python -m finetop.core.run_job JOB`. PPO, RLOO and
-GRPO get the same number of answers to write. Prints reward and divergence of each rollout, and whether the reward of
-its last quarter is above that of PPO's first rollout by a deviation of the rewards then, with less than 10 nats an
-answer. Exit 0 if so, 1 if not. With --home, a reward model that is there already is used again.
+as users start it: a built-in recipe with a few settings, trained by `python -m finetop.core.run_job JOB`. PPO, RLOO and
+GRPO write the same number of answers. Prints reward and divergence of each rollout, and whether the reward of its last
+quarter exceeds that of PPO's first rollout by a deviation of the rewards then, with less than 10 nats per answer. Exit
+0 if so, 1 if not. With --home, an existing reward model is reused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home, prepare
 
-# Without the model's own system turn, which stands in front of every prompt: 20 tokens of 60.
+# Without the model's own system turn, which precedes every prompt: 20 tokens of 60.
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -42,7 +42,7 @@ KINDS: tuple[formats.Kind, ...] = ("preference",)
 
 
 def main() -> int:
-    """Train the four, print what they did, and judge."""
+    """Train the four, print their results, and judge."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def bench(args: argparse.Namespace, root: Path) -> int:
-    """Do all of it in one home folder."""
+    """Run all of it in one home folder."""
     home = Home(root)
     prepare(home)
     pairs, held_out, prompts = write_data(args, root)
@@ -105,7 +105,7 @@ def bench(args: argparse.Namespace, root: Path) -> int:
 
 
 def settings(name: str, args: argparse.Namespace) -> list[str]:
-    """Rollouts of 64 answers for ppo, four steps in each of two passes; steps of 16 for those that compare four."""
+    """Return the settings: for ppo rollouts of 64 answers, two passes of four steps each; else steps of 16 answers."""
     if name == "ppo":
         sizes = [
             "train.batch_size=16",
@@ -120,7 +120,7 @@ def settings(name: str, args: argparse.Namespace) -> list[str]:
 
 
 def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
-    """Write the short pairs, those held out, and the policy's prompts."""
+    """Write the short pairs, the held-out ones, and the policy's prompts."""
     from transformers import AutoTokenizer
 
     from finetop.core.data.render import prompt_ids
@@ -157,7 +157,7 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
 
 
 def reward_model(args: argparse.Namespace, home: Home, sets: list[str]) -> Path:
-    """Train the reward model, or find it, and print how often it is right on pairs that it never saw."""
+    """Train the reward model, or reuse it, and print its accuracy on held-out pairs."""
     there = sorted(home.runs.glob("0001-reward/checkpoints/step-*"))
     if there:
         return there[-1]
@@ -184,7 +184,7 @@ def reward_model(args: argparse.Namespace, home: Home, sets: list[str]) -> Path:
 
 
 def run(home: Home, name: str, sets: list[str]) -> tuple[list[dict[str, Any]], float]:
-    """Train by a built-in recipe: each step's metrics, and the seconds. Raises RuntimeError with the log's end."""
+    """Train by a built-in recipe; return each step's metrics, and seconds. Raises RuntimeError with the log's end."""
     loaded = load_recipe(name, sets)
     number = 1 + len(list(home.runs.iterdir()))
     job = home.runs / f"{number:04d}-{name}" / "jobs" / "0001-train"
@@ -212,7 +212,7 @@ def run(home: Home, name: str, sets: list[str]) -> tuple[list[dict[str, Any]], f
 def report(
     name: str, rolled: list[dict[str, Any]], seconds: float, answers: int, start: tuple[float, float]
 ) -> bool:
-    """Print a run's rollouts, and judge it by what the start's answers earned: their mean and deviation."""
+    """Print a run's rollouts, and judge it by the starting answers' rewards: their mean and deviation."""
     each = answers // len(rolled)
     print(f"\n{name}: {len(rolled)} rollouts of {each} answers, {seconds:.0f} s")
     print(

@@ -1,10 +1,10 @@
-"""The list of runs with 100,000 runs and 10 million metric rows stored: how long a page takes, whatever is asked for.
+"""The list of runs with 100,000 runs and 10 million metric rows stored: how long a page takes, for any query.
 
     python tests/bench/runs_list.py [--runs 100000] [--steps 10] [--repeats 30] [--home DIR]
 
-A store as the supervisor has it: recipes of 2 kB, ten metrics a run, checks, tags. Each kind of page is asked for from
-the store (wall time and CPU of the process) and, whole, from a real supervisor through its socket, as the app asks.
-`--home` keeps the store for another time.
+A store as the supervisor makes it: recipes of 2 kB, ten metrics per run, checks, tags. Each kind of page is requested
+from the store (wall time and CPU of the process) and, as a whole, from a real supervisor through its socket, as the app
+does. `--home` keeps the store for reuse.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ KEYS = (
     "reward",
     "kl",
 )
-ROWS = 100  # of a page
+ROWS = 100  # per page
 ASKED = {
     "plain": "",
     "by text": "legal",
@@ -100,11 +100,11 @@ def make(home: Home, runs: int, steps: int) -> None:
             [first, end, list(KEYS), steps],
         )
     connection.close()
-    open_store(home.database).close()  # which makes rows of the settings
+    open_store(home.database).close()  # this also creates rows of the settings
 
 
 def timed(ask: Callable[[str], Any], text: str, repeats: int) -> tuple[list[float], list[float]]:
-    """Time one question, in milliseconds: wall, and CPU of this process."""
+    """Time one query, in milliseconds: wall, and CPU of this process."""
     walls, cpus = [], []
     for _ in range(repeats + 1):  # the first warms up
         wall, cpu = time.perf_counter(), time.process_time()

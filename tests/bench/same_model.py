@@ -1,11 +1,11 @@
-"""A model against itself, and against one that is known to be bad: what flips, and which verdicts come out.
+"""A model against itself, and against one known to be bad: what flips, and which verdicts come out.
 
     python tests/bench/same_model.py [--suite quick] [--seeds 20] [--tuned CHECKPOINT] [--skip-bfloat16]
 
-Every item of the suite is scored under each variant: other batches (rows a third as long, items the other way
-round), an adapter of zeros, bfloat16 against float32, and a checkpoint that is known to be bad. Then each seed draws
-its own order, and the check runs look by look as it does live. Exits 1 where a seed calls a model REGRESSED against
-itself, or does not find the bad one.
+Every item of the suite is scored under each variant: other batches (rows a third as long, items in reverse order), an
+adapter of zeros, bfloat16 against float32, and a checkpoint known to be bad. Then each seed draws its own order, and
+the check runs look by look as it does live. Exits 1 if a seed calls a model REGRESSED against itself, or misses the bad
+one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Scores = dict["Key", float]
 
 
 def score_all(prepared: PreparedSuite, model: Any, plan: BatchPlan, *, turned: bool = False) -> Scores:
-    """Score every item of an exam on a model that is loaded."""
+    """Score every item of a suite on a loaded model."""
     scored_model = ScoredModel("base", None, lambda: model, plan)
     batches = [replace(batch, items=batch.items[::-1]) if turned else batch for batch in prepared.batches]
     if turned:
@@ -66,14 +66,14 @@ def score_all(prepared: PreparedSuite, model: Any, plan: BatchPlan, *, turned: b
 
 
 def with_zero_adapter(model: Any) -> Any:
-    """Put an adapter on the model whose product is zero."""
+    """Return the model with an adapter whose product is zero."""
     return get_peft_model(
         model, LoraConfig(task_type="CAUSAL_LM", r=16, target_modules="all-linear", init_lora_weights=True)
     ).eval()
 
 
 def verdicts(prepared: PreparedSuite, base: Scores, other: Scores, seeds: int) -> tuple[list[str], list[int]]:
-    """Check `other` against `base` in as many orders as there are seeds -> verdicts, items used."""
+    """Check `other` against `base` in one order per seed; return verdicts and items used."""
     pairs = [
         PairedItem(item.task, item.item, item.cluster, base[item.key], other[item.key])
         for item in prepared.items

@@ -2,13 +2,13 @@
 
     python tests/bench/scorer_speed.py [--home FOLDER] [--threads 2] [--rounds 3] [--items 20] [--only zero]
 
-SmolLM2-135M-Instruct in float32, found (or fetched) as a run finds it. Ours is called as a check calls it, with
-about ten items at a time and a memory of shared beginnings that is empty when a round begins; the harness's
-model gets all requests at once, in the batch size that was fastest of 1, 4, 8 and 16. With FINETOP_TEST_DATA the
-items are of arc_easy (zero-shot, contexts of 52 to 80 tokens) and of mmlu (5-shot, --items of each of the two
-subjects whose examples are nearest to the mean length), else made up in such lengths. Targets: zero-shot 3.9
-times, 5-shot 8 times. The last column says how many times more tokens the harness's model reads, which bounds
-what sharing can save (but for the head, which ours runs at fewer places).
+SmolLM2-135M-Instruct in float32, found (or downloaded) as a run finds it. Ours is called as a check calls it, with
+about ten items at a time and a memory of shared prefixes that is empty when a round begins; the harness's model gets
+all requests at once, in the fastest batch size of 1, 4, 8 and 16. With FINETOP_TEST_DATA the items are of arc_easy
+(zero-shot, contexts of 52 to 80 tokens) and of mmlu (5-shot, --items of each of the two subjects whose examples are
+closest to the mean length), else made up in such lengths. Targets: zero-shot 3.9 times, 5-shot 8 times. The last column
+is how many times more tokens the harness's model reads, which bounds what sharing can save (except for the head, which
+ours runs at fewer places).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ TARGETS = {"zero-shot, 4 choices": 3.9, "5-shot, 4 letters": 8.0, "5-shot, 4 tex
 
 @dataclass(frozen=True)
 class Item:
-    """One question: what comes before, and each choice as it is written behind."""
+    """One question: its context, and each choice as it continues it."""
 
     context: str
     choices: tuple[str, ...]
@@ -69,7 +69,7 @@ def _words(rng: random.Random, count: int) -> str:
 
 
 def zero_shot(tokenizer: Any, items: int) -> list[Item]:
-    """Questions with contexts of about 64 tokens and four choices of a few tokens each."""
+    """Return questions with contexts of about 64 tokens and four choices of a few tokens each."""
     rows = _rows("arc_easy/open.jsonl")
     if rows is None:
         rng = random.Random(1)
@@ -88,9 +88,9 @@ def zero_shot(tokenizer: Any, items: int) -> list[Item]:
 
 
 def five_shot(tokenizer: Any, items: int, *, letters: bool) -> list[Item]:
-    """Questions of two subjects behind five examples each (of mean length among all subjects).
+    """Return questions of two subjects after five examples each (of mean length among all subjects).
 
-    Answered by a letter, whose four scores the harness's model takes from one pass, or by the choice's text.
+    They are answered by a letter, whose four scores the harness's model takes from one pass, or by the choice's text.
     """
     open_rows, shots = _rows("mmlu/open.jsonl"), _rows("mmlu/dev.jsonl")
     if open_rows is None or shots is None:
@@ -111,7 +111,7 @@ def five_shot(tokenizer: Any, items: int, *, letters: bool) -> list[Item]:
 
 
 def _head(subject: str, shots: list[dict[str, Any]]) -> str:
-    """Give the examples of a subject, as they come before each of its questions."""
+    """Return the examples of a subject, as they precede each of its questions."""
     examples = (f"{_asked(row)} {'ABCD'[row['answer']]}\n\n" for row in shots if row["subject"] == subject)
     return (
         f"The following are multiple choice questions (with answers) about {subject}.\n\n{''.join(examples)}"
@@ -159,14 +159,14 @@ def stock(model: Any, tokenizer: Any, items: list[Item], batch_size: int) -> lis
 
 
 def cpu_s(work: Callable[[], object]) -> float:
-    """Time a piece of work in CPU seconds of this process, all threads."""
+    """Return the CPU seconds that work takes in this process, over all threads."""
     began = time.process_time()
     work()
     return time.process_time() - began
 
 
 def tokens_read(model: Any, work: Callable[[], object]) -> int:
-    """Count the tokens, padding included, that the model's layers read meanwhile."""
+    """Return the tokens, padding included, that the model's layers read during the work."""
     counted: list[int] = []
 
     def count(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
@@ -181,7 +181,7 @@ def tokens_read(model: Any, work: Callable[[], object]) -> int:
 
 
 def compare(name: str, model: Any, tokenizer: Any, items: list[Item], rounds: int) -> None:
-    """Print one line: CPU seconds a hundred items, and how many times ours is faster."""
+    """Print one line: CPU seconds per hundred items, and how many times ours is faster."""
     few = items[:: max(1, len(items) // 4)][:4]
     costs = {size: cpu_s(lambda size=size: stock(model, tokenizer, few, size)) for size in BATCH_SIZES}
     best = min(costs, key=lambda size: costs[size])
@@ -208,7 +208,6 @@ def compare(name: str, model: Any, tokenizer: Any, items: list[Item], rounds: in
 
 
 def main() -> int:
-    """Print the table."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

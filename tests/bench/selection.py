@@ -1,14 +1,14 @@
-"""Do selectors better random rows where half of a training set is corrupted? Real runs, three seeds each.
+"""Do selectors beat random rows if half of a training set is corrupted? Real runs, three seeds each.
 
     python tests/bench/selection.py [--home DIR] [--model DIR] [--seeds 3]
 
-Rows: ../shared/data/kb_contoso/qa_train.jsonl (questions and answers on products that no model knows). Of half of
-them, drawn once, the answers are swapped among each other. Each selector then takes half of the rows, and a LoRA is
-trained on them, for the same steps; random rows also by an eighth, a quarter and all, for the data curve. The target is
-the loss of the right answers of qa_test.jsonl, in nats per token, at the end: not seen in training, none corrupted.
+Rows: ../shared/data/kb_contoso/qa_train.jsonl (questions and answers on products that no model knows). In a random half
+of them, drawn once, the answers are swapped among each other. Each selector then takes half of the rows, and a LoRA is
+trained on them, for the same steps; random rows also with an eighth, a quarter and all, for the data curve. The target
+is the loss of the right answers of qa_test.jsonl, in nats per token, at the end: not seen in training, none corrupted.
 Retained is the mean change of each run's check on the quick suite, in points.
 
-It goes on where it was stopped: the runs are a sweep of its home, and what is finished stays.
+It continues where it was stopped: the runs are a sweep of its home, and finished ones are kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ check: {{general: {{suite: quick}}}}
 
 
 def corrupt(source: Path, target: Path, manifest: Path) -> set[int]:
-    """Swap the answers of half the rows among each other; give the lines of those that have another's answer now."""
+    """Swap the answers of half the rows among each other; return the lines whose answer is now another's."""
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     chosen = random.Random(0).sample(range(len(rows)), len(rows) // 2)
     answers = [rows[place]["answer"] for place in chosen]
@@ -98,7 +98,7 @@ def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
     )
     points = sorted(
         points, key=lambda one: one.point.loaded.recipe.train.seed
-    )  # what is stopped early has whole seeds
+    )  # an early stop leaves complete seeds
     runs = [SweepRun(one.point.name, one.point.loaded.resolved, list(one.tags)) for one in points]
     (home.root / "selected.json").write_bytes(msgspec.json.encode(made))
     with Client(home) as client:
@@ -106,7 +106,7 @@ def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
 
 
 def wait(home: Home, tell_every_s: float = 60.0) -> SweepsAnswer:
-    """Wait until all runs have ended, saying how far it is."""
+    """Wait until all runs have ended, printing progress."""
     said = 0.0
     while True:
         with Client(home) as client:
@@ -121,7 +121,7 @@ def wait(home: Home, tell_every_s: float = 60.0) -> SweepsAnswer:
 
 
 def tell_corrupted(made: list[Selected], swapped: set[int], rows: int) -> None:
-    """Say how many of each selector's rows are corrupted."""
+    """Print how many of each selector's rows are corrupted."""
     print(f"\n{len(swapped)} of {rows} rows have the answer of another. Of those that were selected:\n")
     print(f"{'rows by':<20}{'rows':>6}  corrupted, by seed")
     groups: dict[tuple[str, int], list[int]] = {}

@@ -1,19 +1,19 @@
-"""Rows a second of supervised fine-tuning beside plain TRL, in CPU seconds of the training loop alone.
+"""Rows per second of supervised fine-tuning beside plain TRL, in CPU seconds of the training loop alone.
 
     FINETOP_TEST_DATA=… python tests/bench/sft_throughput.py --model FOLDER [--rows 32] [--rounds 1] [--arms a,b]
 
 LoRA r16 on all linear layers of SmolLM2-135M-Instruct, rows of medquad, batch 4, at most 256 tokens, each arm in a
-process of its own, arms one after the other in every round:
+separate process, arms one after the other in every round:
 
 - trl-bf16, trl-fp32: TRL's SFTTrainer as its documentation starts it, on the rows' prompts and completions
-- ours: a recipe's defaults (rows of like length together; drift and samples as they come), in the number format that
-  is measured to be faster on this CPU
+- ours: a recipe's defaults (rows of similar length together; drift and samples included), in the number format that is
+  measured to be faster on this CPU
 - ours-bf16, ours-fp32: the same in each of the two formats, whatever was measured
 - ours-same: as ours, with TRL's settings (rows in random order, nothing around the steps), to see what is added
 
-Given are the format, rows a CPU second and a second, the mean loss a learned token of the first and the last quarter
-of the rows, and the peak of the process's memory; last, ours beside the faster of TRL's two. Targets: 1.3 times its
-rows a CPU second at .8 of its memory. A round of all five takes 4 to 7 minutes on two quiet cores.
+Reported are the format, rows per CPU second and per second, the mean loss per learned token of the first and the last
+quarter of the rows, and the peak memory of the process; last, ours beside the faster of TRL's two. Targets: 1.3 times
+its rows per CPU second at .8 of its memory. A round of all five takes 4 to 7 minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ BATCH, MAX_TOKENS, RATE = 4, 256, 2e-4
 
 
 def rows_of(count: int) -> list[dict[str, Any]]:
-    """Take the first rows of medquad."""
+    """Return the first rows of medquad."""
     data = Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl"
     rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()[:count]]
     return [{"messages": row["messages"]} for row in rows]
 
 
 def clock() -> Any:
-    """Make a callback that times the loop and keeps the losses."""
+    """Return a callback that times the loop and keeps the losses."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -105,7 +105,7 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
 
 
 def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | None) -> Any:
-    """Train as a run does, from its recipe on; in a number format, or in the one that is measured to be faster."""
+    """Train as a run does, starting from its recipe; in the given number format, or the one measured to be faster."""
     from finetop.core.models import cpu_formats
     from finetop.core.recipe.load import resolve_text
     from finetop.core.runtime.event_log import EventLog
@@ -162,7 +162,7 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | Non
 
 
 def one(arm: str, model: str, count: int) -> None:
-    """Run one arm in this process and print what it took."""
+    """Run one arm in this process and print its cost."""
     rows = rows_of(count)
     watch = (
         plain_trl(model, rows, bf16=arm == "trl-bf16")
@@ -189,7 +189,7 @@ def one(arm: str, model: str, count: int) -> None:
 
 
 def main() -> None:
-    """Run the arms in turns and print their medians."""
+    """Run the arms in turn and print their medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--rows", type=int, default=32)
@@ -249,7 +249,7 @@ def main() -> None:
 
 
 def median_of(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the median of each number over an arm's rounds; texts are the same in all."""
+    """Return the median of each number over an arm's rounds; texts are the same in all."""
     return {
         key: value if isinstance(value, str) else statistics.median(one[key] for one in results)
         for key, value in results[0].items()

@@ -2,11 +2,11 @@
 
     python tests/bench/small_suites.py [--streams 4000] [--whole 400] [--seed 1]
 
-Prints Markdown tables. "before" is the pool test alone, which answers for the suite's own items; "now" is what a check
-says, looks every 64 items, stopped as soon as it may. Every stream draws fresh answers. The first two tables are of one
-task of single items, right or wrong, for all streams at once (compared with the check itself on some of them); the
-third runs whole checks, so many as --whole says. Exits 1 where an unchanged model is REGRESSED in more than 5 % of the
-streams of a cell by more than Monte-Carlo error, all cells considered.
+Prints Markdown tables. "before" is the pool test alone, which answers for the suite's own items; "now" is the check's
+verdict, with looks every 64 items, stopped as soon as it may. Every stream draws fresh answers. The first two tables
+are for one task of single binary items, for all streams at once (compared with the check itself on some of them); the
+third runs whole checks, as many as --whole sets. Exits 1 if an unchanged model is REGRESSED in more than 5 % of the
+streams of a cell by more than the Monte-Carlo error, all cells considered.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WON = 0.02
 def streams_of(
     lost: float, won: float, items: int, streams: int, random: np.random.Generator
 ) -> Iterator[Ints]:
-    """Draw fresh answers of single items, each lost or won with these probabilities, some streams at a time."""
+    """Yield fresh answers of single items, each lost or won with these probabilities, some streams at a time."""
     for start in range(0, streams, STREAMS_AT_ONCE):
         drawn = random.random((min(STREAMS_AT_ONCE, streams - start), items))
         yield (drawn > 1 - won).astype(np.int64) - (drawn < lost)
@@ -98,7 +98,7 @@ def caught(streams: int, random: np.random.Generator) -> None:
 
 
 def single(random: np.random.Generator, items: int, flips: float = 0.1, drop: float = 0.0) -> Pair:
-    """Answers right or wrong; each flip a fair coin's, but for the drop."""
+    """Binary answers; each flip a fair coin's, except for the drop."""
     drawn = random.random(items)
     lost, won = drawn < flips / 2 + drop, drawn > 1 - flips / 2
     right = random.random(items) < 0.7
@@ -112,7 +112,7 @@ def whole_clusters(random: np.random.Generator, items: int, drop: float = 0.0) -
 
 
 def graded(random: np.random.Generator, items: int, drop: float = 0.0) -> Pair:
-    """Tenths that move up or down on half of the items."""
+    """Scores that move up or down by tenths on half of the items."""
     base = random.integers(4, 8, items) / 10
     moved = random.integers(-3, 4, items) * (random.random(items) < 0.5) / 10
     fell = random.random(items) < drop / 0.4
@@ -180,7 +180,7 @@ def whole_checks(streams: int, random: np.random.Generator) -> bool:
 
 
 def agrees(random: np.random.Generator, streams: int = 60) -> float:
-    """Return the share of streams of which the simulation says what the check itself says."""
+    """Return the share of streams in which the simulation agrees with the check itself."""
     same = 0
     for number in range(streams):
         items, drop = (100, 200, 400)[number % 3], (0.0, 0.04, 0.08)[number // 3 % 3]

@@ -2,11 +2,11 @@
 
     FINETOP_TEST_DATA=… python tests/bench/texts.py --model FOLDER [--steps 40] [--only domain|scratch] [--threads 2]
 
-- domain: SmolLM2-135M-Instruct reads on in medical_text (recipe continued-pretraining, at most 256 tokens a row),
-  nats a token of the 103 held-out texts before and after
-- scratch: a Llama of 3 million parameters with a tokenizer of its own reads shakespeare (recipe pretrain)
+- domain: SmolLM2-135M-Instruct continues on medical_text (recipe continued-pretraining, at most 256 tokens per row),
+  nats per token of the 103 held-out texts before and after
+- scratch: a Llama of 3 million parameters with its own tokenizer trains on shakespeare (recipe pretrain)
 
-Both through the training job's own path, with the recipes as they are shipped but for steps, batch and lengths.
+Both run through the training job's own path, with the shipped recipes except for steps, batch and lengths.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 
 def train(model: str, recipe: dict[str, Any], data: Path) -> None:
-    """Train, and print the loss of the held-out texts before, on the way and after."""
+    """Train, and print the loss of the held-out texts before, during and after."""
     from finetop.core.protocol import events
     from finetop.core.recipe.load import resolve_text
     from finetop.core.runtime import event_log
@@ -66,7 +66,6 @@ def train(model: str, recipe: dict[str, Any], data: Path) -> None:
 
 
 def main() -> None:
-    """Run one or both."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--steps", type=int, default=40)

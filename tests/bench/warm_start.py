@@ -1,10 +1,11 @@
-"""From Enter to the first step: training in the process that waits (warm) beside one in a process of its own (cold).
+"""From Enter to the first step: training in the waiting process (warm) beside one in a new process (cold).
 
     python tests/bench/warm_start.py --model FOLDER --rows FILE.jsonl [--times 3] [--samples]
 
-It starts a supervisor on a home of its own for each, submits runs of LoRA as `finetop run` does, and reads when each of
-their phases began: from the submit to where step 1 begins, of which loading the model, of which all else. Without
---samples no answers are written and no drift is measured before step 1, which is work and not start.
+It starts a supervisor on a new home for each, submits LoRA runs as `finetop run` does, and reads when each of their
+phases began: from the submit to the start of step 1, how much of it is loading the model, and how much the rest.
+Without --samples no answers are written and no drift is measured before step 1, because that is work rather than
+start-up.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def wait_for(home: Home, holds: Any) -> None:
 
 
 def one(kind: str, recipe: Loaded, home: Home) -> None:
-    """Submit a run, wait for its end, and print when what happened."""
+    """Submit a run, wait for its end, and print when each phase began."""
     with Client(home, start=False) as client:
         began = time.time()
         name = client.ask(Submit(recipe.resolved, recipe.text, "start")).name

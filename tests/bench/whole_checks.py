@@ -3,12 +3,12 @@
     python tests/bench/whole_checks.py [--streams 2000] [--seed 1]
 
 Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/statistics/sequential.py
-until it asks for no more, as a check of models does. "wrong" is a stream where what was said is false: the pool's
-answer about all items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for
-nothing" (the second alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost.
-That a collapse goes unseen is no false statement but a lack of power, and is what 1 - "REGRESSED" shows. Exits 1
-where a rate of falsehood is above what is allowed by more than Monte-Carlo error, or a lone collapse of 40 points
-is missed in more than 2 streams of 100 or not named in more than 3.
+until it asks for no more, as a check of models does. "wrong" is a stream with a false statement: the pool's answer
+about all items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for nothing" (only
+the second) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost. An unseen collapse is
+no false statement but a lack of power, shown by 1 - "REGRESSED". Exits 1 if a rate of false statements is above the
+allowed one by more than the Monte-Carlo error, or a single collapse of 40 points is missed in more than 2 streams of
+100 or not named in more than 3.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COLLAPSE = 0.40  # a loss of one task that must be found and named
 
 @dataclass(frozen=True)
 class Case:
-    """Tasks of a suite: items, weight, size of clusters (all of it flips), chance of a loss on top of the flips."""
+    """Tasks of a suite: items, weight, cluster size (clusters flip whole), chance of a loss on top of the flips."""
 
     name: str
     items: tuple[int, ...]
@@ -81,7 +81,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Told:
-    """What a stream said, and whether it was true."""
+    """The answer of a stream, and whether it was true."""
 
     regressed: bool
     named: bool

@@ -1,4 +1,4 @@
-"""What a library's error says, in one line."""
+"""A library's error in one line."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_an_error_in_one_line(error, says):
         ("trian.epochs", ["train.epochs"], "train.epochs"),
         ("lss", ["ls"], "ls"),
         ("blend-0.51", ["blend-0.1", "blend-0.25", "blend-0.5"], "blend-0.5"),
-        # what only looks alike
+        # names that only look similar
         ("nofile.yaml", ["e.yaml"], ""),
         ("a.yaml", ["e.yaml"], ""),
         ("train.lr", ["train.seed", "train.keep"], ""),

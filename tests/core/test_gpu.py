@@ -1,4 +1,4 @@
-"""What only a GPU can show: the device is picked, scores agree with the CPU's, few bits learn, memory and its lack."""
+"""What only a GPU can show: device choice, scores equal to the CPU's, training in few bits, memory and its lack."""
 
 import gc
 import json
@@ -15,7 +15,7 @@ from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.gpu
-TRAINS = ("trl", "datasets")  # what training goes through
+TRAINS = ("trl", "datasets")  # packages that training needs
 
 
 def test_the_gpu_is_picked_and_named():
@@ -124,7 +124,7 @@ def recipe_of(folder, model, *, method="lora", rows=None, **sections):
 
 
 def train(recipe, folder, monkeypatch):
-    """Train on the GPU in this process, as a job does. Gives back what was told, and the trainer."""
+    """Train on the GPU in this process, as a job does. Return the events and the trainer."""
     from finetop.core.models import devices
     from finetop.core.runtime import stop_signal
     from finetop.core.train import train as training
@@ -154,7 +154,7 @@ def losses(told):
 
 @pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
-    """And the step on the longest rows, which is tried on a GPU, changes nothing of it."""
+    """And the step on the longest rows, which is tried on a GPU, changes nothing in it."""
     quick = {"model": {"quantize": "nf4"}, "train": {"learning_rate": 0.02, "max_steps": 6}}
     found = {}
     for tries in (False, True):
@@ -175,7 +175,7 @@ def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("method", "quantize"), [("lora", "none"), ("lora", "nf4"), ("full", "none")])
 @pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 def test_in_float16_it_learns_with_a_loss_scale(method, quantize, tiny_model, tmp_path, monkeypatch):
-    """On any card: what moves is float32, its gradients are scaled, and one that overflows costs a step alone."""
+    """On any card: trainable weights are float32, their gradients are scaled, and an overflow costs a single step."""
     import torch
 
     recipe = recipe_of(
@@ -198,7 +198,7 @@ def test_in_float16_it_learns_with_a_loss_scale(method, quantize, tiny_model, tm
 @pytest.mark.parametrize(("name", "paged"), [("adamw-8bit", False), ("paged-adamw-8bit", True)])
 @pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_path, monkeypatch):
-    """But for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
+    """Except for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
     import torch
 
     from finetop.core.plan.estimate import Known, workload
@@ -254,7 +254,7 @@ def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
 
 @pytest.fixture(autouse=True)
 def whole_card():
-    """A test may have been allowed a part of the card's memory alone."""
+    """An earlier test may have been limited to a part of the card's memory."""
     import torch
 
     yield
@@ -266,7 +266,7 @@ def whole_card():
 @pytest.mark.gpu(needs="memory", packages=TRAINS)
 @pytest.mark.parametrize(("method", "quantize"), [("full", "none"), ("lora", "none"), ("lora", "nf4")])
 def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_path, monkeypatch):
-    """The allocator's peak is most of the estimate, and below what the verdict asks for; the context is not in it."""
+    """The allocator's peak is most of the estimate, and below the verdict's need; the context is not included."""
     import torch
 
     from finetop.core.plan import lengths, machine, memory
@@ -331,7 +331,7 @@ def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     from finetop.core.runtime import gpus
 
     fit = [gpu for gpu in gpus.look().gpus if not gpu.fault and gpu.total_gib - gpu.used_gib > 2.5]
-    if not fit:  # what this process itself has on one is somebody else's to the supervisor, which shares it
+    if not fit:  # to the supervisor, this process's own memory on a GPU is another user's
         pytest.skip("others use all GPUs: none has 2.5 GiB free, for the job and what stays free beside it")
     cold_rig.start(FINETOP_TEST_NVML="real")
     cold_rig.wait_ready()

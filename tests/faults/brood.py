@@ -1,9 +1,9 @@
-"""A job that leaves nobody in peace: workers, grandchildren in sessions of their own, daemons, one that forks on.
+"""A job with many processes: workers, grandchildren in their own sessions, daemons, one that keeps forking.
 
-    python brood.py JOB_FOLDER
+python brood.py JOB_FOLDER
 
-All of them bear the test's mark (FINETOP_TEST_BROOD). What the job does then stands in the recipe's `about`: `then`
-("wait", "end", "crash"), and `bomb`: so many processes at most that fork quickly, each in a session of its own or not.
+All of them carry the test's mark (FINETOP_TEST_BROOD). The recipe's `about` says what the job does then: `then`
+("wait", "end", "crash"), and `bomb`: the most processes that fork quickly, each in its own session or not.
 """
 
 import faulthandler
@@ -62,7 +62,7 @@ def stubborn() -> None:
 
 
 def bomb(most: int) -> None:
-    """Fork on and on, each generation the next, every third in a session of its own; some live, most do not."""
+    """Fork on and on, generation after generation, every third in its own session; some live, most do not."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for generation in range(most):
         if os.fork():

@@ -21,7 +21,7 @@ BEGAN = time.monotonic()
 
 @pytest.fixture
 def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Report what was counted of a fault, and see that nothing was lost, doubled, wrongly marked or left behind."""
+    """Report a fault's counts, and check that nothing was lost, doubled, wrongly marked or left behind."""
 
     def tell(
         fault: str, what: str, *, repeats: int = 1, written: int = 0, lost: int = 0, doubled: int = 0,
@@ -42,9 +42,9 @@ LONGEST = ("test_a_day_leaves_memory_handles_and_answers_as_they_were", "test_tw
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes, in each worker: else the last of them has a whole one left at the end.
+    """Start the tests that take minutes first, in each worker: otherwise the last one has a whole one left at the end.
 
-    Tests that share one cluster can't run beside each other: they are one worker's, from the beginning.
+    Tests that share one cluster can't run at the same time: they all go to one worker, from the beginning.
     """
     cluster = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
     long = [item for item in items if getattr(item, "originalname", "") in LONGEST and item not in cluster]
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     others, size = max(1, workers - 1), len(items)
     firsts = [cluster, *(long[at::others] for at in range(others))]
     items[:] = []
-    for worker, first in enumerate(firsts, 1):  # each is handed so many of them in a row
+    for worker, first in enumerate(firsts, 1):  # each worker gets this many in a row
         share = max(0, size * worker // len(firsts) - len(items) - len(first))
         items += [*first, *rest[:share]]
         del rest[:share]
@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table, where the slow tests ran too (`make faults`)."""
+    """Print the table if the slow tests ran too (`make faults`)."""
     if "not slow" in (config.option.markexpr or "") and "or" not in config.option.markexpr:
         return
     stats = terminalreporter.stats
@@ -87,7 +87,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def reliability(rows: list[list[str]], passed: int, failed: int) -> str:
-    """Write the page of what was survived: a row for each fault, with what all its cases come to."""
+    """Return the page of survived faults: a row per fault, with the totals of all its cases."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
@@ -112,7 +112,7 @@ def reliability(rows: list[list[str]], passed: int, failed: int) -> str:
 
 
 def untold(stats: dict[str, list[object]]) -> Iterator[list[str]]:
-    """A row for each test of a fault that had nothing to tell: it did not run, or came to no count."""
+    """Yield a row for each test of a fault without counts: it did not run, or did not get that far."""
     for kind in ("skipped", "xfailed", "failed", "error"):
         for report in stats.get(kind, []):
             if not isinstance(report, pytest.TestReport) or Path(report.fspath).parent.name != "faults":
@@ -125,7 +125,7 @@ def untold(stats: dict[str, list[object]]) -> Iterator[list[str]]:
 
 
 def fault_of(file: Path) -> str:
-    """Say which fault a file of tests is about, by its first line."""
+    """Return which fault a test file is about, from its first line."""
     found = re.match(r'"""Faults? (\d+)', (Path(__file__).parent / file.name).read_text())
     return found[1] if found else NONE
 

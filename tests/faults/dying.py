@@ -1,9 +1,9 @@
 """Does one thing to a home as its supervisor would, and dies on the way: `python dying.py`.
 
 Each line on standard input is JSON: the home, what to do (a request's line, "beat", "open", "migrate" or "rebuild";
-"migrate" opens as a finetop with one migration more does), and the place between two effects at which to die, 0 for
-none. A process is forked that does it (the libraries are imported once), and its exit code is told: 99 when it died
-there, 0 when it was done, 1 when it was refused.
+"migrate" opens it as a finetop with one more migration would), and the place between two effects at which to die, 0 for
+none. It is done in a forked process (the libraries are imported once), whose exit code is printed: 99 if it died there,
+0 if it was done, 1 if it was refused.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def do(home: Home, does: str, at: int) -> int:
-    local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
+    local.claim = lambda folder, attempt: False  # waiting jobs are marked as started, but are not
     if does == "migrate":
         known = [*database.migrations(), MORE]
         database.migrations = lambda: known

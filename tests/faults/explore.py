@@ -1,4 +1,4 @@
-"""Explores all that a model of the protocol can come to, breadth first, and says how it came to what must not be."""
+"""Explores all states of a model of the protocol, breadth first, and traces how it reached a wrong one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Explored:
     depth: int = 0  # of the last state that was new
     is_whole: bool = False  # nothing is further away
     wrong: str = ""
-    trace: list[str] = field(default_factory=list)  # to what is wrong
+    trace: list[str] = field(default_factory=list)  # to the wrong state
     over: set[int] = field(default_factory=set)  # the states in which the run is over
 
     @property
@@ -29,9 +29,10 @@ class Explored:
 
 
 def explore(rules: Rules, start: State | None = None, *, depth: int = 1000, only: str = "") -> Explored:
-    """Visit every state, up to a number of steps from the start; stop at the first that is wrong (`only`: so wrong).
+    """Visit every state up to a number of steps from the start; stop at the first wrong one (`only`: wrong in this
+    way).
 
-    From each there must be a way without faults to where the run is over; from those at the edge it is walked.
+        From each state there must be a way without faults to the run's end; from those at the edge that way is walked.
     """
     seen = Explored()
     numbers: dict[State, int] = {}
@@ -84,7 +85,7 @@ def explore(rules: Rules, start: State | None = None, *, depth: int = 1000, only
 
 
 def ways_back(sources: array[int], targets: array[int], ends: set[int]) -> set[int]:
-    """Find all from which a step after the other leads to one of the ends."""
+    """Return all states from which some sequence of steps leads to one of the ends."""
     before: dict[int, list[int]] = {}
     for source, target in zip(sources, targets, strict=True):
         before.setdefault(target, []).append(source)
@@ -98,13 +99,13 @@ def ways_back(sources: array[int], targets: array[int], ends: set[int]) -> set[i
 
 
 def walked(edge: list[State], first: int, rules: Rules) -> set[int]:
-    """Find those at the edge from which a walk without faults comes to an end."""
+    """Return the states at the edge from which a walk without faults reaches an end."""
     known: set[State] = set()
     return {first + place for place, state in enumerate(edge) if walk(state, rules, known)}
 
 
 def walk(start: State, rules: Rules, known: set[State]) -> bool:
-    """Go on without faults, deepest first, until the run is over; `known` are those from which it ends."""
+    """Go on without faults, deepest first, until the run is over; `known` are states from which it ends."""
     ways: list[tuple[State, Iterator[State]]] = [(start, free(start, rules))]
     tried = {start}
     while ways:

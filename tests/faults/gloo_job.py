@@ -1,4 +1,4 @@
-"""A job of two ranks that average a tensor by gloo at each step; in step 5 the second is late, as long as it is let.
+"""A job of two ranks that average a tensor with gloo at each step; in step 5 the second is late, as long as allowed.
 
 python gloo_job.py JOB_FOLDER [RANK]
 """

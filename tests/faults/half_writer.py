@@ -1,7 +1,7 @@
 """Writes checkpoints one after another until it is killed: `python half_writer.py RUN_FOLDER`.
 
-The product's own writer, on a model that saves four files in pieces; each finished step is told to a side file.
-The libraries are imported once: for each line on standard input a process is forked that writes, and its number told.
+Uses the product's own writer, on a model that saves four files in pieces; each finished step is noted in a side file.
+The libraries are imported once: each line on standard input forks a process that writes, and its pid is printed.
 """
 
 import os
@@ -14,7 +14,7 @@ from finetop.core.models import checkpoint
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.event_log import EventLog
 
-# The writer asks of a model whether it is PEFT's, which ours is not: this saves 15 s of importing torch.
+# The writer checks if the model is PEFT's, which ours is not: this saves 15 s of importing torch.
 sys.modules["peft"] = ModuleType("peft")
 sys.modules["peft"].PeftModel = type("PeftModel", (), {})
 BASE = ResolvedModel("base", Path("base"), None, None, "local folder", "ab" * 32)

@@ -1,6 +1,6 @@
-"""80 hostile recipes, settings, data and models: each a file or folder that is written where a command will read it.
+"""80 hostile recipes, settings, data and models: each a file or folder written where a command will read it.
 
-`write(name, given, folder)` makes one. GOOD names what stands around it, so that only the hostile part is wrong.
+`write(name, given, folder)` makes one. GOOD holds the files around it, so that only the hostile part is wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TURNS = '{"messages": [{"role": "user", "content": "When?"}, {"role": "assistant
 
 
 def changed(old: str, new: str) -> str:
-    """The good recipe with a part of it changed."""
+    """The good recipe with a part changed."""
     assert old in RECIPE, old
     return RECIPE.replace(old, new)
 
@@ -153,7 +153,7 @@ def file_of(name: str, content: bytes | str) -> Callable[[Path], None]:
 
 
 def put(name: str, make: Callable[[Path], None]) -> Callable[[Path], None]:
-    """A model one of whose files is something else."""
+    """A model with one of its files replaced."""
 
     def damage(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
@@ -163,7 +163,7 @@ def put(name: str, make: Callable[[Path], None]) -> Callable[[Path], None]:
 
 
 def header(tensors: Any) -> bytes:
-    """A file of safetensors whose header says this."""
+    """A safetensors file with this header."""
     text = json.dumps(tensors).encode()
     return struct.pack("<Q", len(text)) + text + bytes(64)
 
@@ -203,7 +203,7 @@ MODELS: dict[str, Callable[[Path], None]] = {
 
 
 def write(kind: str, what: str, folder: Path, tiny: Path, settings: Path) -> None:
-    """Make an input of a kind, and all that is good around it, in an empty folder."""
+    """Make an input of a kind, and the good files around it, in an empty folder."""
     shutil.copytree(tiny, folder / "tiny")
     (folder / "rows.jsonl").write_text(TURNS * 4)
     (folder / "hostile.yaml").write_text(RECIPE)

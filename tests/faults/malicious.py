@@ -1,8 +1,8 @@
-"""Gives malicious YAML to every door that reads some, and says what came of it, one JSON a line.
+"""Gives malicious YAML to everything that reads some, and prints the outcome, one JSON per line.
 
-    python malicious.py FOLDER HOME CANARY
+python malicious.py FOLDER HOME CANARY
 
-FOLDER is where the files are made. CANARY is a file that code in a payload would make.
+FOLDER is where the files are made. CANARY is a file that code in a payload would create.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ GOOD = "recipe: 1\nextends: lora\nname: good\ndata: {train: [{path: rows.jsonl}]
 
 
 def values(canary: str) -> dict[str, str]:
-    """What to write where a value is wanted, in flow style."""
+    """The text for a place that needs a value, in flow style."""
     touch = json.dumps(f"touch {canary}")
     return {
         "os.system": f"!!python/object/apply:os.system [{touch}]",
@@ -52,7 +52,7 @@ def values(canary: str) -> dict[str, str]:
 
 
 def doors(folder: Path, home: Path, value: str) -> Iterator[tuple[str, Sequence[str]]]:
-    """Put a value where each door reads it: the name of the door, and the command."""
+    """Put a value where each reader expects one: the reader's name, and the command."""
     bad = folder / "bad.yaml"
     bad.write_text(f"{GOOD}train: {value}\n")
     yield "recipe", ["run", "bad.yaml"]
@@ -72,7 +72,7 @@ def doors(folder: Path, home: Path, value: str) -> Iterator[tuple[str, Sequence[
 
 
 def files(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
-    """Have a recipe name what is no file to read: one that never ends, one that nobody writes."""
+    """Make a recipe name something unreadable: one that never ends, one that nobody writes."""
     os.mkfifo(folder / "pipe")
     (folder / "endless").symlink_to("/dev/zero")
     for place in ("/dev/zero", "./endless", "./pipe", "/dev/stdin"):

@@ -1,16 +1,16 @@
-"""A model of what supervisor, keepers, job, disk and store of one run do to each other, a step at a time.
+"""A model of how the supervisor, keepers, job, disk and store of one run interact, step by step.
 
-It has no processes: a state is a tuple, and `steps` yields all that can happen next. A step is one effect that others
-can see, or one look at what others do; at each place between two of them every process may die. What a restart of the
-supervisor forgets stands in `Supervisor`, what a restart of the machine forgets in `Keeper` and `Process`.
+It has no processes: a state is a tuple, and `steps` yields everything that can happen next. A step is one effect that
+others can see, or one look at what others do; between any two of them every process may die. What a restart of the
+supervisor forgets is in `Supervisor`, what a restart of the machine forgets in `Keeper` and `Process`.
 
-One thing is assumed of time, at `ten_seconds`: within the 10 s after which a start is given up, a keeper that was
-started has locked its job and been seen, or died; and a job whose keeper was killed is dead. It takes 50 ms, the
-kernel needs microseconds, and a look is taken twice a second. `Rules(late_keepers=True)` drops the first half of it:
-keepers come whenever they like, and only orphans are dead before the supervisor's next step.
+One assumption about time is made, at `ten_seconds`: within the 10 s after which a start is given up, a started keeper
+has locked its job and been seen, or died; and a job whose keeper was killed is dead. Locking takes 50 ms, the kernel
+needs microseconds, and a look is taken twice a second. `Rules(late_keepers=True)` drops the first half of it: keepers
+come whenever they like, and only orphans are dead before the supervisor's next step.
 
 Left out: the process that waits for the next job (its keeper locks as others do), a keeper that does not answer (it is
-killed after 15 s, which is a keeper's death), the queue's order, GPUs, and failures that a job tells of itself.
+killed after 15 s, like any keeper's death), the queue's order, GPUs, and failures that a job reports itself.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 MOST_STARTS = 3  # as in core/supervisor/tick.py
-FREE, SUPERVISOR = 0, -1  # who holds a job's lock; else it is a keeper, by its attempt
+FREE, SUPERVISOR = 0, -1  # the holder of a job's lock; otherwise a keeper's attempt
 WAITING, RUNNING = "queued", "running"
-Events = tuple[tuple[int, str], ...]  # of a job's file: attempt, and what it tells; the place is the number
+Events = tuple[tuple[int, str], ...]  # a job's file: attempt and event; the position is the number
 
 
 class Job(NamedTuple):
-    """One job of the run: what the store says of it, what its folder holds, and what became of its process."""
+    """One job of the run: its row in the store, its folder, and the state of its process."""
 
     word: str = WAITING
     attempt: int = 0
     asked: str = ""
     held: bool = False
-    said: str = ""  # the job's own last word, as far as it is taken in
-    read: int = 0  # where the store stands in the events
+    said: str = ""  # the job's own ended event, if ingested
+    read: int = 0  # how far the store has read the events
     taken: Events = ()
-    by: str = "person"  # who queued it: a person, another try, a pause
+    by: str = "person"  # who queued it: a person, a retry, a pause
     attempt_file: int = 0
     record: tuple[int, int] | None = None  # keeper.json: attempt, boot
     exit: tuple[int, str] | None = None  # exit.json: attempt, how it ended
@@ -46,17 +46,17 @@ class Job(NamedTuple):
 
 
 class Supervisor(NamedTuple):
-    """Where the supervisor stands in its beat, and what it has in memory."""
+    """Where the supervisor is in its beat, and its state in memory."""
 
     at: str = "idle"
-    exit: str = ""  # what its look has shown: how the attempt ended, "lives" or "nothing"
-    size: int = 0  # of the events, as it looked
+    exit: str = ""  # result of its look: how the attempt ended, "lives" or "nothing"
+    size: int = 0  # of the events, when it looked
     end: int = 0  # of the events that were read and not yet committed
     read_to: int = -1
-    missed: str = ""  # since when it is looked for in vain: "just now", "before it was seen", "for 10 s"
-    starts: int = 0  # attempts that were looked for in vain
+    missed: str = ""  # since when it is missed: "just now", "before it was seen", "for 10 s"
+    starts: int = 0  # attempts that were missed
     signalled: str = ""
-    asked: str = ""  # as it was when a start was given up
+    asked: str = ""  # the request when a start was given up
     keeper_dies: str = ""  # the place at which the first keeper that it starts dies
 
 
@@ -86,13 +86,13 @@ class State(NamedTuple):
     is_full: bool = False
     faults: int = 0
     asks: int = 0
-    deaths: tuple[str, ...] = ()  # places at which the supervisors to come die, one each
+    deaths: tuple[str, ...] = ()  # places at which the next supervisors die, one each
     keeper_dies: str = ""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How much may happen, and the protocol's own rules: each can be broken, to see that it is needed."""
+    """How much may happen, and the protocol's rules: each can be broken, to see that it is needed."""
 
     faults: int = 2
     asks: int = 1
@@ -100,7 +100,7 @@ class Rules:
     wishes: frozenset[str] = frozenset({"stop", "kill", "pause"})
     retries: int = 1
     late_keepers: bool = False
-    numbered_exit: bool = True  # exit.json says of which attempt it is
+    numbered_exit: bool = True  # exit.json names its attempt
     claim_unlinks: bool = True
     claims: bool = True
     clears: bool = True
@@ -109,10 +109,10 @@ class Rules:
     looks_after_trace: bool = True  # at exit and lock once more, before it calls an attempt lost
     forgets_missed: bool = True  # once the attempt is seen alive
     any_event_counts: bool = (
-        True  # who has told anything has come to life, whether it could tell that it started
+        True  # a job with any event has come to life, even if it could not write the started event
     )
-    revokes: bool = True  # the attempt, before it is given up: its keeper may come yet, and leaves
-    fails_as_asked: bool = True  # what never came to life is ended by what is asked now, not by what was
+    revokes: bool = True  # revoke the attempt before giving it up: a late keeper then exits
+    fails_as_asked: bool = True  # a job that never came to life ends by the newest request
 
 
 class Step(NamedTuple):
@@ -121,11 +121,11 @@ class Step(NamedTuple):
 
     @property
     def is_free(self) -> bool:
-        """Whether it comes by itself: no fault, and nobody asks for it."""
+        """Whether it happens by itself: no fault, and no request."""
         return not self.name.startswith(("fault", "person"))
 
 
-PLACES = {  # the crash points of the product, by where the model stands when it has come there
+PLACES = {  # crash points of the product, by the place in the model that corresponds to each
     "committed": "supervisor-committed",
     "locked": "claim-locked",
     "written": "claim-written",
@@ -163,7 +163,7 @@ def steps(state: State, rules: Rules) -> Iterator[Step]:
 
 
 def with_job(state: State, **changes: object) -> State:
-    """Change the newest job, which is the one that the supervisor looks at."""
+    """Change the newest job, which is the one that the supervisor handles."""
     return state._replace(jobs=(*state.jobs[:-1], state.jobs[-1]._replace(**changes)))
 
 
@@ -180,7 +180,7 @@ def goes(state: State, at: str, **changes: object) -> State:
 
 
 def rests(state: State, **changes: object) -> State:
-    """End the beat, and with it what it has seen."""
+    """End the beat, and drop what it has seen."""
     return goes(state, "idle", **{"exit": "", "size": 0, "end": 0, "asked": "", **changes})
 
 
@@ -200,7 +200,7 @@ Moves = Iterator[tuple[str, State]]
 
 
 def supervisor_steps(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Take the supervisor's next step: a beat takes in events, passes on, notices an end, or starts what waits."""
+    """Take the supervisor's next step: a beat ingests events, passes on, detects an end, or starts waiting jobs."""
     job = state.jobs[-1]
     if own.at == "idle":
         if job.word == WAITING and not job.held:
@@ -251,14 +251,14 @@ def supervisor_steps(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def exit_of(job: Job, rules: Rules) -> str:
-    """Read exit.json for the attempt that the store knows; empty where there is none."""
+    """Read exit.json for the attempt that the store knows; empty if there is none."""
     if job.exit is None or (rules.numbered_exit and job.exit[0] != job.attempt):
         return ""
     return job.exit[1]
 
 
 def refused(state: State) -> Moves:
-    """The disk is full: the beat ends, and the next one does it again."""
+    """The disk is full: the beat ends, and the next one repeats it."""
     yield "is refused: disk full", rests(state)
 
 
@@ -299,7 +299,7 @@ def claim(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def commit_events(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Commit the rows and where the store stands, at once: each event once, whoever dies."""
+    """Commit the rows and the position in the events at once: each event once, whichever process dies."""
     job, at = state.jobs[-1], "noticed" if own.at == "read last" else "taken"
     if state.is_full:
         yield from refused(state)
@@ -317,7 +317,7 @@ def commit_events(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def pass_on(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Signal the keeper of this attempt, if it has written who it is and holds the lock; it forwards at once."""
+    """Signal the keeper of this attempt if it has written its record and holds the lock; it forwards at once."""
     job, number = state.jobs[-1], len(state.jobs) - 1
     if job.record != (job.attempt, state.boot) or job.lock == FREE:
         yield from notice_end(state, own, rules)
@@ -333,7 +333,7 @@ def pass_on(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def notice_end(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Go by what the look has shown: it lives, it has ended, or nothing is there, and its trace says why."""
+    """Act on the look: the job lives, has ended, or is missing, and its trace says why."""
     job = state.jobs[-1]
     trace = job.record is not None and job.record[0] == job.attempt
     if own.exit == "lives":
@@ -347,7 +347,7 @@ def notice_end(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def look_after_trace(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Look at exit, lock and exit once more: who came to life since the first look is not lost."""
+    """Read exit, lock and exit once more: a job that came to life since the first look is not lost."""
     job = state.jobs[-1]
     if own.at == "to judge":
         yield from judge(state, own, rules, has_trace=own.exit == "here")
@@ -364,7 +364,7 @@ def look_after_trace(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def judge(state: State, own: Supervisor, rules: Rules, *, has_trace: bool) -> Moves:
-    """Say of an attempt that is not there whether it is lost, or never came to life."""
+    """Decide whether a missing attempt is lost, or never came to life."""
     job = state.jobs[-1]
     begun = [
         attempt for attempt, event in job.events[: own.size] if event == "started" or rules.any_event_counts
@@ -382,7 +382,7 @@ def judge(state: State, own: Supervisor, rules: Rules, *, has_trace: bool) -> Mo
 
 
 def revoke(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Lock, and see that it has still not come to life; then write that no attempt is to start, and unlock."""
+    """Lock, check that it has still not come to life, write that no attempt may start, unlock."""
     job = state.jobs[-1]
     if own.at == "given up" and job.lock != FREE:
         yield "can't revoke: it came to life", rests(state)
@@ -395,14 +395,14 @@ def revoke(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def start_again(state: State, own: Supervisor) -> tuple[str, State]:
-    """Go on to the next attempt, or to the end of a job that never came to life."""
+    """Start the next attempt, or end a job that never came to life."""
     if own.starts < MOST_STARTS:
         return "is to start it again", goes(state, "again")
     return "is to give it up", goes(state, "fails", asked=state.jobs[-1].asked)
 
 
 def clear(state: State, rules: Rules) -> State:
-    """Kill what bears the mark of the attempt's keeper, which stands in its record."""
+    """Kill the processes with the mark from the attempt's keeper's record."""
     job, number = state.jobs[-1], len(state.jobs) - 1
     if rules.clears and job.record is not None and job.record[0] == job.attempt:
         for process in state.processes:
@@ -429,7 +429,7 @@ def settle(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def ended(state: State, word: str, asked: str, rules: Rules) -> State:
-    """Write down how a job ended, and queue the one that goes on, in one transaction."""
+    """Record how a job ended, and queue its continuation, in one transaction."""
     after = with_job(state, word=word)
     tries = sum(job.by == "retry" for job in state.jobs)
     if asked == "pause" and word == "stopped":
@@ -441,7 +441,7 @@ def ended(state: State, word: str, asked: str, rules: Rules) -> State:
 
 
 def ten_seconds(state: State, own: Supervisor, rules: Rules) -> Iterator[Step]:
-    """Let the grace of a start pass: the one assumption of time, by which late keepers and orphans are no more."""
+    """Let the grace period of a start pass: the one assumption about time, after which no keeper or orphan is late."""
     is_late = own.missed == "just now" and (any(state.keepers) or any(orphans(state)))
     if own.missed in ("just now", "before it was seen") and (rules.late_keepers or not is_late):
         yield Step("10 s pass", state._replace(supervisor=own._replace(missed="for 10 s")))
@@ -500,7 +500,7 @@ def orphans(state: State) -> list[Process]:
 
 
 def process_steps(state: State, own: Process) -> Moves:
-    """Go on with the job: it tells that it started, a step, and how it ends; what finds no room is not told."""
+    """Let the job proceed: it writes that it started, a step, and how it ends; without disk space it writes nothing."""
     if own in orphans(state):
         yield "is killed by the kernel", dies(state, own, "killed")
     if own.at == "new" and own.stops:
@@ -530,7 +530,7 @@ def with_process(state: State, before: Process, after: Process) -> State:
 
 
 def dies(state: State, own: Process, outcome: str) -> State:
-    """End a job's process; its keeper, where it has one, is still to wait for it."""
+    """End a job's process; its keeper, if it has one, still has to wait for it."""
     is_orphan = own in orphans(state)
     if state.jobs[own.job].ran == own.attempt:
         state = with_job_at(state, own.job, outcome=outcome)
@@ -540,7 +540,7 @@ def dies(state: State, own: Process, outcome: str) -> State:
 
 
 def faults(state: State, rules: Rules) -> Iterator[Step]:
-    """Yield what may befall them, as long as there may be more faults."""
+    """Yield possible faults, while more are allowed."""
     if state.faults >= rules.faults:
         return
     worse = state._replace(faults=state.faults + 1)
@@ -565,7 +565,7 @@ def faults(state: State, rules: Rules) -> Iterator[Step]:
 
 
 def person_steps(state: State, rules: Rules) -> Iterator[Step]:
-    """Yield what people may ask for, while there is a supervisor to be asked."""
+    """Yield possible requests, while there is a supervisor to receive them."""
     if state.asks >= rules.asks or state.is_full:
         return
     job, more = state.jobs[-1], state._replace(asks=state.asks + 1)
@@ -583,7 +583,7 @@ def person_steps(state: State, rules: Rules) -> Iterator[Step]:
 
 
 def wrongs(state: State) -> Iterator[str]:
-    """Yield what must never be so, in words."""
+    """Yield broken invariants, in words."""
     if sum(process.at != "dead" for process in state.processes) > 1:
         yield "two processes of the run live"
     for number, job in enumerate(state.jobs):
@@ -608,7 +608,7 @@ def wrongs(state: State) -> Iterator[str]:
 
 
 def is_true(state: State, number: int, job: Job) -> bool:
-    """Whether the word that a job is marked with is true of its attempt that ran last."""
+    """Whether a job's recorded state is true of its last attempt."""
     last = job.events[-1] if job.events else (0, "")
     if job.word == "finished":
         return last == (job.ran, "finished") and job.outcome != ""
@@ -621,7 +621,7 @@ def is_true(state: State, number: int, job: Job) -> bool:
 
 
 def is_over(state: State) -> bool:
-    """Whether the run has ended, or waits for a person, and nobody is left who does anything for it."""
+    """Whether the run has ended, or waits for a person, and no process is left that does anything for it."""
     job = state.jobs[-1]
     is_still = not state.keepers and not state.processes and state.supervisor is not None
     return is_still and (job.held if job.word == WAITING else job.word != RUNNING)

@@ -26,7 +26,7 @@ MOUSE = {1000, 1002, 1003, 1006, 1015}
 
 @pytest.fixture
 def shell(rig, request):
-    """A shell in a terminal, as a person has it, on the rig's home."""
+    """A shell in a terminal, as a user has, on the rig's home."""
     made = Terminal([request.param], rig.home.root)
     made.keys("PS1='$ '\n")
     made.wait_text("$")
@@ -35,8 +35,8 @@ def shell(rig, request):
 
 
 def start_app(shell: Terminal) -> int:
-    """Type the app's command, as on a line of its own, and give its pid when it has drawn the run."""
-    shell.screen.reset()  # what another app has shown does not count
+    """Type the app's command on a line of its own, and return its pid once it has drawn the run."""
+    shell.screen.reset()  # an earlier app's screen does not count
     shell.keys(f"\n{sys.executable} -m finetop.tui.main\n")
     shell.wait_text("long-one")
     return next(pid for pid in processes.descendants(shell.pid) if "finetop.tui.main" in words_of(pid))
@@ -50,7 +50,7 @@ def words_of(pid: int) -> str:
 
 
 def answers(shell: Terminal) -> bool:
-    """Say if a command that is typed, with enter at its end, is shown and done."""
+    """Return whether a typed command, with enter at its end, is shown and done."""
     shell.keys("echo back-$((40 + 2))\r")
     return "echo back-" in shell.wait_text("back-42")
 

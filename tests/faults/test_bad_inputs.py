@@ -1,6 +1,6 @@
-"""150 bad inputs, each through its real door: one line that names place, value and fix, and nothing is left behind.
+"""150 bad inputs, each through its real entry: one line naming place, value and fix, and nothing left behind.
 
-The examples are the tables of bad_inputs/; docs/bad-inputs.md shows them with their answers, and is held in step here
+The examples are the tables of bad_inputs/; docs/bad-inputs.md shows them with their answers and is compared here
 (`python tests/faults/bad_inputs/table.py` writes it).
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def faults_of(bad: Bad, answer: Answer) -> Iterator[str]:
-    """Say what an answer lacks."""
+    """Return what an answer lacks."""
     lines = answer.text.splitlines()
     if answer.code != bad.code:
         yield f"the exit code is {answer.code}, not {bad.code}"

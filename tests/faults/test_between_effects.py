@@ -1,7 +1,7 @@
-"""Fault 2: the supervisor killed between any two of its effects, place by place: nothing half done is ever left.
+"""Fault 2: the supervisor killed between any two of its effects, place by place: nothing is ever left half done.
 
-Each thing that it does (tests/faults/dying.py) is done again and again, dying at the first place, the second … until it
-gets through. What the next supervisor finds is as before or as after; the run folders tell the same as the database.
+Each action (tests/faults/dying.py) is repeated, dying at the first place, the second … until it completes. The next
+supervisor finds the state from before or after; the run folders hold the same as the database.
 """
 
 import json
@@ -69,7 +69,7 @@ def dying():
 
 @pytest.fixture(scope="module")
 def pattern(tmp_path_factory):
-    """A home with runs of each kind: ended, in the trash, waiting, and one that has ended and nobody knows it yet."""
+    """A home with runs of each kind: ended, in the trash, waiting, and one whose end was not noticed yet."""
     made = still(tmp_path_factory.mktemp("pattern") / "home")
     losses = {step: 1.0 / step for step in STEPS}
     made.run("one", STEPS, size=10, best=20, losses=losses)
@@ -102,14 +102,14 @@ def stages() -> list[Stage]:
 
 @dataclass
 class Seen:
-    """What a new supervisor finds in a home, and what in it can't be."""
+    """Return what a new supervisor finds in a home, and what of it is impossible."""
 
     view: dict[str, Any]
     wrong: list[str] = field(default_factory=list)
 
 
 def look(home: Home) -> Seen:
-    """Open a home as the next supervisor does, and compare what the store tells with what is on the disk."""
+    """Open a home as the next supervisor does, and compare the store with the disk."""
     connection = open_home(home)
     supervisor = Supervisor(home, connection)
     run_records.write_marked(supervisor.connection, supervisor.home.root)
@@ -134,7 +134,7 @@ def look(home: Home) -> Seen:
 
 
 def told_apart(home: Home) -> list[str]:
-    """Name the rows in which a database made again from the folders differs."""
+    """List the rows that differ in a database rebuilt from the folders."""
     before = dump(home.database)
     copy = Home(home.root.with_name("rebuilt"))
     shutil.copytree(home.root, copy.root)
@@ -146,7 +146,7 @@ def told_apart(home: Home) -> list[str]:
 
 
 def deaths(pattern: Home, home: Home, dying: Dying, does: str) -> Iterator[int]:
-    """Do a thing to a fresh copy of a home, dying at the first place, the second …, until it gets through (0)."""
+    """Do an action on a fresh copy of a home, dying at the first place, the second …, until it completes (0)."""
     at, code = 0, DIED
     while code == DIED:
         at += 1
@@ -225,7 +225,7 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
         wrong += [f"{at}: {one}" for one in look(home).wrong]
         lost += [f"{at}: {row}" for row in told_apart(home)]
         for again in does[1:] if at else ():
-            dying.do(home, again)  # refused where it was done
+            dying.do(home, again)  # refused if it was done
         if look(home).view != after:
             wrong.append(f"{at}: {look(home).view}")
     print(*lost, *wrong, sep="\n")
@@ -234,7 +234,7 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
 
 
 def running(home: Home, name: str, *, ended: bool) -> None:
-    """Queue a run whose job runs, and has written events that nobody has read; or has ended since."""
+    """Queue a run whose job is running and has written unread events; or has ended since."""
     made = still(home.root)
     run_id = made.queue(name)
     connection = made.supervisor.connection

@@ -1,4 +1,4 @@
-"""Fault 34: whatever a job has started is gone when it has ended, and however: workers, sessions, daemons, bombs."""
+"""Fault 34: everything that a job has started is gone after any ending: workers, sessions, daemons, bombs."""
 
 import json
 import os

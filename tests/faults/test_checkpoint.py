@@ -1,4 +1,4 @@
-"""Fault 31: kill -9 while a checkpoint is written: none that is half there is ever offered for resuming."""
+"""Fault 31: kill -9 while a checkpoint is written: a partial one is never offered for resuming."""
 
 import json
 import os
@@ -20,14 +20,14 @@ WRITER = Path(__file__).with_name("half_writer.py")
 
 
 def is_whole(folder: Path) -> bool:
-    """Look at the bytes themselves, and not at the manifest."""
+    """Compare the bytes themselves, not the manifest."""
     sizes = [(folder / f"model-{n}.safetensors").stat().st_size for n in range(4)]
     return sizes == [262_144] * 4 and (folder / checkpoint.STATE / "tree.json").stat().st_size == 2000
 
 
 @pytest.fixture
 def nursery(tmp_path):
-    """A process that has imported all, and forks a writer for each line that it reads."""
+    """A process with all imports done, which forks a writer for each line that it reads."""
     made = subprocess.Popen(
         [sys.executable, str(WRITER), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""Fault 8: the clock is set a day on or back while a run lives: nothing is out of order, hung, lost, or a day long."""
+"""Fault 8: the clock is set a day ahead or back during a run: nothing is out of order, hung, lost, or a day long."""
 
 import random
 import time
@@ -68,7 +68,7 @@ def test_a_clock_that_goes_back_delays_no_start(cold_rig, tmp_path):
     if shim.missing():
         pytest.skip(shim.missing())
     made = shim.shim(tmp_path)
-    made.environment["FINETOP_TEST_GRACE_S"] = "8"  # a keeper that comes later leaves
+    made.environment["FINETOP_TEST_GRACE_S"] = "8"  # a late keeper exits
     dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit_to_dying(steps=3)

@@ -1,4 +1,4 @@
-"""Fault 10: the database damaged, cut, or without its WAL: refused in words, and made again row for row."""
+"""Fault 10: the database damaged, cut, or without its WAL: refused with a message, and rebuilt row for row."""
 
 import random
 import shutil
@@ -32,7 +32,7 @@ def pattern(tmp_path_factory):
 
 @pytest.fixture
 def full(pattern, tmp_path):
-    """A home of a few runs, closed: nothing is in its WAL."""
+    """A home of a few runs, closed: its WAL is empty."""
     shutil.copytree(pattern, tmp_path / "home")
     made = still(tmp_path / "home")
     made.close()
@@ -40,7 +40,7 @@ def full(pattern, tmp_path):
 
 
 async def read_all(home: Home) -> list[str]:
-    """Open a home and read every table over its socket's protocol. Returns what was refused, in words."""
+    """Open a home and read every table through its protocol. Return the refusal, in words."""
     try:
         connection = open_home(home)
     except StoreTrouble as error:
@@ -73,7 +73,7 @@ async def test_a_flipped_bit_anywhere_is_refused_in_words_or_does_no_harm(full: 
     places = random.Random(10)
     silent = traces = refusals = 0
     for number in range(flips):
-        # a quarter in the headers, where a file says what it is
+        # a quarter in the headers, which describe the file
         at = places.randrange(12_288) if number % 4 == 0 else places.randrange(len(whole))
         bad = bytearray(whole)
         bad[at] ^= 1 << places.randrange(8)
@@ -117,7 +117,7 @@ async def test_a_database_that_was_cut_is_refused_in_words(full: Still, survived
 
 
 async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full: Still, survived, tmp_path):
-    """What a kill -9 leaves: a database and its WAL. With the WAL hurt it opens whole, or is refused in words."""
+    """A kill -9 leaves a database and its WAL. If the WAL is damaged, it opens completely or is refused."""
     full.open()
     full.run("in-the-wal", (1, 2, 3))
     full.queue("queued-in-the-wal")

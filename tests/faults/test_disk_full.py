@@ -1,4 +1,4 @@
-"""Fault 6: a full disk while several runs write: said in words, nothing corrupt or half made, and back again."""
+"""Fault 6: a full disk while several runs write: reported, nothing corrupt or half made, and recovered."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ WRITERS = 4
 
 @pytest.fixture
 def small_disk(request, cold_rig, tmp_path):
-    """The rig's home on a file system of so many MB; what jobs note on their own lies elsewhere."""
+    """The rig's home on a file system of so many MB; the jobs' side files are elsewhere."""
     root = cold_rig.home.root
     root.mkdir(mode=0o700)
     made = subprocess.run(
@@ -100,7 +100,7 @@ def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, term
 
 
 def whole_lines(rig, name: str) -> set[int]:
-    """Give the steps that a job's file tells. Of a line that lacked its end alone the job thinks that it is lost."""
+    """Return the steps in a job's file. A line that lacked only its newline counts as lost for the job."""
     said = []
     for line in (rig.job_folder(name) / "events.jsonl").read_bytes().splitlines():
         try:
@@ -111,7 +111,7 @@ def whole_lines(rig, name: str) -> set[int]:
 
 
 def corrupt(rig) -> list[str]:
-    """Name what is not whole in a home whose jobs have ended: files, and rows that the folders do not give back."""
+    """List what is incomplete in a home whose jobs have ended: files, and rows that the folders do not restore."""
     rig.ask(Shutdown())
     rig.processes[-1].wait()
     for file in rig.home.root.rglob("*.json"):

@@ -18,7 +18,7 @@ STEPS = 12
 
 @pytest.fixture
 def take_in(quiet):
-    """Take several event files in, each as a job's; give of each the steps that the store holds, and its bad lines."""
+    """Ingest several event files, each as a job's; return each one's steps in the store, and its bad lines."""
     run_id = quiet.queue("one")
     connection = quiet.supervisor.connection
     known: dict[Path, int] = {}
@@ -39,7 +39,7 @@ def take_in(quiet):
 
 
 def write(file: Path, first: int, last: int) -> None:
-    """Write steps as a job does: each one metric that has the file's name."""
+    """Write steps as a job does: each one metric with the file's name."""
     log = event_log.EventLog(file)
     for step in range(first, last + 1):
         log.write(events.metrics(step, {file.stem: 1.0 / step}))
@@ -59,10 +59,10 @@ def test_cut_at_each_byte_of_the_last_three_lines_the_cut_line_alone_is_lost(tak
         files.append(file)
     before = take_in(files)
     lost = [file for file in files if before[file] != (list(range(1, whole[file] + 1)), 0)]
-    for file in files:  # the next attempt goes on behind it
+    for file in files:  # the next attempt appends to it
         rest = file.read_bytes().rpartition(b"\n")[2]
         if rest.endswith(b"}}}"):
-            whole[file] += 1  # only its end was missing
+            whole[file] += 1  # only its newline was missing
         elif rest:
             cut.add(file)
         write(file, 101, 103)
@@ -104,7 +104,7 @@ def test_garbage_between_the_lines_is_counted_and_no_line_beside_it_is_lost(take
 def test_of_two_lines_that_were_written_into_each_other_both_are_counted_and_no_other_is_lost(
     take_in, tmp_path, survived
 ):
-    """As a network file system may leave what two processes append."""
+    """As a network file system may interleave the writes of two processes."""
     moments = random.Random(99)
     files, hurt = [], {}
     for number in range(60):
@@ -134,7 +134,7 @@ WRITER = (
 
 
 def test_two_processes_that_append_at_once_never_cut_each_other_s_lines(tmp_path, survived):
-    """The lock of a job forbids it; that each line is one write makes it harmless."""
+    """The lock of a job prevents it; since each line is one write, it would be harmless."""
     file = tmp_path / "events.jsonl"
     both = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(file), name], stdin=subprocess.PIPE)
@@ -145,7 +145,7 @@ def test_two_processes_that_append_at_once_never_cut_each_other_s_lines(tmp_path
         process.stdin.flush()
     for process in both:
         process.communicate()
-    # who begins while the other's line is being written ends it once more: an empty line
+    # starting while the other's line is being written ends that line again: an empty line
     said = [events.decode(line).e for line in file.read_bytes().splitlines() if line]
     steps = [sorted(event.step for event in said if name in event.values) for name in "ab"]
     lost = sum(one != list(range(3000)) for one in steps)

@@ -1,6 +1,6 @@
 """Fault 19: jobs that flood: lines of 100 MB, a million lines a second, progress bars, no newline, events at once.
 
-What all of them must leave as it is: the memory of supervisor, app and commands, the disk, the keys, and every event.
+None of them may affect the memory of supervisor, app and commands, the disk, the keys, or any event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JOB = Path(__file__).parents[1] / "rig" / "flooding_job.py"
 MEMORY_MB = 200
 LOG_MIB = 8
 SLACK_MIB = (
-    1500  # what a flood writes in the second before its first look, where memory is as fast as it gets
+    1500  # what a flood writes in the second before its first check, where memory is as fast as it ever gets
 )
 FLOODS = {
     "a line of 30 MB": {"log": "line", "bytes": 30 << 20, "events": 20},
@@ -72,7 +72,7 @@ def follow(home: Path, printed: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 def endure(rig, terminal, plan: dict, seconds: float) -> dict:
-    """Let a job flood for a while, with the app on its log. Returns what was counted."""
+    """Let a job flood for a while, with the app on its log. Return the counts."""
     (rig.home.root).mkdir(parents=True, exist_ok=True)
     (rig.home.root / "settings.yaml").write_text(f"settings: 1\nlogs: {{mib: {LOG_MIB}}}\n")
     supervisor = rig.start(FINETOP_TEST_JOB=str(JOB))
@@ -119,7 +119,7 @@ def endure(rig, terminal, plan: dict, seconds: float) -> dict:
 
 
 def judge(found: dict, what: str, survived) -> None:
-    """See that nothing grew out of bounds, and report it; `-s` shows the numbers."""
+    """Check that nothing grew out of bounds, and report it; `-s` shows the numbers."""
     for times in ("keys", "answers"):
         found[f"{times} p50, max ms"] = [
             round(1000 * found[times][at]) for at in (len(found[times]) // 2, -1)

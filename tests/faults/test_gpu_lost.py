@@ -1,4 +1,4 @@
-"""Fault 17: a GPU is lost under a job: it leaves the pool, its job is told of it, the others go on."""
+"""Fault 17: a GPU is lost under a job: it leaves the pool, its job is ended and names it, the others go on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.core.runtime.processes import alive
 
 
 def steps_of(rig, name):
-    """What the job wrote in its own side file, and what the store has of it."""
+    """The steps that the job wrote to its own side file, and those in the store."""
     wrote = [int(line) for line in (rig.job_folder(name) / "side.txt").read_text().split()]
     query = (
         "SELECT m.step, count(*) FROM metrics m JOIN runs r ON r.id = m.run_id"
@@ -30,7 +30,7 @@ def steps_of(rig, name):
 def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived, error, repeats):
     moments = random.Random(17)
     cards = Cards(tmp_path / "nvml.json")
-    cold_rig.model = "org/nowhere"  # of which nobody knows what it needs: a whole GPU
+    cold_rig.model = "org/nowhere"  # its needs are unknown: a whole GPU
     cold_rig.start(FINETOP_TEST_NVML=str(cards.file))
     cold_rig.wait_ready()
     written = lost = doubled = wrong = orphans = 0
@@ -65,7 +65,7 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
             written += len(wrote)
             lost += sum(
                 1 for step in wrote[:-1] if step not in stored
-            )  # the last may be said, and not told yet
+            )  # the last may be in the side file only
             doubled += sum(1 for count in stored.values() if count > 1)
     survived("17", f"a GPU is lost under a job: {error}", repeats=repeats, written=written, lost=lost,
              doubled=doubled, wrong=wrong, orphans=orphans)  # fmt: skip

@@ -1,6 +1,6 @@
 """Fault 21: 80 hostile recipes, settings, data and models through every command that reads one (hostile_inputs.py).
 
-No answer is a traceback or costs 20 s of the processor, and what was refused leaves nothing half made.
+No answer is a traceback or takes 20 s of CPU, and a refusal leaves nothing half made.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CPU_S = 20
-PART = 5  # inputs of a test: their commands take minutes
+PART = 5  # inputs per test: their commands take minutes
 PARTS = range(0, 20, PART)[: 1 if times(20) < 20 else None]  # all of them nightly
-HANGS_S = 180.0  # of the clock, on a machine that is busy: a pipe that nobody writes costs no processor
+HANGS_S = 180.0  # of wall time, on a busy machine: a pipe that nobody writes uses no CPU
 INPUTS = {
     "recipe": hostile_inputs.RECIPES,
     "settings": hostile_inputs.SETTINGS,
@@ -55,7 +55,7 @@ LEAVES = {"chosen.jsonl", "chosen.manifest.json", "out"}
 
 
 class Told(NamedTuple):
-    """What one command answered to one input."""
+    """One command's answer to one input."""
 
     words: str
     code: int | None  # None: it hung
@@ -64,7 +64,7 @@ class Told(NamedTuple):
 
 
 class User:
-    """Somebody with a home and a folder of one hostile input."""
+    """A user with a home and a folder of one hostile input."""
 
     def __init__(self, place: Path) -> None:
         self.folder, self.home = place / "here", place / "home"
@@ -87,7 +87,7 @@ class User:
         return Told(words, code, text, self.things() - before)
 
     def things(self) -> frozenset[str]:
-        """Name the files of the folder and the folders of runs."""
+        """List the files of the folder and the folders of runs."""
         runs = Home(self.home).runs
         named = {f"run {path.name}" for path in runs.iterdir()} if runs.is_dir() else set()
         return frozenset(named | {path.name for path in self.folder.iterdir()})
@@ -113,7 +113,7 @@ def faults_of(told: Told) -> Iterator[str]:
         yield "a traceback"
     if any(not letter.isprintable() and letter not in "\n\r\t" for letter in told.text):
         yield "control characters"
-    failed = "FAILED" in told.text or "the import of" in told.text  # what failed stays, to be read
+    failed = "FAILED" in told.text or "the import of" in told.text  # a failed run stays, to be read
     if told.code in (2, 4) and told.made and not failed:
         yield f"half made: {', '.join(sorted(told.made))}"
     if told.code == 0 and told.made - LEAVES - {name for name in told.made if name.startswith("run ")}:
@@ -133,7 +133,7 @@ def attack(user: User, kind: str, what: str, tiny: Path) -> list[Told]:
 
 
 def run_all(user: User, kind: str, inputs: list[str], tiny: Path) -> Counter[str]:
-    """Attack with these, and count the answers; fail with those that are wrong."""
+    """Give these inputs, and count the answers; fail with the wrong ones."""
     if kind == "settings":
         user.give("ls")
     wrong, counts = [], Counter[str]()

@@ -1,4 +1,4 @@
-"""Fault 20 in the app: each screen over a home in whose every text a string stands that would steer the terminal."""
+"""Fault 20 in the app: each screen over a home whose every text contains a string that would control the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXTS = list(PAYLOADS.values())
-# What the app's own driver writes beside text: cursor (BS is one to the left), style, modes, queries, repetition.
+# What the app's own driver writes besides text: cursor (BS is one to the left), style, modes, queries, repetition.
 OWN = re.compile(
     r"\x1b\[\d*(?:;\d+)?H|\x1b\[\d*[A-DGKXbd]|\x08|\x1b\[[\d;:]*m|\x1b\[\?[\d;]+(?:[hl]|\$p)|\x1b\[[<>=?]?\d*u|\x1b\[6n"
     r"|\x1b\[(?:\d+;\d+)?r|\x1bM|\x1b\]22;\w*\x07"  # scrolling, the pointer's shape
@@ -37,7 +37,7 @@ ELSEWHERE = ["3", "j", "\x1b[6~", "]", "[", "4", "j", "\r", "\t", "\x1b", "\x1b"
 
 
 class Watched:
-    """The app in a terminal; all that it writes is looked through after each key."""
+    """The app in a terminal; all its output is checked after each key."""
 
     def __init__(self, app: Terminal, supervisor: int) -> None:
         self.app, self.supervisor, self.looks, self.seen = app, supervisor, 0, ""
@@ -50,7 +50,7 @@ class Watched:
         self.look(keys)
 
     def paste(self, text: str) -> None:
-        """Paste into a filter; what a terminal takes out of a paste is not in it."""
+        """Paste into a filter; what a terminal removes from a paste is not in it."""
         inside = re.sub("[\x00-\x08\x0b-\x1f\x7f]", "", text)[:500]
         self.press(["/", f"\x1b[200~{inside}\x1b[201~", "\x1b"])
 
@@ -132,7 +132,7 @@ def test_no_screen_lets_a_string_through(app_over: Callable[[int], Watched], sur
 
 @pytest.mark.slow
 def test_no_screen_lets_any_string_through(app_over: Callable[[int], Watched], survived: Any) -> None:
-    """Every screen on so many runs that each string stands in one of four places beside each other, of every kind."""
+    """Every screen on enough runs that each string, of every kind, is in one of four adjacent places."""
     count = len(TEXTS) // 4
     watched = app_over(count)
     for _ in range(count):

@@ -21,8 +21,8 @@ from finetop.tui.modes import EVERYWHERE
 SEED = int(os.environ.get("FINETOP_TEST_SEED", "19"))
 BURSTS = 60  # a round
 MARK = "all-obeyed"
-FIRST = ("e2", "e3", "e?", "ea", "er")  # what once ended it
-# No letter q: it is each round's end. A slash comes behind esc: none can come into the name of a file to be saved.
+FIRST = ("e2", "e3", "e?", "ea", "er")  # seeds that once ended it
+# No letter q: it ends each round. A slash comes after esc: none can get into the name of a file to be saved.
 BYTES = {
     "escape": "\x1b", "enter": "\r", "tab": "\t", "shift+tab": "\x1b[Z", "space": " ", "up": "\x1b[A", "down": "\x1b[B",
     "right": "\x1b[C", "left": "\x1b[D", "shift+right": "\x1b[1;2C", "shift+left": "\x1b[1;2D", "home": "\x1b[H",
@@ -93,7 +93,7 @@ def home(cold_rig: Rig, tmp_path: Path) -> Iterator[Rig]:
 
 
 def stock(rig: Rig, number: int) -> None:
-    """Add to the home: what was stopped or deleted in the round before comes again."""
+    """Add to the home: what was stopped or deleted in the round before is made again."""
     rig.submit(f"whole-{number}", steps=40, saves_every=10, tells=20, check=True, lost=30)
     rig.submit(f"broken-{number}", end="failed", until=12, alarms={"8": [["spike", False]]})
     rig.submit(f"live-{number}", steps=900, pause_s=0.1, saves_every=50, start=1)
@@ -101,7 +101,7 @@ def stock(rig: Rig, number: int) -> None:
 
 
 def round_of(rig: Rig, folder: Path, seed: str, keys: list[str]) -> tuple[int, list[str]]:
-    """Play a round; returns the count of bytes typed, and what went wrong."""
+    """Play a round; return the count of bytes typed, and what went wrong."""
     draw, typed = random.Random(seed), 0
     bursts = [draw.choice(FIRST), *(burst_of(draw, keys) for _ in range(BURSTS))]
     fault = rig.home.root / "app-fault.txt"
@@ -143,7 +143,7 @@ def round_of(rig: Rig, folder: Path, seed: str, keys: list[str]) -> tuple[int, l
 
 
 def has_ended(app: SlowTerminal) -> bool:
-    """Whether the program is gone; its status is left for who waits for it."""
+    """Whether the program is gone; its status is left for whichever test code waits for it."""
     return os.waitid(os.P_PID, app.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 

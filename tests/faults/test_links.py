@@ -1,4 +1,4 @@
-"""Fault 26: links, pipes and folders that somebody has put there first: not followed."""
+"""Fault 26: links, pipes and folders planted by another user: not followed."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ def test_a_home_or_a_link_of_another_user_is_refused(tmp_path, survived):
 
 
 def test_a_link_in_place_of_the_socket_s_folder_is_refused(tmp_path, monkeypatch, survived):
-    """A home with a long path has its socket in the runtime folder, where somebody may have been first."""
+    """A home with a long path has its socket in the runtime folder, where another user may have been first."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "runtime").symlink_to(elsewhere)
@@ -53,7 +53,7 @@ LINKED = ["events.jsonl", "log.txt", "job.json", "attempt", "exit.json", "keeper
 
 
 async def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet, tmp_path, survived):
-    """Made before the job starts: what they point to is neither read nor written, and no beat waits for a pipe."""
+    """Made before the job starts: their targets are neither read nor written, and no beat waits for a pipe."""
     target = tmp_path / "precious"
     for kind in ("link", "pipe"):
         for name in LINKED if kind == "link" else ["events.jsonl", "log.txt", "exit.json"]:

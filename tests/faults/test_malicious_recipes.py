@@ -1,4 +1,4 @@
-"""Fault 21: YAML made to run code, to fill memory or never to end, at every door that reads some (malicious.py)."""
+"""Fault 21: YAML made to run code, fill memory or never end, given to everything that reads YAML (malicious.py)."""
 
 import json
 import resource
@@ -10,9 +10,9 @@ from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.session import Hello
 
 PROGRAM = Path(__file__).with_name("malicious.py")
-SLOW_S = 1.0  # of the processor, for one answer; the longest took 0.15
+SLOW_S = 1.0  # of CPU, for one answer; the longest took 0.15
 GREW_MIB = 40.0  # from the first answer to the largest; it was 9
-ROOM = 1 << 30  # bytes of addresses: who lets things grow hits it at once
+ROOM = 1 << 30  # bytes of address space: unbounded growth hits it at once
 
 
 def is_good(told: dict) -> bool:

@@ -1,4 +1,4 @@
-"""Fault 14: no memory left: said in these words, and of nothing else."""
+"""Fault 14: no memory left: the failure says exactly that, and blames nothing else."""
 
 import json
 import os
@@ -26,7 +26,7 @@ V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 @pytest.fixture
 def small_group() -> Iterator[Path]:
-    """A cgroup whose processes may hold 256 MiB, where this machine lets us make one."""
+    """A cgroup whose processes may hold 256 MiB, if this machine allows us to make one."""
     root, limit = (V1, "memory.limit_in_bytes") if V1.is_dir() else (V2, "memory.max")
     group = root / f"finetop-test-{os.getpid()}"
     try:
@@ -54,10 +54,10 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
     for _ in range(repeats):
         state = cold_rig.wait_state(cold_rig.submit(steps=3, end="eat"), "failed").state
         wrong += (state.kind, state.signal) != ("out_of_memory", 9)
-        # its own share of the group: the supervisor and its keeper hold some of it
+        # its share of the group: the supervisor and its keeper hold some of it
         wrong += not re.match(r"out of memory on this machine: it held 0\.2[345] of 0\.25 GiB", state.cause)
         wrong += "lower train.batch_size" not in state.hint
-        # right after it, in the same group: somebody's own kill -9
+        # right after it, in the same group: a user's own kill -9
         name = cold_rig.submit(steps=100_000, pause_s=0.01)
         wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it trains")  # noqa: B023
         record = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
@@ -91,13 +91,13 @@ NATIVE = (
     ("program", "limit", "cause"),
     [
         (JOB, 1 << 30, "out of memory on this machine"),
-        (JOB, 24 << 20, "out of memory on this machine"),  # too little to begin
+        (JOB, 24 << 20, "out of memory on this machine"),  # too little to start
         (NATIVE, 1 << 30, "out of memory on this machine"),
     ],
     ids=["python", "at-start", "native"],
 )
 def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, program, limit, cause):
-    """What `ulimit -v` does: Python, the loader or a library gets no memory, and nobody is killed."""
+    """What `ulimit -v` does: Python, the loader or a library gets no memory, and nothing is killed."""
     folder = tmp_path / "home" / "runs" / "0001-a" / "jobs" / "0001-train"
     folder.mkdir(parents=True)
     (folder / "attempt").write_text("1")

@@ -1,4 +1,4 @@
-"""Fault 15: a loss that is no number: an alarm, NULL with a flag in the store, a picture, the last good checkpoint."""
+"""Fault 15: a NaN loss: an alarm, NULL with a flag in the store, a picture, the last good checkpoint."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.runs import Curves, GetRun, Sql
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
 
-# Told as core/train tells it: numbers until step 10, then none.
+# As core/train reports it: numbers until step 10, then none.
 JOB = """
 import math, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fault 24: other users of the machine: files for the owner only, and whom the kernel says is there is asked."""
+"""Fault 24: other users of the machine: files for the owner only, and the kernel's word on who connects."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="to be another user nee
 
 
 def open_to_others(root: Path) -> list[str]:
-    """List what below a folder anybody but the owner could reach, were the folder itself open."""
+    """List what below a folder others could reach if the folder itself were open."""
     found = []
     for path in [root, *root.rglob("*")]:
         mode = path.lstat().st_mode
@@ -32,7 +32,7 @@ def open_to_others(root: Path) -> list[str]:
 
 
 def test_whatever_the_umask_all_is_for_the_owner_only(tmp_path, survived):
-    """A command starts the supervisor where there is none: with umask 0, all that the two make is private."""
+    """A command starts the supervisor if there is none: with umask 0, everything the two make is private."""
     home = Home(tmp_path / "home")
     program = (
         "import os; os.umask(0); from finetop.core.commands.main import main;"
@@ -66,7 +66,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="to be another user nee
 
 @needs_root
 def test_another_user_is_not_answered_even_on_an_open_socket(rig, survived):
-    """The folder and the socket are made open to all: what is left is who the kernel says is there."""
+    """The folder and the socket are made open to all: what is left is the kernel's word on who connects."""
     for folder in (*rig.home.root.parents, rig.home.root):
         with contextlib.suppress(OSError):
             folder.chmod(folder.stat().st_mode | 0o011)
@@ -87,7 +87,7 @@ def test_another_user_is_not_answered_even_on_an_open_socket(rig, survived):
 def test_a_socket_that_another_user_has_put_there_is_not_spoken_to(tmp_path, survived):
     home = Home(tmp_path / "home")
     prepare(home)
-    program = (  # the credentials are those of the one that called listen
+    program = (  # the credentials are those of the process that called listen
         f"import os, socket; s = socket.socket(socket.AF_UNIX); s.bind({str(home.socket)!r});"
         f"os.setgid({NOBODY}); os.setuid({NOBODY}); s.listen(); print('up', flush=True);\nwhile True: s.accept()"
     )

@@ -1,4 +1,4 @@
-"""Fault 25: pickles are never opened, and a model's own code runs only where a recipe says so."""
+"""Fault 25: pickles are never opened, and a model's own code runs only if a recipe allows it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from finetop.core.train.resume import state_files
 
 
 class Trap:
-    """Pickled, it makes a folder when it is opened."""
+    """When unpickled, it makes a folder."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -36,7 +36,7 @@ def trap(tmp_path: Path) -> tuple[bytes, Path]:
 
 
 def test_a_pickle_is_never_opened(tmp_path, survived):
-    """As weights of a model or an adapter, and as a trainer's state: refused in words, or never looked at."""
+    """As weights of a model or an adapter, and as a trainer's state: refused with a message, or never read."""
     payload, sprung = trap(tmp_path)
     pickled = tmp_path / "pickled"
     pickled.mkdir()
@@ -59,7 +59,7 @@ def test_a_pickle_is_never_opened(tmp_path, survived):
     with pytest.raises(EnvironmentTrouble, match="can't be read"):
         state_files.load(state)
     assert not sprung.exists()
-    pickle.loads(payload)  # the trap works: what was read above was not opened so
+    pickle.loads(payload)  # the trap works, so nothing above was opened like this
     assert sprung.exists()
     survived("25", "pickles as weights, adapter and state", repeats=3)
 

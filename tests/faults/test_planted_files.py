@@ -21,7 +21,7 @@ from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 
 HUGE = 1 << 40
-BOUND_MIB = 300  # of the supervisor: 95 when it starts, and the largest record that it reads
+BOUND_MIB = 300  # of the supervisor: 95 when it starts, plus the largest record that it reads
 OF_RUN = ("run.json", "recipe.yaml")
 OF_JOB = (
     "job.json",
@@ -66,7 +66,7 @@ def plant(kind, places):
 
 
 def require_well(rig: Rig) -> None:
-    """See that the supervisor answers, and what it holds."""
+    """Check that the supervisor answers, and its memory."""
     rig.wait_ready()
     assert rig.ask(Runs()).total >= 1
     rig.ask(Trash())
@@ -99,7 +99,7 @@ def test_a_supervisor_starts_beside_them_and_answers(cold_rig, kind):
     try:
         cold_rig.ask(Clean({}))
     except FinetopError as error:
-        assert "trash" in str(error)  # what may name rows that are wanted can't be read
+        assert "trash" in str(error)  # an unreadable file that may name rows still needed
     require_well(cold_rig)
 
 

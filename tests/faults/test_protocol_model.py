@@ -1,4 +1,4 @@
-"""Fault 2: the protocol of supervisor, keepers and store, explored in a model; its deaths, died by real processes."""
+"""Fault 2: the protocol of supervisor, keepers and store, explored in a model; real processes repeat its deaths."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BROKEN = {  # rules of the protocol -> what is explored without them, and what g
     ),
     "revokes": (LATE, "started again in the same file"),
     "claims": (LATE, "started again in the same file"),
-    # the second and the third line behind `revokes`: each does where the other is missing
+    # the second and third rule behind `revokes`: each suffices if the other is missing
     "revokes numbered_exit claim_unlinks": (LATE, "marked finished, and its process lives"),
 }
 
@@ -78,7 +78,7 @@ def test_without_its_rules_the_protocol_fails(rules):
 
 
 class Trace(NamedTuple):
-    """Who dies where: supervisors, one after the other; the first keeper of each; and what is asked meanwhile."""
+    """Who dies where: supervisors, one after the other; the first keeper of each; and the requests meanwhile."""
 
     supervisors: tuple[str, ...] = ()
     keeper: str = ""
@@ -100,7 +100,7 @@ class Trace(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended: its word, how many attempts told anything, and what was told last of all."""
+    """How a run ended: its state word, how many attempts wrote events, and the last event."""
 
     word: str
     begun: int
@@ -114,7 +114,7 @@ def outcome_of(job: Job) -> Outcome:
 
 @cache
 def ends(trace: Trace) -> set[tuple[int, int, Outcome]]:
-    """Explore how a run may end: how many of these have died then, how often something was asked, and the outcome."""
+    """Explore how a run may end: how many of these have died then, how many requests were made, and the outcome."""
     seen = explore(trace.rules, trace.start)
     assert not seen.wrong, seen.words
     over = (seen.states[number] for number in seen.over)
@@ -123,7 +123,7 @@ def ends(trace: Trace) -> set[tuple[int, int, Outcome]]:
 
 
 def traces() -> Iterator[Trace]:
-    """Yield each place alone and each pair, with each wish; those whose deaths can't all be are left out."""
+    """Yield each place alone and each pair, with each request; those whose deaths can't all happen are left out."""
     supervisors, keepers = PLACES.values(), KEEPER_PLACES.values()
     for wish in ("", *WISHES):
         yield from (Trace((), keeper, wish) for keeper in keepers)
@@ -136,13 +136,11 @@ def traces() -> Iterator[Trace]:
 QUICK = {Trace(("supervisor-committed", "end-noticed"), "", "stop")}
 
 
-SLOW = int(
-    os.environ.get("FINETOP_TEST_TRACES", "50")
-)  # traces that are lived through in a run of all faults
+SLOW = int(os.environ.get("FINETOP_TEST_TRACES", "50"))  # traces that are executed in a run of all faults
 
 
 def cases() -> Iterator[object]:
-    """Yield the quick traces, each place alone, and of the pairs as many as are wanted, by a seed."""
+    """Yield the quick traces, each place alone, and a number of pairs chosen by a seed."""
     alone = [trace for trace in traces() if len(trace.supervisors) + bool(trace.keeper) == 1]
     pairs = [trace for trace in traces() if trace not in alone and trace not in QUICK]
     random.Random(1).shuffle(pairs)
@@ -164,7 +162,7 @@ def test_real_processes_that_die_there_come_to_what_the_model_allows(cold_rig, s
         pytest.skip("the model never comes to all of these places")
     name, asks = live_through(cold_rig, trace)
     real, died = outcome(cold_rig, name), len(cold_rig.processes) - 1
-    # On a slow machine the keeper that was to die may come too late, and be turned away before it does.
+    # On a slow machine the keeper that should die may come too late, and be refused before it does.
     lived = [trace] if not trace.keeper or has_died(cold_rig, name) else [trace, trace._replace(keeper="")]
     allowed = {
         one
@@ -179,12 +177,12 @@ def test_real_processes_that_die_there_come_to_what_the_model_allows(cold_rig, s
 
 
 def has_died(rig: Rig, name: str) -> bool:
-    """Say if the last keeper of a run left no word of how its job ended."""
+    """Return whether the last keeper of a run left no record of how its job ended."""
     return not (rig.job_folder(name) / "exit.json").exists()
 
 
 def live_through(rig: Rig, trace: Trace) -> tuple[str, set[int]]:
-    """Let a run be lived through by supervisors that die. Returns its name, and how often something was asked."""
+    """Run a run under supervisors that die. Return its name, and how many requests were made."""
     deaths = [*trace.supervisors, ""]
     start(rig, trace, deaths.pop(0))
     rig.wait_ready()
@@ -213,7 +211,7 @@ def live_through(rig: Rig, trace: Trace) -> tuple[str, set[int]]:
         return False
 
     wait_until(is_over, lambda: f"it ends; {rig.home.log.read_text()}")
-    if "end-settled" in trace.supervisors:  # who dies there may do so when the run is over
+    if "end-settled" in trace.supervisors:  # a death there may come when the run is already over
         rig.restart()
     return name, asks
 
@@ -225,7 +223,7 @@ def start(rig: Rig, trace: Trace, place: str) -> None:
 
 
 def outcome(rig: Rig, name: str) -> Outcome:
-    """Read how the run has ended, and from its job's own file what it told."""
+    """Read how the run has ended, and the events in its job's own file."""
     begun, last = 0, ""
     file = rig.job_folder(name) / "events.jsonl"
     for line in file.read_bytes().splitlines() if file.exists() else []:

@@ -1,4 +1,4 @@
-"""Fault 11: twenty supervisors started at once: one has the home, nineteen say so and go."""
+"""Fault 11: twenty supervisors started at once: one gets the home, nineteen report that and exit."""
 
 import pytest
 from waiting import times, wait_until

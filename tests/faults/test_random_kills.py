@@ -1,8 +1,8 @@
-"""Fault 1: supervisor, keepers, trainers, commands and the app die at random while people ask for things.
+"""Fault 1: supervisor, keepers, trainers, commands and the app die at random while people make requests.
 
-FINETOP_TEST_KILLS_S says for how long (a minute without it), FINETOP_TEST_KILLS_SEED which kills. At the end all is
-compared: what was answered, how each run ended and what was done to it, steps with the jobs' side files both ways,
-processes, and a database made again row for row.
+FINETOP_TEST_KILLS_S says for how long (a minute without it), FINETOP_TEST_KILLS_SEED which kills. At the end everything
+is compared: the answers, how each run ended and what was done to it, steps with the jobs' side files both ways,
+processes, and a database rebuilt row for row.
 """
 
 import contextlib
@@ -46,13 +46,13 @@ OVER = ("finished", "stopped", "failed", "lost")
 
 @dataclass
 class World:
-    """What was done to a home, and what may have become of its runs by that."""
+    """What was done to a home, and what may have become of its runs as a result."""
 
     rig: Rig
     moments: random.Random
     done: Counter[str] = field(default_factory=Counter)
     submitted: set[str] = field(default_factory=set)  # and answered
-    stopped: set[str] = field(default_factory=set)  # or asked to
+    stopped: set[str] = field(default_factory=set)  # or requested to
     killed: set[tuple[str, str]] = field(
         default_factory=set
     )  # (run, "pid" for a keeper, "job_pid" for its job)
@@ -62,7 +62,7 @@ class World:
     killer: Thread | None = None  # of a supervisor that is about to die, and of the next
 
     def ask(self, ask: Ask) -> object | None:
-        """Ask, and be answered or refused: None where it was refused, or nobody answered."""
+        """Send a request; return the answer, or None if it was refused or nobody answered."""
         try:
             return self.rig.ask(ask)
         except EnvironmentTrouble:
@@ -80,7 +80,7 @@ class World:
         return self.moments.choice(found) if found else None
 
     def wait_supervisor(self) -> None:
-        """Wait until whoever was to die is dead, and another answers."""
+        """Wait until the process to be killed is dead, and another answers."""
         if self.killer is not None:
             self.killer.join()
         self.rig.wait_ready()
@@ -127,7 +127,7 @@ def ask_of_a_run(kind: type, *of: str) -> Callable[[World], None]:
 
 
 def hold_all(world: World) -> None:
-    """Hold the queue, or let it go on."""
+    """Hold the queue, or release it."""
     world.ask(Hold() if world.moments.random() < 0.3 else Release())
 
 
@@ -142,7 +142,7 @@ def remove(world: World) -> None:
 def restore(world: World) -> None:
     if world.removed:
         name = world.moments.choice(sorted(world.removed))
-        world.removed.discard(name)  # whatever is answered, it may be back
+        world.removed.discard(name)  # whatever the answer, it may be back
         world.ask(Restore(name))
 
 
@@ -164,7 +164,7 @@ def kill_supervisor(world: World) -> None:
 
 
 def live_jobs(world: World) -> Iterator[tuple[Path, dict[str, int]]]:
-    """The folder of each job whose keeper lives, and what its record says."""
+    """The folder of each job whose keeper lives, and its record."""
     for file in sorted(world.rig.home.runs.glob("*/jobs/*/keeper.json")):
         with contextlib.suppress(OSError, ValueError):
             facts = json.loads(file.read_bytes())
@@ -188,8 +188,8 @@ def kill_process(which: str) -> Callable[[World], None]:
 
 
 def kill_command(world: World) -> None:
-    """A command, killed while it starts, asks or reads."""
-    world.wait_supervisor()  # else it would start a supervisor of its own, on real trainers
+    """A command, killed while it starts, sends a request or reads."""
+    world.wait_supervisor()  # otherwise it would start a supervisor of its own, on real trainers
     name = world.some_run(*LIVE, *OVER) or "nobody"
     words = world.moments.choice([["ls"], ["tail", name], ["show", name], ["stop", "no-such-run"]])
     command = [sys.executable, "-m", "finetop.tui.main", "--home", str(world.rig.home.root), *words]
@@ -200,7 +200,7 @@ def kill_command(world: World) -> None:
 
 
 def kill_app(world: World) -> None:
-    """The app, killed while it starts, or draws and somebody presses keys."""
+    """The app, killed while it starts, draws, or gets keys."""
     world.wait_supervisor()
     app = Terminal([sys.executable, "-m", "finetop.tui.main"], world.rig.home.root)
     app.pump(world.moments.uniform(0.1, 1.5))
@@ -210,7 +210,7 @@ def kill_app(world: World) -> None:
     app.close()
 
 
-ACTS = {  # name -> (how often, what)
+ACTS = {  # name -> (weight, action)
     "submit": (10, submit),
     "kill supervisor": (6, kill_supervisor),
     "kill trainer": (4, kill_process("job_pid")),
@@ -244,7 +244,7 @@ def live(world: World, duration_s: float) -> None:
 
 
 def settle(world: World) -> None:
-    """Let all that lives or waits come to its end."""
+    """Let all live and waiting jobs end."""
     world.rig.restart()
     world.ask(Release())
 
@@ -262,14 +262,14 @@ def settle(world: World) -> None:
 
 @dataclass
 class Witness:
-    """What the files of a run's training jobs say, of which the store's tale is told."""
+    """What the files of a run's training jobs contain, to compare the store with."""
 
     noted: list[int] = field(
         default_factory=list
-    )  # steps, but those that were given up to go on from one before
+    )  # steps, without those that were discarded by resuming from an earlier one
     written: int = 0
-    exit: dict[str, int | None] | None = None  # the keeper's record of the last one that began
-    said: str = ""  # by that one, last
+    exit: dict[str, int | None] | None = None  # the keeper's record of the last one that started
+    said: str = ""  # its last event
     began: int = 0
 
 
@@ -298,12 +298,12 @@ def witness_of(run_folder: Path, detail: data.RunDetail) -> Witness:
 
 
 def may_be(world: World, name: str, seen: Witness) -> set[str]:
-    """Say how a run may have ended, by what its files say and what was done to it."""
+    """Return how a run may have ended, from its files and what was done to it."""
     stopped = {"stopped"} if name in world.stopped else set()
     if seen.began == 0:
         return stopped  # it waited
     if seen.said == "finished" and (seen.exit is None or seen.exit["code"] == 0):
-        return {"finished"}  # without a record, its keeper alone was killed, after the job's last word
+        return {"finished"}  # without a record, only its keeper was killed, after the job's last event
     if seen.exit is None:
         return {"lost"} | stopped if (name, "pid") in world.killed else set()
     if seen.exit["signal"] == signal.SIGKILL:
@@ -312,7 +312,7 @@ def may_be(world: World, name: str, seen: Witness) -> set[str]:
 
 
 def compare(world: World) -> dict[str, list[str]]:
-    """Name all that is not as it must be."""
+    """List everything that is wrong."""
     found: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
     there = {row.name: row for row in all_rows(world.rig)}
     found["wrong"] += [f"{name} was removed, and is there" for name in world.removed & there.keys()]
@@ -331,7 +331,7 @@ def compare(world: World) -> dict[str, list[str]]:
         noted = Counter(seen.noted)
         found["lost"] += [f"{name}: step {step}" for step in noted - told]
         found["doubled"] += [f"{name}: step {step}" for step, times in told.items() if times > 1]
-        # killed between its line and its note, a job has told one step more
+        # killed between its line and its side note, a job has reported one step more
         if (told - noted).total() > seen.began:
             found["wrong"].append(f"{name}: steps that nobody noted {sorted(told - noted)}")
     return found

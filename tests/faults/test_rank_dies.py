@@ -49,7 +49,7 @@ def two(cold_rig, tmp_path, tiny_model):
 
 
 def begun(rig, name):
-    """Queue a run, and wait until both ranks train. Gives its name and what the ranks wrote down."""
+    """Queue a run, and wait until both ranks train. Return its name and the ranks' records."""
     recipe = {**rig.recipe.resolved, "train": {**rig.recipe.resolved["train"], "max_steps": 100_000}}
     name = str(rig.ask(Submit(recipe, rig.recipe.text, name)).name)
     wait_until(lambda: rig.ask(GetRun(name)).row.step >= 3, lambda: rig.about(name), TORCH_LIMIT_S)
@@ -78,7 +78,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats)
 
 
 def impatient(rig):
-    """Let what stands still count as hung after a few seconds."""
+    """Let a job count as hung after a few seconds of silence."""
     (rig.home.root / "settings.yaml").write_text(f"{rig.settings}hung: {{after_s: 4, then: tell}}\n")
 
 

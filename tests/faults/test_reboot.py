@@ -1,4 +1,4 @@
-"""Fault 13: the machine restarts. What ran goes on from its newest checkpoint, by policy; what waited waits on."""
+"""Fault 13: the machine restarts. Running jobs resume from their newest checkpoint, by policy; waiting ones wait on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = 100_000
 
 
 def reboot(rig):
-    """End all that lives, as a restart does; the boot in the keepers' records is no longer the machine's."""
+    """End all live processes, as a restart does; the boot id in the keepers' records is no longer the machine's."""
     process = rig.processes[-1]
     process.kill()
     process.wait()
@@ -36,7 +36,7 @@ def reboot(rig):
 
 
 def wait(rig, name, wanted):
-    """Wait for what is wanted of a run; gives all about it."""
+    """Wait for a state of a run; return its details."""
 
     def detail_then():
         detail = rig.ask(GetRun(name))
@@ -46,7 +46,7 @@ def wait(rig, name, wanted):
 
 
 def side(rig, detail, job):
-    """The steps that a job wrote on its own."""
+    """The steps in a job's own side file."""
     file = rig.home.root / detail.folder / job.folder / "side.txt"
     return [int(step) for step in file.read_text().split()] if file.exists() else []
 
@@ -69,7 +69,7 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
         reboot(cold_rig)
         queue = [row.run for row in cold_rig.ask(Queue()).rows]
         wrong += [run for run in queue if run != name] != ["c", "a", "b"]
-        going_on = number + 2  # jobs: until the supervisor has looked, the dead one is told as running
+        going_on = number + 2  # jobs: until the supervisor has looked, the dead one still counts as running
         wait(
             cold_rig,
             name,
@@ -115,7 +115,7 @@ def test_what_was_asked_to_stop_does_not_go_on_by_itself(cold_rig, survived):
     name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
     wait(cold_rig, name, lambda found: found.row.step > 5)
     keeper = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
-    os.kill(keeper["pid"], signal.SIGSTOP)  # it hears of no wish before the machine goes down
+    os.kill(keeper["pid"], signal.SIGSTOP)  # it gets no request before the machine goes down
     cold_rig.ask(Stop(name))
     assert process.poll() is None
     reboot(cold_rig)

@@ -33,12 +33,12 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
 
 
 def steps_there(rig, run: str) -> list[int]:
-    """What the job itself noted, on the spot."""
+    """What the job itself noted, on the remote machine."""
     return [int(line) for line in (rig.job_folder(run) / "side.txt").read_text().split()]
 
 
 def steps_told(rig, run: str) -> list[int]:
-    """What the supervisor tells of the run."""
+    """What the supervisor reports of the run."""
     found: list[int] = []
     while True:
         rows = rig.ask(EventsSince(run, found[-1] if found else -1)).steps
@@ -98,7 +98,7 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
 @pytest.mark.skipif(bool(far.missing()), reason=far.missing() or "all is here")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the rig's own open log
 def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, terminal, survived):
-    """Round trip 150 ms, 1 % loss, the cable pulled for 20 s and the session killed: every step is told once."""
+    """Round trip 150 ms, 1 % loss, the cable unplugged for 20 s and the session killed: every step arrives once."""
     with far.far_host(tmp_path) as host:
         for key, value in host.environment.items():
             monkeypatch.setenv(key, value)
@@ -151,7 +151,7 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
 
 
 def ssh_of(host: far.Far) -> list[str]:
-    """The ssh processes of this test that are still there."""
+    """The ssh processes of this test that are still running."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -1,4 +1,4 @@
-"""Fault 23: secrets stay in the environment: canaries are nowhere, and a recipe that holds one is refused."""
+"""Fault 23: secrets stay in the environment: canaries appear nowhere, and a recipe that holds one is refused."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_a_secret_in_a_recipe_is_refused_without_repeating_it(monkeypatch, text,
     assert text.split(": ")[-1].strip("# ") not in str(caught.value)
 
 
-# What lint finds in rows; put together here, so that nobody's scanner takes this file for a leak.
+# What lint finds in rows; assembled here, so that no scanner takes this file for a leak.
 OF_LINT = {
     "Slack token": "xox" + "b-2489751034-9aKf72LmQ0xZ81bV",
     "Slack webhook": "hooks.slack" + ".com/services/T0123ABCD/B0123ABCD/9aKf72LmQ0xZ81bVt6Yw",

@@ -1,4 +1,4 @@
-"""Faults 7 and 16: jobs that say nothing: hung, stopped by a signal, deadlocked; all of it cleared when they go on."""
+"""Faults 7 and 16: silent jobs: hung, stopped by a signal, deadlocked; all marks cleared when they go on."""
 
 import json
 import os
@@ -21,12 +21,12 @@ from finetop.core.runtime.processes import alive
 from finetop.core.wording import pulse
 
 AFTER_S = 1
-NOT_SOON_S = 60  # longer than a busy machine keeps a job that does something from telling it
+NOT_SOON_S = 60  # longer than an active job can be silent on a busy machine
 
 
 @pytest.fixture
 def rig(cold_rig: Rig) -> Rig:
-    """A supervisor that lets several jobs run."""
+    """A supervisor that runs several jobs at a time."""
     cold_rig.settings = SEVERAL
     cold_rig.start()
     cold_rig.wait_ready()
@@ -39,14 +39,14 @@ def watched(rig, then: str = "tell", after_s: int = AFTER_S) -> None:
 
 
 def waiting(rig, at: int = 5, **plan: Any) -> str:
-    """Queue a run that waits before a step, and return its name when it does."""
+    """Queue a run that waits before a step, and return its name once it does."""
     name = rig.submit(waits_at=at, **plan)
     rig.wait_step(name, at - 1)
     return name
 
 
 def until(rig, name: str, is_so: Callable[[Any], bool]) -> Any:
-    """Wait until the state of a run is so, and return its row."""
+    """Wait until a run has this state, and return its row."""
 
     def row_then() -> Any:
         row = rig.ask(GetRun(name)).row
@@ -83,9 +83,7 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     log = (rig.job_folder(name) / "log.txt").read_text()
     assert log.count("finetop: stacks of process") == 1
     another = waiting(rig)
-    until(
-        rig, another, lambda state: getattr(state, "frames", [])
-    )  # meanwhile it was looked at for as long again
+    until(rig, another, lambda state: getattr(state, "frames", []))  # watched for the same time again
     log = (rig.job_folder(name) / "log.txt").read_text()
     assert log.count("finetop: stacks of process") == 1, "more than one dump in one silence"
     grandchild = int((rig.job_folder(name) / "grandchild.txt").read_text())
@@ -132,7 +130,7 @@ STOPS = [(1, 0.0), case(times(20), 0.0), case(1, 120.0)]
 
 
 def ended(rig, name: str) -> dict[str, int]:
-    """Stop a run, and count what it told."""
+    """Stop a run, and count its steps."""
     rig.ask(Stop(name))
     row = rig.wait_state(name, "stopped")
     written, lost, doubled = told(rig, name)
@@ -152,7 +150,7 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
         row = until(rig, name, lambda state: state.pulse == "stopped")
         assert row.needs_you
         assert pulse.words(row.state).startswith("stopped by a signal")
-        another = waiting(rig)  # is hung after as long, and this one is not
+        another = waiting(rig)  # it hangs for as long, while this one does not
         assert rig.wait_state(another, "failed").state.kind == "hung"
         time.sleep(stopped_s)
         assert alive(job)

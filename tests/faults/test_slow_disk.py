@@ -18,7 +18,7 @@ from finetop.core.runtime import files
 from finetop.core.runtime.home import prepare
 
 needs_shim = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
-DELAY_MS = 3_600_000  # of each call: who is answered did not wait for one
+DELAY_MS = 3_600_000  # of each call: whoever gets an answer did not wait for one
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def live(cold_rig, made, tmp_path):
 
 
 def attempt(rig, name: str) -> int:
-    """The attempt that goes on: a keeper that needs seconds to start, on a busy machine, leaves its job to another."""
+    """The attempt that continues: a keeper that needs seconds to start, on a busy machine, loses its job to another."""
     return int(rig.ask(GetRun(name)).jobs[0].attempt)
 
 
 def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
-    """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is the attempt that it was in."""
+    """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is its attempt."""
     rig.ask(Stop(name))
     state = rig.wait_state(name, "stopped", "failed", "lost", "finished").state
     told, side = rig.told_and_written(name)
@@ -53,7 +53,7 @@ def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
 
 
 def press(app, key: str) -> None:
-    """Press a key, and wait until the terminal was sent anything."""
+    """Press a key, and wait until the terminal receives anything."""
     app.pump(0.2)
     seen = app.bytes
     app.keys(key)

@@ -1,7 +1,7 @@
-"""Fault 30 on two nodes: stopped, paused, at the time limit. By srun and torchrun, over gloo: once in real training,
-often with ranks that do nothing but keep step.
+"""Fault 30 on two nodes: stopped, paused, at the time limit. With srun and torchrun, over gloo: once in real training,
+often with ranks that only keep step.
 
-Each node has a boot id of its own, so that a rank of another node is as unknown as on another machine.
+Each node has its own boot id, so that a rank of another node is as unknown as on another machine.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def submit(rig, name: str) -> str:
 
 
 def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ranks.LastWords]:
-    """Wait until a run has taken some steps more, be it in the middle of one. Gives what its ranks wrote down."""
+    """Wait until a run has taken some more steps, possibly in the middle of one. Return the ranks' records."""
     first = rig.ask(GetRun(name)).row.step + 3
 
     def has_moved() -> bool:
@@ -78,14 +78,14 @@ def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ra
 
 
 def job_of(cluster, name: str) -> str:
-    """Return the number in Slurm of a run that runs there."""
+    """Return the Slurm id of a run that is running there."""
     return next(
         job for job, state, said in cluster.jobs() if f"-{name} attempt" in said and state == "RUNNING"
     )
 
 
 def outcome(rig, names: list[str]) -> Counter[str]:
-    """Count of runs what they told, lost and told twice; the steps that no checkpoint holds are lost."""
+    """Count what runs reported, lost and reported twice; steps that no checkpoint holds are lost."""
     found: Counter[str] = Counter()
     for name in names:
         detail = rig.ask(GetRun(name))
@@ -150,7 +150,7 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
 
 
 def times_queued_again(rig, name: str) -> int:
-    """Count how often a run's job has put itself into Slurm's queue again, by its own word."""
+    """Count how often a run's job has queued itself in Slurm again, by its own log."""
     return (rig.job_folder(name) / "slurm.txt").read_text().count("is queued again")
 
 
@@ -240,7 +240,7 @@ def test_the_rank_that_is_killed_is_named_whichever_node_it_is_on(two, cluster, 
 
 @TWICE
 def test_a_run_on_two_nodes_that_is_preempted_goes_on_in_the_same_job(two, cluster, survived, repeats):
-    """Slurm signals srun here too, which kills all ranks: nobody has a last word."""
+    """Slurm signals srun here too, which kills all ranks: none of them writes an ended event."""
     moments, names, wrong = random.Random(36), [f"preempted-{n}" for n in range(repeats)], 0
     for name in names:
         submit(two, name)

@@ -1,4 +1,4 @@
-"""Fault 30: preempted, requeued, at the time limit, its node lost: saved, gone on with, one curve."""
+"""Fault 30: preempted, requeued, at the time limit, its node lost: saved, resumed, one curve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.runs import GetRun
 
 
 def start(rig, cluster, name: str, **plan: object) -> str:
-    """Start a run that is long enough to be ended on the way; returns its number in Slurm once it trains."""
+    """Start a run that is long enough to be ended on the way; return its Slurm id once it trains."""
     rig.submit(name, **{"steps": 150, "pause_s": 0.05, **plan})
     rig.wait_step(name, 5)
     return next(
@@ -25,7 +25,7 @@ def start(rig, cluster, name: str, **plan: object) -> str:
 def one_curve(
     rig, survived, fault: str, what: str, names: list[str], most_lost: int = 0, repeats: int = 1
 ) -> None:
-    """See that runs finished with each step told once; and how many steps they did twice, having lost them."""
+    """Check that runs finished with each step counted once; and how many lost steps they repeated."""
     lost = doubled = wrong = written = again = 0
     for name in names:
         row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
@@ -110,7 +110,7 @@ def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slur
 def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoint(
     slurm_rig, cluster, survived, repeats
 ):
-    """As by a node's kernel: nobody is left to write an exit record."""
+    """As by a node's kernel: no process is left to write an exit record."""
     slurm_rig.settings = "settings: 1\nslurm: {}\nretry: {wait_s: 0.1}\n"
     slurm_rig.start()
     slurm_rig.wait_ready()

@@ -1,4 +1,4 @@
-"""Faults 27 and 29: Slurm's controller killed in mid-submit, sbatch's answer lost, the supervisor killed beside it."""
+"""Faults 27 and 29: Slurm's controller killed in mid-submit, sbatch's answer lost, the supervisor killed as well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import word
 from finetop.core.runtime.crash_points import DIED, SWITCH
 
-pytestmark = pytest.mark.slow  # where Slurm is installed, 10 s each: it is one cluster, and they take turns
+pytestmark = pytest.mark.slow  # if Slurm is installed, 10 s each: they share one cluster, and take turns
 
 PER_REPEAT = 3  # runs
 HEARD_S = 40.0
@@ -22,7 +22,7 @@ SAVED_S = 6.0
 
 
 def counts(rig, names: list[str]) -> dict[str, int]:
-    """Count what was written, lost, doubled and wrongly marked of runs that should have finished at their first try."""
+    """Count what was written, lost, doubled and wrongly marked of runs that should have finished on their first try."""
     lost = doubled = wrong = written = 0
     for name in names:
         row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
@@ -43,7 +43,7 @@ def counts(rig, names: list[str]) -> dict[str, int]:
 
 
 def wait_ended(rig, cluster, names) -> None:
-    """Wait for runs. A controller that had not saved a start makes it again; the node refuses, and is closed for it."""
+    """Wait for runs. A controller that had not saved a start repeats it; the node refuses, and is drained."""
 
     asked = time.monotonic()
 
@@ -52,7 +52,7 @@ def wait_ended(rig, cluster, names) -> None:
         cluster.open_nodes()
         if (
             time.monotonic() - asked > HEARD_S
-        ):  # else it hears from its nodes in minutes what they run no more
+        ):  # otherwise it learns only after minutes which jobs its nodes no longer run
             cluster.call("scontrol", "reconfigure")
             asked = time.monotonic()
         return all(word(rig.ask(GetRun(name)).row.state) in ("finished", "failed", "lost") for name in names)
@@ -61,7 +61,7 @@ def wait_ended(rig, cluster, names) -> None:
 
 
 def let_save(cluster) -> None:
-    """Let the controller save its jobs, as it does within seconds of a change: else it gives their numbers again."""
+    """Let the controller save its jobs, as it does within seconds of a change; otherwise it reuses their ids."""
     state, since, end = cluster.root / "state" / "job_state", time.time() - 1.0, time.monotonic() + SAVED_S
     while time.monotonic() < end and not (state.exists() and state.stat().st_mtime > since):
         time.sleep(0.1)
@@ -73,7 +73,7 @@ def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_noth
 ):
     slurm_rig.start(FINETOP_TEST_SLURM_LIMIT_S="3", FINETOP_TEST_GRACE_S="2")
     slurm_rig.wait_ready()
-    # A controller that never saved anything begins at job 1 again, beside the job 1 that a node still runs.
+    # A controller that never saved anything starts at job 1 again, beside the job 1 that a node still runs.
     slurm_rig.wait_state(slurm_rig.submit("first", steps=1), "finished")
     moments, names = random.Random(7), []
     for repeat in range(repeats):
@@ -139,7 +139,7 @@ def test_the_supervisor_killed_while_runs_wait_and_run_there_knows_them_all(slur
 
 
 def test_an_attempt_that_slurm_starts_twice_does_its_work_once(slurm_rig, cluster, survived):
-    """The script of a job goes in once more beside it, as after a controller's restart."""
+    """The script of a job is submitted a second time, as after a controller's restart."""
     slurm_rig.start()
     slurm_rig.wait_ready()
     name = slurm_rig.submit("twice", steps=30, pause_s=0.05)

@@ -1,4 +1,4 @@
-"""Fault 28: Slurm out of reach, jobs held, nodes drained, a dependency that is never met: lively, and said in words."""
+"""Fault 28: Slurm out of reach, jobs held, nodes drained, an unmet dependency: the app stays responsive and says so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.queue import Hold, Pause, Queue, Stop
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Changes
 
-pytestmark = pytest.mark.slow  # where Slurm is installed, 10 s each: it is one cluster, and they take turns
+pytestmark = pytest.mark.slow  # if Slurm is installed, 10 s each: they share one cluster, and take turns
 
 ANSWER_S = 5.0  # a hundred times what an answer takes: a wait for Slurm takes 9
 
@@ -27,7 +27,7 @@ def live(slurm_rig):
 
 
 def number_of(cluster, name: str) -> str:
-    """Return the number of a run's job in Slurm."""
+    """Return the Slurm id of a run's job."""
     return wait_until(
         lambda: next((job for job, _, said in cluster.jobs() if f"-{name} attempt" in said), ""),
         "it is in the queue",
@@ -35,7 +35,7 @@ def number_of(cluster, name: str) -> str:
 
 
 def wait_because(rig, name: str, words: str) -> data.Queued:
-    """Wait until the queue says of a run why it waits, and return how it does."""
+    """Wait until the queue shows why a run waits, and return its state."""
 
     def waits() -> data.Queued | None:
         rows = [row for row in rig.ask(Queue()).rows if row.run == name]
@@ -57,7 +57,7 @@ def test_a_controller_out_of_reach_leaves_all_lively_and_is_told_with_since_when
         live.ask(Runs())
         slowest = max(slowest, time.monotonic() - began)
     assert slowest < ANSWER_S
-    live.wait_step(running, before + 1)  # what runs is read on
+    live.wait_step(running, before + 1)  # running jobs are still followed
     wait_until(lambda: "Slurm has not answered since" in live.ask(Changes(0, 0.0)).trouble, "a banner")
     live.ask(Stop(running))  # through its folder: no controller is needed
     row = live.wait_state(running, "stopped")

@@ -19,7 +19,7 @@ SOAK = Path(__file__).parents[1] / "rig" / "soak.py"
 
 
 def day(home: Path, *words: str) -> tuple[list[dict[str, float]], dict[str, object]]:
-    """Live through a day, and return its hours and what came of it."""
+    """Live through a day, and return its hours and the outcome."""
     done = subprocess.run(
         [sys.executable, str(SOAK), str(home), *words],
         capture_output=True,

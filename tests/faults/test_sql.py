@@ -1,4 +1,4 @@
-"""Queries that would read, write or exhaust what is not theirs: refused in time, and the supervisor does not grow."""
+"""Queries that try to read, write or exhaust too much: refused in time, and the supervisor does not grow."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def left(rig: Rig) -> list[Path]:
 
 @pytest.mark.slow
 def test_it_reads_the_store_and_nothing_else(rig: Rig) -> None:
-    """No query of these gets at a file, the network, settings or the rows of the store itself."""
+    """None of these queries reaches a file, the network, settings or the store's own rows."""
     escapes = [*WRITES, *STATEMENTS, *FILES]
     assert len(escapes) >= 100
     name = rig.submit("mine")
@@ -108,7 +108,7 @@ def test_it_reads_the_store_and_nothing_else(rig: Rig) -> None:
 
 @pytest.mark.slow
 def test_nothing_is_exhausted(rig: Rig) -> None:
-    """Each ends within its time and two seconds, and costs the supervisor nothing."""
+    """Each ends within its time plus two seconds, and costs the supervisor nothing."""
     rig.ask(Sql("SELECT 1"))
     before = psutil.Process(rig.processes[-1].pid).memory_info().rss
     late = []
@@ -142,7 +142,7 @@ def test_one_that_takes_too_long_is_killed(rig: Rig) -> None:
 
 @pytest.mark.slow
 def test_large_answers_that_nobody_takes_are_bounded(rig: Rig) -> None:
-    """Each ends at 8 MiB, and is made for two callers at a time."""
+    """Each ends at 8 MiB, and two callers are served at a time."""
     answer = rig.ask(Sql("SELECT repeat('x', 100000) FROM range(1000)", 100_000, 50.0))
     assert answer.cut and SQL_BYTES * 0.9 < sum(len(row[0]) for row in answer.rows) <= SQL_BYTES
     before = psutil.Process(rig.processes[-1].pid).memory_info().rss

@@ -1,6 +1,6 @@
-"""Fault 5: the connection of an app that runs on the far side of ssh breaks, in each way that it can.
+"""Fault 5: the connection of an app on the far side of ssh breaks, in every possible way.
 
-The app goes when its side can know, the run goes on, and who comes back sees all of it.
+The app exits once its side can know, the run goes on, and a returning user sees all of it.
 """
 
 import os
@@ -19,12 +19,12 @@ from finetop.core.protocol.messages.runs import GetRun
 
 ROUNDS = 7
 # The far side learns of a cable that was pulled by asking: sshd's own keep-alive, two times two seconds after the app
-# has seen that what it draws does not arrive, and draws no more.
+# has noticed that its output does not arrive, and stops drawing.
 KEEP_ALIVE = ("ClientAliveInterval 2", "ClientAliveCountMax 1")
 
 
 def apps_of(home: Path) -> list[int]:
-    """Find the apps that run on a home, by what they were started with."""
+    """Find the apps that run on a home, by their arguments."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -18,7 +18,7 @@ from finetop.core.runtime.crash_points import DIED, SWITCH
 
 
 def kill_at_random_moments(rig, kills: int, sides: list[Path]) -> None:
-    """Kill it so often, while each job writes: at least so much between two kills that some of it is in mid-ingest."""
+    """Kill it often, while each job writes: with enough time between two kills that some of them are in mid-ingest."""
     moments = random.Random(7)
     for _ in range(kills):
         rig.wait_ready()
@@ -80,7 +80,7 @@ QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}
 
 
 def test_every_place_on_the_way_to_a_process_is_here():
-    """Those in the source, but for those of tests/faults/test_between_effects.py."""
+    """All crash points in the source, except those of tests/faults/test_between_effects.py."""
     found = set()
     for file in (Path(crash_points.__file__).parents[1]).rglob("*.py"):
         found |= set(re.findall(r'abort_at\("((?:supervisor|keeper)-[a-z-]+)"\)', file.read_text()))
@@ -98,11 +98,11 @@ def cases():
 
 @pytest.mark.parametrize(("place", "spare"), cases())
 def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_rig, survived, place, spare):
-    """The supervisor dies, or the first keeper, before, while or after the job's process begins."""
+    """The supervisor dies, or the first keeper, before, while or after the job's process starts."""
     first = (
         {SWITCH: place} if spare or place.startswith("supervisor") else {"FINETOP_TEST_ABORT_KEEPER": place}
     )
-    soon = {"FINETOP_TEST_GRACE_S": "6"}  # a keeper that comes later leaves
+    soon = {"FINETOP_TEST_GRACE_S": "6"}  # a late keeper exits
     dying = cold_rig.start(FINETOP_SPARE="1" if spare else "0", **soon, **first)
     cold_rig.wait_ready()
     keeper_pid = keeper_of_spare(cold_rig) if spare else 0
@@ -128,7 +128,7 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
 
 
 def keeper_of_spare(rig) -> int:
-    """Wait until a process waits for the next job, and give the pid of its keeper."""
+    """Wait until a process waits for the next job, and return the pid of its keeper."""
     words = ""
 
     def waits() -> bool:
@@ -143,7 +143,7 @@ def keeper_of_spare(rig) -> int:
 
 
 def begun_attempts(rig, name: str) -> list[int]:
-    """Give the attempts of which a process has come to life, in order."""
+    """Return the attempts of which a process has come to life, in order."""
     file = rig.job_folder(name) / "events.jsonl"
     found = [events.decode(line).e for line in file.read_bytes().splitlines()] if file.exists() else []
     return [event.attempt for event in found if isinstance(event, events.Started)]

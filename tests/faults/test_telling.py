@@ -1,4 +1,4 @@
-"""Fault 1: the supervisor killed between an alarm and its telling: nothing is lost, what comes twice has one id."""
+"""Fault 1: the supervisor killed between an alarm and its message: nothing is lost, a repeated one has the same id."""
 
 import json
 import random
@@ -14,7 +14,7 @@ NOTIFY = "#!/bin/sh\ncat >> {out}\n"
 
 
 def listening(rig, tmp_path):
-    """Let the rig's home tell everything by a command that appends to a file."""
+    """Send all of the rig's notices through a command that appends to a file."""
     rig.home.root.mkdir(mode=0o700, parents=True)
     out, script = tmp_path / "out.jsonl", tmp_path / "notify"
     script.write_text(NOTIFY.format(out=out))
@@ -25,13 +25,13 @@ def listening(rig, tmp_path):
 
 
 def told(out):
-    """What was told, by its id, and how many messages it took."""
+    """The notices sent, by id, and how many messages they took."""
     found = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     return {one["id"]: one for one in found}, len(found)
 
 
 def counted(out):
-    """How many alarms were told: those left out of a message are counted in it."""
+    """How many alarms were sent: those left out of a message are counted in it."""
     return sum(one["more"] + (one["kind"] != "many") for one in told(out)[0].values())
 
 
@@ -42,9 +42,9 @@ def wait_told(rig, out, count):
 @pytest.mark.parametrize(
     ("place", "times"),
     [
-        ("notices-gathered", 1),  # the messages are there, nothing is sent
+        ("notices-gathered", 1),  # the messages exist, nothing is sent
         pytest.param("message-tried", 1, marks=pytest.mark.slow),  # a try is counted, nothing is sent
-        pytest.param("message-sent", 2, marks=pytest.mark.slow),  # sent, and not written down
+        pytest.param("message-sent", 2, marks=pytest.mark.slow),  # sent, but not recorded
     ],
 )
 def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survived, place, times):

@@ -55,7 +55,7 @@ def test_two_apps_at_once_both_follow(rig, terminal):
 def test_a_dead_supervisor_is_said_and_the_app_lives(rig, terminal):
     app = terminal()
     app.wait_text("No runs yet")
-    # Said once the connection that is followed has answered; a supervisor gone before that is started by the app.
+    # Shown once the followed connection has answered; if the supervisor was gone before that, the app starts one.
     app.wait_text("CPU core")
     rig.processes[-1].kill()
     rig.processes[-1].wait()

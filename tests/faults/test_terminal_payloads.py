@@ -1,4 +1,4 @@
-"""Fault 20 on the command line: names, log lines, samples and answers that would steer the terminal."""
+"""Fault 20 on the command line: names, log lines, samples and answers that would control the terminal."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Faults 3 and 12: kill -9 of the trainer at random steps; pids that others have got since, who are never signalled."""
+"""Faults 3 and 12: kill -9 of the trainer at random steps; reused pids, whose new owners are never signalled."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from finetop.core.runtime import processes
 
 
 def begun(rig, **plan) -> tuple[str, dict[str, int]]:
-    """Queue a run, and wait until it trains. Gives its name and its keeper's record."""
+    """Queue a run, and wait until it trains. Return its name and its keeper's record."""
     name = rig.submit(**plan)
     wait_until(lambda: rig.ask(GetRun(name)).row.step, "it trains")
     return name, json.loads((rig.job_folder(name) / "keeper.json").read_text())
@@ -48,7 +48,7 @@ def test_a_trainer_killed_at_a_random_step_is_said_to_be_killed_and_its_last_ste
 
 
 def test_a_stranger_in_a_keepers_place_is_never_signalled(cold_rig, survived):
-    """The record names a process that lives, but that began at another time, or under another boot."""
+    """The record names a live process that started at another time, or under another boot."""
     rig, cold_rig.settings = cold_rig, SEVERAL
     rig.start()
     rig.wait_ready()
@@ -62,7 +62,7 @@ def test_a_stranger_in_a_keepers_place_is_never_signalled(cold_rig, survived):
     ):
         file.write_text(json.dumps({**record, **other}))
         rig.ask(Kill(name))
-        rig.wait_state(rig.submit(steps=1), "finished")  # the supervisor has gone round several times
+        rig.wait_state(rig.submit(steps=1), "finished")  # the supervisor has done several rounds
         wrong += stranger.poll() is not None
         wrong += not processes.alive(record["job_pid"])
     file.write_text(json.dumps(record))
@@ -93,7 +93,7 @@ def test_a_pid_that_a_stranger_has_got_since_is_not_signalled(survived):
         first.wait()
         time.sleep(0.011)  # the clock of start times ticks 100 times a second
         stranger = sleeper(first.pid)
-        if stranger.pid == first.pid:  # else somebody else was quicker
+        if stranger.pid == first.pid:  # otherwise another process was quicker
             repeats += 1
             wrong += processes.send_to(stranger.pid, start, signal.SIGKILL)
             wrong += stranger.poll() is not None

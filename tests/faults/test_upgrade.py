@@ -25,7 +25,7 @@ SECOND = ("0002_more.sql", "ALTER TABLE runs ADD COLUMN more INTEGER DEFAULT 7;"
 
 @contextmanager
 def newer_finetop():
-    """Be a finetop with one migration more than this one."""
+    """Act as a finetop with one more migration than this one."""
     known = [*migrations(), SECOND]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("finetop.core.store.database.migrations", lambda: known)
@@ -34,7 +34,7 @@ def newer_finetop():
 
 @pytest.fixture
 def old_home(quiet):
-    """A home as this finetop leaves it, with one run that has told its losses."""
+    """A home as this finetop leaves it, with one run that has reported its losses."""
     quiet.run("old", (1, 2))
     quiet.close()
     return quiet.home
@@ -90,7 +90,7 @@ def test_a_database_newer_than_the_program_is_refused_in_words(old_home, survive
 
 
 def newer_events(path, *, before: int, behind: int) -> bytes:
-    """Events of ours, then those of an attempt whose format is one further, with a type that we do not know."""
+    """Our own events, then those of an attempt with the next format, including a type that we do not know."""
     log = event_log.EventLog(path)
     log.write(events.Started(1, 1, 1, "cpu", "float32", {}))
     for step in range(1, before + 1):
@@ -119,7 +119,7 @@ def test_newer_events_are_left_for_the_program_that_reads_them(quiet, tmp_path, 
 
 @pytest.mark.slow
 def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
-    """An old supervisor meets a trainer of a newer finetop: it says so, and leaves the run as it is."""
+    """An old supervisor meets a trainer of a newer finetop: it reports that, and leaves the run as it is."""
     cold_rig.start()
     cold_rig.wait_ready()
     name = cold_rig.submit(waits_at=2)
@@ -134,7 +134,7 @@ def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
     while "format 2" not in cold_rig.ask(Changes(0, 0.1)).trouble:
         pass
     assert cold_rig.ask(GetRun(name)).row.state.__class__.__name__ == "Running"
-    # the program that reads them comes: here, one for which the line is an ordinary one
+    # the program that reads them comes: one for which this is an ordinary line
     cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     whole = (folder / "events.jsonl").read_bytes()
@@ -156,7 +156,7 @@ def test_rebuild_leaves_a_run_of_newer_events_out_and_says_so(quiet):
 
 
 def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survived):
-    """Paths are kept relative: what was finished shows, what waited runs, and a rebuild there is the same."""
+    """Paths are stored relative: finished runs are shown, waiting ones ran, and a rebuild there gives the same."""
     cold_rig.start()
     cold_rig.wait_ready()
     done = cold_rig.submit("done", steps=20, saved=[10, 20], lost=20, check=True)

@@ -1,4 +1,4 @@
-"""A comparison of approaches in memory, for the tests of the Approaches screen: measured, under way, and none."""
+"""Comparisons of approaches in memory, for tests of the Approaches screen: measured, under way, and none."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def row(name: str, about: str, *, trains: bool = False, state: Any = "measured",
 
 
 def measured_rows() -> list[ApproachRow]:
-    """Give what five approaches came to, the best first."""
+    """Return the results of five approaches, the best first."""
     return [
         row("retrieval-lora", "trained by lora to answer from passages", trains=True, is_best=True,
             runs=runs("retrieval-lora", 10, 3), target=score(0.713, 0.061, 3, 0.021),
@@ -118,7 +118,7 @@ def measured() -> ApproachesAnswer:
 
 
 def meanwhile() -> ApproachesAnswer:
-    """Two are measured, others are under way, wait or failed."""
+    """Return a comparison with two measured approaches; the others run, wait or failed."""
     found = measured_rows()
     rest = [
         row("lora", "adapters trained on data.train", trains=True, state="under way", said="training, 40 %",
@@ -142,7 +142,7 @@ def answer(rows: list[ApproachRow], advice: list[Advice], done: int, to_come: in
 
 
 class ComparingSupervisor(FakeSupervisor):
-    """Has these comparisons; its runs are those of the newest."""
+    """Serves one comparison; its runs are the runs of the list."""
 
     def __init__(self, found: ApproachesAnswer | None) -> None:
         every = [] if found is None else [run for one in found.rows for run in one.runs]

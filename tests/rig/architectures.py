@@ -1,4 +1,4 @@
-"""Tiny configurations of the architectures that finetop is tried on, each as transformers names it."""
+"""Tiny configurations of the architectures that finetop is tested on, named as transformers names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GPU that tests and measurements use: whether there is one, what it computes in, how torch is told of it."""
+"""The GPU that tests and measurements use: whether there is one, its number format, and how torch learns of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Format = Literal["bfloat16", "float16"]
 
 @lru_cache(maxsize=1)
 def why_none() -> str:
-    """Return why torch has no GPU here; empty where it has one. Imports torch."""
+    """Return why torch has no GPU here; empty if it has one. Imports torch."""
     import torch
 
     if torch.cuda.is_available():
@@ -25,7 +25,7 @@ def why_none() -> str:
 
 
 def number_format() -> Format:
-    """Return the 16 bits that the GPU has instructions for: a T4 or V100 has none for bfloat16."""
+    """Return the 16-bit format that the GPU has instructions for: a T4 or V100 has none for bfloat16."""
     import torch
 
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"

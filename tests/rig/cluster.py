@@ -1,8 +1,8 @@
-"""A Slurm of one machine for tests: nodes and GPUs that it pretends to have, its controller killed and started at will.
+"""A Slurm cluster on one machine for tests: simulated nodes and GPUs, a controller that can be killed and restarted.
 
-It needs root, and slurmctld, slurmd and sbatch on the PATH (Debian: slurm-wlm). Where they are missing and
-FINETOP_TEST_SLURM_SETUP names a script, that is called with `up`, then `down`: it installs them. Else tests skip.
-Only loopback is used, and nothing is written but below the folder that it is given.
+It needs root, and slurmctld, slurmd and sbatch on the PATH (Debian: slurm-wlm). If they are missing and
+FINETOP_TEST_SLURM_SETUP names a script, it is called with `up`, then `down`, to install them; else tests skip.
+Only loopback is used, and files are written only below the given folder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ PropagateResourceLimits=NONE
 
 
 def why_not() -> str:
-    """Say why no cluster can be had here; nothing where one can."""
+    """Return why no cluster can run here; empty if one can."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     setup = os.environ.get(SETUP)
     if missing and setup:
@@ -79,7 +79,7 @@ def why_not() -> str:
 
 @dataclass
 class Cluster:
-    """Nodes n1 … with `gpus` pretended GPUs each; partitions main, debug (n1, a minute at most), urgent (preempts)."""
+    """Nodes n1 … with `gpus` simulated GPUs each; partitions main, debug (n1, a minute at most), urgent (preempts)."""
 
     root: Path
     nodes: int = 4
@@ -98,7 +98,7 @@ class Cluster:
         return {"SLURM_CONF": str(self.conf)}
 
     def up(self) -> None:
-        """Start it, once no other test process of this machine has one: its sockets have fixed names."""
+        """Start it, once no other test process of this machine runs one: its sockets have fixed names."""
         self._turn = os.open(
             Path(tempfile.gettempdir()) / "finetop-test-slurm.lock", os.O_RDWR | os.O_CREAT, 0o600
         )
@@ -113,7 +113,7 @@ class Cluster:
         wait_until(lambda: self.count_up() == self.nodes, self.log)
 
     def _write(self) -> None:
-        """Write its configuration, with ports of its own."""
+        """Write its configuration, with its own ports."""
         self.root.chmod(0o755)
         host = socket.gethostname().partition(".")[0]
         ports = free_ports(self.nodes + 1)
@@ -143,9 +143,9 @@ class Cluster:
         (self.root / "gres.conf").write_text("".join(gres))
 
     def _apart(self, number: int) -> list[str]:
-        """Return the command in which a node has a boot id of its own, as a machine of its own would.
+        """Return the command that gives a node its own boot id, as on a separate machine.
 
-        Where this machine allows no mount namespace, all nodes are one machine to whoever compares.
+        If this machine allows no mount namespace, all nodes look like one machine.
         """
         if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
             return []
@@ -171,7 +171,7 @@ class Cluster:
         self._controller.wait()
 
     def call(self, *words: str) -> str | None:
-        """Call one of Slurm's commands; None where it fails."""
+        """Run one of Slurm's commands; return its output, or None if it fails."""
         done = subprocess.run(
             words, capture_output=True, text=True, check=False, env={**os.environ, **self.variables}
         )
@@ -182,23 +182,23 @@ class Cluster:
         return sum(1 for state in listed.split() if state in ("idle", "mix", "alloc"))
 
     def jobs(self) -> list[list[str]]:
-        """List all jobs that it knows: number, state, comment."""
+        """Return all jobs that it knows: number, state, comment."""
         listed = self.call("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%k") or ""
         return [line.split("|") for line in listed.splitlines()]
 
     def open_nodes(self) -> None:
-        """Let nodes that it has closed take jobs again, as whoever runs a cluster does."""
+        """Reopen nodes that Slurm has closed, as an administrator does."""
         if self.call("sinfo", "-h", "-N", "-t", "drain,drng,down"):
             self.call("scontrol", "update", f"NodeName=n[1-{self.nodes}]", "State=RESUME")
 
     def clear(self) -> None:
-        """End all jobs, and make all nodes as new."""
+        """End all jobs, and reset all nodes."""
         self.call("scancel", "-u", "root")
         self.call("scontrol", "update", f"NodeName=n[1-{self.nodes}]", "State=RESUME")
         wait_until(lambda: not self.call("squeue", "-h"), self.log)
 
     def log(self) -> str:
-        """Return what it last said."""
+        """Return the end of its log."""
         files = (self.root / "slurmctld.log", self.root / "slurmd-n1.log", self.root / "daemons.log")
         return "\n".join(file.read_text(errors="replace")[-1500:] for file in files if file.exists())
 
@@ -219,7 +219,7 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on, below those that the kernel gives to whoever connects."""
+    """Return free ports below the kernel's ephemeral range."""
     free: list[int] = []
     while len(free) < count:
         port = random.randrange(20_000, 32_000)
@@ -230,7 +230,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def started(root: Path) -> Cluster:
-    """Start a cluster below a folder. Skips, saying so, where none can be had."""
+    """Start a cluster below a folder. Skips, with the reason, if none can run."""
     if why := why_not():
         pytest.skip(why)
     cluster = Cluster(root)

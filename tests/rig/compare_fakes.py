@@ -1,4 +1,4 @@
-"""Several runs in memory, to be compared: one that forgot, and two that did not."""
+"""Several runs in memory to compare: one that forgot, and two that did not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SeveralRuns(FakeRun):
-    """Answers for several runs by their names, the curves of each a little lower than those before."""
+    """Answers for several runs by name; each one's curves are a little lower than the previous one's."""
 
     def __init__(self, details: list[RunDetail], evil: str = "") -> None:
         super().__init__(details[0])
@@ -50,7 +50,7 @@ class SeveralRuns(FakeRun):
 
 
 def three(evil: str = "") -> SeveralRuns:
-    """Make a full tuning that forgot, and two runs that did not; C is behind B at both ends."""
+    """Return a full tuning that forgot, and two runs that did not; C trails B at both ends."""
 
     def made(name: str, verdict: Any, drop: float, target: float, rate: float) -> RunDetail:
         check = make_check(verdict, drop, target={"exact_match": [0.71, target]})

@@ -1,9 +1,9 @@
-"""A torch that believes in one CUDA GPU, and writes down who would begin CUDA: each such call, and from where.
+"""A torch that believes it has one CUDA GPU, and records each call that would initialise CUDA, and its caller.
 
     CUDA_VISIBLE_DEVICES=UUID python cuda_calls.py CARDS
 
-Imports what the process that waits imports (core/train/job.py), and prints what was called meanwhile, a JSON list.
-CARDS is the file of a fake NVML (fake_nvml.py), by which torch and finetop learn of the GPU without CUDA.
+Imports what the waiting process imports (core/train/job.py), and prints the calls made meanwhile as a JSON list.
+CARDS is the file of a fake NVML (fake_nvml.py), from which torch and finetop learn of the GPU without CUDA.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CALLS: list[str] = []
 
 
 def counted(name: str, answer: Any) -> Any:
-    """Return a function that writes down its calls."""
+    """Return a function that records its calls."""
 
     def call(*_: Any, **__: Any) -> Any:
         where = [
@@ -36,7 +36,7 @@ def counted(name: str, answer: Any) -> Any:
 
 
 def pretend(cards: Path) -> None:
-    """Let torch be one that was built for CUDA, on a machine with the first of these cards."""
+    """Make torch look built for CUDA, on a machine with the first of these cards."""
     from finetop.core.runtime import gpus
 
     nvml = FakeNvml(cards)
@@ -61,7 +61,7 @@ def pretend(cards: Path) -> None:
     torch.cuda.get_device_properties = counted("get_device_properties", None)
     torch.cuda.get_device_capability = counted("get_device_capability", (9, 0))
     torch.cuda.is_current_stream_capturing = counted("is_current_stream_capturing", False)
-    # the first that is differentiated begins a thread for each GPU, which asks CUDA for it
+    # the first backward pass starts a thread for each GPU, which initialises CUDA
     torch.Tensor.backward = counted("backward", None)  # type: ignore[method-assign]
     torch.autograd.grad = counted("grad", ())
 
@@ -74,7 +74,7 @@ def main() -> None:
     meanwhile = list(CALLS)
     import bitsandbytes.cuda_specs
 
-    specs = bitsandbytes.cuda_specs.get_cuda_specs  # as it is asked once the job has its GPU
+    specs = bitsandbytes.cuda_specs.get_cuda_specs  # as it is called once the job has its GPU
     specs()
     later = CALLS[len(meanwhile) :]
     print(

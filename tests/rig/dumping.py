@@ -1,4 +1,4 @@
-"""The whole of a database as plain rows, to compare one with another."""
+"""The whole content of a database as plain rows, for comparison with another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.core.store.run_records import OF_THE_FILE
 
 
 def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Read every row of every table that tells of runs, sorted. Its supervisor must have ended."""
+    """Return every row of every table about runs, sorted. The database's supervisor must have ended."""
     connection = open_store(database)
     try:
         names = {n for (n,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
@@ -24,7 +24,7 @@ def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def differences(one: dict[str, list[tuple[Any, ...]]], other: dict[str, list[tuple[Any, ...]]]) -> list[str]:
-    """Name the rows that only one of two dumps has."""
+    """Return the rows that only one of two dumps has."""
     found = []
     for table in sorted(one.keys() | other.keys()):
         mine, theirs = Counter(one.get(table, [])), Counter(other.get(table, []))

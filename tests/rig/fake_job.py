@@ -1,19 +1,19 @@
-"""A job for tests: writes numbered events, and the same to a side file that the product never sees.
+"""A job for tests: writes numbered events, and the same to a side file that the product never reads.
 
     python fake_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "eat" all memory, "crash",
-"hang", or what an Ended event says; with `once` in the first attempt alone), `ends`: one for each training job of the
-run, and the step `until` which those come that do not end well, `refuses`: what a job that is to go on says at once,
-garbage, `saved`: steps that get a checkpoint's folder (or each of `saves_every`), `best`: the one that is kept, and
-for its checks `lost`: how many items of each task the tuned model lost, a number or one for each step; of its remedies
-those that are `mended` are OK, and the first of them is confirmed. Measured as an approach, each row of the target
-scores what `f1` says, each about new facts what `news` says. `waits_at`: a step before which it waits until there is a
-file `go` in its folder, with `ranks` as so many processes that wait, of which the last is elsewhere; with `spins` it
-is busy meanwhile. `holds`: verbs whose jobs wait until there is a file `go-VERB` in the run's folder. `until_file`: a
-file at which it is done. `alarms`: of a step, or of `each` other: kind, and whether it is over. `reads`: files that it
-reads as training data, as the real job does; `tested`: one that its check would read. `parameters`: how many its
-model has.
+What it does is set in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "eat" all memory, "crash",
+"hang", or the fields of an Ended event; with `once` only in the first attempt), `ends`: one for each training job of
+the run, and the step `until` which jobs run that do not end well, `refuses`: the immediate error of a job that resumes,
+garbage, `saved`: steps that get a checkpoint folder (or every `saves_every`), `best`: the one that is kept, and for its
+checks `lost`: how many items of each task the tuned model lost, one number or one per step; of its remedies the
+`mended` ones are OK, and the first of them is confirmed. Measured as an approach, each row of the target gets a score
+from `f1`, each about new facts one from `news`. `waits_at`: a step before which it waits for a file `go` in its folder,
+with `ranks` as that many waiting processes, the last of them elsewhere; with `spins` it is busy meanwhile. `holds`:
+verbs whose jobs wait for a file `go-VERB` in the run's folder. `until_file`: a file that ends it. `alarms`: of a step,
+or of `each` other: kind, and whether it is over. `reads`: files that it reads as training data, as the real job does;
+`tested`: one that its check would read. `parameters`: the number of its
+model's parameters.
 """
 
 import faulthandler
@@ -35,7 +35,7 @@ from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
 
-STEPS = 10**9  # more than any job makes
+STEPS = 10**9  # more than any job takes
 
 
 def main() -> int:
@@ -92,7 +92,7 @@ def main() -> int:
             if log.lost == lost:
                 side.write(f"{step}\n")
                 side.flush()
-            else:  # the disk is full, and it knows
+            else:  # the disk is full, and the job reports it
                 side_file(folder).with_suffix(".lost").touch()
             if "until_file" in plan and Path(plan["until_file"]).exists():
                 side_file(folder).with_suffix(".done").touch()
@@ -144,7 +144,7 @@ def main() -> int:
 
 
 def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -> None:
-    """Read a source, and tell of it what the real job tells."""
+    """Read a source, and write the events that the real job writes for it."""
     from finetop.core.data import source_record, sources
     from finetop.core.recipe.schema import Source
 
@@ -159,7 +159,7 @@ def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -
 
 
 def measure(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
-    """Measure an approach: each row of the target scores what the plan says, those about new facts what it says."""
+    """Report an approach's measurement: scores from the plan for each row of the target, and of the new facts."""
     if "refuses" in plan:
         return ends_with(log, plan["refuses"])
 
@@ -192,7 +192,7 @@ def measure(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any])
 
 
 def side_file(folder: Path) -> Path:
-    """Where the same is noted that the events tell: in the job's folder, or wherever the test wants it."""
+    """Return the file that repeats what the events contain: in the job's folder, or where the test wants it."""
     elsewhere = os.environ.get("FINETOP_TEST_SIDE")
     return Path(elsewhere) / f"{folder.name}.txt" if elsewhere else folder / "side.txt"
 
@@ -214,7 +214,7 @@ RANK = str(Path(__file__).with_name("fake_rank.py"))
 
 
 def end_of(plan: dict[str, Any], folder: Path, begun: int | None) -> str | dict[str, Any]:
-    """Say how this training job of the run is to end."""
+    """Return how this training job of the run ends."""
     if "ends" in plan:
         number = len(list(folder.parent.glob("*-train")))
         return plan["ends"][number - 1] if number <= len(plan["ends"]) else "ok"
@@ -228,7 +228,7 @@ def ends_with(log: event_log.EventLog, facts: dict[str, Any]) -> int:
 
 
 def save(log: event_log.EventLog, folder: Path, step: int) -> None:
-    """Make the folder of a checkpoint that training can go on from, and tell of it."""
+    """Make a checkpoint folder that training can resume from, and report it."""
     path = f"checkpoints/step-{step:06d}"
     (run_folder_of(folder) / path / "state").mkdir(parents=True, exist_ok=True)
     (run_folder_of(folder) / path / "weights").write_bytes(b"w")
@@ -237,7 +237,7 @@ def save(log: event_log.EventLog, folder: Path, step: int) -> None:
 
 
 def tell_all(log: event_log.EventLog, step: int, args: dict[str, Any]) -> None:
-    """One of each event that a real training tells, and a check on its way."""
+    """Write one of each event that real training writes, and an intermediate check."""
     log.write(events.DataRead("rows.jsonl", 10, 9, 1, 2, 77, 300, "0" * 64))
     log.write(events.FirstRow([("What?", False), (" That.", True)]))
     log.write(events.Sample(step, 0, "What?", "That."))
@@ -257,7 +257,7 @@ def waited(file: Path) -> Path | None:
 
 
 def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
-    """The other metrics of a real trainer, and its line in the log, where the plan wants them (`start`)."""
+    """Return the other metrics of a real trainer, and print its log line, if the plan has `start`."""
     if "start" not in plan:
         return {}
     wave = math.sin(step * 12.9898) * 0.5
@@ -283,7 +283,7 @@ def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -
 
 
 def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
-    """Candidates that keep the less of the gain the later they come: those that are mended, and others that are not."""
+    """Write candidates, later ones keeping less of the gain: the mended ones, and others."""
     log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
     names = [one["name"] for one in args["candidates"]]
     labels = {"now": "now", **{one["name"]: one["label"] for one in args["candidates"]}}
@@ -326,7 +326,7 @@ def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) 
 def judge(
     log: event_log.EventLog, lost: int, step: int, args: dict[str, Any], of_step: int | None = None
 ) -> None:
-    """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
+    """Write a check whose base is right on 90 of 100 items per task, and whose tuned model lost `lost` of each 90."""
     from finetop.core.check.statistics.conclude import check_pairs
     from finetop.core.check.statistics.item_order import Item
     from finetop.core.check.statistics.plan import make_plan

@@ -1,10 +1,10 @@
 """NVML for tests: the functions of nvidia-ml-py that finetop calls, answered from a JSON file that a test edits.
 
 The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
-total (GiB, null: not told) and used (GiB), busy, celsius, watts, joules (used so far), processes ([[pid, GiB or
-null], …], or null: not told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name
-either), ecc, remap_failed, parts (GPUs that it is divided into), capability ([7, 5] of a T4). What is left out is not
-supported, as on many cards.
+total (GiB, null: not reported) and used (GiB), busy, celsius, watts, joules (used so far), processes ([[pid, GiB or
+null], …], or null: not reported), error (every query about it fails like this: "GPU_IS_LOST"), mute (its name fails
+too), ecc, remap_failed, parts (MIG instances), capability ([7, 5] of a T4). Whatever is left out is not supported, as
+on many cards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UUIDS = [f"GPU-{n}{n}{n}{n}aaaa-0000-4000-8000-{n:012d}" for n in range(8)]
 
 
 class FakeNvml:
-    """Looks like the module `pynvml`: its own functions are below, constants and errors are the real ones."""
+    """Stands in for the module `pynvml`: its functions are below, constants and errors are the real ones."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -158,7 +158,7 @@ class FakeNvml:
 
 
 class Cards:
-    """The file behind a fake NVML: `cards[1]["used"] = 38` and the next look sees it."""
+    """The file behind a fake NVML: after `cards[1]["used"] = 38` the next query returns it."""
 
     def __init__(self, file: Path, count: int = 2, **more: Any) -> None:
         self.file = file
@@ -166,7 +166,7 @@ class Cards:
         self.write()
 
     def change(self, index: int, **facts: Any) -> None:
-        """Change what is told of one GPU."""
+        """Change what is reported of one GPU."""
         self.told["gpus"][index] |= facts
         self.write()
 

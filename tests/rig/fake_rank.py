@@ -1,8 +1,8 @@
-"""One rank of a job that hangs: all but the last wait for the others, the last is somewhere else.
+"""One rank of a job that hangs: all but the last wait for the others; the last is somewhere else.
 
     RANK=0 WORLD_SIZE=2 python fake_rank.py FILE
 
-Ends when there is the file. Beside it, `waits-RANK` says that it waits.
+It ends when FILE exists. The file `waits-RANK` next to it shows that it waits.
 """
 
 import faulthandler
@@ -23,11 +23,11 @@ def reads_data() -> None:
 
 def wait() -> None:
     Path(sys.argv[1]).with_name(f"waits-{os.environ['RANK']}").touch()
-    while not os.access(sys.argv[1], os.F_OK):  # no frame of Python's own: whoever looks sees this function
+    while not os.access(sys.argv[1], os.F_OK):  # no Python frame below: a stack dump ends in this function
         time.sleep(0.01)
 
 
-# In torch, frames of ranks that wait for each other lie in this folder.
+# Frames of ranks that wait for each other in torch are in this folder.
 _meeting = compile("def all_reduce(): barrier()", "/lib/torch/distributed/distributed_c10d.py", "exec")
 exec(_meeting)
 

@@ -2,9 +2,9 @@
 
     fake_ssh.py [options] [-L local:there] -- DESTINATION COMMAND
 
-$FAKE_SSH/hosts.json says of each destination which home is there, and $FAKE_SSH/mode.DESTINATION how it behaves now:
+$FAKE_SSH/hosts.json maps each destination to its home, and $FAKE_SSH/mode.DESTINATION sets how it behaves now:
 "ok" (or nothing), "refused", "denied", "resolve", "silent", "noisy" (login scripts print), "blocked" (no forward).
-Each call leaves a line in $FAKE_SSH/calls: its pid, when it started, and its words.
+Each call leaves a line in $FAKE_SSH/calls: its pid, its start time, and its arguments.
 """
 
 import json
@@ -49,7 +49,7 @@ def main() -> int:
     environment = {**os.environ, "FINETOP_HOME": home}
     session = subprocess.Popen(["sh", "-c", command], env=environment)
     code = session.wait()
-    while threading.active_count() > 2:  # as ssh does: forwarded connections go on
+    while threading.active_count() > 2:  # as in ssh: forwarded connections stay open
         time.sleep(0.01)
     return code
 

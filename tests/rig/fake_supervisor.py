@@ -1,9 +1,9 @@
-"""The real supervisor, whose jobs run fake_job.py in place of the trainer, on the GPUs of FINETOP_TEST_NVML.
+"""The real supervisor, whose jobs run fake_job.py instead of the trainer, on the GPUs of FINETOP_TEST_NVML.
 
-FINETOP_TEST_NODES_JOB: a program that runs in place of the trainer in the ranks of several nodes.
-FINETOP_TEST_HOST: what the machine calls itself. FINETOP_TEST_GRACE_S: how long a keeper may take to come to life,
-FINETOP_TEST_NO_ANSWER_S: a look at the GPUs, until it is said that the driver does not answer; without them so long
-that no busy machine comes to it.
+FINETOP_TEST_NODES_JOB: a program that runs instead of the trainer in the ranks of several nodes.
+FINETOP_TEST_HOST: the machine's host name. FINETOP_TEST_GRACE_S: how long a keeper may take to start,
+FINETOP_TEST_NO_ANSWER_S: how long a GPU query may take until the driver counts as not answering; the defaults are so
+long that no busy machine reaches them.
 """
 
 import os
@@ -52,13 +52,13 @@ def main() -> int:
 
 
 def let_first_keeper_die(place: str | None) -> None:
-    """Have the first keeper die at a place between two effects, and no other."""
+    """Make only the first keeper die, at a place between two effects."""
     start, first = local.start_keeper, iter([{SWITCH: place}] if place else [])
     local.start_keeper = lambda attempt, own: start(attempt, {**own, **next(first, {})})
 
 
 def fake_nvml() -> Any | None:
-    """NVML as a file tells of it (tests/rig/fake_nvml.py); without one, no driver is here."""
+    """Return NVML as a file describes it (tests/rig/fake_nvml.py); None without one: no driver."""
     cards = os.environ.get("FINETOP_TEST_NVML")
     if cards is None:
         return None

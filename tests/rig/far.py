@@ -1,7 +1,7 @@
 """A host that is really reached by ssh: a private sshd behind a link with delay, loss and rate, and a home on it.
 
 Needs root, an sshd, and the folder with tui_rig.py (network namespaces, link, sshd): FINETOP_TEST_RIG names it, else it
-is looked for as `rig` beside the data (FINETOP_TEST_DATA).
+is searched as `rig` beside the data (FINETOP_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOST = "far-box"
 
 
 def missing() -> str:
-    """Say what is not here of what this needs; empty when all is."""
+    """Return what is missing of these requirements; empty if nothing is."""
     if not (FOLDER / "tui_rig.py").exists():
         return "FINETOP_TEST_RIG names no folder with tui_rig.py, nor is one beside the data"
     if os.geteuid():
@@ -50,7 +50,7 @@ def load_rig() -> Any:
 
 @dataclass
 class Far:
-    """The far host: its supervisor (asked on the spot), the link, the sshd, and what finds them from here."""
+    """The far host: its supervisor (queried directly), the link, the sshd, and the settings to reach them from here."""
 
     rig: Rig
     link: Any
@@ -60,11 +60,11 @@ class Far:
 
     @property
     def words(self) -> list[str]:
-        """What the command line takes to reach it."""
+        """Return the command-line options that reach it."""
         return ["--on", HOST]
 
     def wire(self) -> int:
-        """Bytes that crossed the link so far, both ways, with TCP and IP."""
+        """Return the bytes that crossed the link so far, both ways, with TCP and IP."""
         return int(sum(self.link.bytes.values()))
 
 
@@ -72,7 +72,7 @@ class Far:
 def far_host(
     folder: Path, *, delay_ms: float = 75.0, loss: float = 0.01, rate_kbit: float = 0.0
 ) -> Iterator[Far]:
-    """Bring it all up, and take it all down again. `delay_ms` is one way."""
+    """Set everything up, and tear it down again. `delay_ms` is one way."""
     tools = load_rig()
     with (
         tools.Link(delay_ms=delay_ms, loss=loss, rate_kbit=rate_kbit) as link,

@@ -1,10 +1,10 @@
-"""A job that floods: its log, and its events, while it notes what it told in a side file.
+"""A job that floods its log and its events, and records what it wrote in a side file.
 
     python flooding_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with `log`: "line" (one of `bytes`), "lines", "bar" (a progress bar
-that never ends its line) or "endless" (no newline at all), `bytes` a write, pause_s between two; and events: how many
-steps it tells a second (0: as many as it can).
+What it does is set in the recipe's `about`: JSON with `log`: "line" (one of `bytes`), "lines", "bar" (a progress bar
+that never ends its line) or "endless" (no newline at all), `bytes` per write, pause_s between two; and events: how
+many steps it reports per second (0: as many as it can).
 """
 
 import json

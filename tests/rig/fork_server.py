@@ -1,4 +1,4 @@
-"""A process that has imported what a supervisor needs, and forks one where a test starts it: .4 s of CPU less each.
+"""A process that has imported what a supervisor needs, and forks one whenever a test starts it: saves .4 s of CPU each.
 
 python fork_server.py   # answers each line of JSON on standard input with one on standard output
 """
@@ -23,7 +23,7 @@ AGAIN_S = 0.01
 
 
 class Forked:
-    """A process that was forked elsewhere, as subprocess.Popen shows one."""
+    """A process that was forked elsewhere, with the interface of subprocess.Popen."""
 
     def __init__(self, server: ForkServer, pid: int) -> None:
         self.pid, self.returncode, self._server = pid, None, server
@@ -53,7 +53,7 @@ class Forked:
 
 
 class ForkServer:
-    """Starts a Python program in processes of their own."""
+    """Starts Python programs in separate processes."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -71,7 +71,7 @@ class ForkServer:
             return json.loads(server.stdout.readline())
 
     def start(self, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Forked:
-        """Run a program with its arguments, its output behind what the log has."""
+        """Run a program with its arguments, appending its output to the log."""
         question = {"words": list(words), "log": str(log), "folder": str(Path.cwd())}
         return Forked(self, self.ask(**question, environment=dict(environment)))
 
@@ -81,7 +81,7 @@ class ForkServer:
 
 @lru_cache(maxsize=1)
 def fork_server() -> ForkServer:
-    """Return this test process's own."""
+    """Return this test process's own server."""
     return ForkServer()
 
 
@@ -102,7 +102,7 @@ def main() -> int:
 
 
 def become(words: list[str], log: str, folder: str, environment: dict[str, str]) -> None:
-    """Be the program, to its end, in a session of its own."""
+    """Become the program until it ends, in its own session."""
     os.setsid()
     written, nothing = os.open(log, os.O_WRONLY | os.O_APPEND), os.open(os.devnull, os.O_RDONLY)
     for number, file in enumerate((nothing, written, written)):

@@ -1,8 +1,8 @@
-"""Two ranks that talk and divide weights, without a trainer: what core/models/collectives.py and shards.py promise.
+"""Two ranks that communicate and shard weights, without a trainer: tests core/models/collectives.py and shards.py.
 
 RANK=… WORLD_SIZE=2 LOCAL_RANK=… MASTER_ADDR=… MASTER_PORT=… python gloo_pair.py FOLDER | --gpus
 
-With --gpus each rank has a GPU of its own, and receives weights by NCCL; the rest is of the CPU.
+With --gpus each rank has its own GPU and receives weights by NCCL; the rest runs on the CPU.
 """
 
 import json
@@ -20,11 +20,11 @@ from finetop.core.train.resume import sharded
 
 
 class Layer(torch.nn.Linear):
-    """What is put together at once."""
+    """The unit that is gathered at once."""
 
 
 class Small(torch.nn.Module):
-    """An embedding, two layers of five by five, and a head that is the embedding again."""
+    """An embedding, two layers of five by five, and a head tied to the embedding."""
 
     _no_split_modules = ("Layer",)
 
@@ -77,13 +77,13 @@ def talk(rank: int) -> None:
     try:
         collectives.from_first(fail)
     except OSError as error:
-        assert error.errno == 28  # a full disk of the first is everybody's
+        assert error.errno == 28  # a full disk of the first rank is everybody's error
     else:
         raise AssertionError("the error of rank 0 is not raised")
 
 
 def add_up_energy(rank: int) -> None:
-    """Each rank reads its own GPU; the exchange that every step has anyway tells the first what all have used."""
+    """Each rank reads its own GPU; the exchange that every step makes anyway gives the first the sum."""
     from types import SimpleNamespace
 
     from finetop.core.train import callbacks
@@ -107,7 +107,7 @@ def add_up_energy(rank: int) -> None:
 
 
 def compute_in_16_bits(rank: int) -> None:
-    """What moves is held in float32 all the same, and saved as it computes; what goes on needs all its digits."""
+    """Trained weights are still held in float32, and saved in the compute format; resuming needs all digits."""
     model = shards.divide(Small().bfloat16(), "cpu", torch.bfloat16)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
     model(torch.tensor([[1, 2, 3]])).float().square().mean().backward()
@@ -119,11 +119,11 @@ def compute_in_16_bits(rank: int) -> None:
         assert {weight.dtype for weight in held.values()} == {torch.float32}
         assert all(torch.equal(held[name].bfloat16(), weight) for name, weight in saved.items())
         moved = held["layers.0.weight"] != Small().bfloat16().float().state_dict()["layers.0.weight"]
-        assert moved.all()  # in bfloat16 most would stay where they are
+        assert moved.all()  # in bfloat16 most would not change
 
 
 class Wide(Small):
-    """The same with what is in no file, eight layers of 4 MB each in bfloat16, and a head of its own."""
+    """The same with an attribute that is in no file, eight layers of 4 MB each in bfloat16, and its own head."""
 
     def __init__(self, width: int = 5, layers: int = 2, *, tied: bool = True) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Wide(Small):
 
 
 def receive(rank: int, device: str = "cpu") -> None:
-    """A rank that has built its model without numbers gets those of the first, to the last bit."""
+    """A rank that built its model without weights receives those of the first, to the last bit."""
     for tied in (True, False):
         for dtype in (torch.float32, torch.bfloat16):
             for moving in (True, False):
@@ -168,11 +168,11 @@ def receive(rank: int, device: str = "cpu") -> None:
 
 
 def take_little_memory(rank: int) -> None:
-    """No rank holds the whole model in float32: its half of it and a layer, and whoever has read it that in 16 bits."""
+    """No rank holds the whole model in float32: only its half and one layer, and the reader the model in 16 bits."""
     width, layers = 1448, 16  # 134 MB in float32
 
     def held(device: str) -> float:
-        """Return what a process holds at most while a model is divided, as a share of the model in float32."""
+        """Return the most a process holds while a model is sharded, as a share of the model in float32."""
         before = memory_of("VmRSS")
         with torch.device(device):
             model = Wide(width, layers).bfloat16()
@@ -192,7 +192,7 @@ def memory_of(key: str) -> int:
 
 
 def take_turns(rank: int) -> None:
-    """Each piece of a score is done on one rank, and all have all; an end of one is the end of all."""
+    """Each piece of a score is computed on one rank, and all ranks get all; a stop on one stops all."""
     done: list[int] = []
 
     def piece(number: int) -> int:
@@ -220,7 +220,7 @@ def take_turns(rank: int) -> None:
 
 
 def trained(model: torch.nn.Module, ids: torch.Tensor) -> torch.optim.AdamW:
-    """Take three steps, the same whoever takes them."""
+    """Take three steps, the same on every rank."""
     optimizer = torch.optim.AdamW(model.parameters(), 0.01)
     for _ in range(3):
         model(ids).float().square().mean().backward()
@@ -230,7 +230,7 @@ def trained(model: torch.nn.Module, ids: torch.Tensor) -> torch.optim.AdamW:
 
 
 def write_parts(rank: int, folder: Path) -> None:
-    """Each rank writes its half of what goes on, and reads its half of it again; one process reads it whole."""
+    """Each rank writes its half of the state, and reads it back; one process reads it whole."""
     model = shards.divide(Small().bfloat16(), "cpu", torch.bfloat16)
     state = trained(model, torch.tensor([[1, 2, 3], [4, 5, 6]])).state_dict()["state"]
     sharded.PART_BYTES = 200

@@ -1,12 +1,12 @@
-"""What `make gpu` measures, a section to a process: its rows are written down one by one, as they are measured.
+"""What `make gpu` measures, one process per section: its rows are written one by one, as they are measured.
 
     python gpu_sections.py SECTION --work FOLDER --into ROWS.jsonl [--skip N] [--model FOLDER]
 
-SECTION is `machine` (what there is, before anything is measured), `model` (the model that is trained), or one of ROWS.
-The lines of ROWS.jsonl: {"note": text} of what is left out; {"names": [all that is begun]}; for each of them
-{"begin": name} and {"row": [cells]}, below a row that is the head; at the end {"done": true}. A row that fails has its
-error for its last cell. Where the GPU no longer answers behind it, the process ends, and the
-report starts another with --skip, behind the rows that were begun.
+SECTION is `machine` (the hardware and packages, before anything is measured), `model` (the model that is trained), or
+one of ROWS. The lines of ROWS.jsonl: {"note": text} on what is left out; {"names": [all rows to come]}; for each of
+them {"begin": name} and {"row": [cells]}, below a row with the headings; at the end {"done": true}. A row that fails
+has its error as its last cell. If the GPU no longer answers after it, the process ends, and the report starts another
+with --skip, after the rows that were begun.
 """
 
 from __future__ import annotations
@@ -32,10 +32,8 @@ from typing import Any, NamedTuple
 TESTS = Path(__file__).parents[1]
 IS_PRETENDED = (
     "FINETOP_PRETENDED_GPU" in os.environ
-)  # then all is small: it has no speed and no memory to measure
-STEPS, LATE = (
-    (4, 1) if IS_PRETENDED else (30, 10)
-)  # the first steps are left out of a speed: kernels are chosen then
+)  # then all is small: there is no speed and no memory to measure
+STEPS, LATE = (4, 1) if IS_PRETENDED else (30, 10)  # the first steps are not timed: kernels are chosen then
 BATCH, TOKENS, ROWS_OF_DATA = (4, 64, 32) if IS_PRETENDED else (4, 512, 256)
 WIDE = {"hidden": 128, "layers": 2} if IS_PRETENDED else {"hidden": 1536, "layers": 20}
 ANSWER_TOKENS = 4 if IS_PRETENDED else 32
@@ -45,7 +43,7 @@ PAID: dict[str, Any] = {
     "max_new_tokens": ANSWER_TOKENS,
 }
 HEAD = ("run", "tokens/s", "peak GB", "plan GB", "asked for GB", "loss", "whole run")
-TRL = ("trl", "datasets")  # what all training but ppo's goes through
+TRL = ("trl", "datasets")  # needed by all training except ppo's
 SLOW_METHODS = ("osf", "boft")  # full SVDs of all weights; a CUDA extension that is built first
 LARGE: dict[str, Any] = {  # the shape of Llama-3.1-8B
     "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
@@ -54,7 +52,7 @@ LARGE: dict[str, Any] = {  # the shape of Llama-3.1-8B
 SMALL = {**LARGE, "vocab_size": 512, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2}  # fmt: skip
 LARGE_STEPS, SHARD_BYTES = 8, 4e9
-# What may be missing, by the name that it is imported by, and what is left out without it.
+# Packages that may be missing, by import name, and what is left out without each.
 WITHOUT = {
     "trl": "all training but ppo, and TRL alone beside it",
     "datasets": "all training but ppo, and TRL alone beside it",
@@ -72,7 +70,7 @@ PROGRAMS = {"nvcc": "boft's own kernel"}
 
 
 class Measured(NamedTuple):
-    """What a run reached: the median of its late steps, memory in GB; None is not known."""
+    """The result of a run: the median of its late steps, memory in GB; None is unknown."""
 
     tokens_per_s: float
     peak: float | None
@@ -87,7 +85,7 @@ class Measured(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One thing to measure, and the packages that it can't be measured without."""
+    """One thing to measure, and the packages that it requires."""
 
     name: str
     measure: Callable[[], tuple[str, ...]]
@@ -95,11 +93,11 @@ class Row(NamedTuple):
 
 
 class NotMeasured(Exception):
-    """Why a row was not measured, in words."""
+    """The reason why a row was not measured."""
 
 
 class Bench:
-    """A folder with rows, and the model that they are learned by."""
+    """A folder with rows, and the model that is trained on them."""
 
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder = folder
@@ -146,7 +144,7 @@ class Bench:
         return resolve_text(json.dumps(whole)).recipe
 
     def run_folder(self) -> Path:
-        """Make the folder of a run that no process before had."""
+        """Make a new run folder."""
         runs = self.folder / "home" / "runs"
         runs.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(run.name[:4]) for run in runs.iterdir()), default=0)
@@ -165,7 +163,7 @@ class Bench:
         return estimate(recipe, read_config(model), machine.look(folder, measure=False), known)
 
     def train(self, recipe: Any, late: int = LATE) -> tuple[str, ...]:
-        """Train in this process, and read what the run told."""
+        """Train in this process, and read the run's events."""
         from finetop.core.protocol import events
         from finetop.core.runtime.event_log import EventLog
         from finetop.core.runtime.home import Home
@@ -207,7 +205,7 @@ def forget_peak() -> None:
 
 
 def peak_gb() -> float | None:
-    """Return the most that torch has reserved; None of the pretended GPU, which has no memory."""
+    """Return the most that torch has reserved; None on the pretended GPU, which has no memory."""
     import torch
 
     return None if IS_PRETENDED else torch.cuda.max_memory_reserved() / 1e9
@@ -231,7 +229,7 @@ def slow_methods(bench: Bench) -> Iterator[Row]:
 def method_row(bench: Bench, name: str) -> Row:
     from finetop.core.train import methods
 
-    quantize = max(methods.load(name).quantized)  # none, where it goes on that
+    quantize = max(methods.load(name).quantized)  # none, if it supports that
 
     def trained() -> tuple[str, ...]:
         from method_bench import OPTIONS
@@ -280,7 +278,7 @@ def paid(bench: Bench) -> Iterator[Row]:
 
 
 def peers(bench: Bench) -> Iterator[Row]:
-    """Both with activation checkpointing, or both without: TRL's own default is with, finetop's without."""
+    """Both with activation checkpointing, or both without: TRL's default is with, finetop's without."""
 
     def ours(again: bool) -> tuple[str, ...]:
         return bench.train(bench.recipe(train={"activation_checkpointing": again}))
@@ -293,7 +291,7 @@ def peers(bench: Bench) -> Iterator[Row]:
 
 
 def trl_alone(bench: Bench, activations_again: bool) -> tuple[str, ...]:
-    """Train the same rows by TRL as its documentation starts it, activation checkpointing as ours has it."""
+    """Train the same rows with TRL as its documentation starts it, with the same activation checkpointing."""
     import card
     from datasets import Dataset
     from peft import LoraConfig
@@ -347,7 +345,7 @@ def _clock(times: list[tuple[float, float]]) -> Any:
 
 
 def llama_factory(bench: Bench) -> tuple[str, ...]:
-    """Train the same rows by LLaMA-Factory; its own last words on its speed."""
+    """Train the same rows with LLaMA-Factory; its own report of its speed counts."""
     import card
 
     data = bench.folder / "factory"
@@ -374,7 +372,7 @@ def llama_factory(bench: Bench) -> tuple[str, ...]:
 
 
 def large(bench: Bench) -> Iterator[Row]:
-    """A model of 8 billion random weights, made on the GPU: what it takes beside what the plan says of it."""
+    """A model of 8 billion random weights, made on the GPU: its memory beside the plan's estimate."""
     made = bench.folder / "large"
 
     def trained(quantize: str) -> tuple[str, ...]:
@@ -398,7 +396,7 @@ def large(bench: Bench) -> Iterator[Row]:
 
 
 def write_weights(shape: Any, folder: Path) -> None:
-    """Write random weights of a shape, unless they are there, some GB at a time. Raises NotMeasured."""
+    """Write random weights of a shape, a few GB at a time, unless they exist. Raises NotMeasured."""
     import torch
     from safetensors.torch import save_file
     from transformers import LlamaForCausalLM
@@ -434,7 +432,7 @@ def write_weights(shape: Any, folder: Path) -> None:
 
 
 def quick(bench: Bench) -> Iterator[Row]:
-    """How long a check of `quick` takes of an adapter, base and tuned, nothing of it known before."""
+    """The time of a `quick` check of an adapter, base and tuned, with an empty cache."""
 
     def checked() -> tuple[str, ...]:
         from finetop.core.check import run_check
@@ -479,7 +477,7 @@ HEADS = {"quick": ("check", "took", "peak GB", "verdict")}
 
 
 def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str, Any]], None]) -> bool:
-    """Measure rows behind the first `skip`. Returns False where the GPU is of no use any more."""
+    """Measure rows after the first `skip`. Returns False if the GPU is no longer usable."""
     head = HEADS.get(section, HEAD)
     if not skip:
         write({"names": [row.name for row in rows]})
@@ -490,7 +488,7 @@ def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str,
             cells = row.measure()
         except NotMeasured as error:
             cells = not_measured(head, f"not measured: {error}")
-        except Exception as error:  # the log has it whole
+        except Exception as error:  # the log has all of it
             print(f"\n{row.name}:", file=sys.stderr)
             traceback.print_exc()
             cells = not_measured(head, words_of(error))
@@ -505,14 +503,14 @@ def not_measured(head: tuple[str, ...], why: str) -> tuple[str, ...]:
 
 
 def words_of(error: BaseException) -> str:
-    """Return what went wrong; of an import that failed within another, the innermost."""
+    """Return what went wrong; of an import that failed inside another, the innermost."""
     while isinstance(error, ImportError) and error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
 
 
 def without(rows: list[Row], write: Callable[[dict[str, Any]], None]) -> list[Row]:
-    """Return the rows that can be measured here. Of the others it is written down what they lack."""
+    """Return the rows that can be measured here; for the others, write what they lack."""
     found, lost = [], defaultdict(list)
     for row in rows:
         lacks = tuple(name for name in row.needs if find_spec(name) is None)
@@ -526,7 +524,7 @@ def without(rows: list[Row], write: Callable[[dict[str, Any]], None]) -> list[Ro
 
 
 def answers() -> bool:
-    """Return whether the GPU still answers: some errors of CUDA stay for the rest of the process."""
+    """Return whether the GPU still answers: some CUDA errors persist for the rest of the process."""
     import torch
 
     try:
@@ -538,7 +536,7 @@ def answers() -> bool:
 
 
 def machine() -> dict[str, Any]:
-    """Find out what there is: why there is no GPU, or which; what is missing, and what is left out for it."""
+    """Return the hardware and packages: why there is no GPU, or which; what is missing, and what is left out for it."""
     import card
 
     from finetop.core.commands.doctor_checks import gpus as gpu_facts
@@ -559,7 +557,7 @@ def machine() -> dict[str, Any]:
 
 
 def card_words() -> str:
-    """Describe the GPU that is measured: its name, memory, capability, number formats, kinds of attention."""
+    """Describe the GPU being measured: its name, memory, capability, number formats, kinds of attention."""
     import card
     import torch
 
@@ -580,7 +578,7 @@ def card_words() -> str:
 
 
 def packages() -> list[str]:
-    """List the versions that are installed; those that finetop was not tested with apart."""
+    """Return the installed versions; those that finetop was not tested with separately."""
     import tomllib
 
     from finetop.core.commands.doctor_checks.machine import fits
@@ -612,7 +610,7 @@ def packages() -> list[str]:
 
 
 def missing(*, has_driver: bool) -> list[tuple[str, str]]:
-    """List what is missing, and what is left out without it."""
+    """Return what is missing, with what is left out without it."""
     from finetop.core.runtime import compiler
 
     names = {"pynvml": "nvidia-ml-py"}
@@ -630,7 +628,7 @@ def missing(*, has_driver: bool) -> list[tuple[str, str]]:
 
 
 def hub_answers(wait_s: float = 3.0) -> bool:
-    """Return whether the hub can be reached; not asked where it is switched off."""
+    """Return whether the hub can be reached; False without a request if it is switched off."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -647,7 +645,7 @@ def hub_answers(wait_s: float = 3.0) -> bool:
 
 
 def make_model(work: Path) -> None:
-    """Make the model that is trained, and the tiny one whose tokenizer all have."""
+    """Make the model that is trained, and the tiny one whose tokenizer all use."""
     from conftest import build_tiny_model
     from wide_model import wide_model
 
@@ -657,7 +655,6 @@ def make_model(work: Path) -> None:
 
 
 def main() -> int:
-    """Do what the command line says."""
     parser = argparse.ArgumentParser()
     parser.add_argument("section", choices=("machine", "model", *ROWS))
     parser.add_argument("--work", type=Path, required=True)

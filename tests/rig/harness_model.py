@@ -1,6 +1,6 @@
-"""The scorer as a model of the lm-evaluation-harness, which tests hold against the harness's own.
+"""The scorer as a model of the lm-evaluation-harness, which tests compare with the harness's own.
 
-Checks do not come this way (they need looks, caches and two models in one), but call the same functions.
+Checks do not use this class (they need looks, caches and two models in one), but call the same functions.
 """
 
 from __future__ import annotations
@@ -59,21 +59,21 @@ class PackedModel(TemplateLM):  # type: ignore[misc]
 
     @property
     def eot_token_id(self) -> int:
-        """The token that ends a text."""
+        """Return the token that ends a text."""
         return int(self.tokenizer.eos_token_id)
 
     @property
     def prefix_token_id(self) -> int:
-        """The token that a text without a context begins behind."""
+        """Return the token put before a text without a context."""
         return prefix_token(self.tokenizer)
 
     @property
     def tokenizer_name(self) -> str:
-        """Name the tokenizer for the harness's request cache."""
+        """Return the tokenizer's name for the harness's request cache."""
         return str(self.tokenizer.name_or_path).replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Tokenize a text, by default with the tokenizer's special tokens unless it begins with one already."""
+        """Tokenize a text, by default with the tokenizer's special tokens unless it already begins with one."""
         if add_special_tokens is None:
             return encode_text(self.tokenizer, string)
         ids: list[int] = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
@@ -82,7 +82,7 @@ class PackedModel(TemplateLM):  # type: ignore[misc]
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """Write a conversation as the tokenizer's template has it."""
+        """Render a conversation with the tokenizer's template."""
         text = self.tokenizer.apply_chat_template(
             chat_history,
             tokenize=False,
@@ -104,7 +104,7 @@ class PackedModel(TemplateLM):  # type: ignore[misc]
         return [(one.log_prob, one.is_greedy) for one in scored]
 
     def _score(self, sequences: Sequence[TokenSequence], items: Sequence[Any]) -> list[Scored]:
-        """Score sequences, of which those with the same item (anything that has a hash) belong together."""
+        """Score sequences; those with the same item (anything hashable) stay together."""
         together: dict[Any, list[TokenSequence]] = {}
         for item, sequence in zip(items, sequences, strict=True):
             together.setdefault(item, []).append(sequence)

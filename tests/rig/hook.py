@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Hook:
-    """What was posted, and what is answered: a list of statuses, the last of which stays."""
+    """What was posted, and the answers: a list of statuses, the last of which repeats."""
 
     address: str = ""
     answers: list[int] = field(default_factory=lambda: [200])

@@ -1,4 +1,4 @@
-"""Strings that would steer a terminal, and a home in whose every text one of them stands."""
+"""Strings that would control a terminal, and a home in which every text is one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from finetop.core.store.database import transaction
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Parameters are such as the app itself never sends, so that what is seen on the terminal is known for theirs.
+# Their parameters are ones that the app itself never sends, so that they can be recognised on the terminal.
 PAYLOADS = {
     # CSI
     "clear": "\x1b[2J", "clear all": "\x1b[3J", "erase line": "\x1b[2K", "home": "\x1b[77;199H",
@@ -63,7 +63,7 @@ PAYLOADS = {
     "vertical tab": "a\vb", "form feed": "a\fb", "lone CR": "good\rbad", "CR and LF": "a\r\nb",
     "shift out": "\x0e\x0f", "XOFF": "\x13\x11", "ENQ": "\x05", "SUB and CAN": "\x1a\x18", "DEL": "a\x7fb",
     "line separators": "a\u2028b\u2029c",
-    # text that is more or less than it seems
+    # texts that are not what they seem
     "bidi override": "\u202egpj.exe", "bidi embeddings": "\u202a\u202bx\u202c",
     "bidi isolates": "\u2066\u2067\u2068x\u2069", "bidi marks": "\u200ea\u200fb\u061cc",
     "zero-width": "a\u200bb\u200cc\ufeffd\u2060e", "zero-width joins": "a\u200db" * 50, "soft hyphens": "a\u00adb",
@@ -73,7 +73,7 @@ PAYLOADS = {
     "private use": "\ue0b0\uf8ff\U000f0000", "no characters": "\ufffe\uffff\U0010ffff", "replacement": "\ufffd",
     "Arabic": "مرحبا", "Devanagari": "क्षि", "Hangul parts": "\u1112\u1161\u11ab", "full width": "ＡＢＣ１",
     "em space": "a\u2003\u3000b", "long line": "x" * 100_000 + "\x1b[31;105m", "long word of wide": "漢" * 5000,
-    # markup and formats of what draws and of what it is drawn with
+    # markup and formats of the drawing libraries
     "Rich": "[bold red]owned[/] [link=http://owned]x[/link]", "Textual": "[@click=app.quit]owned[/]", "close": "[/]",
     "action": "[@click=\"app.bell()\"]x[/@click]", "brackets": "[[[]]]\\[", "emoji name": ":skull:",
     "CSS": "{color: red;}", "percent": "%s%n%d%(x)s%", "braces": "{0} {x!r} {__class__}",
@@ -81,21 +81,21 @@ PAYLOADS = {
     "SQL": "'; DROP TABLE runs; --", "path": "../../../../etc/passwd", "dashes": "--help", "nothing": "",
     "space": " ",
 }  # fmt: skip
-# Of a log: C1, cut and wrong UTF-8.
+# For logs: C1, cut and wrong UTF-8.
 RAW = b"\x9b2J \x9d0;owned\x9c \xff\xfe \xc3 \xed\xa0\x80 \xf4\x90\x80\x80 \xc0\x9b"
 
 _SEQUENCE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]P_^X]|[\x9d\x90\x9f\x9e\x98]).{1,3}|\x1b[ -/]*[0-OQ-WYZ`-~]"
 )
-_SAID_BY_US = {"\x1b[6n", "\x1bM"}  # where its cursor is, and up by a row
+_SAID_BY_US = {"\x1b[6n", "\x1bM"}  # cursor position query, and up by a row
 SEQUENCES = {one for text in PAYLOADS.values() for one in _SEQUENCE.findall(text)} - _SAID_BY_US
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass
 class Texts:
-    """Gives each place of a home the next of these texts, from one of them on."""
+    """Gives each place of a home the next of these texts, starting at one of them."""
 
     texts: list[str]
     at: int
@@ -105,12 +105,12 @@ class Texts:
         return self.texts[self.at % len(self.texts)][:longest]
 
     def key(self) -> str:
-        """One that may be a name: not empty, of at most 200 characters."""
+        """Return a text that may be a name: not empty, of at most 200 characters."""
         return self(200) or "-"
 
 
 def fill(home: Path, texts: list[str], count: int) -> Still:
-    """Make a home of `count` runs whose every text is one of these; a few places over all runs have them all."""
+    """Make a home of `count` runs whose every text is one of these; some places cover all texts over all runs."""
     made = still(home)
     connection = made.supervisor.connection
     for number in range(count):
@@ -185,7 +185,7 @@ def _fill_run(made: Still, run: int, number: int, text: Texts) -> None:
 
 
 def _check(text: Texts) -> list[events.Event]:
-    """A check that lost half of its items, told as a job tells it."""
+    """Return the events of a check that lost half of its items."""
     task, items, flips = text.key(), 8, []
     scores: dict[str, list[events.ItemScore]] = {"base": [], "tuned": []}
     for at in range(items):

@@ -19,13 +19,13 @@ TESTS = Path(__file__).parent
 
 @dataclass
 class Hosts:
-    """The fake network: which hosts there are, how they behave, which ssh processes were started."""
+    """The fake network: which hosts exist, how they behave, which ssh processes were started."""
 
     folder: Path
     rigs: dict[str, Rig] = field(default_factory=dict)
 
     def install(self) -> dict[str, str]:
-        """Write `ssh` and `finetop` as programs. Returns the environment in which they are found first."""
+        """Write `ssh` and `finetop` as programs. Returns the environment that finds them first."""
         programs = self.folder / "bin"
         programs.mkdir(parents=True)
         for name, command in (("ssh", f"{TESTS / 'fake_ssh.py'}"), ("finetop", "-m finetop.tui.main")):
@@ -41,7 +41,7 @@ class Hosts:
         }
 
     def add(self, destination: str, *, start: bool = True) -> Rig:
-        """Add a host with a home of its own, and with a supervisor on fake jobs."""
+        """Add a host with its own home, and with a supervisor on fake jobs."""
         rig = self.rigs[destination] = Rig(Home(self.folder / f"home-{len(self.rigs)}"))
         self._write_homes()
         if start:
@@ -50,7 +50,7 @@ class Hosts:
         return rig
 
     def host(self, destination: str) -> Rig:
-        """Give a host with a supervisor, made when it is first asked for."""
+        """Return a host with a supervisor, made on first use."""
         return self.rigs.get(destination) or self.add(destination)
 
     def forget(self) -> None:
@@ -61,12 +61,12 @@ class Hosts:
         (self.folder / f"mode.{destination}").write_text(mode)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Every start of ssh so far: its pid, when it started by the kernel's clock, and its words."""
+        """Return every start of ssh so far: its pid, its start time by the kernel's clock, and its arguments."""
         file = self.folder / "calls"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def living(self) -> list[int]:
-        """The ssh processes that are still there."""
+        """Return the ssh processes that still run."""
         return [call["pid"] for call in self.calls() if is_living(call)]
 
     def drop(self, destination: str) -> None:
@@ -88,12 +88,12 @@ class Hosts:
 
 
 def is_living(call: dict[str, Any]) -> bool:
-    """Whether an ssh still runs: on a busy machine a stranger has its pid within minutes."""
+    """Return whether an ssh still runs: on a busy machine its pid may be reused within minutes."""
     return processes.alive(call["pid"]) and processes.start_time(call["pid"]) == call["start"]
 
 
 def _end_supervisor(home: Home) -> None:
-    """End one that was started through the link."""
+    """End a supervisor that was started through the link."""
     from finetop.core.client.connection import Client
     from finetop.core.errors import FinetopError
     from finetop.core.protocol.messages.session import Shutdown

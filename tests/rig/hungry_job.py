@@ -1,9 +1,9 @@
-"""A real job's process on a GPU that is none, which takes memory until it may take no more; others are fake jobs.
+"""A real job's process on a simulated GPU, which allocates memory up to its limit; other runs are fake jobs.
 
     python hungry_job.py JOB_FOLDER
 
-A run that is `hungry` (see fake_job.py on where that stands) goes through the door of every job, core/run_job.py, up
-to the GPU. There torch.cuda keeps to the limit that it was set, and fails at it with the words of torch 2.13.
+A run that is `hungry` (set as in fake_job.py) goes through the entry point of every job, core/run_job.py, up to the
+GPU. There torch.cuda keeps to its set limit, and fails at it with torch 2.13's error message.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> int:
     torch.cuda.is_available = lambda: True
     torch.cuda.get_device_properties = lambda device: card
     torch.cuda.set_per_process_memory_fraction = hold
-    torch.cuda.get_device_name = eat  # the first that a job asks of its GPU
+    torch.cuda.get_device_name = eat  # the first thing a job asks of its GPU
     devices.import_libraries = lambda *names: None
     return run_job.main()
 

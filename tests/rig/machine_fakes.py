@@ -1,4 +1,4 @@
-"""Supervisors in memory behind links that can be down, for the tests of the app on other machines."""
+"""Supervisors in memory behind links that can be down, for tests of the app with other machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHY = "Timeout, server lab not responding."
 
 @dataclass
 class FakeLink:
-    """A link that is up or down as a test wants."""
+    """A link that a test can switch on and off."""
 
     label: str
     is_up: bool = True
@@ -48,7 +48,7 @@ class FakeLink:
 
 
 class Linked(FakeSupervisor):
-    """A supervisor behind a link: out of reach while the link is down."""
+    """A supervisor behind a link, unreachable while the link is down."""
 
     def __init__(self, label: str, rows: list[Any]) -> None:
         super().__init__(rows)

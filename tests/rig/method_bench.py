@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOKENS = torch.randint(6, 200, (2, 12), generator=torch.Generator().manual_seed(0))
-# Settings that fit layers 64 wide; the rest is each method's own default.
+# Settings that fit layers 64 wide; the rest keep each method's defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
     "corda": {"rank": 4, "texts": 4},
     "loftq": {"rank": 4},
@@ -40,7 +40,7 @@ GENERAL = torch.randint(6, 200, (8, 40), generator=torch.Generator().manual_seed
 
 @dataclass
 class Bench:
-    """One base model, and the ways that a training job goes with a method on it."""
+    """One base model, and the steps of a training job with a method on it."""
 
     base: ResolvedModel
     dtype: torch.dtype = torch.float32
@@ -79,7 +79,7 @@ class Bench:
 
 
 def logits(model: Any) -> Tensor:
-    """Read the tokens in evaluation mode; learned tokens in front of them are left out."""
+    """Return the logits of the tokens in evaluation mode; learned tokens before them are left out."""
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -89,7 +89,7 @@ def logits(model: Any) -> Tensor:
 
 
 def train(model: Any, steps: int = 2, rate: float = 1e-2) -> list[float]:
-    """Take some steps of AdamW on the tokens; the model is looked at before, as a run's samples do."""
+    """Take some steps of AdamW on the tokens, after an evaluation pass, as a run's samples need."""
     logits(model)
     model.train()
     moving = [weight for weight in model.parameters() if weight.requires_grad]

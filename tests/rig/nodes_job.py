@@ -1,9 +1,9 @@
-"""Ranks on several nodes that average a number by gloo at each step, stop as training does, and save and go on.
+"""Ranks on several nodes that average a number by gloo at each step, stop as training does, save and resume.
 
     srun … torchrun … nodes_job.py JOB_FOLDER
 
-All around the work is the product's own: the process, its signals, what ranks leave, how they agree. It imports a
-fifth of what training does, and learns nothing.
+Everything around the work is the product's own: the process, its signals, what ranks leave, how they agree. It
+imports a fifth of what training does, and learns nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A plan as a form shows it, made of plain numbers."""
+"""A plan as a form shows it, built from plain numbers."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A CUDA GPU that is none: tensors that say cuda:0, and whose numbers lie in the machine's memory.
+"""A pretended CUDA GPU: tensors that report cuda:0, with their numbers in the machine's memory.
 
 It refuses what CUDA refuses, tensors of two devices in one operation, and counts what makes a program wait for its
-GPU: `.item()`, copies to the host, shapes that depend on numbers. It has no kernels, no memory and no speed: what it
-shows is where the program's own code would go wrong, or wait.
+GPU: `.item()`, copies to the host, shapes that depend on numbers. It has no kernels, no memory and no speed: it shows
+where the program's own code would go wrong, or wait.
 
-Importing it loads the native half (pretended_guard.py), so nothing may have imported torch before.
+Importing it loads the native half (pretended_guard.py), so torch must not have been imported before.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Card:
-    """Which card it pretends to be."""
+    """The card that it pretends to be."""
 
     name: str = "Pretended GPU"
     total_bytes: int = 80 << 30
@@ -47,9 +47,9 @@ CARDS = {"": Card(), "t4": Card("Tesla T4", 15 << 30, (7, 5))}
 CARD = CARDS[os.environ.get("FINETOP_PRETENDED_CARD", "")]
 # Operations that may have tensors of two devices: copies.
 COPIES = {"copy_", "_to_copy", "_copy_from", "to", "lift_fresh", "set_", "_foreach_copy_"}
-# Indices may lie on the host; so may the single number that is put there.
+# Indices may be on the host; so may the single number that is written there.
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-# CUDA takes a host's single number for an operand, but not in these.
+# CUDA accepts a host's single number as an operand, but not in these.
 TAKES_NO_NUMBER = {
     "mm",
     "bmm",
@@ -62,17 +62,17 @@ TAKES_NO_NUMBER = {
     "cat",
     "stack",
 }
-# The size of what comes out depends on numbers: the host waits to learn it.
+# The size of the result depends on numbers: the host waits for it.
 SIZED_BY_NUMBERS = {"nonzero", "masked_select", "unique_dim", "_unique2", "repeat_interleave.Tensor"}
 
 
 class DeviceMismatch(RuntimeError):
-    """As CUDA says it: tensors of two devices in one operation."""
+    """CUDA's error for tensors of two devices in one operation."""
 
 
 @dataclass
 class Counts:
-    """What has happened, by kind and place; the place is the line of finetop's code, or else of a library's."""
+    """Counts by kind and place; the place is the line of finetop's code, or else of a library's."""
 
     waits: Counter[str] = field(default_factory=Counter)  # the host waits for the GPU
     copies: Counter[str] = field(default_factory=Counter)  # to the GPU: these need not wait
@@ -81,7 +81,7 @@ class Counts:
     mismatches: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forget all but the mismatches and what was emulated."""
+        """Clear all but the mismatches and the emulated operations."""
         for counter in (self.waits, self.copies, self.masks):
             counter.clear()
 
@@ -90,7 +90,7 @@ COUNTS = Counts()
 
 
 class OnGpu(torch.Tensor):
-    """A tensor of the pretended GPU; `host` has its numbers."""
+    """A tensor of the pretended GPU; `host` holds its numbers."""
 
     host: Tensor
 
@@ -156,7 +156,7 @@ class OnGpu(torch.Tensor):
 
 
 class Mode(TorchDispatchMode):
-    """Sees the operations that have no tensor yet: those that make one on a device."""
+    """Handles operations without a tensor argument: those that make one on a device."""
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -165,7 +165,7 @@ class Mode(TorchDispatchMode):
 
 
 def dispatch(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run an operation on the numbers that its tensors have on the host; what comes out is where it would be."""
+    """Run an operation on its tensors' host numbers, and put the result on the device where it would be."""
     name = operation._schema.name.partition("::")[2]
     flat, shape = tree_flatten((args, kwargs))
     on_gpu = [value for value in flat if isinstance(value, OnGpu)]
@@ -191,7 +191,7 @@ def dispatch(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
 def require_one_device(
     name: str, args: Sequence[Any], on_gpu: Sequence[Tensor], on_host: Sequence[Tensor]
 ) -> None:
-    """Refuse what CUDA would. Raises DeviceMismatch."""
+    """Refuse what CUDA would refuse. Raises DeviceMismatch."""
     wrong = [tensor for tensor in on_host if tensor.dim() > 0 or name in TAKES_NO_NUMBER]
     if name in INDEXED and isinstance(args[0], OnGpu):
         indices = args[1] if isinstance(args[1], list | tuple) else ()
@@ -206,7 +206,7 @@ def require_one_device(
 
 
 def count(operation: Any, name: str, args: Sequence[Any], goal: str | None) -> None:
-    """Write down what makes the host wait."""
+    """Count what makes the host wait."""
     if name == "_local_scalar_dense":
         COUNTS.waits[f"item {place()}"] += 1
     elif name in SIZED_BY_NUMBERS or f"{name}.{operation._overloadname}" in SIZED_BY_NUMBERS:
@@ -223,7 +223,7 @@ def count(operation: Any, name: str, args: Sequence[Any], goal: str | None) -> N
 
 
 def place() -> str:
-    """Name the innermost line of finetop's own code that is running; else of a library that is not torch."""
+    """Return the innermost running line of finetop's own code, else of a library other than torch."""
     frame, elsewhere = sys._getframe(2), ""
     while frame is not None:
         file = frame.f_code.co_filename
@@ -239,7 +239,7 @@ def place() -> str:
 
 
 def hosted(value: Any) -> Any:
-    """Return what stands for a value on the host."""
+    """Return a value with its tensors replaced by their host copies."""
     if isinstance(value, OnGpu):
         return value.host
     if isinstance(value, torch.device) and value.type == "cuda":
@@ -248,7 +248,7 @@ def hosted(value: Any) -> Any:
 
 
 def run(operation: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """Run on the host; a matrix product into another number format, which the CPU has not, in float32."""
+    """Run on the host; a matrix product into another number format, which the CPU lacks, in float32."""
     if name in ("mm", "addmm") and "dtype" in operation._overloadname:
         factors = [value.float() for value in args if isinstance(value, torch.Tensor)]
         product = torch.mm(*factors) if name == "mm" else torch.addmm(*factors)
@@ -258,7 +258,7 @@ def run(operation: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) 
 
 
 def placed(made: Any, where: str, flat: Sequence[Any], plain: Sequence[Any], name: str) -> Any:
-    """Put what an operation made onto its device; a tensor that it changed in place is the one that was given."""
+    """Put an operation's result on its device; a tensor changed in place stays the same object."""
     values, shape = tree_flatten(made)
     found = []
     for value in values:
@@ -275,7 +275,7 @@ def placed(made: Any, where: str, flat: Sequence[Any], plain: Sequence[Any], nam
 
 @dataclass(frozen=True)
 class Properties:
-    """What a card says of itself."""
+    """A card's reported properties."""
 
     name: str = CARD.name
     total_memory: int = CARD.total_bytes
@@ -290,7 +290,7 @@ class Properties:
 
 
 class Context:
-    """Stands for streams, events and device contexts, which do nothing here."""
+    """Stands in for streams, events and device contexts, which do nothing here."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -315,23 +315,23 @@ class Context:
 
 
 def nothing(*args: Any, **kwargs: Any) -> None:
-    """Do nothing, as a card without kernels."""
+    """Do nothing: the card has no kernels."""
 
 
 def synchronize(*args: Any) -> None:
-    """Count that somebody waited for all that was begun."""
+    """Count a wait for all pending work."""
     COUNTS.waits[f"synchronize {place()}"] += 1
 
 
 def inference(mode: Any = True) -> Any:
-    """Stand for torch.inference_mode: a context, or around a function."""
+    """Stand in for torch.inference_mode: a context, or a decorator."""
     return torch.no_grad(mode) if callable(mode) else torch.no_grad() if mode else Context()
 
 
 def math_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **more: Any
 ) -> Tensor:
-    """Attend by matrix products, on any build of torch."""
+    """Compute attention by matrix products, on any build of torch."""
     made: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_attention_math(
         query, key, value, attn_mask, *rest, **more
     )
@@ -343,7 +343,7 @@ def random_state() -> Tensor:
 
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
-    """Answer as torch does: tensors in bfloat16 can be made on every card, and are slow where it lacks it."""
+    """Answer as torch does: every card can make bfloat16 tensors, which are slow if it lacks instructions for them."""
     return CARD.has_bfloat16 or including_emulation
 
 
@@ -390,22 +390,22 @@ ANSWERS: dict[str, Any] = {
 
 
 def install() -> Mode:
-    """Let torch believe that it has this GPU, for the rest of the process."""
+    """Make torch believe that it has this GPU, for the rest of the process."""
     import peft  # noqa: F401  # before the GPU is there: it, bitsandbytes and trl look for parts of CUDA
     import torch._dynamo
     import transformers.utils
 
-    transformers.utils.is_triton_available = lambda: False  # whose kernels would ask a real driver
+    transformers.utils.is_triton_available = lambda: False  # its kernels would use a real driver
     with suppress(ImportError):  # a machine may lack it, or datasets, which it needs (without.py)
         import trl.trainer.utils
 
         trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
-    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # the pretended GPU is known to this thread alone
-    torch._dynamo.trace_rules.get_torch_obj_rule_map()  # which looks for the functions that are replaced now
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # only this thread knows the pretended GPU
+    torch._dynamo.trace_rules.get_torch_obj_rule_map()  # caches the functions that are replaced below
     for name, answer in ANSWERS.items():
         setattr(torch.cuda, name, answer)
     attend = torch.nn.functional.scaled_dot_product_attention
-    if torch.version.cuda is not None:  # which would ask a real driver for the kernel to take
+    if torch.version.cuda is not None:  # it would ask a real driver for the kernel
         attend = math_attention
 
     def seen(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **more: Any) -> Any:
@@ -414,7 +414,7 @@ def install() -> Mode:
         return attend(query, key, value, attn_mask=attn_mask, **more)
 
     torch.nn.functional.scaled_dot_product_attention = seen
-    torch.inference_mode = inference  # tensors that are wrapped can't be made inference tensors
+    torch.inference_mode = inference  # wrapped tensors can't be made inference tensors
     torch.__future__.set_swap_module_params_on_conversion(True)
     torch._C._set_only_lift_cpu_tensors(True)
     torch.autograd.set_multithreading_enabled(False)

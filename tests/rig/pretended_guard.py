@@ -12,16 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("pretended_gpu.cpp")
-LIBRARY = "FINETOP_PRETENDED_GPU"  # in the environment: where the built library lies
+LIBRARY = "FINETOP_PRETENDED_GPU"  # in the environment: path of the built library
 
 
 def why_not() -> str:
-    """Say why the native half can't be built here; nothing where it can."""
+    """Return why the native half can't be built here; empty if it can."""
     return "" if shutil.which("g++") else "no C++ compiler (g++) to build the pretended GPU with"
 
 
 def build(folder: Path) -> Path:
-    """Compile for the installed torch, once a folder, and return the library. Raises CalledProcessError."""
+    """Compile for the installed torch, once per folder, and return the library. Raises CalledProcessError."""
     mark = hashlib.sha256(SOURCE.read_bytes() + version("torch").encode()).hexdigest()[:12]
     library = folder / f"pretended-gpu-{mark}.so"
     if not library.is_file():
@@ -35,7 +35,7 @@ def build(folder: Path) -> Path:
 
 
 def torch_folder() -> Path:
-    """Find the installed torch without importing it. Raises ModuleNotFoundError."""
+    """Return the folder of the installed torch without importing it. Raises ModuleNotFoundError."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("torch")
@@ -43,7 +43,7 @@ def torch_folder() -> Path:
 
 
 def load() -> None:
-    """Load the library that the environment names, behind torch's own part for the CPU, and import torch."""
+    """Load the library that the environment names, after torch's own CPU library, and import torch."""
     ctypes.CDLL(str(torch_folder() / "lib" / "libtorch_cpu.so"), ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(os.environ[LIBRARY], ctypes.RTLD_GLOBAL)
     import torch  # noqa: F401

@@ -2,8 +2,8 @@
 
     python pretended_runs.py HOME MODEL [NAME …]
 
-HOME is an empty folder, MODEL a small model's. Prints a JSON line for each run; what the jobs themselves print goes to
-their log.txt. The names are those of `cases`; without any, all run.
+HOME is an empty folder, MODEL a small model's. Prints a JSON line for each run; the jobs' own output goes to their
+log.txt. The names are those of `cases`; without any, all run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ tasks:
       doc_to_target: answer
       generation_kwargs: {until: ["\\n"], max_gen_toks: 8}
 """
-# Settings that fit layers 64 wide, where a method's own do not.
+# Settings that fit layers 64 wide, for methods whose own do not.
 METHODS: dict[str, dict[str, Any]] = {
     "boft": {"block_size": 16},
     "corda": {"rank": 4, "texts": 4},
@@ -72,7 +72,7 @@ PROTECTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A run by its recipe's sections, and the rows that it learns."""
+    """A run by its recipe's sections, and its training rows."""
 
     name: str
     sections: dict[str, Any]
@@ -81,20 +81,20 @@ class Case:
 
 @dataclass
 class Outcome:
-    """What became of a run: exit codes by verb, and what its second step waited for."""
+    """The result of a run: exit codes by verb, and what its second step waited for."""
 
     name: str
     codes: dict[str, int] = field(default_factory=dict)
-    said: str = ""  # the last words of the job that failed
+    said: str = ""  # the last output of the job that failed
     mismatches: list[str] = field(default_factory=list)
     waits: dict[str, int] = field(default_factory=dict)
     copies: dict[str, int] = field(default_factory=dict)
     masks: dict[str, int] = field(default_factory=dict)
-    emulated: dict[str, int] = field(default_factory=dict)  # what was done in bfloat16 on a card without it
+    emulated: dict[str, int] = field(default_factory=dict)  # done in bfloat16 on a card without it
 
 
 def cases(model: Path) -> list[Case]:
-    """List every method, objective and protection that finetop has, and a few settings that change a step."""
+    """Return every method, objective and protection that finetop has, and a few settings that change a step."""
     from finetop.core.train import methods, objectives, protections
 
     def teach(name: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def cases(model: Path) -> list[Case]:
                     "method": {"name": name, **METHODS.get(name, {})},
                     "model": {
                         "quantize": sorted(methods.load(name).quantized)[-1]
-                    },  # none, where it goes on that
+                    },  # none, if it supports that
                 },
             )
             for name in methods.names()
@@ -182,7 +182,7 @@ def write_rows(file: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]:
-    """Resolve a case's recipe, with so many steps."""
+    """Resolve a case's recipe, with this many steps."""
     from finetop.core.recipe.load import resolve_text
 
     whole: dict[str, Any] = {
@@ -216,7 +216,7 @@ def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]
 
 
 def run_case(case: Case, number: int, home: Path, model: Path) -> Outcome:
-    """Train a run, go on for a step more, check it; what its second step waited for is in the outcome."""
+    """Train a run, resume it for one more step, check it; the outcome has what its second step waited for."""
     from pretended_gpu import COUNTS
 
     outcome = Outcome(case.name)
@@ -264,7 +264,7 @@ def run_job(folder: Path, spec: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def second_step(outcome: Outcome) -> Iterator[None]:
-    """Note what is waited for between the ends of steps 1 and 2: one step whole, with its line of metrics."""
+    """Record the waits between the ends of steps 1 and 2: one whole step, with its line of metrics."""
     from pretended_gpu import COUNTS
 
     from finetop.core.train.callbacks import Meter
@@ -286,7 +286,6 @@ def second_step(outcome: Outcome) -> Iterator[None]:
 
 
 def main() -> int:
-    """Run what the command line names."""
     import pretended_gpu
 
     pretended_gpu.install()

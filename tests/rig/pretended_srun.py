@@ -1,10 +1,10 @@
-"""What a keeper has below it on several nodes: an srun whose tasks are no descendants of it, and one task.
+"""The processes below a keeper on several nodes: an srun whose tasks are no descendants of it, and one task.
 
     python pretended_srun.py srun FOLDER
     python pretended_srun.py rank FOLDER NUMBER
 
-As Slurm's own, srun answers SIGTERM by killing all tasks, and ends once they have; FOLDER/tasks names them. A rank
-leaves in FOLDER/ranks which process it is, saves when it is asked to, and ends.
+Like Slurm's own, srun answers SIGTERM by killing all tasks, and ends once they have; FOLDER/tasks names them. A rank
+writes its process id to FOLDER/ranks, saves when it is asked to, and ends.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A supervisor in memory with a queue and GPUs: what waits can be moved, held and released. Used by tests of Queue."""
+"""A supervisor in memory with GPUs and a queue whose jobs can be moved, held and released, for tests of Queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 
 
 def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:
-    """Make a training job that waits."""
+    """Return a waiting training job."""
     values: dict[str, Any] = {
         "what": "train",
         "step": None,
@@ -41,13 +41,13 @@ def make_waiting(id_: int, run: str, because: str = "waits for the one job slot"
 
 
 def make_live(id_: int, run: str, on: str = "", **more: Any) -> LiveRow:
-    """Make a training job that runs."""
+    """Return a running training job."""
     values = {"phase": "training", "done": 820, "total": 1200, "unit": "steps", "left_s": 960.0, **more}
     return LiveRow(id_, run, "train", Running(NOW - 800, **values), on)
 
 
 def make_gpu(index: int, **more: Any) -> GpuRow:
-    """Make a GPU that nobody is on."""
+    """Return an unused GPU."""
     facts: dict[str, Any] = {
         "index": index, "uuid": f"GPU-{index}", "name": "NVIDIA H100 80GB HBM3", "total_gib": 79.6, "ours_gib": 0.0,
         "others_gib": 0.0, "busy": 0, "celsius": 33, "watts": 70.0, "fault": "", "trouble": "", "left_out": "",
@@ -93,7 +93,7 @@ LIVE = [make_live(9, "support-r16", "GPU 0, 1")]
 
 
 class QueueFake(FakeSupervisor):
-    """Answers about its queue, and changes it as it is asked to."""
+    """Answers requests about its queue, and applies changes to it."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class QueueFake(FakeSupervisor):
         self.stopped = ""
 
     def orders(self) -> list[Ask]:
-        """List what was asked for that changes something."""
+        """Return the requests so far that change something."""
         return [ask for ask in self.asked if isinstance(ask, Order)]
 
     async def ask(self, ask: Ask) -> Any:
@@ -148,7 +148,7 @@ class QueueFake(FakeSupervisor):
         return Done(f"{getattr(ask, 'run', '') or 'the queue'} was told.")
 
     def _row(self, job: LiveRow | QueueRow) -> RunRow:
-        """Make the run of a job: one of which a check waits has ended."""
+        """Return the run of a job; a run with a waiting check has ended."""
         if job.what == "check":
             return make_row(job.run_id, job.run, Finished(NOW - 900, NOW - 100), checking=job.state)
         return make_row(job.run_id, job.run, job.state, step=820 if isinstance(job, LiveRow) else 0)

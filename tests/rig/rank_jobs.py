@@ -2,7 +2,7 @@
 
     torchrun … rank_jobs.py JOB_FOLDER…
 
-As a program it does several jobs in a row in the same ranks, so that a test pays for the imports once.
+As a program it runs several jobs in a row in the same ranks, so that a test imports only once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MARKED = [
     {"prompt": f"What is {n}?", "completion": f"It is {n * n}.", "label": n % 2 == 0} for n in range(1, 41)
 ]
 TEXTS = [{"text": f"Number {n} is here. " * (n % 4 + 1)} for n in range(1, 41)]
-# What rows an objective learns from; the others take conversations.
+# What rows an objective learns from; the others use conversations.
 DATA = {
     "dpo": PAIRS,
     "orpo": PAIRS,
@@ -76,7 +76,7 @@ WAYS = {
 
 
 def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
-    """Make a run's folder with its data, its recipe and the suite it names. Returns the run's folder."""
+    """Make a run's folder with its data, its recipe and its suite. Returns the run's folder."""
     folder = home / "runs" / f"0001-{name}"
     folder.mkdir(parents=True)
     suites = home / "suites"
@@ -117,7 +117,7 @@ def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
 
 
 def make_job(run: Path, count: int, args: dict[str, Any] | None = None, **train: Any) -> Path:
-    """Make a run's next training job, in so many ranks. Returns its folder."""
+    """Make a run's next training job, in `count` ranks. Returns its folder."""
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["train"] |= train
     number = len(list((run / "jobs").glob("*"))) + 1
@@ -130,7 +130,7 @@ def make_job(run: Path, count: int, args: dict[str, Any] | None = None, **train:
 
 
 def going_on(step: int) -> dict[str, Any]:
-    """Say that a job goes on from a step's checkpoint."""
+    """Return the arguments of a job that resumes from a step's checkpoint."""
     return {"resume": {"step": step, "checkpoint": f"checkpoints/step-{step:06d}", "anyway": False}}
 
 
@@ -152,7 +152,7 @@ def start(job: Path, count: int) -> subprocess.Popen[str]:
 
 
 def run_all(jobs: list[Path], count: int) -> None:
-    """Do jobs one after another in the same ranks; all must end well."""
+    """Run jobs one after another in the same ranks; all must succeed."""
     command = ranks.launch_command(jobs[0], count)
     here = command.index("-m", 2) if count > 1 else 1
     done = subprocess.run(
@@ -167,7 +167,7 @@ def run_all(jobs: list[Path], count: int) -> None:
 
 
 def read_events(job: Path) -> list[Any]:
-    """Read what a job told: each line once, in order."""
+    """Return a job's events: each line once, in order."""
     lines = [events.decode(line) for line in (job / "events.jsonl").read_bytes().splitlines()]
     assert [line.n for line in lines] == list(range(1, len(lines) + 1))
     return [line.e for line in lines]
@@ -178,7 +178,7 @@ def of(kind: Any, happened: list[Any]) -> list[Any]:
 
 
 def curve(key: str, happened: list[Any]) -> dict[int, float]:
-    """Return a metric by step, each told once."""
+    """Return a metric by step, each reported once."""
     told = [(event.step, event.values[key]) for event in of(events.Metrics, happened) if key in event.values]
     assert len(told) == len({step for step, _ in told}), f"{key} is told twice"
     return dict(told)
@@ -189,12 +189,12 @@ def main() -> int:
     from finetop.core.models import collectives
     from finetop.core.train import intervals
 
-    intervals.LARGEST_SHARE = 1e9  # drift is measured on its pace, however busy the machine is
-    if "IN_PARTS" in os.environ:  # states as large ones are written
+    intervals.LARGEST_SHARE = 1e9  # drift is measured at its set pace, however busy the machine is
+    if "IN_PARTS" in os.environ:  # write every state in parts, as large ones are
         from finetop.core.train.resume import sharded
 
         sharded.ABOVE = 0
-    if "ALL_READ" in os.environ:  # each rank has the weights, and none receives them
+    if "ALL_READ" in os.environ:  # each rank reads the weights, and none receives them
         from finetop.core.train import parallel
 
         parallel.load_model = lambda recipe, base, device, make: make("cpu")

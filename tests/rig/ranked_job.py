@@ -1,4 +1,4 @@
-"""A job as the supervisor starts it, in as many ranks as its job.json says: the real training, on a tiny model.
+"""A job as the supervisor starts it, in as many ranks as its job.json sets: the real training, on a tiny model.
 
 python ranked_job.py JOB_FOLDER
 """

@@ -1,4 +1,4 @@
-"""Remedies of a run in memory: as they stand before, while and after they are tried."""
+"""Remedies of a run in memory: before, while and after they are tried."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN = "support-full-1e-4"
 def row(
     name: str, label: str, gain: float | None = None, drop: float = 0.8, verdict: str = "", **more: Any
 ) -> RemedyRow:
-    """Make one remedy; with a gain, as it was tried."""
+    """Return one remedy; with a gain it was tried."""
     values: dict[str, Any] = {"about": "what it does", "settings": {"strength": 0.5}, **more}
     if verdict in ("ok", "regressed", "no_verdict"):
         values |= {
@@ -45,7 +45,7 @@ def row(
 
 
 def fresh(**more: Any) -> dict[str, Any]:
-    """What a confirmation says."""
+    """Return the fields of a confirmation."""
     return {
         "confirmation": "ok",
         "fresh_drop": 0.8,
@@ -84,7 +84,7 @@ def tried() -> list[RemedyRow]:
 
 
 def answer(rows: list[RemedyRow], job: State | None = None, best: str = "", **more: Any) -> RemediesAnswer:
-    """Make what the supervisor tells."""
+    """Return the supervisor's answer."""
     values: dict[str, Any] = {
         "run": RUN,
         "step": 1200,

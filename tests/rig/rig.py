@@ -1,4 +1,4 @@
-"""A home with the real supervisor in a process of its own, on fake jobs: started, killed and asked by tests."""
+"""A home with the real supervisor in a separate process, on fake jobs: started, killed and queried by tests."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from finetop.core.runtime.home import Home, prepare
 
 Process = Forked | subprocess.Popen[bytes]
 PROGRAM = Path(__file__).with_name("fake_supervisor.py")
-MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a supervisor of a rig
-# What failed stays so: tests of how that is told need not wait for all tries.
+MARK = "FINETOP_TEST_HOME"  # in the environment of all descendants of a rig's supervisor
+# Failed runs stay failed: tests of the failure report need not wait for retries.
 ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_crash: false}\n"
 SEVERAL = ALONE + "slots: {cpu_jobs: 8}\n"
 IN_SLURM = "settings: 1\nslurm: {partition: main}\n"
@@ -40,14 +40,14 @@ RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {t
 
 @dataclass
 class Rig:
-    """Starts, kills and asks one supervisor."""
+    """Starts, kills and queries one supervisor."""
 
     home: Home
     processes: list[Process] = field(default_factory=list)
     settings: str = ALONE  # of the home
-    variables: dict[str, str] = field(default_factory=dict)  # of the environment of its supervisors
-    model: str = ""  # that the runs name; "": the recipe's
-    side: Path | None = None  # where jobs note what they told; None: in their own folders
+    variables: dict[str, str] = field(default_factory=dict)  # environment variables of its supervisors
+    model: str = ""  # the runs' model; "": the recipe's
+    side: Path | None = None  # where jobs record what they reported; None: in their own folders
 
     def start(self, **environment: str) -> Process:
         prepare(self.home)
@@ -80,7 +80,7 @@ class Rig:
         wait_until(self.answers, self.home.log.read_text)
 
     def answers(self) -> bool:
-        """Say whether a supervisor answers."""
+        """Return whether a supervisor answers."""
         try:
             self.ask(Hello())
         except Exception:
@@ -96,7 +96,7 @@ class Rig:
         return str(self.ask(Submit(recipe, text, name)).name)
 
     def submit_to_dying(self, name: str = "fake", **plan: Any) -> str:
-        """Queue a run where the supervisor may die before it answers; by then the run is queued."""
+        """Queue a run although the supervisor may die before it answers; on return the run is queued."""
         with suppress(NoSupervisor):
             self.submit(name, **plan)
         return name
@@ -104,7 +104,7 @@ class Rig:
     def submit_sweep(
         self, name: str, count: int, *, budget: dict[str, Any] | None = None, **plan: Any
     ) -> list[str]:
-        """Queue a sweep of so many runs that differ in their seeds; returns their names."""
+        """Queue a sweep of runs that differ in their seeds; return their names."""
         recipe, text = self.recipe(budget, plan)
         runs = [
             SweepRun(f"{name}-{seed}", {**recipe, "train": {**recipe["train"], "seed": seed}})
@@ -113,7 +113,7 @@ class Rig:
         return [made.name for made in self.ask(SubmitSweep(name, runs, text)).runs]
 
     def recipe(self, budget: dict[str, Any] | None, plan: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """Make the recipe of a fake run, and the text that it was resolved from."""
+        """Return the recipe of a fake run, and the text that it was resolved from."""
         loaded = resolve_text(RECIPE)
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
         if not plan.get("general", True):
@@ -135,7 +135,7 @@ class Rig:
         return self.wait_changes(row_then, lambda: self.about(name), limit_s)
 
     def wait_step(self, name: str, step: int = 1) -> int:
-        """Wait until a run has come so far, and return its step."""
+        """Wait until a run has reached a step, and return its step."""
         return self.wait_changes(
             lambda: (now := self.ask(GetRun(name)).row.step) >= step and now,
             lambda: f"step {step}; {self.about(name)}",
@@ -151,7 +151,7 @@ class Rig:
         return self.wait_changes(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
 
     def wait_changes(self, look: Callable[[], Any], what: Callable[[], str], limit_s: float = LIMIT_S) -> Any:
-        """Wait until something is so, and look again when the store has changed: a look costs 30 ms of CPU time."""
+        """Wait for a condition, testing it again whenever the store has changed: a test costs 30 ms of CPU time."""
         revision = self.ask(Changes(0, 0.0)).revision
 
         def look_then() -> Any:
@@ -163,12 +163,12 @@ class Rig:
         return wait_until(look_then, what, limit_s)
 
     def about(self, name: str) -> str:
-        """Describe how a run stands, with its supervisor's log."""
+        """Describe the state of a run, with its supervisor's log."""
         detail = self.ask(GetRun(name))
         return f"{name} is {detail.row.state}, its jobs {detail.jobs}; {self.home.log.read_text()}"
 
     def let_go(self, name: str, verb: str) -> None:
-        """Let a run's jobs of a verb go on that its plan holds."""
+        """Release a run's jobs of a verb that its plan holds."""
         (self.home.root / self.ask(GetRun(name)).folder / f"go-{verb}").touch()
 
     def job_folder(self, name: str) -> Path:
@@ -184,7 +184,7 @@ class Rig:
         return process
 
     def descendants(self) -> list[str]:
-        """Name the living processes that descend from this home's supervisors, whoever their parent is now."""
+        """Return the living processes that descend from this home's supervisors, whoever their parent is now."""
         mark, found = f"{MARK}={self.home.root}".encode(), []
         own = {str(process.pid) for process in self.processes}
         for entry in Path("/proc").glob("[0-9]*"):
@@ -197,9 +197,9 @@ class Rig:
         return found
 
     def orphans(self) -> list[str]:
-        """Wait until nothing is left of jobs, when all have ended: a keeper's last moments do not count.
+        """Wait until no process of a job is left after all have ended: a keeper's last moments do not count.
 
-        Gives those that are left for good, by name.
+        Returns those that remain, by name.
         """
         try:
             wait_until(lambda: not self.descendants())
@@ -208,7 +208,7 @@ class Rig:
         return []
 
     def told_and_written(self, name: str) -> tuple[list[int], list[int]]:
-        """Give the steps that the store tells of a run's loss, one a row, and those that its job wrote on its own."""
+        """Return the steps of a run's loss in the store, one per row, and those that its job wrote itself."""
         folder = self.job_folder(name)
         file = folder / "side.txt" if self.side is None else self.side / f"{folder.name}.txt"
         side = [int(step) for step in file.read_text().split()] if file.exists() else []
@@ -230,7 +230,7 @@ class Rig:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        while left := self.descendants():  # a keeper that has just begun stands in no record yet
+        while left := self.descendants():  # a keeper that has just started is in no record yet
             for pid in (int(words.split()[0]) for words in left):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""One run in memory that answers what the Run screen asks: points are binned as the store bins them."""
+"""One run in memory that answers the Run screen's requests; points are binned as in the store."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SUPPORT = "What are your opening hours?"
 
 
 def points_until(step: int) -> Points:
-    """Make the metrics of a run that learns and drifts, up to a step of 1200."""
+    """Return the metrics of a run that learns and drifts, up to a step of 1200."""
     noise = random.Random(7)
     points: Points = {key: [] for key in ("loss", "eval_loss", "drift", "kl", "grad_norm", "tokens_per_s")}
     points |= {"learning_rate": [], "memory_gib": [], "gpu_util": []}
@@ -82,7 +82,7 @@ def points_until(step: int) -> Points:
 
 
 def log_until(step: int) -> str:
-    """Make a trainer's log up to a step."""
+    """Return a trainer's log up to a step."""
     noise = random.Random(3)
     lines = []
     for at in range(1, step + 1):
@@ -94,7 +94,7 @@ def log_until(step: int) -> str:
 
 
 def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
-    """Make a check's whole result, as it travels: 9.1 points lost over four tasks, one of them at chance."""
+    """Return a check's full result in its wire format: 9.1 points lost over four tasks, one of them at chance."""
     tasks = [
         _task("arith", "lost", 0.877, 0.657, (0.16, 0.28), 218, 50, 2),
         _task("knowledge", "lost", 0.98, 0.855, (0.07, 0.19), 100, 13, 0),
@@ -173,7 +173,7 @@ def _flip(
 
 
 def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
-    """Make a run of 1,200 steps, with samples, checkpoints and one training job."""
+    """Return a run of 1,200 steps, with samples, checkpoints and one training job."""
     points = points_until(step) if step else {}
     last = {key: pairs[-1][1] for key, pairs in points.items() if pairs}
     row_values = {"step": step, "metrics": last, "left_s": 380.0 if isinstance(state, Running) else None}
@@ -216,7 +216,7 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
 
 
 def training(**more: Any) -> FakeRun:
-    """Make a run at step 820 of 1200, with drift on its way to the limit and a check at step 600."""
+    """Return a run at step 820 of 1200, with drift heading for the limit and a check at step 600."""
     check = make_check("ok", 0.1, step=600)
     return FakeRun(
         make_detail(Running(NOW - 800, "training", 820, 1200, "steps", 380.0), check=check, **more)
@@ -224,7 +224,7 @@ def training(**more: Any) -> FakeRun:
 
 
 def regressed(result: dict[str, Any] | None = None, **more: Any) -> FakeRun:
-    """Make a run that has ended and forgot, or one whose check ended with this result."""
+    """Return a finished run that forgot, or one whose check had this result."""
     result = result or make_result()
     short = brief(15, NOW - 2400, 1200, result)
     done = Finished(NOW - 5000, NOW - 2540)
@@ -237,7 +237,7 @@ def regressed(result: dict[str, Any] | None = None, **more: Any) -> FakeRun:
 
 
 def failed(**more: Any) -> FakeRun:
-    """Make a run that ran out of memory at step 41."""
+    """Return a run that ran out of memory at step 41."""
     state = Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8) or train less.", NOW - 900, 1)
     fake = FakeRun(make_detail(state, 41, needs_you=True, **more))
     fake.log += (
@@ -247,7 +247,7 @@ def failed(**more: Any) -> FakeRun:
 
 
 def source(number: int, rows: int, *, evil: str = "") -> SourceRow:
-    """Make what a run read: a version of faq.jsonl, of which there are three."""
+    """Return the source a run read: one of three versions of faq.jsonl."""
     path, content = f"/data/faq{evil}.jsonl", f"{number}f2a9c" + "0" * 58
     return SourceRow(
         path.rpartition("/")[2], path, "", "train", rows, content, written=NOW, number=number, newest=3
@@ -255,7 +255,7 @@ def source(number: int, rows: int, *, evil: str = "") -> SourceRow:
 
 
 def read_anew(row: SourceRow) -> SourceFacts:
-    """Say of a version that it differs from the one before, and that its file was changed since."""
+    """Return the facts of a version: its difference from the previous one, and that its file has changed since."""
     if row.number == 1:
         return SourceFacts(row)
     difference = Difference(both=374, changed=38, new=row.rows - 412)
@@ -264,7 +264,7 @@ def read_anew(row: SourceRow) -> SourceFacts:
 
 
 class FakeRun:
-    """Answers for one run; `asked` holds every request but the waiting ones."""
+    """Answers for one run; `asked` holds every request except the waiting ones."""
 
     def __init__(self, detail: RunDetail, checks: list[dict[str, Any]] | None = None) -> None:
         self.detail = detail
@@ -277,19 +277,19 @@ class FakeRun:
             ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
             ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
         ]
-        self.part = 1 << 14  # bytes of the log that are searched at a time
+        self.part = 1 << 14  # bytes of the log searched at a time
         self.refuses: FinetopError | None = None
         self._changed = asyncio.Event()
 
     def change(self, detail: RunDetail | None = None) -> None:
-        """Make the store newer."""
+        """Start a new revision of the store."""
         self.detail = self.detail if detail is None else detail
         self.revision += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
     def train_to(self, step: int) -> None:
-        """Let the run go on to a step."""
+        """Advance the run to a step."""
         self.points, self.log = points_until(step), log_until(step)
         last = {key: pairs[-1][1] for key, pairs in self.points.items() if pairs}
         state = Running(NOW - 800, "training", step, 1200, "steps", float(1200 - step))
@@ -332,7 +332,7 @@ class FakeRun:
         raise NotFound(f"not in the fake: {ask}")
 
     def _curves(self, ask: Curves) -> CurvesAnswer:
-        """Bin over steps, or over what passes at an even pace: 512 tokens, 1 s and a 600th of an epoch a step."""
+        """Bin over steps, or over an axis that grows evenly: 512 tokens, 1 s and 1/600 epoch per step."""
         each = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
         first, last = round(ask.first / each), round(ask.last / each)
         by_step = msgspec.structs.replace(ask, first=first, last=last)
@@ -344,7 +344,7 @@ class FakeRun:
         return CurvesAnswer(found, steps, newest * each)
 
     def _found(self, ask: FindInLog) -> FoundInLog:
-        """Find as the supervisor does, in parts of `part` bytes."""
+        """Search as the supervisor does, in parts of `part` bytes."""
         with tempfile.TemporaryFile() as file:
             file.write(self.log.encode())
             file.flush()
@@ -387,7 +387,7 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Cur
 
 
 def make_run_app(fake: FakeRun, look: Look | None = None) -> FinetopApp:
-    """Make the app on one fake run, with a clock that stands."""
+    """Return the app on one fake run, with a stopped clock."""
     return FinetopApp(
         Home(Path("/home/you/.finetop")),
         connect=lambda home: fake,

@@ -22,14 +22,14 @@ Build = Callable[[Still, str], object]
 
 
 def make_all(still: Still, *names: str) -> list[str]:
-    """Make a run in each of these states, else in all; returns their names."""
+    """Make a run in each of these states, or in all; return their names."""
     for name in names or STATES:
         STATES[name](still, name)
     return list(names or STATES)
 
 
 def unsaved(still: Still, name: str, state: data.State) -> int:
-    """Make a run that came to step 7 and saved nothing, and is in a state."""
+    """Make a run in a state that reached step 7 and saved nothing."""
     run_id = still.run(name)
     still.supervisor.connection.execute("UPDATE runs SET step = 7, steps = 20 WHERE id = ?", [run_id])
     return set_state(still, run_id, state)
@@ -44,7 +44,7 @@ def saved(still: Still, name: str, state: data.State, **sections: Any) -> int:
 
 
 def set_state(still: Still, run_id: int, state: data.State) -> int:
-    """Give a run and its training a state."""
+    """Set the state of a run and its training."""
     connection = still.supervisor.connection
     with transaction(connection):
         jobs.set_state(connection, jobs.of_run(connection, run_id)[0].id, state)
@@ -53,13 +53,13 @@ def set_state(still: Still, run_id: int, state: data.State) -> int:
 
 
 def cleaned(still: Still, run_id: int) -> int:
-    """Take a run's checkpoints away, as `finetop clean` does."""
+    """Remove a run's checkpoints, as `finetop clean` does."""
     still.supervisor.connection.execute("DELETE FROM checkpoints WHERE run_id = ?", [run_id])
     return run_id
 
 
 def not_resumable(still: Still, run_id: int) -> int:
-    """Let a run have saved its weights alone."""
+    """Make a run that saved only its weights."""
     connection = still.supervisor.connection
     recipe = runs.recipe(connection, run_id)
     recipe["train"]["resumable"] = False
@@ -77,7 +77,7 @@ def waits_for_a_run(still: Still, name: str) -> None:
 
 
 def beside(still: Still, run_id: int, verb: data.Verb, state: data.State | None = None, **args: Any) -> int:
-    """Give a run another job: one that waits, or in a state."""
+    """Add another job to a run: one that waits, or in a state."""
     connection = still.supervisor.connection
     with transaction(connection):
         job, _ = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
@@ -88,7 +88,7 @@ def beside(still: Still, run_id: int, verb: data.Verb, state: data.State | None 
 
 
 def checked(still: Still, name: str, lost: int = 0, state: data.State | None = None, **more: Any) -> int:
-    """Make a finished run whose check has found that so many of 100 items are lost."""
+    """Make a finished run whose check found `lost` of 100 items lost."""
     run_id = saved(still, name, state or DONE)
     told: list[events.Event] = [events.Verdict(20, {**verdict(lost, step=20), **more})]
     still.job(run_id, "check", told, data.Finished(2.0, 3.0), step=20, checkpoint="checkpoints/step-000020")
@@ -140,7 +140,7 @@ def remedies_running(still: Still, name: str) -> None:
 
 
 def remedies_tried(still: Still, name: str, of: slice, **told: Any) -> None:
-    """Make a run that forgot, of whose remedies some were tried, with what was told of each."""
+    """Make a run that forgot, with some remedies tried and their reported results."""
     run_id = checked(still, name, 40)
     own = remedies.remedies_of(still.supervisor, remedies.Remedies(name)).rows
     can = [row for row in own if not row.why_not][of]
@@ -251,7 +251,7 @@ STATES: dict[str, Build] = {
 
 
 def unsaved_approach(still: Still, name: str) -> int:
-    """Make a run that moves no weight."""
+    """Make a run that changes no weights."""
     run_id = unsaved(still, name, DONE)
     still.supervisor.connection.execute("UPDATE runs SET method = 'none' WHERE id = ?", [run_id])
     return run_id

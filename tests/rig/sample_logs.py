@@ -1,6 +1,6 @@
 """Writes sample logs in the shapes of lm-evaluation-harness 0.4.3 to 0.4.13, as its EvaluationTracker does.
 
-0.4.3: no `filter`, no `metrics`, the target as it is. 0.4.5: the target as text. From 0.4.7: both named.
+0.4.3: no `filter`, no `metrics`, the raw target. 0.4.5: the target as text. From 0.4.7: both present.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def choice_row(
     filter: str = "none",
     **metrics: Any,
 ) -> Row:
-    """One multiple-choice item; without choices of its own it has four that no other item has."""
+    """Return one multiple-choice item; without given choices it has four that no other item has."""
     answers = choices or tuple(f"choice {place} of {number}" for place in range(4))
     gold = number % len(answers) if target is None else target
     pick = gold if right else (gold + 1) % len(answers)
@@ -62,7 +62,7 @@ def written_row(
     said: str = "",
     **metrics: Any,
 ) -> Row:
-    """One item with a written answer, and what a filter took from it."""
+    """Return one item with a written answer, and what a filter extracted from it."""
     doc = {"question": f"What is {number} and {number}?", "answer": f"so\n#### {2 * number}"}
     asked = f"Q: {doc['question']}\nA:"
     response = said or (f"It is {2 * number}." if right else f"It is {number}.")
@@ -109,5 +109,5 @@ def write_results(folder: Path, *, date: str = DATE, model: str = "org__model", 
 
 
 def right(number: int) -> bool:
-    """What the base knows: nine of ten."""
+    """Return what the base knows: nine of ten."""
     return number % 10 != 0

@@ -1,6 +1,6 @@
-"""Processes whose wall clock is set, or whose file system is slow, stale or without locks, while they live.
+"""Processes whose wall clock is set, or whose file system is slow, stale or without locks, while they run.
 
-A small library (tests/rig/shim.c) is compiled and preloaded; it reads what to do from a file that is shared.
+A small library (tests/rig/shim.c) is compiled and preloaded; it reads its instructions from a shared file.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ LAYOUT = struct.Struct("<diiii1000s")
 
 
 def missing() -> str:
-    """Say what is not here of what this needs; empty when all is."""
+    """Return what is missing of these requirements; empty if nothing is."""
     return "" if shutil.which("cc") else "needs a C compiler (cc)"
 
 
 @dataclass
 class Shim:
-    """What processes that are started with `environment` live through."""
+    """The conditions for processes started with `environment`."""
 
     environment: dict[str, str]
     _shared: mmap.mmap
@@ -32,18 +32,18 @@ class Shim:
         self, *, shift_s: float = 0.0, folder: Path | None = None, delay_ms: int = 0, error: int = 0,
         lock_error: int = 0,
     ) -> None:  # fmt: skip
-        """Change all of it at once, for all of them."""
+        """Change all conditions at once, for all of them."""
         name = b"" if folder is None else str(folder).encode()
         LAYOUT.pack_into(self._shared, 0, shift_s, delay_ms, error, lock_error, self.calls, name)
 
     @property
     def calls(self) -> int:
-        """How often they asked for something below the folder."""
+        """Return how often they accessed something below the folder."""
         return int(LAYOUT.unpack_from(self._shared)[4])
 
 
 def shim(folder: Path) -> Shim:
-    """Compile the library into a folder, and give what to start processes with."""
+    """Compile the library into a folder, and return what processes must be started with."""
     library, control = folder / "shim.so", folder / "shim.bin"
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-O1", "-w", "-o", str(library), str(SOURCE), "-ldl"], check=True

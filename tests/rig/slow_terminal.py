@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal behind a slow link: both ways take their time, and bytes come cut anywhere."""
+"""A program in a pseudo-terminal behind a slow link: both directions are delayed, and bytes arrive cut anywhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from terminal import Terminal
 
 DELAY_S = 0.15  # each way
-CUT_S = 0.02  # at most between the two parts of what was cut
+CUT_S = 0.02  # limit between the two parts of what was cut
 
 
 class SlowTerminal(Terminal):
-    """What is typed, and what the program draws, is under way for a while; so is a new size."""
+    """Delays what is typed, what the program draws, and a new size."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class SlowTerminal(Terminal):
         super().__init__(command, home, columns, rows, **environment)
 
     def keys(self, text: str) -> None:
-        """Type, in pieces as they may come over a link."""
+        """Type, in pieces as they may arrive over a link."""
         data, pieces = text.encode(), list[tuple[bytes, float]]()
         while data:
             cut = self._draw.randint(1, len(data))
@@ -42,7 +42,7 @@ class SlowTerminal(Terminal):
             data = data[cut:]
 
         def write() -> None:
-            """Nothing else is done meanwhile: parts that came further apart would be other keys."""
+            """Write without interruption: parts that arrive further apart would be other keys."""
             for piece, pause in pieces:
                 os.write(self.master, piece)
                 time.sleep(pause)
@@ -56,7 +56,7 @@ class SlowTerminal(Terminal):
         self._up.append((at, lambda: self._set_size(columns, rows)))
 
     def pump(self, seconds: float) -> None:
-        """Pass on what is due either way, for so long."""
+        """Pass on what is due in either direction, for `seconds`."""
         deadline = time.monotonic() + seconds
         while (now := time.monotonic()) < deadline:
             while self._up and self._up[0][0] <= now:

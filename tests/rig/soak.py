@@ -1,10 +1,10 @@
-"""A day of a supervisor in some minutes: 500 runs by a launcher that pretends, by a clock that is set on.
+"""A supervisor's day in a few minutes: 500 runs by a simulated launcher, with a clock that is advanced.
 
     python tests/rig/soak.py HOME [--hours 24] [--runs 500] [--seed 1]
 
-The supervisor, its store and the answers to two apps are the real ones, in this process; jobs are lines that are
-written into their events' files, where one in ten dies, fails or says nothing. Every two hours another supervisor
-takes over. Prints a line of JSON for each simulated hour, and a last one with what was written and what was stored.
+The supervisor, its store and the answers to two apps are the real ones, in this process; jobs are lines written into
+their event files, of which one in ten dies, fails or falls silent. Every two hours another supervisor takes over.
+Prints a line of JSON for each simulated hour, and a last one with what was written and what was stored.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.messages.runs import ProcessRow
     from finetop.core.protocol.request import Ask
 
-BEAT_S = 30.0  # of the day, that pass with each beat
-STEPS = 16  # of a run, one a beat
+BEAT_S = 30.0  # simulated time per beat
+STEPS = 16  # of a run, one per beat
 RESTART_S = 7200.0
 LAST_BEATS = 500
 SETTINGS = "settings: 1\nslots: {cpu_jobs: 4}\nretry: {times: 1, wait_s: 30}\n"
@@ -59,7 +59,7 @@ ENDS = ("finished",) * 17 + ("killed", "failed", "silent")
 
 
 class Clock:
-    """The clocks of the process, set on by hand."""
+    """The clocks of the process, advanced by hand."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -74,7 +74,7 @@ class Clock:
 
 @dataclass
 class Pretended:
-    """A job that runs: what it will come to, and how far it is."""
+    """A running job: how it will end, and how far it is."""
 
     log: EventLog
     verb: str
@@ -85,7 +85,7 @@ class Pretended:
 
 @dataclass
 class PretendingLauncher:
-    """A Launcher whose jobs are written by `work`, each some lines a beat."""
+    """A Launcher whose jobs are written by `work`, a few lines per beat."""
 
     draw: random.Random
     live: dict[int, Pretended] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class PretendingLauncher:
         return True
 
     def work(self, attempts: Mapping[int, Attempt]) -> None:
-        """Let each job do what it does in a beat."""
+        """Let each job do its work for one beat."""
         for job, attempt in attempts.items():
             if (pretended := self.live.get(job)) is not None and self._step(pretended):
                 pretended.log.close()
@@ -199,7 +199,7 @@ class PretendingLauncher:
 
 
 class App:
-    """An app that is attached: asks what its screens ask, over the patches of a slow link."""
+    """An attached app: sends its screens' requests, over the patches of a slow link."""
 
     def __init__(self) -> None:
         self._told, self._number, self._held = Told(), 0, {}
@@ -216,7 +216,7 @@ class App:
         return answer
 
     async def look(self, supervisor: Supervisor) -> None:
-        """Ask for what the list, a run's charts and the queue show."""
+        """Request what the list, a run's charts and the queue show."""
         page = msgspec.json.decode(await self.ask(supervisor, Runs(sort="newest")))
         await self.ask(supervisor, Changes(0, 0.0))
         await self.ask(supervisor, Queue())
@@ -261,7 +261,7 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
         if number * BEAT_S % RESTART_S == 0 and number < beats:
             supervisor.connection.close()
             supervisor = begin(home, launcher)
-    for _ in range(LAST_BEATS):  # what is under way ends, and what was told last is taken in
+    for _ in range(LAST_BEATS):  # unfinished work ends, and the last events are ingested
         clock.set_on(BEAT_S)
         await beat(supervisor)
         if not (supervisor.live or supervisor.queued):
@@ -276,7 +276,7 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
 
 
 def stored(supervisor: Supervisor, run_id: int | None = None) -> Counter[str]:
-    """Count what the store has of all runs, or of one."""
+    """Count the store's rows for all runs, or for one."""
     queries = {
         "steps": "SELECT count(*) FROM metrics WHERE key = 'loss' AND (?1 IS NULL OR run_id = ?1)",
         "alarms": "SELECT count(*) FROM alarms WHERE ?1 IS NULL OR run_id = ?1",
@@ -297,7 +297,7 @@ def begin(home: Home, launcher: PretendingLauncher) -> Supervisor:
 
 
 def sample(hour: float, supervisor: Supervisor, apps: list[App]) -> dict[str, float]:
-    """Measure this process, and what answers took of its time since the last sample."""
+    """Measure this process, and the time spent on answers since the last sample."""
     own = psutil.Process()
     took = [ms for app in apps for ms in app.took_ms]
     for app in apps:

@@ -1,4 +1,4 @@
-"""A home whose supervisor is in the test's own process: nothing starts, runs are made as if their jobs had run."""
+"""A home whose supervisor is in the test's own process: nothing starts; runs are made as if their jobs had run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Still:
         best: int | None = None,
         losses: dict[int, float] | None = None,
     ) -> int:
-        """Make a run that has finished, with a checkpoint of `size` bytes at each step."""
+        """Make a finished run, with a checkpoint of `size` bytes at each step."""
         run_id = self.queue(name, model)
         found = self.supervisor.connection.execute(
             "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?",
@@ -98,7 +98,7 @@ class Still:
     def job(
         self, run_id: int, verb: data.Verb, told: list[events.Event], state: data.State, **args: Any
     ) -> None:
-        """Add a job to a run that told these events and ended so."""
+        """Add a job to a run that wrote these events and ended like this."""
         connection = self.supervisor.connection
         with transaction(connection):
             job_id, name = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
@@ -147,14 +147,14 @@ def still(root: Path) -> Still:
 
 @cache
 def empty_database() -> bytes:
-    """A database with all migrations and no rows: made once, as that takes 0.2 s."""
+    """Return a database with all migrations and no rows: made once, because it takes 0.2 s."""
     with TemporaryDirectory() as folder:
         open_store(Path(folder) / "empty").close()
         return (Path(folder) / "empty").read_bytes()
 
 
 def verdict(lost: int = 0, *, step: int = 1, claim: int = 0, watch: bool = False) -> dict[str, Any]:
-    """The result of a real check of 100 items, of which the tuned model lost some."""
+    """Return the result of a real check of 100 items, of which the tuned model lost some."""
     items = [Item("task", f"i{n}", f"i{n}") for n in range(100)]
     base = {item.key: 1.0 for item in items}
     plan = make_plan([TaskPlan("task", "acc", 0.25)], items, base, seed=1, cap=None)

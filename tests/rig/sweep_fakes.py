@@ -1,4 +1,4 @@
-"""Sweeps in memory, for the tests of the Sweep screen: over a rate and seeds, over rows by selectors, over words."""
+"""Sweeps in memory, for tests of the Sweep screen: over a rate and seeds, over selectors, over methods."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def swept(number: int, values: dict[str, str], seed: int, state: Any = DONE, **m
 
 
 def by_rate() -> SweepsAnswer:
-    """Four rates, three seeds each; of the last two, one run is under way and one waits."""
+    """Return four rates with three seeds each; of the last rate, one run is under way and one waits."""
     runs = []
     for rate, seeds in RATES.items():
         for seed, (target, drop, verdict) in enumerate(seeds, start=1):
@@ -48,7 +48,7 @@ def by_rate() -> SweepsAnswer:
 
 
 def by_selector() -> SweepsAnswer:
-    """Rows chosen by three selectors, two seeds each."""
+    """Return runs on rows chosen by three selectors, two seeds each."""
     runs = []
     for (by, rows), (target, drop) in SELECTED.items():
         for seed in (1, 2):
@@ -59,7 +59,7 @@ def by_selector() -> SweepsAnswer:
 
 
 def by_word() -> SweepsAnswer:
-    """Three methods, a run each."""
+    """Return three methods with one run each."""
     found = {"lora": (0.86, 0.1), "full": (0.91, 9.1), "vera": (0.74, 0.0)}
     runs = [
         swept(at, {"method.name": name}, 1, check=make_check("ok" if drop < 3 else "regressed", drop,
@@ -75,7 +75,7 @@ def answer(runs: list[SweptRun], keys: list[str]) -> SweepsAnswer:
 
 
 class SweepingSupervisor(FakeSupervisor):
-    """Has these sweeps; its runs are those of the newest."""
+    """Serves one sweep; its runs are the runs of the list."""
 
     def __init__(self, found: SweepsAnswer | None) -> None:
         rows: list[RunRow] = [] if found is None else [one.row for one in found.runs]

@@ -20,7 +20,7 @@ UNFINISHED = re.compile(rb"(?:\x1b(?:\[[?0-9;]*|\][^\x07\x1b]*\x1b?)?)?\Z")
 
 
 class Terminal:
-    """A program in a pseudo-terminal of its own session, and the screen it drew."""
+    """A program in a pseudo-terminal with its own session, and the screen it drew."""
 
     def __init__(
         self, command: list[str], home: Path, columns: int = 80, rows: int = 24, **environment: str
@@ -29,15 +29,15 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = self.bells = 0
         self._cut = b""
-        self.sent = bytearray()  # all that the program wrote
+        self.sent = bytearray()  # all output of the program
         self.notifications: list[bytes] = []
-        self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
+        self.modes: set[int] = set()  # private modes that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             for variable in (
                 "COLUMNS",
                 "LINES",
-            ):  # which readline sets, past os.environ: they count for more than the size
+            ):  # readline sets these, past os.environ: they override the size
                 os.unsetenv(variable)
             usual = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
             os.environ.update({**usual, "FINETOP_HOME": str(home), **environment})
@@ -48,7 +48,7 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def pump(self, seconds: float) -> None:
-        """Feed the emulator what the program writes, for so long."""
+        """Feed the program's output to the emulator for `seconds`."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select([self.master], [], [], left)
@@ -63,16 +63,16 @@ class Terminal:
             self.show(data)
 
     def show(self, data: bytes) -> None:
-        """Feed the emulator what has come from the program."""
+        """Feed output of the program to the emulator."""
         self.bytes += len(data)
         self.sent += data
         self._follow(data)
-        if b"\x1b[6n" in data:  # a terminal answers where its cursor is
+        if b"\x1b[6n" in data:  # a terminal reports its cursor position
             self.keys("\x1b[1;1R" * data.count(b"\x1b[6n"))
         self._stream.feed(clean(data))
 
     def _follow(self, data: bytes) -> None:
-        """Note modes, notifications and bells; a sequence that is cut between two reads waits for its end."""
+        """Track modes, notifications and bells; a sequence cut between two reads waits for its end."""
         data = self._cut + data
         self._cut = data[UNFINISHED.search(data).start() :]
         data = data.removesuffix(self._cut)
@@ -92,7 +92,7 @@ class Terminal:
         return "\n".join(self.screen.display)
 
     def rest(self, *others: int) -> None:
-        """Feed the emulator until the program, and others that work for it, have nothing more to do or to say."""
+        """Feed the emulator until the program, and others that work for it, are idle."""
         looks = 0
         while looks < 3:
             seen = self.bytes
@@ -107,7 +107,7 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def wait_end(self) -> int:
-        """Wait until the program is gone. Returns its wait status."""
+        """Wait until the program has ended. Returns its wait status."""
 
         def status_then() -> tuple[int, int] | None:
             if self.master >= 0:
@@ -133,11 +133,11 @@ class Terminal:
 
 
 def sleeps(pid: int) -> bool:
-    """Whether all threads of a process wait for something, and it is not only starved by others."""
+    """Return whether all threads of a process wait for something, rather than being starved by others."""
     try:
         stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
     except OSError:
-        return True  # it ends just now
+        return True  # it is just ending
     return all(stat.rpartition(")")[2].split()[0] in "STtZX" for stat in stats)
 
 

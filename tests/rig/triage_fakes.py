@@ -1,4 +1,4 @@
-"""A supervisor in memory with a real store of checked runs: it answers what Triage asks as the real one does."""
+"""A supervisor in memory with a real store of checked runs, which answers Triage like the real one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RUNS: dict[str, tuple[int, ...]] = {  # name -> how many of 20 items of each tas
 def make_store(
     folder: Path, runs: dict[str, tuple[int, ...]] | None = None, *, steps: bool = True
 ) -> duckdb.DuckDBPyConnection:
-    """Make a store in which the first run was checked at four steps, the others at one."""
+    """Return a store in which the first run was checked at four steps, the others at one."""
     connection = open_store(folder / "finetop.duckdb")
     chosen = RUNS if runs is None else runs
     for at, (name, lost) in enumerate(chosen.items()):
@@ -53,7 +53,7 @@ def make_store(
 
 
 class FakeTriage(FakeSupervisor):
-    """The fake supervisor of the other screens' tests, with a store behind what Triage asks."""
+    """The fake supervisor of the other screens' tests, with a real store for Triage's requests."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         super().__init__([])

@@ -1,4 +1,4 @@
-"""A store with runs that lost this and that, for tests and measurements of triage: made as jobs' events make it."""
+"""A store with runs that lost various tasks, for tests and measurements of triage: made as jobs' events make it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def recipe_of(method: str = "full", model: str = "qwen3-4b") -> dict[str, Any]:
 
 
 def add_run(connection: duckdb.DuckDBPyConnection, name: str, **recipe: str) -> tuple[int, int]:
-    """Add a finished run with a check's job, and give both numbers."""
+    """Add a finished run with a check job, and return both ids."""
     with transaction(connection):
         number = runs.next_run_id(connection)
         runs.add_run(
@@ -46,7 +46,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, name: str, **recipe: str) -> 
 
 
 def task_of(task: str, lost: int, n: int = 20, won: int = 0, mark: str = "") -> dict[str, Any]:
-    """Make a task's result: `lost` and `won` of n items, of which the base had all but those that were won."""
+    """Make a task's result: `lost` and `won` of n items, of which the base had all but the won ones."""
     base, drop = (n - won) / n, (lost - won) / n
     sure = max(0.02, 0.12 - drop / 4)
     return {
@@ -94,7 +94,7 @@ def result_of(tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
 
 
 def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: Any) -> list[events.Event]:
-    """Make what a check tells: both models' scores, and the result. `tasks` says how many each lost and won."""
+    """Make a check's events: both models' scores, and the result. `tasks` has how many each lost and won."""
     told: list[events.Event] = []
     flips, categories = [], []
     for task, (lost, won) in tasks.items():
@@ -141,7 +141,7 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
 
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
-    """Let a job have told these events, and take them in."""
+    """Write these events for a job, and ingest them."""
     log = event_log.EventLog(folder / f"{job}.jsonl")
     for event in told:
         log.write(event)
@@ -151,7 +151,7 @@ def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told
 
 
 def add_many(connection: duckdb.DuckDBPyConnection, folder: Path, count: int) -> None:
-    """Add checked runs over twelve tasks, without their items: most are well, a few lost something."""
+    """Add checked runs over twelve tasks, without their items: most are fine, a few lost something."""
     dice = random.Random(5)
     for number in range(count):
         _, job = add_run(connection, f"run-{number:04d}", method="full" if number % 2 else "lora")

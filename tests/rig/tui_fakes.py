@@ -1,4 +1,4 @@
-"""A supervisor in memory: answers the protocol's structs from a list of runs. Used by the tests of the app."""
+"""A supervisor in memory that answers with the protocol's structs from a list of runs, for tests of the app."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def make_check(
     real_drop: bool = False,
     **more: Any,
 ) -> CheckBrief:
-    """Make the brief of a check of 412 of 3,000 items."""
+    """Return the brief of a check of 412 of 3,000 items."""
     values: dict[str, Any] = {
         "check_id": 5,
         "verdict": verdict,
@@ -97,7 +97,7 @@ def make_check(
 
 
 def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
-    """Make a row of the list, with what most rows have."""
+    """Return a row of the list with common values."""
     values: dict[str, Any] = {
         "model": "smollm2-135m-instruct",
         "method": "lora",
@@ -116,7 +116,7 @@ def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
 
 
 def mixed_rows() -> list[RunRow]:
-    """Make a list with one of each kind that matters."""
+    """Return a list with one run of each important kind."""
     ended = NOW - 2500
     done = Finished(ended - 2460, ended)
     return [
@@ -176,13 +176,13 @@ def mixed_rows() -> list[RunRow]:
 
 
 def many_rows(number: int) -> list[RunRow]:
-    """Make a long list of finished runs."""
+    """Return a long list of finished runs."""
     done = Finished(NOW - 5000, NOW - 4000)
     return [make_row(i + 1, f"run-{i:05d}", done, check=make_check("ok", 0.4)) for i in range(number)]
 
 
 class FakeSupervisor:
-    """Runs in memory; `asked` holds every request but the waiting ones."""
+    """Runs in memory; `asked` holds every request except the waiting ones."""
 
     def __init__(self, rows: list[RunRow]) -> None:
         self.rows = rows
@@ -194,14 +194,14 @@ class FakeSupervisor:
         self._changed = asyncio.Event()
 
     def change(self, rows: list[RunRow] | None = None) -> None:
-        """Make the store newer."""
+        """Start a new revision of the store."""
         self.rows = self.rows if rows is None else rows
         self.revision += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
     def leave(self) -> None:
-        """Be gone, as after a kill."""
+        """Disappear, as after a kill."""
         self.is_gone = True
         self._changed.set()
         self._changed = asyncio.Event()
@@ -276,7 +276,7 @@ class FakeSupervisor:
         raise NotFound(f"not in the fake: {ask}")
 
     def _running(self) -> dict[str, int]:
-        """Count the jobs that run, by their verbs."""
+        """Count the running jobs by verb."""
         jobs = [job for row in self.rows for job in under_way(row) if isinstance(job.state, Running)]
         return dict(Counter(job.verb for job in jobs))
 
@@ -318,7 +318,7 @@ class FakeSupervisor:
         )
 
     def _seen(self, row: RunRow, ask: Tag) -> RunRow:
-        """Return a run as the store has it once it is marked as seen, or no longer."""
+        """Return a run as stored after it is marked or unmarked as seen."""
         tags = [tag for tag in (*row.tags, *ask.add) if tag not in ask.drop]
         is_failed = isinstance(row.state, Failed | Lost)
         return msgspec.structs.replace(row, tags=tags, needs_you=is_failed and SEEN not in tags)
@@ -340,7 +340,7 @@ class FakeSupervisor:
 def make_app(
     fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None
 ) -> FinetopApp:
-    """Make the app on a fake supervisor, with a clock that stands and a machine that has a name."""
+    """Return the app on a fake supervisor, with a stopped clock and a named machine."""
 
     def no_start(home: Home) -> None:
         raise NoSupervisor("the supervisor did not start.")
@@ -358,19 +358,19 @@ def make_app(
 
 
 def text_of(app: FinetopApp) -> str:
-    """Read the screen as the user does: every row as text."""
+    """Return the screen as the user sees it: every row as text."""
     width, height = app.size
     rows = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in row).rstrip()[:width] for row in rows[:height])
 
 
 def row_with(app: FinetopApp, words: str) -> str:
-    """Give the first row of the screen with these words; empty if there is none."""
+    """Return the first row of the screen with these words, or an empty string."""
     return next((row for row in text_of(app).splitlines() if words in row), "")
 
 
 async def settled(pilot: Any, seconds: float = 0.0, *, but_threads: bool = False) -> None:
-    """Wait until what was asked is answered and drawn, the pane has followed the cursor, and timers until then."""
+    """Wait until requests are answered and drawn, the pane has followed the cursor, and timers within `seconds` ran."""
     await at_rest(seconds, but_threads=but_threads)
     await pilot.pause()
     await at_rest(but_threads=but_threads)

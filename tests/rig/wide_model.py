@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def wide_model(folder: Path, tokenizer_of: Path, hidden: int = 1024, layers: int = 16) -> Path:
-    """Save one with another model's tokenizer: 205 million weights as it stands; more by `hidden` and `layers`."""
+    """Save one with another model's tokenizer: 205 million weights by default; more by `hidden` and `layers`."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 

@@ -2,8 +2,8 @@
 
     python without.py [PACKAGE …] [compiler] -- python WORDS…
 
-`python` is that of a virtual environment of links to what is installed here, and a folder of links stands for the
-PATH: so metadata, imports, and each process that is started below agree on what there is.
+`python` is that of a virtual environment of links to what is installed here, and a folder of links stands in for the
+PATH: so metadata, imports, and all child processes agree on what is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMPILERS = {"cc", "gcc", "g++", "c++", "clang", "c89", "c99", "tcc", "nvcc"}
 
 
 def shadow(folder: Path, hidden: list[str]) -> dict[str, str]:
-    """Make the virtual environment and the folder of programs. Returns the variables by which they are found."""
+    """Make the virtual environment and the folder of programs. Returns the variables that point to them."""
     own = folder / "venv"
     venv.create(own, symlinks=True)
     (site,) = own.glob("lib/python*/site-packages")
@@ -46,7 +46,7 @@ def shadow(folder: Path, hidden: list[str]) -> dict[str, str]:
 
 
 def link_all(place: Path, into: Path, is_left_out: Callable[[str], bool]) -> None:
-    """Link what a folder has, unless an earlier folder had it."""
+    """Link a folder's entries, unless an earlier folder had them."""
     for entry in place.iterdir() if place.is_dir() else ():
         made = into / entry.name
         if not is_left_out(entry.name) and not made.is_symlink() and not made.exists():
@@ -54,7 +54,6 @@ def link_all(place: Path, into: Path, is_left_out: Callable[[str], bool]) -> Non
 
 
 def main() -> int:
-    """Do what the command line says."""
     cut = sys.argv.index("--")
     hidden, words = sys.argv[1:cut], sys.argv[cut + 1 :]
     with tempfile.TemporaryDirectory() as place:

@@ -1,4 +1,4 @@
-"""How much work something is, by the calls that it makes: the same on a busy machine as on a quiet one."""
+"""The amount of work, measured in calls: the same on a busy machine as on an idle one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """Count the calls of functions in this thread, Python's own and those of libraries in C, while work is done."""
+    """Count the function calls in this thread during the work, Python's own and those of C libraries."""
     count = 0
 
     def note(frame: FrameType, event: str, called: Any) -> None:

@@ -1,9 +1,9 @@
-"""A job for measurements: six values a step through the real EventLog, from the moment that a file appears.
+"""A job for measurements: six values per step through the real EventLog, from the moment that a file appears.
 
     python writing_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with steps, pause_s (0: as fast as it can), go (the file), after_s
-(what it waits then), and noted: whether it writes into noted.txt when each step was told.
+What it does is set in the recipe's `about`: JSON with steps, pause_s (0: as fast as it can), go (the file), after_s
+(its wait after that), and noted: whether it records in noted.txt when each step was reported.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the app's tests share: the fake supervisor as a module (tui_fakes), and clocks in UTC."""
+"""Shared by the app's tests: the fake supervisor module (tui_fakes), and clocks in UTC."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from textual.css.stylesheet import Stylesheet
 
 
 async def wait_for_idle(*_: float) -> None:
-    """After each key: until it was obeyed, and the screen drawn."""
+    """Return once a key has been handled and the screen drawn."""
     await at_rest(hops=0, but_threads=True)
 
 
-# Textual's own sleeps until the process has used little of the processor: so has one that is starved by others.
+# Textual's own version waits until the process uses little CPU, which also holds for a process that is starved.
 for module in (textual.app, textual.pilot):
     module.wait_for_idle = wait_for_idle  # type: ignore[attr-defined]
 
@@ -28,7 +28,7 @@ parse_rules = Stylesheet._parse_rules
 
 
 def parse_once(self: Stylesheet, *source: Any, **more: Any) -> list[RuleSet]:
-    """Read each style sheet once in all tests: every app read them all anew, a fifth of these tests' CPU time."""
+    """Parse each style sheet once for all tests; parsing per app took a fifth of these tests' CPU time."""
     key = (source, tuple(more.items()), frozenset(self._variables.items()))
     if key not in parsed:
         parsed[key] = parse_rules(self, *source, **more)
@@ -46,9 +46,9 @@ def clocks_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What rests, pauses or waits for its turn does so for less: tests wait for it hundreds of times.
+    """Shorten every pause and rest, because tests wait for them hundreds of times.
 
-    No process looks at a form's data, however long a test takes.
+    No process reads a form's data, however long a test takes.
     """
     monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.run.screen.FOLLOW_S", 0.02)

@@ -1,4 +1,4 @@
-"""The app around its screens: what it loads, the connection, help, commands, messages, leaving."""
+"""The app around its screens: loading, the connection, help, commands, messages, leaving."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, but_threads=True)
         assert "loading …" in text_of(app)
-        await pilot.press("question_mark")  # the app answers while the start takes its time
+        await pilot.press("question_mark")  # the app stays responsive during a slow start
         await settled(pilot, but_threads=True)
         assert isinstance(app.screen, KeysPage)
         await pilot.press("escape")
@@ -120,7 +120,7 @@ async def test_a_supervisor_that_will_not_start_says_why_and_R_tries_again() -> 
 
 
 class Hears:
-    """Keeps what the connection tells."""
+    """Records what the connection reports."""
 
     def __init__(self) -> None:
         self.revisions: list[int] = []
@@ -345,7 +345,7 @@ async def test_a_key_waits_for_an_app_that_is_slow_to_obey_the_one_before(
             *((letter, letter) for letter in "all"),
         ]:
             key = events.Key(name, character)
-            key.set_sender(app)  # as a terminal's
+            key.set_sender(app)  # like a terminal's key
             app.post_message(key)
         await settled(pilot)
         assert app.screen.query_one(Bottom).question.entry.text == "all"
@@ -390,7 +390,7 @@ async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_no
         await pilot.press("enter")
         await settled(pilot, 0.3)
         assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.bases[app.screen.base_at].title == "qlora"
+        assert app.screen.state.bases[app.screen.state.base_at].title == "qlora"
 
 
 async def test_a_key_that_does_nothing_says_what_to_press() -> None:

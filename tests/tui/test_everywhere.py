@@ -1,4 +1,4 @@
-"""What holds on every screen: sizes, keys of the footer, the help."""
+"""What holds on every screen: sizes, footer keys, the help."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from finetop.tui.app import FinetopApp
 
 SIZES = ((80, 24), (60, 20), (40, 10), (200, 60))
-# Textual's names of the keys that footers show by another sign. Of two ways one may be at its end.
+# Textual's names of keys whose footer shows another sign. For a pair, one of the two may be at its end.
 NAMES = {
     "/": ("slash",), "←→": ("right", "left"), "↑↓": ("down", "up"), "←→↑↓": ("right",), "+ -": ("plus",),
     "esc": ("escape",), "pgdn": ("pagedown",), "[ ]": ("left_square_bracket",), "[": ("left_square_bracket",),
@@ -52,7 +52,7 @@ NAMES = {
 
 
 def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
-    """Make an app and the keys that lead to a screen of it."""
+    """Return an app and the keys that lead to one of its screens."""
     ways: dict[str, tuple[Callable[[], Any], list[str]]] = {
         "runs": (lambda: FakeSupervisor(mixed_rows()), []),
         "runs, none": (lambda: FakeSupervisor([]), []),
@@ -115,7 +115,7 @@ async def opened(pilot: Any, keys: list[str]) -> None:
 
 
 def seen(app: FinetopApp) -> str:
-    """Give text and styles of the screen: a cursor may be a style alone."""
+    """Return text and styles of the screen, because a cursor may be only a style."""
     rows = app.screen._compositor.render_strips()
     return str(type(app.screen)) + "\n".join(
         f"{segment.text}{segment.style}" for row in rows for segment in row
@@ -136,7 +136,7 @@ async def test_every_screen_stands_every_size(tmp_path: Path, name: str) -> None
                 assert f"too small: {size[0]}x{size[1]}" in rows[-1]
             else:
                 assert "too small" not in text_of(app)
-                # what is cut is text: no row ends in a number that goes on
+                # only text is cut: no row ends in half a number
                 cut = [
                     row for row in rows[1:] if re.search(r"\d…$", row.rstrip()) and len(row) >= size[0] - 1
                 ]
@@ -150,7 +150,7 @@ async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)
         shown = [key.shown for key in app.screen.query_one(Bottom).keys if key.label]
-    assert shown or name == "palette"  # which says its keys beside what is typed
+    assert shown or name == "palette"  # the palette shows its keys beside the prompt
     for at, sign in enumerate(shown):
         (tmp_path / str(at)).mkdir()
         app, keys = make(name, tmp_path / str(at))
@@ -196,17 +196,17 @@ LEADS = (
     "full",
     "sweep",
     "view",
-)  # to another part of the screen
+)  # goes to another part of the screen
 
 
 def before_it(key: Key, keys: Sequence[Key]) -> str:
-    """Return the key that goes the other way: a key does nothing at its own end."""
+    """Return the key of the opposite direction, because a key does nothing at its own end."""
     name, _, number = key.action.partition("(")
     other = f"{name}({number[1:] if number.startswith('-') else '-' + number}"
     return next((one.keys.partition(",")[0] for one in keys if number and one.action == other), "")
 
 
-# of an empty list there is nothing to act on: what to do next stands in it
+# an empty list offers nothing to act on; its text shows the next step
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SCREENS if name not in ("palette", "runs, none")])
 async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name: str) -> None:
@@ -225,11 +225,11 @@ async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name
             while at < len(listed):
                 key, at = listed[at], at + 1
                 if key.action in ("leave", "redraw"):
-                    continue  # it ends the app; what is drawn again looks the same
+                    continue  # it ends the app; redrawing looks the same
                 if other := before_it(key, listed):
                     await pilot.press(other)
                     await settled(pilot)
-                app.hush()  # a message goes with any key
+                app.hush()  # any key clears the message
                 before, said = seen(app), len(app.messages)
                 await pilot.press(key.keys.partition(",")[0])
                 await settled(pilot, 0.05)

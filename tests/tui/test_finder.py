@@ -1,4 +1,4 @@
-"""The palette: the command of a name comes before all that only has it within."""
+"""The palette: a command of that name comes before everything that only contains it."""
 
 from __future__ import annotations
 

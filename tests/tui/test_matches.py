@@ -1,4 +1,4 @@
-"""n and N after a search, on every screen that has one; and what n is while there is none."""
+"""n and N after a search on every screen that has one, and what n does without a search."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_in_the_log_n_goes_to_the_next_line_and_of_metrics_to_the_next_cha
         assert isinstance(screen, RunScreen)
         await pressed(pilot, "l", "slash", *"loss", "enter")
         assert "n N match" in text_of(app).splitlines()[-1]
-        search = screen.view_state.log.search
+        search = screen.state.log.search
         assert search is not None
         assert len(search.hits) > 2
         newest = search.at
@@ -111,10 +111,10 @@ async def test_in_the_log_n_goes_to_the_next_line_and_of_metrics_to_the_next_cha
         await pressed(pilot, "n")
         assert NO_MATCH in text_of(app)
         await pressed(pilot, "escape", *["tab"] * 6, "slash", *"loss", "enter")
-        assert screen.view_state.tab == "metrics"
+        assert screen.state.tab == "metrics"
         await pressed(pilot, "n")
         assert app.screen is screen
-        assert screen.view_state.grid.at == 0
+        assert screen.state.grid.at == 0
         await pressed(pilot, "escape", "n")
         assert isinstance(app.screen, LaunchScreen)
 
@@ -128,14 +128,14 @@ async def test_in_launch_n_goes_on_to_the_next_setting_with_these_words(tmp_path
         await pressed(pilot, "slash", *"learning rate", "enter")
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        found = [screen.key]
+        found = [screen.state.key]
         assert "n N match" in text_of(app).splitlines()[-1]
         while NO_MATCH not in text_of(app):
             await pressed(pilot, "n")
-            found.append(screen.key)
+            found.append(screen.state.key)
         assert len(set(found)) > 1
         await pressed(pilot, "N")
-        assert screen.key == list(dict.fromkeys(found))[-2]
+        assert screen.state.key == list(dict.fromkeys(found))[-2]
 
 
 async def test_the_help_is_searched_as_well() -> None:

@@ -1,4 +1,4 @@
-"""Keys that are offered as next on each screen, pressed: none leads to a refusal by the real requests."""
+"""The next steps offered on each screen, pressed: the real requests refuse none of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom, Question
 
-ORDERS = ("f", "r", "s", "A", "E", "P", "R", "T")  # the others only look, or fill a form
+ORDERS = ("f", "r", "s", "A", "E", "P", "R", "T")  # the others only show something or fill a form
 SIZE = (80, 24)
 IN_TRIAGE = ("regressed", "regressed-cleaned")
 IN_REMEDIES = ("remedies-half-tried", "remedies-found")
@@ -23,7 +23,7 @@ IN_RUNS = ("killed-unsaved", "lost", "paused", "check-held", "unchecked", "remed
 
 
 class InProcess:
-    """A connection to a supervisor that is in this process."""
+    """A connection to a supervisor in this process."""
 
     def __init__(self, still: Still) -> None:
         self._still = still
@@ -44,13 +44,13 @@ def app_of(still: Still, run: str = "") -> FinetopApp:
 
 
 def offered(app: FinetopApp) -> list[str]:
-    """List the keys that are offered, next and or."""
+    """Return the keys offered as next and alternative step."""
     bottom = app.screen.query_one(Bottom)
     return [line[1][0] for line in bottom.next if len(line) > 1 and line[0][0].strip() in ("next", "or")]
 
 
 async def obey(app: FinetopApp, pilot: Any, key: str) -> list[str]:
-    """Press a key, and the first answer to what is asked then; returns what was refused."""
+    """Press a key and the first answer to its question; return the refusals."""
     before = len(app.messages)
     await pilot.press(key)
     await settled(pilot)
@@ -81,7 +81,7 @@ async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
                 await settled(pilot)
                 for key in dict.fromkeys(key for key in offered(app) if key in ORDERS):
                     if key not in offered(app):
-                        continue  # what was done before has changed what is offered
+                        continue  # earlier actions have changed what is offered
                     pressed += 1
                     if wrong := await obey(app, pilot, key):
                         refused[f"{app.screen.title} {name} {key}"] = wrong

@@ -1,4 +1,4 @@
-"""A picture of each state of a screen that matters, at 80x24 and 120x40."""
+"""A snapshot of each important state of a screen, at 80x24 and 120x40."""
 
 from __future__ import annotations
 

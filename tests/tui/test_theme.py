@@ -1,4 +1,4 @@
-"""That text can be read on its background, and that curves are told apart, without red or green too."""
+"""Text is readable on its background, and curves can be told apart, even without seeing red or green."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.color import Color
 from finetop.tui.palette import PALETTES, Colours
 from finetop.tui.theme import SERIES, Depth, Look, StyleName, nearest_of_256, style
 
-READABLE = 4.5  # to one: WCAG AA
+READABLE = 4.5  # contrast ratio to 1, WCAG AA
 TEXT = ("accent", "running", "ok", "regressed", "warning", "queued", "heading", "dim")
 GROUNDS: dict[Colours, tuple[str, ...]] = {
     "dark": ("#000000", "#1e1e2e", "#282c34"),
@@ -20,7 +20,7 @@ GROUNDS: dict[Colours, tuple[str, ...]] = {
     "colour-blind light": ("#ffffff", "#fdf6e3", "#eeeeee"),
     "either": ("#000000", "#ffffff"),
 }
-# What is left of red, green and blue (linear) without one of the cones: Machado and others, 2009.
+# Red, green and blue (linear) as seen without one kind of cone: Machado and others, 2009.
 BLIND = {
     "red": (
         (0.152286, 1.052583, -0.204868),
@@ -30,7 +30,7 @@ BLIND = {
     "green": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.01182, 0.04294, 0.968881)),
     "none": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
 }
-APART = 18.0  # of CIE76; about 2 is seen side by side
+APART = 18.0  # CIE76 distance; about 2 is visible side by side
 
 
 def linear(colour: Color) -> list[float]:

@@ -1,4 +1,4 @@
-"""Themes are chosen in the app, drawn in at once, and kept; the environment goes before them."""
+"""Themes are chosen in the app, applied at once and saved; the environment overrides them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def accent(app: Any) -> str:
-    """Return the colour of the tab of the place that is open."""
+    """Return the colour of the active tab."""
     first = app.screen._compositor.render_strips()[0]
     return next(segment.style.color.name for segment in first if segment.text == " 1 Runs ")
 

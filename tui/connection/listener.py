@@ -1,4 +1,4 @@
-"""What is heard of one machine: that its supervisor answers or is gone, that its store is newer, and the news there."""
+"""Events of one machine's connection: its supervisor answers or is gone, its store is newer, and its notices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer, Notices
@@ -26,20 +28,19 @@ if TYPE_CHECKING:
     from finetop.tui.connection.machines import Machine
     from finetop.tui.theme import StyleName
 
-# Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
-# our own each costs two questions and answers, whatever is in them.
+# Between two polls. After the supervisor's own interval, a change is seen within a second; over an SSH link each poll
+# costs two round trips, whatever it returns.
 PACE_S, FAR_PACE_S = 0.4, 2.0
 AGAIN_S = 0.6  # between two attempts to connect
 NEVER = -1
-COUNTED = ("queued", "to_triage", "jobs", "gpus", "gpus_taken")  # for the top row
-AT_ONCE = 20  # notices that are read; the list has the rest
+AT_ONCE = 20  # notices read at a time; the list has the rest
 BELL_S = 10.0  # between two bells
 NOTIFICATION = 200  # cells
 BELL = "\x07"
 
 
 class ListeningApp(Protocol):
-    """The app, as far as it is told what is heard."""
+    """The app, as far as the listener uses it."""
 
     messages: list[Said]
 
@@ -69,28 +70,28 @@ class ListeningApp(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MachineListener:
-    """Hears of one machine's connection for the app."""
+    """Reports one machine's connection to the app."""
 
     app: ListeningApp
     machine: Machine
     ringer: Ringer
 
     def connected(self, hello: HelloAnswer) -> None:
-        """Hear that a supervisor answers."""
+        """Handle a supervisor's answer."""
         machine = self.machine
         machine.is_lost, machine.trouble, machine.refusal = False, "", ""
         machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
         self.app.say_how_it_stands()
 
     def changed(self, answer: ChangesAnswer) -> None:
-        """Hear that a store is newer."""
+        """Handle a newer store."""
         app, machine = self.app, self.machine
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)
             app.say_how_it_stands()
-        if any(getattr(answer, field) != getattr(machine, field) for field in COUNTED):
-            for field in COUNTED:
-                setattr(machine, field, getattr(answer, field))
+        counts = msgspec.structs.replace(answer, revision=0, trouble="", noticed=0)
+        if counts != machine.counts:
+            machine.counts = counts
             app.redraw_frame()
         after, machine.noticed = machine.noticed, answer.noticed
         if after is not None and answer.noticed > after:
@@ -98,24 +99,24 @@ class MachineListener:
         app.screen.post_message(StoreChanged(answer.revision))
 
     def lost(self) -> None:
-        """Hear that a supervisor does not answer."""
+        """Handle a supervisor that does not answer."""
         machine = self.machine
         if not machine.is_lost:
             machine.is_lost, machine.lost_at, machine.trouble = True, self.app.now(), ""
         self.app.say_how_it_stands()
 
     def refused(self, error: FinetopError) -> None:
-        """Hear that it would not start, or will not be followed."""
+        """Handle a supervisor that refuses to start, or to be followed."""
         self.machine.refusal = clean_line(str(error))
         self.app.say_how_it_stands()
 
     async def _tell(self, after: int) -> None:
-        """Say what has happened on the machine since a notice, and ring."""
+        """Show what has happened on the machine since a notice, and ring."""
         app, machine = self.app, self.machine
         try:
             answer = await app.ask_on(machine.home, Notices(after, AT_ONCE))
         except FinetopError:
-            machine.noticed = after  # it is heard when the connection is back
+            machine.noticed = after  # retried when the connection is back
             return
         label = machine.home.label if len(app.machines) > 1 else ""
         news = [words(notice, label) for notice in answer.notices if needs_a_person(notice.kind)]
@@ -136,7 +137,7 @@ async def follow(
     pace_s: float = PACE_S,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Follow the store for ever. Where no supervisor runs at first, `start` is called once, in a thread."""
+    """Follow the store forever. If no supervisor runs at first, `start` is called once, in a thread."""
     revision, trouble = NEVER, ""
     is_connected, was_started = False, False
     while True:
@@ -167,12 +168,12 @@ async def follow(
 
 @dataclass(slots=True)
 class Ringer:
-    """When the terminal last rang."""
+    """Tracks when the terminal last rang."""
 
     rang_at: float = -math.inf
 
     def may_ring(self, now: float) -> bool:
-        """Say whether the bell may ring, and take it that it does."""
+        """Return whether the bell may ring now, and count it as rung."""
         if 0 <= now - self.rang_at < BELL_S:
             return False
         self.rang_at = now
@@ -180,20 +181,20 @@ class Ringer:
 
 
 def words(notice: Notice, label: str) -> str:
-    """Say what happened, and to which run; `label` names the machine where there are several."""
+    """Return what happened, and to which run; `label` names the machine if there are several."""
     name = f"{label}:{notice.run}" if label and notice.run else notice.run or label
     return clean_line(f"{name}: {notice.text}" if name else notice.text)
 
 
 def sentence(news: Sequence[str]) -> str:
-    """Say the newest of some news, and how many there are beside it."""
+    """Return the newest item of some news, with the number of others."""
     more = len(news) - 1
     return f"{news[0]} (and {counted(more, 'other')}: :messages)" if more else news[0]
 
 
 def own_settings(home: Home) -> Settings:
-    """Read the settings of this machine, where the terminal is; the defaults where they can't be read."""
-    from finetop.core.recipe import home_settings  # 50 ms that starting does not pay for
+    """Read the settings of this machine, where the terminal is; the defaults if they can't be read."""
+    from finetop.core.recipe import home_settings  # takes 50 ms, which the start must not wait for
 
     try:
         return home_settings.load(home if home.link is None else find_home())
@@ -202,7 +203,7 @@ def own_settings(home: Home) -> Settings:
 
 
 def notification(how: str, text: str) -> str:
-    """Write the sequence by which a terminal shows a notification of its own; nothing where none is wanted."""
+    """Return the sequence that makes the terminal show a notification; empty if none is wanted."""
     shown = cut_end(clean_line(text).replace(";", ","), NOTIFICATION)
     return {"osc9": f"\x1b]9;finetop: {shown}\x07", "osc777": f"\x1b]777;notify;finetop;{shown}\x07"}.get(
         how, ""

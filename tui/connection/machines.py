@@ -1,12 +1,13 @@
-"""What the app knows of the machines whose runs it shows, and how it says where it is and what is out of reach."""
+"""What the app knows of the machines whose runs it shows, and the texts on where it is and what it can't reach."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from finetop.core.protocol.messages.session import ChangesAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import jobs
@@ -15,28 +16,25 @@ from finetop.tui.text import Line, cut_end, line_width
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.bar import share_bar
 
-LOAD = 6  # cells of the bar of GPUs
-REASON = 60  # cells of why a machine is out of reach
+LOAD = 6  # cells of the GPU bar
+REASON = 60  # cells of the reason why a machine can't be reached
+NO_COUNTS = ChangesAnswer(0)
 _BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")
 
 
 @dataclass(slots=True)
 class Machine:
-    """One machine: its home, and how the connection to its supervisor stands."""
+    """One machine: its home, and the state of the connection to its supervisor."""
 
     home: Home
-    name: str = ""  # its own name, as its supervisor says it
-    device: str = ""  # what jobs run on there: "4 GPUs"
-    trouble: str = ""  # what its supervisor says is wrong there
+    name: str = ""  # its own name, as its supervisor reports it
+    device: str = ""  # where jobs run there: "4 GPUs"
+    trouble: str = ""  # what its supervisor reports as wrong
     refusal: str = ""  # why it would not start, or can't be followed
     is_lost: bool = False
     lost_at: float = 0.0
-    queued: int = 0  # jobs that wait there
-    to_triage: int = 0  # runs whose regression nobody has looked at
-    jobs: Mapping[str, int] = field(default_factory=dict)  # that run there, by their verbs
-    gpus: int = 0
-    gpus_taken: int = 0
-    noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
+    counts: ChangesAnswer = NO_COUNTS  # for the top row
+    noticed: int | None = None  # number of the newest notice received; None before the first answer
 
     @property
     def is_elsewhere(self) -> bool:
@@ -44,12 +42,12 @@ class Machine:
 
     @property
     def is_unlinked(self) -> bool:
-        """Say whether it is the way to it that is broken, and not its supervisor."""
+        """Return whether the link to it is broken, rather than its supervisor."""
         return self.home.link is not None and not self.home.link.is_up
 
 
 def top_words(machines: Sequence[Machine], width: int) -> Line:
-    """Say for the top row where the app is, in `width` cells at most; several machines by their labels alone."""
+    """Return the top row's text on where the app is, in at most `width` cells; labels only for several machines."""
     if len(machines) == 1:
         return _fitting(_one(machines[0]), width)
     spans: Line = (("on ", "dim"),)
@@ -64,10 +62,10 @@ def top_words(machines: Sequence[Machine], width: int) -> Line:
 
 
 def load_words(machines: Sequence[Machine], width: int) -> Line:
-    """Return for the top row which jobs run and how many GPUs have one, if `width` cells are enough."""
-    running = sum((Counter(machine.jobs) for machine in machines), Counter[str]())
-    gpus = sum(machine.gpus for machine in machines)
-    taken = sum(machine.gpus_taken for machine in machines)
+    """Return the running jobs and GPU use for the top row, as much as `width` cells allow."""
+    running = sum((Counter(machine.counts.jobs) for machine in machines), Counter[str]())
+    gpus = sum(machine.counts.gpus for machine in machines)
+    taken = sum(machine.counts.gpus_taken for machine in machines)
     mark = MARKS["running"]
     number = running.total()
     count: Line = ((f"{mark.mark} {number}", mark.style),) if number else ()
@@ -87,11 +85,11 @@ def load_words(machines: Sequence[Machine], width: int) -> Line:
 
 def _one(machine: Machine) -> Line:
     if not machine.is_elsewhere:
-        device = "" if machine.gpus else machine.device  # the bar says it
+        device = "" if machine.counts.gpus else machine.device  # the bar shows it
         return (("  ".join(filter(None, [machine.name, device])), "dim"),)
     label = machine.home.label
     own = f" ({machine.name})" if machine.name and machine.name != label else ""
-    device = f"  {machine.device}" if machine.device and not (machine.is_lost or machine.gpus) else ""
+    device = f"  {machine.device}" if machine.device and not (machine.is_lost or machine.counts.gpus) else ""
     return (("on ", "dim"), *_state(machine, label), (own + device, "dim"))
 
 
@@ -103,14 +101,14 @@ def _state(machine: Machine, label: str) -> Line:
 
 
 def _fitting(spans: Line, width: int) -> Line:
-    """Leave out what does not fit, from the end."""
+    """Drop what does not fit, from the end."""
     while spans and line_width(spans) > width:
         spans = spans[:-1]
     return spans
 
 
 def trouble_words(machines: Sequence[Machine]) -> str:
-    """Say what is wrong with the whole, in a row; empty when nothing is."""
+    """Return what is wrong overall, in one row; empty if nothing is."""
     several = len(machines) > 1
     return "  ".join(filter(None, (_trouble(machine, several=several) for machine in machines)))
 
@@ -133,6 +131,6 @@ def _trouble(machine: Machine, *, several: bool) -> str:
 
 
 def restart_words(machines: Sequence[Machine]) -> str:
-    """Say what R does while something is lost."""
+    """Return what R does while a connection is lost."""
     is_broken = any(machine.is_lost and machine.is_unlinked for machine in machines)
     return "reconnect now" if is_broken else "restart it"

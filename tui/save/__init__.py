@@ -1,4 +1,4 @@
-"""What the key e writes: what a screen shows, as tables and charts, in the form that the file's ending says."""
+"""What the key e writes: what a screen shows, as tables and charts, in the format of the file's extension."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What a screen shows. `name` is the file's, without ending; without tables and charts it is the screen itself."""
+    """What a screen shows. `name` is the file's, without extension; without tables and charts the screen is saved."""
 
     name: str
     tables: tuple[Table, ...] = ()

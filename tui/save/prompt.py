@@ -1,4 +1,4 @@
-"""Asks for a file's name and writes what a screen shows, on this machine, in the folder where finetop was started."""
+"""Asks for a file name and writes what a screen shows, on this machine, in the folder where finetop was started."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textual.screen import Screen
-
 from finetop.core.errors import BadInput
 from finetop.core.report import Block, Chart, Table
 from finetop.core.report.formats.markdown import block_text
 from finetop.core.report.svg import standalone
 from finetop.core.runtime.files import given_path, write_whole
-from finetop.core.text import clean_line, spreadsheet_cell
+from finetop.core.text import clean_line, listed, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Bottom
 
-_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
+_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the file must load no font from the network
 
 
-async def ask_of(screen: Screen[Any], picture: str) -> None:
-    """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
-    host, to_save = host_of(screen), getattr(screen, "to_save", None)
+async def ask_of(screen: AppScreen[Any], picture: str) -> None:
+    """Ask where to write what a screen shows: its own tables and charts, else a picture of it."""
+    host = host_of(screen)
     with refusals_said(host):
-        shown = Sheet((screen.title or "screen").lower()) if to_save is None else await to_save()
-        if screen.is_current and (bottom := screen.query_one(Bottom)).question is None:
-            ask(bottom, host, shown, picture)
+        shown = await screen.to_save()
+        if screen.is_free:
+            ask(screen.bottom, host, shown, picture)
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
@@ -68,7 +67,7 @@ def _target(host: Host, text: str) -> Path:
 
 
 def _fault(host: Host, text: str, shown: Sheet) -> str:
-    """Return why that can't be written; nothing where it can."""
+    """Return why the file can't be written, or an empty string."""
     forms = endings(shown)
     if not text.strip():
         return f"type a name that ends in {' or '.join(forms)}"
@@ -77,7 +76,7 @@ def _fault(host: Host, text: str, shown: Sheet) -> str:
     except BadInput as error:
         return error.message
     if target.suffix.lower() not in forms:
-        return f"the extension must be {', '.join(forms[:-1])}{' or ' * (len(forms) > 1)}{forms[-1]}"
+        return f"the extension must be {listed(forms, ' or ')}"
     if not target.parent.is_dir():
         return f"no such folder: {cut_middle(clean_line(str(target.parent)), 30)}"
     return "that is a folder" if target.is_dir() else ""
@@ -93,16 +92,16 @@ def _write(host: Host, target: Path, shown: Sheet, screen: str) -> None:
 
 
 def endings(shown: Sheet) -> tuple[str, ...]:
-    """List the forms that there are of it, the usual one first."""
+    """Return the available formats, the usual one first."""
     if shown.charts:
         return (".svg", ".png", ".csv", ".md")
     return (".csv", ".md", ".png", ".svg") if shown.tables else (".svg",)
 
 
 def written(shown: Sheet, ending: str, screen: str) -> bytes:
-    """Write it. `screen` is the picture of the screen, for where there is no chart."""
+    """Return the file's bytes. `screen` is the picture of the screen, used if there is no chart."""
     if ending == ".png":
-        from finetop.core.report.png import png  # pillow, 20 ms, for those who want one
+        from finetop.core.report.png import png  # pillow takes 20 ms to import
 
         return png(shown.charts, shown.tables)
     return _text(shown, ending, screen).encode("utf-8", "replace")
@@ -121,7 +120,7 @@ def _text(shown: Sheet, ending: str, screen: str) -> str:
 
 
 def _points(charts: Sequence[Chart]) -> Table:
-    """Lay out what the curves of charts go through: a row for each, as it is drawn."""
+    """Return the points of the charts' curves as a table: one row each, as drawn."""
     rows = []
     for chart in charts:
         for line in chart.lines:

@@ -1,4 +1,4 @@
-"""The tables and charts of each screen, as they are written to a file. Pure functions from what the screens hold."""
+"""The tables and charts of each screen, as written to a file. Pure functions of what the screens hold."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from finetop.core.report.sections.tasks import tasks
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
+from finetop.tui.widgets.series import Stretch
 
 
 def runs(rows: Sequence[RunRow]) -> Sheet:
@@ -62,27 +63,18 @@ def _checked(row: RunRow) -> tuple[str, str, str, str]:
     return short_answer(check), moved, f"{check.margin:g}", "" if check.step is None else str(check.step)
 
 
-def run(
-    detail: RunDetail,
-    tab: str,
-    drawn: Sequence[str],
-    curves: Mapping[str, Curve],
-    stretch: tuple[str, float, float, int],
-    outcome: CheckResult | None,
-) -> Sheet:
-    """Return what a tab of a run shows.
-
-    `drawn` are its charts, `stretch` what they are over, from where to where, and in how many columns.
-    """
+def run_charts(name: str, curves: Mapping[str, Curve], stretch: Stretch) -> Sheet:
+    """Return the curves of a run that a tab draws, a chart each."""
     x, first, last, columns = stretch
-    name = f"{_file_name(detail.row.name)}-{tab}"
+    lines = [(key, line_of(curve, first, last, columns)) for key, curve in curves.items()]
+    charts = [Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps]
+    return Sheet(_file_name(name), (), tuple(charts))
+
+
+def run(detail: RunDetail, tab: str, outcome: CheckResult | None) -> Sheet:
+    """Return what a tab of a run shows that has no charts."""
+    name = _file_name(f"{detail.row.name}-{tab}")
     match tab:
-        case "metrics" | "system":
-            lines = [(key, line_of(curves[key], first, last, columns)) for key in drawn if key in curves]
-            charts = [
-                Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps
-            ]
-            return Sheet(name, (), tuple(charts))
         case "samples":
             return Sheet(name, _tables(samples(detail)))
         case "recipe":
@@ -97,10 +89,10 @@ def run(
 def compare(
     details: Sequence[RunDetail],
     curves: Mapping[str, Sequence[Curve | None]],
-    stretch: tuple[float, float, int],
+    stretch: Stretch,
 ) -> Sheet:
-    """Return the curves over each other, what came out, and what differs in the recipes."""
-    first, last, columns = stretch
+    """Return the overlaid curves, the results, and the differences between the recipes."""
+    _, first, last, columns = stretch
     charts = []
     for metric, of_runs in curves.items():
         lines = [
@@ -129,21 +121,14 @@ def compare(
 
 
 def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
-    """Return what runs and what waits; each with its name as requests need it."""
+    """Return running and queued jobs; each with its name as requests need it."""
     rows = []
     for name, row in entries:
-        waits = getattr(row, "wants", None) is not None
-        rows.append(
-            (
-                name,
-                row.what,
-                "waits" if waits else "runs",
-                getattr(row, "wants", "") or getattr(row, "on", ""),
-                str(getattr(row, "priority", "")),
-                getattr(row.state, "because", "") or getattr(row.state, "phase", ""),
-                _moment(getattr(row, "starts_at", None)),
-            )
-        )
+        if isinstance(row, QueueRow):
+            facts = ("waits", row.wants, str(row.priority), row.state.because, _moment(row.starts_at))
+        else:
+            facts = ("runs", row.on, "", row.state.phase, "")
+        rows.append((name, row.what, *facts))
     return Sheet(
         "queue", (Table(("run", "what", "state", "on / wants", "priority", "why", "starts"), tuple(rows)),)
     )
@@ -190,7 +175,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
 
 
 def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
-    """Return the matrix of triage: a run a row, a task a column, changes in points."""
+    """Return the triage matrix: one run per row, one task per column, changes in points."""
     lines = tuple(
         (
             *(row.shown_name, row.model, row.method, row.verdict, row.standing.state if row.standing else ""),
@@ -204,7 +189,7 @@ def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
 
 
 def remedies(answer: RemediesAnswer | None) -> Sheet:
-    """Return what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
+    """Return the remedies tried on a run, one per row: target, kept gain, forgetting, item counts."""
     if answer is None:
         return Sheet("remedies")
     metrics = list(answer.base)

@@ -1,1 +1,1 @@
-"""Screens, a folder each; `shared` holds what several draw."""
+"""One folder per screen; `shared` holds what several of them draw."""

@@ -1,4 +1,4 @@
-"""Pages that open over any screen, rows below a title: the keys, the messages so far, every command by name."""
+"""Pages that open over any screen, a title above rows: keys, messages, and all commands by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import ClassVar, Generic
 from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
-from textual.screen import Screen, ScreenResultType
+from textual.screen import ScreenResultType
 
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
@@ -18,6 +18,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.finder import Found, command_names, find, kind_of, ranked
 from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, Key, bindings, moves, paired
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread, wrapped
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
@@ -27,19 +28,19 @@ SEARCH = Key("slash", "search", "search", "search in these lines")
 MOVES = moves()
 TYPED_BESIDE = tuple(
     Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4]
-)  # letters are text
-NAME_WIDTH = 14  # cells at least
-_SIGN = 14  # cells of the help for the keys
-PAUSE_S = 0.15  # of typing, until the supervisor is asked
+)  # without their letters, which are typed text
+NAME_WIDTH = 14  # least cells
+_SIGN = 14  # cells of the key column in the help
+PAUSE_S = 0.15  # pause in typing before the supervisor is asked
 
 
-class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
-    """A title and a table; esc leads back to the screen before."""
+class TablePage(AppScreen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
+    """A title and a table; esc returns to the previous screen."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
     KEYS: ClassVar[tuple[Key, ...]] = (SEARCH, *MATCHES, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
-    sought = ""  # in its lines
+    sought = ""  # the search text
 
     def compose(self) -> ComposeResult:
         yield Top()
@@ -52,28 +53,19 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
         raise NotImplementedError
 
     def draw_heading(self, index: int) -> str:
-        """Name the part of the table that a row is in; empty where it has none."""
+        """Return the heading of the part that a row is in, or an empty string."""
         return ""
 
     def show_title(self, title: str, aside: str = "") -> None:
-        """Write the first row."""
+        """Write the title row."""
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
 
     def action_back(self) -> None:
         self.dismiss()
 
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, pages: float) -> None:
-        self.query_one(Table).page(pages)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
-
     def action_search(self) -> None:
-        """Have a text typed, and go to the next line that has it."""
+        """Ask for a text, and go to the next line that contains it."""
         start = self.query_one(Table).cursor
 
         def changed(text: str) -> None:
@@ -89,7 +81,7 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
             elif self.sought and not self._has(self.query_one(Table).cursor):
                 host_of(self).say(NO_MATCH)
 
-        self.query_one(Bottom).ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
+        self.bottom.ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
 
     def action_match(self, direction: int) -> None:
         if not self.sought:
@@ -98,7 +90,7 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
             host_of(self).say(NO_MATCH)
 
     def _to_match(self, direction: int) -> bool:
-        """Go to the next line (1) that has the text, or the one before (-1); returns whether there is one."""
+        """Go to the next (1) or previous (-1) matching line; return whether there is one."""
         table = self.query_one(Table)
         further = range(table.cursor + direction, table.count if direction > 0 else -1, direction)
         at = next((index for index in further if self._has(index)), None)
@@ -113,7 +105,7 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """One row of the help: of a key that needs several rows the first has its sign."""
+    """One row of the help; if a key needs several, only the first shows its sign."""
 
     key: Key
     text: str
@@ -122,7 +114,7 @@ class KeyRow:
 
 
 class KeysPage(TablePage[None], inherit_bindings=False):
-    """Keys of the screen before, each with the command that does the same, then those that work everywhere."""
+    """Keys of the previous screen, each with its equivalent command, then the keys that work everywhere."""
 
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
@@ -135,7 +127,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.show_title(f"Keys of {self._of}", "lower case looks, capitals act on a run")
-        self.query_one(Bottom).offer([], (SEARCH, MATCH, BACK))
+        self.bottom.offer([], (SEARCH, MATCH, BACK))
 
     def on_resize(self) -> None:
         keys = (*self._own, *paired(host_of(self).keys_everywhere()))
@@ -157,14 +149,14 @@ class KeysPage(TablePage[None], inherit_bindings=False):
             (row.text, "bold" if has_cursor else ""),
         )
         command: Line = ((row.command, "dim"), (" ", ""))
-        if row.command and not row.text:  # below, where it has the whole row
+        if row.command and not row.text:  # on a row of its own
             line = (line[0], (" " * max(2, width - 2 - len(row.command)), ""))
             return (*line, *command)
         return spread(line, command, width) if row.command else line
 
 
 def key_rows(key: Key, width: int) -> list[KeyRow]:
-    """Break what is said of a key into rows: its command at the right of the last, or below where that has no room."""
+    """Split a key's help into rows, with its command at the right of the last row or on its own row below."""
     *texts, last = wrapped(key.about, width - _SIGN - 4)
     rows = [KeyRow(key, text, is_first=not at) for at, text in enumerate(texts)]
     if not key.command or cell_len(last) + cell_len(key.command) + _SIGN + 6 <= width:
@@ -173,7 +165,7 @@ def key_rows(key: Key, width: int) -> list[KeyRow]:
 
 
 class MessagesPage(TablePage[None], inherit_bindings=False):
-    """What was said above the footer, newest first: a slow link may have hidden one."""
+    """Messages shown above the footer, newest first; a slow link may have hidden some."""
 
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Messages"
@@ -182,7 +174,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         messages = host_of(self).messages
         self.show_title(counted(len(messages), "message") if messages else "No messages yet.")
         self.query_one(Table).show(len(messages))
-        self.query_one(Bottom).offer([], (SEARCH, BACK))
+        self.bottom.offer([], (SEARCH, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         said = host_of(self).messages[-1 - index]
@@ -191,7 +183,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
 
 
 class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
-    """Every command by name, and what there is of that name; enter gives back the chosen one."""
+    """All commands and everything else findable by name; enter returns the selected one."""
 
     KEYS = ()
     BINDINGS: ClassVar = bindings(TYPED_BESIDE)
@@ -199,7 +191,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
-        by_action = {key.action: key for key in reversed(keys)}  # the screen's own before those of everywhere
+        by_action = {key.action: key for key in reversed(keys)}  # the screen's own keys win
         self._all = tuple(
             key
             for key in keys
@@ -209,9 +201,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def on_mount(self) -> None:
         self._show(self._all)
-        self.query_one(Bottom).ask_text(
-            ":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel"
-        )
+        self.bottom.ask_text(":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel")
 
     def _show(self, matching: Sequence[Key | Found], aside: str = "", at: int = 0) -> None:
         self._matching = tuple(matching)
@@ -224,7 +214,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
             name, about, sign = cut_middle(clean_line(row.name), 40), row.about, ""
         else:
             name, about, sign = command_names(row)[0], row.about, row.shown if row.keys else ""
-            if about.lower() == name:  # a place
+            if about.lower() == name:  # a screen: its name says it already
                 about = row.command
         name += " " * max(0, NAME_WIDTH - cell_len(name))
         about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
@@ -242,7 +232,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     @work(exclusive=True)
     async def _find(self, text: str) -> None:
-        """Look for what is called so once typing pauses, and list it among the commands."""
+        """Search runs, recipes and more by name once typing pauses, and list them among the commands."""
         await asyncio.sleep(PAUSE_S)
         matching = ranked(text, self._all, await find(host_of(self), text))
         if self.is_current:

@@ -1,4 +1,4 @@
-"""A page on which things are picked: space picks or drops one, letters narrow the list or name a new one."""
+"""A page to pick things: space selects or deselects, letters narrow the list or name a new entry."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.pages import TYPED_BESIDE, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end, padded
-from finetop.tui.widgets.frame import Bottom, TextQuestion
+from finetop.tui.widgets.frame import TextQuestion
 from finetop.tui.widgets.table import Table
 
 PICK = Key("space", "pick", "pick", "select or deselect")
-_TEXT = ("+", "-", '"')  # a line that begins so is typed whole, blanks and all
+_TEXT = ("+", "-", '"')  # a text that starts with one of these is taken whole, with its spaces
 _NAME = 28  # cells
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing to pick. `of` is the part of the list that it stands in; is_on None: some of several have it."""
+    """One thing to pick, listed under the heading `of`; `is_on` is None if only some of several runs have it."""
 
     name: str
     about: str = ""
@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What a person has changed: picked and dropped, in their order, and the text that was typed beside."""
+    """What the user changed: selected and deselected names in order, and the typed text."""
 
     on: tuple[str, ...]
     off: tuple[str, ...]
@@ -43,11 +43,11 @@ class Picked:
 
 
 class PickPage(TablePage["Picked | None"], inherit_bindings=False):
-    """The choices with a box before each; enter keeps what is picked and typed, esc leaves all as it was.
+    """Choices with a box before each; enter saves what is picked and typed, esc discards it.
 
-    `read` raises BadInput for a typed text that is wrong, and `look` says why one can't be (asked for once it is kept).
-    With `new` a word that is none of the choices can be picked, too. `text` is a choice whose words are typed: it is
-    put into the line to be changed.
+    `read` raises BadInput for an invalid text; `look` returns why a text can't be used, asked again on enter.
+    With `new`, a word that matches no choice can be picked too. Picking the choice `text` puts its words into the
+    input line for editing.
     """
 
     KEYS = ()
@@ -68,7 +68,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         super().__init__()
         self._title, self._label = title, label
         self._all = tuple(choices)
-        self._changed: dict[str, bool] = {}  # by a key, the newest last
+        self._changed: dict[str, bool] = {}  # toggled by a key, the newest last
         self._read, self._look, self._new = read, look, new
         self._text = text
         self._listed: tuple[Choice, ...] = ()
@@ -78,7 +78,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         self._ask("")
 
     def _ask(self, text: str, at: int | None = None) -> None:
-        self.query_one(Bottom).ask_text(
+        self.bottom.ask_text(
             self._label,
             text,
             at=at,
@@ -92,7 +92,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         )
 
     def _list(self, text: str) -> None:
-        """List what has the typed word in its name; a new one last."""
+        """List the choices whose name contains the typed word; new ones come last."""
         word = "" if is_whole(text) else text.strip()
         found = [choice for choice in self._all if word.casefold() in choice.name.casefold()]
         made = [
@@ -130,8 +130,8 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @on(Table.Opened)
     def action_pick(self) -> None:
-        """Pick what is under the cursor, or drop it."""
-        at, bottom = self.query_one(Table).cursor, self.query_one(Bottom)
+        """Select or deselect the choice under the cursor."""
+        at, bottom = self.query_one(Table).cursor, self.bottom
         if at >= len(self._listed):
             return
         choice = self._listed[at]
@@ -154,14 +154,14 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @work(exclusive=True, group="look")
     async def _say_of(self, text: str) -> None:
-        """Show beside a text that matches nothing what is wrong with it."""
+        """Show why a text that matches nothing can't be used."""
         assert self._look is not None
-        words, bottom = await self._look(text), self.query_one(Bottom)
+        words, bottom = await self._look(text), self.bottom
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
             bottom.say_aside(((words, "red"),))
 
     def _fault(self, text: str) -> str:
-        """Return what is wrong with the typed text; empty if it can be read."""
+        """Return the error in the typed text, or an empty string."""
         try:
             self._read(text)
         except BadInput as fault:
@@ -176,7 +176,7 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     @work
     async def _keep(self, text: str) -> None:
-        """Close with what was picked and typed; what is wrong with the text leaves it open."""
+        """Close with what was picked and typed, unless the text can't be used."""
         if self._look is not None and (words := await self._look(text)):
             host_of(self).say(words, "red")
             return
@@ -188,5 +188,5 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
 
 def is_whole(text: str) -> bool:
-    """Return whether a text is typed whole, as on the command line, and is no word to find one by."""
+    """Return True if a text is an expression as on the command line, not a word to search by."""
     return text.lstrip().startswith(_TEXT) or any(mark in text for mark in ',"')

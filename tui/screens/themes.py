@@ -1,4 +1,4 @@
-"""The page on which colours are chosen: each is drawn in as the cursor comes to it, enter keeps it."""
+"""The page to choose a theme: each is applied as the cursor reaches it, enter keeps it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.pages import MOVES, TablePage
 from finetop.tui.text import Line, cursor_mark
 from finetop.tui.theme import MARKS, SERIES
-from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
 KEEP = Key("enter", "keep", "keep", "keep this theme")
@@ -24,20 +23,20 @@ BACK = Key("escape", "cancel", "back", "back to the previous theme")
 
 
 def open_themes(app: App[Any]) -> None:
-    """Show the page, unless the environment has chosen already."""
+    """Open the page, unless the environment sets the theme."""
     if not _is_chosen(host_of(app)) and not isinstance(app.screen, ThemesPage):
         app.push_screen(ThemesPage())
 
 
 def choose(host: Host, theme: str) -> None:
-    """Draw in a theme and keep it, unless the environment has chosen already."""
+    """Apply a theme and save it, unless the environment sets the theme."""
     if not _is_chosen(host):
         host.show_theme(theme)
         keep_theme(host)
 
 
 def keep_theme(host: Host) -> None:
-    """Keep the theme that is drawn in for the next time."""
+    """Save the current theme for the next start."""
     try:
         keep(host.homes[0], theme=host.theme_chosen)
     except (OSError, FinetopError) as error:
@@ -45,7 +44,7 @@ def keep_theme(host: Host) -> None:
 
 
 def _is_chosen(host: Host) -> bool:
-    """Return whether the environment has chosen the colours, and say so."""
+    """Return True if the environment sets the theme, after reporting that."""
     environ = os.environ
     named = environ.get("FINETOP_THEME", "") or ("NO_COLOR" if environ.get("NO_COLOR") else "")
     if named:
@@ -54,7 +53,7 @@ def _is_chosen(host: Host) -> bool:
 
 
 class ThemesPage(TablePage[None], inherit_bindings=False):
-    """The themes that this terminal can draw; esc draws again in the one before."""
+    """The themes that this terminal can draw; esc restores the previous one."""
 
     KEYS = (KEEP, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
@@ -63,12 +62,12 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
     def on_mount(self) -> None:
         host = host_of(self)
         self._before = host.theme_chosen
-        few = THEMES[-2:]  # of the terminal's own
+        few = THEMES[-2:]  # the themes made of the terminal's own colours
         self._themes = ("", *(few if host.look.depth == 4 else THEMES))
         self.show_title("Theme", "saved on this machine; FINETOP_THEME overrides it")
         now = self._themes.index(self._before) if self._before in self._themes else 0
         self.query_one(Table).show(len(self._themes), now)
-        self.query_one(Bottom).offer([], (KEEP, BACK))
+        self.bottom.offer([], (KEEP, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         theme = self._themes[index]

@@ -1,4 +1,4 @@
-"""The terminal's cells: what a Textual frame leaves on them."""
+"""The terminal's cells: the result of a Textual frame."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rich.cells import split_graphemes
 from finetop.tui.terminal.sgr import restyle
 
 _FRAME_SEQUENCE = re.compile(r"\[(\d*)(?:;(\d*))?H|\[([\d;:]*)m")
-# Characters of one cell: a flag of letters has 8, a family 11; floods of accents would cost kilobytes a cell.
+# Characters per cell: a flag of letters has 8, a family 11; stacks of accents would cost kilobytes per cell.
 _LONGEST = 16
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
-# Characters known to take one cell each; grows as others are met, so that most text is stored in one slice.
+# Characters known to take one cell each; grows as others are seen, so that most text is stored in one slice.
 _narrow = {chr(code) for code in range(0x20, 0x7F)}
 
 
 class Row(NamedTuple):
-    """One row: a grapheme a cell ("" on the second cell of a wide one) and its canonical SGR style."""
+    """One row: a grapheme per cell ("" on the second cell of a wide one) and its canonical SGR style."""
 
     graphemes: list[str]
     styles: list[str]
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A screen of cells. Screens share the rows they have in common, so a row is never changed in place."""
+    """A screen of cells. Screens share common rows, so a row is never changed in place."""
 
     width: int
     rows: tuple[Row, ...]
@@ -65,8 +65,8 @@ def resized(cells: Cells, width: int, height: int) -> Cells:
 def apply_frame(cells: Cells, frame: str, colour: bool = True) -> Cells:
     """Return the cells after a frame: cursor positions, SGR, text and newlines.
 
-    Hyperlinks are dropped. Any other escape or control character came in through the text of a widget, which
-    counted it as no cell: it is dropped too, so that text cannot drive the terminal.
+    Hyperlinks are dropped. Any other escape or control character came from the text of a widget, which counted it as no
+    cell: it is dropped too, so that text cannot control the terminal.
     """
     rows = list(cells.rows)
     width, height = cells.size
@@ -145,7 +145,7 @@ def _put_graphemes(row: Row, x: int, text: str, style: str) -> int:
 
 
 def _split_wide(row: Row, start: int, end: int) -> None:
-    """Blank the halves left of wide characters that writing cells start to end cuts in two."""
+    """Blank the remaining halves of wide characters cut in two by writing cells start to end."""
     graphemes = row.graphemes
     if not graphemes[start]:
         graphemes[start - 1] = " "

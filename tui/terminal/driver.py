@@ -1,4 +1,4 @@
-"""The terminal driver: sends what changed on the screen, skipping pictures the terminal has no time for."""
+"""The terminal driver: sends what changed on the screen, skipping pictures that the terminal is too slow for."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ from finetop.tui.terminal.link_state import way_of
 from finetop.tui.terminal.screen_diff import Pen, difference
 
 _FRAME = re.compile(r"\x1b\[\d+;\d+H")
-# Around every frame, lest half of it is seen. A difference is too small for that.
+# Around every frame, so that no half of it is seen. A difference is too small to need that.
 _SYNCHRONIZED: Final = ("\x1b[?2026h", "\x1b[?2026l")
-# Controls after which cells, cursor and style are what they were: modes but the alternate screen, queries,
-# keyboard protocols, titles, clipboard and the like, and the bell. Any other makes us forget the screen.
+# Controls that leave cells, cursor and style unchanged: modes but the alternate screen, queries, keyboard protocols,
+# titles, clipboard and the like, and the bell. Any other makes us forget the screen.
 _HARMLESS = re.compile(
     r"(?:\x1b\[\?(?!(?:3|6|47|1047|1048|1049)[hl])\d+(?:[hl]|\$p)|\x1b\[[<>=]\d*u|\x1b\[[56]n|\x1b\[\d* q"
     r"|\x1b\][^\x1b\x07]*(?:\x07|\x1b\\)|\x07)*"
 )
 _LEAVE_SCREEN: Final = "\x1b[?1049l"
 
-# The terminal is asked for its cursor's place once so many bytes went out; its answer proves their arrival.
-# Only this tells of what ssh and the network hold back: they take megabytes before a write blocks.
+# The terminal is asked for its cursor position after this many bytes; its answer proves their arrival. Only this
+# reveals what ssh and the network buffer: they accept megabytes before a write blocks.
 _PROBE: Final = "\x1b[6n"
 _PROBE_EVERY = 2048
-# What its background is; one that has no answer to this answers the question behind it.
+# Asks for its background; a terminal that can't answer this still answers the probe after it.
 _ASK_GROUND: Final = "\x1b]11;?\x07"
-# So much may follow an unanswered question: a small picture never waits, and a slow link is never far behind.
+# Bytes that may follow an unanswered probe: a small picture never waits, and a slow link is never far behind.
 _AHEAD = 4096
-# An answer that takes longer is taken for lost (a terminal that never answered is not waited for).
+# An answer that takes longer counts as lost (a terminal that never answered is not waited for).
 _LOST_AFTER_S = 30.0
-# Held pictures are looked at again after so long.
+# Held pictures are tried again after this time.
 _HELD_S = 1.0
-# On the way out the answer must not be left for the shell to read.
+# On exit, wait this long so that the answer is not left for the shell to read.
 _LAST_ANSWER_S = 1.0
 
-# A lone Esc, and the app's end, are noticed so late.
+# A lone Esc, and the app's end, are noticed within this time.
 _LOOK_S = 0.1
 
 _Mark = Literal["picture", "answer", "stop"]
 
 
 class TerminalWriter(Thread):
-    """Writes controls in their order, and the newest picture once the terminal has taken all before.
+    """Writes controls in order, and the newest picture once the terminal has taken everything before it.
 
-    Its queue never blocks who puts into it, and may be used by signal handlers. What the terminal shows, its
-    cursor and its style are known to this thread alone.
+    Its queue never blocks the caller, and may be used by signal handlers. Only this thread knows what the terminal
+    shows, its cursor and its style.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class TerminalWriter(Thread):
         on_bug: Callable[[Traceback], None],
         is_stuck: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Write to fd what newest returns; after an exception, which on_bug is told of, controls alone.
+        """Write to fd what newest returns; after an exception, which is passed to on_bug, only controls.
 
-        While is_stuck says that nothing arrives, no picture is sent: sshd asks whether the other side is there only
-        when nothing goes out (OpenSSH 10, ClientAliveInterval 2: not once in 60 s while an app drew every 0.6).
+        While is_stuck returns True, no picture is sent: sshd probes the other side only when nothing goes out (OpenSSH
+        10, ClientAliveInterval 2: not once in 60 s while an app drew every 0.6).
         """
         super().__init__(daemon=True, name="terminal-output")
         self._fd = fd
@@ -97,30 +97,30 @@ class TerminalWriter(Thread):
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether the terminal owes an answer that would otherwise reach the next reader of its input."""
+        """Return whether the terminal owes an answer that would otherwise reach the next reader of its input."""
         asked_at = self._asked_at
         return asked_at is not None and (self._answers or time.monotonic() < asked_at + _LAST_ANSWER_S)
 
     def control(self, sequence: str) -> None:
-        """Send a sequence unchanged, after all before it."""
+        """Send a sequence unchanged, after everything queued before it."""
         self._queue.put(("control", sequence))
 
     def picture(self) -> None:
-        """Send the newest picture when the terminal can take it; asking twice before that sends one."""
+        """Send the newest picture when the terminal can take it; repeated calls before that send one."""
         if not self._picture_queued:
             self._picture_queued = True
             self._queue.put(("picture", None))
 
     def forget(self) -> None:
-        """Take nothing on the terminal for granted at the next picture."""
+        """Redraw everything at the next picture."""
         self._forgotten = True
 
     def answered(self) -> None:
-        """Note that the terminal has shown what went before the last question."""
+        """Note that the terminal has shown everything sent before the last probe."""
         self._queue.put(("answer", None))
 
     def stop(self) -> None:
-        """Write what is queued, no picture more, and end."""
+        """Write what is queued, but no more pictures, and end."""
         self.pictures = False
         self._queue.put(("stop", None))
 
@@ -132,14 +132,14 @@ class TerminalWriter(Thread):
                 text, going_on = self._next_output()
                 self._write(text)
             except OSError:
-                # The terminal hung up (the app is told by SIGHUP and by its input): nobody reads on.
+                # The terminal hung up (the app learns it from SIGHUP and its input): nobody reads any more.
                 return
             except Exception:
                 self.pictures = False
                 self._on_bug(Traceback())
 
     def _next_output(self) -> tuple[str, bool]:
-        """Wait for the queue; return what to write for all entries there, and whether to go on."""
+        """Wait for the queue; return what to write for all queued entries, and whether to continue."""
         pieces = []
         going_on = True
         try:
@@ -209,14 +209,14 @@ class DifferenceDriver(LinuxDriver):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         assert self._file is not None, "a terminal app needs a standard error to draw on"
         self._output = self._file
-        # Textual takes NO_COLOR out of the environment and turns colours into greys: drop them altogether.
+        # Textual removes NO_COLOR from the environment and turns colours into greys: drop them altogether.
         self._colour = not app.no_color
         self._wanted: Cells | None = None
         self._terminal: TerminalWriter | None = None
         self._keyboard = Keyboard(debug)
 
     def write(self, data: str) -> None:
-        """Take a frame into the wanted picture, or pass a control sequence on."""
+        """Apply a frame to the wanted picture, or pass a control sequence on."""
         if data in _SYNCHRONIZED:
             return
         if _FRAME.match(data):
@@ -233,7 +233,7 @@ class DifferenceDriver(LinuxDriver):
             self._terminal.picture()
 
     def start_application_mode(self) -> None:
-        """Start the writer, enter the alternate screen and send the picture there was before a suspension."""
+        """Start the writer, enter the alternate screen and send the picture from before a suspension."""
         if self._terminal is None:
             output, way = self._output, way_of(os.environ)
             self._terminal = TerminalWriter(
@@ -255,7 +255,7 @@ class DifferenceDriver(LinuxDriver):
             self.forget()
 
     def stop_application_mode(self) -> None:
-        """Send no picture more, and leave the terminal as it was."""
+        """Send no more pictures, and leave the terminal as it was."""
         if self._terminal is not None:
             self._terminal.pictures = False
             give_up_at = time.monotonic() + _LAST_ANSWER_S
@@ -264,7 +264,7 @@ class DifferenceDriver(LinuxDriver):
         super().stop_application_mode()
 
     def close(self) -> None:
-        """End the writer once all is written; a terminal that takes nothing for ten seconds is left."""
+        """End the writer once all is written; give up on a terminal that takes nothing for ten seconds."""
         super().close()
         if self._terminal is not None:
             self._terminal.stop()
@@ -272,7 +272,7 @@ class DifferenceDriver(LinuxDriver):
             self._terminal = None
 
     def run_input_thread(self) -> None:
-        """Pass on what is typed until the app ends, and what was typed by then; bytes that are no text are ?."""
+        """Pass on what is typed until the app ends, including what was typed by then; invalid bytes become ?."""
         keyboard = self._keyboard
         decode = getincrementaldecoder("utf-8")("replace").decode
         is_last = False
@@ -280,7 +280,7 @@ class DifferenceDriver(LinuxDriver):
             is_last = self.exit_event.is_set()
             if select([self.fileno], [], [], _LOOK_S)[0]:
                 data = os.read(self.fileno, 4096)
-                if not data:  # closed: select would say so at once, again and again
+                if not data:  # closed: select would return at once, again and again
                     self.exit_event.wait(_LOOK_S)
                 elif typed := decode(data):
                     for message in keyboard.feed(typed):
@@ -289,7 +289,7 @@ class DifferenceDriver(LinuxDriver):
                 self.process_message(message)
 
     def process_message(self, message: Message) -> None:
-        """Keep the answers to the writer's questions from the app."""
+        """Keep the answers to the writer's probes from the app."""
         if isinstance(message, events.CursorPosition):
             if self._terminal is not None:
                 self._terminal.answered()
@@ -314,7 +314,7 @@ class DifferenceDriver(LinuxDriver):
         handler = signal.getsignal(signal.SIGWINCH)
 
         def on_resize(signal_number: int, frame: Any) -> None:
-            # Terminals move rows about when their width changes; the app sends a picture of the new size.
+            # Terminals move rows when their width changes; the app then sends a picture in the new size.
             if self._terminal is not None:
                 self._terminal.forget()
             if callable(handler):
@@ -324,7 +324,7 @@ class DifferenceDriver(LinuxDriver):
 
 
 def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
-    """Return the settings to leave a terminal with: its own, unless an app killed there has left it unusable."""
+    """Return the settings to leave a terminal with: its own, unless an app killed there made it unusable."""
     if settings is not None and not settings[tty.LFLAG] & termios.ICANON:
         settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
         settings[tty.IFLAG] |= termios.ICRNL | termios.IXON

@@ -1,4 +1,4 @@
-"""What the terminal sends: keys as the app hears them, and what it answers about its background."""
+"""Terminal input: keys for the app, and the terminal's answer about its background."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from textual.message import Message
 from finetop.tui.messages import GroundTold
 
 _ESC = "\x1b"
-# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
+# How a terminal's own sequences start; and word-wise back and forth, as Macs send it for Option and an arrow.
 _MORE_TO_COME = frozenset("[O]P_^X")
 _WORDS = frozenset("bf")
 _GROUND_TOLD = re.compile(
     r"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})(?:/[0-9a-fA-F]+)?(?:\x07|\x1b\\)"
 )
-_GROUND_BEGUN = re.compile(r"\x1b\](?:1(?:1(?:;[^\x07\x1b]{0,40}\x1b?)?)?)?\Z")  # an answer that came in two
+_GROUND_BEGUN = re.compile(
+    r"\x1b\](?:1(?:1(?:;[^\x07\x1b]{0,40}\x1b?)?)?)?\Z"
+)  # an answer that came in two parts
 
 
 def _ground(parts: Sequence[str]) -> Literal["dark", "light"]:
-    """Say of a colour's red, green and blue, each of one to four digits, whether it is dark."""
+    """Return whether a colour is dark, given its red, green and blue, each of one to four hex digits."""
     red, green, blue = (int(part, 16) / (16 ** len(part) - 1) for part in parts)
     return "light" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "dark"
 
 
 class Keyboard(XTermParser):
-    """Textual's parser, but for alt: a terminal sends Esc and a letter for it.
+    """Textual's parser without alt: a terminal sends Esc and a letter for it.
 
-    So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
-    No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
-    An Esc that it keeps until it is sure, as of Esc and ctrl+l, becomes a typed `^` where an answer of the terminal
-    comes meanwhile: here it stays Esc.
+    So does a person who presses Esc and then the letter, if a link delivers them together (within ESCAPE_DELAY, .1 s).
+    No key of the app uses alt, so it is always the person; Textual reads it as `alt+j`, `¡` for a 1, `ctrl+right` for
+    an f. An Esc that Textual holds until it is sure, as with Esc and ctrl+l, becomes a typed `^` if a terminal answer
+    arrives meanwhile: here it stays Esc.
     """
 
     awaits_ground = False  # the terminal was asked for its background
     _begun = ""
-    _given_up = 0  # Escs that Textual is about to take for ^
+    _given_up = 0  # Escs that Textual is about to turn into ^
 
     def feed(self, data: str) -> Iterable[Message]:
-        """Yield what was typed, and the terminal's answer about its background, which Textual takes for keys."""
+        """Yield what was typed, and the terminal's answer about its background, which Textual would read as keys."""
         if self.awaits_ground:
             data, self._begun = self._begun + data, ""
             if told := _GROUND_TOLD.search(data):

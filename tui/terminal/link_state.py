@@ -1,4 +1,4 @@
-"""Whether the way to the terminal is stuck: what the kernel tells of the ssh connection that the app runs in."""
+"""Detects whether the way to the terminal is stuck, from the kernel's data on the ssh connection of this session."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
-# The same bytes sent again without an answer: some 2 s; by chance one time in a million at 1 % loss.
+# Retransmissions of the same bytes: takes about 2 s; at 1 % loss it happens by chance once in a million.
 TIMES = 3
 LOOK_S = 1.0
 
 
 @dataclass
 class Way:
-    """The two ends of a TCP connection, as the kernel's tables write them, and what was seen of it."""
+    """The two ends of a TCP connection, as the kernel's tables write them, and its last known state."""
 
     here: str
     there: frozenset[str]
@@ -25,7 +25,7 @@ class Way:
     looked_at: float = -LOOK_S
 
     def look(self) -> bool:
-        """Say whether it is stuck; looked at once a second at most."""
+        """Return whether it is stuck, checked at most once a second."""
         now = time.monotonic()
         if now >= self.looked_at + LOOK_S:
             self.looked_at = now
@@ -34,7 +34,7 @@ class Way:
 
 
 def way_of(environment: Mapping[str, str]) -> Way | None:
-    """Find the connection of the session that the app runs in; None where something stands between, or none is told."""
+    """Return the ssh connection of the app's session; None if there is none, or a multiplexer is between."""
     connection = environment.get("SSH_CONNECTION", "").split()
     if len(connection) != 4 or environment.get("TMUX") or environment.get("STY"):
         return None  # the last two outlive the connection
@@ -44,18 +44,18 @@ def way_of(environment: Mapping[str, str]) -> Way | None:
     except ValueError:
         return None
     forms = [address.packed]
-    if address.version == 4:  # of a server that listens to both
+    if address.version == 4:  # for a server that listens on both
         forms.append(bytes(10) + b"\xff\xff" + address.packed)
     return Way(here, frozenset(_written(form) + there for form in forms))
 
 
 def _written(address: bytes) -> str:
-    """Write an address as the kernel does: words of this machine's order."""
+    """Format an address as the kernel does: in words of this machine's byte order."""
     return "".join(f"{word:08X}" for word in struct.unpack(f"={len(address) // 4}I", address))
 
 
 def sent_again(way: Way, table: str) -> int:
-    """Return how often the oldest unanswered bytes were sent again, from the kernel's table of connections."""
+    """Return how often the oldest unacknowledged bytes were sent again, from the kernel's table of connections."""
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 6 and fields[1].endswith(way.here) and fields[2] in way.there:

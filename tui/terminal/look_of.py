@@ -1,4 +1,4 @@
-"""How this terminal is drawn on, as the environment tells: how many colours, which background, whether only ASCII."""
+"""How to draw on this terminal, from the environment: how many colours, which background, whether only ASCII."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finetop.tui.palette import THEMES, Colours
 from finetop.tui.theme import Depth, Look
 
 _PLAIN: Final = ("dumb", "vt100", "vt220")
-# Terminals that have 24-bit colours whether COLORTERM came along or not; tmux makes fewer of them where it must.
+# Terminals with 24-bit colours even if COLORTERM was not passed on; tmux reduces them where necessary.
 _TERMS: Final = (
     "alacritty",
     "contour",
@@ -43,9 +43,9 @@ _VTE: Final = 3600
 def find_look(
     environ: Mapping[str, str] | None = None, encoding: str | None = None, *, kept: str = "", ground: str = ""
 ) -> Look:
-    """Tell how to draw: NO_COLOR, then FINETOP_THEME, the theme that is `kept`, COLORFGBG, the ground it told.
+    """Choose the look: NO_COLOR first, then FINETOP_THEME, the `kept` theme, COLORFGBG, the reported `ground`.
 
-    `ground` is "dark" or "light" once the terminal has said so; until then colours are used that do on both.
+    `ground` is "dark" or "light" once the terminal has reported it; until then the colours fit both.
     """
     environ = os.environ if environ is None else environ
     encoding = _encoding(environ) if encoding is None else encoding
@@ -61,13 +61,13 @@ def find_look(
 
 
 def depth_of(environ: Mapping[str, str]) -> Depth:
-    """Return how many bits a colour has on the terminal."""
+    """Return the number of bits that a colour has on the terminal."""
     if environ.get("COLORTERM") in ("truecolor", "24bit"):
         return 24
     term = environ.get("TERM", "")
     if term.endswith("-direct") or term.startswith(_TERMS) or environ.get("TMUX"):
         return 24
-    if not term.startswith("screen"):  # within which the terminal around it says nothing of it
+    if not term.startswith("screen"):  # screen hides the terminal around it
         vte = environ.get("VTE_VERSION", "")
         if environ.get("TERM_PROGRAM") in _PROGRAMS or any(map(environ.get, _MARKS)):
             return 24
@@ -77,9 +77,9 @@ def depth_of(environ: Mapping[str, str]) -> Depth:
 
 
 def require_theme(name: str) -> None:
-    """Refuse a theme that there is not. Raises EnvironmentTrouble."""
+    """Refuse an unknown theme. Raises EnvironmentTrouble."""
     if name and name not in THEMES:
-        from finetop.core.text import quoted  # the app starts without what reads recipes
+        from finetop.core.text import quoted  # the app starts without the code that reads recipes
 
         raise EnvironmentTrouble(
             f"FINETOP_THEME is {quoted(name)} in the environment.",
@@ -88,12 +88,12 @@ def require_theme(name: str) -> None:
 
 
 def _painted(environ: Mapping[str, str]) -> str:
-    """Return the background that COLORFGBG names; nothing where it names none of the two that are sure."""
+    """Return the background that COLORFGBG names; empty unless it is one of the two certain values."""
     return {"0": "dark", "15": "light"}.get(environ.get("COLORFGBG", "").rpartition(";")[2], "")
 
 
 def _encoding(environ: Mapping[str, str]) -> str:
-    """Return the locale's encoding. Python itself says UTF-8 of the locale C, whatever the terminal draws."""
+    """Return the locale's encoding. For the locale C Python reports UTF-8, whatever the terminal draws."""
     name = next(filter(None, (environ.get(key) for key in ("LC_ALL", "LC_CTYPE", "LANG"))), "")
     if name in ("C", "POSIX"):
         return "ascii"

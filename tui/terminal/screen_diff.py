@@ -15,18 +15,18 @@ from finetop.tui.terminal.sgr import blank_style, change
 
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # half of one
 _CLEAR = "\x1b[m\x1b[H\x1b[2J"
-# Erasing to the end of the line costs three bytes: worth it from four blanks.
+# Erasing to the end of the line costs three bytes: worth it from four blanks on.
 _ERASE_FROM = 4
-# Cells that stand apart are reached by a jump of so many bytes, each.
+# The cost in bytes of a jump to cells that stand apart.
 _JUMP = 6
-# A scroll costs about 24 bytes: where it may spare more, both ways are drawn to see which is shorter.
+# A scroll costs about 24 bytes: if it may save more, both ways are drawn to see which is shorter.
 _WORTH_TRYING = 24
-# A screen has at most so many logs worth scrolling in one picture.
+# A screen has at most this many logs worth scrolling in one picture.
 _MOST_SCROLLS = 3
 
 
 class Pen(NamedTuple):
-    """Where the terminal's cursor stands and the style it writes in; None where that is not known."""
+    """The terminal's cursor position and the style it writes in; None if unknown."""
 
     x: int | None = None
     y: int | None = None
@@ -34,7 +34,7 @@ class Pen(NamedTuple):
 
 
 class Band(NamedTuple):
-    """Rows first to last (of the new screen) that stood `shift` rows lower on the old one."""
+    """Rows first to last (of the new screen) that were `shift` rows lower on the old one."""
 
     first: int
     last: int
@@ -54,9 +54,9 @@ class _Strokes:
 def difference(old: Cells | None, new: Cells, pen: Pen) -> tuple[str, Pen]:
     """Return what to send so that the terminal shows new, and the pen after it.
 
-    old is what the terminal shows now; None, or another size, clears it first. Two spaces that look the same
-    count as the same whatever their colour. The cursor ends on new.cursor, unless that is the corner where it
-    waits unused.
+    old is what the terminal shows now; None, or another size, clears it first. Two spaces that look the same count as
+    equal whatever their colour. The cursor ends on new.cursor, unless that is the top left corner, where it is parked
+    when unused.
     """
     prefix = ""
     if old is None or old.size != new.size:
@@ -77,7 +77,7 @@ def difference(old: Cells | None, new: Cells, pen: Pen) -> tuple[str, Pen]:
 
 
 def moved_band(old: Sequence[Row], new: Sequence[Row]) -> Band | None:
-    """Return the band of rows whose scrolling spares most bytes, or None if none is worth trying."""
+    """Return the band of rows whose scrolling saves the most bytes, or None if none is worth trying."""
     changed = [y for y, row in enumerate(new) if row is not old[y] and row != old[y]]
     if len(changed) < 2:
         return None
@@ -99,7 +99,7 @@ def moved_band(old: Sequence[Row], new: Sequence[Row]) -> Band | None:
 
 
 def _best_run(old: Sequence[Row], new: Sequence[Row], shift: int) -> tuple[Band, int]:
-    """Return the run of rows that profits most from a shift (the largest sum), and the bytes it spares."""
+    """Return the run of rows that profits most from a shift (the largest sum), and the bytes it saves."""
     height = len(new)
     best, best_gain = Band(0, 0, shift), 0
     first, gain = max(0, -shift), 0
@@ -109,7 +109,7 @@ def _best_run(old: Sequence[Row], new: Sequence[Row], shift: int) -> tuple[Band,
             first, gain = y + 1, 0
         elif gain > best_gain:
             best, best_gain = Band(first, y, shift), gain
-    if not best_gain:  # there is no such run: the place is none
+    if not best_gain:  # no such run: the band is meaningless
         return best, 0
     blank = blank_row(len(new[0].graphemes))
     first, last, _ = best
@@ -136,7 +136,7 @@ def _scroll(cells: Cells, band: Band, pen: Pen) -> tuple[Cells, str, Pen]:
     blanks = (blank_row(cells.width),) * abs(shift)
     inside = cells.rows[top : bottom + 1]
     inside = inside[shift:] + blanks if shift > 0 else blanks + inside[:shift]
-    # The bared rows take the background of the pen on most terminals: give them the default one.
+    # On most terminals the bared rows take the pen's background: use the default one.
     plain = pen.style is not None and not blank_style(pen.style)
     step = f"\x1b[{bottom + 1}H" + "\n" * shift if shift > 0 else f"\x1b[{top + 1}H" + "\x1bM" * -shift
     sequence = f"{'' if plain else change(pen.style, '')}\x1b[{top + 1};{bottom + 1}r{step}\x1b[r"
@@ -189,7 +189,7 @@ def _draw_row(strokes: _Strokes, y: int, old: Row, new: Row) -> None:
 
 
 def _look_alike(old: Row, new: Row, x: int) -> bool:
-    """Whether a blank of the new row could be seen on the old one."""
+    """Return whether a blank of the new row looks the same as on the old one."""
     return old.graphemes[x] == " " and blank_style(new.styles[x]) == blank_style(old.styles[x])
 
 
@@ -204,8 +204,8 @@ def _write(strokes: _Strokes, x: int, y: int, row: Row, stop: int) -> None:
         strokes.pieces.append(change(strokes.style, style))
         strokes.style = style
     if len(text) > len(graphemes) - graphemes.count("") or (not text.isascii() and _FLAG.search(text)):
-        # Terminals disagree on the width of what is joined of several characters (emoji, flags, some scripts): place
-        # what follows each of them anew.
+        # Terminals disagree on the width of graphemes of several characters (emoji, flags, some scripts): position the
+        # cursor again after each of them.
         for cell, grapheme in enumerate(graphemes, x):
             if grapheme:
                 _move(strokes, cell, y, row)
@@ -214,13 +214,13 @@ def _write(strokes: _Strokes, x: int, y: int, row: Row, stop: int) -> None:
                 strokes.x = cell + 1 if certain and row.graphemes[cell + 1 : cell + 2] != [""] else None
         return
     strokes.pieces.append(text)
-    # After the last column a terminal waits to wrap; after a wide character some have moved one cell only.
+    # After the last column a terminal waits to wrap; after a wide character some have moved only one cell.
     certain = stop < len(row.graphemes) and "" not in row.graphemes[x : stop + 1]
     strokes.x = stop if certain else None
 
 
 def _move(strokes: _Strokes, x: int, y: int, row: Row) -> None:
-    """Move the cursor to a cell of a row (as it will be), by the shortest way."""
+    """Move the cursor to a cell of a row (as it will be), by the shortest sequence."""
     if strokes.x == x and strokes.y == y:
         return
     ways = [f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H" if y else "\x1b[H"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-# What turns each attribute off. Bold and dim share one; others exclude what shares theirs (4, 21: lines).
+# What turns each attribute off. Bold and dim share one; others exclude those that share theirs (4, 21: underlines).
 _OFF = {
     "1": "22", "2": "22", "3": "23", "4": "24", "21": "24", "5": "25", "6": "25",
     "7": "27", "8": "28", "9": "29", "51": "54", "52": "54", "53": "55",
@@ -84,7 +84,7 @@ def change(old: str | None, new: str) -> str:
 
 @lru_cache(maxsize=4096)
 def blank_style(style: str) -> str:
-    """Return what of a style can be seen on a space: two spaces that agree in it look the same."""
+    """Return the part of a style that is visible on a space: two spaces with the same part look the same."""
     attributes, _, background = _parts(style)
     return style if any(_base(attribute) in _SHOWN_ON_BLANK for attribute in attributes) else background
 

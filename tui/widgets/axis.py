@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_LARGEST = 1e300  # values beyond are drawn at the edge
+_LARGEST = 1e300  # larger values are drawn at the edge
 _LEAST = 1e-300  # of a logarithmic axis
-_FIRST_END = 50  # steps that an axis of unknown end starts with
-_SAME = 1e-9  # of a value: the mean of equal numbers differs from them by less
-_JUMP = 1000.0  # a value so many ranges away makes a new range: doubling would leave the rest a flat line
-_NEAR = 1e-6  # of the axis: a value so little beyond it is on it
-_ENDS = (1, 1.5, 2, 3, 5, 7.5, 10)  # of an axis that grows, of a power of ten
+_FIRST_END = 50  # steps at which an axis of unknown end begins
+_SAME = 1e-9  # relative: the mean of equal numbers differs from them by less
+_JUMP = 1000.0  # a value this many ranges away makes a new range: doubling would leave the rest a flat line
+_NEAR = 1e-6  # share of the axis: a value this little beyond its end still counts as on it
+_ENDS = (1, 1.5, 2, 3, 5, 7.5, 10)  # ends of a growing axis, times a power of ten
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The y axis: its values at the bottom and at the top. Logarithmic ones hold values above 0 only."""
+    """The y axis: its values at the bottom and at the top. Logarithmic ones hold only values above 0."""
 
     low: float
     high: float
@@ -48,7 +48,7 @@ def _bounded(value: float) -> float:
 
 
 def widened(scale: Scale | None, low: float, high: float, *, is_log: bool = False) -> Scale:
-    """Return the scale that holds low to high as well: the old one, or it doubled until it does. It never narrows."""
+    """Return a scale that also holds low to high: the old one, doubled as often as needed. It never narrows."""
     if scale is None or scale.is_log != is_log:
         return scale_of(low, high, is_log=is_log)
     low, high = _bounded(low), _bounded(high)
@@ -69,7 +69,7 @@ def widened(scale: Scale | None, low: float, high: float, *, is_log: bool = Fals
 
 
 def share_of(scale: Scale, value: float) -> float | None:
-    """Tell how far up the axis a value is, from 0 to 1; None where it has no place on it."""
+    """Return a value's position on the axis, from 0 to 1; None if it is not on it."""
     low, high, value = scale.low, scale.high, _bounded(value)
     if scale.is_log:
         if value <= 0 or low <= 0:
@@ -83,7 +83,7 @@ def share_of(scale: Scale, value: float) -> float | None:
 
 
 def x_end(newest: int, planned: int, first_end: int = _FIRST_END) -> int:
-    """Return the end of the x axis: the planned one; where the end is unknown, it doubles."""
+    """Return the end of the x axis: the planned one; if unknown, it doubles as needed."""
     if planned >= max(newest, 1):
         return planned
     end = max(planned, first_end)
@@ -93,6 +93,6 @@ def x_end(newest: int, planned: int, first_end: int = _FIRST_END) -> int:
 
 
 def round_end(least: float) -> float:
-    """Return the end of an axis that grows with what is on it: a round number, so that it seldom moves."""
+    """Return a round end for an axis that grows with its values, so that it seldom moves."""
     unit = 10.0 ** math.floor(math.log10(max(least, 1e-9)))
     return next(unit * factor for factor in _ENDS if unit * factor >= least * (1 - 1e-9))

@@ -10,12 +10,12 @@ FREE = "░"
 
 
 def eighths(share: float, width: int) -> str:
-    """Draw a share of `width` cells; what is more than nothing is seen."""
+    """Draw a share of `width` cells; any share above 0 is visible."""
     parts = round(min(1.0, max(0.0, share)) * width * 8) or int(share > 0)
     return "█" * (parts // 8) + _EIGHTHS[parts % 8]
 
 
 def share_bar(share: float, width: int, style: StyleName) -> Line:
-    """Draw a share in its style, and faintly what is left to `width` cells."""
+    """Draw a share in its style, and the rest of `width` cells faintly."""
     full = eighths(share, width)
     return ((full, style), (FREE * (width - len(full)), "faint"))

@@ -1,45 +1,48 @@
 """A line chart in braille: from curves to lines of text. Pure functions, no state.
 
-A cell is 2 dots wide and 4 high, so a chart asks for two bins a cell (`columns_of`).
+A cell is 2 dots wide and 4 high, so a chart needs two bins per cell (`columns_of`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import Final
 
 from finetop.core.text import clean_line
 from finetop.tui.text import Line, joined
 from finetop.tui.theme import SERIES, SERIES_FAINT, StyleName
-from finetop.tui.widgets import braille
 from finetop.tui.widgets.axis import Scale, share_of
-from finetop.tui.widgets.braille import Band
 from finetop.tui.widgets.series import Series, View, spikes_of, values_of
 from finetop.tui.widgets.ticks import LABEL, x_ticks, y_ticks
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _POINT, _ASCII_POINT = "•", "o"
-_THICK_FROM = 7  # rows of a picture in which a line has two dots' weight
-_FEW = 6  # dot columns from point to point, usually: such points are marked
-_LETTERS_EVERY = 14  # cells from letter to letter along a line
+_THICK_FROM = 7  # rows of a picture from which a line is two dots thick
+_FEW = 6  # usual dot columns between points from which each point is marked
+_LETTERS_EVERY = 14  # cells between two letters along a line
 _GRID: Final = "┈"
-_GAPS: Final = (" ", _GRID)  # what a label may stand over
+_GAPS: Final = (" ", _GRID)  # what a label may be drawn over
 _AREA: Final = "⢕"
 _FAINT: Final[Mapping[StyleName, StyleName]] = dict(zip(SERIES, SERIES_FAINT, strict=True))
+_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_UPPER, _LOWER = 0x1B, 0xE4  # the dots of a cell's two halves
 
-
+Band = tuple[int, int, int]  # dot column, topmost dot row, bottommost dot row
+Bits = dict[tuple[int, int], int]  # (row, column) of a cell -> its dots
 Cell = tuple[str, "StyleName"]
 Cells = list[list[Cell]]
 
 
 def plot_width(width: int) -> int:
-    """Return the cells of the picture itself."""
+    """Return the width of the picture itself, in cells."""
     return max(0, width - GUTTER)
 
 
 def columns_of(width: int) -> int:
-    """Return how many bins a chart of that width draws."""
+    """Return how many bins a chart of this width draws."""
     return 2 * plot_width(width)
 
 
@@ -58,8 +61,8 @@ def draw(
 ) -> list[Line]:
     """Draw curves as `height` lines of at most `width` cells: the picture with its y labels, then the x axis.
 
-    `marks` are what happened at cells of the picture: they stand in its first row, beside no line's end. `ends`
-    cells right of the picture are for what stands at the lines' ends; without them it stands in the picture.
+    `marks` are events at cells of the picture: they are drawn in its first row, and keep line ends away. `ends` cells
+    right of the picture hold the texts at the lines' ends; without them these are drawn in the picture.
 
     A bin without points is a gap in a dense curve; points that are sparser than the columns are joined.
     """
@@ -89,7 +92,7 @@ def draw(
     if view.cursor is not None and 0 <= view.cursor < columns:
         for row in cells:
             text, style = row[view.cursor]
-            is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES  # in a label it is a part of that
+            is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES  # not in a label
             row[view.cursor] = ("┊", "dim") if is_free else (text, "reverse")
     lines: list[Line] = []
     for y, row in enumerate(cells):
@@ -118,24 +121,24 @@ def _draw_grid(cells: Cells, labels: Mapping[int, str], columns: Sequence[int]) 
 def _draw_curves(
     cells: Cells, series: Sequence[Series], view: View, scale: Scale, *, only_ascii: bool
 ) -> list[list[Band]]:
-    """Draw lines as dots, each over those before it, then points over them; returns the dots that each goes through."""
+    """Draw lines as dots, each over the ones before, then points over them; return the dots of each line."""
     rows, columns = len(cells), len(cells[0])
     heights = [_bands(line, view.smoothing, scale, rows, columns) for line in series]
     lines = [(line, bands) for line, bands in zip(series, heights, strict=True) if not line.is_points]
     if view.smoothing:
         for line, _ in lines:
-            raw = braille.joined(_bands(line, 0, scale, rows, columns))
-            _put(cells, braille.bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
+            raw = _joined(_bands(line, 0, scale, rows, columns))
+            _put(cells, _bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
     for line, _ in lines:
         if line.has_band and not only_ascii:
             _draw_band(cells, line, scale)
     for line, bands in lines:
-        dots = braille.joined(bands)
+        dots = _joined(bands)
         if rows >= _THICK_FROM and not only_ascii:
-            dots = braille.thickened(dots, rows)
-        bits = braille.bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
+            dots = _thickened(dots, rows)
+        bits = _bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
         is_alone = len(lines) == 1 and len(bands) > 1 and not (line.has_band or only_ascii)
-        if is_alone and scale.low == 0 and not scale.is_log:  # an area is an amount, so it begins at nothing
+        if is_alone and scale.low == 0 and not scale.is_log:  # an area must begin at zero
             _draw_area(cells, bits, _FAINT[line.style])
         _put(cells, bits, line.style, only_ascii=only_ascii)
     for line, bands in zip(series, heights, strict=True):
@@ -146,12 +149,12 @@ def _draw_curves(
     return heights
 
 
-def _put(cells: Cells, bits: braille.Bits, style: StyleName, *, only_ascii: bool) -> None:
+def _put(cells: Cells, bits: Bits, style: StyleName, *, only_ascii: bool) -> None:
     for (y, x), dots in bits.items():
-        cells[y][x] = (braille.glyph(dots, only_ascii=only_ascii), style)
+        cells[y][x] = (_glyph(dots, only_ascii=only_ascii), style)
 
 
-def _draw_area(cells: Cells, bits: braille.Bits, style: StyleName) -> None:
+def _draw_area(cells: Cells, bits: Bits, style: StyleName) -> None:
     """Fill what is below a line, faintly."""
     lowest: dict[int, int] = {}
     for y, x in bits:
@@ -173,12 +176,12 @@ def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
 
 
 def _is_sparse(bands: Sequence[Band]) -> bool:
-    """Say whether points are so few that each is to be seen."""
+    """Return whether points are so few that each is drawn."""
     return bool(bands) and bands[-1][0] - bands[0][0] >= _FEW * (len(bands) - 1)
 
 
 def _bands(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
-    """Return the dots that a curve goes through, one a column."""
+    """Return the dots that a curve goes through, one per column."""
     bands: list[Band] = []
     for column, value in zip(series.curve.column, values_of(series, smoothing), strict=True):
         row = _dot_row(value, scale, rows)
@@ -198,7 +201,7 @@ def _strokes(series: Series, smoothing: float, scale: Scale, rows: int, columns:
 
 
 def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequence[Band]]) -> None:
-    """Write each line's letter along it, those of different lines at different cells."""
+    """Write each line's letter along it, different lines at different cells."""
     lettered = [(line, bands) for line, bands in zip(series, heights, strict=True) if line.letter and bands]
     every = max(_LETTERS_EVERY, 3 * len(lettered))
     for number, (line, bands) in enumerate(lettered):
@@ -209,8 +212,8 @@ def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequ
 
 
 def _draw_limit(cells: Cells, limit: float | None, scale: Scale) -> None:
-    """Draw the limit as a line with its name, behind the curves."""
-    if limit is None or not scale.low <= limit <= scale.high:  # nor is NaN between them
+    """Draw the limit as a labelled line behind the curves."""
+    if limit is None or not scale.low <= limit <= scale.high:  # NaN is not between them either
         return
     row = cells[_row(limit, scale, len(cells))]
     row[:] = [("-", "amber") if cell[0] in (*_GAPS, "┊") else cell for cell in row]
@@ -228,7 +231,7 @@ def _draw_ends(
     room: int,
     marks: Mapping[int, Cell],
 ) -> dict[int, Line]:
-    """Write what stands at the lines' ends; returns what stands right of the picture, by its row."""
+    """Write the texts at the lines' ends; return those right of the picture, by row."""
     named = [(bands[-1], line) for line, bands in zip(series, heights, strict=True) if line.end and bands]
     named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
@@ -237,7 +240,7 @@ def _draw_ends(
             y: ((f" {clean_line(line.end)}"[:room], line.style),)
             for y, (_, line) in zip(rows, named, strict=False)
         }
-    least = 0  # the row below the label before: labels keep the order of the lines
+    least = 0  # the row below the previous label: labels keep the order of the lines
     for (column, top, _), line in named:
         text = clean_line(line.end)
         if (place := _free(cells, top // 4, column // 2 + 1, len(text), marks, least)) is not None:
@@ -248,7 +251,7 @@ def _draw_ends(
 
 
 def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:
-    """Give labels rows of their own, in their order, each near the one that it wants."""
+    """Give each label a row of its own, in order, each near the one it wants."""
     placed: list[int] = []
     for row in rows:
         placed.append(max(row, placed[-1] + 1 if placed else 0))
@@ -261,7 +264,7 @@ def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:
 def _free(
     cells: Cells, y: int, x: int, size: int, marks: Mapping[int, Cell], least: int
 ) -> tuple[int, int] | None:
-    """Find room for a text: behind a line's end, else above or below it at the picture's edge, beside no mark."""
+    """Find room for a text: after a line's end, else above or below it at the picture's edge, next to no mark."""
     columns = len(cells[0])
     at = min(x, columns - size)
     if at < 0:
@@ -277,3 +280,65 @@ def _free(
 def place_at(view: View, cell: int, columns: int) -> float:
     """Return the place on the x axis in the middle of a cell of the picture."""
     return view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns)
+
+
+# --- dots: a line in braille, which knows nothing of values ----------------------------------------
+
+
+def _joined(bands: Sequence[Band]) -> list[Band]:
+    """Join neighbours to a line. In a dense curve a missing column stays a gap."""
+    gaps = [after[0] - before[0] for before, after in pairwise(bands)]
+    usual = median(gaps) if gaps else 1
+    line = list(bands)
+    for before, after in pairwise(bands):
+        if usual > 2 or after[0] - before[0] <= max(2, math.ceil(1.5 * usual)):
+            line += _between(before, after)
+    return line
+
+
+def _between(before: Band, after: Band) -> list[Band]:
+    """Return the dots of a straight line between two bands, from the ends that face each other."""
+    (x0, top0, bottom0), (x1, top1, bottom1) = before, after
+    if top1 > bottom0:
+        y0, y1 = bottom0, top1
+    elif top0 > bottom1:
+        y0, y1 = top0, bottom1
+    else:
+        y0 = y1 = max(top0, top1)
+    steps = x1 - x0
+    heights = [round(y0 + (y1 - y0) * x / steps) for x in range(steps + 1)]
+    dots: list[Band] = [(x0 + x, y, y) for x, y in enumerate(heights) if 0 < x < steps]
+    for x, (here, there) in enumerate(pairwise(heights)):
+        # a jump of several rows: each of the two columns takes half of it, so that the line has no hole
+        middle = (here + there) // 2
+        if there > here + 1:
+            dots += [(x0 + x, here, middle), (x0 + x + 1, middle + 1, there)]
+        elif here > there + 1:
+            dots += [(x0 + x, middle + 1, here), (x0 + x + 1, there, middle)]
+    return dots
+
+
+def _thickened(bands: Sequence[Band], rows: int) -> list[Band]:
+    """Make a line two dots thick: each of its dots gets one below it, at the bottom one above it."""
+    lowest = 4 * rows - 1
+    return [
+        (column, top, bottom + 1) if bottom < lowest else (column, max(0, top - 1), bottom)
+        for column, top, bottom in bands
+    ]
+
+
+def _bits_of(bands: Sequence[Band]) -> Bits:
+    """Return the dots of a line by cell."""
+    bits: Bits = {}
+    for column, top, bottom in bands:
+        for y in range(top, bottom + 1):
+            at = (y // 4, column // 2)
+            bits[at] = bits.get(at, 0) | _DOTS[column % 2][y % 4]
+    return bits
+
+
+def _glyph(bits: int, *, only_ascii: bool) -> str:
+    """Return the character of a cell's dots."""
+    if not only_ascii:
+        return chr(0x2800 + bits)
+    return "." if bits & _LOWER and not bits & _UPPER else "'" if bits & _UPPER and not bits & _LOWER else ":"

@@ -1,4 +1,4 @@
-"""Charts in a grid, the same on every screen: how many beside and below each other, how large, which is where."""
+"""Charts in a grid, the same on every screen: how many per row and column, how large, which is where."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TALLEST = 16  # rows of a chart in a grid
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a tab of some size is divided: charts in a grid, each with a title row; what is below gets the rest."""
+    """How a tab is divided: charts in a grid, each with a title row; the area below gets the rest."""
 
     chart_columns: int
     chart_rows: int
@@ -22,12 +22,12 @@ class Layout:
 
     @property
     def charts(self) -> int:
-        """How many charts there is room for."""
+        """Return how many charts there is room for."""
         return self.chart_columns * self.chart_rows
 
 
 def grid_of(width: int, height: int, *, below: int, is_full: bool = False) -> Layout:
-    """Divide a tab with so many rows below the charts: 2 charts on 80x24, 4 on 120x40, 9 on 200x50."""
+    """Divide a tab with `below` rows under the charts: 2 charts on 80x24, 4 on 120x40, 9 on 200x50."""
     if is_full:
         return Layout(1, 1, width - 1, height)
     columns = columns_in(width)
@@ -36,7 +36,7 @@ def grid_of(width: int, height: int, *, below: int, is_full: bool = False) -> La
 
 
 def columns_in(width: int) -> int:
-    """Return how many charts stand beside each other."""
+    """Return how many charts fit side by side."""
     return 1 if width < 60 else 2 if width < 160 else 3
 
 
@@ -62,7 +62,7 @@ def hit(layout: Layout, width: int, x: int, y: int, ends: int = 0) -> tuple[int,
 
 
 def rows_of_charts(drawn: Sequence[Sequence[Line]], columns: int, width: int) -> list[Line]:
-    """Put charts of the same height beside and below each other."""
+    """Put charts of the same height side by side and in rows."""
     lines: list[Line] = []
     for at in range(0, len(drawn), columns):
         lines += [beside(row, columns, width) for row in zip(*drawn[at : at + columns], strict=True)]
@@ -70,7 +70,7 @@ def rows_of_charts(drawn: Sequence[Sequence[Line]], columns: int, width: int) ->
 
 
 def beside(parts: Sequence[Line], columns: int, width: int) -> Line:
-    """Put parts of a row beside each other, each in its column, with lines between the columns."""
+    """Put parts of a row side by side, each in its column, with lines between the columns."""
     cells = _column_width(width, columns)
     line: Line = ()
     for at in range(columns):

@@ -1,4 +1,4 @@
-"""A line of text that is typed: its state, what each key does to it, and how it is drawn."""
+"""A line of text being typed: its state, what each key does to it, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from finetop.core.text import clean_line
 from finetop.tui.text import Line
 
-LIMIT = 2000  # characters; a paste of more is cut
+LIMIT = 2000  # characters; a longer paste is cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Entry:
 
 
 def entry_of(text: str) -> Entry:
-    """Start with a text and the cursor behind it."""
+    """Return an entry with a text and the cursor at its end."""
     return Entry(text, len(text))
 
 
@@ -68,7 +68,7 @@ def inserted(entry: Entry, text: str) -> Entry:
 
 
 def drawn(entry: Entry, width: int) -> Line:
-    """Draw the entry in `width` cells with its cursor in reverse; the part around the cursor is shown."""
+    """Draw the entry in `width` cells with its cursor in reverse, showing the part around the cursor."""
     start = 0
     while cell_len(entry.text[start : entry.at]) > width - 1:
         start += 1

@@ -1,4 +1,4 @@
-"""What is around every screen: the top row, and at the bottom trouble, the next step or a question, and the footer."""
+"""The frame of every screen: the top row, and at the bottom trouble, the next step or a question, and the footer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOVES = ("up", "down", "pageup", "pagedown")
 
 
 class Top(Lines):
-    """The first row: where am I, on which machine, what time is it."""
+    """The first row: the place, the machine, the time."""
 
     DEFAULT_CSS = "Top { height: 1; }"
 
@@ -43,7 +43,7 @@ class Top(Lines):
                 host_of(self).press(key)
 
     def redraw(self) -> None:
-        """Write the row again, after a minute or when the machine became known."""
+        """Redraw the row, after a minute or when the machine became known."""
         host = host_of(self)
         left: Line = ((" finetop ", "bold"), (" ", ""))
         for key, name, number, hue in host.places():
@@ -60,7 +60,7 @@ class Top(Lines):
 
 
 def _load_and_place(host: Host, room: int) -> Line:
-    """Say in `room` cells what runs, and where the app is: a machine elsewhere goes before what runs."""
+    """Return in `room` cells what runs and where the app is: a remote machine takes precedence over what runs."""
     if any(home.link for home in host.homes):
         where = host.where(room)
         load = host.load(room - line_width(where) - 2)
@@ -81,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question above the footer. It names the thing and what is lost; esc always leaves all as it is."""
+    """A question above the footer. It names the thing and what is lost; esc always changes nothing."""
 
     words: Line
     answers: tuple[Answer, ...]
@@ -93,11 +93,11 @@ Complete = Callable[[str], tuple[str, tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class TextQuestion:
-    """A text that is typed above the footer; `changed` hears every change, `done` the end and whether it is kept.
+    """A text typed above the footer; `changed` gets every change, `done` the final text and whether it is kept.
 
-    While `fault` says that something is wrong with the text, enter does not keep it. What is refused of it later opens
-    it again, unless it may be asked but `once`. `complete` says how far tab writes it on, and how it may go on from
-    there. `keys` are named in the footer beside enter and esc; one that `passes`, given the text, is for the screen.
+    While `fault` returns a problem with the text, enter does not keep it. A later refusal opens it again, unless it
+    may be asked only `once`. `complete` returns how far tab completes it, and the possible continuations. `keys` are
+    named in the footer beside enter and esc; a key for which `passes` (given the text) is True goes to the screen.
     """
 
     label: str
@@ -114,7 +114,7 @@ class TextQuestion:
 
 
 class Bottom(Lines, can_focus=True):
-    """The last rows of every screen. It has the keyboard, so that a question hears the keys first."""
+    """The last rows of every screen. It has the keyboard focus, so that a question gets the keys first."""
 
     DEFAULT_CSS = "Bottom { height: 2; dock: bottom; }"
 
@@ -122,10 +122,10 @@ class Bottom(Lines, can_focus=True):
         super().__init__(classes="frame")
         self.next: tuple[Line, ...] = ()
         self.keys: tuple[Key, ...] = ()
-        self.aside: Line = ()  # said at the right of a typed text: "12 match"
+        self.aside: Line = ()  # shown at the right of a typed text: "12 match"
         self.question: Question | TextQuestion | None = None
-        self._kept: TextQuestion | None = None  # the text that the newest key has kept
-        self._is_refused = False  # enter did not keep it, and why stands in `aside`
+        self._kept: TextQuestion | None = None  # the text that the latest key has kept
+        self._is_refused = False  # enter did not keep it, and `aside` holds the reason
         self.is_typed_above = False  # the screen itself takes letters as text
 
     def on_mount(self) -> None:
@@ -136,7 +136,7 @@ class Bottom(Lines, can_focus=True):
 
     @property
     def next_key(self) -> str:
-        """The key that is offered as next, as the user reads it; nothing where none is."""
+        """Return the key suggested as next step, as the user reads it, or an empty string."""
         return next((line[1][0] for line in self.next if line and line[0][0].strip() == "next"), "")
 
     def offer(self, next_lines: Sequence[Line], keys: Sequence[Key]) -> None:
@@ -145,7 +145,7 @@ class Bottom(Lines, can_focus=True):
         self.redraw()
 
     def ask(self, words: Line, answers: Sequence[Answer], *, leave: str) -> None:
-        """Put a question; its keys take the footer's place until it is answered."""
+        """Ask a question; its keys replace the footer until it is answered."""
         self.question = Question(words, tuple(answers), leave)
         self.redraw()
 
@@ -165,7 +165,7 @@ class Bottom(Lines, can_focus=True):
         passes: Callable[[str, str], bool] = lambda key, text: False,
         at: int | None = None,
     ) -> None:
-        """Let a text be typed above the footer, with the cursor `at` a place in it (else behind it)."""
+        """Let a text be typed above the footer, with the cursor at place `at` in it (default: its end)."""
         entry = entry_of(text) if at is None else Entry(text, at)
         self.question = TextQuestion(
             label, entry, changed, done, keep, leave, fault, once, complete, keys, passes
@@ -174,12 +174,12 @@ class Bottom(Lines, can_focus=True):
         self.redraw()
 
     def say_aside(self, words: Line) -> None:
-        """Say something beside the text that is being typed."""
+        """Show a text beside the one being typed."""
         self.aside = words
         self.redraw()
 
     def on_key(self, event: events.Key) -> None:
-        """Hear a key first: a message goes, a question takes it, else it goes on to the screen."""
+        """Handle a key first: it hides the message and answers a question, else it goes on to the screen."""
         host = host_of(self)
         host.hush()
         self._kept = None
@@ -192,7 +192,7 @@ class Bottom(Lines, can_focus=True):
         if isinstance(self.question, TextQuestion) and (
             event.key in _MOVES or self.question.passes(event.key, self.question.entry.text)
         ):
-            return  # the list behind the text goes on working
+            return  # the list behind the text stays usable
         event.stop()
         event.prevent_default()
         if isinstance(self.question, TextQuestion):
@@ -202,7 +202,7 @@ class Bottom(Lines, can_focus=True):
         self.redraw()
 
     def on_click(self, event: events.Click) -> None:
-        """Press the key that was clicked, or whose words were: in the footer, of a question, or what is next."""
+        """Press the key that was clicked, or whose words were: in the footer, of a question, or of the next step."""
         if sign := clicked(self.lines, event.x, event.y, style="key"):
             host_of(self).press(sign, self.keys)
 
@@ -249,16 +249,16 @@ class Bottom(Lines, can_focus=True):
             question.changed(entry.text)
 
     def redraw(self) -> None:
-        """Write the rows again."""
+        """Redraw the rows."""
         self._open_again()
         middle = self._middle()
-        blank: list[Line] = [()] * (len(self.next) - len(middle))  # what is above does not move for a message
+        blank: list[Line] = [()] * (len(self.next) - len(middle))  # a message must not move what is above
         lines = [*self._trouble(), *blank, *middle, self._footer()]
         set_height(self, len(lines))
         self.show(lines)
 
     def _open_again(self) -> None:
-        """Let a text that was refused be typed on, with what is wrong with it."""
+        """Let a refused text be edited again, with the reason."""
         said = host_of(self).said
         if self._kept is None or self.question is not None or not self.screen.is_current:
             return
@@ -281,7 +281,7 @@ class Bottom(Lines, can_focus=True):
             typed = min(cell_len(self.question.entry.text) + 1, width * 2 // 3)
             beside = width - line_width(label) - typed - 4
             above: list[Line] = []
-            if self._is_refused and line_width(self.aside) > beside:  # why is read to its end
+            if self._is_refused and line_width(self.aside) > beside:  # show all of the reason
                 above = paragraph(self.aside[0][0], width, 2, style="red")
             aside = () if above else _cut(self.aside, beside)
             room = max(8, width - line_width(label) - line_width(aside) - 4)
@@ -324,7 +324,7 @@ def clicked(lines: Sequence[Line], x: int, y: int, *, style: str | None = None) 
 
 
 def _cut(words: Line, width: int) -> Line:
-    """Cut what is said beside a text, so that the text stays."""
+    """Cut the text beside a typed one, so that the typed one stays."""
     return tuple((cut_end(text, max(0, width)), style) for text, style in words)
 
 
@@ -336,5 +336,5 @@ def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:
 
 
 def next_line(key: str, words: str, *, before: str = "next") -> Line:
-    """Say what to do next: one key, and what it does and costs."""
+    """Return the next step as a line: one key, and what it does and costs."""
     return ((f" {before:>4}  ", "bold"), (key, "key"), (f"  {words}", ""))

@@ -1,7 +1,7 @@
-"""Draws lines of styled text, and again only those that changed: what every part of a screen is made of.
+"""Draws lines of styled text, and redraws only those that changed: every part of a screen is made of it.
 
-A line is a tuple of spans, a span is (text, style name). All text goes through the sanitizer here once more, so that no
-control sequence reaches the terminal whatever a caller forgot.
+A line is a tuple of spans, a span is (text, style name). All text is sanitized here once more, so that no control
+sequence reaches the terminal, whatever a caller forgot.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from finetop.tui.theme import Look, style, to_look
 Box = Literal[
     "", "top", "sides", "low", "whole"
 ]  # the top border, rows between, rows and the border below, all
-ROOMY: Final = Size(100, 34)  # a terminal from which on there are boxes
-_GAP = 3  # blanks in a title through which the border goes
+ROOMY: Final = Size(100, 34)  # the smallest terminal with boxes
+_GAP = 3  # blanks in a title through which the border is drawn
 
 
 class Lines(Widget):
     """A block of rows, each a line of spans, drawn from the top; rows without a line are blank."""
 
     class Resized(Message):
-        """It has another size than before: who fills it to the last row fills it again."""
+        """Its size has changed: whoever fills it to the last row must fill it again."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None, box: Box = "") -> None:
         super().__init__(id=id, classes=classes)
@@ -41,12 +41,12 @@ class Lines(Widget):
 
     @property
     def box(self) -> Box:
-        """Its part of a box, where the terminal has room for boxes."""
+        """Return its part of a box, if the terminal has room for boxes."""
         return self._box if is_roomy(self.app.size) else ""
 
     @property
     def room(self) -> Size:
-        """The cells within its box, a title in the border among them; as wide as the terminal, laid out or not yet."""
+        """Return the cells within its box, with a title in the border; as wide as the terminal, even before layout."""
         width, height = self.app.size.width, self.size.height
         return (
             Size(width - 2, max(0, height - (self.box in ("low", "whole"))))
@@ -55,7 +55,7 @@ class Lines(Widget):
         )
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines in place of the ones before; only rows that differ are drawn again."""
+        """Replace the lines; only rows that differ are redrawn."""
         before, self.lines = self.lines, tuple(lines)
         for y in range(max(len(before), len(self.lines))):
             if before[y : y + 1] != self.lines[y : y + 1]:
@@ -70,13 +70,13 @@ class Lines(Widget):
 
 
 def set_height(widget: Widget, rows: int) -> None:
-    """Make a widget so many rows high; one that is so already is not laid out again."""
+    """Set a widget's height; without a change it is not laid out again."""
     if widget.styles.height is None or widget.styles.height.value != rows:
         widget.styles.height = rows
 
 
 def is_roomy(size: Size) -> bool:
-    """Whether a terminal has rows and columns to spare for boxes."""
+    """Return whether a terminal has rows and columns to spare for boxes."""
     return size.width >= ROOMY.width and size.height >= ROOMY.height
 
 
@@ -98,7 +98,7 @@ def boxed(line: Line, y: int, size: Size, box: Box, look: Look) -> Strip:
 
 
 def _in_border(line: Line, width: int) -> Line:
-    """Lay a title out in a border: it goes on where the title has blanks to spare."""
+    """Draw a title into a border, which continues where the title has blanks to spare."""
     spans: Line = ()
     for text, name in cut_line(line, width):
         is_gap = len(text) > _GAP and not text.strip()
@@ -108,9 +108,9 @@ def _in_border(line: Line, width: int) -> Line:
 
 
 def to_strip(line: Line, width: int, look: Look) -> Strip:
-    """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks.
+    """Return a line as one row of exactly `width` cells: cleaned, cut with …, padded with blanks.
 
-    From the cursor on, as far as a divider, it is the row under it and has its background.
+    From the cursor to the next divider it has the background of the row under the cursor.
     """
     segments: list[Segment] = []
     is_under_cursor = False

@@ -1,4 +1,4 @@
-"""A screen of one table: its cursor, its filter, the pane that follows, rows that are asked for as they are seen."""
+"""A screen of one table: its cursor, its filter, the pane that follows, rows requested as they come into view."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.table import Table
 
-REST_S = 0.1  # a pane whose content is asked for follows when the cursor rests so long
+REST_S = 0.1  # a pane that needs a request follows when the cursor has rested this long
 TALL = 34  # rows of the terminal
 
 
 class Filtered(Protocol):
-    """What is listed, as far as its filter goes."""
+    """A list with a filter."""
 
     filter: str
 
 
 class ListScreen(LoadedScreen, inherit_bindings=False):
-    """Asks for its list anew when it opens or is come back to; newer numbers change rows in their places."""
+    """Reloads its list when it opens or is returned to; newer numbers change rows in place."""
 
     LEAST_S: ClassVar = 0.0  # between two refreshes that no key asked for
-    listed: Filtered  # by the lists that have a filter
+    listed: Filtered  # in lists that have a filter
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,19 +35,19 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
         self._wanted_run = ""
         self._loaded_at = 0.0
 
-    # --- what each list has of its own ------------------------------------------------------------------
+    # --- what each list defines -----------------------------------------------------------------------
 
     @property
     def has_shown(self) -> bool:
-        return True  # where nothing is listed yet, the screen says that it asks
+        return True  # a list without rows shows that it is loading
 
     @property
     def place(self) -> object:
-        """What the cursor is on."""
+        """Return what the cursor is on."""
         return self.query_one(Table).cursor
 
     def show_pane(self) -> None:
-        """Write what follows the cursor: the pane, the next step and the footer."""
+        """Draw what follows the cursor: the pane, the next step and the footer."""
         raise NotImplementedError
 
     def action_open(self) -> None:
@@ -63,21 +63,21 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
         await self._load_list("")
 
     async def _load_in_view(self) -> None:
-        """Load what is missing of the rows in view, and of the pane."""
+        """Load the missing rows in view, and what the pane lacks."""
 
     # --- loading ----------------------------------------------------------------------------------------
 
     def load_anew(self, run: str = "") -> None:
-        """Ask for the list from its start, with the cursor on that run (else where it was)."""
+        """Reload the list from its start, with the cursor on that run (else where it was)."""
         self._wants_anew, self._wanted_run = True, run
         self._wake.set()
 
     def resume(self) -> None:
-        """Ask anew: coming back from another screen is a moment at which the order may change."""
+        """Reload: on returning from another screen the order may change."""
         self.load_anew(self._wanted_run)
 
     def refresh_soon(self, *, at_once: bool = False) -> None:
-        """Ask for newer numbers, LEAST_S after the ones that are shown, or at once."""
+        """Request newer numbers, LEAST_S after the ones shown, or at once."""
         self._is_stale = True
         if at_once:
             self._loaded_at = 0.0
@@ -95,7 +95,7 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
             self.redraw()
         await self._load_in_view()
         if not self._is_stale or self._wants_anew or self.app.screen is not self:
-            return  # under another screen nothing is refreshed: coming back it loads anew
+            return  # nothing is refreshed under another screen: on return it reloads
         if (left := self._loaded_at + self.LEAST_S - now()) > 0:
             self.set_timer(left, self._wake.set)
             return
@@ -119,7 +119,7 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
         self.show_pane()
 
     def rest(self) -> None:
-        """Let the pane follow once the cursor rests, and ask for what it needs."""
+        """Let the pane follow once the cursor rests, and load what it needs."""
         place = self.place
 
         def rested() -> None:
@@ -139,17 +139,8 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
 
     # --- keys -------------------------------------------------------------------------------------------
 
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, pages: float) -> None:
-        self.query_one(Table).page(pages)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
-
     def action_match(self, direction: int) -> None:
-        """Go to the next row: a filter leaves only those that match."""
+        """Go to the next row: a filter leaves only matching rows."""
         table = self.query_one(Table)
         if not self.listed.filter:
             host_of(self).say(NO_SEARCH)
@@ -160,7 +151,7 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).say(NO_MATCH)
 
     def action_filter(self) -> None:
-        """Let the filter be typed, with its rows behind it."""
+        """Prompt for the filter, showing its rows while it is typed."""
         self.query_one(Bottom).ask_text(
             "/",
             self.listed.filter,

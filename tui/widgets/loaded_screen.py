@@ -1,61 +1,58 @@
-"""A screen that asks for what it shows; what changes while it asks is asked for once."""
+"""A screen that loads what it shows; several changes during one load cause one more load."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import on, work
 from textual.css.query import NoMatches
-from textual.screen import Screen
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key
 from finetop.tui.messages import StoreChanged
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.lines import Lines
 
 
 def _while_it_stands(redraw: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Draw nothing of a screen that is taken down: what it waited for, or a new size, may come then."""
+    """Skip drawing a screen that is being closed: an answer, or a new size, may still arrive then."""
 
     @wraps(redraw)
-    def draw(screen: Screen[None]) -> None:
+    def draw(screen: AppScreen[None]) -> None:
         if any(isinstance(part, Bottom) for part in screen.children):
             redraw(screen)
 
     return draw
 
 
-class LoadedScreen(Screen[None], inherit_bindings=False):
-    """Asks for what it shows when it opens, when it is come back to, and whenever the store has changed."""
-
-    KEYS: ClassVar[tuple[Key, ...]] = ()  # all of this screen, for the help
+class LoadedScreen(AppScreen[None], inherit_bindings=False):
+    """Loads what it shows when it opens, when it is returned to, and whenever the store has changed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._trouble = ""  # what went wrong with the last question
+        self._trouble = ""  # the error of the last request
         self._wake = asyncio.Event()
 
     @property
     def has_shown(self) -> bool:
-        """Whether something was loaded and stands there."""
+        """Return whether something was loaded and is shown."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
+        """Draw everything again from the data held."""
         raise NotImplementedError
 
     async def _load(self) -> None:
-        """Ask for what is shown, and draw what came. Raises FinetopError."""
+        """Load what is shown, and draw it. Raises FinetopError."""
         raise NotImplementedError
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let every screen be drawn while it stands alone."""
+        """Make every screen's redraw safe while it is being closed."""
         super().__init_subclass__(**options)
         if "redraw" in vars(cls):
             cls.redraw = _while_it_stands(cls.redraw)  # type: ignore[method-assign, assignment]
@@ -73,11 +70,11 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
         self._wake.set()
 
     def resume(self) -> None:
-        """Bring up to date what is come back to."""
+        """Update when the screen is returned to."""
         self._wake.set()
 
     def look_anew(self) -> None:
-        """Show what a key has changed at once, and ask for what it needs."""
+        """Show what a key has changed at once, and load what it needs."""
         self.redraw()
         self._wake.set()
 
@@ -86,7 +83,7 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
         self.refresh_soon()
 
     def refresh_soon(self) -> None:
-        """Ask again, as the store has changed."""
+        """Load again, because the store has changed."""
         self._wake.set()
 
     @on(Lines.Resized)
@@ -103,7 +100,7 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
                 await self._load()
                 self._trouble = ""
             except NoSupervisor:
-                continue  # the app says so on its own row, and a StoreChanged comes when it is back
+                continue  # the app reports it on its own row, and a StoreChanged comes when it is back
             except FinetopError as error:
                 self._trouble = clean_line(str(error))
                 if self.has_shown:
@@ -111,4 +108,4 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
                 else:
                     self.redraw()
             except NoMatches:
-                return  # an answer came while the screen is taken down
+                return  # an answer came while the screen was closing

@@ -12,10 +12,10 @@ from finetop.core.text import clean_line
 from finetop.tui.text import Line, wrapped
 from finetop.tui.theme import StyleName
 
-LINES = 3000  # that are kept
+LINES = 3000  # kept at most
 FIRST_BYTES = 1 << 16  # of the end, when a log is opened
-PIECE_BYTES = 1 << 18  # of one request after that; who is further behind goes to the end
-_LONGEST = 8192  # characters of a line that has not ended
+PIECE_BYTES = 1 << 18  # of one later request; a reader further behind skips to the end
+_LONGEST = 8192  # characters of an unfinished line
 
 _ALARM: Final = re.compile(r"alarm: |warning", re.IGNORECASE)
 _ERROR: Final = re.compile(r"[\w.]*(?:Error|Exception)\b")
@@ -23,22 +23,22 @@ _ERROR: Final = re.compile(r"[\w.]*(?:Error|Exception)\b")
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The lines of a log that are held: clean, without their ends. `open` is the raw text of one that goes on."""
+    """The lines held of a log: clean, without line ends. `open` is the raw text of an unfinished one."""
 
     lines: tuple[str, ...] = ()
-    dropped: int = 0  # lines that were held before and let go
+    dropped: int = 0  # lines that were held before and dropped
     open: str = ""
     offset: int | None = None  # bytes read; None before the first piece
-    begin: int = 0  # where the first line that is held begins, in bytes
+    begin: int = 0  # where the first line held begins, in bytes
 
     @property
     def end(self) -> int:
-        """The number of the line behind the last, counted from the first that was ever held."""
+        """Return the number after the last line, counted from the first that was ever held."""
         return self.dropped + len(self.shown)
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The lines, with the one that goes on as its last."""
+        """Return the lines, with an unfinished one as the last."""
         last = shown_line(self.open)
         return (*self.lines, last) if last else self.lines
 
@@ -47,14 +47,14 @@ EMPTY: Final = Tail()
 
 
 def request(tail: Tail, run: str, job: int | None) -> ReadLog:
-    """Ask for what came since; for the end of the log at first."""
+    """Return the request for what is new; at first for the end of the log."""
     if tail.offset is None:
         return ReadLog(run, job, -FIRST_BYTES, FIRST_BYTES)
     return ReadLog(run, job, tail.offset, PIECE_BYTES)
 
 
 def fed(tail: Tail, answer: LogAnswer) -> Tail:
-    """Take in a piece. Progress bars (carriage returns) show their newest state; a log that shrank starts anew."""
+    """Add a piece. Progress bars (carriage returns) show their newest state; a log that shrank starts over."""
     if tail.offset is not None and answer.size < tail.offset:
         return Tail(dropped=tail.end)
     if answer.gap and tail.offset is not None:
@@ -69,7 +69,7 @@ def fed(tail: Tail, answer: LogAnswer) -> Tail:
 
 
 def skipped(tail: Tail, answer: LogAnswer) -> Tail:
-    """Go to the end of a log that grows faster than it is read: what lies between is not read, and that is said."""
+    """Skip to the end of a log that grows faster than it is read; a line marks the gap."""
     offset = answer.size - FIRST_BYTES
     if offset - answer.next <= PIECE_BYTES:
         return tail
@@ -78,7 +78,7 @@ def skipped(tail: Tail, answer: LogAnswer) -> Tail:
 
 
 def _with_gap(tail: Tail, words: str) -> Tail:
-    """Say that something is missing behind the last line."""
+    """Mark a gap after the last line."""
     return _bounded((*tail.shown, words), tail.dropped, "", tail.offset, tail.begin)
 
 
@@ -89,21 +89,21 @@ def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None
 
 
 def shown_line(line: str) -> str:
-    """Return a line as it is shown: clean, and of one that writes over itself the newest state."""
+    """Return a line as it is shown: clean, and the newest state of one that overwrites itself."""
     return clean_line(log_file.newest(line).rstrip("\r"))
 
 
 def last_rows(tail: Tail, height: int) -> list[Line]:
-    """Return the last lines, one a row."""
+    """Return the last lines, one per row."""
     shown = tail.shown
     last = shown[max(0, len(shown) - height) :] if height > 0 else ()
     return [((f" {line}", _style(line)),) for line in last]
 
 
 def view(tail: Tail, width: int, height: int, first: int | None, sought: str = "") -> list[Line]:
-    """Return the rows in view: from line number `first` on, or the end; long lines go on in the next row.
+    """Return the rows in view: from line number `first` on, or the end; long lines wrap.
 
-    `sought` is a text that is marked where it stands.
+    `sought` is a text to highlight.
     """
     shown = tail.shown
     rows: list[Line] = []
@@ -121,14 +121,14 @@ def view(tail: Tail, width: int, height: int, first: int | None, sought: str = "
 
 
 def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
-    """Return the line that the view starts with after scrolling; None when it is at the end and follows it again."""
+    """Return the line that the view starts with after scrolling; None if it is at the end, and follows it again."""
     last_first = max(tail.dropped, tail.end - height)
     at = (last_first if first is None else first) + by
     return None if at >= last_first else max(tail.dropped, at)
 
 
 def drawn_rows(line: str, width: int, sought: str = "") -> list[Line]:
-    """Break a line into rows, with its style; a text that was searched for is marked in each."""
+    """Wrap a line into rows, with its style; the searched text is highlighted in each."""
     style = _style(line)
     first, *more = wrapped(line, max(10, width - 4))
     rows = [f" {first}", *(f"   {row}" for row in more)]

@@ -1,4 +1,4 @@
-"""A part of a job's log around a place in it: its lines with where each begins, in bytes. It is bounded."""
+"""A part of a job's log around a place in it: its lines and where each begins, in bytes. Its size is bounded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from finetop.core.runtime import log_file
 from finetop.tui.text import Line
 from finetop.tui.widgets.log import drawn_rows, shown_line
 
-HALF: Final = 1 << 15  # bytes that are held on each side of the place
+HALF: Final = 1 << 15  # bytes held on each side of the place
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Lines of a log around a place, clean; `begins` are theirs, `end` is behind the last, `size` that of all."""
+    """Lines of a log around a place, clean; `begins` are their offsets, `end` follows the last, `size` is the log's."""
 
     lines: tuple[str, ...]
     begins: tuple[int, ...]
@@ -26,13 +26,13 @@ class Page:
 
 
 def requests(run: str, job: int | None, at: int) -> tuple[ReadLog, ReadLog]:
-    """Ask for what is in front of a line that begins at a place, and for it with what follows."""
+    """Return the requests for what precedes a line at a place, and for that line with what follows."""
     begin = max(0, at - HALF)
     return ReadLog(run, job, begin, at - begin), ReadLog(run, job, at, HALF)
 
 
 def page_of(before: LogAnswer, behind: LogAnswer, at: int) -> Page:
-    """Put the two parts together; a line that is cut in front is left out."""
+    """Join the two parts; a line whose beginning is cut off is left out."""
     begin = max(0, at - HALF)
     lines: list[str] = []
     begins: list[int] = []
@@ -58,16 +58,16 @@ def page_of(before: LogAnswer, behind: LogAnswer, at: int) -> Page:
 
 
 def index_of(page: Page, at: int) -> int:
-    """Return the line that begins at a place, or the next behind it."""
+    """Return the line that begins at a place, or the next one after it."""
     return min(bisect_left(page.begins, at), max(0, len(page.lines) - 1))
 
 
 def view(
     page: Page, at: int, width: int, height: int, sought: str = "", mark: int | None = None
 ) -> list[Line]:
-    """Return the rows from a place on, and at the log's end a full view; what was searched for is marked.
+    """Return the rows from a place on, and at the log's end a full view; the searched text is highlighted.
 
-    `mark` is the place of a line that was gone to: the cursor stands before it.
+    `mark` is the place of a line that was jumped to: the cursor is drawn before it.
     """
     index = index_of(page, at)
     rows: list[Line] = []
@@ -102,7 +102,7 @@ def scrolled(page: Page, at: int, by: int, height: int) -> int | None:
 
 
 def is_near_edge(page: Page, at: int, height: int) -> bool:
-    """Say whether there is more of the log that scrolling on would soon need."""
+    """Return whether scrolling on would soon need more of the log."""
     if at == page.around:
         return False
     index = index_of(page, at)
@@ -111,12 +111,12 @@ def is_near_edge(page: Page, at: int, height: int) -> bool:
 
 
 def place_before(places: list[int], at: int) -> int | None:
-    """Return the nearest place before one."""
+    """Return the nearest earlier place."""
     index = bisect_left(places, at)
     return places[index - 1] if index else None
 
 
 def place_behind(places: list[int], at: int) -> int | None:
-    """Return the nearest place behind one."""
+    """Return the nearest later place."""
     index = bisect_right(places, at)
     return places[index] if index < len(places) else None

@@ -1,4 +1,4 @@
-"""A list of any length that a screen shows: asked for page by page, and kept up to date without moving a row."""
+"""A list of any length on a screen: loaded page by page, and updated without moving a row."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Row = TypeVar("Row", bound=Numbered)
 
 @dataclass(frozen=True, slots=True)
 class Pages(Generic[Row]):
-    """Rows by their place in the list, as far as they were seen. `matching` is the length of the list."""
+    """The rows seen so far, by their place in the list. `matching` is the length of the list."""
 
     rows: Mapping[int, Row]
     matching: int = 0
-    newcomers: int = 0  # runs that are in the store and not in this list yet
-    reordered: bool = False  # the store's order is another by now
+    newcomers: int = 0  # runs that are in the store but not yet in this list
+    reordered: bool = False  # the store's order has changed since
 
     @property
     def is_old(self) -> bool:
-        """Whether the store has more, or another order, than is held."""
+        """Return whether the store has more rows, or another order, than are held."""
         return self.newcomers > 0 or self.reordered
 
 
@@ -46,22 +46,22 @@ EMPTY: Pages[Any] = Pages({})
 
 
 class PagedList(Generic[Row]):
-    """The rows of a list as far as they were seen. Every method may raise NoSupervisor."""
+    """The rows of a list seen so far. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self.pages: Pages[Row] = EMPTY
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[Row], int]:
-        """Ask for rows of the list that is held; returns them, and how long it is."""
+        """Request rows of the list; return them, and the list's length."""
         raise NotImplementedError
 
     async def _newer(self, row: Row) -> Row:
-        """Ask for one row again, wherever it is listed by now."""
+        """Request one row again, wherever it is listed by now."""
         raise NotImplementedError
 
     def _begin(self, rows: Sequence[Row], matching: int, run: str, at: Row | None) -> int:
-        """Start over with the first rows; returns the place of the run of that name, else of the run `at`."""
+        """Start over with the first rows; return the place of the run of that name, else of the run `at`."""
         self.pages = Pages(dict(enumerate(rows)), matching)
         place = next((i for i, row in enumerate(rows) if run and row.name == run), None)
         if place is None and at is not None:
@@ -69,7 +69,7 @@ class PagedList(Generic[Row]):
         return place or 0
 
     async def load_missing(self, first: int, end: int) -> bool:
-        """Load one chunk of the rows [first, end) if any is not held; returns whether something came."""
+        """Load one chunk of the rows [first, end) if any is missing; return whether something was loaded."""
         in_list = range(max(0, first), min(end, self.pages.matching))
         missing = next((index for index in in_list if index not in self.pages.rows), None)
         if missing is None:
@@ -82,9 +82,9 @@ class PagedList(Generic[Row]):
         return len(self.pages.rows) > before
 
     async def refresh(self, first: int, end: int) -> bool:
-        """Bring the rows [first, end) up to date, each in its place.
+        """Update the rows [first, end), each in its place.
 
-        Returns whether the list was empty and is not any more: no row could move from under the cursor.
+        Returns whether the list was empty and no longer is: then no row could move from under the cursor.
         """
         offset = first - first % CHUNK
         rows, matching = await self._page(offset, max(CHUNK, end - offset))
@@ -100,7 +100,7 @@ class PagedList(Generic[Row]):
 
 
 def refreshed(pages: Pages[Row], offset: int, rows: Sequence[Row], matching: int) -> Pages[Row]:
-    """Change each row in its place; another order and new runs are counted, and wait."""
+    """Update each row in its place; another order and new runs are only noted."""
     newer = {row.id: row for row in rows}
     held = {row.id for row in pages.rows.values()}
     kept = {index: newer.get(row.id, row) for index, row in pages.rows.items()}

@@ -1,4 +1,4 @@
-"""Lines on which the mouse points at places: what it pressed, dragged over, or turned its wheel on, as messages."""
+"""Lines that the mouse can point at: presses, drags and wheel turns on them become messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finetop.tui.widgets.lines import Lines
 
 
 class PointedLines(Lines):
-    """A block of rows that says where the mouse is used on it."""
+    """A block of rows that reports where the mouse is used on it."""
 
     @dataclass
     class Pointed(Message):
@@ -24,7 +24,7 @@ class PointedLines(Lines):
 
     @dataclass
     class Dragged(Message):
-        """It was let go at another cell than it was pressed at: `start`."""
+        """It was released at another cell than it was pressed at: `start`."""
 
         x: int
         y: int

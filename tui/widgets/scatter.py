@@ -1,4 +1,4 @@
-"""A picture of points with names: one number to the right, one upwards, a limit as an upright line. Pure functions."""
+"""A plot of named points: one number to the right, one upwards, a limit as a vertical line. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _APART = 2  # cells between two names in a row
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One point: what is retained, and what is reached. `text` is drawn there, its first cell on the point: `★a`."""
+    """One point: x is retained, y is reached. `text` is drawn there, its first cell on the point: `★a`."""
 
     text: str
     x: float
@@ -52,11 +52,11 @@ def scatter(
     y_words: Callable[[float], str] = "{:.2f}".format,
     lower_is_better: bool = False,
 ) -> list[Line]:
-    """Draw what is reached against what is retained in `height` rows, the last one the x axis; better is up and right.
+    """Draw reached against retained in `height` rows, the last one the x axis; better is up and right.
 
-    Every spot has a row of its own, in the order of their heights, and that row says its height. Where there are more
-    spots than rows, one whose cells are taken goes to the nearest free place around it, on its side of the limit; a
-    row that several share says where it lies itself.
+    Every spot has its own row, in the order of their heights, and the row's label is its height. If there are
+    more spots than rows, one whose cells are taken goes to the nearest free place around it, on its side of the limit;
+    a row that several share is labelled with its own height.
     """
     columns, rows = width - GUTTER - 1, height - 1
     sign = -1.0 if lower_is_better else 1.0
@@ -84,7 +84,7 @@ def scatter(
         else:
             at = _free(cells, x, y, size, side)
         if at is None:
-            continue  # more names than the picture has cells
+            continue  # more names than the picture has room for
         labels.setdefault(at[1], set()).add(y_words(spot.y) if at[1] == y else "")
         _put(cells[at[1]], at[0], spot)
     if limit is not None:
@@ -99,12 +99,12 @@ def scatter(
 
 
 def scatter_title(metric: str) -> str:
-    """Name the picture."""
+    """Return the title of the plot."""
     return f"{metric_words(metric) or 'target'} against retained"
 
 
 def scatter_rule(metric: str, width: int) -> Line:
-    """Name the picture in a rule, and which way is better."""
+    """Return the plot's title as a rule that also names the better direction."""
     return rule(((scatter_title(metric), ""),), width, (("better is up and to the right ", "dim"),))
 
 
@@ -127,7 +127,7 @@ def _side(spot: Spot, limit: float | None, across: _Axis) -> range:
 def _free(
     cells: list[list[tuple[str, StyleName]]], x: int, y: int, size: int, side: range
 ) -> tuple[int, int] | None:
-    """Find the place for `size` cells that is nearest to (x, y): a row counts as four columns."""
+    """Return the place for `size` cells that is nearest to (x, y): a row counts as four columns."""
     columns = len(cells[0])
     x = min(x, columns - size)
     places = [
@@ -152,7 +152,7 @@ def _put(row: list[tuple[str, StyleName]], x: int, spot: Spot) -> None:
 
 
 def _name_limit(cells: list[list[tuple[str, StyleName]]], at: int, words: str) -> None:
-    """Write beside the limit's line what it is, in the lowest row that has room left of it, else right of it."""
+    """Label the limit's line, in the lowest row that has room left of it, else right of it."""
     text = f"limit {words}"
     for left in (at - len(text) - 1, at + 2):
         for row in reversed(cells):

@@ -6,22 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, NamedTuple
 
 from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.axis import Scale, widened
 
-SPIKE = 4.0  # times the usual reach of a bin above or below its mean: such a bin is a spike, and seen
-_START: Final = 0.2  # of the x axis in which curves fall fast
-_LESS: Final = 0.6  # of the whole range: less is worth cutting the start off
+SPIKE = 4.0  # times the usual distance of a bin's extreme from its mean: further ones are drawn as spikes
+_START: Final = 0.2  # share of the x axis in which curves fall fast
+_LESS: Final = 0.6  # share of the whole range: below it, cutting the start off is worth it
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """One curve of a chart: a line or single points.
 
-    `end` stands behind its last point, `letter` along the line, where the picture wants letters.
+    `end` is drawn after its last point, `letter` along the line if the picture has letters.
     """
 
     curve: Curve
@@ -30,13 +30,22 @@ class Series:
     letter: str = ""
     style: StyleName = "series1"
     has_band: bool = (
-        False  # low and high of its curve are drawn, faintly: a spread, not the reach of single points
+        False  # low and high of its curve are drawn faintly: a spread, not the extremes of single points
     )
+
+
+class Stretch(NamedTuple):
+    """The part of an x axis that curves are requested for, and the number of columns."""
+
+    x: Across
+    first: float
+    last: float
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What part of a run is drawn, and how. `cursor` is a cell of the picture, `smoothing` from 0 (none) to 1."""
+    """The part of a run that is drawn, and how. `cursor` is a cell of the picture, `smoothing` from 0 (none) to 1."""
 
     first: float
     last: float
@@ -47,7 +56,7 @@ class View:
 
 
 def smoothed(values: Sequence[float], weight: float) -> list[float]:
-    """Average each value with those before it, by exponentially falling weights that sum to 1."""
+    """Average each value with those before it, with exponentially falling weights that sum to 1."""
     kept, total, shown = 0.0, 0.0, []
     for value in values:
         kept = weight * kept + (1 - weight) * value
@@ -57,13 +66,13 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
 
 
 def values_of(series: Series, smoothing: float) -> list[float]:
-    """Return what the line goes through: the mean of each bin, smoothed if that is wanted."""
+    """Return what the line goes through: the mean of each bin, smoothed if requested."""
     means = series.curve.mean
     return smoothed(means, smoothing) if smoothing and not series.is_points else means
 
 
 def spikes_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
-    """List what sticks out of the line: column, the bin's mean and its extreme. The usual noise stays out of sight."""
+    """Return what sticks out of the line: column, the bin's mean and its extreme. Usual noise is not drawn."""
     if smoothing or series.is_points or series.has_band or not series.curve.column:
         return []
     curve = series.curve
@@ -77,7 +86,7 @@ def spikes_of(series: Series, smoothing: float) -> list[tuple[int, float, float]
 
 
 def _extent(series: Series, smoothing: float) -> list[float]:
-    """List the finite values between which the picture lies: all of them, so that noise is not blown up."""
+    """Return the finite values that the picture must hold: all of them, so that noise is not blown up."""
     values = [*series.curve.mean, *values_of(series, smoothing)]
     if not (smoothing or series.is_points):
         values = [*series.curve.low, *series.curve.high, *values]
@@ -85,9 +94,9 @@ def _extent(series: Series, smoothing: float) -> list[float]:
 
 
 def settled_scale(series: Sequence[Series], view: View) -> Scale | None:
-    """Return the y axis for where curves go once their fast start is over, so that their differences are seen.
+    """Return the y axis for the curves after their fast start, so that their differences show.
 
-    None where that would show little more than the whole.
+    None if that would show little more than the whole.
     """
     columns = [column for line in series for column in line.curve.column]
     late = min(columns, default=0) + _START * (max(columns, default=0) - min(columns, default=0))
@@ -107,7 +116,7 @@ def settled_scale(series: Sequence[Series], view: View) -> Scale | None:
 def fitted(
     scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
 ) -> Scale | None:
-    """Return the y axis for curves: the one so far, widened where they leave it; None while nothing is to be drawn."""
+    """Return the y axis for curves: the previous one, widened if they leave it; None if there is nothing to draw."""
     values = [
         value for line in series for value in _extent(line, view.smoothing) if value > 0 or not view.is_log
     ]
@@ -120,7 +129,7 @@ def fitted(
 
 
 def in_columns(curve: Curve, columns: int, wanted: int) -> Curve:
-    """Lay a curve of so many columns out in others, until it was asked for in those: in a picture of another size."""
+    """Convert a curve of `columns` columns to `wanted`, for a resized picture, until newer data arrive."""
     if columns == wanted or columns < 1:
         return curve
     last = {column * wanted // columns: at for at, column in enumerate(curve.column)}

@@ -1,4 +1,4 @@
-"""A list of any length: it knows a count and a cursor, and asks for the rows that are in view."""
+"""A list of any length: it knows a count and a cursor, and draws only the rows in view."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from finetop.tui.text import Line, cursor_mark
 from finetop.tui.widgets.lines import Box, boxed, is_roomy
 
 DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
-HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none
+HeadingOf = Callable[[int], str]  # the heading above a row; "" for none
 
 
 def waiting_line(*, has_cursor: bool) -> Line:
-    """Draw a row that was asked for and did not come yet."""
+    """Draw a row that was requested and has not arrived yet."""
     return (cursor_mark(has_cursor), ("   …", "dim"))
 
 
 class Table(Widget):
-    """Rows drawn by the screen, with headings between them. Nothing moves but by a key.
+    """Rows drawn by the screen, with headings between them. Nothing moves without a key.
 
-    The heading of the first row in view is always shown, so that no row stands without its heading.
+    The heading of the first row in view is always shown, so that no row lacks its heading.
     """
 
     class Moved(Message):
@@ -60,16 +60,16 @@ class Table(Widget):
 
     @property
     def box(self) -> Box:
-        """Its part of a box, where the terminal has room for boxes."""
+        """Return its part of a box, if the terminal has room for boxes."""
         return self._box if is_roomy(self.app.size) else ""
 
     @property
     def rows(self) -> int:
-        """How many rows it has, headings among them."""
+        """Return how many rows it has, headings included."""
         return self.size.height - (self.box == "low")
 
     def show(self, count: int, cursor: int | None = None) -> None:
-        """Draw anew: there are `count` rows now, and the cursor is on that one (else where it was)."""
+        """Redraw: there are `count` rows now, and the cursor is on row `cursor` (else where it was)."""
         self.count = count
         before = self.cursor
         self.cursor = min(max(0, self.cursor if cursor is None else cursor), max(0, count - 1))
@@ -78,16 +78,16 @@ class Table(Widget):
             self.post_message(self.Moved(self.cursor))
 
     def refresh_rows(self) -> None:
-        """Draw the rows in view again, after what they say has changed."""
+        """Redraw the rows in view after their content has changed."""
         self._lay_out()
         self.refresh()
 
     def move(self, rows: int) -> None:
-        """Move the cursor by so many rows, as far as there are any."""
+        """Move the cursor by `rows`, as far as there are any."""
         self.go(self.cursor + rows)
 
     def page(self, pages: float) -> None:
-        """Move the cursor by so many pages."""
+        """Move the cursor by `pages` pages."""
         self.move(rows_of(pages, self.rows))
 
     def ends(self, direction: int) -> None:
@@ -103,14 +103,14 @@ class Table(Widget):
         was_laid_out = self._laid_out
         self._lay_out()
         if self._laid_out == was_laid_out:
-            for row in {before, index}.intersection(self._laid_out):  # none while it has no height
+            for row in {before, index}.intersection(self._laid_out):  # empty while it has no height
                 self.refresh(Region(0, self._laid_out.index(row), self.size.width, 1))
         else:
             self.refresh()
         self.post_message(self.Moved(index))
 
     def rows_in_view(self) -> tuple[int, int]:
-        """Return the first row in view and the one behind the last."""
+        """Return the first row in view and the one after the last."""
         rows = [entry for entry in self._laid_out if isinstance(entry, int)]
         return (rows[0], rows[-1] + 1) if rows else (self.first, self.first)
 
@@ -138,7 +138,7 @@ class Table(Widget):
         while self.cursor not in laid_out and self.first < self.cursor:
             self.first = max(self.first + 1, self.cursor - self.rows + 1)
             laid_out = self._entries()
-        # rows that went leave no gap at the end while others are above
+        # removed rows leave no gap at the end while others are above
         while self.first > 0 and len(laid_out) < self.rows:
             self.first -= 1
             longer = self._entries()

@@ -27,7 +27,7 @@ class XTicks:
 
 
 def round_step(span: float, most: int) -> float:
-    """Return the least of 1, 2 or 5 times a power of ten that divides a span into at most so many parts."""
+    """Return the least of 1, 2 or 5 times a power of ten that divides a span into at most `most` parts."""
     least = max(span / max(1, most), 1e-300)
     unit = 10.0 ** math.floor(math.log10(least))
     return next((unit * factor for factor in (1, 2, 5) if unit * factor >= least * (1 - 1e-9)), unit * 10)
@@ -61,7 +61,7 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 
 
 def _apart(scale: Scale, step: float) -> list[tuple[float, str]]:
-    """Label values that differ by too little for their length: the first as it is, the others as what they add."""
+    """Label values that differ too little for their length: the first in full, the others by their difference."""
     first = scale.low
     for _ in range(_TRIES):
         first, *others = _multiples(scale.low, scale.high, step) or [scale.low]
@@ -87,7 +87,7 @@ def _log_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
 
 
 def label(value: float, step: float = 0.0) -> str:
-    """Write a value in 5 cells or little more, with the digits of its axis's step: 2.5, 0.12, 8e-5, 1,200, 12k."""
+    """Format a value in 5 cells or little more, with the digits of its axis's step: 2.5, 0.12, 8e-5, 1,200, 12k."""
     size = abs(value)
     if not math.isfinite(value) or size < 1e-99 or size < step / 1e6:
         return "0"
@@ -151,7 +151,7 @@ def _x_label(value: float, step: float, x: Across) -> str:
 
 
 def x_words(place: float, x: Across = "step") -> str:
-    """Write a place on the x axis with its unit: 820, 1.2M tok, 40 min, epoch 1.5."""
+    """Format a place on the x axis with its unit: 820, 1.2M tok, 40 min, epoch 1.5."""
     match x:
         case "step":
             return _steps(round(place))
@@ -164,7 +164,7 @@ def x_words(place: float, x: Across = "step") -> str:
 
 
 def short_count(number: float) -> str:
-    """Write a count in three digits: 820, 51.2k, 1.2M."""
+    """Format a count with three digits: 820, 51.2k, 1.2M."""
     for size, unit in _COUNTS:
         if number >= size:
             return f"{number / size:.3g}{unit}"

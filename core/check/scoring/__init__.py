@@ -1,1 +1,1 @@
-"""What a model scores: its log-probabilities and answers, shared work done once, kept by all that can move it."""
+"""How a model is scored: log-probabilities and answers, prefixes run once, cached by all that affects a score."""

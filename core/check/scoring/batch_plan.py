@@ -1,4 +1,4 @@
-"""What is scored, and how sequences are put together for the model: part of what a score means."""
+"""How sequences are batched for the model, which is part of what a score means."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LEAST_ROW_TOKENS = 64
 class BatchPlan:
     """How sequences are put together for the model, and how many tokens it reads at once.
 
-    Plans that differ give scores that are not compared.
+    Scores from different plans are never compared.
     """
 
     layout: Literal["packed", "plain"]
     row_tokens: int
     engine: Engine = "exact"  # what writes answers
-    copy: Copy | None = field(default=None, compare=False)  # of the model, if vllm writes
+    copy: Copy | None = field(default=None, compare=False)  # of the model, if vLLM writes the answers
 
     def facts(self, *, writes: bool) -> dict[str, Any]:
-        """Return what scores that are written, or read alone, depend on; exact goes without saying."""
+        """Return what scores depend on, whether answers are written or only read; "exact" is left out."""
         engine = {"engine": self.engine} if writes and self.engine != "exact" else {}
         return {"layout": self.layout, "row_tokens": self.row_tokens, **engine}
 
@@ -48,10 +48,10 @@ def halve_until_it_fits(
     or_else: str,
     before_again: Callable[[int], None] | None = None,
 ) -> Scores:
-    """Return what `score` makes of a plan; where memory is out, of one with rows half as long, and so on.
+    """Call `score` with a plan; if it runs out of memory, again with rows half as long, and so on.
 
-    `before_again` is called with the new length of rows. Raises EnvironmentTrouble where the shortest rows do not fit;
-    `or_else` is its hint's last words.
+    `before_again` is called with the new row length. Raises EnvironmentTrouble if the shortest rows do not fit;
+    `or_else` ends its hint.
     """
     while True:
         try:
@@ -62,7 +62,7 @@ def halve_until_it_fits(
             if plan.row_tokens <= LEAST_ROW_TOKENS:
                 said = f"out of memory even with rows of {plan.row_tokens} tokens."
                 raise EnvironmentTrouble(said, hint=f"Free some memory, or {or_else}.") from error
-        free_memory(device)  # behind the except: the error's traceback holds tensors
+        free_memory(device)  # outside the except: the error's traceback holds tensors
         plan = replace(plan, row_tokens=plan.row_tokens // 2)
         if before_again is not None:
             before_again(plan.row_tokens)
@@ -70,7 +70,7 @@ def halve_until_it_fits(
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model goes on from, and where it must stop."""
+    """The tokens that the model continues, and where it must stop."""
 
     tokens: tuple[int, ...]
     stop: tuple[str, ...]

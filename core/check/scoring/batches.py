@@ -1,12 +1,12 @@
-"""Scores the requests of a suite on one model, batch by batch, with what is known already taken from the cache.
+"""Scores the requests of a suite on one model, batch by batch, and takes known scores from the cache.
 
-A batch is what goes to the model together: a task's items of one look (of eleven looks, where answers are
-written: there one forward pass costs nearly as much for few as for many; on a GPU, of as many as fill it). What is
-scored ahead waits for its look: decisions come in the same order, on the same items. The items on which the base is
-measured first are in batches apart, or to score them would be to score nearly all. Batches are fixed by the suite,
-its caps, the seed and the kind of device alone: not by which tasks turn out measurable, which items are contaminated
-or where a check stops. So base and tuned get the very same batches, and a model checked against itself gets the
-very same scores.
+A batch goes to the model together: one task's items of one look (of eleven looks for written answers, where one
+forward pass costs nearly as much for few as for many; on a GPU, of as many looks as fill it). Scores computed
+ahead wait for their look: decisions come in the same order, on the same items. The items on which the base is
+measured first are in separate batches, because otherwise scoring them would score nearly everything. Batches are
+fixed by the suite, its caps, the seed and the kind of device alone: not by which tasks turn out measurable, which
+items are contaminated or where a check stops. So base and tuned get the very same batches, and a model checked
+against itself gets the very same scores.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 Inputs = tuple["TokenSequence | Prompt", ...]
 
 LOOK_ITEMS = 64
-# Of each task, on which the base is measured at first; the least that 3 standard errors mean much of.
+# Items per task on which the base is first measured; the fewest for which 3 standard errors are meaningful.
 SAMPLE_ITEMS = 100
 LOOKS_PER_GENERATION = 11  # a suite of 700 items: a step of 96 answers takes 1.5 times one of 40 on a CPU
 
@@ -69,14 +69,14 @@ class PreparedSuite:
     """A suite made ready for one base model: its tasks, chosen items in their order, and batches."""
 
     tasks: Mapping[str, BenchmarkTask]
-    plans: tuple[TaskPlan, ...]  # of each task, what decides
+    plans: tuple[TaskPlan, ...]  # of each task: what decides
     requests: Mapping[Key, Request]
-    prompts: Mapping[str, Mapping[str, str]]  # of each task, item -> hash of its prompt
+    prompts: Mapping[str, Mapping[str, str]]  # of each task: item -> hash of its prompt
     items: tuple[Item, ...]  # capped, in the order of the permutation
     stages: Stages  # of each task: the parts of the sample on which the base is measured
     batches: tuple[Batch, ...]
-    inputs: Mapping[Key, Inputs]  # of each item, as tokens
-    prefixes: Mapping[str, Prefixes]  # of each task: beginnings that its items share
+    inputs: Mapping[Key, Inputs]  # of each item: its tokens
+    prefixes: Mapping[str, Prefixes]  # of each task: prefixes that its items share
     tokenizer: PreTrainedTokenizerBase
 
 
@@ -84,14 +84,14 @@ class PreparedSuite:
 class ScoredModel:
     """One model and how it is run.
 
-    What the cache must know it by, and how to get at it (it may never be loaded).
+    Holds the facts that identify it in the cache, and how to get it (it may never be loaded).
     """
 
     name: Name
-    facts: Mapping[str, Any] | None  # None: nothing of it is kept in the cache
+    facts: Mapping[str, Any] | None  # None: its scores are not cached
     model: Callable[[], Any]
     plan: BatchPlan
-    memories: dict[str, PrefixMemory] = field(default_factory=dict)  # by task; of this model alone
+    memories: dict[str, PrefixMemory] = field(default_factory=dict)  # by task; of this model only
 
 
 def prepare(
@@ -101,9 +101,9 @@ def prepare(
     seed: int,
     filled: int = 0,
 ) -> PreparedSuite:
-    """Choose the items, each task capped by the seed, render them, put them in order and cut them into batches.
+    """Choose the items (each task capped by the seed), render them, order them and cut them into batches.
 
-    A batch holds the items of as many looks as come to `filled` tokens, and of one at least.
+    A batch holds the items of as many looks as add up to `filled` tokens, and of at least one.
     """
     by_name = {task.name: task for task in tasks}
     chosen: list[Item] = []
@@ -147,13 +147,13 @@ def prepare(
 
 
 def _looks_to_fill(filled: int, items: Iterable[Inputs], prefixes: Prefixes, of_suite: int) -> int:
-    """Count the looks in which a task's items come to so many tokens, of a suite of so many items."""
+    """Return how many looks hold `filled` tokens of a task's items, in a suite of `of_suite` items."""
     tokens = sum(_tokens_of(item, prefixes) for item in items)
     return max(1, filled * of_suite // (LOOK_ITEMS * max(1, tokens)))
 
 
 def _tokens_of(item: Inputs, prefixes: Prefixes) -> int:
-    """Count what is read for an item: its context behind a beginning that is kept, and each choice."""
+    """Count the tokens read for an item: its context after a kept prefix, and each choice."""
     number = prefixes.longest(item[0])
     kept = len(prefixes.tokens[number]) if number >= 0 else 0
     choices = [len(one.tokens) - one.scored_from for one in item[1:] if isinstance(one, TokenSequence)]
@@ -161,10 +161,10 @@ def _tokens_of(item: Inputs, prefixes: Prefixes) -> int:
 
 
 def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) -> tuple[Batch, ...]:
-    """Put each task's items of so many looks into a batch.
+    """Put each task's items of its number of looks into a batch.
 
-    Of the first part of its sample, which always is scored, of so many that a batch is as large as one of an
-    unsampled task.
+    The first part of its sample is always scored; there a batch takes more looks, so that it is as large as one of
+    an unsampled task.
     """
     stage_of = {
         item.key: stage for parts in stages.values() for stage, part in enumerate(parts) for item in part
@@ -180,7 +180,7 @@ def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) ->
 
 
 def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, ScoreKey]:
-    """Return the cache key of each task for a model; none for one that nothing is kept of."""
+    """Return the cache key of each task for a model; empty if the model's scores are not cached."""
     if scored_model.facts is None:
         return {}
     keys = {}
@@ -194,7 +194,7 @@ def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, Sco
 
 
 def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch) -> list[ItemScore]:
-    """Run a batch's items on the model."""
+    """Score a batch's items on the model."""
     task = prepared.tasks[batch.task]
     requests = [prepared.requests[batch.task, item] for item in batch.items]
     inputs = [prepared.inputs[request.item.key] for request in requests]
@@ -211,7 +211,7 @@ def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch
 
 
 def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:
-    """Return what the model remembers of a task's shared beginnings; None where it has none."""
+    """Return the model's memory of a task's shared prefixes; None if the task has none."""
     if not prepared.prefixes[task].tokens:
         return None
     if task not in scored_model.memories:
@@ -222,7 +222,7 @@ def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> Pr
 
 
 def _inputs(request: Request, tokenizer: PreTrainedTokenizerBase, longest: int) -> Inputs:
-    """Tokenize a question: each choice behind the context, or the prompt alone."""
+    """Tokenize a question: each choice after the context, or the prompt alone."""
     if request.pairs:
         return tuple(encode_pair(tokenizer, context, text, longest) for context, text in request.pairs)
     tokens = encode_prompt(tokenizer, request.prompt, longest, request.max_new_tokens)

@@ -1,7 +1,7 @@
-"""Item scores that are kept: HOME/scores/KEY.jsonl, a file for each model and task and all that can move a score.
+"""Cached item scores: HOME/scores/KEY.jsonl, one file per model, task and everything else that can change a score.
 
-The first line is the whole key, so that a file can be told without its name; each further line is one item's
-score with the hash of its rendered prompt. Appended only, a line in one write; a torn line is scored again.
+The first line is the whole key, so that a file can be identified without its name; each further line is one item's
+score with the hash of its rendered prompt. Append-only, one write per call; a torn line is scored again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One item's score under the file's key, and the hash of the prompt it was given."""
+    """One item's score under the file's key, with the hash of its prompt."""
 
     prompt: str
     score: ItemScore
@@ -36,25 +36,25 @@ class _Header(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ScoreKey:
-    """What a score depends on, item and prompt aside. `facts` is plain data."""
+    """What a score depends on, besides item and prompt. `facts` is plain data."""
 
     facts: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Name the file: sha256 over the canonical JSON of all facts, in 32 hex digits."""
+        """Return the file's name: sha256 over the canonical JSON of all facts, in 32 hex digits."""
         return hashlib.sha256(_canonical(self.facts)).hexdigest()[:32]
 
 
 def score_key(model: Mapping[str, Any], task: Mapping[str, Any]) -> ScoreKey:
-    """Join what is known of a model and of how it is run with what is known of a task and its batches."""
+    """Combine what identifies a model and how it is run with what identifies a task and its batches."""
     return ScoreKey({"format": FORMAT, "model": dict(model), "task": dict(task)})
 
 
 def read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, ItemScore]:
-    """Read the scores of items whose prompt (item -> hash) is still the same.
+    """Read the scores of the items whose prompt (item -> hash) is unchanged.
 
-    Nothing where there is no file, or another key's. The first rank reads for all: it writes meanwhile.
+    Empty if there is no file, or it has another key. The first rank reads for all, because it also writes.
     """
     return collectives.from_first(lambda: _read(folder, key, prompts))
 
@@ -84,9 +84,9 @@ def _read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, 
 def read_or_score(
     folder: Path, key: ScoreKey | None, prompts: Mapping[str, str], score: Callable[[], list[ItemScore]]
 ) -> dict[str, ItemScore]:
-    """Return the scores of items (item -> prompt's hash) if all are kept, else score them and keep that.
+    """Return the scores of items (item -> prompt's hash) if all are cached, else score them all and cache them.
 
-    Without a key nothing is kept.
+    Without a key nothing is cached.
     """
     kept = read(folder, key, prompts) if key else {}
     if len(kept) < len(prompts):
@@ -98,9 +98,9 @@ def read_or_score(
 
 
 def append(folder: Path, key: ScoreKey, scores: Iterable[ItemScore], prompts: Mapping[str, str]) -> None:
-    """Add scores to the key's file, which is made with its header if it is new or was cut short in its first line.
+    """Append scores to the key's file; a new file, or one whose first line was cut short, gets its header.
 
-    Of several ranks the first does.
+    With several ranks only the first writes.
     """
     lines = [Line(prompts[score.item], score) for score in scores]
     if not lines or collectives.rank():

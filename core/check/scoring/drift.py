@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-WINDOW = 256  # tokens; each window is read without what came before it
+WINDOW = 256  # tokens; each window is read without what precedes it
 WINDOWS = 4
 KL_WINDOWS = 1
 
@@ -26,14 +26,14 @@ Windows = tuple[tuple[int, ...], ...]
 
 
 def windows_of(text: str, tokenizer: PreTrainedTokenizerBase) -> Windows:
-    """Cut the beginning of a text into windows of WINDOW tokens; none if it is shorter than one."""
+    """Cut the beginning of a text into windows of WINDOW tokens; empty if it is shorter than one."""
     most = WINDOW * WINDOWS
     ids = tokenizer(text[: most * 16], add_special_tokens=False, verbose=False).input_ids[:most]
     return tuple(tuple(ids[at : at + WINDOW]) for at in range(0, len(ids) - WINDOW + 1, WINDOW))
 
 
 def prompts_of(windows: Windows) -> dict[str, str]:
-    """Name the windows as items of the cache, with a hash of their tokens."""
+    """Return the windows as cache items, each with a hash of its tokens."""
     return {
         str(place): hashlib.sha256(repr(ids).encode()).hexdigest()[:24] for place, ids in enumerate(windows)
     }
@@ -59,9 +59,10 @@ def nats_per_token(windows: Windows, scores: Sequence[ItemScore]) -> float:
 
 
 def divergence(tuned: Any, as_base: Callable[[], Any], windows: Windows) -> float:
-    """Compute KL(base || tuned) in nats per token on the first windows, where one loaded model can be both.
+    """Compute KL(base
+    tuned) in nats per token on the first windows, with one loaded model for both.
 
-    `as_base` gives a context manager in which the model is its own base.
+    `as_base` returns a context manager in which the model is its own base.
     """
     total, tokens = 0.0, 0
     for ids in windows[:KL_WINDOWS]:

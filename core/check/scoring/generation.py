@@ -1,6 +1,6 @@
-"""Greedy answers.
+"""Writes greedy answers.
 
-Batched, padded at the left, cut at the stop strings, independent of a model's own generation settings.
+Batched, left-padded, cut at the stop strings, independent of a model's own generation settings.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
-LEAST_SHARED = 8  # tokens that all prompts of a batch begin with, and that are worth a step of their own
+LEAST_SHARED = 8  # shared leading tokens of a batch that are worth a forward pass of their own
 
 
 def answer(
@@ -46,8 +46,8 @@ def answer(
 ) -> list[str]:
     """Write the greedy answer to each prompt, in the order given; the plan bounds a batch's tokens.
 
-    `memory` keeps beginnings that later calls share; what an error passes through leaves nothing in it. With `shares`
-    the ranks of a job write every N-th batch each; one that is continuous is written by all.
+    `memory` keeps prefixes that later calls share; an error empties it. With `shares` the ranks of a job write every
+    N-th batch each; continuous batches are written by all ranks.
     """
     import torch
 
@@ -109,7 +109,9 @@ def _answer_all(
     shares: bool,
 ) -> list[str]:
     most = longest_packed(model.config) if plan.layout == "packed" else 0
-    splits = [_room(prompt) <= most for prompt in prompts]  # where packing is not exact, neither is going on
+    splits = [
+        _room(prompt) <= most for prompt in prompts
+    ]  # where packing is inexact, so is continuing from a prefix
     begins = [
         memory.prefixes.longest(prompt) if memory is not None and splits[place] else -1
         for place, prompt in enumerate(prompts)
@@ -123,7 +125,7 @@ def _answer_all(
     def write(batch: list[int]) -> list[str]:
         some, first = [prompts[place] for place in batch], batch[0]
         known = _known(model, memory, begins[first], plan)
-        shared = _shared_beginning(some) if splits[first] else 0  # padding behind it would shift a window
+        shared = _shared_beginning(some) if splits[first] else 0  # padding after it would shift a window
         return _write(model, tokenizer, some, _begin(model, tokenizer, some, known, shared))
 
     order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
@@ -148,7 +150,7 @@ def _room(prompt: Prompt) -> int:
 
 
 def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan) -> tuple[Any, int]:
-    """Return the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
+    """Return the cache of a kept prefix for one row, and its length in tokens; (None, 0) for number -1."""
     if memory is None or number < 0:
         return None, 0
     past = memory.past(model, number, plan.row_tokens)
@@ -158,7 +160,7 @@ def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan
 def _write(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], state: _State
 ) -> list[str]:
-    """Write answers to prompts that share their stop strings; an answer that ended leaves the batch."""
+    """Write answers to prompts with the same stop strings; a finished answer leaves the batch."""
     ends = end_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in prompts]
     active = list(range(len(prompts)))
@@ -178,7 +180,7 @@ def _write(
 
 
 def _answer_alone(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
-    """Write one answer, all of it read anew for each token, where no cache of earlier ones can be passed."""
+    """Write one answer, reading everything again for each token, for models without a cache."""
     import torch
 
     ends = end_tokens(model, tokenizer)
@@ -191,7 +193,7 @@ def _answer_alone(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: Prompt
 
 @dataclass
 class _State:
-    following: list[int]  # the next token of each answer under way
+    following: list[int]  # the next token of each unfinished answer
     read: Tensor  # attention mask [answers, tokens so far]
     cache: Any
 
@@ -203,7 +205,7 @@ def _begin(
     known: tuple[Any, int],
     shared: int,
 ) -> _State:
-    """Read the prompts: what all of them begin with once, then the rest of each, padded at its left."""
+    """Read the prompts: their shared prefix once, then the rest of each, left-padded."""
     import torch
 
     cache, begun = known
@@ -225,7 +227,7 @@ def _begin(
 
 
 def _shared_beginning(prompts: Sequence[Prompt]) -> int:
-    """Count the tokens that all prompts begin with (a template's system turn), leaving each one of its own at least."""
+    """Count the tokens that all prompts begin with (a template's system turn), leaving each at least one of its own."""
     if len(prompts) == 1:
         return 0
     most = min(len(prompt.tokens) for prompt in prompts) - 1
@@ -260,9 +262,9 @@ def _has_ended(
 
 
 def _stopped(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> bool:
-    """Say if an answer has run into a stop string, which may be the text of a special token.
+    """Return whether an answer contains a stop string, which may be the text of a special token.
 
-    Its last tokens are enough: each adds a character or more, or ends one.
+    Its last tokens are enough: each adds at least one character, or completes one.
     """
     if not stop:
         return False

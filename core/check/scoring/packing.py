@@ -1,7 +1,7 @@
-"""Packs token sequences into few rows without padding: a row is a tree, in which equal beginnings are one branch.
+"""Packs token sequences into few rows without padding: a row is a tree in which equal prefixes are one branch.
 
-The continuations of one context, and questions that begin with the same template or examples, share what they
-share, and are run once. A token sees its ancestors alone, and its position is its depth, so that every
+The continuations of one context, and questions that begin with the same template or examples, share their
+prefix, which is run once. A token attends only to its ancestors, and its position is its depth, so every
 sequence is read as if it were alone.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A row may be so much longer than its longest sequence, to keep one context's choices together.
+# How many times longer than its longest sequence a row may be, to keep one context's choices together.
 OVERFULL = 1.5
 
 
@@ -59,7 +59,7 @@ class Row:
         return 0
 
     def add(self, sequence: int, tokens: Sequence[int]) -> None:
-        """Put a sequence's tokens into the tree."""
+        """Add a sequence's tokens to the tree."""
         node, path = -1, []
         for depth, token in enumerate(tokens):
             child = self.children.get((node, token))
@@ -75,7 +75,7 @@ class Row:
         self.longest = max(self.longest, len(tokens))
 
     def visible(self) -> NDArray[np.bool_]:
-        """Say which nodes each node sees: itself and its ancestors. [nodes, nodes]"""
+        """Return which nodes each node attends to: itself and its ancestors. [nodes, nodes]"""
         seen = np.zeros((len(self.tokens), len(self.tokens)), dtype=np.bool_)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
@@ -86,7 +86,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Rows that go to the model together, aligned at the right; whatever predicts is among the last `kept` columns.
+    """Rows that go to the model together, right-aligned; all predicting nodes are among the last `kept` columns.
 
     tokens and depths [rows, columns], visible [rows, columns, columns]; for each sequence its row and the
     columns that predict its scored tokens, counted among the kept ones.
@@ -100,10 +100,10 @@ class PackedBatch:
 
 
 def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
-    """Pack sequences into rows of about `row_tokens` nodes; what shares most of its tokens stays together.
+    """Pack sequences into rows of about `row_tokens` nodes; sequences that share most of their tokens stay together.
 
     The last token of a sequence is only predicted, never read. Rows get nearly the same length, so that little
-    is padded where they lie side by side: bundles go, largest first, to the row that is shortest so far.
+    padding is needed side by side: bundles go, largest first, to the row that is shortest so far.
     """
     bundles = _bundles(sequences, row_tokens)
     whole = Row()
@@ -112,7 +112,7 @@ def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
     rows = [Row() for _ in range(min(len(bundles), max(1, -(-len(whole.tokens) // row_tokens))))]
     if len(rows) == 1:
         return [whole]
-    # the sort is stable: equal ones in token order
+    # the sort is stable: bundles of equal size stay in token order
     for bundle in sorted(bundles, key=lambda bundle: -len(bundle.tokens)):
         row = min(rows, key=lambda row: len(row.tokens))
         for place in bundle.paths:
@@ -121,9 +121,9 @@ def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
 
 
 def _bundles(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
-    """Put sequences that share most of their tokens into one tree each, in the order of their tokens.
+    """Put sequences that share most of their tokens into one tree each, in token order.
 
-    A tree may be longer than a row by half, to keep a long context and its choices together.
+    A tree may be half again as long as a row, to keep a long context and its choices together.
     """
     bundles: list[Row] = []
     for place in sorted(range(len(sequences)), key=lambda place: sequences[place].tokens):
@@ -140,12 +140,12 @@ def _bundles(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
 def packed_batches(
     rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int
 ) -> list[PackedBatch]:
-    """Put rows of like length together, longest first, about `most_tokens` in a batch, one row at least."""
+    """Group rows of similar length, longest first, about `most_tokens` per batch and at least one row."""
     order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
     made = []
     while order:
         longest = max(1, len(rows[order[0]].tokens))
-        # sheets that are left: a short last one costs nearly a full one
+        # batches left: a short last one costs nearly as much as a full one
         left = max(1, round(len(order) * longest / most_tokens))
         size = max(1, -(-len(order) // left))
         together, order = order[:size], order[size:]
@@ -154,14 +154,14 @@ def packed_batches(
 
 
 def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> PackedBatch:
-    """Lay rows out, each with its predicting nodes last, so that the head runs on one range of columns."""
+    """Lay out rows, each with its predicting nodes last, so that the head runs on one range of columns."""
     ordered = [_predicting_last(row, sequences) for row in rows]
     columns = max(len(row.tokens) for row in rows)
     kept = max(late for _, late in ordered)
     tokens = np.zeros((len(rows), columns), dtype=np.int64)
     depths = np.zeros((len(rows), columns), dtype=np.int64)
     visible = np.zeros((len(rows), columns, columns), dtype=np.bool_)
-    # padding sees itself alone, so that nothing is undefined
+    # padding attends to itself, so that no softmax is undefined
     visible[:, range(columns), range(columns)] = True
     predicting: dict[int, tuple[int, list[int]]] = {}
     for number, (row, (order, _)) in enumerate(zip(rows, ordered, strict=True)):
@@ -177,9 +177,9 @@ def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> PackedBat
 
 
 def _predicting_last(row: Row, sequences: Sequence[TokenSequence]) -> tuple[NDArray[np.int64], int]:
-    """Order a row's nodes: first those that predict nothing, then the rest, and count these.
+    """Order a row's nodes: first those that predict nothing, then the rest; return the order and the rest's count.
 
-    What comes behind a predicting node is late with it, so that parents stay before their children.
+    All descendants of a predicting node are placed late too, so that parents stay before their children.
     """
     late = np.zeros(len(row.tokens), dtype=np.bool_)
     for place, path in row.paths.items():

@@ -1,7 +1,7 @@
-"""Long beginnings that many items share (examples, a system turn): found once, read once, kept while there is room.
+"""Long prefixes that many items share (examples, a system turn): found once, read once, kept while there is room.
 
-Which beginnings are shared is fixed by the items alone, and a beginning is always read by the same steps. So
-a score is the same number whether its beginning was kept from an earlier call or is read now.
+The items alone determine which prefixes are shared, and a prefix is always read in the same steps. So a score is
+the same number whether its prefix was kept from an earlier call or is read now.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     from finetop.core.check.scoring.batch_plan import Prompt
 
-LEAST_TOKENS = 48  # of a beginning, behind the shorter one that it goes on from
-LEAST_SAVED = 128  # tokens not read again; to read a beginning by itself costs as much as 30 to 60 tokens
-SHARE_OF_MEMORY = {"cpu": 0.1, "cuda": 0.15}  # of what is free
+LEAST_TOKENS = 48  # tokens of a prefix beyond the shorter prefix that it extends
+LEAST_SAVED = 128  # tokens not read again; reading a prefix by itself costs as much as 30 to 60 tokens
+SHARE_OF_MEMORY = {"cpu": 0.1, "cuda": 0.15}  # of free memory
 MOST_BYTES = 4 << 30
-USUAL_BYTES = 1 << 30  # where a device does not tell
+USUAL_BYTES = 1 << 30  # for devices that do not report free memory
 
 Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Shared beginnings in order, and for each the longest other one that it goes on from (-1: none)."""
+    """Shared prefixes in order, and for each the longest other one that it extends (-1: none)."""
 
     tokens: tuple[Tokens, ...] = ()
     parents: tuple[int, ...] = ()
 
     def longest(self, sequence: TokenSequence | Prompt) -> int:
-        """Return the number of the longest one that a sequence begins with, what predicts left out; -1 for none."""
+        """Return the number of the longest prefix of a sequence, excluding predicting tokens; -1 for none."""
         readable = _readable(sequence)
         number = bisect_right(self.tokens, readable) - 1
         while number >= 0 and readable[: len(self.tokens[number])] != self.tokens[number]:
@@ -45,9 +45,9 @@ class Prefixes:
 
 
 def find(items: Iterable[Sequence[TokenSequence | Prompt]]) -> Prefixes:
-    """Find the beginnings that sequences of two or more items share.
+    """Find the prefixes that sequences of two or more items share.
 
-    Each item is given with all of its sequences: that its choices share their context does not count.
+    Each item comes with all its sequences: a context shared by one item's choices does not count.
     """
     entries = sorted(
         {(_readable(sequence), number) for number, item in enumerate(items) for sequence in item}
@@ -76,7 +76,7 @@ def _readable(sequence: TokenSequence | Prompt) -> Tokens:
 
 
 def _common(first: Tokens, last: Tokens) -> int:
-    """Count the tokens that two sequences begin with; of sorted ones, the first and last tell for all."""
+    """Count the tokens that two sequences begin with; in a sorted group the first and last stand for all."""
     for at, (one, other) in enumerate(zip(first, last, strict=False)):
         if one != other:
             return at
@@ -84,7 +84,7 @@ def _common(first: Tokens, last: Tokens) -> int:
 
 
 def _branches(group: Sequence[tuple[Tokens, int]], at: int) -> list[list[tuple[Tokens, int]]]:
-    """Cut a sorted group where its sequences part; those that end there are done."""
+    """Split a sorted group where its sequences diverge; those that end there are dropped."""
     branches: dict[int, list[tuple[Tokens, int]]] = {}
     for tokens, item in group:
         if len(tokens) > at:
@@ -104,19 +104,19 @@ def _parents(tokens: Sequence[Tokens]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Past:
-    """A beginning that was read: its key/value cache, which stays as it is, and its length in tokens."""
+    """A prefix that was read: its key/value cache, which is never changed, and its length in tokens."""
 
     cache: Any
     length: int
 
     def fresh(self, rows: int) -> Any:
-        """Return a cache for so many rows to go on from."""
+        """Return a cache that this many rows can continue from."""
         cache = _own(self.cache)
         return spread(cache, rows) if rows > 1 else cache
 
 
 class PrefixMemory:
-    """The beginnings that one model has read, those used last, in at most `limit_bytes`.
+    """The most recently used prefixes that one model has read, in at most `limit_bytes`.
 
     One memory belongs to one model with one set of weights: clear it when they change.
     """
@@ -124,20 +124,20 @@ class PrefixMemory:
     def __init__(self, prefixes: Prefixes, limit_bytes: int) -> None:
         self.prefixes = prefixes
         self.limit_bytes = limit_bytes
-        # (number, step) -> cache, bytes; used last is last
+        # (number, step) -> cache, bytes; most recently used last
         self._kept: dict[tuple[int, int], tuple[Any, int]] = {}
 
     @property
     def held_bytes(self) -> int:
-        """Count the bytes of all caches kept."""
+        """Return the bytes of all caches kept."""
         return sum(size for _, size in self._kept.values())
 
     def clear(self) -> None:
-        """Forget all, and give the memory back."""
+        """Drop all caches and free their memory."""
         self._kept.clear()
 
     def past(self, model: Any, number: int, step: int) -> Past:
-        """Return a beginning, read now if it is not kept; `step` tokens (the plan's) are read at once at most."""
+        """Return a prefix, read now if it is not kept, at most `step` tokens (the plan's) at once."""
         return Past(self._read(model, number, step), len(self.prefixes.tokens[number]))
 
     def _read(self, model: Any, number: int, step: int) -> Any:
@@ -166,7 +166,7 @@ def _read_tokens(model: Any, tokens: Tokens, known: int, step: int, cache: Any) 
 
 
 def _own(cache: Any) -> Any:
-    """Copy a cache's frame around the same tensors: layers that grow make new ones."""
+    """Copy a cache's structure around the same tensors: layers that grow allocate new ones."""
     twin = copy.copy(cache)
     twin.layers = [copy.copy(layer) for layer in cache.layers]
     return twin
@@ -178,7 +178,7 @@ def _bytes(cache: Any) -> int:
 
 
 def room_for(device: str) -> int:
-    """Return the bytes that kept beginnings may take on a device: a share of what is free, 4 GiB at most."""
+    """Return the bytes that kept prefixes may use on a device: a share of free memory, at most 4 GiB."""
     import psutil
     import torch
 

@@ -1,7 +1,7 @@
-"""The scorer: log-probabilities of token sequences under a causal language model, shared beginnings run once.
+"""The scorer: log-probabilities of token sequences under a causal language model, shared prefixes run once.
 
-Everything here is deterministic for a batch plan: two models that are compared get the same rows in the same
-order, since in bfloat16 (and a little in float32) a row's neighbours and length move the last digits of a
+Everything here is deterministic for a batch plan: two compared models get the same rows in the same order,
+because in bfloat16 (and slightly in float32) a row's neighbours and length change the last digits of a
 log-probability.
 """
 
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 
     from finetop.core.models.engine import Engine
 
-ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as fewer strangers are looked at
+ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as attention covers fewer unrelated nodes
 # A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a
-# first token without a context is ill-conditioned, and in rows of trees such texts were off by 2e-4 nats.
+# first token without a context is ill-conditioned, and packed in trees such texts were off by 2e-4 nats.
 WHOLE = 1
 HEAD_ROWS = 256  # tokens whose log-probabilities are computed at once: a copy of their logits is 50 MB
-PROBE_TRUNK = 24  # tokens, the first half of them once kept as a beginning
+PROBE_TRUNK = 24  # tokens; in one of the tries the first half is a kept prefix
 PROBE_BRANCHES = 12
-PROBE_TOLERANCE = {"torch.float32": 1e-3, "torch.float64": 1e-3}  # nats a token
+PROBE_TOLERANCE = {"torch.float32": 1e-3, "torch.float64": 1e-3}  # nats per token
 # 16-bit formats differ by layout alone
 PROBE_TOLERANCE_16_BIT = 0.25
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model gives a sequence's scored tokens.
+    """A model's result for a sequence's scored tokens.
 
-    Their summed log-probability (nats), and if it would write just them.
+    Their summed log-probability (nats), and whether greedy decoding would write exactly them.
     """
 
     log_prob: float
@@ -77,15 +77,15 @@ def score(
     *,
     shares: bool = False,
 ) -> list[Scored]:
-    """Score every sequence, in the order given; `memory` keeps beginnings that later calls share.
+    """Score every sequence, in the order given; `memory` keeps prefixes that later calls share.
 
     With `shares` the ranks of a job score every N-th batch each.
 
-    What an error passes through leaves nothing in the memory: if it ran out, the next try needs the room.
+    An error empties the memory: if it ran out, the next try needs the room.
     """
     import torch
 
-    found = {place: Scored(0.0, True) for place in range(len(sequences))}  # of nothing, as it stands
+    found = {place: Scored(0.0, True) for place in range(len(sequences))}  # empty sequences keep this score
     try:
         with torch.inference_mode():
             reads = _reads(model, sequences, plan, memory)
@@ -99,7 +99,7 @@ def score(
 
 
 def _scores(make: Callable[[], _Read], sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
-    """Run a batch, and sum the log-probabilities of each sequence's scored tokens, in float64."""
+    """Run a batch and sum the log-probabilities of each sequence's scored tokens, in float64."""
     read = make()
     pairs = sorted(
         (position, place, token)
@@ -119,9 +119,9 @@ def _scores(make: Callable[[], _Read], sequences: Sequence[TokenSequence]) -> di
 
 
 def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list[tuple[float, bool]]:
-    """Return the log-probability of one token at each position, and if it is the likeliest.
+    """Return the log-probability of one token at each position, and whether it is the likeliest.
 
-    Normalized as the harness does, in float32: summed over 49,000 tokens that errs by up to 1e-5 nats.
+    Normalized in float32, as the harness does: summed over 49,000 tokens the error is up to 1e-5 nats.
     """
     import torch
 
@@ -137,16 +137,16 @@ def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list
 def _reads(
     model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None
 ) -> Iterator[Callable[[], _Read]]:
-    """Put all sequences into batches that wait to be run: packed, each group behind its shared beginning.
+    """Yield all sequences in batches ready to run: packed, each group after its shared prefix.
 
-    Plain where packing is not exact.
+    Unpacked where packing is not exact.
     """
     scored = [place for place, one in enumerate(sequences) if one.scored_from < len(one.tokens)]
     most = longest_packed(model.config)
     long = [place for place in scored if len(sequences[place].tokens) - 1 > most]
     short = sorted(set(scored) - set(long))
     alone = [place for place in short if plan.layout == "plain" or sequences[place].scored_from == WHOLE]
-    for places in (long, alone):  # never in one batch: their angles may differ
+    for places in (long, alone):  # never in one batch: their rotary angles may differ
         yield from _plain(model, sequences, places, plan.row_tokens)
     groups: dict[int, list[int]] = {}
     for place in sorted(set(short) - set(alone)):
@@ -166,13 +166,13 @@ def _packed(
     row_tokens: int,
     past: Past | None,
 ) -> Iterator[Callable[[], _Read]]:
-    """Put sequences that begin alike, without that beginning, into rows of trees."""
+    """Put sequences with the same prefix, without that prefix, into rows of trees."""
     begun = past.length if past is not None else 0
     rests = [
         TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
         for place in places
     ]
-    if past is not None:  # each row goes on from a copy of the beginning
+    if past is not None:  # each row continues from a copy of the prefix
         room = row_tokens * CACHE_PER_TOKEN // max(1, cache_bytes(model))
         row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
     for batch in packed_batches(pack(rests, row), rests, row_tokens):
@@ -206,7 +206,7 @@ def _run_packed(model: Any, batch: PackedBatch, places: Sequence[int], past: Pas
 def _plain(
     model: Any, sequences: Sequence[TokenSequence], places: Sequence[int], row_tokens: int
 ) -> Iterator[Callable[[], _Read]]:
-    """Put one sequence into a row, padded at the right, as every model can; longest first, `row_tokens` at once."""
+    """Put one sequence in each row, right-padded, as every model can read; longest first, `row_tokens` at once."""
     order = sorted(places, key=lambda place: (-len(sequences[place].tokens), place))
     while order:
         longest = len(sequences[order[0]].tokens) - 1
@@ -215,7 +215,7 @@ def _plain(
 
 
 def _run_plain(model: Any, sequences: Sequence[TokenSequence], batch: Sequence[int], longest: int) -> _Read:
-    """Run the sequences at these places, filled up to the longest."""
+    """Run the sequences at these places, padded to the longest."""
     import torch
 
     inputs = [sequences[place].tokens[:-1] for place in batch]
@@ -237,10 +237,10 @@ def _run_plain(model: Any, sequences: Sequence[TokenSequence], batch: Sequence[i
 
 
 def packs_exactly(model: Any) -> bool:
-    """Try if the model takes a mask of our own, and goes on from a beginning that was read before.
+    """Return whether the model accepts our attention mask and continues correctly from a kept prefix.
 
-    The same sequences packed, packed behind a kept beginning (read, then used again), and plain must score
-    alike. In 16-bit formats they can't quite, so the mean over all sequences is what counts there.
+    The same sequences packed, packed after a kept prefix (read, then used again), and unpacked must score alike.
+    16-bit formats can't match exactly, so there the mean over all sequences counts.
     """
     import torch
 
@@ -260,13 +260,13 @@ def packs_exactly(model: Any) -> bool:
         except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError):
             return False
         apart = [abs(one.log_prob - other.log_prob) for one, other in zip(plain, packed, strict=True)]
-        if not sum(apart) / len(apart) <= tolerance:  # a NaN is no pass
+        if not sum(apart) / len(apart) <= tolerance:  # a NaN fails
             return False
     return True
 
 
 def _probe(vocabulary: int) -> list[TokenSequence]:
-    """Make branches of one scored token each, far from their trunk in a row: distances read off the row go wrong."""
+    """Make branches of one scored token each, far from their trunk in a row, so that wrong positions show."""
     trunk = [(7 * place + 11) % vocabulary for place in range(PROBE_TRUNK)]
     branches = [
         [(13 * place + 5 * branch + 3) % vocabulary for place in range(6)] for branch in range(PROBE_BRANCHES)
@@ -287,9 +287,9 @@ def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase, context: str, continuation: str, longest: int
 ) -> TokenSequence:
-    """Tokenize a context and what follows it as the harness does; a context that is too long loses its beginning.
+    """Tokenize a context and its continuation as the harness does; a context that is too long loses its beginning.
 
-    Nothing is scored where nothing follows: the context then ends as it is written.
+    With an empty continuation nothing is scored, and the context keeps its trailing spaces.
     """
     if not context:
         first = prefix_token(tokenizer)
@@ -312,19 +312,19 @@ def encode_pair(
 def encode_prompt(
     tokenizer: PreTrainedTokenizerBase, text: str, longest: int, max_new_tokens: int
 ) -> tuple[int, ...]:
-    """Tokenize what an answer goes on from, as the harness does; its beginning is lost to make room for the answer."""
+    """Tokenize a prompt as the harness does; its beginning is cut to make room for the answer."""
     tokens = encode_text(tokenizer, text) or [prefix_token(tokenizer)]
     return tuple(tokens[-max(1, longest - max_new_tokens) :])
 
 
 def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that a text without a context begins behind."""
+    """Return the token put before a text without a context."""
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     return int(first)
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Tokenize, with the tokenizer's special tokens unless the text begins with one already (a chat template's)."""
+    """Tokenize with the tokenizer's special tokens, unless the text already begins with one (a chat template's)."""
     first = tokenizer.bos_token or tokenizer.eos_token
     begins = first is not None and text.startswith(str(first))
     ids: list[int] = tokenizer.encode(text, **({"add_special_tokens": False} if begins else {}))

@@ -1,11 +1,11 @@
-"""How well the model does what it was tuned for: the recipe's check.target on base and tuned model, row by row.
+"""How well the model does its tuning task: the recipe's check.target on base and tuned model, row by row.
 
-`nats_per_token` is the loss of the gold answers alone behind their chat prompts (lower is better);
-`exact_match` and `rules` are shares of the rows whose greedy answer is the gold one, or keeps every rule; `token_f1`
-is the mean over rows of the words that it shares with the gold one. Rows are asked as the recipe's `ask` says.
+`nats_per_token` is the loss of the gold answers alone after their chat prompts (lower is better); `exact_match` and
+`rules` are shares of the rows whose greedy answer equals the gold one, or keeps every rule; `token_f1` is the mean
+word overlap with the gold answer. Rows are asked in the way that the recipe's `ask` sets.
 
-Rows of plain text ask nothing: `nats_per_token` is then the loss of all of it, in windows as training cuts them, and
-its exponential the perplexity.
+Rows of plain text have no prompt: `nats_per_token` is then the loss of the whole text, in windows as training cuts
+them, and its exponential the perplexity.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Metric, Rule, Target
     from finetop.core.runtime.home import Home
 
-ROWS = 200  # at most so many rows are scored, or windows of texts
-WINDOW = 1024  # tokens of a window of text, where a recipe says nothing else
-TEXTS_APART = 10  # from so many texts on, the texts are the independent pieces, not their windows
-ROWS_WRITTEN = 200  # and so many are answered,
-ROWS_WRITTEN_CPU = 24  # or so many on a CPU: to write a row costs several times as much as to read it
+ROWS = 200  # at most this many rows are scored, or windows of texts
+WINDOW = 1024  # tokens of a window of text, unless the recipe sets another length
+TEXTS_APART = 10  # from this many texts on, the texts are the independent pieces, not their windows
+ROWS_WRITTEN = 200  # rows for which answers are written
+ROWS_WRITTEN_CPU = 24  # the same on a CPU: writing a row takes several times as long as reading it
 NORMAL_95 = 1.959964
-FAILED_KEPT = 500  # characters of why a target could not be measured
+FAILED_KEPT = 500  # characters of the reason why a target could not be measured
 
 
 @dataclass(frozen=True)
 class TargetRow:
     """One row: its tokens, of which those from `scored_from` on are the answer, and the prompt to answer.
 
-    A window of a text has all its tokens scored but the first, and no prompt; `text` says which text it is of.
+    In a window of a text all tokens but the first are scored, and there is no prompt; `text` is the text's number.
     """
 
     item: str
@@ -81,10 +81,10 @@ def read_rows(
     run_folder: Path | None = None,
     window: int = WINDOW,
 ) -> list[TargetRow]:
-    """Read and render the target's rows (the first ROWS), asked by `asker`; `tell` is told what the file held, and
-    the run's folder keeps the hashes of its rows. Texts are cut into windows of at most `window` tokens.
+    """Read and render the target's first ROWS rows, asked by `asker`; `tell` gets what the file held, and the run's
+    folder keeps the hashes of its rows. Texts are cut into windows of at most `window` tokens.
 
-    Raises BadInput for a row that can't be read, a metric that the rows can't be measured by, or no answer at all.
+    Raises BadInput for a row that can't be read, a metric that does not fit the rows, or if no row has an answer.
     """
     from finetop.core.data import render, source_record, target_rows
 
@@ -122,7 +122,7 @@ def read_rows(
 
 
 def _windows(read: Sequence[Row], tokenizer: PreTrainedTokenizerBase, window: int) -> list[TargetRow]:
-    """Cut texts as training does. Of more windows than ROWS the first of each text count first, then the second."""
+    """Cut texts as training does. If there are more than ROWS windows, take the first of each text, then the second."""
     from finetop.core.data import text_chunks
 
     pieces = text_chunks.examples(read, tokenizer, window, end_of_text=False)
@@ -140,13 +140,13 @@ def _windows(read: Sequence[Row], tokenizer: PreTrainedTokenizerBase, window: in
 
 
 def failed(why: str) -> str:
-    """Return why the target can't be measured, as it is kept with the verdict; the log says it at once."""
+    """Return the reason to keep with the verdict, and print it to the log."""
     print(f"the target is not measured: {why}", flush=True)
     return why[:FAILED_KEPT]
 
 
 def last_answer(labels: Sequence[int]) -> int:
-    """Find where the last run of learned tokens begins."""
+    """Return where the last run of learned tokens begins."""
     at = len(labels)
     while at and labels[at - 1] != -100:
         at -= 1
@@ -190,7 +190,7 @@ def score_rows(
 
 
 def longest_answer(rows: Sequence[TargetRow], target: Target) -> int:
-    """Say how many tokens an answer may have, the same for all rows."""
+    """Return how many tokens an answer may have, the same for all rows."""
     return target.max_new_tokens or min(LONGEST_ANSWER, max(row.answer_tokens for row in rows) + 16)
 
 
@@ -216,8 +216,8 @@ def compare(
 ) -> TargetScore:
     """Average a metric under both models, with the paired normal interval of the difference.
 
-    Nats are per token over all answers together, so the difference is a ratio: its error is linearised. Windows of one
-    text are alike, so that of several texts each is one observation.
+    Nats are per token over all answers together, so the difference is a ratio and its error is linearised. Windows of
+    one text are alike, so with several texts each text is one observation.
     """
     weights = [weight_of(metric, row) for row in rows]
     befores = [value_of(metric, base[row.item]) for row in rows]
@@ -237,10 +237,10 @@ def compare(
 
 
 def weight_of(metric: Metric, row: TargetRow) -> float:
-    """Say how much a row counts: each of an answer's tokens, or each row the same."""
+    """Return how much a row counts: its number of answer tokens, or 1."""
     return float(row.answer_tokens) if metric == "nats_per_token" else 1.0
 
 
 def value_of(metric: Metric, kept: ItemScore) -> float:
-    """Return what a row adds to the sum that a metric is the mean of."""
+    """Return what a row adds to the sum whose mean is the metric."""
     return -(kept.gold_log_prob or 0.0) if metric == "nats_per_token" else kept.score

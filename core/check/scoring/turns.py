@@ -1,4 +1,4 @@
-"""The pieces of a score shared out over the ranks of a job: each done once, as one process does it; all get all."""
+"""Shares the pieces of a score among the ranks of a job: each is computed once, and every rank gets all of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Made = TypeVar("Made")
 def take_turns(
     pieces: Iterable[Callable[[], Made]], *, shares: bool, stops: Callable[[], bool] | None = None
 ) -> list[Made]:
-    """Return what every piece makes, in order: rank r makes those r::N, or where nothing is shared each rank all.
+    """Return every piece's result, in order: rank r computes those r::N, or each rank all if nothing is shared.
 
-    Raises StopAsked where any rank is asked to stop, and an error of memory where it is out on any: on all ranks.
+    On all ranks, raises StopAsked if any was asked to stop, and an out-of-memory error if any ran out.
     """
     import torch
 

@@ -10,9 +10,9 @@ looks or stops (Ville; Waudby-Smith & Ramdas 2024, arXiv:2010.09686).
 
 Two claims, two samplings:
 
-- `PoolTest`: the mean over all N items of the suite, drawn without replacement; arithmetic decides by the
-  last item.
-- `Sample`: ability, its items fresh draws. No arithmetic, so it may stay undecided.
+- `PoolTest`: the mean over all N items of the suite, drawn without replacement; at the last item arithmetic
+decides, if not before.
+- `Sample`: ability, with the items as fresh draws. No arithmetic, so it may stay undecided.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,15 +38,15 @@ if TYPE_CHECKING:
 BETS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.45, 0.6, 0.78])
 SAFE_STAKE = 0.95  # the share of the wealth that the worst draw may cost
 NARROWEST = 0.05  # below this distance to a bound the stake is capped by BETS alone
-GRID, ROUNDS = 101, 3  # confidence limits are found to 2 / 100**3
-HALVINGS = 30  # of the drops that may be the suite's
+GRID, ROUNDS = 101, 3  # confidence limits are accurate to 2 / 100**3
+HALVINGS = 30  # of the range of drops that the suite may have
 
-Exact = int | Fraction  # sums of right and wrong answers stay integers, which are quicker
+Exact = int | Fraction  # sums of binary scores stay integers, which are faster
 Decision = Literal["ok", "regressed"]
 
 
 def exact(value: float) -> Exact:
-    """Read a float as the decimal it is printed as: 0.03 is 3/100, so that equality with the margin holds."""
+    """Convert a float to the decimal it prints as: 0.03 is 3/100, so that equality with the margin is exact."""
     return int(value) if value == int(value) else Fraction(repr(float(value)))
 
 
@@ -57,7 +58,7 @@ def log_mean_exp(log_wealth: Floats) -> Floats:
 
 
 def log_factors(excess: Floats, distance: Floats) -> Floats:
-    """Take one draw's log growth of each bettor: log(1 + stake * excess), [...] -> [bets, ...].
+    """Return each bettor's log growth on one draw: log(1 + stake * excess), [...] -> [bets, ...].
 
     `excess` never falls below -`distance`, which keeps every factor at 0.05 or more.
     """
@@ -70,15 +71,15 @@ def log_factors(excess: Floats, distance: Floats) -> Floats:
 def log_growth(
     differences: Floats, before: Floats, full_drop: float, clusters_left: int
 ) -> tuple[Floats, Floats]:
-    """Take the bettors' log growth over consecutive draws without replacement, for REGRESSED and for OK.
+    """Return the bettors' log growth over consecutive draws without replacement, for REGRESSED and for OK.
 
-    differences [..., draws] are D; before [...] is the sum of D so far; full_drop is the drop, summed over
-    the suite in units of D, that is bet about; clusters_left counts what was not drawn before these. -> two
-    arrays [bets, ...].
+    differences [..., draws] are D; before [...] is the sum of D so far; full_drop is the drop that is bet on,
+    summed over the suite in units of D; clusters_left counts the clusters not drawn before these. -> two arrays
+    [bets, ...].
     """
     rest = clusters_left - np.arange(differences.shape[-1])
     running = before[..., None] + np.cumsum(differences, axis=-1) - differences
-    mean = (-full_drop - running) / rest  # of what is left, if the full drop were exactly full_drop
+    mean = (-full_drop - running) / rest  # of the rest, if the full drop were exactly full_drop
     regressed = log_factors(mean - differences, 1 - mean) * (mean < 1)
     ok = log_factors(differences - mean, 1 + mean) * (mean > -1)
     return regressed.sum(axis=-1), ok.sum(axis=-1)
@@ -94,7 +95,7 @@ class PoolTest:
     full_drop: Exact  # margin * sizes: the summed drop from which on the suite is REGRESSED
     largest: int
     clusters_left: int
-    items_left: int  # their weight, where they are weighted
+    items_left: int  # their weight, if they are weighted
     alpha_regressed: float
     alpha_ok: float
     total: Exact  # the sum of tuned - base so far
@@ -102,7 +103,7 @@ class PoolTest:
     log_ok: Floats  # [bets]
     decision: Decision | None = None
     by: Literal["", "betting", "arithmetic"] = ""
-    decided_left: int = 0  # clusters that were left when it was decided by betting
+    decided_left: int = 0  # clusters that were left when betting decided
 
     @property
     def log_evidence(self) -> dict[Decision, float]:
@@ -121,7 +122,7 @@ def begin_pool(
             f"margin is {float(margin):g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
         )
     if not (0 < alpha_regressed < 1 and 0 < alpha_ok < 1):
-        raise BadInput(f"alpha is {alpha_ok:g}.", hint="Give a probability between 0 and 1, say 0.05.")
+        raise BadInput(f"alpha is {alpha_ok:g}.", hint=f"Give a probability between 0 and 1, say {ALPHA:g}.")
     if not cluster_sizes or min(cluster_sizes) < 1:
         raise BadInput("There is no item to test.", hint="Give clusters of at least one item.")
     items = sum(cluster_sizes)
@@ -141,7 +142,7 @@ def begin_pool(
 def feed_pool(test: PoolTest, sums: Sequence[Exact], sizes: Sequence[int]) -> PoolTest:
     """Feed one look and decide: the next clusters' exact sums of tuned - base and their sizes, in order.
 
-    What is certain whatever the rest says overrules what was proven by betting (wrong with probability
+    A result that holds whatever the remaining items show overrules one proven by betting (wrong with probability
     alpha).
     """
     if not sums:
@@ -181,18 +182,18 @@ def _decide(test: PoolTest) -> PoolTest:
 
 
 def suite_interval(test: PoolTest, sums: Sequence[Exact], items: int) -> tuple[float, float]:
-    """Bound the mean drop over all `items` of the suite by what the test has not refuted: its inversion.
+    """Bound the mean drop over all `items` of the suite by inverting the test: the drops it has not refuted.
 
-    `sums` are those that the test was fed. REGRESSED by the test is a low end of the margin or more, OK a high end
-    under it, undecided an interval that holds the margin. The low end is wrong with probability at most
-    alpha_regressed, the high end at most alpha_ok. A decision stands though its evidence falls later: then what was
-    refuted at that look is out as well. Both limits are found by halving, as evidence is monotone in the drop
-    bet against.
+    `sums` are those that the test was fed. If the test says REGRESSED the low end is the margin or more; if OK the
+    high end is under it; undecided, the interval holds the margin. The low end is wrong with probability at most
+    alpha_regressed, the high end at most alpha_ok. A decision stands even if its evidence falls later: drops refuted
+    at that look stay refuted. Both limits are found by bisection, because evidence is monotone in the drop bet
+    against.
     """
     lefts = {test.clusters_left, test.decided_left if test.by == "betting" else test.clusters_left}
     found = [_not_refuted(test, sums, left, items) for left in lefts]
     low, high = max(low for low, _ in found), min(high for _, high in found)
-    if low > high:  # the looks refute each other's: only what is certain is left
+    if low > high:  # the two looks contradict each other: keep only what is certain
         low, high = -float(test.total + test.items_left), -float(test.total - test.items_left)
     low, high, margin = low / items, high / items, float(test.full_drop / items)
     if test.decision == "regressed":
@@ -245,7 +246,7 @@ def sample(sums: Sequence[Exact], sizes: Sequence[int], largest: int) -> Sample:
 
 
 def sample_of_tally(tally: Mapping[tuple[Exact, int], int], largest: int) -> Sample:
-    """Gather clusters that are counted already: how many have this sum of tuned - base and this size."""
+    """Gather clusters that are already counted by (sum of tuned - base, size)."""
     return Sample(
         np.array([float(total / largest) for total, _ in tally]),
         np.array([size / largest for _, size in tally]),
@@ -268,7 +269,7 @@ def log_wealth_under(drawn: Sample, drop: float) -> Floats:
 def confidence_sequence(drawn: Sample, alpha: float, alpha_high: float | None = None) -> tuple[float, float]:
     """Bound the ability's mean drop from both sides, at alpha/2 a side, valid at every time at once.
 
-    `alpha_high` is what the high end spends instead of its half, where it is a claim of its own. Each side's wealth is
+    `alpha_high`, if given, replaces alpha/2 for the high end, where that is a separate claim. Each side's wealth is
     monotone in the drop bet against, so its limit is found on ever finer grids, rounded outwards.
     """
     if drawn.empty:
@@ -300,7 +301,7 @@ def confidence_sequence(drawn: Sample, alpha: float, alpha_high: float | None = 
 
 
 def _log_wealth(drawn: Sample, drops: Floats, *, against_at_most: bool) -> Floats:
-    """Grow the bettors' log wealth [bets, drops] over the sample, a column for each drop bet against."""
+    """Return the bettors' log wealth [bets, drops] over the sample, one column for each drop bet against."""
     if drawn.empty:
         return np.zeros((len(BETS), len(drops)))
     excess = (
@@ -317,8 +318,7 @@ def _log_wealth(drawn: Sample, drops: Floats, *, against_at_most: bool) -> Float
 def holm(log_evidence: Mapping[str, float], alpha: float) -> frozenset[str]:
     """Reject by e-Holm: of K claims, those that pass K/alpha, (K-1)/alpha, … from the strongest down.
 
-    Any claim without cause is rejected with probability at most alpha, however the claims depend on each
-    other.
+    A true null is rejected with probability at most alpha, however the claims depend on each other.
     """
     rejected: list[str] = []
     for place, name in enumerate(sorted(log_evidence, key=lambda name: (-log_evidence[name], name))):
@@ -329,7 +329,7 @@ def holm(log_evidence: Mapping[str, float], alpha: float) -> frozenset[str]:
 
 
 def spend_alpha(alpha: float, claim: int) -> float:
-    """Return what the k-th checkpoint (from 1) spends, alpha / (k (k + 1)): all of them together spend alpha."""
+    """Return the k-th checkpoint's share (from 1), alpha / (k (k + 1)): all shares together sum to alpha."""
     if claim < 1:
         raise BadInput(f"claim {claim} has no share of alpha.", hint="Claims are counted from 1.")
     return alpha / (claim * (claim + 1))

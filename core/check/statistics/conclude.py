@@ -1,4 +1,4 @@
-"""Summing a check up: the verdict, its reason and claims, and every number that stands beside them."""
+"""Sums a check up: the verdict, its reason and claims, and every number reported beside them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ POWER_DROPS = (0.0, 0.05, 0.1)  # and twice the margin
 
 
 def conclude(check: Check) -> CheckResult:
-    """Sum up the check as it stands; NO VERDICT, with the reason, where nothing is proven."""
+    """Sum up the check as it stands; NO VERDICT, with the reason, if nothing is proven."""
     plan = check.plan
     if check.pool is None:
         reason = " ".join(task.reason for task in plan.unmeasurable) or "No verdict. The suite has no items."
@@ -116,10 +116,10 @@ def conclude(check: Check) -> CheckResult:
 
 
 def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
-    """Check complete pairs at once: with every item at hand the suite's drop is known, and the model's is tested.
+    """Check complete pairs at once: with every item available the suite's drop is known, and the model's is tested.
 
-    until="decided" replays the looks and stops where a live check would have. NO VERDICT where an item of the
-    plan has no pair.
+    until="decided" replays the looks and stops where a live check would have. NO VERDICT if an item of the plan
+    has no pair.
     """
     by_key = {(pair.task, pair.item): pair for pair in pairs}
     missing = [item for item in plan.order if item.key not in by_key]
@@ -136,9 +136,9 @@ def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = 
 
 
 def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...]:
-    """Estimate the power of the items asked from the flips that cancel out, what an unchanged model would show too.
+    """Estimate the power of the items used, from the flips that cancel out, which an unchanged model would show too.
 
-    A check that stopped early has that of the items it used, not of all that there are. A weighted suite is as good
+    A check that stopped early has the power of the items it used, not of the whole suite. A weighted suite is as good
     as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
     """
     both_ways = 2 * (min(flips.lost, flips.won) + 1) / (flips.items + 2)
@@ -153,7 +153,7 @@ def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...
 
 
 def _more_items(check: Check, asked: int) -> int | None:
-    """Return how many more items would prove the drop seen, if the items go on like this; see `more_items`."""
+    """Return how many more items would prove the drop seen, if the rest behave alike; see `more_items`."""
     changes = [
         float(check.weights[check.clusters[place][0].task] * total) for place, total in check.totals.items()
     ]
@@ -169,7 +169,7 @@ def _more_items(check: Check, asked: int) -> int | None:
 
 
 def _task_result(check: Check, task: TaskPlan) -> TaskResult:
-    """Return a measurable task's row among the results."""
+    """Return a measurable task's row of the results."""
     places = [place for place in sorted(check.totals) if check.clusters[place][0].task == task.name]
     seen = [item for place in places for item in check.clusters[place]]
     evidence = check.tasks[task.name]
@@ -194,9 +194,9 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
 
 
 def _interval_of(check: Check, task: TaskPlan) -> tuple[float, float]:
-    """Bound a task's drop as its mark goes by: the low end at alpha/2, as a loss is proven, the high end at alpha.
+    """Bound a task's drop in line with its mark: the low end at alpha/2, as a loss is proven, the high end at alpha.
 
-    A mark stands though its evidence falls later, so what it has refuted stays out.
+    A mark stands even if its evidence falls later, so the drops it has refuted stay out.
     """
     plan, mark = check.plan, check.tasks[task.name].mark
     low, high = confidence_sequence(sample_of_task(check, task.name), plan.alpha, plan.alpha)

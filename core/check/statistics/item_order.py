@@ -2,10 +2,10 @@
 
 Every choice is an order by SHA-256 of (purpose, seed, task, cluster), not a random generator: the same on
 every platform and numpy version, whatever order the items come in. So caps are nested (the 100 items of a
-small cap are among the 500 of a large one, and their scores are reused), and an item or task that leaves does
-not move the others. Cap, sample and permutation hash under different purposes. Under one, a task cut from 67,000 items
-to 100 would keep only its smallest hashes and come first; and what the sample says of the base would say
-something of the items that are looked at first.
+small cap are among the 500 of a large one, and their scores are reused), and removing an item or task does not
+move the others. Cap, sample and permutation hash under different purposes. Under one purpose, a task cut from 67,000
+items to 100 would keep only its smallest hashes and come first; and the sample's base scores would tell
+something about the items at the front of the order.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ class Item(msgspec.Struct, frozen=True, order=True):
 
     @property
     def group(self) -> Key:
-        """Name the cluster; an item without one is a cluster of its own, apart from any named one."""
+        """Return the cluster's key; an item without one is a cluster of its own, distinct from any named one."""
         return (self.task, f"cluster {self.cluster}" if self.cluster else f"item {self.item}")
 
 
 Cluster = tuple[Item, ...]
-# of each task: its sample's parts, in the order they are taken
+# of each task: the parts of its sample, in the order they are used
 Stages = Mapping[str, Sequence[Sequence[Item]]]
 
 
 def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, ...]:
     """Choose at most `cap` items of every task, in whole clusters, by the seed; None keeps all.
 
-    A task's clusters are taken in seeded order until the next would pass the cap, and at least one is taken.
-    Raises BadInput where an item comes twice or the cap is below 1.
+    A task's clusters are taken in seeded order until the next would exceed the cap, and at least one is taken.
+    Raises BadInput if an item comes twice or the cap is below 1.
     """
     if cap is not None and cap < 1:
         raise BadInput(f"cap is {cap}.", hint="Give at least 1 item a task, or no cap.")
@@ -74,8 +74,8 @@ def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, 
 def sample_stages(items: Iterable[Item], first: int, seed: int) -> dict[str, tuple[Cluster, ...]]:
     """Cut every task's items into the parts of a sample that doubles: `first` items, as many again, and so on.
 
-    Whole clusters, so a part may hold a few more; a rest of at most half of what came before it joins the
-    last part (317 items: 100, 100, 117; 150: all at once). Raises BadInput where an item comes twice.
+    Clusters stay whole, so a part may hold a few more; a rest of at most half of what precedes it joins the last
+    part (317 items: 100, 100, 117; 150: all at once). Raises BadInput if an item comes twice.
     """
     clusters: dict[str, list[Cluster]] = {}
     for cluster in _seeded(items, seed, "sample"):
@@ -96,7 +96,7 @@ def _doubling(clusters: Sequence[Cluster], first: int) -> tuple[Cluster, ...]:
 
 
 def permute(items: Iterable[Item], seed: int) -> tuple[Item, ...]:
-    """Put all items of all tasks into one uniform seeded order in which a cluster's items stay together."""
+    """Return all items of all tasks in one uniform seeded order in which a cluster's items stay together."""
     return tuple(item for cluster in _seeded(items, seed, "order") for item in cluster)
 
 
@@ -106,7 +106,7 @@ def clusters_of(order: Iterable[Item]) -> tuple[Cluster, ...]:
 
 
 def first_look(clusters: Iterable[Cluster], size: int) -> tuple[Item, ...]:
-    """Take `size` items or a few more from the front, never through a cluster; what comes after stays unread."""
+    """Take at least `size` items from the front, in whole clusters; the rest of the iterator stays unread."""
     look: list[Item] = []
     for cluster in clusters:
         look.extend(cluster)
@@ -116,7 +116,7 @@ def first_look(clusters: Iterable[Cluster], size: int) -> tuple[Item, ...]:
 
 
 def looks_of(clusters: Iterable[Cluster], size: int) -> tuple[tuple[Item, ...], ...]:
-    """Cut an order of clusters into looks of `size` items or a few more, never through a cluster."""
+    """Cut an order of clusters into looks of at least `size` items, never through a cluster."""
     left = iter(clusters)
     looks: list[tuple[Item, ...]] = []
     while look := first_look(left, size):
@@ -139,11 +139,11 @@ def hash_plan(
     watch: bool = False,
     sample: Stages | None = None,
 ) -> str:
-    """Hash (SHA-256, hex) all that is fixed before looking.
+    """Hash (SHA-256, hex) everything that is fixed before looking.
 
     metrics are (task, metric, chance); weights are the smallest whole numbers in their ratio, alpha is the
-    whole one. Equal weights, a run's only claim and no sample add nothing, so that plans without them keep
-    the hash they always had. Of a sample the sizes of its parts count; the seed says which items they hold.
+    whole one. Equal weights, a run's only claim and no sample add nothing, so plans without them keep the hash
+    they always had. Of a sample only the sizes of its parts are hashed; the seed determines their items.
     """
     fixed: dict[str, object] = {
         "version": PLAN_VERSION,

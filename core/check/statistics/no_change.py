@@ -1,16 +1,16 @@
-"""The exact test of "the model did not change", once every item was asked; no order of the items moves it.
+"""The exact test of "the model did not change", once every item was asked; independent of the items' order.
 
-An unchanged model's scores and its base's are interchangeable: of each cluster that changed, a loss is as likely as a
-win of the same size, whatever the other clusters did. So the changes' signs are fair coins (Fisher 1935; as paired
-randomization test in NLP: Noreen 1989, Dror et al. 2018, doi:10.18653/v1/P18-1128), and how often coins alone lose as
-much as was seen is an exact p-value. For single items right or wrong that count alike it is the one-sided exact McNemar
-test, which also holds where items differ in how likely they flip. Where tasks are weighted or items are clustered, the
-signs are drawn 20,000 times, with the seen ones as one draw more (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585),
-from sorted changes and a fixed seed.
+An unchanged model's scores and its base's are interchangeable: in each cluster that changed, a loss is as likely as
+a win of the same size, whatever the other clusters did. So the signs of the changes are fair coins (Fisher 1935; as
+paired randomization test in NLP: Noreen 1989, Dror et al. 2018, doi:10.18653/v1/P18-1128), and how often coins alone
+lose as much as observed is an exact p-value. For single binary items of equal weight it is the one-sided exact McNemar
+test, which also holds if items differ in how likely they flip. If tasks are weighted or items are clustered, the
+signs are drawn 20,000 times, with the observed ones as one draw more (Phipson & Smyth 2010,
+doi:10.2202/1544-6115.1585), from sorted changes and a fixed seed.
 
-REGRESSED can also come from a task that is lost. So the p-value counts more than losses of the whole: it is how often
-coins alone lose as much, *or* make some task's evidence pass its bar. Both ways together then stay at the level. A lone
-task's evidence passes where its losses are many, which the plain test counts already; then the two are the same.
+REGRESSED can also come from a lost task. So the p-value counts more than losses of the whole: it is how often coins
+alone lose as much, *or* make some task's evidence pass its bar. Both ways together then stay at the level. A single
+task's evidence passes if it has many losses, which the plain test already counts; then the two are the same.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def chance_of_loss(tasks: Sequence[TaskChanges], alpha_tasks: float) -> float:
 
 
 def _exact(tasks: Sequence[TaskChanges], bar: float) -> float:
-    """Convolve the tasks' losses, each a fair coin's per flip, as far as no task's evidence passes the bar."""
+    """Convolve the tasks' losses, a fair coin per flip, as long as no task's evidence passes the bar."""
     from scipy.special import bdtr
 
-    unseen = np.ones(1)  # the chance of so many losses in all while no task looks lost
+    unseen = np.ones(1)  # the chance of each total of losses while no task looks lost
     for task in tasks:
         flips = sum(change != 0 for change in task.sums)
         lost = np.arange(flips + 1)
@@ -64,7 +64,7 @@ def _exact(tasks: Sequence[TaskChanges], bar: float) -> float:
 
 
 def _drawn(tasks: Sequence[TaskChanges], bar: float) -> float:
-    """Draw the signs of all changes and count how often they lose as much, or make a task look lost."""
+    """Draw the signs of all changes; count how often they lose as much, or make a task look lost."""
     sizes: list[Floats] = [np.sort([abs(float(change)) for change in task.sums if change]) for task in tasks]
     changed = np.array(
         [task.weight * size for task, own in zip(tasks, sizes, strict=True) for size in own], dtype=np.float64

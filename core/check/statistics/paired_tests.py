@@ -1,7 +1,7 @@
-"""What stands beside a verdict: measurability, flips, the exact McNemar test and the power of a suite.
+"""Numbers reported beside a verdict: measurability, flips, the exact McNemar test and the power of a suite.
 
-Pure functions of scores and counts. scipy is imported where it is used: drawing a verdict on the screen needs
-none of it.
+Pure functions of scores and counts. scipy is imported where it is used, because drawing a verdict on the screen
+does not need it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 STANDARD_ERRORS = 3
 EARLY = 0.02  # the share of alpha for a REGRESSED before every item was asked; see sequential.py
-USUAL_POWER = 0.8  # what counts as caught: 4 of 5 times
-MOST_ITEMS = 20_000  # no more are advised
+USUAL_POWER = 0.8  # the drop is caught 4 of 5 times
+MOST_ITEMS = 20_000  # never advise more
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What the base scores on a task, and whether a drop could be seen there."""
+    """What the base scores on a task, and whether a drop would be visible there."""
 
     items: int
     base: float
@@ -40,10 +40,10 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def measure(cluster_scores: Sequence[Sequence[float]], chance: float) -> Measured:
-    """Say whether the base scores over 3 standard errors above chance, from all its scores by cluster.
+    """Measure whether the base scores over 3 standard errors above chance, from all its scores by cluster.
 
-    The standard error is the larger of the one seen (clusters kept together) and the one of a guesser: a
-    handful of equal scores shows no spread. At or below chance there is nothing to lose. Scores and chance in
+    The standard error is the larger of the observed one (clusters kept together) and that of a guesser: a
+    handful of equal scores shows no spread. At or below chance there is nothing to lose. Scores and chance are in
     [0, 1].
     """
     if not 0 <= chance < 1:
@@ -63,7 +63,7 @@ def measure(cluster_scores: Sequence[Sequence[float]], chance: float) -> Measure
 
 
 class Flips(msgspec.Struct, frozen=True):
-    """Items lost (the base scored more) and won; corrected for guessing where scores are right or wrong."""
+    """Items lost (the base scored more) and won; corrected for guessing if scores are binary."""
 
     items: int
     lost: int
@@ -78,7 +78,7 @@ class Flips(msgspec.Struct, frozen=True):
 
 
 def is_binary(scores: Sequence[float]) -> bool:
-    """Say whether every score is 0 or 1."""
+    """Return whether every score is 0 or 1."""
     return all(score in (0, 1) for score in scores)
 
 
@@ -87,7 +87,7 @@ def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) ->
 
     A model that knows or else guesses is right by luck on (1 - accuracy) * chance / (1 - chance) of the
     items; luck before and none after looks like a loss: Harmon et al. 2025, arXiv:2510.17776, there with
-    chance = 1/k. Never below 0, None where scores are not right or wrong.
+    chance = 1/k. Corrected counts are never below 0, and None if scores are not binary.
     """
     items = len(base)
     lost = sum(before > after for before, after in zip(base, tuned, strict=True))
@@ -102,7 +102,7 @@ def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) ->
 
 
 def sum_flips(flips: Sequence[Flips]) -> Flips:
-    """Add the flips of several tasks; the corrected counts only where every task has them."""
+    """Add up the flips of several tasks; corrected counts only if every task has them."""
     lost = [task.lost_corrected for task in flips if task.lost_corrected is not None]
     won = [task.won_corrected for task in flips if task.won_corrected is not None]
     corrected = bool(flips) and len(lost) == len(flips)
@@ -127,7 +127,7 @@ def count_categories(scores: Iterable[tuple[str, str, float, float]]) -> tuple[C
 
 
 def mcnemar_p(lost: int, won: int) -> float:
-    """Compute the exact two-sided McNemar p-value: could this split of the flips be a fair coin's?"""
+    """Return the exact two-sided McNemar p-value: could this split of the flips be a fair coin's?"""
     from scipy.special import bdtr
 
     if lost + won == 0:
@@ -136,17 +136,17 @@ def mcnemar_p(lost: int, won: int) -> float:
 
 
 def level_at_the_end(alpha: float) -> float:
-    """Return what the exact test has of alpha once every item was asked."""
+    """Return the share of alpha that the exact test has once every item was asked."""
     return alpha * (1 - EARLY)
 
 
 def chance_of_regressed(items: int, margin: float, discordance: float, drop: float, level: float) -> float:
-    """Compute how often a fresh suite of this size is REGRESSED once all is asked, if the ability fell by `drop`.
+    """Return how often a fresh suite of this size is REGRESSED once all is asked, if the ability fell by `drop`.
 
     It must show the margin or more, and more losses than an unchanged model has with probability `level`. Exact for
-    items right or wrong, each lost with probability (discordance + drop) / 2 and won with (discordance - drop) / 2;
-    discordance is raised to |drop| where it is less. A task that is lost alone is left out, and betting's early stops,
-    which move it by about a point.
+    binary items, each lost with probability (discordance + drop) / 2 and won with (discordance - drop) / 2;
+    discordance is raised to |drop| if it is less. Ignores a single lost task and betting's early stops, which change
+    it by about a point.
     """
     import numpy as np
     from scipy.special import bdtrc, gammaln, xlog1py, xlogy
@@ -179,7 +179,7 @@ def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
 
     fewest = np.empty(items + 1)
     lost = 1
-    for flips in range(items + 1):  # one flip more takes no fewer losses, and at most one more
+    for flips in range(items + 1):  # one flip more needs no fewer losses, and at most one more
         while lost <= flips and bdtrc(lost - 1, flips, 0.5) > level:
             lost += 1
         fewest[flips] = max(lost, 1)
@@ -187,7 +187,7 @@ def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
 
 
 def items_for(power: float, margin: float, discordance: float, drop: float, level: float) -> int | None:
-    """Return the fewest items, a round number, that catch this drop so often; None where 20,000 do not."""
+    """Return the fewest items, a round number, that catch this drop with this power; None if 20,000 do not."""
     for items in _round_numbers(MOST_ITEMS):
         if chance_of_regressed(items, margin, discordance, drop, level) >= power:
             return items
@@ -195,7 +195,7 @@ def items_for(power: float, margin: float, discordance: float, drop: float, leve
 
 
 def errors_of(level: float) -> float:
-    """Return how many standard errors a loss must be beyond none to be proven at this level."""
+    """Return how many standard errors above zero a loss must be to be proven at this level."""
     from scipy.special import ndtri
 
     return float(ndtri(1 - level))
@@ -204,8 +204,8 @@ def errors_of(level: float) -> float:
 def more_items(items: int, lost: float, squares: float, bar: float) -> int | None:
     """Return how many more items would prove a drop like this one in 4 of 5 suites, rounded up; None for over 20,000.
 
-    `lost` is the sum of the changes so far, `squares` that of their squares (for items right or wrong: how many
-    flipped), `bar` the standard errors that prove it. Those grow with the root of the items.
+    `lost` is the sum of the changes so far, `squares` that of their squares (for binary items: how many flipped),
+    `bar` the standard errors that prove it. These grow with the square root of the items.
     """
     if lost <= 0:
         return None
@@ -214,7 +214,7 @@ def more_items(items: int, lost: float, squares: float, bar: float) -> int | Non
 
 
 def _round_numbers(most: int) -> Iterator[int]:
-    """Yield 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, ..., as far as `most`."""
+    """Yield 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, ..., up to `most`."""
     for power in count():
         for digits in (10, 15, 20, 25, 30, 40, 50, 60, 80):
             if (number := digits * 10**power) > most:

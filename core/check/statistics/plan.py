@@ -1,4 +1,4 @@
-"""Fixing a check before anyone looks: which items, which tasks can show a drop, in which order, hashed."""
+"""Fixes a check before any tuned score is seen: which items, which tasks can show a drop, in which order, hashed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from finetop.core.check.statistics.item_order import Item, Key, cap_items, clust
 from finetop.core.check.statistics.paired_tests import measure
 from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan, Unmeasurable
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import ALPHA, MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def choose_items(
     items: Iterable[Item], *, cap: int | None, seed: int, excluded: Iterable[Key] = ()
 ) -> tuple[Item, ...]:
-    """Choose the items that can be asked: not the excluded, at most `cap` of each task."""
+    """Choose the items that can be asked: none of the excluded, at most `cap` of each task."""
     out = set(excluded)
     return cap_items((item for item in items if item.key not in out), cap, seed)
 
@@ -30,8 +31,8 @@ def choose_items(
 def whole_weights(tasks: Sequence[TaskPlan]) -> dict[str, int]:
     """Return each task's weight as the smallest whole numbers in the same ratio: 0.5 and 1.5 are 1 and 3.
 
-    Sums of right and wrong answers so stay integers, and equal weights of any size are 1. Raises BadInput
-    where a weight is not a number above 0.
+    So sums of binary scores stay integers, and equal weights of any size are 1. Raises BadInput if a weight is not
+    a number above 0.
     """
     for task in tasks:
         if not isfinite(task.weight) or task.weight <= 0:
@@ -48,10 +49,10 @@ def whole_weights(tasks: Sequence[TaskPlan]) -> dict[str, int]:
 def sampled(
     tasks: Sequence[TaskPlan], base: Mapping[Key, float], sample: Stages, excluded: Iterable[Key] = ()
 ) -> tuple[Item, ...]:
-    """Name the items on which the base is measured, as far as the scores at hand tell.
+    """Return the items on which the base is measured, as far as the given scores determine them.
 
-    A task's sample grows until the base is measurable there, or by one part that has no scores yet: score
-    what is missing and ask again, until all that is named has a score. Then `make_plan` has what it needs.
+    A task's sample grows until the base is measurable there, or by one part that has no scores yet: score the
+    missing items and call again, until all returned items have a score. Then `make_plan` has what it needs.
     """
     out = frozenset(excluded)
     named: list[Item] = []
@@ -81,7 +82,7 @@ def _measure(task: TaskPlan, items: Iterable[Item], base: Mapping[Key, float]) -
 def _measure_growing(
     task: TaskPlan, samples: Iterable[Sequence[Item]], base: Mapping[Key, float]
 ) -> Measured:
-    """Measure the base on ever more items, until it is measurable or there are no more."""
+    """Measure the base on ever more items until it is measurable or there are no more."""
     measured = measure([], task.chance)
     for items in samples:
         measured = _measure(task, items, base)
@@ -97,8 +98,8 @@ def make_plan(
     *,
     seed: int,
     cap: int | None,
-    margin: float = 0.03,
-    alpha: float = 0.05,
+    margin: float = MARGIN / 100,
+    alpha: float = ALPHA,
     look_items: int = 64,
     excluded: Iterable[Key] = (),
     claim: int = 0,
@@ -107,12 +108,12 @@ def make_plan(
 ) -> CheckPlan:
     """Fix a check before looking: cap, drop the tasks that could not show a drop, permute the rest, hash.
 
-    `items` are all of the suite's, `base` the base's scores of at least those that `choose_items` picks; with
-    a `sample` (item_order.sample_stages), of at least those that `sampled` names. The sample's order says
-    nothing of the permutation, so the test is exact whichever tasks it lets in. Asking after each part whether
-    the base is measurable lets a guesser in more often than asking once: of 500 items with four choices in 0.19 % of
-    tasks in place of 0.08, with two in 0.32 in place of 0.14 (simulated). Such a task has nothing to lose and
-    makes the pool a little harder to move; no error rate grows.
+    `items` are all of the suite's, `base` the base's scores of at least those that `choose_items` picks; with a
+    `sample` (item_order.sample_stages), of at least those that `sampled` returns. The sample's order says nothing of
+    the permutation, so the test is exact whichever tasks are admitted. Testing after each part whether the base is
+    measurable admits a guesser more often than testing once: of 500 items with four choices in 0.19 % of tasks
+    instead of 0.08, with two in 0.32 instead of 0.14 (simulated). Such a task has nothing to lose and makes the pool
+    a little harder to move; no error rate grows.
     `claim` 0 is the run's only claim and has all of alpha; the k-th checkpoint that a claim is made about has
     alpha / (k (k + 1)); a `watch` is tested at alpha and claims nothing. Raises BadInput for a margin, alpha,
     weight or claim out of range, an item of no task, or a base score that is missing or not in [0, 1].
@@ -122,7 +123,7 @@ def make_plan(
             f"margin is {margin:g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
         )
     if not 0 < alpha < 1:
-        raise BadInput(f"alpha is {alpha:g}.", hint="Give a probability between 0 and 1, say 0.05.")
+        raise BadInput(f"alpha is {alpha:g}.", hint=f"Give a probability between 0 and 1, say {ALPHA:g}.")
     if look_items < 1:
         raise BadInput(f"look_items is {look_items}.", hint="Give at least 1 item a look; 64 is usual.")
     if claim < 0 or (claim and watch):
@@ -183,7 +184,7 @@ def make_plan(
 
 
 def score_of(scores: Mapping[Key, float], key: Key, model: str) -> float:
-    """Look up an item's score; raises BadInput where it is missing or not in [0, 1]."""
+    """Return an item's score. Raises BadInput if it is missing or not in [0, 1]."""
     if key not in scores:
         raise BadInput(
             f"{key[0]}: item {key[1]} has no {model} score.", hint="Score it on both models first."
@@ -192,7 +193,7 @@ def score_of(scores: Mapping[Key, float], key: Key, model: str) -> float:
 
 
 def valid_score(key: Key, score: float, model: str) -> float:
-    """Pass a score on; raises BadInput where it is not in [0, 1]."""
+    """Return the score. Raises BadInput if it is not in [0, 1]."""
     if not isfinite(score) or not 0 <= score <= 1:
         raise BadInput(
             f"{key[0]}: item {key[1]} has the {model} score {score}.",

@@ -1,4 +1,4 @@
-"""The check, look by look: a plan, then both models' scores as they come, to a verdict.
+"""The check, look by look: from a plan and both models' scores as they arrive to a verdict.
 
 **Alpha.** REGRESSED can be proven by the pool or by a task, and each gets alpha/2, so that it is wrong with
 probability at most alpha (wrong: the pool says so of a suite whose drop is under the margin, or a task is
@@ -8,44 +8,44 @@ marked lost whose ability did not fall).
 true of its items and says nothing of the model. So the pool's REGRESSED also needs "the ability did not fall" refuted,
 and an unchanged model is REGRESSED with probability at most alpha, by pool, tasks and early stops together:
 
-- Items right or wrong, once all are asked: by the exact test of no_change.py, which counts a lost task as well, at 98 %
-  of alpha; before that by betting at 2 % of alpha, a bar of 1,000. The high bar costs little where a suite is large: a
-  drop that is proven to be the margin is mostly far beyond none at all.
+- Binary items, once all are asked: by the exact test of no_change.py, which counts a lost task as well, at 98 % of
+alpha; before that by betting at 2 % of alpha, a bar of 1,000. The high bar costs little if a suite is large: a drop
+that is proven to be the margin is mostly far from zero.
 - Other scores: by betting at alpha/2, whenever one looks. Their means can stay the same while most fall a little and
-  few rise much; signs drawn anew would call 11 to 25 % of such models of 50 to 100 items REGRESSED.
+few rise much; redrawn signs would call 11 to 25 % of such models of 50 to 100 items REGRESSED.
 
-Until then more is asked, and where the last item comes first there is no verdict. What is said at the end goes by all
-items alone, so that it is the same in every order.
+Until then more items are asked, and if they run out first there is no verdict. The final verdict depends only on the
+complete set of items, so it is the same in every order.
 
 **The rest.** OK is proven by the pool alone, at alpha. For a given suite only one
 of the two can be wrong. A task is lost when "its ability did not fall" is refuted by e-Holm over all
 measurable tasks at alpha/2 and its estimate is the margin or more; it is kept when "it fell by the margin or
 more" is refuted at alpha, for that task alone (a kept mark decides nothing). Evidence counts at its peak over
-the looks, as Ville's inequality allows, and once every item of the task was asked as it stands then, which no
+the looks, as Ville's inequality allows; once every item of the task was asked, its final value counts, which no
 order of the items changes: the stakes are constant, so the wealth is a product over items.
 
-A task is called lost when all its items were asked, where the pool is REGRESSED without it, or its evidence is so
-far beyond the bar (a thousandfold) that no order could say otherwise; until then the rest of it is asked. (Were
-it lost at the first look that passed the bar, a suite of 7 times 96 items whose pool fell by 2.8 points and one
-task by 18.8 was OK in 77 and REGRESSED in 23 of 100 orders, of all items and as it stopped; now it is OK in all.)
+A task is called lost when all its items were asked, when the pool is REGRESSED without it, or when its evidence is
+so far beyond the bar (a thousandfold) that no order could change it; until then its remaining items are asked. (If
+it were lost at the first look that passed the bar, a suite of 7 times 96 items whose pool fell by 2.8 points and one
+task by 18.8 was OK in 77 and REGRESSED in 23 of 100 orders, on all items and where it stopped; now it is OK in all.)
 
-**When it stops.** At OK when no task could still turn out lost. A task is suspicious when it is open, its
-estimate is the margin or more, and its evidence, going on to grow at the pace so far, would come half-way to
-the bar (of its logarithm) by its last item. Then items of suspicious tasks alone are asked for, in the order
+**When it stops.** At OK, when no task could still turn out lost. A task is suspicious when it is open, its
+estimate is the margin or more, and its evidence, if it keeps growing at the pace so far, would come half-way to
+the bar (of its logarithm) by its last item. Then only items of suspicious tasks are asked for, in the order
 of the permutation, until each is lost, looks harmless or is used up; the pool's answer stands meanwhile.
 Evidence from betting holds at whatever moment one stops, so choosing that moment by the data costs no error.
-(Were the whole bar expected, a lone task of seven that lost 20 points would be found in 92 of 100 checks; at
-half of it in 95, for 0.5 % more items of unchanged models. Were every open task above the margin suspicious:
+(If the whole bar were expected, a single task of seven that lost 20 points would be found in 92 of 100 checks; at
+half of it in 95, for 0.5 % more items of unchanged models. If every open task above the margin were suspicious:
 no better, for 5 to 10 % more items.)
 
-At REGRESSED, from either source, at once: nothing can take it back. But where the pool says so, no task is
-lost yet and just one would pass the whole bar at its pace, that one is asked on until it is settled, to be
-named. (Without that, a lone task of seven that lost 40 points was named in 98 of 100 checks, that lost 20 in
-91. Where many tasks fall, several would pass and nothing more is asked.)
+At REGRESSED, from either source, immediately: nothing can reverse it. But if the pool says so, no task is lost yet
+and exactly one would pass the whole bar at its pace, that one is asked on until it is settled, to be named.
+(Without that, a single task of seven that lost 40 points was named in 98 of 100 checks, one that lost 20 in
+91. If many tasks fall, several would pass and nothing more is asked.)
 
-**Going on.** `until="all"` asks for every item; of `whole_tasks` every item is asked, though an answer is proven.
-Neither is another claim: the items, their order and the bounds are those that were fixed at first, and evidence holds
-at whatever moment one stops, also where somebody saw it and wanted more. The interval narrows, and what the last items
+**Continuing.** `until="all"` asks for every item; of `whole_tasks` every item is asked even after an answer is proven.
+Neither is another claim: the items, their order and the bounds are those fixed at first, and evidence holds at
+whatever moment one stops, also if somebody saw it and wanted more. The interval narrows, and what the last items
 make certain overrules what was proven before.
 
 The pool test bets along the permutation without a gap, so items scored out of turn wait for their place.
@@ -86,8 +86,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import Mark, Verdict
 
 Until = Literal["decided", "all"]
-SURE = 1000  # so many times beyond the bar a task is lost whatever its other items say
-SUSPICIOUS = 0.5  # how far its evidence must be expected to come, of the bar's logarithm
+SURE = 1000  # beyond the bar by this factor a task is lost whatever its other items show
+SUSPICIOUS = 0.5  # the share of the bar's logarithm that its evidence must be expected to reach
 
 
 @dataclass(frozen=True)
@@ -108,33 +108,33 @@ class TaskEvidence:
 
 @dataclass(frozen=True)
 class Check:
-    """A check under way. `feed` makes the next one; nothing here is changed in place."""
+    """A check in progress. `feed` returns the next state; nothing here is changed in place."""
 
     plan: CheckPlan
     until: Until
-    whole_tasks: frozenset[str]  # of which every item is asked, whatever is proven
+    whole_tasks: frozenset[str]  # every item of these is asked, whatever is proven
     clusters: tuple[Cluster, ...]
-    pool: PoolTest | None  # None where no task is measurable
+    pool: PoolTest | None  # None if no task is measurable
     cluster_of: Mapping[Key, int]
     weights: Mapping[str, int]  # of a task's items in the pool
     largest: Mapping[str, int]  # items in a task's largest cluster
-    base: Mapping[Key, float] = field(default_factory=dict)  # of the items fed so far,
-    tuned: Mapping[Key, float] = field(default_factory=dict)  # as here
+    base: Mapping[Key, float] = field(default_factory=dict)  # of the items fed so far
+    tuned: Mapping[Key, float] = field(default_factory=dict)  # of the items fed so far
     totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
     consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
     tasks: Mapping[str, TaskEvidence] = field(default_factory=dict)
     chance: float | None = (
-        None  # how often chance alone loses as much: all is asked, right or wrong, and the margin lost
+        None  # how often chance alone loses as much; set once all is asked, scores are binary and the margin is lost
     )
-    fell: bool = False  # "the ability did not fall" is refuted; tested where the pool says REGRESSED
+    fell: bool = False  # "the ability did not fall" is refuted; tested only if the pool says REGRESSED
 
 
 def begin(plan: CheckPlan, *, until: Until = "decided", whole_tasks: Iterable[str] = ()) -> Check:
-    """Start a check of which nothing is scored yet. Raises BadInput for a task that it can't ask."""
+    """Start a check with no scores yet. Raises BadInput for a task that it can't ask."""
     names = {task.name for task in plan.tasks}
     for name in whole_tasks:
         if name not in names:
-            hint = f"It asks {', '.join(sorted(names)) or 'none'}."
+            hint = f"Its tasks: {', '.join(sorted(names)) or 'none'}."
             raise BadInput(f"there is no task {name!r} that could show a drop.", hint=hint)
     clusters = clusters_of(plan.order)
     totals = Counter(item.task for item in plan.order)
@@ -161,9 +161,9 @@ def begin(plan: CheckPlan, *, until: Until = "decided", whole_tasks: Iterable[st
 
 
 def next_items(check: Check, at_least: int | None = None) -> tuple[Item, ...]:
-    """Return the next look: the items to score on both models now; none once the check has finished.
+    """Return the next look: the items to score on both models now; empty once the check has finished.
 
-    `at_least` so many items, of a look's size if it is not given: what comes next while nothing new is proven.
+    Returns at least `at_least` items, by default a look's size, as they would follow if nothing new were proven.
     """
     places = range(check.consumed, len(check.clusters))
     left = (check.clusters[place] for place in places if place not in check.totals)
@@ -174,15 +174,15 @@ def next_items(check: Check, at_least: int | None = None) -> tuple[Item, ...]:
 
 
 def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) -> Check:
-    """Take in the tuned model's scores of a look (or of any items of the plan not fed before) and weigh them.
+    """Add the tuned model's scores of a look (or of any items of the plan not fed before) and evaluate them.
 
-    `base` has the base's scores of the same items; further ones are left aside. Raises BadInput for an item
-    that is not in the plan or comes again, or a score that is missing or not in [0, 1].
+    `base` has the base's scores of the same items; others are ignored. Raises BadInput for an item that is not in
+    the plan or comes again, or a score that is missing or not in [0, 1].
     """
     for task, item in tuned:
         if (task, item) not in check.cluster_of:
             raise BadInput(
-                f"{task}: item {item} is not in the plan.", hint="Score the items that next_items gives."
+                f"{task}: item {item} is not in the plan.", hint="Score the items that next_items returns."
             )
         if (task, item) in check.tuned:
             raise BadInput(f"{task}: item {item} has a score already.", hint="Feed each item once.")
@@ -210,7 +210,7 @@ def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) ->
 
 
 def _judge_ability(check: Check) -> Check:
-    """Test "the ability did not fall" where the pool says REGRESSED; what is found replaces what was before."""
+    """Test "the ability did not fall" if the pool says REGRESSED; the result replaces the previous one."""
     if check.pool is None or check.pool.decision != "regressed":
         return replace(check, chance=None, fell=False)
     alpha, right_or_wrong = check.plan.alpha, is_right_or_wrong(check)
@@ -243,7 +243,7 @@ def _changes(check: Check) -> list[TaskChanges]:
 
 
 def pool_says(check: Check) -> Decision | None:
-    """Return what the pool proves: REGRESSED only where an unchanged model is ruled out as well."""
+    """Return what the pool proves: REGRESSED only if an unchanged model is ruled out as well."""
     if check.pool is None or (check.pool.decision == "regressed" and not check.fell):
         return None
     return check.pool.decision
@@ -260,9 +260,9 @@ def verdict_so_far(check: Check) -> Verdict | None:
 
 
 def suspicious_tasks(check: Check, expected: float = SUSPICIOUS) -> tuple[str, ...]:
-    """Name the open tasks whose estimate is the margin or more and which items left could prove lost.
+    """Return the open tasks whose estimate is the margin or more and which their remaining items could prove lost.
 
-    `expected` is how far their evidence would come by their last item, as a share of the bar's logarithm.
+    `expected` is how far their evidence would get by their last item, as a share of the bar's logarithm.
     """
     bar = log(2 * len(check.tasks) / check.plan.alpha) if check.tasks else 0.0
     return tuple(
@@ -276,12 +276,12 @@ def suspicious_tasks(check: Check, expected: float = SUSPICIOUS) -> tuple[str, .
 
 
 def _leaning(check: Check) -> tuple[str, ...]:
-    """Name the tasks whose evidence is beyond the bar, and which are lost if it still is by their last item."""
+    """Return the tasks whose evidence is beyond the bar, and which are lost if it still is at their last item."""
     return tuple(name for name, task in check.tasks.items() if task.fallen and task.mark == "open")
 
 
 def _asked_still(check: Check) -> tuple[str, ...]:
-    """Name the tasks of which more items are asked though an answer is proven, or one is beyond the bar."""
+    """Return the tasks whose items are still asked although an answer is proven, or because one is beyond the bar."""
     if _proven(check) != "regressed":
         return _leaning(check) or suspicious_tasks(check)
     likely = suspicious_tasks(check, expected=1.0)
@@ -289,7 +289,7 @@ def _asked_still(check: Check) -> tuple[str, ...]:
 
 
 def _proven(check: Check) -> Verdict | None:
-    """Return what pool and tasks prove, heedless of suspicious tasks."""
+    """Return what pool and tasks prove, ignoring suspicious tasks."""
     if _lost(check):
         return "regressed"
     return pool_says(check)
@@ -312,7 +312,7 @@ def weighed(
 
 
 def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, TaskEvidence]:
-    """Bring the evidence of every task with newly completed clusters up to date and mark the tasks."""
+    """Update the evidence of every task with newly completed clusters and mark the tasks."""
     fresh: dict[str, list[tuple[Exact, int]]] = defaultdict(list)
     for place, change in completed.items():
         cluster = check.clusters[place]
@@ -331,7 +331,7 @@ def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, Task
 
 
 def _weigh_task(check: Check, name: str, fresh: Sequence[tuple[Exact, int]]) -> TaskEvidence:
-    """Add clusters (sum of tuned - base, size) to a task's evidence; its bets are over its own largest cluster."""
+    """Add clusters (sum of tuned - base, size) to a task's evidence; its bets use its own largest cluster."""
     before = check.tasks[name]
     tally = dict(before.tally)
     for cluster in fresh:
@@ -365,11 +365,11 @@ def _marked(plan: CheckPlan, task: TaskEvidence, *, is_proven: bool, is_sure: bo
 
 
 def sample_of_pool(check: Check) -> Sample:
-    """Gather what the pool has seen as fresh draws, weighted."""
+    """Return what the pool has seen as fresh draws, weighted."""
     largest = check.pool.largest if check.pool else 1
     return sample(*weighed(check, check.totals, range(check.consumed)), largest)
 
 
 def sample_of_task(check: Check, name: str) -> Sample:
-    """Gather what is known of a task as fresh draws."""
+    """Return what is known of a task as fresh draws."""
     return sample_of_tally(check.tasks[name].tally, check.largest[name])

@@ -1,7 +1,7 @@
 """What is fixed before a check looks, as data, and what its verdict claims, in words.
 
-Scores, drops and margins are shares in [0, 1] (3 points are 0.03); a drop is positive where the tuned model
-is worse. Only words speak of points. Nothing here imports numpy: a screen can draw a result at no cost.
+Scores, drops and margins are shares in [0, 1] (3 points are 0.03); a drop is positive if the tuned model is
+worse. Only texts use points. Nothing here imports numpy, so that a screen can draw a result quickly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TaskPlan(msgspec.Struct, frozen=True):
 
 
 class Unmeasurable(msgspec.Struct, frozen=True):
-    """A task that left before the draw: the base scores too near to chance for a drop to be seen."""
+    """A task removed before the draw: the base scores too close to chance for a drop to be visible."""
 
     task: str
     items: int
@@ -59,11 +59,11 @@ class Unmeasurable(msgspec.Struct, frozen=True):
 
 
 class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is fixed before looking: `order` is the permutation, `hash` covers all but `unmeasurable`.
+    """Everything fixed before looking: `order` is the permutation, `hash` covers all but `unmeasurable`.
 
-    `alpha` is what this check spends of `alpha_total`, what was asked for: all of it where the check is its
-    run's only claim (claim 0), a share where it is the k-th (claim k). A `watch` is no claim and spends
-    nothing: it is tested at alpha_total.
+    `alpha` is what this check spends of `alpha_total`, the requested level: all of it if the check is its run's
+    only claim (claim 0), a share if it is the k-th (claim k). A `watch` is no claim and spends nothing: it is tested
+    at alpha_total.
     """
 
     margin: float
@@ -82,12 +82,12 @@ class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weighted(self) -> bool:
-        """Say whether some tasks' items count more than others'."""
+        """Return whether some tasks' items count more than others'."""
         return len({task.weight for task in self.tasks}) > 1
 
 
 def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
-    """Answer NO VERDICT for a reason from outside: items not joined, models not scored alike."""
+    """Return NO VERDICT for an external reason: items not joined, models not scored alike."""
     return CheckResult(
         verdict="no_verdict",
         reason=reason,
@@ -106,7 +106,7 @@ def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
 
 
 def left_out(task: Unmeasurable) -> TaskResult:
-    """Return an unmeasurable task's row among the results."""
+    """Return an unmeasurable task's row of the results."""
     return TaskResult(
         task=task.task,
         mark="unmeasurable",
@@ -128,7 +128,7 @@ def reason_of(
     drop: float | None,
     tasks: tuple[TaskResult, ...],
 ) -> str:
-    """Write in one line what is proven, on how many items, and which tasks are lost."""
+    """Return one line: what is proven, on how many items, and which tasks are lost."""
     lost_tasks = [task for task in tasks if task.mark == "lost"]
     limit = f"limit {points(plan.margin)}"
     if verdict == "no_verdict":
@@ -150,9 +150,9 @@ def reason_of(
 
 
 def too_few(drop: float, items: int, chance: float | None, more: int | None, *, weighted: bool) -> str:
-    """Write why a drop of the margin or more is no verdict: chance alone may show it on so few items.
+    """Return why a drop of the margin or more is no verdict: chance alone may show it on so few items.
 
-    `chance` is how often it does, where that can be computed.
+    `chance` is how often it does, if that can be computed.
     """
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
     by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
@@ -161,14 +161,14 @@ def too_few(drop: float, items: int, chance: float | None, more: int | None, *, 
 
 
 def _percent(chance: float) -> str:
-    """Write a probability with as many places as it has use for: 13 %, 4.9 %, under 0.1 %."""
+    """Format a probability with sensible precision: 13 %, 4.9 %, under 0.1 %."""
     if chance < 0.001:
         return "under 0.1 %"
     return f"{100 * chance:.0f} %" if chance >= 0.095 else f"{100 * chance:.1f} %"
 
 
 def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
-    """Say what part a check has in its run's claims, in one line; nothing for a run's only claim."""
+    """Return which of its run's claims a check is, in one line; empty for a run's only claim."""
     if watch:
         return ("watch: an intermediate check, no claim.",)
     if claim:
@@ -186,9 +186,9 @@ def claims_of(
     used: int,
     chance: float | None,
 ) -> tuple[str, ...]:
-    """Write out what is claimed, about what, and how often such a claim is wrong.
+    """Return what is claimed, about what, and how often such a claim is wrong.
 
-    `chance` is how often an unchanged model loses as much, where that was computed.
+    `chance` is how often an unchanged model loses as much, if that was computed.
     """
     suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
     if plan.weighted:
@@ -235,6 +235,6 @@ def claims_of(
         f"{of_items}: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
         for entry in power
         if entry.drop == 0
-        and used == len(plan.order)  # who stops earlier does so by bets, and those keep to alpha
+        and used == len(plan.order)  # a check that stops earlier does so by betting, which keeps to alpha
     )
     return tuple(lines)

@@ -1,1 +1,1 @@
-"""The suites: one YAML a suite, with its items beside it. Data only; finetop.core.check reads them."""
+"""The suites: one YAML file per suite, with its items beside it. Data only; finetop.core.check reads them."""

@@ -1,7 +1,7 @@
-"""`python -m finetop.core.check.tasks.download SUITE HOME`: opens every task of a suite, so that its data is here.
+"""`python -m finetop.core.check.tasks.download SUITE HOME`: opens every task of a suite to download its data.
 
-A process of its own: the command line must not import the libraries for that. Prints a line a task; exit code
-0, or 4 where a data set can't be reached, 2 where a task is faulty.
+It is its own process because the command line must not import these libraries. Prints one line per task; exit code
+0, or 4 if a data set can't be reached, 2 if a task is faulty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def command(suite: str, home: Home) -> list[str]:
 
 
 def main(words: list[str]) -> int:
-    """Open every task of the suite, in order, and go on past those that fail."""
+    """Open every task of the suite, in order, and continue past those that fail."""
     suite_name, home = words
     from finetop.core.runtime.job_process import SETTINGS
 

@@ -1,4 +1,4 @@
-"""Judges answers by a task's own filters and metric: the harness's code, item by item."""
+"""Grades answers with a task's own filters and metric: the harness's code, item by item."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ UNBOUNDED = (
 
 
 def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
-    """Return the metric that judges: the suite's, or the first of the task's own that has bounds. Raises BadInput."""
-    listed = list(parts[0]._metric_fn_list)
+    """Return the deciding metric: the suite's, or the task's first one that is bounded. Raises BadInput."""
+    listed = list(parts[0].aggregation())
     if task.metric is not None and task.data is None:
         for part in parts:
-            if task.metric not in part._metric_fn_list:
+            if task.metric not in part.aggregation():
                 raise BadInput(
                     f"{place}: {part.task_name} has no metric {task.metric}.",
-                    hint=did_you_mean(task.metric, part._metric_fn_list),
+                    hint=did_you_mean(task.metric, part.aggregation()),
                 )
     bounded = [name for name in listed if name not in UNBOUNDED]
     metric = task.metric or next(iter(bounded), None)
@@ -43,7 +43,7 @@ def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
             f"{place}: {task.name} has no metric in [0, 1], only {', '.join(listed)}.",
             hint="Only scores in [0, 1] can decide: name another metric, or leave the task out.",
         )
-    names = [part.name for part in parts[0]._filters]
+    names = [part.name for part in parts[0]._filters]  # noqa: SLF001  # no public name
     if task.filter is not None and task.filter not in names:
         raise BadInput(
             f"{place}: {task.name} has no filter {task.filter}.", hint=did_you_mean(task.filter, names)
@@ -52,7 +52,7 @@ def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
 
 
 def grade_likelihoods(task: BenchmarkTask, request: Request, scored: Sequence[Scored]) -> ItemScore:
-    """Judge an item from the log-probabilities of its choices."""
+    """Grade an item from the log-probabilities of its choices."""
     responses = [(one.log_prob, one.is_greedy) for one in scored]
     value = _metric(task, request, responses)
     if not request.choices:
@@ -82,12 +82,12 @@ def _length(choice: str, metric: str) -> int:
 
 
 def grade_answer(task: BenchmarkTask, request: Request, answer: str) -> ItemScore:
-    """Judge an item from the answer that was written."""
+    """Grade an item from the written answer."""
     return ItemScore(request.item.item, _metric(task, request, [answer]), answer[:LONGEST_ANSWER_KEPT])
 
 
 def try_out(task: BenchmarkTask, requests: Sequence[Request]) -> None:
-    """Judge a made-up answer to every question. Raises BadInput with the item where metric or rule does not fit."""
+    """Grade a dummy answer to every question. Raises BadInput naming the item if metric or rules do not fit."""
     for request in requests:
         responses = [""] if task.kind == "generation" else [(-1.0, False)] * len(request.pairs)
         try:
@@ -98,11 +98,11 @@ def try_out(task: BenchmarkTask, requests: Sequence[Request]) -> None:
 
 
 def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> float:
-    """Run the harness's filter and metric on raw responses, one for each request."""
+    """Run the harness's filter and metric on raw responses, one per request."""
     instances = list(request.instances)
     for instance, response in zip(instances, responses, strict=True):
         instance.resps, instance.filtered_resps = [response], {}
-    filters = request.part._filters
+    filters = request.part._filters  # noqa: SLF001  # no public name
     chosen = next((one for one in filters if one.name == task.suite_task.filter), filters[0])
     chosen.apply(instances)
     results = [instance.filtered_resps[chosen.name] for instance in instances]
@@ -111,7 +111,7 @@ def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> 
     if name not in values:
         raise BadInput(f"{task.name}: it has no metric {name}.", hint=did_you_mean(name, values))
     value = values[name]
-    value = value.item() if hasattr(value, "item") else value  # numpy's numbers and truths
+    value = value.item() if hasattr(value, "item") else value  # numpy's numbers and booleans
     if not isinstance(value, int | float) or not 0 <= float(value) <= 1:
         raise BadInput(
             f"{task.name}: {name} of item {request.item.item} is {str(value)[:60]}.",

@@ -1,7 +1,7 @@
 """Tasks of the lm-evaluation-harness (0.4.13), by name or by YAML file, with their data sets.
 
-The harness resolves a YAML's relative `data_files` against the working directory. Here they are looked for
-beside the YAML and in the folders above it, wherever the command was given.
+The harness resolves a YAML's relative `data_files` against the working directory. Here they are searched for
+beside the YAML and in the folders above it, wherever the command runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.tasks.suite import SuiteTask
 
-LEVELS_UP = 4  # folders above a YAML in which its data files are looked for
+LEVELS_UP = 4  # folders above a YAML that are searched for its data files
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
 LOCAL_LOADERS = ("json", "csv", "parquet", "arrow", "text")
 
@@ -30,8 +30,7 @@ LOCAL_LOADERS = ("json", "csv", "parquet", "arrow", "text")
 def load(task: SuiteTask, place: str) -> tuple[Any, ...]:
     """Return a task's parts: itself alone, or the members of a group or tag, with their data sets.
 
-    Raises BadInput for a name or file that is none, EnvironmentTrouble naming the data set that can't be
-    reached.
+    Raises BadInput for an unknown name or file, EnvironmentTrouble naming the data set that can't be reached.
     """
     if task.yaml is not None:
         return (_from_yaml(task, place),)
@@ -54,14 +53,14 @@ def load(task: SuiteTask, place: str) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=1)
 def task_manager() -> Any:
-    """List the harness's tasks: it reads 14,000 files, for about 5 s."""
+    """Return the harness's task manager: it reads 14,000 files, which takes about 5 s."""
     from lm_eval.tasks import TaskManager
 
     return TaskManager()
 
 
 def refuse_code_of_models(parts: Sequence[Any], place: str) -> None:
-    """Refuse tasks that run what a model writes, unless the suite trusts them. Raises BadInput."""
+    """Refuse tasks that run code written by a model, unless the suite trusts them. Raises BadInput."""
     unsafe = [part.task_name for part in parts if getattr(part, "UNSAFE_CODE", False)]
     if unsafe:
         raise BadInput(
@@ -84,7 +83,7 @@ def _with_own_settings(task: SuiteTask, file: Path | None, place: str) -> Any:
 
 
 def _without_absent_splits(settings: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Give up the parts of a task's data set that a local copy of it does not have."""
+    """Drop the splits of a task's data set that a local copy of it does not have."""
     if "dataset_path" not in own:
         return {}
     files = (own.get("dataset_kwargs") or {}).get("data_files")
@@ -120,7 +119,7 @@ def _open(config: dict[str, Any], task: SuiteTask, place: str) -> Any:
 
 
 def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
-    """Read a task's YAML as the harness does, includes and all. Raises BadInput for a faulty one, or one with code."""
+    """Read a task's YAML as the harness does, with includes. Raises BadInput for a faulty one, or one with code."""
     import yaml
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -140,7 +139,7 @@ def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
 
 
 def with_absolute_paths(config: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Make a task's local data files absolute. Raises BadInput for one that is nowhere."""
+    """Make a task's local data files absolute. Raises BadInput for one that does not exist."""
     settings = dict(config.get("dataset_kwargs") or {})
     for key in ("data_files", "data_dir"):
         if settings.get(key) is not None:
@@ -176,7 +175,7 @@ def _absolute(paths: Any, file: Path) -> Any:
 
 @contextmanager
 def faults(task: SuiteTask, place: str, source: str) -> Iterator[None]:
-    """Turn what the harness and its data library throw into one line: what is wrong, or what is out of reach."""
+    """Turn errors of the harness and its data library into one line: what is wrong, or what can't be reached."""
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     from jinja2 import TemplateError
@@ -210,7 +209,7 @@ def faults(task: SuiteTask, place: str, source: str) -> Iterator[None]:
 
 
 def out_of_reach(task: SuiteTask, source: str, error: Exception) -> EnvironmentTrouble:
-    """Say which data set can't be reached, and what to do about it."""
+    """Return an error that names the data set that can't be reached, with a way out."""
     named = re.search(r"'?([\w.-]+/[\w.-]+)'?", str(error))
     data_set = named.group(1) if named else source
     return EnvironmentTrouble(
@@ -222,7 +221,7 @@ def out_of_reach(task: SuiteTask, source: str, error: Exception) -> EnvironmentT
 
 
 def quiet() -> None:
-    """Keep the harness and the libraries under it out of the log, but for errors."""
+    """Silence the harness and its libraries in the log, except for errors."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -232,7 +231,7 @@ def quiet() -> None:
 
 @contextmanager
 def hub_if_it_answers() -> Iterator[None]:
-    """Keep data libraries from asking an absent hub for minutes: what was fetched before is taken from its cache."""
+    """Keep data libraries from waiting minutes for an absent hub: what was downloaded before comes from its cache."""
     import datasets
     import huggingface_hub.constants as hub
 
@@ -249,7 +248,7 @@ def hub_if_it_answers() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def hub_answers() -> bool:
-    """Ask the hub for one small data set, for at most 8 seconds, once a process."""
+    """Return whether the hub answers: one request for a small data set, for at most 8 seconds, once per process."""
     from finetop.core.data import hub
 
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):

@@ -1,12 +1,12 @@
 """A file of rows as a task of the harness: by the settings under lm_eval, or by the shape of its rows alone.
 
-Plain rows need no settings. What their keys are says how they are asked:
+Plain rows need no settings. Their keys determine how they are asked:
 
 - choice   {question, choices, answer}: which choice is likeliest? The answer is a choice's number from 0, its
            letter, or its text; any number of choices
 - pair     {good, bad}: which of two texts is likelier?
-- written  {prompt, answer}: does the model write the answer (one text, or a list of which one will do)?
-- cloze    {prompt, answer} with `shape: cloze`: is the answer what the model would go on with?
+- written  {prompt, answer}: does the model write the answer (one text, or a list of accepted ones)?
+- cloze    {prompt, answer} with `shape: cloze`: is the answer the model's likeliest continuation?
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Documents(list[dict[str, Any]]):
 
 
 def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
-    """Read a task's file and give its rows and the harness's configuration.
+    """Return a task's rows and the harness's configuration for it.
 
-    Raises BadInput with file and line for a row that is not of the task's shape.
+    Raises BadInput with file and line for a row that does not have the task's shape.
     """
     rows, examples = read_rows(task), read_examples(task)
     shape = None if "output_type" in task.lm_eval or task.shape is None else task.shape
@@ -111,7 +111,7 @@ def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
 
 
 def shape_of(row: Row) -> Shape:
-    """Tell how a plain row is asked from its keys. Raises BadInput for one that fits no shape."""
+    """Return the shape of a plain row, from its keys. Raises BadInput for one that fits no shape."""
     for shape, keys in KEYS.items():
         if all(key in row.values for key in keys) or (
             shape == "written" and {"prompt", "rules"} <= set(row.values)
@@ -158,7 +158,7 @@ def _choice(row: Row) -> dict[str, Any]:
         gold = answer
     elif answer in choices:
         gold = choices.index(answer)
-    elif isinstance(answer, str) and answer.strip().isdecimal():  # of a table, whose values are texts
+    elif isinstance(answer, str) and answer.strip().isdecimal():  # from a table, whose values are texts
         gold = int(answer)
     elif isinstance(answer, str) and len(answer.strip()) == 1:
         gold = ord(answer.strip().upper()) - ord("A")
@@ -184,7 +184,7 @@ def _answers(row: Row) -> Sequence[str]:
 
 
 def _listed(value: Any) -> Any:
-    """Return the list that a text is as JSON, as tables hold lists; any other value as it is."""
+    """Return the list if a text is one as JSON, as tables store lists; any other value unchanged."""
     if not isinstance(value, str):
         return value
     try:

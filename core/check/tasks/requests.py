@@ -1,7 +1,7 @@
 """Turns a suite into requests: every task is one of lm-evaluation-harness (0.4.13), rendered and graded by its code.
 
 Prompts, choices, filters and metrics are the harness's. A task of a suite may have several parts, the members
-of a group: its items are theirs together, with the part's name as category.
+of a group: its items are those of all parts, with the part's name as category.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from finetop.core.check.tasks.suite import Suite
 
-LONGEST_WRITTEN = 256  # tokens of an answer, where a task says nothing: what the harness's own models take
+LONGEST_WRITTEN = 256  # tokens of an answer if a task sets no limit: the default of the harness's own models
 FEWSHOT_SEED = 1234
 
 
 def build(suite: Suite) -> tuple[BenchmarkTask, ...]:
     """Open every task of a suite and its data set.
 
-    Raises BadInput, with file and line, for settings that the harness does not take, EnvironmentTrouble for a
+    Raises BadInput, with file and line, for settings that the harness does not accept, EnvironmentTrouble for a
     data set that can't be reached.
     """
     harness.quiet()
@@ -86,7 +86,7 @@ def _own_rows(task: SuiteTask, place: str) -> tuple[tuple[Row, ...], Any]:
 
 
 def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[Document]:
-    """List a harness task's documents; their ids are its name and their number, which a version of it fixes."""
+    """Return a harness task's documents; their ids are its name and their number, which a version of it fixes."""
     name = part.task_name
     columns = list(getattr(part.task_docs, "features", None) or part.task_docs[0])
     if task.cluster is not None and task.cluster not in columns:
@@ -110,7 +110,7 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
 def requests_of(
     task: BenchmarkTask, items: Iterable[Item], tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Request, ...]:
-    """Ask the chosen items: render their prompts, and try the metric on each.
+    """Render the prompts of the chosen items, and try the metric on each.
 
     So a template, metric or rule that does not fit fails before a model is loaded. Raises BadInput.
     """
@@ -125,7 +125,7 @@ def requests_of(
 
 
 def chance_of(task: BenchmarkTask, requests: Sequence[Request]) -> float:
-    """Work out what guessing scores: 1/choices, or always the same label where labels are fixed; 0 for free answers."""
+    """Return what guessing scores: 1/choices, or the majority label if labels are fixed; 0 for free answers."""
     if task.suite_task.chance is not None:
         return task.suite_task.chance
     golds = [request.gold for request in requests]
@@ -163,7 +163,7 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
     part, values, item = document.part, document.values, document.item
     shots = task.suite_task.num_fewshot
     shots = int(part.config.num_fewshot or 0) if shots is None else shots
-    # Examples are drawn anew for each item, so that its prompt does not hang on the items before it.
+    # Examples are drawn anew for each item, so that its prompt does not depend on the items before it.
     seed = int.from_bytes(hashlib.sha256(item.item.encode()).digest()[:4], "big") ^ FEWSHOT_SEED
     part.set_fewshot_seed(seed)
     with_template: dict[str, Any] = {"apply_chat_template": render is not None, "chat_template": render}
@@ -198,17 +198,17 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
 
 
 def _text_of(part: Any, values: Mapping[str, Any], choices: Sequence[str], gold: int | None) -> str:
-    """Return the question alone; where there is none (pairs of sentences), the right answer."""
+    """Return the question alone; the right answer if there is no question (pairs of sentences)."""
     text = values.get("question") or values.get("prompt")
     if not isinstance(text, str):
         text = part.doc_to_text(values)
-    if isinstance(text, int):  # of several inputs, the right one
+    if isinstance(text, int):  # with several inputs, the right one
         return choices[text] if 0 <= text < len(choices) else ""
     return str(text or (choices[gold] if gold is not None else ""))
 
 
 def _hash_item(asked: list[list[str]], values: Mapping[str, Any]) -> str:
-    """Hash all of an item that can move its score: what the model gets, and the gold answer or rules in its row."""
+    """Hash all of an item that can change its score: the model's input, and the gold answer or rules in its row."""
     judged = {key: value for key, value in values.items() if key not in ("category", "cluster")}
     text = json.dumps([asked, judged], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

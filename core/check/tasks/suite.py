@@ -1,9 +1,9 @@
-"""Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
+"""Suites of benchmark tasks: which exist, what their files hold, and every fault in them, with its line.
 
 A suite is one YAML file: the package's own in core/check/suites, a user's in HOME/suites or anywhere, named by its
-path. A task has its rows from one of three places: `data`, a file of rows; `task`, a task or group of the
+path. A task gets its rows from one of three places: `data`, a file of rows; `task`, a task or group of the
 lm-evaluation-harness by name; `yaml`, a file that describes a task for the harness. Nothing here imports torch
-or lm_eval: the command line lists suites.
+or lm_eval, because the command line lists suites.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ PathText = Annotated[str, Meta(min_length=1)]
 
 
 class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One task of a suite: where its items are, how they are asked and judged, and how much it counts."""
+    """One task of a suite: where its items are, how they are asked and graded, and how much it counts."""
 
-    name: Name = ""  # left out: the harness's name, or the file's
-    data: PathText | None = None  # a file of rows; read: its absolute path
+    name: Name = ""  # default: the harness's name, or the file's
+    data: PathText | None = None  # a file of rows; once read, its absolute path
     task: Name | None = None  # a task, group or tag of the harness
-    yaml: PathText | None = None  # a task's YAML file; read: its absolute path
-    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see jsonl.py)
-    # a file with the examples of num_fewshot, the same for every item
+    yaml: PathText | None = None  # a task's YAML file; once read, its absolute path
+    shape: Shape | None = None  # how plain rows are asked; None: by their keys (see jsonl.py)
+    # a file with the examples for num_fewshot, the same for every item
     examples: PathText | None = None
     cluster: Name | None = None  # a column: items with the same value there belong together
-    chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: worked out
-    cap: Annotated[int, Meta(ge=1)] | None = None  # at most so many items are drawn; None for all
+    chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: computed
+    cap: Annotated[int, Meta(ge=1)] | None = None  # at most this many items are drawn; None for all
     weight: Annotated[float, Meta(gt=0)] = 1.0
-    metric: Name | None = None  # None: the first of the task's own with scores in [0, 1]
+    metric: Name | None = None  # None: the first of the task's metrics with scores in [0, 1]
     filter: Name | None = None  # of a task with several, by name; None: the first
-    num_fewshot: Annotated[int, Meta(ge=0, le=100)] | None = None  # None: as the task says, else none
+    num_fewshot: Annotated[int, Meta(ge=0, le=100)] | None = None  # None: the task's default, else 0
     chat: bool = False  # the prompt is a user's turn in the model's chat template
     trust_code: bool = False  # run Python that comes with a YAML (!function), or that a model wrote
     lm_eval: dict[str, Any] = {}
@@ -66,7 +66,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True):
-    """A suite as read: paths are absolute, names are checked, `places` say where each task was written."""
+    """A suite as read: paths are absolute, names are checked, `places` are where each task was written."""
 
     name: str
     about: str
@@ -87,13 +87,13 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def suite_files(home: Home) -> tuple[Path, ...]:
-    """List the YAML files of all suites: the package's, then the user's."""
+    """Return the YAML files of all suites: the package's, then the user's."""
     folders = (BUILT_IN, home.root / "suites")
     return tuple(file for folder in folders for file in sorted(folder.glob("*.yaml")))
 
 
 def suites(home: Home) -> tuple[Suite, ...]:
-    """Read every suite there is, by name. Raises BadInput for a faulty one, or two of one name."""
+    """Read all suites, sorted by name. Raises BadInput for a faulty one, or two with one name."""
     read: dict[str, Suite] = {}
     for file in suite_files(home):
         suite = _built_in(file) if file.parent == BUILT_IN else load_suite(file)
@@ -107,17 +107,17 @@ def suites(home: Home) -> tuple[Suite, ...]:
 
 @cache
 def _built_in(file: Path) -> Suite:
-    """Read a suite of the package: it takes 60 ms, and each submission asks for all."""
+    """Read a suite of the package, cached: it takes 60 ms, and each submission needs all of them."""
     return load_suite(file)
 
 
 def is_path(name: str) -> bool:
-    """Tell a suite's file from its name: it starts with /, ./, ../ or ~."""
+    """Return whether this is a suite's file rather than its name: it starts with /, ./, ../ or ~."""
     return name.startswith(("/", "./", "../", "~"))
 
 
 def find_suite(name: str, home: Home) -> Suite:
-    """Return the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
+    """Return the suite with this name or path. Raises NotFound with a suggestion, BadInput for a faulty file."""
     if is_path(name):
         return load_suite(given_path(name))
     known = {suite.name: suite for suite in suites(home)}
@@ -158,7 +158,7 @@ def load_suite(file: Path) -> Suite:
 
 
 def read_rows(task: SuiteTask) -> tuple[Row, ...]:
-    """Read the items of a task's own file. Where no row has an id, the line's number is one.
+    """Read the items of a task's own file. If no row has an id, the line number is used.
 
     Raises BadInput with file and line for a row that is no item, or an id that comes twice.
     """
@@ -167,7 +167,7 @@ def read_rows(task: SuiteTask) -> tuple[Row, ...]:
 
 
 def read_examples(task: SuiteTask) -> tuple[Row, ...]:
-    """Read the few-shot examples of a task's own file. Raises BadInput with file and line, or if they are too few."""
+    """Read the few-shot examples of a task's own file. Raises BadInput with file and line, or if there are too few."""
     if task.examples is None:
         return ()
     rows = _read_rows(Path(task.examples), task.name, "cluster")
@@ -215,9 +215,9 @@ def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
 
 
 def task_fingerprint(task: SuiteTask) -> str:
-    """Hash (sha256, hex) all of a task that can change a score, its rows aside.
+    """Hash (sha256, hex) everything in a task that can change a score, except its rows.
 
-    Those are keyed by their prompts.
+    Rows are keyed by their prompts.
     """
     scored = {
         field: getattr(task, field)
@@ -228,11 +228,11 @@ def task_fingerprint(task: SuiteTask) -> str:
 
 @cache
 def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return msgspec.structs.fields(kind)  # it reads the annotations anew each time: 3 ms
+    return msgspec.structs.fields(kind)  # cached: reading the annotations takes 3 ms each time
 
 
 def _known_keys(node: Node, kind: type[msgspec.Struct], what: str) -> Mapping[str, Node]:
-    """Return a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
+    """Return a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` does not have."""
     if not isinstance(node.value, dict):
         raise RecipeError(f"{what} is {quoted(to_plain(node))}; it must be a mapping.", place=node.place)
     known = [field.name for field in _fields_of(kind)]
@@ -278,7 +278,7 @@ ONLY_DATA = ("shape", "examples")
 
 
 def _task(task: SuiteTask, node: Node) -> SuiteTask:
-    """Check what a task's fields say together, name it and make its paths absolute."""
+    """Check a task's fields together, name it and make its paths absolute."""
     assert isinstance(node.value, dict)
     given = [source for source in SOURCES if getattr(task, source) is not None]
     if len(given) != 1:

@@ -22,7 +22,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Document:
-    """One item of a task, not rendered yet: where it lies in which part, and its columns."""
+    """One item of a task, not rendered yet: its part, its number there, and its columns."""
 
     item: Item
     category: str
@@ -37,18 +37,17 @@ class Document:
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """A task with all its documents, how answers to it come about and which metric judges them."""
+    """A task with all its documents, how it is answered and which metric grades the answers."""
 
     suite_task: SuiteTask
     place: str
     kind: Kind
     metric: str
-    fingerprint: str  # of all that can change a score, the rows aside
+    fingerprint: str  # of everything that can change a score, except the rows
     documents: tuple[Document, ...]
 
     @property
     def name(self) -> str:
-        """Name the task."""
         return self.suite_task.name
 
 
@@ -58,13 +57,13 @@ class Request:
 
     item: Item
     category: str
-    text: str  # the question alone, for the search in training data
+    text: str  # the question alone, to search for it in the training data
     pairs: tuple[tuple[str, str], ...]  # context and continuation, for each choice
-    prompt: str  # what an answer is written to
+    prompt: str  # what the model continues with its answer
     stop: tuple[str, ...]
     max_new_tokens: int
     choices: tuple[str, ...]
-    gold: int | None  # the right choice, where there is one
+    gold: int | None  # the right choice, if there is one
     prompt_hash: str
-    part: Any  # the harness's task, which judges
+    part: Any  # the harness's task, which grades
     instances: tuple[Any, ...]  # the harness's requests

@@ -1,1 +1,1 @@
-"""Supervisors on other machines: which, the way to each through the user's own ssh, and several as one."""
+"""Supervisors on other machines: their names, the link to each through the user's own ssh, and several as one."""

@@ -1,4 +1,4 @@
-"""Opens the homes that `--on` names: one link a machine, several at once, all closed at the end."""
+"""Open the homes that `--on` names: one link per machine, several at once, all closed at the end."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from finetop.core.runtime.files import empty_path
 from finetop.core.runtime.home import Home, find_home
 
 HOSTS = "hosts.yaml"
-SOCKETS = "hosts.sockets.json"  # where the sockets there were last time
+SOCKETS = "hosts.sockets.json"  # the paths of the remote sockets at the last connection
 
 
 @contextmanager
 def opened(
     words: Sequence[str], *, home: str | None, command: str = "", say: bool = True
 ) -> Iterator[list[Home]]:
-    """Open the homes on the machines that are named, in that order; `home` and `command` are what is there.
+    """Open the homes on the named machines, in that order; `home` and `command` are paths on those machines.
 
-    One alone raises what is wrong with it. Of several, those out of reach are tried again for as long as this lasts:
-    only when none can be reached it raises. `say` tells stderr when a link drops, and is back.
+    A single machine raises its error. Of several, those out of reach are retried for as long as this lasts; it raises
+    only if none can be reached. With `say`, stderr reports when a link drops and when it is back.
     """
     if home is not None and not home.strip():
         raise empty_path("--home")
@@ -65,7 +65,7 @@ def _open(links: Sequence[Tunnel], *, is_alone: bool) -> None:
         return
     errors = _open_together(links)
     for link, error in errors.items():
-        if "Permission denied" in str(error):  # it may want a password: one after the other, on the terminal
+        if "Permission denied" in str(error):  # ssh may need a password: one after the other, on the terminal
             try:
                 link.open()
                 continue
@@ -78,7 +78,7 @@ def _open(links: Sequence[Tunnel], *, is_alone: bool) -> None:
 
 
 def _open_together(links: Sequence[Tunnel]) -> dict[Tunnel, FinetopError]:
-    """Connect to several at once, where ssh needs to ask nothing. Gives what failed."""
+    """Connect to several at once, with ssh not allowed to ask for input. Returns the errors."""
     errors: dict[Tunnel, FinetopError] = {}
 
     def one(link: Tunnel) -> None:

@@ -1,4 +1,4 @@
-"""Several supervisors as one: a list in one order, and what is asked of a run goes to its machine."""
+"""Several supervisors as one: one merged list of runs, and requests about a run go to its machine."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ from finetop.core.protocol.run_filter import parse, read_sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups
 
-CHUNK = 100  # rows of one request to one machine
+CHUNK = 100  # rows per request to one machine
 List = tuple[str, str]  # filter, sort
-Begin = tuple[int, ...]  # how many rows of each machine stand before a place of the merged list
+Begin = tuple[int, ...]  # how many rows of each machine come before a place in the merged list
 
 
 class Asker(Protocol):
-    """One connection to a supervisor; finetop.core.client.connection.AsyncClient is one."""
+    """A connection to a supervisor; finetop.core.client.connection.AsyncClient is one."""
 
     async def ask(self, ask: Request[Answer]) -> Answer: ...
 
@@ -78,23 +78,23 @@ class Asker(Protocol):
 
 
 class Fleet:
-    """Asks several supervisors as if they were one. Runs are named HOST:RUN; rows carry their host.
+    """Queries several supervisors as if they were one. Runs are named HOST:RUN; rows carry their host.
 
-    The rows of a machine that is out of reach stay as they were last seen. `ask` raises what that machine's
-    connection raises, and BadInput for what no one machine is named for.
+    The rows of a machine that is out of reach stay as last seen. `ask` raises what that machine's connection raises,
+    and BadInput for a request that names no machine.
     """
 
     def __init__(self, askers: Mapping[str, Asker]) -> None:
         self._askers = askers
         self._labels = list(askers)
         self._seen: dict[str, dict[int, RunRow]] = {label: {} for label in askers}
-        self._places: dict[str, tuple[List, dict[int, int]]] = {}  # where each run stood in the newest list
+        self._places: dict[str, tuple[List, dict[int, int]]] = {}  # each run's place in the newest list
         self._counts: dict[str, RunsAnswer] = {}
-        self._groups: dict[str, tuple[List, dict[str, Group]]] = {}  # of that list, by their words
+        self._groups: dict[str, tuple[List, dict[str, Group]]] = {}  # its groups by value
         self._begins: dict[List, dict[int, Begin]] = {}
 
     async def ask(self, ask: Request[Answer]) -> Answer:
-        """Ask the machine that the request is about; for the list of runs, all."""
+        """Send a request to the machine that it is about; the list of runs goes to all."""
         answer: Answer = await self._ask(ask)
         return answer
 
@@ -114,7 +114,7 @@ class Fleet:
             return await self._approaches(ask)
         about = getattr(ask, "run", None)
         if not isinstance(about, str):
-            raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
+            raise BadInput(f"on which machine? Name one: {', '.join(self._labels)}.")
         label, run = self._split(about)
         if isinstance(ask, SetStanding) and ask.standing.fixed_by:
             standing = msgspec.structs.replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
@@ -124,7 +124,7 @@ class Fleet:
         return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
 
     async def _remove(self, ask: Remove) -> RemoveAnswer:
-        """Move runs of several machines to the trash, or say what would go: each machine its own."""
+        """Move runs of several machines to the trash, or list what would be moved, each on its own machine."""
         going: dict[str, list[str]] = {}
         for run in ask.runs:
             label, own = self._split(run)
@@ -142,7 +142,7 @@ class Fleet:
         return RemoveAnswer(removed)
 
     async def _sweeps(self, ask: Sweeps) -> SweepsAnswer:
-        """Return a sweep of one machine, or the names of all machines' that answer."""
+        """Return a sweep of one machine, or the names of all sweeps on the machines that answer."""
         if ask.sweep:
             label, name = self._split(ask.sweep)
             found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
@@ -154,7 +154,7 @@ class Fleet:
         return SweepsAnswer([sweep for answer in answers for sweep in _sweeps_of(*answer)], [], [])
 
     async def _approaches(self, ask: Approaches) -> ApproachesAnswer:
-        """Return a comparison of one machine, or the names of all machines' that answer."""
+        """Return a comparison of one machine, or the names of all comparisons on the machines that answer."""
         if ask.comparison:
             label, name = self._split(ask.comparison)
             return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
@@ -177,18 +177,18 @@ class Fleet:
     def _split(self, run: str) -> tuple[str, str]:
         found = there(run, self._labels)
         if found is None:
-            raise BadInput(f"{run}: say on which machine.", hint=f"Write {self._labels[0]}:{run}.")
+            raise BadInput(f"{run}: on which machine?", hint=f"Write {self._labels[0]}:{run}.")
         return found
 
     def _fix(self, run: str, label: str) -> str:
-        """Return the run that mends another of the same machine by its name there. Raises BadInput."""
+        """Return the name, on its machine, of the run that fixes another run of that machine. Raises BadInput."""
         found = there(run, self._labels)
         if found is not None and found[0] != label:
             raise BadInput(f"{run} is not on {label}: a fix is a run on the same machine.")
         return run if found is None else found[1]
 
     def _named(self, label: str, answer: Any) -> Any:
-        """Write an answer's names as those of one machine among several."""
+        """Prefix an answer's names with its machine."""
         match answer:
             case SubmitAnswer() | ImportAnswer():
                 return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
@@ -213,7 +213,7 @@ class Fleet:
         return answer
 
     async def _triage(self, ask: Triage) -> TriageAnswer:
-        """Merge the machines' tables of triage; one that is out of reach is left out."""
+        """Merge the machines' triage tables; a machine that is out of reach is left out."""
         whole = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
         found = await asyncio.gather(
             *(self._askers[label].ask(whole) for label in self._labels), return_exceptions=True
@@ -231,7 +231,7 @@ class Fleet:
     # --- one list ---------------------------------------------------------------------------------------
 
     async def _runs(self, ask: Runs) -> RunsAnswer:
-        """Merge the machines' lists from the nearest place before `offset` whose rows were counted."""
+        """Merge the machines' lists, starting at the last recorded place before `offset`."""
         line = parse(ask.filter)
         sort, kind = line.sort or read_sort(ask.sort), (ask.filter, ask.sort)
         if ask.offset == 0 or kind not in self._begins:
@@ -276,7 +276,7 @@ class Fleet:
         )
 
     def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[Group]:
-        """Return the groups of rows: all that a machine has told of them, on this page or one before."""
+        """Return the groups of rows, as far as a machine has sent them on this page or an earlier one."""
         known = [
             self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
         ]
@@ -284,7 +284,7 @@ class Fleet:
         return [found[word] for word in dict.fromkeys(row.group for row in rows) if word in found]
 
     async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
-        """Ask one machine for a page of its list; None where it is out of reach. Raises BadInput."""
+        """Request a page of one machine's list; None if it is out of reach. Raises BadInput."""
         try:
             answer: RunsAnswer = await self._askers[label].ask(at(ask, label))
         except NoSupervisor:
@@ -298,22 +298,22 @@ class Fleet:
         self._places[label][1].update({row.id: ask.offset + i for i, row in enumerate(rows)})
         self._groups[label][1].update({group.word: group for group in answer.groups})
         if ask.offset == 0 and not ask.filter and answer.matching == len(rows):
-            self._seen[label] = {row.id: row for row in rows}  # all there are: removed ones go
+            self._seen[label] = {row.id: row for row in rows}  # the whole list: drop runs that were removed
         return msgspec.structs.replace(answer, rows=rows)
 
     def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
-        """Return a page of what was seen of a machine that is out of reach: rows, and how many match."""
+        """Return a page of what was last seen of a machine out of reach: rows, and how many match."""
         line, now = parse(at(ask, label).filter), time.time()
         rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
         rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
         kind, places = self._places.get(label, (None, {}))
-        if kind == (ask.filter, ask.sort):  # as its machine had them: nothing there is known to have changed
+        if kind == (ask.filter, ask.sort):  # in its machine's own order
             rows.sort(key=lambda row: places.get(row.id, len(places)))
         return rows[ask.offset : ask.offset + ask.limit], len(rows)
 
 
 class _Source:
-    """One machine's list, from a place on: asked for chunk by chunk as it is used up."""
+    """One machine's list from a place on, requested in chunks as it is consumed."""
 
     def __init__(self, fleet: Fleet, label: str, ask: Runs, begin: int) -> None:
         self._fleet, self._label, self._ask = fleet, label, ask
@@ -322,10 +322,10 @@ class _Source:
         self.matching = 0
         self.without: list[tuple[str, int]] = []
         self.has_answered = False
-        self.refusal: BadInput | None = None  # of the filter: no run there has what it names
+        self.refusal: BadInput | None = None  # of the filter: no run there has that key
 
     async def more(self) -> None:
-        """Ask for the rows behind those that were taken."""
+        """Request the rows after those that were consumed."""
         limit = min(CHUNK, max(1, self._ask.limit))
         page = msgspec.structs.replace(self._ask, offset=self.taken, limit=limit)
         try:
@@ -340,7 +340,7 @@ class _Source:
         self.has_answered = True
 
     async def step(self) -> None:
-        """Take the first row away."""
+        """Drop the first row, and request more if it was the last."""
         self.rows = self.rows[1:]
         self.taken += 1
         if not self.rows and self.taken < self.matching:
@@ -348,12 +348,12 @@ class _Source:
 
 
 def _sweeps_of(label: str, answer: SweepsAnswer) -> list[SweepBrief]:
-    """Name a machine's sweeps as those of one among several: lab:tone."""
+    """Prefix the names of a machine's sweeps: lab:tone."""
     return [msgspec.structs.replace(one, name=f"{label}:{one.name}") for one in answer.sweeps]
 
 
 def _placed_approaches(label: str, found: ApproachesAnswer) -> ApproachesAnswer:
-    """Name a machine's comparisons and their runs as those of one among several: lab:tone."""
+    """Prefix the names of a machine's comparisons and their runs: lab:tone."""
 
     def named(one: Any) -> Any:
         return msgspec.structs.replace(one, name=f"{label}:{one.name}")
@@ -367,7 +367,7 @@ def _placed_approaches(label: str, found: ApproachesAnswer) -> ApproachesAnswer:
 
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:
-    """Add up over machines how many runs match without a term."""
+    """Sum over machines how many runs match without each term."""
     found: Counter[str] = Counter()
     for term, matching in (pair for one in lists for pair in one):
         found[term] += matching

@@ -1,6 +1,6 @@
-"""Which machines are meant: the words of `--on`, and the usual ones in HOME/hosts.yaml.
+"""The machines that `--on` names: its words, and the usual machines in HOME/hosts.yaml.
 
-# hosts.yaml: a name for `--on`, how ssh reaches it, and where finetop and its home are there
+# hosts.yaml: a name for `--on`, how ssh reaches it, and where finetop and its home are on that machine
 lab: {ssh: ana@gpu-box-3.lab.example, command: ~/venv/bin/finetop, home: /scratch/ana/finetop}
 box: {}
 """
@@ -21,7 +21,7 @@ COMMAND = "finetop"
 THIS_MACHINE = "."
 SETTINGS = ("ssh", "command", "home")
 
-# [ssh://][user@]host[:port]: no word that ssh could take for an option, nothing that a ProxyCommand's shell expands
+# [ssh://][user@]host[:port]: nothing that ssh could take for an option, or that a ProxyCommand's shell would expand
 _DESTINATION = re.compile(
     r"(?:ssh://)?(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}@)?"
     r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,40})"
@@ -33,21 +33,21 @@ _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 @dataclass(frozen=True)
 class Place:
-    """One machine: what finetop calls it, how ssh reaches it, and what is run there."""
+    """One machine: its label, how ssh reaches it, and what to run there."""
 
     label: str
     destination: str  # empty: this machine
-    command: str = COMMAND  # words for the shell there
-    home: str = ""  # a path there; empty: what finetop there takes
-    word: str = ""  # what `--on` was given
+    command: str = COMMAND  # for the shell on that machine
+    home: str = ""  # a path on that machine; empty: finetop's default there
+    word: str = ""  # the value of `--on`
 
 
 def read_places(
     words: Sequence[str], usual: Mapping[str, Place], *, command: str = "", home: str = ""
 ) -> list[Place]:
-    """Read the words of `--on`: names of usual places, what ssh takes, or `.` for this machine.
+    """Parse the values of `--on`: names in hosts.yaml, ssh destinations, or `.` for this machine.
 
-    `command` and `home` hold for all of them. Labels are unique. Raises BadInput.
+    `command` and `home` apply to all of them. Labels are unique. Raises BadInput.
     """
     places: list[Place] = []
     for word in words:
@@ -72,14 +72,14 @@ def _place(word: str) -> Place:
 
 
 def _label(host: str) -> str:
-    """Name a machine in short: the first part of its name, or the whole of an address."""
+    """Return a short label for a machine: the first part of its name, or a whole address."""
     is_address = ":" in host or host.replace(".", "").isdecimal()
     short = re.sub(r"[^A-Za-z0-9._-]+", "-", host).strip("-.") if is_address else host.partition(".")[0]
     return short or host
 
 
 def _unlike(place: Place, taken: Sequence[str]) -> Place:
-    """Give a place a label that no other has: user and whole host where the short one is taken."""
+    """Return a place with a unique label: user and whole host if the short one is taken."""
     if place.label not in taken:
         return place
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", place.destination).strip("-.")
@@ -90,7 +90,7 @@ def _unlike(place: Place, taken: Sequence[str]) -> Place:
 
 
 def usual_places(file: Path) -> dict[str, Place]:
-    """Read HOME/hosts.yaml; none where there is no such file. Raises RecipeError with file and line."""
+    """Read HOME/hosts.yaml; empty if there is no such file. Raises RecipeError with file and line."""
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
 
     try:

@@ -1,4 +1,4 @@
-"""Runs of several machines as one list: names that say the machine, numbers that no two have, one order."""
+"""Runs of several machines as one list: names with the machine, unique numbers, one order."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from finetop.core.protocol.runs import RunDetail, RunRow
 
 
 def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:
-    """Return a run of one machine as one among several: lab:support-r16."""
+    """Return a machine's run as one of several machines' runs: lab:support-r16."""
     number = numbered(row.id, labels, label)
     return msgspec.structs.replace(row, id=number, name=f"{label}:{row.name}", host=label)
 
 
 def unplaced(row: RunRow, labels: Sequence[str]) -> RunRow:
-    """Return a run as its own machine knows it."""
+    """Return a run as its own machine names and numbers it."""
     return msgspec.structs.replace(row, id=row.id // len(labels), name=bare(row), host="")
 
 
 def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDetail:
-    """Return all about a run as one among several; so do its relatives."""
+    """Return a run's details as one of several machines' runs, its relatives included."""
     own = [
         [
             msgspec.structs.replace(one, id=numbered(one.id, labels, label), name=f"{label}:{one.name}")
@@ -39,12 +39,12 @@ def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDe
 
 
 def numbered(number: int, labels: Sequence[str], label: str) -> int:
-    """Return a run's number among those of several machines."""
+    """Return a run's number among the runs of several machines."""
     return number * len(labels) + labels.index(label)
 
 
 def there(run: str, labels: Sequence[str]) -> tuple[str, str] | None:
-    """Take the name or number of one among several apart: machine, name or number there. None for neither."""
+    """Split a run among several machines into its label and its name or number there; None if it is neither."""
     label, colon, rest = run.partition(":")
     if colon and label in labels:
         return label, rest
@@ -59,30 +59,30 @@ def bare(row: RunRow) -> str:
 
 
 def order(row: RunRow, sort: Sort, group: str = "") -> tuple[Any, ...]:
-    """Where a run stands in a list of several machines: as the store's own orders, but by time, not by number."""
+    """Return a run's sort key in a list of several machines: as the store sorts, but by time instead of number."""
     return place(row, sort, group, bare(row))
 
 
 def at(ask: Runs, label: str) -> Runs:
-    """Return a question as one machine is asked it: terms that name its label, which it does not know, are settled."""
+    """Return a request as one machine gets it, with the terms on its label, which it does not know, resolved."""
     line = parse(ask.filter)
     terms = []
     for term in line.terms:
         if not _names(term, label):
             terms.append(term.typed)
-        elif term.negated:  # no run of it: on its own machine a run has no host
+        elif term.negated:  # matches no run there: on its own machine a run has no host
             terms.append(written_term(replace(term, kind="text", key="host", op=":", negated=False)))
     text = " ".join(filter(None, [*terms, written(replace(line, terms=()))]))
     return msgspec.structs.replace(ask, filter=text)
 
 
 def _names(term: Term, label: str) -> bool:
-    """Return whether a term is of the machine's label: `host:lab`, or `lab` alone."""
+    """Return True if a term matches the machine's label: `host:lab`, or `lab` alone."""
     return (term.kind == "word" or term.key == "host") and bool(term.value) and fits(term, label)
 
 
 def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:
-    """Merge lists by what is first in each: within a machine its own order holds."""
+    """Merge lists by their first rows; within a machine its own order holds."""
     left = [list(reversed(rows)) for rows in lists if rows]
     found: list[RunRow] = []
     while left:

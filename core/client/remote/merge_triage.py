@@ -1,4 +1,4 @@
-"""Tables of triage of several machines as one: names that say the machine, columns of all tasks, the worst first."""
+"""Triage tables of several machines as one: names with the machine, the columns of all tasks, worst first."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PLACES = ("new", "looking", "accepted", "fixed")
 
 
 def place(row: TriageRow) -> tuple[int, float]:
-    """Say where a run stands in the table: by how its regression is seen, then by how much it lost."""
+    """Return a run's sort key in the triage table: state first, then points lost."""
     standing = row.standing
     seen = len(_PLACES) if standing is None else _PLACES.index(standing.state)
     return seen, float("inf") if row.drop is None else -row.drop
 
 
 def placed_row(row: TriageRow, labels: Sequence[str], label: str) -> TriageRow:
-    """Return a run of one machine as one among several."""
+    """Return a machine's run as one of several machines' runs."""
     standings = {task: _named(standing, label) for task, standing in row.standings.items()}
     number = numbered(row.id, labels, label)
     return msgspec.structs.replace(
@@ -37,7 +37,7 @@ def _named(standing: Standing, label: str) -> Standing:
 def merged_table(
     answers: Mapping[str, TriageAnswer], labels: Sequence[str], offset: int, limit: int
 ) -> TriageAnswer:
-    """Merge what several machines answered, each from its table's start: one page of one table."""
+    """Merge the answers of several machines, each from its table's start, into one page of one table."""
     found: list[tuple[TriageRow, Mapping[str, TriageCell]]] = []
     for label, answer in answers.items():
         for row in answer.rows:

@@ -1,4 +1,4 @@
-"""Recipes for another machine: the files that they name must lie there, and those of finetop itself go by name."""
+"""Recipes for another machine: the files that they name must exist there, and finetop's own files go by name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from finetop.core.text import plain
 
 
 def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
-    """See that the files that a run needs are where it will run. Returns the resolved recipe as it is to be sent.
+    """Require that a run's files exist where it will run, and return the resolved recipe to send.
 
-    Raises RecipeError with the naming line.
+    Raises RecipeError with the line that names the file.
     """
     if home.link is None:
         check_files(loaded)
@@ -29,7 +29,7 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
 
 
 def sent(loaded: Loaded, home: Home) -> dict[str, Any]:
-    """Return the resolved recipe as it is sent to a home; nothing is looked at."""
+    """Return the resolved recipe as sent to a home; no file is checked."""
     if home.link is None:
         return loaded.resolved
     portable: dict[str, Any] = by_name(loaded.resolved)
@@ -37,14 +37,14 @@ def sent(loaded: Loaded, home: Home) -> dict[str, Any]:
 
 
 def own_paths(loaded: Loaded) -> list[str]:
-    """List the paths that a recipe names and that don't come with finetop."""
+    """Return the paths that a recipe names, except those that come with finetop."""
     return sorted({path for _, path, _ in paths_of(loaded.recipe) if not _is_ours(path)})
 
 
 def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
-    """Hold what lies on the machine `label` against a recipe.
+    """Compare the files on the machine `label` with those that a recipe names.
 
-    A file that is here too and has another size is refused: it was meant to be the same. Raises RecipeError.
+    A file that also exists here with another size is refused: the two were meant to be the same. Raises RecipeError.
     """
     facts = {fact.path: fact for fact in found}
 

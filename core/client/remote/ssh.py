@@ -1,4 +1,4 @@
-"""How ssh is called, and what its failures mean. Whom it asks and by which keys is the user's ~/.ssh/config."""
+"""The ssh command line, and what its failures mean. Hosts and keys are those of the user's ~/.ssh/config."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from finetop.core.client.remote.hosts import Place
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.text import clean, clean_line
 
-ALIVE_S, ALIVE_TIMES = 3, 2  # a link that says nothing for 9 s is dead
-CONNECT_S = 8  # an attempt begun while the cable was out asks again within 4 s, a new one at once
+ALIVE_S, ALIVE_TIMES = 3, 2  # a link that is silent for 9 s is dead
+CONNECT_S = 8  # an attempt made while offline retries within 4 s of coming back, a new one at once
 OPTIONS = (
     "-T",
-    # a connection of its own: a shared one would keep our socket after we are gone
+    # a separate connection: a shared one would keep our socket after this process has ended
     *("-o", "ControlMaster=no", "-o", "ControlPath=none"),
     *("-o", "RemoteCommand=none", "-o", "ForwardAgent=no", "-o", "ForwardX11=no"),
-    # a forward of the user's own config may be taken by another session; ours is looked at by itself
+    # another session may hold a forward of the user's own config; ours is checked separately
     *("-o", "ExitOnForwardFailure=no"),
     *("-o", "StreamLocalBindMask=0177", "-o", "StreamLocalBindUnlink=yes"),
     *("-o", f"ServerAliveInterval={ALIVE_S}", "-o", f"ServerAliveCountMax={ALIVE_TIMES}"),
@@ -24,7 +24,7 @@ OPTIONS = (
 
 
 def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]:
-    """Return the words that start ssh: it holds a session there, and forwards the socket `there` to `local`.
+    """Return the ssh command: it holds a session on that machine, and forwards the socket `there` to `local`.
 
     Without `there` nothing is forwarded. With `may_ask` ssh may ask for a password on the terminal.
     """
@@ -34,13 +34,13 @@ def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]
 
 
 def on_the_other_side(place: Place) -> str:
-    """Return the shell's words there: start a supervisor if there is none, say where it is, hold until we go."""
+    """Return the remote shell command: start a supervisor if needed, print its socket, hold until stdin closes."""
     home = ["--home", place.home] if place.home else []
     return f"{place.command} {shlex.join([*home, 'supervisor', 'start', '--json', '--hold'])}"
 
 
 def forwarded(path: str) -> str:
-    """Write a socket's path as ssh -L takes it. Raises BadInput for one that ssh would expand."""
+    """Escape a socket's path for ssh -L. Raises BadInput for one that ssh would expand."""
     if "${" in path or "\n" in path:
         raise BadInput(
             f"ssh can't forward the socket {clean_line(path)}.", hint="Give another home: --home DIR."
@@ -49,7 +49,7 @@ def forwarded(path: str) -> str:
 
 
 def failure(place: Place, code: int, said: str, *, could_ask: bool) -> tuple[FinetopError, bool]:
-    """Say why it ended, from ssh's exit code and last words; and whether trying again can't help."""
+    """Return the error for ssh's exit code and last words, and True if retrying can't help."""
     label, last = place.label, last_words(said)
     if code in (126, 127):
         hint = (
@@ -77,7 +77,7 @@ def _hint(place: Place, said: str, could_ask: bool) -> str:
 
 
 def last_words(said: str) -> str:
-    """Return the last line that says something, without its end."""
+    """Return the last meaningful line, without its full stop."""
     lines = [line.strip() for line in clean(said).splitlines() if line.strip()]
     lines = [
         line for line in lines if not line.startswith(("Warning: Permanently added", "Killed by signal"))

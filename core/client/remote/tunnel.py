@@ -1,9 +1,9 @@
-"""One supervisor on another machine, reached through the user's own ssh: its socket there is a socket here.
+"""One supervisor on another machine, reached through the user's own ssh: its socket is forwarded to a socket here.
 
 One ssh process does it all: it forwards the socket, and its session runs `finetop supervisor start --hold` there, which
-starts a supervisor if there is none, says where it listens, and ends with our end of its stdin. So nothing listens on
-TCP, and when this process ends in whatever way, ssh and what it runs there end too. A thread connects again when the
-link drops.
+starts a supervisor if there is none, prints where it listens, and exits when our end of its stdin closes. So nothing
+listens on TCP, and however this process ends, ssh and its remote command end too. A thread reconnects when the link
+drops.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from finetop.core.protocol import wire
 from finetop.core.protocol.messages.session import HelloAnswer
 from finetop.core.runtime.files import read_own, write_whole
 
-GREETING_S = 60.0  # at 64 kbit/s with a round trip of 150 ms it takes about 4
-# Before each attempt; the last one stays. A host that is away costs a packet to ask, and is wanted at once when it is
-# back; one that refuses us counts how often it did.
+GREETING_S = 60.0  # the greeting takes about 4 s at 64 kbit/s with a round trip of 150 ms
+# Before each attempt; the last one repeats. A host that is away costs one packet per attempt and should be back at
+# once; one that refuses us counts our attempts.
 PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
 REFUSED_PAUSE_S = 30.0
-STEADY_S = 5.0  # a link that held so long is tried again at once
+STEADY_S = 5.0  # a link that was up so long is retried at once
 PREFIX = "finetop-link-"
-_KEPT = 4096  # bytes of what ssh says
-LONGEST = 64 << 10  # bytes that may come before it: login scripts print things
+_KEPT = 4096  # bytes of ssh's stderr
+LONGEST = 64 << 10  # bytes before the greeting: login scripts may print
 
 
 class Tunnel:
-    """The way to one machine; `finetop.core.runtime.home.Link` is how others see it."""
+    """The link to one machine; other modules see it as `finetop.core.runtime.home.Link`."""
 
     def __init__(
         self, place: Place, *, memory: Path | None = None, heard: Callable[[bool, str], None] | None = None
     ) -> None:
-        """`memory` is a file that keeps where sockets were; `heard` hears when it goes down (why), and up again."""
+        """`memory` is a file that stores socket paths; `heard(is_up, why)` is called when the link drops or is back."""
         self.place = place
         self.label = place.label
         self.word = place.word
         self.greeting: Greeting | None = None
-        self.tries = 0  # since it last held for a while
+        self.tries = 0  # since it was last up for STEADY_S
         self._folder = _own_folder()
         self._memory = memory
         self._heard = heard
@@ -68,7 +68,7 @@ class Tunnel:
 
     @property
     def socket(self) -> Path:
-        """Where the supervisor there is reached from here."""
+        """Return the local socket that is forwarded to the supervisor there."""
         return self._folder / "s"
 
     @property
@@ -76,15 +76,15 @@ class Tunnel:
         return self._is_up
 
     def words(self) -> str:
-        """Say why it is down, in a sentence; nothing while it is up."""
+        """Return why the link is down, as a sentence; empty while it is up."""
         return "" if self._error is None else str(self._error)
 
     # --- from outside -----------------------------------------------------------------------------------
 
     def open(self, *, may_ask: bool = True) -> Greeting:
-        """Connect, and from then on keep connected. ssh may ask for a password on the terminal.
+        """Connect, and stay connected from then on. ssh may ask for a password on the terminal.
 
-        Raises EnvironmentTrouble and its kin, with ssh's own last words.
+        Raises EnvironmentTrouble and other FinetopErrors, with ssh's own last words.
         """
         self._connect(may_ask=may_ask)
         self.keep()
@@ -92,12 +92,12 @@ class Tunnel:
         return self.greeting
 
     def keep(self) -> None:
-        """Keep it connected from a thread, whether or not it is by now."""
+        """Start the thread that keeps the link connected, whether or not it is up now."""
         self._keeper = threading.Thread(target=self._keep, name=f"link to {self.label}", daemon=True)
         self._keeper.start()
 
     def wait(self) -> None:
-        """Wait until it is up. Raises FinetopError when trying again can't help, or it was closed."""
+        """Wait until the link is up. Raises FinetopError if retrying can't help, or it was closed."""
         with self._changed:
             while not self._is_up:
                 if self._is_closing:
@@ -107,19 +107,19 @@ class Tunnel:
                 self._changed.wait(1.0)
 
     def try_now(self) -> None:
-        """Try again at once; where it is up, begin it anew."""
+        """Retry at once; a link that is up is restarted."""
         process = self._process
         if self._is_up and process is not None:
             process.terminate()
         self._wake.set()
 
     def close(self) -> None:
-        """End ssh and what it runs there, and remove the socket. May be called twice."""
+        """End ssh and its remote command, and remove the socket. May be called twice."""
         self._is_closing = True
         self._wake.set()
         process = self._process
         if process is not None and process.poll() is None:
-            process.terminate()  # its keeper reads from it, and sees its end
+            process.terminate()  # the keeper waits for its end
         if self._keeper is not None and self._keeper is not threading.current_thread():
             self._keeper.join(5.0)
         self._end_process()
@@ -128,11 +128,11 @@ class Tunnel:
     # --- one connection ---------------------------------------------------------------------------------
 
     def _connect(self, *, may_ask: bool) -> None:
-        """Start ssh and hear what finetop there says. Raises FinetopError; then no ssh is left."""
+        """Start ssh and wait for finetop's greeting. Raises FinetopError; then no ssh is left running."""
         asked_for = self._there
         self._start(asked_for, may_ask=may_ask)
         greeting = self._hear(may_ask=may_ask)
-        if greeting.socket != asked_for:  # only now it is known what to forward
+        if greeting.socket != asked_for:  # only now the socket to forward is known
             self._there = greeting.socket
             self._end_process()
             self._start(greeting.socket, may_ask=may_ask)
@@ -150,10 +150,10 @@ class Tunnel:
         try:
             process = subprocess.Popen(
                 ssh.command(self.place, str(self.socket), there, may_ask=may_ask),
-                stdin=subprocess.PIPE,  # its end ends everything: ours is held open by this process alone
+                stdin=subprocess.PIPE,  # when it closes, everything ends; only this process holds it open
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=not may_ask,  # one that may ask needs the terminal
+                start_new_session=not may_ask,  # ssh needs the terminal to ask
             )
         except FileNotFoundError as error:
             raise EnvironmentTrouble("there is no ssh on this machine.", hint="Install OpenSSH.") from error
@@ -163,7 +163,7 @@ class Tunnel:
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        """Keep the end of what ssh says, so that it never waits for a reader."""
+        """Keep the end of ssh's stderr, and drain it so that ssh never blocks."""
         assert process.stderr is not None
         with suppress(OSError, ValueError):
             while piece := os.read(process.stderr.fileno(), 4096):
@@ -172,7 +172,7 @@ class Tunnel:
         process.stderr.close()
 
     def _hear(self, *, may_ask: bool) -> Greeting:
-        """Wait for the greeting. Raises FinetopError, with ssh ended."""
+        """Wait for the greeting. Raises FinetopError after ending ssh."""
         process = self._process
         assert process is not None and process.stdout is not None
         deadline = time.monotonic() + GREETING_S
@@ -204,7 +204,7 @@ class Tunnel:
         return error
 
     def _words_of(self, process: subprocess.Popen[bytes]) -> str:
-        """Return what ssh said; its last words may still be on their way."""
+        """Return ssh's stderr; its last words may still be on their way."""
         deadline = time.monotonic() + 1.0
         while process.stderr is not None and not process.stderr.closed and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -237,7 +237,7 @@ class Tunnel:
     # --- again and again --------------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        """Wait for the end of ssh, then connect again, with longer and longer pauses."""
+        """Wait for the end of ssh, then reconnect, with increasing pauses."""
         while not self._is_closing:
             if self._is_up and self._process is not None:
                 self._process.wait()
@@ -276,7 +276,7 @@ class Tunnel:
 
 
 def _own_folder() -> Path:
-    """Make a folder for the owner alone, with a short path; those that killed processes left are removed."""
+    """Create a private folder with a short path, and remove those that killed processes left behind."""
     above = _runtime_folder()
     for left in above.glob(f"{PREFIX}*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
@@ -288,7 +288,7 @@ def _own_folder() -> Path:
 
 
 def _runtime_folder() -> Path:
-    """The user's runtime folder where it is ours, else /tmp: a socket's path holds 107 bytes."""
+    """Return the user's runtime folder if it is theirs, else /tmp: a socket's path is limited to 107 bytes."""
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     with suppress(OSError):
         if given.startswith("/") and len(given) < 60 and Path(given).stat().st_uid == os.getuid():
@@ -297,7 +297,7 @@ def _runtime_folder() -> Path:
 
 
 def _remembered(memory: Path | None, place: Place) -> str:
-    """Return where the socket there was last time: it saves one connection, 1.4 s at a round trip of 150 ms."""
+    """Return the socket's path at the last connection: it saves one connection, 1.4 s at a round trip of 150 ms."""
     return _all_remembered(memory).get(_key(place), "") if memory is not None else ""
 
 
@@ -329,7 +329,7 @@ class Greeting(msgspec.Struct, frozen=True):
 
 
 def read_greeting(said: bytes) -> Greeting | None:
-    """Find the greeting among the whole lines that came so far; what login scripts print is passed over."""
+    """Find the greeting among the complete lines so far; what login scripts print is skipped."""
     for line in said.split(b"\n")[:-1]:
         if line.lstrip().startswith(b"{"):
             try:
@@ -340,7 +340,7 @@ def read_greeting(said: bytes) -> Greeting | None:
 
 
 def require_understood(greeting: Greeting, label: str, own: int = wire.VERSION) -> None:
-    """Refuse a supervisor of another protocol, in words. Raises NoSupervisor."""
+    """Refuse a supervisor of another protocol. Raises NoSupervisor."""
     there = greeting.supervisor
     if there.protocol == own:
         return

@@ -1,4 +1,4 @@
-"""What `finetop doctor` looks at: each finding says how it stands, and what to do where it does not stand well."""
+"""The checks of `finetop doctor`: each finding describes one state, and the fix if something is wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """One finding of `finetop doctor`."""
 
     level: Literal["ok", "warning", "trouble"]
     about: str
     text: str
-    fix: str = ""  # what to do; empty where all is well
+    fix: str = ""  # what to do; empty if all is well

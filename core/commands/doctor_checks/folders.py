@@ -1,4 +1,4 @@
-"""The home's folders: whose they are, what lies on which file system, how much room there is, what is astray."""
+"""The home's folders: owner and rights, file system, free space, stray folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.units import gib_of
 
 LOW_DISK_BYTES = 5 << 30
-SHOWN = 3  # of a list
+SHOWN = 3  # names shown of a list
 
 
 def look(home: Home) -> Iterator[Finding]:
@@ -29,7 +29,7 @@ def look(home: Home) -> Iterator[Finding]:
 
 
 def look_ahead(home: Home) -> Iterator[Finding]:
-    """Look where the home will be, before anything has made it."""
+    """Yield the findings on the place where the home will be, before it exists."""
     above = next(folder for folder in (home.root, *home.root.parents) if folder.is_dir())
     yield Finding("ok", "home", f"{home.root} does not exist yet: the first run creates it")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -43,7 +43,7 @@ def look_ahead(home: Home) -> Iterator[Finding]:
 
 
 def rights(home: Home) -> Finding:
-    """Say what in the home is another user's, or open to others. The home's own folder keeps others out, too."""
+    """Report what in the home belongs to another user or is open to others, even if the home keeps them out."""
     theirs, open_ones = [], []
     for path in [*home.root.iterdir(), *home.runs.glob("*"), *home.runs.glob("*/*")]:
         try:
@@ -69,7 +69,7 @@ def listed(names: list[str]) -> str:
 
 
 def file_system(folder: Path) -> Finding:
-    """Say whether the database can lie in a folder: the home, or that of FINETOP_DATABASE."""
+    """Report whether the database can be in a folder: the home, or that of FINETOP_DATABASE."""
     kind = files.file_system_of(folder)
     if why := files.why_not_for_database(kind):
         fix = "Put --home on a local disk."
@@ -78,7 +78,7 @@ def file_system(folder: Path) -> Finding:
 
 
 def disk(root: Path) -> Finding:
-    """Say how much room there is, in bytes and in files."""
+    """Report the free space, in bytes and in files."""
     free = shutil.disk_usage(root).free
     facts = os.statvfs(root)
     text = f"{gib_of(free)} GiB free"
@@ -87,7 +87,7 @@ def disk(root: Path) -> Finding:
             "warning", "disk", f"{text}, but only {facts.f_favail} more files fit", "finetop clean"
         )
     if free < LOW_DISK_BYTES:
-        fix = "`finetop clean` shows what can go"
+        fix = "`finetop clean` shows what can be removed"
         return Finding("warning", "disk", f"{text}: one full checkpoint of a 7B model is 14 GiB", fix)
     return Finding("ok", "disk", text)
 
@@ -102,7 +102,7 @@ def own_settings(home: Home) -> Finding:
 
 
 def strays(home: Home) -> Iterator[Finding]:
-    """Tell of folders below runs/ that are no runs, and of old copies of the database."""
+    """Report folders below runs/ that are no runs, and old copies of the database."""
     links = sorted(f.name for f in home.runs.iterdir() if f.is_symlink())
     bare = sorted(
         f.name for f in home.runs.glob("*/") if not f.is_symlink() and not (f / "run.json").is_file()

@@ -1,4 +1,4 @@
-"""The GPUs: whether their driver answers and fits torch, which of them are unfit, and whether kernels can be built."""
+"""The GPUs: whether the driver answers and fits torch, which GPUs are unfit, and whether kernels can be compiled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHOLE = (
 )
 LOST = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others meanwhile."
 OLDEST_OF_CUDA_13 = (7, 5)  # compute capability; a V100 has 7.0, a P100 6.0
-RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")  # what torch brings of CUDA, 13 and 12
+RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")  # torch's packages of CUDA 13 and 12
 
 
 def look() -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def look() -> Iterator[Finding]:
 
 
 def words(seen: GpuReading) -> str:
-    """Sum up which GPUs there are: '2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0'."""
+    """Return which GPUs there are: '2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0'."""
     kinds = Counter(
         f"{gpu.name or 'GPU'} ({gpu.total_gib:.0f} GiB{'' if gpu.has_bfloat16 else ', float16 alone'})"
         for gpu in seen.gpus
@@ -52,7 +52,7 @@ def words(seen: GpuReading) -> str:
 
 
 def unfit(gpu: Gpu) -> Finding:
-    """Say of a GPU why no job gets it."""
+    """Report why no job gets a GPU."""
     fix = LOST.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
     word = {"lost": "lost: ", "failing": "fails: "}.get(gpu.fault, "")
     return Finding(
@@ -61,7 +61,7 @@ def unfit(gpu: Gpu) -> Finding:
 
 
 def torch_fits(seen: GpuReading) -> Iterator[Finding]:
-    """Say if the torch that is installed can't use this driver: by the versions of packages, nothing is imported."""
+    """Report if the installed torch can't use this driver: judged by package versions, nothing is imported."""
     version = version_of("torch")
     if "+cpu" in version:
         text = f"torch {version} is built without CUDA: jobs would train on the CPU"
@@ -85,7 +85,7 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
 
 
 def kernels_can_be_built() -> Iterator[Finding]:
-    """Return what Triton lacks here to build kernels for GPUs as they are first used."""
+    """Report what Triton lacks to compile GPU kernels at first use."""
     if lacks := compiler.triton_lacks():
         text = f"lacks {lacks}: losses are slower, and liger, flex and train.compile can't be used"
         yield Finding("warning", "compiler", text, compiler.fix())

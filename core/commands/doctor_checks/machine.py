@@ -1,4 +1,4 @@
-"""The machine: Python and libraries, what happens after logout, the clock."""
+"""The machine: Python and libraries, processes after logout, the clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def python() -> Finding:
 
 
 def libraries() -> Finding:
-    """Say which versions are installed, and which are none that finetop was tested with."""
+    """Report which versions are installed, and which are outside the range that finetop was tested with."""
     found, missing, wrong = [], [], []
     wanted = requirements()
     for name in LIBRARIES:
@@ -50,7 +50,7 @@ def libraries() -> Finding:
 
 
 def requirements() -> dict[str, str]:
-    """Map each library that finetop requires to the versions that it was tested with: '>=2.9,<2.14'."""
+    """Map each library that finetop requires to its tested versions: '>=2.9,<2.14'."""
     found = {}
     for line in metadata.requires("finetop") or []:
         match = re.match(r"([A-Za-z0-9._-]+)\s*\(?([<>=!~0-9.,\s]*)\)?", line)
@@ -60,7 +60,7 @@ def requirements() -> dict[str, str]:
 
 
 def fits(version: str, wanted: str) -> bool:
-    """Say whether a version is within bounds such as '>=2.9,<2.14'; a bound that can't be read holds."""
+    """Return True if a version is within bounds such as '>=2.9,<2.14'; a bound that can't be parsed holds."""
     own = numbers(version)
     for bound in filter(None, wanted.split(",")):
         match = re.fullmatch(r"(>=|<=|==|<|>)([0-9.]+)", bound)
@@ -87,7 +87,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def asked_of(words: list[str]) -> subprocess.CompletedProcess[str] | None:
-    """Ask a tool of the system, at most 20 s; None where it can't be asked."""
+    """Run a system tool, for at most 20 s; None if it fails to start or takes longer."""
     try:
         return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -95,7 +95,7 @@ def asked_of(words: list[str]) -> subprocess.CompletedProcess[str] | None:
 
 
 def lingering(system: Path = Path("/")) -> Finding:
-    """Say whether systemd ends this user's processes when the last session closes, or sweeps the socket away."""
+    """Report whether systemd ends this user's processes, jobs included, when the last session closes."""
     tool = shutil.which("loginctl")
     if tool is None or not (system / "run/systemd/system").exists():
         return Finding("ok", "after logout", "jobs go on (no systemd here)")
@@ -108,7 +108,7 @@ def lingering(system: Path = Path("/")) -> Finding:
 
 
 def kills_at_logout(system: Path) -> bool:
-    """Read KillUserProcesses of logind: the last one that is set counts, drop-ins after the main file."""
+    """Read KillUserProcesses of logind: the last setting counts, and drop-ins come after the main file."""
     found = False
     for place in LOGIND:
         path = system / place.lstrip("/")
@@ -125,7 +125,7 @@ def kills_at_logout(system: Path) -> bool:
 
 
 def clock(home: Home) -> Finding:
-    """Say whether the clock stands before what this home has seen already: ages and dates are wrong then."""
+    """Report whether the clock is behind files that this home has written: ages and dates would be wrong."""
     seen = [
         file.stat().st_mtime for file in (home.database, home.log, home.root / "store.json") if file.exists()
     ]

@@ -61,7 +61,7 @@ def supervisor(home: Home) -> Iterator[Finding]:
 
 
 def database(home: Home) -> Iterator[Finding]:
-    """Where no supervisor runs, say what the last one could not open: the last line of its log."""
+    """Without a supervisor, report why the last one could not open the database: from the last line of its log."""
     if not home.database.exists() and any(home.runs.glob("*/run.json")):
         yield Finding(
             "trouble", "store", f"{home.database.name} is missing, but there are runs", "finetop rebuild"
@@ -76,7 +76,7 @@ def database(home: Home) -> Iterator[Finding]:
 
 
 def _is_held(lock: Path) -> bool:
-    """Say if a lock is known to be held; of a file system that has none, another finding tells."""
+    """Return True if a lock is held; False on a file system without locks, which another finding reports."""
     try:
         return is_held(lock)
     except OSError:
@@ -91,7 +91,7 @@ def socket_rights(path: Path) -> Finding:
 
 
 def keepers(home: Home) -> Iterator[Finding]:
-    """Count the jobs that live, and tell of keepers that no list knows, or that keep no process any more."""
+    """Count the live jobs, and report keepers that no list has or that have no process any more."""
     held = [(f"{job.folder.parents[1].name}/{job.folder.name}", job) for job in local.living(home.runs)]
     live = [name for name, job in held if job.has_process]
     hollow = [(name, job) for name, job in held if not job.has_process]
@@ -107,7 +107,7 @@ def keepers(home: Home) -> Iterator[Finding]:
 
 
 def astray(home: Home, live: list[str]) -> Iterator[Finding]:
-    """Tell of jobs that live though their supervisor has them as ended."""
+    """Report live jobs that the supervisor lists as ended."""
     try:
         with Client(home, start=False) as client:
             answer = client.ask(

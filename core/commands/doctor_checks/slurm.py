@@ -1,4 +1,4 @@
-"""The cluster that jobs go to: its commands, its partition, and whether its nodes can see the home."""
+"""The Slurm cluster: its commands, its partition, and whether its nodes can see the home."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from finetop.core.supervisor.launchers.slurm_commands import NoAnswer, Node, Sai
 from finetop.core.text import counted
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
-# File systems of one machine alone; of others it is not known whether every node has them at the same place.
+# File systems of one machine alone; others may or may not be mounted at the same place on every node.
 OF_ONE_MACHINE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "ramfs"}
 
 
 def look(home: Home) -> Iterator[Finding]:
-    """Look at the cluster, where settings.yaml has a section for it."""
+    """Yield the findings on the cluster, if settings.yaml has a section for it."""
     try:
         settings = home_settings.load(home).slurm
     except FinetopError:
-        return  # told with the settings
+        return  # the settings' own finding reports it
     if settings is None:
         if shutil.which("sbatch") is not None:
             yield Finding(
@@ -54,7 +54,7 @@ def look(home: Home) -> Iterator[Finding]:
 
 
 def partition(settings: Slurm, nodes: list[Node]) -> Finding:
-    """Say whether the partition is there, with how many nodes and GPUs."""
+    """Report whether the partition exists, and its nodes and GPUs."""
     known = sorted({name.strip().rstrip("*") for node in nodes for name in node.partitions.split(",")})
     if settings.partition is not None and (lost := set(settings.partition.split(",")) - set(known)):
         text = f"there is no partition {min(lost)}. Partitions: {', '.join(known)}"
@@ -71,7 +71,7 @@ def _names(node: Node) -> list[str]:
 
 
 def shared(folder: Path, nodes: list[Node]) -> Finding:
-    """Say whether every node can see a folder: by its file system, as no job is started to look."""
+    """Report whether every node can see a folder: judged by its file system, as no job is started to test it."""
     kind = files.file_system_of(folder)
     is_alone = {node.name for node in nodes} <= {os.uname().nodename.partition(".")[0]}
     if kind in OF_ONE_MACHINE and not is_alone:
@@ -83,7 +83,7 @@ def shared(folder: Path, nodes: list[Node]) -> Finding:
 
 
 def database(home: Home) -> Finding:
-    """Say where the database is: a shared file system is no place for it."""
+    """Report where the database is; it must not be on a shared file system."""
     text = f"the database is {home.database}"
     if why := files.why_not_for_database(files.file_system_of(home.database.parent)):
         return Finding("trouble", "Slurm", f"{text}, which {why}", f"Set {DATABASE_FOLDER}=/var/tmp/finetop.")

@@ -1,4 +1,4 @@
-"""`finetop check RUN --curve`: since which checkpoint has it regressed? Looks at as few as that needs."""
+"""`finetop check RUN --curve`: find the checkpoint since which a run has regressed, with as few checks as possible."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ KEPT = (
     *("verdict", "reason", "drop", "interval", "suite_interval"),
     *("items_used", "items_total", "claim", "watch", "check_id"),
 )  # of a result, in --json
-Look = Callable[[int, bool], None]  # checks a step, as a mere look or not, and waits for it
+# (step, is_look): checks a step, for search only or for a claim, and waits
+Look = Callable[[int, bool], None]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `finetop check` takes for it."""
+    """Add the options of `finetop check --curve`."""
     options.flag(parser, "--curve", "since which checkpoint has it regressed?")
     options.flag(parser, "--all", "with --curve: check all checkpoints")
 
 
 def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every: bool, as_json: bool) -> int:
-    """Look at checkpoints until it is known, and print all that is known of each. Exit code by the newest.
+    """Check checkpoints until the regressed step is known, and print each result. Exit code by the newest.
 
-    `look` queues a check and waits for it; `settings` are those given for these checks alone. Raises Refused
-    while the run trains, NotFound where no checkpoint is left.
+    `look` queues a check and waits for it; `settings` apply to these checks alone. Raises Refused while the run trains,
+    NotFound if no checkpoint is left.
     """
     detail = ask_once(home, GetRun(name))
     if isinstance(detail.row.state, data.Queued | data.Running):
@@ -61,7 +62,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
         if not as_json:
             print(f"step {step}, look {len(looked) + 1}", flush=True)
         looked.append(step)
-        # The newest is what `finetop check RUN` would claim something about; the others are mere looks.
+        # The newest makes the claim of `finetop check RUN`; the others only search, and claim nothing.
         _try(look, step, is_look=step != newest)
         results = _results(home, name, wanted)
         seen[step] = results[step]["verdict"] if step in results else "missing"
@@ -77,13 +78,13 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
 
 
 def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Read the newest result of each step that was made under the wanted settings."""
+    """Return the newest result of each step that was checked under the wanted settings."""
     answer = ask_once(home, Checks(name))
     return bisect.comparable(answer.checks, wanted)
 
 
 def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
-    """List the checkpoints whose folders are still there: older ones are removed while a run trains."""
+    """Return the checkpoints whose folders still exist: older ones are removed while a run trains."""
     folders = {
         str(home.root / detail.folder / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints
     }
@@ -94,7 +95,7 @@ def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
 
 
 def _try(look: Look, step: int, *, is_look: bool) -> None:
-    """Look at a checkpoint. One on the way that can't be read is left out; any other trouble ends it all."""
+    """Check a checkpoint. A searched one that can't be read is left out; any other error is raised."""
     try:
         look(step, is_look)
     except FinetopError as error:
@@ -114,7 +115,7 @@ def _print_json(
     points = [
         {
             "step": step,
-            "seen": seen.get(step, "not looked at"),  # a word of --json: it stays
+            "seen": seen.get(step, "not looked at"),  # part of the --json format
             "looked_now": step in looked,
             **{key: results[step].get(key) for key in KEPT if step in results},
         }

@@ -1,4 +1,4 @@
-"""Reports of a check for continuous integration: --junit FILE and --markdown FILE, for every verb that judges."""
+"""Reports of a check for continuous integration: --junit FILE and --markdown FILE, for every verb with a verdict."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from finetop.core.wording.verdicts import WORDS, beside_lines, change, interval,
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}  # exit codes of verdicts
 WHOLE = "whole suite"
-# What XML 1.0 forbids even as a reference; control characters are gone before (text.clean).
+# What XML 1.0 forbids even as a reference; text.clean has removed control characters before.
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(name: str, result: CheckResult) -> str:
-    """Write one test suite: a test case for the whole, and one for each task.
+    """Return one test suite: a test case for the whole suite, and one for each task.
 
     REGRESSED and a lost task fail with their numbers; NO VERDICT and what could not be measured are skipped
-    with the reason. All of the check's seconds are the whole suite's.
+    with the reason. The check's whole time is that of the whole suite's case.
     """
     name = _legal(name)
     cases = [_whole(result), *(_task(task, result) for task in worst_first(result))]
@@ -72,7 +72,7 @@ def _task(task: TaskResult, result: CheckResult) -> ElementTree.Element:
 
 
 def _numbers(task: TaskResult, margin: float) -> str:
-    """Write a task's numbers in one line."""
+    """Return a task's numbers in one line."""
     base, tuned = ("-" if mean is None else f"{mean:.3f}" for mean in (task.base, task.tuned))
     between = "" if task.interval is None else f" ({interval(task.interval, margin)})"
     return (
@@ -88,7 +88,7 @@ def _say(case: ElementTree.Element, tag: str, message: str, text: str) -> Elemen
 
 
 def _legal(text: str) -> str:
-    """Take what no XML document may hold, and no terminal should, out of outside text."""
+    """Remove characters that XML forbids, or that a terminal should not get, from untrusted text."""
     return _ILLEGAL.sub("", clean(text))
 
 
@@ -103,9 +103,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def on_stdout(args: argparse.Namespace) -> bool:
-    """Say whether a report takes stdout, so that nothing else may be printed. Ask before the work begins.
+    """Return True if a report goes to stdout, so that nothing else may be printed. Call it before the work begins.
 
-    Raises BadInput where two would mix there, or a report's folder is missing.
+    Raises BadInput if two outputs would mix there, or a report's folder is missing.
     """
     taking = [f"--{name} -" for name in WRITERS if getattr(args, name) == STDOUT]
     if len(taking) + bool(args.json) > 1:
@@ -119,7 +119,7 @@ def on_stdout(args: argparse.Namespace) -> bool:
 
 
 def write(args: argparse.Namespace, name: str, outcome: CheckResult) -> None:
-    """Write the reports that were asked for. Raises EnvironmentTrouble where a file can't be written."""
+    """Write the requested reports. Raises EnvironmentTrouble if a file can't be written."""
     for kind, writer in WRITERS.items():
         path = getattr(args, kind)
         if path == STDOUT:

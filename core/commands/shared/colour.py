@@ -1,4 +1,4 @@
-"""What commands print in colour, on a terminal that has it: none in a pipe, with NO_COLOR, or on a dumb one."""
+"""The colours of what commands print: only on a terminal that has them, not in a pipe or with NO_COLOR or TERM=dumb."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from finetop.core.text import SafeWriter
 
-# By the first word of what is said, as the app colours it: a word says all that its colour says.
+# By the first word of a text, as in the app; the word alone means the same without its colour.
 TONES: Final = {
     **dict.fromkeys(("REGRESSED", "FAILED", "LOST", "lost", "✗"), "31"),
     **dict.fromkeys(("NO", "NOT", "HUNG", "SILENT", "DRIFT", "SPIKE", "!", "?"), "33"),
@@ -19,17 +19,17 @@ DIM = "2"
 
 
 def has_colour() -> bool:
-    """Say whether what is printed may have colours."""
+    """Return True if stdout may have colours."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def tone(words: str) -> str:
-    """Return the colour of what begins with a verdict or a state; nothing for anything else."""
+    """Return the colour of a text that begins with a verdict or a state, else an empty string."""
     return TONES.get(words.strip().partition(" ")[0].rstrip(",:"), "")
 
 
 def write(text: str, sgr: str = "") -> None:
-    """Write a text, in a colour where there is one to write it in."""
+    """Write a text, in colour where stdout has colours."""
     out = sys.stdout
     if sgr and isinstance(out, SafeWriter) and has_colour():
         out.write_coloured(text, sgr)

@@ -1,4 +1,4 @@
-"""Follows a run until it ends: shared by `run --wait`, `tail`, `check` and `demo`."""
+"""Follow a run until it ends: shared by `run --wait`, `tail`, `check` and `demo`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import waits
 
-FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
+FAR_PACE_S = 1.0  # between two requests over a link: each costs some 300 bytes, whatever it holds
 
 
 def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
-    """Yield what is new of a run each time something changed, until nothing of it is queued or running.
+    """Yield a run's new events each time something changed, until none of its jobs is queued or running.
 
-    Goes on over a restart of the supervisor.
+    Continues when the supervisor restarts.
     """
     with Client(home) as client:
         while True:
@@ -40,7 +40,7 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswe
             if home.link is not None:
                 time.sleep(FAR_PACE_S)
                 if new.steps:
-                    continue  # there are more by now: one question, not two
+                    continue  # there are more by now: one request, not two
             client.ask(Changes(new.revision, 10.0, name))
 
 
@@ -49,7 +49,7 @@ def is_live(row: data.RunRow) -> bool:
 
 
 def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> data.RunRow:
-    """Follow a run to its end, showing what is new. Returns its last row."""
+    """Follow a run to its end, passing new events to `show`. Returns its last row."""
     for new in rows(home, name):
         show(new)
     return new.row
@@ -58,7 +58,7 @@ def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> d
 def until_ended(
     home: Home, name: str, job_id: int, show: Callable[[JobRow, RunRow, QueueAnswer], None]
 ) -> JobRow:
-    """Follow one job of a run until it has ended, and what takes its place when it is tried again. Returns its row."""
+    """Follow one job of a run, and the retry that replaces it, until it has ended. Returns its row."""
     looks = 0
     with Client(home) as client:
         revision = client.ask(Changes(0, 0.0)).revision
@@ -78,7 +78,7 @@ def until_ended(
 
 
 def _next_try(ended: JobRow, jobs: Sequence[JobRow]) -> JobRow | None:
-    """Find the job that was queued in place of one that did not finish."""
+    """Return the job that was queued in place of one that did not finish, or None."""
     if isinstance(ended.state, data.Finished):
         return None
     return next(
@@ -87,12 +87,12 @@ def _next_try(ended: JobRow, jobs: Sequence[JobRow]) -> JobRow | None:
 
 
 class JobProgress:
-    """Prints what a job waits for and what it does, each once."""
+    """Prints what a job waits for and what it does, each text once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown: object = None
-        self._has_time = False  # whether that says for how long
+        self._has_time = False  # whether the printed line has the time left
 
     def say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -104,20 +104,20 @@ class JobProgress:
             self._show(job.state.phase, f"{phase_line(row)}{left}", has_time=bool(left))
             return
         waiting = next((one for one in queue.rows if (one.run_id, one.what) == (row.id, job.verb)), None)
-        if waiting is not None:  # else it has begun meanwhile
+        if waiting is not None:  # None: it has begun in the meantime
             what = (waiting.state.place, waiting.state.because, queue.stopped, queue.running)
             line = waits(waiting, queue, time.time())
             self._show(what, line, has_time=waiting.starts_at is not None)
 
     def _show(self, what: object, line: str, *, has_time: bool) -> None:
-        """Print a line once for what it says, and once more when it can say how long that takes."""
+        """Print a line once per `what`, and again when the time left becomes known."""
         if what != self._shown or (has_time and not self._has_time):
             self._shown, self._has_time = what, has_time
             self.say(line)
 
 
 def exit_code(row: data.RunRow) -> int:
-    """0 done and did not forget, 1 failed or regressed, 3 no verdict, 2 where the job said bad input."""
+    """Return the exit code: 0 done and not forgotten, 1 failed or regressed, 3 no verdict, 2 or 4 from the job."""
     if isinstance(row.state, data.Failed):
         return row.state.exit_code if row.state.exit_code in (2, 4) else 1
     if isinstance(row.state, data.Lost) or (isinstance(row.state, data.Stopped) and row.check is None):
@@ -147,7 +147,7 @@ class Progress:
 def step_line(step: StepRow, steps: int) -> str:
     values = step.values
     parts = [f"step {step.step:,}" + (f"/{steps:,}" if steps else "")]
-    by_reward = "eval_reward" in values  # its eval_loss is only minus the reward
+    by_reward = "eval_reward" in values  # then eval_loss is only the negative reward
     for key, label, form in (
         ("reward", "reward", ".4f"),
         ("loss", "loss", ".4f"),
@@ -165,7 +165,7 @@ def step_line(step: StepRow, steps: int) -> str:
 
 
 def phase_line(row: data.RunRow) -> str:
-    """What a run does now, without the counts: so that each phase is one line."""
+    """Return what a run does now, without counts, so that each phase is one line."""
     state = row.state
     if isinstance(state, data.Queued):
         return queued_words(state)

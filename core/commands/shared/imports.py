@@ -19,7 +19,7 @@ from finetop.core.runtime.home import Home
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what both take: the base, the name, the training rows, the bits."""
+    """Add the options of both: the base, the name, the training rows, the quantization."""
     options.path(
         parser, "--base", "ID|FOLDER", "the model it was tuned from (default: the one that an adapter names)"
     )
@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def wanted(
     args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
 ) -> ImportRequest:
-    """Gather what the words say of the folder at `path`."""
+    """Return the import request for the folder at `path`."""
     return ImportRequest(
         path=path,
         cwd=Path.cwd(),
@@ -56,7 +56,7 @@ def wanted(
 
 
 def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
-    """Ask for a run of a folder; with `reuse` the one that there is."""
+    """Queue the import of a folder; with `reuse` return its existing run."""
     return ask_once(
         home,
         Import(
@@ -72,7 +72,7 @@ def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = Fal
 
 
 def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
-    """Wait until a folder was looked at. Raises FinetopError with the cause where it can't be adopted."""
+    """Wait until a folder has been examined. Raises FinetopError with the cause if it can't be adopted."""
     show: Callable[[EventsAnswer], None] = (lambda new: None) if quiet else follow.Progress(steps=False)
     for new in follow.rows(home, name):
         if not isinstance(new.row.state, data.Queued | data.Running):
@@ -84,7 +84,7 @@ def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
 
 
 def require_finished(state: data.State, what: str, hint: str) -> None:
-    """Raise what ended a job as an error with its exit code; nothing where it finished."""
+    """Raise what ended a job as an error with its exit code; return if it finished."""
     if isinstance(state, data.Finished):
         return
     cause = getattr(state, "cause", "") or "it was stopped"

@@ -1,4 +1,4 @@
-"""Options that several verbs have, and how RUN@STEP, whole numbers and lengths of time are read."""
+"""Options that several verbs have, and parsers of RUN@STEP, whole numbers and durations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.errors import BadInput
 
 
 def run_and_step(text: str) -> tuple[str, int | None]:
-    """Take RUN@STEP apart. Raises BadInput for a step that is not a number."""
+    """Split RUN@STEP. Raises BadInput for a step that is not a number."""
     name, at, step = text.partition("@")
     if at and not (step.isdecimal() and len(step) < 10):
         raise BadInput(f"{text}: {step!r} is not a step.", hint="Try RUN@120.")
@@ -18,22 +18,22 @@ def run_and_step(text: str) -> tuple[str, int | None]:
 
 
 def a_path(text: str) -> str:
-    """Read a path, or a name that may be one, beside a default of None. Raises ArgumentTypeError for an empty one."""
+    """Read a path, or a name that may be a path. Raises ArgumentTypeError if it is empty."""
     if not text.strip():
-        raise argparse.ArgumentTypeError("the path is empty, as an unset shell variable is")
+        raise argparse.ArgumentTypeError("the path is empty (an unset shell variable?)")
     return text
 
 
-MOST = 2**31 - 1  # what a request can hold
+MOST = 2**31 - 1  # the largest count in a request
 
 
 def count(text: str) -> int:
-    """Read a whole number from 1. Raises ArgumentTypeError."""
+    """Parse a whole number, 1 or more. Raises ArgumentTypeError."""
     return _whole(text, 1)
 
 
 def count_or_none(text: str) -> int:
-    """Read a whole number from 0. Raises ArgumentTypeError."""
+    """Parse a whole number, 0 or more. Raises ArgumentTypeError."""
     return _whole(text, 0)
 
 
@@ -82,12 +82,12 @@ def queueing(parser: argparse.ArgumentParser) -> None:
 
 
 def settings(parser: argparse.ArgumentParser, about: str) -> None:
-    """Add --set KEY=VALUE, which may come again."""
+    """Add --set KEY=VALUE, repeatable."""
     repeated(parser, "--set", "KEY=VALUE", about)
 
 
 def columns(parser: argparse.ArgumentParser) -> None:
-    """Add --columns TEXT, for files that no recipe names."""
+    """Add --columns TEXT, for files given without a recipe."""
     parser.add_argument(
         "--columns",
         metavar="TEXT",
@@ -96,7 +96,7 @@ def columns(parser: argparse.ArgumentParser) -> None:
 
 
 def columns_of(text: str | None) -> dict[str, Any]:
-    """Return what --columns says as settings of a source of rows. Raises BadInput."""
+    """Return --columns as settings of a source of rows. Raises BadInput."""
     if text is None:
         return {}
     from finetop.core.recipe.columns import Named, problems
@@ -116,7 +116,7 @@ def limit(parser: argparse.ArgumentParser, rows: int) -> None:
 
 
 def wait(parser: argparse.ArgumentParser) -> None:
-    """Add --wait, to the verdict of a run."""
+    """Add --wait, which follows a run to its verdict."""
     flag(parser, "--wait", "follow it to its verdict, which is the exit code")
 
 
@@ -126,7 +126,7 @@ def yes(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """Read a length of time, above 0 and up to an hour. Raises ArgumentTypeError."""
+    """Parse a duration in seconds, above 0 and up to an hour. Raises ArgumentTypeError."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How commands print and ask: tables with numbers to the right, one JSON document with a schema number, yes or no."""
+"""How commands print and ask: tables with right-aligned numbers, one JSON document with a schema number, yes or no."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer
 
 SCHEMA = 1
-NARROWEST = 8  # cells of a column of words
+NARROWEST = 8  # fewest cells of a text column
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print one document: `schema` first, then what was asked for."""
+    """Print one document: `schema` first, then the answer."""
     print(json_safe(msgspec.json.encode({"schema": SCHEMA, **document}).decode()), flush=True)
 
 
@@ -44,9 +44,8 @@ def print_table(
 ) -> None:
     """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
 
-    On a terminal a table is as wide as that: words are cut, numbers never. Elsewhere a column of words has at most
-    `widest` cells, where that is given. `below` are lines to print under each row,
-    `above` a line above some.
+    On a terminal the table is at most as wide as the screen: words are cut, numbers never. Elsewhere a column of words
+    has at most `widest` cells, if given. `below` holds the lines to print under each row, `above` a line above some.
     """
     cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
@@ -57,7 +56,7 @@ def print_table(
     for number, row in enumerate(cells):
         if above and number - 1 in above:
             print(above[number - 1])
-        last = max((column for column, cell in enumerate(row) if cell), default=0)  # no blanks behind it
+        last = max((column for column, cell in enumerate(row) if cell), default=0)  # no trailing blanks
         for column, (cell, width) in enumerate(zip(row[: last + 1], widths, strict=False)):
             text = cell.rjust(width) if column in right else _cut(cell, width, in_middle=column == 0)
             is_last = column == last
@@ -68,7 +67,7 @@ def print_table(
 
 
 def _fitted(widths: Sequence[int], right: Sequence[int], room: int) -> list[int]:
-    """Make the widest columns of words narrower, one cell at a time, until all fit or none can be."""
+    """Narrow the widest columns of words, one cell at a time, until the table fits or none can be narrowed."""
     fitted = list(widths)
     words = [column for column in range(len(fitted)) if column not in right]
     while sum(fitted) + 2 * (len(fitted) - 1) > room and words:
@@ -80,7 +79,7 @@ def _fitted(widths: Sequence[int], right: Sequence[int], room: int) -> list[int]
 
 
 def _cut(text: str, width: int, *, in_middle: bool) -> str:
-    """Cut words to a column, a name in its middle: its end tells it from others."""
+    """Cut words to a column's width; a name is cut in its middle, because its end tells it from others."""
     if len(text) <= width:
         return text.ljust(width)
     tail = (width - 1) // 2 if in_middle else 0
@@ -92,7 +91,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def state_words(row: data.RunRow) -> str:
-    """A run's state in words, with what matters of it."""
+    """Return a run's state in words, with its cause or phase."""
     state = row.state
     if isinstance(state, data.Queued):
         return queued_words(state)
@@ -108,7 +107,7 @@ def state_words(row: data.RunRow) -> str:
 
 
 def queued_words(state: data.Queued) -> str:
-    """Say why a run waits: its place in the queue, the run that it begins from, or that it is held or paused."""
+    """Return why a run waits: its place in the queue, the run that it begins from, or that it is held or paused."""
     if state.because in ("", data.FOR_A_SLOT):
         return f"queued, place {state.place}"
     words = why(state, time.time())
@@ -116,7 +115,7 @@ def queued_words(state: data.Queued) -> str:
 
 
 def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
-    """The answer to 'did it forget?', in words: what is under way beside the training, and the newest verdict."""
+    """Return the answer to 'did it forget?' in words: side jobs under way, and the newest verdict."""
     words = [jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs]
     if row.check is not None:
         words.append(short_answer(row.check, name_suite=name_suite))
@@ -133,12 +132,12 @@ def warn(text: str) -> None:
 
 
 def is_to_ask(args: argparse.Namespace) -> bool:
-    """Return whether somebody is there to be asked, and has not said --yes."""
+    """Return True if there is a terminal to ask at and --yes was not given."""
     return not (args.yes or args.json) and sys.stdin.isatty()
 
 
 def agreed(args: argparse.Namespace, question: str) -> bool:
-    """Ask on the terminal, unless --yes was said. Raises BadInput where nobody can answer."""
+    """Ask on the terminal, unless --yes was given. Raises BadInput if nobody can answer."""
     if args.yes:
         return True
     if args.json or not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""Runs a verb on other machines: which verbs can, which machine a RUN is on, and the same asked of all."""
+"""Run a verb on other machines: which verbs can, which machine a RUN is on, and one request to all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import Home
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, listed
 
 
 def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) -> int:
@@ -43,10 +43,10 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
 
 
 def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
-    """Find which machine RUN or HOST:RUN is on.
+    """Return the machine that RUN or HOST:RUN is on, and the run's name there.
 
-    Raises NotFound where none has it, BadInput where several have it or may have it, being out of reach, and
-    NoSupervisor where the machine that is named is out of reach.
+    Raises NotFound if none has it, BadInput if several have it or unreachable ones may have it, and NoSupervisor if
+    the named machine can't be reached.
     """
     label, colon, rest = run.partition(":")
     named = [home for home in homes if home.label == label]
@@ -60,25 +60,25 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
     here = [home for home in homes if not _is_away(home)]
     having = [home for home in here if _has(home, run.partition("@")[0])]
     if not having:
-        said = f"there is no run {clean_line(run, limit=80)!r} on {_list([home.label for home in here])}"
+        said = f"there is no run {clean_line(run, limit=80)!r} on {listed([home.label for home in here])}"
         if away:
-            raise NoSupervisor(f"{said}, and {_list(away)} can't be reached.")
+            raise NoSupervisor(f"{said}, and {listed(away)} can't be reached.")
         raise NotFound(f"{said}.", hint="See `finetop ls`.")
     if away and len(having) == 1:
         raise BadInput(
-            f"{run} is on {having[0].label}, and {_list(away)} may have one too, but can't be reached.",
+            f"{run} is on {having[0].label}, and {listed(away)} may have one too, but can't be reached.",
             hint=f"Say which: {having[0].label}:{run}.",
         )
     if len(having) > 1:
         raise BadInput(
-            f"{run} is on {_list([home.label for home in having])}.",
+            f"{run} is on {listed([home.label for home in having])}.",
             hint=f"Say which: {having[0].label}:{run}.",
         )
     return having[0], run
 
 
 def _has(home: Home, run: str) -> bool:
-    """Ask a machine whether it has the run."""
+    """Return True if a machine has the run."""
     try:
         ask_once(home, GetRun(run))
     except (NotFound, BadInput, NoSupervisor):
@@ -91,9 +91,9 @@ def _is_away(home: Home) -> bool:
 
 
 def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]:
-    """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why.
+    """Send one request to several machines. Returns the answers by machine, and the machines without one (see stderr).
 
-    One that refuses (no run there has a metric of that name) is left out. Raises BadInput where all that answer do.
+    One that refuses (no run there has a metric of that name) is left out. Raises BadInput if all that answer refuse.
     """
     answers: dict[str, Any] = {}
     missing, refused = [], []
@@ -111,7 +111,3 @@ def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]
     if refused and not answers:
         raise refused[0]
     return answers, missing
-
-
-def _list(labels: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))

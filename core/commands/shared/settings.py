@@ -1,4 +1,4 @@
-"""Shows settings of a recipe: printed, as JSON, and as the page docs/reference.md."""
+"""Print the settings of a recipe as text, as JSON, and as the page docs/reference.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.recipe.fields import Field, fields_of_plugin, fields_of_sectio
 from finetop.core.recipe.type_words import value_words
 
 WIDTH = 80
-# settings that are not needed, though the schema has no default for them
+# settings that may be left out, though the schema has no default for them
 FILLED = {"name": "the file's name"}
 HEAD = """# Reference: every setting
 
@@ -24,7 +24,7 @@ setting; a section can be null only where this page says so (`general: null`).
 
 
 def print_settings(fields: Iterable[Field]) -> None:
-    """Print each setting as a recipe has it, with the values that it takes, and what it means below."""
+    """Print each setting as in a recipe, with its type, and its description below."""
     for field in fields:
         first = f"{field.key}: {default_words(field)}  ({field.type})"
         print(textwrap.fill(first, WIDTH, subsequent_indent="        ", break_on_hyphens=False))
@@ -32,14 +32,14 @@ def print_settings(fields: Iterable[Field]) -> None:
 
 
 def default_words(field: Field) -> str:
-    """Write a default as people write it in a recipe, or that there is none."""
+    """Return a default as written in a recipe, or `needed`."""
     if field.key in FILLED:
         return FILLED[field.key]
     return "needed" if field.required else value_words(field.default) or '""'
 
 
 def page() -> str:
-    """Write all settings as docs/reference.md, which a test compares with it."""
+    """Return docs/reference.md, which a test compares with that file."""
     return "\n".join(_page())
 
 
@@ -57,7 +57,7 @@ def _page() -> Iterator[str]:
         ("method", "Methods", METHODS.names()),
         ("objective", "Objectives", OBJECTIVES.names()),
     ):
-        yield f"## {title}\n\nSettings of `{kind}`, beside its name.\n"
+        yield f"## {title}\n\nSettings of `{kind}`, besides its name.\n"
         for name in names:
             about, own = fields_of_plugin(name)[kind]
             yield f"### {name}\n\n{about[0].upper()}{about[1:]}.\n"

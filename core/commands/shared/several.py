@@ -1,4 +1,4 @@
-"""A verb on several runs: each is tried, one line each, and the exit code is the worst of them."""
+"""A verb on several runs: each is tried and printed on its own line; the exit code is the worst of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from finetop.core.text import clean_line
 from finetop.core.wording.endings import Asking
 
 Made = TypeVar("Made")
-Outcomes = list[tuple[str, Made | FinetopError]]  # by run as it was typed
+Outcomes = list[tuple[str, Made | FinetopError]]  # (run as typed, outcome)
 
 
 def arguments(parser: argparse.ArgumentParser, about: str = "name or number") -> None:
-    """Add RUN, which may come again."""
+    """Add RUN, repeatable."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{about}; several may be named")
 
 
@@ -41,9 +41,9 @@ def command(
 def each(
     args: argparse.Namespace, homes: Sequence[Home], do: Callable[[str, Home], Made]
 ) -> tuple[Outcomes[Made], int]:
-    """Do it to each run of `args.runs`, on the machine that has it; what fails is said and keeps no other from it.
+    """Call `do` for each run of `args.runs`, with the machine that has it; a failure is printed and the others go on.
 
-    Returns what came of each, and the worst exit code. A run that is alone raises its own FinetopError.
+    Returns each run's outcome, and the worst exit code. A single run raises its own FinetopError.
     """
     outcomes: Outcomes[Made] = []
     code = 0
@@ -69,7 +69,7 @@ def order(
 ) -> int:
     """Send an order for each run, and print the supervisor's answers.
 
-    With `asking`, a person at a terminal is asked first; exits with 1 where the answer is no.
+    With `asking`, a person at a terminal is asked first; exit code 1 if the answer is no.
     """
     left = 0
 
@@ -110,7 +110,7 @@ def ordering(
 
 
 def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str, Any]]) -> None:
-    """Print one run's outcome as its own document, those of several as a list."""
+    """Print the outcome of one run as its own document, those of several as a list."""
     outcome = outcomes[0][1]
     if len(outcomes) == 1 and not isinstance(outcome, FinetopError):
         print_json(document(outcome))

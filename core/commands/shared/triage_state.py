@@ -1,4 +1,4 @@
-"""How verbs say how a regression is seen: shared by `triage` and `accept`."""
+"""Record how a regression is triaged: shared by `triage` and `accept`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from finetop.core.runtime.home import Home
 
 
 def own_name() -> str:
-    """Name the user, as regressions are looked at and accepted by somebody."""
+    """Return the user's name, to record who assigned or accepted a regression."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # no such user, in a container
+    except (KeyError, OSError):  # the user has no name, as in a container
         return ""
 
 
 def say(home: Home, args: argparse.Namespace, standing: Standing) -> int:
-    """Keep how a regression of args.run, of args.task where one is named, is seen; and say so."""
+    """Record the triage state of a regression of args.run, or of args.task if one is named, and print it."""
     answer = ask_once(home, SetStanding(args.run, args.task, standing))
     if args.json:
         print_json(

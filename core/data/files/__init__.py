@@ -26,12 +26,12 @@ Row = dict[str, Any]
 Rows = Iterator[tuple[int, Row | BadData]]  # each with its line or number
 ROW_BYTES = _text.MAX_BYTES
 PACKED = ".gz"
-USUAL = "jsonl"  # of a name without a known ending
+USUAL = "jsonl"  # for a name without a known ending
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
-_OURS = (".manifest.json", ".manifest.jsonl")  # beside what `finetop select` and `lint --fix` write
-_SAVED = ("state.json", "dataset_dict.json")  # of a folder that datasets' save_to_disk wrote
-_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (  # of files that hold no rows: what they are, what helps
+_OURS = (".manifest.json", ".manifest.jsonl")  # by `finetop select` and `lint --fix`, beside their output
+_SAVED = ("state.json", "dataset_dict.json")  # in a folder written by datasets' save_to_disk
+_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (  # of files without rows: what they are, how to fix it
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it: zstd -d {name}"),
     (b"BZh", "is compressed with bzip2", "Unpack it: bunzip2 -k {name}"),
     (b"\xfd7zXZ\x00", "is compressed with xz", "Unpack it: unxz -k {name}"),
@@ -62,7 +62,7 @@ KIND: PluginKind[FileType] = PluginKind("file type", __name__, base=FileType)
 
 
 class Place(NamedTuple):
-    """Where a row was written: the file's name, and the line that it begins on, or its number (.json, .parquet)."""
+    """Where a row was read: the file's name, and its first line, or its number (.json, .parquet)."""
 
     file: str
     number: int
@@ -73,7 +73,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the system says of the files of a path together: bytes, and when the newest was written and put there."""
+    """Facts about all files of a path: bytes, and when the newest was written and placed there."""
 
     size: int
     written: float
@@ -81,12 +81,12 @@ class Facts:
 
 
 def read_rows(path: Path, limit: int | None = None) -> list[Row]:
-    """Read all rows of a path, or the first `limit`. Raises BadInput; a path without rows is one."""
+    """Read all rows of a path, or the first `limit`. Raises BadInput, also for a path without rows."""
     return [row for _, row in islice(stream_rows(path), limit)]
 
 
 def stream_rows(path: Path) -> Iterator[tuple[Place, Row]]:
-    """Yield each row with its place. A cell that a table leaves empty is no key. Raises BadInput at the first fault."""
+    """Yield each row with its place, without a table's empty cells. Raises BadInput at the first fault."""
     for place, row in entries(path):
         if isinstance(row, BadData):
             raise row
@@ -94,7 +94,7 @@ def stream_rows(path: Path) -> Iterator[tuple[Place, Row]]:
 
 
 def filled(row: Row, place: Place) -> Row:
-    """Leave out what has no value in a table. In JSON a null is written, and stays."""
+    """Drop a table's empty cells. In JSON a null is explicit, and stays."""
     if None not in row.values() or type_of(place.file) in ("jsonl", "json"):
         return row
     return without_nulls(row)
@@ -105,7 +105,7 @@ def without_nulls(row: Row) -> Row:
 
 
 def entries(path: Path) -> Iterator[tuple[Place, Row | BadData]]:
-    """Yield each row with its place, or what is wrong with that row alone; an empty cell of a table is None.
+    """Yield each row with its place, or the error of that row alone; an empty cell of a table is None.
 
     Raises BadInput for what can't be read at all.
     """
@@ -121,7 +121,7 @@ def entries(path: Path) -> Iterator[tuple[Place, Row | BadData]]:
 
 
 def shown_name(path: Path, file: Path) -> str:
-    """Name a file of a folder or pattern with the folder that it lies in."""
+    """Return the displayed name of a file in a folder or pattern: with its folder."""
     return f"{file.parent.name}/{file.name}" if file != path else file.name
 
 
@@ -134,26 +134,26 @@ def _of_file(file: Path, name: str) -> Rows:
 
 
 def _type_of(file: Path, opened: BinaryIO) -> FileType:
-    """Return what reads a file that is open at its beginning."""
+    """Return the module that reads an open file at its beginning."""
     head = opened.read(len(_PARQUET))
     opened.seek(0)
     return KIND.load(type_of(file.name, head))
 
 
 def type_of(name: str, head: bytes = b"") -> str:
-    """Name the type of a file by how it begins, or by its name's ending; JSON lines where neither is known."""
+    """Return the type of a file from its first bytes, or from its name's ending; JSON lines if neither is known."""
     if head.startswith(_PARQUET):
         return "parquet"
     return _types().get(ending_of(name), USUAL)
 
 
 def ending_of(name: str) -> str:
-    """Return the ending that says the type: .csv of FAQ.csv.gz."""
+    """Return the ending that shows the type: .csv for FAQ.csv.gz."""
     return Path(name.lower().removesuffix(PACKED)).suffix
 
 
 def endings() -> tuple[str, ...]:
-    """List the endings of files that hold rows."""
+    """Return the endings of files with rows."""
     return tuple(_types())
 
 
@@ -163,7 +163,7 @@ def _types() -> dict[str, str]:
 
 
 def listed(path: Path) -> list[Path]:
-    """List the files of a path in order of their names. Raises BadInput where they are of several types, or none."""
+    """Return the files of a path, sorted by name. Raises BadInput if they are of several types, or there are none."""
     if is_pattern(path):
         files = sorted(file for file in path.parent.glob(path.name) if _is_given(file))
         if not files:
@@ -199,7 +199,7 @@ def _is_given(file: Path) -> bool:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # a name that is too long, or no path at all, as open_file says
+    except (OSError, ValueError):  # a name that is too long or invalid, which open_file reports
         return False
 
 
@@ -212,7 +212,7 @@ def _there(folder: Path) -> str:
 
 
 def is_plain(path: Path) -> bool:
-    """Return whether a path is one file of JSON lines that is not packed. Raises BadInput."""
+    """Return whether a path is one uncompressed file of JSON lines. Raises BadInput."""
     if listed(path) != [path]:
         return False
     with open_file(path) as file:
@@ -220,12 +220,12 @@ def is_plain(path: Path) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether a path leads to files, whatever is in them."""
+    """Return whether a path leads to files, whatever their contents."""
     return path.is_file() or path.is_dir() or is_pattern(path)
 
 
 def facts_of(path: Path) -> Facts:
-    """Look at the files of a path without opening them. Raises OSError, BadInput."""
+    """Return the facts of a path's files without opening them. Raises OSError, BadInput."""
     found = [file.stat() for file in listed(path)]
     return Facts(
         sum(one.st_size for one in found),
@@ -237,8 +237,8 @@ def facts_of(path: Path) -> Facts:
 def count_rows(path: Path, most: int) -> tuple[float, bool]:
     """Return how many rows a path has, and whether that is exact.
 
-    Parquet files say it. Of others `most` rows are read, and the rest is taken to be like them, by the bytes that they
-    took, packed or not. Raises BadInput.
+    Parquet files record it. Otherwise up to `most` rows are read, and the rest is estimated from the bytes that they
+    took, compressed or not. Raises BadInput.
     """
     found = listed(path)
     rows, before, size = 0, 0, sum(file.stat().st_size for file in found)
@@ -258,13 +258,13 @@ def count_rows(path: Path, most: int) -> tuple[float, bool]:
 
 
 def require(path: Path) -> None:
-    """See that the files of a path are there and may hold rows. Raises BadInput."""
+    """Check that the files of a path exist and can contain rows. Raises BadInput."""
     for file in listed(path):
         open_file(file).close()
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file of rows, unpacked where gzip packed it. Raises BadInput for what is no file or can't hold rows."""
+    """Open a file of rows, unpacking gzip. Raises BadInput for what is not a file or can't contain rows."""
     file: BinaryIO | None = None
     try:
         file = open_given(path)
@@ -295,7 +295,7 @@ def open_file(path: Path) -> BinaryIO:
 
 def _unpacked(file: BinaryIO) -> BinaryIO:
     unpacked = gzip.GzipFile(fileobj=file)
-    unpacked.myfileobj = cast("Any", file)  # it is closed with it
+    unpacked.myfileobj = cast("Any", file)  # closes it too
     return cast("BinaryIO", unpacked)
 
 
@@ -310,6 +310,6 @@ def _reason(error: Exception) -> str:
 
 
 def unknown_column(name: str, row: Row) -> str:
-    """Return a hint for a column that is not there: a near name, and the columns there are."""
+    """Return a hint for an unknown column: a similar name, and the existing columns."""
     meant = near(name, row)
     return f"{f'Did you mean {meant}?' if meant else ''} The columns are {', '.join(map(str, row))}.".strip()

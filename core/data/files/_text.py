@@ -1,4 +1,4 @@
-"""Text as people save it: UTF-8, with or without a byte-order mark, or UTF-16 with one; another gets its fix."""
+"""Reads text files: UTF-8 with or without a byte-order mark, or UTF-16 with one; for others, suggests a conversion."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from finetop.core.errors import BadData
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_BYTES = 8 * 1024 * 1024  # of a row
+MAX_BYTES = 8 * 1024 * 1024  # per row
 UTF_8 = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def lines(file: BinaryIO, name: str) -> Iterator[str]:
-    """Yield the lines of a text, each with its end; the byte-order mark is dropped. Raises BadData with the line."""
+    """Yield the lines of a text with their line ends, without the byte-order mark. Raises BadData with the line."""
     head = file.read(2)
     file.seek(0)
     if head in UTF_16:
@@ -55,18 +55,18 @@ def not_utf8(content: bytes, place: str, name: str) -> BadData:
         content.decode("cp1252")
     except UnicodeDecodeError:
         return BadData(f"{place}: is not UTF-8 text.", hint="Save the file as UTF-8.")
-    return BadData(f"{place}: is not UTF-8 text; it may be cp1252, of Windows.", hint=as_utf8("cp1252", name))
+    return BadData(f"{place}: is not UTF-8 text; it may be Windows cp1252.", hint=as_utf8("cp1252", name))
 
 
 def as_utf8(encoding: str, name: str) -> str:
-    """Return the command that makes a UTF-8 file beside one of another encoding."""
+    """Return the command that converts a file of another encoding to UTF-8."""
     stem, dot, ending = name.rpartition("/")[2].rpartition(".")
     new = f"{stem}-utf8{dot}{ending}" if stem else f"{ending}-utf8"
     return f"Make it UTF-8: iconv -f {encoding} -t utf-8 {name.rpartition('/')[2]} > {new}"
 
 
 def too_long(place: str, what: str) -> BadData:
-    """Refuse what no row may be."""
+    """Return the error for a row that is too long."""
     most = MAX_BYTES // 2**20
     fix = "One row a line: split it." if what == "line" else "Split it."
     return BadData(f"{place}: the {what} is longer than {most} MiB.", hint=fix)

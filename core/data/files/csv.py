@@ -1,7 +1,7 @@
-"""Tables of text: the first row names the columns; cells may be in quotes, and then hold line ends.
+"""Tables of text: the first row names the columns; quoted cells may contain line ends.
 
-In .csv the cells are parted by what stands most often in the header: a comma, a semicolon, a tab or a bar; in .tsv by
-tabs. All values are text, an empty cell is missing.
+The delimiter of .csv is the most frequent of comma, semicolon, tab and bar in the header; .tsv uses tabs. All values
+are text, an empty cell is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CsvFile(FileType):
     endings = (".csv", ".tsv", ".tab")
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield each row with the line that it begins on. Raises BadData for a table without a header or end."""
+        """Yield each row with its first line. Raises BadData for a table without a header, or with an open quote."""
         csv.field_size_limit(_text.MAX_BYTES)
         lines = _text.lines(file, name)
         first = next((line for line in lines if line.strip()), "")
@@ -43,7 +43,7 @@ class CsvFile(FileType):
             except csv.Error as error:
                 fault = _fault(str(error), place)
                 if header is None or ("quote" in fault.message and "never" in fault.message):
-                    raise fault from error  # all that follows is in it
+                    raise fault from error  # the rest of the file is inside the quote
                 yield line, fault
                 continue
             if not cells:
@@ -67,13 +67,13 @@ def _after(first: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _delimiter(header: str) -> str:
-    """Return what parts the names of a header: of what may, the one that stands there most often outside of quotes."""
+    """Return the delimiter of a header: the candidate that occurs most often outside quotes."""
     bare = "".join(header.split('"')[::2])
     return max(DELIMITERS, key=bare.count)
 
 
 def _header(cells: list[str], place: str) -> list[str]:
-    """Return the names of the columns. The first may have none, as pandas writes its index: that column is left out."""
+    """Return the column names. The first may be empty, as in pandas' index column, which is left out."""
     names = [cell.strip() for cell in cells]
     for number, name in enumerate(names, start=1):
         if not name and number > 1:
@@ -89,7 +89,7 @@ def _header(cells: list[str], place: str) -> list[str]:
 
 
 def _is_value(name: str) -> bool:
-    """Return whether this is rather a value than the name of a column: a number, or a sentence."""
+    """Return whether this looks like a value rather than a column name: a number, or a sentence."""
     try:
         float(name)
     except ValueError:

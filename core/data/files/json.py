@@ -1,6 +1,6 @@
-"""JSON documents: an array of objects, one object whose only list is the rows, or objects one after another.
+"""JSON documents: an array of objects, one object whose only list is the rows, or objects in sequence.
 
-An array is read piece by piece, as it may be larger than the memory. A row's place is its number, from 1.
+An array is read piece by piece, since it may be larger than memory. A row's place is its number, from 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class JsonFile(FileType):
     endings = (".json",)
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield each row with its number. Raises BadData where the document itself is broken."""
+        """Yield each row with its number. Raises BadData if the document itself is broken."""
         text = _Stream(file, name)
         first = text.peek()
         if first == "[":
@@ -40,7 +40,7 @@ class JsonFile(FileType):
 
 
 def _items(text: _Stream, number: int) -> Rows:
-    """Yield the items of an array whose bracket was taken."""
+    """Yield the items of an array whose opening bracket has been consumed."""
     if text.peek() == "]":
         text.take()
         return
@@ -49,14 +49,14 @@ def _items(text: _Stream, number: int) -> Rows:
         yield number, _row(text.value(number), text.name, number)
         following = text.peek()
         if following not in (",", "]"):
-            raise text.fault(number, "is followed by no comma" if following else "is the last complete one")
+            raise text.fault(number, "has no comma after it" if following else "is the last complete row")
         text.take()
         if following == "]":
             return
 
 
 def _objects(text: _Stream) -> Rows:
-    """Yield one object, or several one after another, or the rows within the only one."""
+    """Yield one object, or several in sequence, or the rows inside the only one."""
     try:
         whole = text.value(1, may_be_long=True)
     except _TooLong:
@@ -76,9 +76,9 @@ def _objects(text: _Stream) -> Rows:
 
 
 def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
-    """Return the key of the one list of objects in an object that is no row itself; None where there is none.
+    """Return the key of the only list of objects in an object that is not itself a row; None if there is none.
 
-    Raises BadData where there are several.
+    Raises BadData if there are several.
     """
     lists = [
         key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)
@@ -91,13 +91,13 @@ def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
 
 
 def _within(text: _Stream) -> Rows:
-    """Yield the rows of the one list of an object that is larger than a row may be."""
+    """Yield the rows of the only list in an object that is larger than a row may be."""
     text.take()
     key_of_rows = None
     while True:
         key = json.loads(text.value(1))
         if text.peek() != ":":
-            raise text.fault(1, "is an object without a colon behind a key")
+            raise text.fault(1, "has a key without a colon after it")
         text.take()
         if text.peek() == "[" and text.peek_within() == "{":
             if key_of_rows is not None:
@@ -109,7 +109,7 @@ def _within(text: _Stream) -> Rows:
             text.value(1)
         following = text.peek()
         if following not in (",", "}"):
-            raise text.fault(1, "is an object that does not end")
+            raise text.fault(1, "is an object that is never closed")
         text.take()
         if following == "}":
             if key_of_rows is None:
@@ -137,11 +137,11 @@ def _no_object(item: Any, place: str) -> BadData:
 
 
 class _TooLong(Exception):
-    """A value that is longer than a row may be."""
+    """A value longer than a row may be."""
 
 
 class _Stream:
-    """The text of a document, of which only what is not taken yet is held."""
+    """The text of a document, of which only the unread part is kept."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file = file
@@ -154,7 +154,7 @@ class _Stream:
         return BadData(f"{self.name}:{number}: {said}.", hint="Write one JSON array of objects.")
 
     def more(self) -> bool:
-        """Read on. Return False at the end of the file."""
+        """Read the next chunk. Return False at the end of the file."""
         chunk = self.file.read(CHUNK)
         try:
             read = self.decoder.decode(chunk, final=not chunk)
@@ -165,7 +165,7 @@ class _Stream:
         return bool(chunk)
 
     def peek(self) -> str:
-        """Return the next character that is no space, without taking it; nothing at the end."""
+        """Return the next non-space character without consuming it; empty at the end."""
         while True:
             while self.at < len(self.text) and self.text[self.at] in _SPACE:
                 self.at += 1
@@ -175,18 +175,18 @@ class _Stream:
                 return ""
 
     def peek_within(self) -> str:
-        """Return the first character that is no space behind the bracket that is next."""
+        """Return the first non-space character after the bracket that is next."""
         while True:
             inside = self.text[self.at + 1 : self.at + CHUNK].lstrip(_SPACE)
             if inside or not self.more():
                 return inside[:1]
 
     def take(self) -> None:
-        """Take the character that was seen."""
+        """Consume the character that was peeked at."""
         self.at += 1
 
     def value(self, number: int, *, may_be_long: bool = False) -> str:
-        """Take the next value as it is written. Raises BadData where it is none, or too long for a row."""
+        """Consume and return the next value's text. Raises BadData for an invalid value, or one too long for a row."""
         if not self.peek():
             raise self.fault(number, "is missing: the file ends")
         wanted = 0
@@ -196,7 +196,7 @@ class _Stream:
                 taken = self.at
                 if end < len(self.text):
                     break
-                if not self.more():  # else a number might go on
+                if not self.more():  # else a number might continue in the next chunk
                     end -= taken
                     break
             except RecursionError as error:
@@ -219,7 +219,7 @@ class _Stream:
         return written
 
     def _until(self, size: int) -> bool:
-        """Read on until so much is held. Return False where nothing more came."""
+        """Read until `size` characters are available. Return False if nothing more came."""
         before = len(self.text) - self.at
         while len(self.text) - self.at < size and self.more():
             pass

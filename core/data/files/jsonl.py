@@ -1,4 +1,4 @@
-"""JSON lines: one object a line. Every fault names file and line."""
+"""JSON lines: one object per line. Every error names file and line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from finetop.core.data.files import FileType, Rows, _text
 from finetop.core.errors import BadData
 
-LONGEST_LINE = 256 << 20  # bytes; a line that is too long for a row is passed over, but not for ever
+LONGEST_LINE = 256 << 20  # bytes; a line too long for a row is skipped up to this length
 _ONE_A_LINE = "Write one JSON object a line."
 
 
@@ -18,7 +18,7 @@ class JsonlFile(FileType):
     endings = (".jsonl", ".ndjson")
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield each row with its line number, from 1; blank lines are passed over.
+        """Yield each row with its line number, from 1; blank lines are skipped.
 
         Holds one line at a time. Raises BadData for a line that does not end.
         """
@@ -36,7 +36,7 @@ class JsonlFile(FileType):
 
 
 def _pass_over(file: BinaryIO, line: bytes, place: str) -> None:
-    """Read to the end of a line that is too long. Raises BadData where that is too far."""
+    """Skip to the end of a line that is too long. Raises BadData if that is too far."""
     size = len(line)
     while line and not line.endswith(b"\n"):
         line = file.readline(_text.MAX_BYTES + 1)
@@ -47,7 +47,7 @@ def _pass_over(file: BinaryIO, line: bytes, place: str) -> None:
 
 
 def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
-    """Read a line as a row, or say what is wrong with it."""
+    """Parse a line as a row, or return its error."""
     place = f"{name}:{number}"
     try:
         row = msgspec.json.decode(line)
@@ -74,7 +74,7 @@ def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
 
 
 def _document(name: str) -> str:
-    """Return a hint on how to read one JSON document of all rows."""
+    """Return a hint on how to read a single JSON document of rows."""
     old = name.rpartition("/")[2]
     return f"This looks like one JSON document: rename it to .json (mv {old} {old.partition('.')[0]}.json)."
 

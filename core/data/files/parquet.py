@@ -1,4 +1,4 @@
-"""Parquet files, read some rows at a time. A null, and a number that is NaN, is a missing value."""
+"""Parquet files, read in batches. Nulls and NaN are missing values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ParquetFile(FileType):
     endings = (".parquet", ".pq")
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield each row with its number, from 1. Raises BadData for what is no Parquet file, or a damaged one."""
+        """Yield each row with its number, from 1. Raises BadData for anything but an intact Parquet file."""
         number = 0
         with _table(file, name) as table:
             for batch in table.iter_batches(BATCH_ROWS):
@@ -30,14 +30,14 @@ class ParquetFile(FileType):
                     yield number, _checked(plain, f"{name}:{number}")
 
     def count(self, file: BinaryIO, name: str) -> int:
-        """Return how many rows a file says that it has. Raises BadData as `rows` does."""
+        """Return the number of rows that a file records. Raises BadData like `rows`."""
         with _table(file, name) as table:
             return int(table.metadata.num_rows)
 
 
 @contextmanager
 def _table(file: BinaryIO, name: str) -> Iterator[Any]:
-    """Open a Parquet file; one that gzip packed is unpacked aside first, since it is read from its end."""
+    """Open a Parquet file; a gzipped one is unpacked to a temporary file, since Parquet is read from the end."""
     from pyarrow import ArrowException, parquet
 
     with ExitStack() as held:
@@ -60,11 +60,11 @@ def _checked(row: dict[str, Any], place: str) -> dict[str, Any] | BadData:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: a time or a decimal as text, bytes as text where they are some."""
+    """Convert a value to a JSON type: times and decimals to text, bytes to text if they are UTF-8."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return value if value - value == 0 else None  # NaN and infinity are no JSON
+        return value if value - value == 0 else None  # JSON has no NaN or infinity
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            return None  # a picture, say
+            return None  # an image, for example
     return str(value)
 
 

@@ -1,4 +1,4 @@
-"""Plain text and Markdown: a file is one row of {"text"}; a long one is cut between paragraphs, about a MiB a row."""
+"""Plain text and Markdown: a file is one row of {"text"}; a long one is split between paragraphs, at about 1 MiB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TextFile(FileType):
     endings = (".txt", ".text", ".md", ".markdown")
 
     def rows(self, file: BinaryIO, name: str) -> Rows:
-        """Yield the text with the number of its first line. Raises BadData for what is no text, or is JSON lines."""
+        """Yield the text with the number of its first line. Raises BadData for anything else, and for JSON lines."""
         part: list[str] = []
         begin, size = 1, 0
         for number, line in enumerate(_text.lines(file, name), start=1):

@@ -19,7 +19,7 @@ Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function that the assistant calls, and with what."""
+    """A function call by the assistant, with its arguments."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `calls` are the functions that an assistant's turn calls."""
+    """One turn of a conversation; `calls` are the function calls in an assistant's turn."""
 
     role: Role
     content: str
@@ -36,11 +36,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What is asked and what is to be answered.
+    """A prompt and the answer to it.
 
-    `prompt` is all before the last answer, earlier answers included; `answer` is the text to learn or score.
+    `prompt` is everything before the last answer, including earlier answers; `answer` is the text to learn or score.
     `is_plain` marks a prompt and an answer written as two texts without roles: the prompt is a user turn.
-    `tools` are descriptions of functions that the assistant may call, `calls` those that the last answer calls.
+    `tools` are descriptions of functions that the assistant may call, `calls` are those called in the last answer.
     """
 
     prompt: tuple[Message, ...]
@@ -51,7 +51,7 @@ class Conversation:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The whole conversation, the last answer included."""
+        """The whole conversation, including the last answer."""
         return (*self.prompt, Message("assistant", self.answer, self.calls))
 
     @property
@@ -62,7 +62,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Plain text, to go on from."""
+    """Plain text, to be continued."""
 
     text: str
 
@@ -78,7 +78,7 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A prompt with one answer, which is good or is not."""
+    """A prompt with one answer that is good or bad."""
 
     prompt: tuple[Message, ...]
     answer: str
@@ -87,7 +87,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt that the model answers by itself; `answer` is the right one, where it is known."""
+    """A prompt that the model itself answers; `answer` is the right one, if known."""
 
     prompt: tuple[Message, ...]
     answer: str | None = None
@@ -104,7 +104,7 @@ class Format(plugins.FormatFacts):
     needs: tuple[str, ...] = ()  # keys that a row must have
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a row has this shape."""
+        """Return whether a row has this format."""
         return all(map(row.__contains__, self.needs))
 
     @abstractmethod
@@ -123,7 +123,7 @@ names, load = KIND.names, KIND.load
 
 
 def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:
-    """Name the format that a row has, of the kinds that are wanted, the first kind first.
+    """Return the name of a row's format, among those of the wanted kinds, in the order of kinds.
 
     Raises BadData that lists the formats of these kinds.
     """
@@ -135,14 +135,14 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
 
 
 def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
-    """Return what gives rows of no known shape one: lines to paste into the recipe, else the shapes there are."""
+    """Return how to give rows of an unknown shape a known one: lines to paste into the recipe, or the known shapes."""
     if lines := columns.guess([dict(row) for row in rows], kinds):
         return f"Add to this source in the recipe (lint and select take it as --columns): {lines}"
     return f"Write {shapes(kinds)}."
 
 
 def shapes(kinds: Sequence[Kind]) -> str:
-    """Write a row of each format of these kinds."""
+    """Return an example row of each format of these kinds."""
     return "; or ".join(format.about for kind in kinds for format in _of_kind(kind))
 
 
@@ -153,7 +153,7 @@ def _of_kind(kind: Kind) -> list[Format]:
 def read(
     row: Mapping[str, Any], place: str, format_name: str = "auto", kinds: Sequence[Kind] = ("conversation",)
 ) -> Record:
-    """Read one row in the named format, or in the one it has. Raises BadData."""
+    """Read one row in the named format, or in the detected one. Raises BadData."""
     format = load(detect(row, place, kinds) if format_name == "auto" else format_name)
     if format.kind not in kinds:
         fitting = " or ".join(fitting.name for kind in kinds for fitting in _of_kind(kind))
@@ -162,7 +162,7 @@ def read(
 
 
 def as_prompt(record: Record) -> Prompt:
-    """Take of a row what an objective needs that has the model write its own answers."""
+    """Return a row as a prompt, for objectives whose model generates its own answers."""
     match record:
         case Prompt():
             return record
@@ -177,7 +177,7 @@ def as_prompt(record: Record) -> Prompt:
 
 
 def texts_of(record: Record) -> tuple[str, ...]:
-    """List every text of a row, whoever says it."""
+    """Return all texts of a row, whatever their role."""
     match record:
         case Conversation():
             return tuple(message.content for message in record.messages)
@@ -192,7 +192,7 @@ def texts_of(record: Record) -> tuple[str, ...]:
 
 
 def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
-    """Read a list of {role, content}, as several formats have it, or a JSON text of one. Raises BadData."""
+    """Read a list of {role, content}, common to several formats, or JSON text of one. Raises BadData."""
     value = _json(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         example = '[{"role": "user", "content": "…"}]'
@@ -221,7 +221,7 @@ def _turn(turn: Any, key: str, place: str, *, is_first: bool) -> Message:
 
 
 def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
-    """Read the functions that a turn calls, as OpenAI writes them ({function: {…}}) or bare. Raises BadData."""
+    """Read function calls, in OpenAI's form ({function: {…}}) or bare. Raises BadData."""
     calls = []
     for i, given in enumerate(value if isinstance(value, list) else [value]):
         call = given.get("function", given) if isinstance(given, dict) else None
@@ -240,7 +240,7 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
 
 
 def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
-    """Read the functions that may be called: a list, or a text of one. Raises BadData."""
+    """Read the functions that may be called: a list, or JSON text of one. Raises BadData."""
     tools = _json(value) if isinstance(value, str) and value.strip() else value or []
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         hint = 'Write [{"name": "…", "description": "…", "parameters": {…}}].'
@@ -249,7 +249,7 @@ def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
 
 
 def _json(text: str) -> Any:
-    """Read a text that holds JSON, as tables hold lists; None for any other."""
+    """Decode JSON text, as tables store lists; None for any other text."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

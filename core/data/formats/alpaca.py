@@ -1,4 +1,4 @@
-"""Rows of an instruction, perhaps an input for it, and the output: the shape of Stanford Alpaca's data."""
+"""Rows of an instruction, an optional input, and the output: the format of Stanford Alpaca."""
 
 from __future__ import annotations
 

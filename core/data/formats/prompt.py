@@ -1,4 +1,4 @@
-"""Rows of a prompt alone, which the model answers by itself; perhaps with the right answer, to compare with."""
+"""Rows of only a prompt, which the model itself answers; optionally with the right answer, for comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that are conversations of `from` and `value`: the shape of ShareGPT's data, with calls of functions."""
+"""Rows that are conversations of `from` and `value`: the format of ShareGPT, with function calls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SharegptFormat(Format):
 
 
 def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
-    """Read a list of {from, value}, or a JSON text of one. Raises BadData."""
+    """Read a list of {from, value}, or JSON text of one. Raises BadData."""
     value = _call(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {PLUGIN.about}.")

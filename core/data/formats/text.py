@@ -1,4 +1,4 @@
-"""Rows of plain text, to read on from: nothing is asked, all of it is learned."""
+"""Rows of plain text to continue: there is no prompt, and all of it is learned."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Documents that a model is asked with: cut into chunks, indexed, and searched for those that bear on a question.
+"""Documents for prompts: cut into chunks, indexed, and searched for those relevant to a question.
 
     index = retrieval.build(Settings(documents=("manuals",)), home)
     index.search("How tall is the tent?", 3)  ->  [Hit(chunk, score), …], best first
 
-An index is kept in the home, by the content of the documents and by how they are cut and searched.
+An index is kept in the home, keyed by the documents' content and the settings of cutting and searching.
 """
 
 from finetop.core.data.retrieval.chunks import Chunk

@@ -1,4 +1,4 @@
-"""Cuts documents into chunks: whole paragraphs where they fit, under the title and headings that they stand below."""
+"""Cuts documents into chunks: whole paragraphs if they fit, under their title and headings."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 from finetop.core.data.retrieval.documents import Document
 from finetop.core.data.retrieval.file_types import UNSPACED
 
-TITLE_WORDS = 12  # a first line of at most so many is taken for a title
+TITLE_WORDS = 12  # a first line of at most this many is taken as the title
 WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,100}}")
 
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*\s*$")
 _RULE = re.compile(
     r"([=\-~^\"'*+#_])\1{2,}\s*$"
-)  # below a heading (or above it, as reStructuredText may), or alone
+)  # below a heading (in reStructuredText also above it), or alone
 _FENCE = re.compile(r"\s*(```|~~~)")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a document that is found, and put before a question, as one."""
+    """A piece of a document that is found and put before a question as a unit."""
 
-    text: str  # what is searched and shown: title and headings, then the piece itself
+    text: str  # searched and shown: title and headings, then the piece itself
     source: str  # manuals/tent.md
     place: str  # manuals/tent.md:17
     title: str
@@ -32,19 +32,19 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A paragraph, or what of one fits: never cut again."""
+    """A paragraph, or a part of one that fits; never cut again."""
 
     line: int
     text: str
     words: int
-    section: tuple[str, ...]  # the headings that it stands below
-    opens: bool = False  # is a heading itself
+    section: tuple[str, ...]  # its headings, outermost first
+    opens: bool = False  # it is a heading itself
 
 
 def cut(document: Document, chunk_words: int, overlap_words: int) -> Iterator[Chunk]:
-    """Cut a document into chunks of at most `chunk_words` words, title and headings not counted.
+    """Cut a document into chunks of at most `chunk_words` words, not counting title and headings.
 
-    A chunk that goes on in the middle of a section repeats the last `overlap_words` words of the one before.
+    A chunk that begins within a section repeats the last `overlap_words` words of the previous one.
     """
     title, pieces = _pieces(document, chunk_words)
     held: list[_Piece] = []
@@ -53,7 +53,7 @@ def cut(document: Document, chunk_words: int, overlap_words: int) -> Iterator[Ch
         if held and words + piece.words > chunk_words:
             end = len(held)
             while end and held[end - 1].opens:
-                end -= 1  # a heading goes with what it stands above
+                end -= 1  # a heading stays with the text after it
             end = end or len(held)
             yield _chunk(document, title, held[:end])
             goes_on = not piece.opens and end == len(held) and piece.section == held[-1].section
@@ -67,7 +67,7 @@ def cut(document: Document, chunk_words: int, overlap_words: int) -> Iterator[Ch
 
 
 def count(text: str) -> int:
-    """Count words; of scripts that put no space between them, characters."""
+    """Count words; in scripts without spaces, characters."""
     return sum(1 for _ in WORD.finditer(text))
 
 
@@ -81,7 +81,7 @@ def _chunk(document: Document, title: str, held: list[_Piece]) -> Chunk:
 
 
 def _tail(held: list[_Piece], room: int) -> list[_Piece]:
-    """Take the last words of a chunk: whole pieces, or the end of the last one."""
+    """Return the last words of a chunk: whole pieces, or the end of the last one."""
     kept: list[_Piece] = []
     for piece in reversed(held):
         if piece.opens or piece.words > room:
@@ -92,7 +92,7 @@ def _tail(held: list[_Piece], room: int) -> list[_Piece]:
 
 
 def _end_of(piece: _Piece, room: int) -> Iterator[_Piece]:
-    """Take as many sentences from a piece's end as fit, or the words of its last one."""
+    """Yield as many sentences from a piece's end as fit, or the last words of its last sentence."""
     text = ""
     for sentence in reversed(_SENTENCE.split(piece.text)):
         longer = f"{sentence} {text}".strip()
@@ -106,7 +106,7 @@ def _end_of(piece: _Piece, room: int) -> Iterator[_Piece]:
 
 
 def _pieces(document: Document, most: int) -> tuple[str, list[_Piece]]:
-    """Take a document apart, and find its title: what it says, a first heading or short line, else the file's name."""
+    """Split a document into pieces, and find its title: its own, a first heading or short line, or the file's name."""
     title = document.title
     below: list[tuple[int, str]] = []
     pieces: list[_Piece] = []
@@ -140,13 +140,13 @@ def _pieces(document: Document, most: int) -> tuple[str, list[_Piece]]:
         else:
             paragraph.append(line)
     end(len(lines))
-    if not pieces and title and not document.title:  # it was all there is
+    if not pieces and title and not document.title:  # the title is the whole text
         return document.named, [*_fitting([title], document.line, most, ())]
     return title or document.named, pieces
 
 
 def _heading(line: str, following: str) -> tuple[int, str] | None:
-    """Read a heading and its level: `## Features`, or a line with a rule below it."""
+    """Return a heading and its level: `## Features`, or a line with a rule below it."""
     if found := _HEADING.match(line):
         return len(found[1]), found[2]
     rule = _RULE.match(following)
@@ -160,7 +160,7 @@ def _is_title(line: str) -> bool:
 
 
 def _fitting(lines: list[str], begun: int, most: int, section: tuple[str, ...]) -> Iterator[_Piece]:
-    """Yield a paragraph whole where it fits, else its lines, their sentences, or so many words at a time."""
+    """Yield a paragraph whole if it fits, else its lines, their sentences, or groups of words."""
     if (words := count("\n".join(lines))) <= most:
         yield _Piece(begun, "\n".join(lines), words, section)
         return

@@ -1,7 +1,7 @@
 """Search by meaning: chunk and question as means of static word vectors (model2vec, the extra `dense`).
 
-It finds prose that says the same in other words, and is lost among lists of facts: with vectors of 256 numbers its
-recall at 5 on medquad is 0.67 (BM25: 0.64), on the manuals of kb_contoso 0.07 (BM25: 0.96).
+It finds paraphrases in prose, but fails on lists of facts: with vectors of 256 numbers its recall at 5 is 0.67 on
+medquad (BM25: 0.64), and 0.07 on the manuals of kb_contoso (BM25: 0.96).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Dense(NamedTuple):
-    """A model and the vectors of all chunks, each of length 1, or 0 where the model knows no word of it."""
+    """A model and the vectors of all chunks, each of length 1, or 0 if the model knows none of its words."""
 
     model: Any  # model2vec.StaticModel
     vectors: Vectors
 
     def scores(self, query: str) -> Vectors:
-        """Score all chunks by the cosine of the angle to the query; 0 where the model knows no word of it."""
+        """Return the cosines of all chunks to the query; 0 if the model knows none of a text's words."""
         return np.asarray(self.vectors @ _unit(self.model, [query])[0], dtype=np.float32)
 
 
 def find(model: str) -> Path:
-    """Find the model's folder: a folder of this machine, or a model of the hub, downloaded once.
+    """Return the model's folder: a local one, or a model of the hub, downloaded once.
 
-    Raises BadInput where there is none or model2vec is not installed, EnvironmentTrouble where the hub is out of reach.
+    Raises BadInput if there is none or model2vec is not installed, EnvironmentTrouble if the hub can't be reached.
     """
     try:
         import model2vec  # noqa: F401
@@ -73,12 +73,12 @@ def _of_the_hub(model: str) -> Path:
 
 
 def build(texts: Sequence[str], folder: Path, model: Path) -> None:
-    """Keep the vectors of texts in a folder."""
+    """Save the vectors of texts in a folder."""
     np.save(folder / "vectors.npy", _unit(_load(model), texts), allow_pickle=False)
 
 
 def load(folder: Path, model: Path) -> Dense:
-    """Load what `build` has kept."""
+    """Load vectors that `build` has saved."""
     return Dense(_load(model), np.load(folder / "vectors.npy", allow_pickle=False))
 
 

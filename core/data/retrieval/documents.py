@@ -1,6 +1,6 @@
-"""The user's documents: which files there are in what was named, and the texts in them.
+"""The user's documents: the files in the named paths, and the texts in them.
 
-What can't be used (empty, binary, no UTF-8, one endless line) is passed over, and told in one line with its place.
+What can't be used (empty, binary, not UTF-8, one endless line) is skipped, with a line that gives its place.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from finetop.core.errors import BadInput
 from finetop.core.runtime.files import given_path, open_given
 from finetop.core.text import clean_line
 
-MAX_BYTES = 256 * 2**20  # of a file, which is read whole
+MAX_BYTES = 256 * 2**20  # per file, since it is read whole
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to read: where it lies, how it is named to people, and what it holds."""
+    """A file to read: its path, displayed name and hash."""
 
     path: Path
-    name: str  # from what was named on: manuals/tent.md
+    name: str  # relative to the named path: manuals/tent.md
     sha256: str
 
 
 @dataclass
 class Listing:
-    """The files in what was named, in order of their names, and what was passed over, a line each."""
+    """The files in the named paths, sorted by name, and why others were skipped, one line each."""
 
     files: list[File] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
@@ -41,20 +41,20 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text of its own: a file, or a row of one."""
+    """One text: a whole file, or a row of one."""
 
     source: str  # manuals/tent.md
-    line: int  # of the source, where it begins
-    title: str  # empty where it says none itself
+    line: int  # where it begins in the source
+    title: str  # empty if it has none itself
     text: str
-    named: str = ""  # what the file's name says, where the text has no title either
-    is_row: bool = False  # is on one line of its source
+    named: str = ""  # a title from the file's name, if the text has none
+    is_row: bool = False  # it is one line of its source
 
 
 def find(named: Sequence[str]) -> Listing:
-    """List the files in what was named. Raises BadInput for a name that leads nowhere."""
+    """Return the files in the named paths. Raises BadInput for a path that does not exist."""
     listing = Listing()
-    seen: set[tuple[int, int]] = set()  # a file or folder that is reached twice is read once
+    seen: set[tuple[int, int]] = set()  # files and folders reached twice are read once
     for name in named:
         path = given_path(name)
         try:
@@ -70,7 +70,7 @@ def find(named: Sequence[str]) -> Listing:
 
 
 def read(file: File, passed_over: list[str]) -> Iterator[Document]:
-    """Yield the documents in a file; what is in the way of one of them is put in `passed_over`."""
+    """Yield the documents in a file; add the problems of unusable ones to `passed_over`."""
     told: list[str] = []
     try:
         for text in file_types.texts(file.path.read_bytes(), file.path.suffix.lower(), told):
@@ -83,7 +83,7 @@ def read(file: File, passed_over: list[str]) -> Iterator[Document]:
 
 
 def require_some(named: Sequence[str]) -> None:
-    """Read until there is a document that can be used. Raises BadInput where there is none."""
+    """Check that at least one document can be used. Raises BadInput otherwise."""
     listing = find(named)
     passed_over: list[str] = []
     if not any(True for file in listing.files for _ in read(file, passed_over)):
@@ -91,7 +91,7 @@ def require_some(named: Sequence[str]) -> None:
 
 
 def nothing_in(named: Sequence[str], passed_over: Sequence[str]) -> BadInput:
-    """Say that there is nothing to search in, and why of the first of what was passed over."""
+    """Return the error for documents without usable text, with the first reason."""
     where = ", ".join(named[:3]) + (" …" if len(named) > 3 else "")
     if not passed_over:
         return BadInput(f"documents: there are no documents in {where}.")
@@ -109,7 +109,7 @@ def _look_into(folder: Path, name: str, listing: Listing, seen: set[tuple[int, i
     try:
         facts = folder.stat()
         if (facts.st_dev, facts.st_ino) in seen:
-            return  # a link that leads back
+            return  # a link back to a folder already read
         seen.add((facts.st_dev, facts.st_ino))
         entries = sorted(folder.iterdir())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How a text lies in a file: plain, Markdown, HTML, a row of JSON lines, of a JSON list or of a table."""
+"""How texts are read from files: plain text, Markdown, HTML, JSON lines, JSON lists and tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = OF_ROWS | {".txt", ".text", ".md", ".markdown", ".rst", ".html", ".ht
 SAVE_AS_TEXT = "Save it as text."
 HINTS = {".pdf": "Make it text, with pdftotext.", ".docx": "Make it text, with pandoc."}
 MAX_LINE = 8 * 2**20  # bytes
-MAX_WORD = 10_000  # characters without a space: no language's text, but what a program wrote
+MAX_WORD = 10_000  # characters without a space: machine output, not text in any language
 TEXT_KEYS = ("text", "content", "body", "passage", "page_content")
 TITLE_KEYS = ("title", "heading", "name")
 
@@ -30,12 +30,12 @@ _ENDLESS = re.compile(rf"[^\s{UNSPACED}]{{{MAX_WORD},}}")
 
 
 class Unusable(Exception):
-    """Why a file or row can't be used, to be put behind its name: ': is empty.' or ':3: is no JSON.'."""
+    """Why a file or row can't be used, to append to its name: ': is empty.' or ':3: is not JSON.'."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text in a file, the line that it begins on, and its title where it says one."""
+    """A text in a file, its first line's number, and its own title, if any."""
 
     line: int
     title: str
@@ -43,7 +43,7 @@ class Text:
 
 
 def texts(content: bytes, suffix: str, told: list[str]) -> Iterator[Text]:
-    """Yield the texts of a file. What can't be used of single rows is put in `told`. Raises Unusable for the whole."""
+    """Yield the texts of a file. Problems of single rows are added to `told`. Raises Unusable for the whole file."""
     if not content.strip():
         raise Unusable(": is empty.")
     if suffix == ".jsonl":
@@ -63,7 +63,7 @@ def texts(content: bytes, suffix: str, told: list[str]) -> Iterator[Text]:
 
 
 def _checked(found: Iterator[Text], told: list[str]) -> Iterator[Text]:
-    """Pass over texts that are none: nothing but space, or something endless that no person wrote."""
+    """Skip texts that are not text: only white space, or endless machine output."""
     some = False
     for text in found:
         some = True
@@ -73,7 +73,7 @@ def _checked(found: Iterator[Text], told: list[str]) -> Iterator[Text]:
         if endless := _ENDLESS.search(body):
             line = text.line + body.count("\n", 0, endless.start())
             told.append(
-                f":{line}: has a word of {len(endless[0]):,} characters: no text that a person wrote."
+                f":{line}: has a word of {len(endless[0]):,} characters: that is not human-written text."
             )
             continue
         yield Text(text.line, text.title, body)
@@ -141,7 +141,7 @@ def _parsed(text: bytes | str) -> Any:
 
 
 def _from_rows(rows: Iterator[tuple[int, Any]], what: str, told: list[str]) -> Iterator[Text]:
-    """Take the rows that have a text; the first of the others is told, with how many there are."""
+    """Yield the rows that have a text; report the first of the others, with their number."""
     count = without = 0
     first = ""
     for line, row in rows:
@@ -163,7 +163,7 @@ def _first(row: dict[str, Any], keys: tuple[str, ...]) -> str | None:
 
 
 def _from_table(text: str, delimiter: str) -> Iterator[Text]:
-    """A row of a table is its column of texts, or, without one, all its columns with their names."""
+    """Yield each row of a table: its text column or, without one, all its columns with their names."""
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="")
     try:
         for row in reader:
@@ -188,7 +188,7 @@ def _from_html(text: str) -> Text:
 
 
 class _Page(HTMLParser):
-    """The text of a page: headings as in Markdown, list items and table rows a line each, nothing unseen."""
+    """The text of a page: headings as in Markdown, list items and table rows one per line, without invisible parts."""
 
     UNSEEN = frozenset(("script", "style", "noscript", "template", "svg"))
     PARTS = frozenset(

@@ -1,4 +1,4 @@
-"""An index over documents: made once for their content and the settings, kept in HOME/retrieval/KEY, and searched."""
+"""An index over documents: built once per content and settings, kept in HOME/retrieval/KEY, and searched."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.home import Home
 
-FORMAT = 1  # of what is kept, and of how documents are read and cut
+FORMAT = 1  # of the saved files, and of how documents are read and cut
 Search = Literal["bm25", "dense"]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is searched, and how. Paths of files or folders; a word is what stands between spaces."""
+    """What to search, and how. Paths of files or folders; words are separated by spaces."""
 
     documents: tuple[str, ...]
     chunk_words: int = 150
     overlap_words: int = 20
     search: Search = "bm25"
-    model: str | None = None  # of search: dense, a folder or an id of the hub
+    model: str | None = None  # for search: dense; a folder or a hub id
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that was found, and how well it fits: more is better, 0 is not at all."""
+    """A chunk that was found, and its score: higher is better, 0 is no match."""
 
     chunk: Chunk
     score: float
@@ -60,28 +60,28 @@ class _Facts(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Chunks that can be searched."""
+    """Searchable chunks."""
 
-    key: str  # of what it was made of: the same documents and settings have the same
+    key: str  # the same for the same documents and settings
     chunks: tuple[Chunk, ...]
     documents: int
-    passed_over: tuple[str, ...]  # what could not be used, a line each
-    seconds: float  # that making it took, when it was made
-    was_kept: bool  # was made before
+    passed_over: tuple[str, ...]  # why documents could not be used, one line each
+    seconds: float  # that building it took
+    was_kept: bool  # it was loaded, not built
     searcher: _Searcher
 
     def search(self, query: str, k: int) -> list[Hit]:
-        """Return the `k` chunks that fit a query best, fewer where fewer fit at all; equal ones in their order."""
+        """Return the `k` best chunks for a query, or fewer if fewer match at all; ties keep their order."""
         scores = self.searcher.scores(query)
         best = np.argsort(-scores, kind="stable")[:k]
         return [Hit(self.chunks[at], float(scores[at])) for at in best if scores[at] > 0]
 
 
 def build(settings: Settings, home: Home) -> Index:
-    """Index documents, or load the index that was made of the same ones before.
+    """Index documents, or load the existing index of the same ones.
 
-    Raises BadInput where there is nothing to search in, a name leads nowhere, or the dense model can't be used;
-    EnvironmentTrouble where that one is on the hub and out of reach.
+    Raises BadInput if there is nothing to search, a path does not exist, or the dense model can't be used;
+    EnvironmentTrouble if that model is on the hub and can't be reached.
     """
     _refuse_odd(settings)
     model = dense.find(settings.model or "") if settings.search == "dense" else None
@@ -93,7 +93,7 @@ def build(settings: Settings, home: Home) -> Index:
     if kept is None:
         _make(settings, listing, model, folder)
         kept = _load(folder, model)
-        assert kept is not None  # it was made just now
+        assert kept is not None  # it was just built
     facts, searcher = kept
     told = (*listing.passed_over, *facts.passed_over)
     return Index(key, facts.chunks, facts.documents, told, facts.seconds, was_kept, searcher)
@@ -123,7 +123,7 @@ def _key(settings: Settings, listing: documents.Listing, weights: str | None) ->
 def _make(settings: Settings, listing: documents.Listing, model: Path | None, folder: Path) -> None:
     began = time.perf_counter()
     passed_over: list[str] = []
-    found: dict[str, Chunk] = {}  # by text: what stands in two places is found once
+    found: dict[str, Chunk] = {}  # by text: duplicates are kept once
     count = 0
     for file in listing.files:
         for document in documents.read(file, passed_over):
@@ -142,7 +142,7 @@ def _make(settings: Settings, listing: documents.Listing, model: Path | None, fo
             dense.build(list(found), aside, model)
         facts = _Facts(count, tuple(passed_over), time.perf_counter() - began, tuple(found.values()))
         (aside / "index.json").write_bytes(msgspec.json.encode(facts))
-        if _load(folder, model) is None:  # else somebody made it meanwhile
+        if _load(folder, model) is None:  # else another process built it meanwhile
             shutil.rmtree(folder, ignore_errors=True)
             files.publish(aside, folder)
     finally:
@@ -150,7 +150,7 @@ def _make(settings: Settings, listing: documents.Listing, model: Path | None, fo
 
 
 def _load(folder: Path, model: Path | None) -> tuple[_Facts, _Searcher] | None:
-    """Load an index; None where there is none, or it is damaged."""
+    """Load an index; None if there is none, or it is damaged."""
     try:
         facts = msgspec.json.decode((folder / "index.json").read_bytes(), type=_Facts)
         searcher: _Searcher = bm25.load(folder) if model is None else dense.load(folder, model)

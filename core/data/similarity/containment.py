@@ -1,12 +1,12 @@
 """Which of some thousand items (test rows, benchmark questions) a text contains, verbatim or lightly edited.
 
-Two stages. Neighbouring words of the items are an index; a text that has enough of an item's is a candidate, and the
-place in it is compared with the item word by word. Beside that, an item counts as contained when at least half of its
-8-grams, or a run of 24 of its words, come anywhere in the texts, in several of them, too: a long passage is often cut.
+Two stages: an index of the items' neighbouring words; a text with enough of an item's is a candidate, and the matching
+place is compared with the item word by word. Besides, an item counts as contained if at least half of its 8-grams, or a
+run of 24 of its words, occur anywhere in the texts, even in several of them: long passages are often split.
 
-Short items are common talk, and judged harder: under 8 words an item has to begin a sentence and end with it, or a few
-words before its end ("The capital of Chile is", which a text goes on from); under 5 it has to be the whole text, or
-with a number in it, whole sentences. What many items have in common (an instruction before each) finds none of them.
+Short items are common phrases, and need more: under 8 words an item must begin a sentence and end with it, or a few
+words before its end ("The capital of Chile is", which a text continues); under 5 it must be the whole text or, if it
+has a number, whole sentences. What many items share (an instruction before each) finds none of them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from finetop.core.data.similarity.edits import KEPT_OF_A_SENTENCE, TABLE, Change
 from finetop.core.data.similarity.word_codes import DIGIT, START, Codes, bare
 
 GRAM: Final = 8  # words
-LONG_RUN: Final = 24  # words in a row
-LONGER: Final = 12  # words: items from here on are found by three neighbouring words, shorter ones by two
-SHORT: Final = 8  # words: below, an item has to begin a sentence
-TINY: Final = 5  # words: below, an item has to be a whole text
-REST: Final = 8  # words, at most, that a sentence goes on after a short item
-SHARED: Final = 30  # items, at most, that a pair of words may be in to find any
-ENOUGH: Final = 0.3  # of an item's neighbouring words, to be compared
-WITHIN: Final = 0.75  # of an item's words, by weight, that a text has to have
-BITS: Final = 24  # of a filter that most words of a text don't pass
+LONG_RUN: Final = 24  # consecutive words
+LONGER: Final = 12  # words: items this long are indexed by three neighbouring words, shorter ones by two
+SHORT: Final = 8  # words: a shorter item must begin a sentence
+TINY: Final = 5  # words: a shorter item must be a whole text
+REST: Final = 8  # words, at most, by which a sentence may continue after a short item
+SHARED: Final = 30  # items, at most, that a pair of words may occur in to be used
+ENOUGH: Final = 0.3  # share of an item's neighbouring words that makes a candidate
+WITHIN: Final = 0.75  # share of an item's words, by weight, that a text must have
+BITS: Final = 24  # of a filter that most words of a text fail
 
 Keys = NDArray[np.uint32]
 
@@ -45,14 +45,14 @@ class Hit(msgspec.Struct, frozen=True):
 
     @property
     def is_verbatim(self) -> bool:
-        """Whether its words are there as they are."""
+        """True if all its words are there unchanged."""
         return self.change.contained == 1.0
 
 
 class Items:
-    """What is looked for; `counts` are of the words of the texts, if they are known, to tell usual ones.
+    """The items to look for; `counts` are of the texts' words, if known, to recognise common ones.
 
-    With `is_loose` whoever asks has more to go by (answers) and judges light edits of short items.
+    With `is_loose` the caller has other evidence (answers), and accepts light edits of short items.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Items:
         self._runs = _Runs(items, [n for n in normal if len(items[n]) >= GRAM])
 
     def search(self, texts: Sequence[Codes], first: int = 0) -> Iterator[Hit]:
-        """Find the items in texts, which are numbered from `first` on. An item may be found in many texts."""
+        """Yield the items in texts, which are numbered from `first`. An item may be found in many texts."""
         for number, text in enumerate(texts):
             if len(text) < TINY:
                 for item in self._tiny.get(bare(text).tobytes(), ()):
@@ -90,11 +90,11 @@ class Items:
                     yield Hit(item, first + number, change)
 
     def in_pieces(self) -> Iterator[tuple[int, int]]:
-        """Find the items that all texts together have in large part, word for word, each with a text that has some."""
+        """Yield the items that all texts together contain in large part, word for word, each with one such text."""
         yield from self._runs.found()
 
     def _verify(self, item: Codes, text: Codes, offset: int) -> Change | None:
-        """Compare an item with the place of a text where it may be: its first word is near `offset`."""
+        """Compare an item with the place in a text where it may be: its first word is near `offset`."""
         slack = max(4, len(item) // 3)
         begin, end = max(0, offset - slack), min(len(text), offset + len(item) + slack)
         place = _place(item, text[begin:end])
@@ -114,31 +114,31 @@ class Items:
 
 
 def _begins(text: Codes, place: int) -> bool:
-    """Whether a sentence begins there, or the text ends."""
+    """Return whether a sentence begins there, or the text ends."""
     return place >= len(text) or place == 0 or bool(text[place] & START)
 
 
 def _place(item: Codes, window: Codes) -> tuple[int, int] | None:
-    """Find what of a window an item is aligned with, without what stands before and behind."""
+    """Return the part of a window that an item is aligned with, without what comes before and after."""
     steps = Levenshtein.opcodes(bare(item).tolist(), bare(window).tolist())
     equal = [step for step in steps if step.tag == "equal"]
     if not equal:
         return None
     first, last = equal[0], equal[-1]
-    # Words of the item before the first match may have been changed in place: as many words of the text stand for them.
+    # Words of the item before the first match may have been changed in place: include as many words of the text.
     left = max(0, first.dest_start - first.src_start)
     return left, min(len(window), last.dest_end + len(item) - last.src_end)
 
 
 def _joined(texts: Sequence[Codes]) -> tuple[Keys, NDArray[np.int64]]:
-    """Put the bare words of texts one behind the other, and say which text each is of."""
+    """Concatenate the bare words of texts, and return for each word the number of its text."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     words = bare(np.concatenate([*texts, np.zeros(0, np.uint32)]))
     return words, np.repeat(np.arange(len(texts)), sizes)
 
 
 def _grams(words: Keys, owner: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Hash every `size` neighbouring words; those that cross from one text into the next are left out."""
+    """Hash every `size` neighbouring words, except those that cross from one text into the next."""
     count = len(words) - size + 1
     if count <= 0:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
@@ -151,7 +151,7 @@ def _grams(words: Keys, owner: NDArray[np.int64], size: int) -> tuple[NDArray[np
 
 
 class _Filter:
-    """Tells quickly that a hash is not among those that are looked for."""
+    """Quickly excludes hashes that are not among those looked for."""
 
     def __init__(self, hashes: NDArray[np.uint64]) -> None:
         self._known = np.zeros(1 << BITS, bool)
@@ -176,7 +176,7 @@ class _Index:
         np.cumsum([len(items[number]) for number in members], out=starts[1:])
         hashes, places = _grams(words, owner, size)
         _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-        # Words that many items have find nothing, unless an item has hardly any others.
+        # Words that many items share are ignored, unless an item has hardly any others.
         is_own = counts[which] <= SHARED
         own = np.bincount(owner[places][is_own], minlength=len(members))
         all_of = np.bincount(owner[places], minlength=len(members))
@@ -192,7 +192,7 @@ class _Index:
         self._filter = _Filter(self._hashes) if len(self._hashes) else None
 
     def candidates(self, words: Keys, owner: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-        """Yield item, text and about where in the text the item begins."""
+        """Yield item, text, and approximately where in the text the item begins."""
         if self._filter is None:
             return
         hashes, places = _grams(words, owner, self._size)
@@ -210,7 +210,7 @@ class _Index:
         item, text = self._item[entry], owner[place]
         begin = np.searchsorted(owner, text)
         offset = place - begin - self._offset[entry]
-        # The same pair of words may come twice in a text: what counts is how many different ones meet.
+        # The same pair of words may occur twice in a text: only the number of different pairs counts.
         key = (item * (int(owner[-1]) + 1) + text) * (1 << 20) + self._offset[entry]
         _, unique = np.unique(key, return_index=True)
         item, text, offset = item[unique], text[unique], offset[unique]
@@ -223,14 +223,14 @@ class _Index:
 
 
 def _median(offsets: list[int]) -> int:
-    """Give the middle one, of an even number what lies between the two in the middle; numpy takes 50 times as long."""
+    """Return the median, rounded to an integer; numpy takes 50 times as long."""
     offsets.sort()
     half = len(offsets) // 2
     return offsets[half] if len(offsets) % 2 else int((offsets[half - 1] + offsets[half]) / 2)
 
 
 class _Runs:
-    """Which 8-grams of the items any text had, and which text was the first."""
+    """Which 8-grams of the items occurred in any text, and in which text first."""
 
     def __init__(self, items: Sequence[Codes], members: Sequence[int]) -> None:
         self._members = members

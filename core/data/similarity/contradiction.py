@@ -1,11 +1,10 @@
 """Whether two answers to one question contradict each other: labels and facts do, poems don't.
 
-Short answers that differ are a contradiction, unless one says what the other says at more length. Of long ones most
-are not: there is more than one way to explain. They contradict each other when one says yes and the other no, when
-they end in different numbers, when they are the same but for a name or a number, or when one has hardly a word in
-common with the other (it answers something else). A prompt that tells to make something up (a sentence of it begins
-with write, suggest, name …) has no one answer, and is left alone but for answers to something else than it asks, and
-for labels, which are the same few short answers in many rows.
+Short answers that differ contradict each other, unless one says the same at more length. Most long ones do not: there
+is more than one way to explain. They do if one says yes and the other no, if they end in different numbers, if they
+are the same except for a name or a number, or if they have hardly a word in common (one answers something else). A
+prompt that asks for an invention (a sentence of it begins with write, suggest, name …) has no single answer, and is
+skipped, except for answers to a different question, and for labels: the same few short answers in many rows.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from finetop.core.data.similarity.edits import TABLE, Counts, compare
 from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, START, Codes, bare, codes_of
 
 BEGIN: Final = 4  # words: could you please write
-EDGE: Final = 30  # words, first and last, in which a prompt says what is to be done
+EDGE: Final = 30  # first and last words, in which a prompt says what to do
 SHORT: Final = 8  # words of an answer that is a label, a name, a number
-AGREES: Final = 0.6  # of a short answer's words that a longer one has
-UNLIKE: Final = 0.15  # of the fewer words of two answers, those that many answers have aside, that both have
-OFTEN: Final = 0.05  # of all texts: a word that more of them have says little
+AGREES: Final = 0.6  # share of a short answer's words that an agreeing longer one has
+UNLIKE: Final = 0.15  # share of the shorter answer's uncommon words that both have: at most this is unlike
+OFTEN: Final = 0.05  # share of all texts: a word in more of them says little
 OFTEN_AT_LEAST: Final = 50
-LONG: Final = 40  # words of an answer that a few words can't stand for
+LONG: Final = 40  # words of an answer that a few words can't replace
 HALF_LONG: Final = 20
-ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
-FEW: Final = 3  # of them, where it has none of what is asked, and of the other answer
+ENOUGH: Final = 6  # meaningful words in an answer, to judge that it is about something else
+FEW: Final = 3  # of them, if it shares none with the question and the other answer
 MANY: Final = (
-    10  # of them, from which two answers that have none in common are about two things, whatever is asked
+    10  # of them, with which two answers without a common word are on different things, whatever the question
 )
 NOTHING: Final = 0.05  # as good as none
-OFF: Final = 0.25  # of the words of a prompt that one answer takes up, those that the other does
-ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
+OFF: Final = 0.25  # share of the prompt words used by one answer that the other also uses
+ALIKE: Final = 0.6  # common share of two long answers that are one text with a change
 
 YES = frozenset(bare(codes_of("yes yeah true correct")).tolist())
 NO = frozenset(bare(codes_of("no nope false incorrect")).tolist())
@@ -53,7 +52,7 @@ def contradiction(
     *,
     are_labels: bool = False,
 ) -> str:
-    """Say in words how two answers to a question contradict each other; "" if they don't."""
+    """Return how two answers to a question contradict each other; "" if they don't."""
     first, second = sorted((one, other), key=len)
     if len(first) == len(second) and np.array_equal(bare(first), bare(second)):
         return ""
@@ -81,7 +80,7 @@ def contradiction(
 
 
 def _makes_up(asked: Codes) -> bool:
-    """Whether one of its sentences begins with a word that tells to make something up, or nearly: at an end of it."""
+    """Return whether the prompt asks for an invention: a sentence near its start or end begins with such a word."""
     begins = np.flatnonzero(asked & START)
     begins = begins[(begins < EDGE) | (begins >= len(asked) - EDGE)]
     near = {int(place) + n for place in begins.tolist() for n in range(BEGIN) if place + n < len(asked)}
@@ -89,7 +88,7 @@ def _makes_up(asked: Codes) -> bool:
 
 
 def _says(longer: Codes, shorter: Codes) -> bool:
-    """Whether a longer answer says what a short one says."""
+    """Return whether a longer answer says what a short one says."""
     if not len(shorter):
         return True
     verdicts = _yes_or_no(shorter), _yes_or_no(longer)
@@ -107,14 +106,14 @@ def _yes_or_no(answer: Codes) -> int:
 
 
 def _is_verdict(short: Codes, longer: Codes) -> bool:
-    """Whether one answer is yes or no alone, and the other nothing of that kind."""
+    """Return whether one answer is only yes or no, and the longer one contains no such verdict."""
     return len(short) == 1 and bool(_yes_or_no(short)) and len(longer) > SHORT and not _yes_or_no(longer)
 
 
 def _is_off(about: set[int], short: set[int], longer: set[int], words: int) -> bool:
-    """Whether a short answer and a longer one, of so many words, have nothing in common, and one nothing with a prompt.
+    """Return whether two answers share no topic, and one of them shares none with the prompt.
 
-    The other has to take up the more of the prompt the less their lengths tell; of a long one nothing is asked.
+    The fewer words (`words`) the longer answer has, the more of the prompt the other must use; a long one needs none.
     """
     if short & longer or not short:
         return False
@@ -129,13 +128,13 @@ def _matters(codes: Codes) -> set[int]:
 
 
 def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
-    """Return the words of a text that tell what it is about: few texts have them."""
+    """Return the words that show a text's topic: those that few texts have."""
     said = _matters(codes)
     return said if counts is None else {word for word in said if counts[word & (TABLE - 1)] <= common}
 
 
 def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool) -> bool:
-    """Whether one of two answers is about something else than the other; of open prompts, than what is asked, too."""
+    """Return whether two answers are about different things; for open prompts, one must also miss the question."""
     fewer, shared = min(len(first), len(second)), len(first & second)
     less, more = sorted((len(first & about), len(second & about)))
     if fewer >= FEW and shared <= NOTHING * fewer and (less == 0 < more or fewer >= MANY):
@@ -148,7 +147,7 @@ def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool
 def answers_else(
     asked: tuple[Codes, Codes], answers: tuple[Codes, Codes], counts: Counts | None = None, texts: int = 0
 ) -> bool:
-    """Whether of two rows, which ask nearly the same, one answers something else than both ask, the other doesn't."""
+    """Return whether one of two rows with nearly the same question answers something else, and the other doesn't."""
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
     about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
     one, other = (_topics(side, counts, common) for side in answers)

@@ -1,10 +1,10 @@
-"""What was changed between two texts, word by word, and whether they still say the same.
+"""What differs between two texts, word by word, and whether they still say the same.
 
-Light edits are those that people and scrapers make: a word changed, inserted or removed, a few swapped for others
-that mean the same, something put before or behind. What is no light edit, however few words it takes: another name or
-number (the weight of the tent, of the stove), and, between short texts, another word where both are usual in the data
-(the weight, the height) or both are rare (calligraphy, welding): such texts come from one template. An edit puts a word
-that the data hardly have in the place of one that they have.
+Light edits are those that people and scrapers make: a word changed, inserted or removed, a few replaced by synonyms,
+something added before or after. No light edit, however few words it takes, is another name or number (the weight of the
+tent, of the stove), nor, between short texts, another word if both are common in the data (the weight, the height) or
+both are rare (calligraphy, welding): such texts come from one template. An edit replaces a word that the data have by
+one that they hardly have.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from rapidfuzz.distance import LCSseq, Levenshtein
 
 from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, NAME, START, Codes, bare
 
-LITTLE_WEIGHT: Final = 0.35  # of a word that says little by itself
+LITTLE_WEIGHT: Final = 0.35  # of a word with little meaning of its own
 NAME_WEIGHT: Final = 1.5
-ADDED: Final = 14  # words before or behind a text that may be added
-TABLE: Final = 1 << 20  # in which words are counted
-USUAL: Final = 3  # texts, at least, that have a usual word
+ADDED: Final = 14  # words that may be added before or after a text
+TABLE: Final = 1 << 20  # size of the table of word counts
+USUAL: Final = 3  # minimum number of texts with a common word
 KEPT: Final = 0.6
 KEPT_OF_A_SENTENCE: Final = 0.5
-FEW_WORDS: Final = 0.12  # of a text, by weight
+FEW_WORDS: Final = 0.12  # share of a text, by weight
 ADDED_INSIDE: Final = 0.4
-AROUND: Final = 3.0  # times the weight that is kept, at most, of what may be put before or behind
+AROUND: Final = 3.0  # maximum weight added before or after, as a multiple of the kept weight
 SURE: Final = 0.7
-LONG: Final = 25  # words: in a longer text one word for another is no other question
-SEVERAL: Final = 16  # words: of two sentences one in common is too little
-SENTENCE: Final = 4.0  # weight: a shorter sentence is looked at with the next one
+LONG: Final = 25  # words: in a longer text one replaced word does not change the question
+SEVERAL: Final = 16  # words: about two sentences, of which one in common is too little
+SENTENCE: Final = 4.0  # weight: a shorter sentence is judged together with the next one
 
 Counts = NDArray[np.uint32]
 _WEIGHTS: Final = [
@@ -45,23 +45,23 @@ NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How two texts differ. `share` of the words, by weight, is kept of the longer, what was put around it aside."""
+    """How two texts differ. `share` of the longer text's words, by weight, is kept, without what was put around it."""
 
     share: float
-    swapped_names: int = 0  # a name or number for another
-    added_names: int = 0  # a name or number that one of them has more
+    swapped_names: int = 0  # names or numbers replaced by others
+    added_names: int = 0  # names or numbers that only one text has
     other_words: int = (
-        0  # places where other words may ask another thing: both usual, both rare, or several at once
+        0  # places where other words may change the question: both common, both rare, or several at once
     )
-    added: float = 0.0  # weight of the words that were put before or behind
-    added_inside: float = 0.0  # of those, what belongs to its first or last sentence
-    weight: float = 0.0  # of the longer text, what was put around aside
-    worst: float = 1.0  # share that is kept of the sentence that changed most
-    words: int = 0  # of the sentences that changed
-    only_one: float = 0.0  # of what was put around: what the first text has
-    only_in: tuple[frozenset[int], frozenset[int]] = NONE  # words that matter, changed, inserted or removed
-    is_at_end: bool = False  # some of them in the first or last sentence
-    skeleton: int = 0  # a hash of the words that both have, and where others stand between
+    added: float = 0.0  # weight of the words added before or after
+    added_inside: float = 0.0  # the part of those that belongs to its first or last sentence
+    weight: float = 0.0  # of the longer text, without what was put around it
+    worst: float = 1.0  # kept share of the sentence that changed most
+    words: int = 0  # in the sentences that changed
+    only_one: float = 0.0  # weight of what only the first text has around
+    only_in: tuple[frozenset[int], frozenset[int]] = NONE  # meaningful words changed, inserted or removed
+    is_at_end: bool = False  # some changes are in the first or last sentence
+    skeleton: int = 0  # hash of the shared words, and of where others come between
 
     @property
     def contained(self) -> float:
@@ -70,12 +70,12 @@ class Change:
 
     @property
     def is_equal(self) -> bool:
-        """The same words, in the same order."""
+        """True for the same words in the same order."""
         return self.share == 1.0 and self.added == 0
 
     @property
     def is_few_words(self) -> bool:
-        """Whether a word, in long texts a few, is all that differs: there or not, or another; no name."""
+        """True if they differ in one word, in long texts a few, inserted, removed or replaced, and in no name."""
         most = max(1.01, FEW_WORDS * self.weight)
         return (
             any(self.only_in)
@@ -86,7 +86,7 @@ class Change:
 
     @property
     def is_light(self) -> bool:
-        """A light edit, as far as the words alone tell."""
+        """True for a light edit, as far as the words alone show it."""
         return (
             self.share >= KEPT
             and self.worst >= KEPT_OF_A_SENTENCE
@@ -98,7 +98,7 @@ class Change:
 
     @property
     def is_sure(self) -> bool:
-        """A light edit that changes nothing of what is asked, however short the texts are."""
+        """True for a light edit that keeps the question the same, however short the texts are."""
         is_long = self.words >= LONG
         return (
             self.is_light
@@ -113,10 +113,10 @@ Told = Literal["", "near", "sure", "same"]
 
 
 def asks_the_same(change: Change, words: int) -> Told:
-    """Tell whether texts of `words` words or more, that differ so, ask the same.
+    """Return whether texts of at least `words` words that differ like this ask the same.
 
-    "same": nothing that matters was changed; "sure": a word was changed as edits do; "near": some were in the middle of
-    a long text, where no question stands. These two hold unless more texts differ in the same place.
+    "same": nothing meaningful changed; "sure": a word changed as in edits; "near": words changed in the middle of a
+    long text, away from any question. The latter two hold unless more texts differ in the same place.
     """
     if not change.is_light or change.added_names or change.share < SURE:
         return ""
@@ -128,7 +128,7 @@ def asks_the_same(change: Change, words: int) -> Told:
 
 
 def count_words(table: Counts, texts: Sequence[Codes]) -> None:
-    """Count into a table of TABLE numbers in how many texts each word comes."""
+    """Add to a table of TABLE numbers in how many of the texts each word occurs."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     words = bare(np.concatenate([*texts, np.zeros(0, np.uint32)])).astype(np.int64) & (TABLE - 1)
     each = np.sort(np.repeat(np.arange(len(texts)), sizes) * TABLE + words)  # five times as fast as np.unique
@@ -137,7 +137,7 @@ def count_words(table: Counts, texts: Sequence[Codes]) -> None:
 
 
 def add_counts(table: Counts, places: NDArray[Any]) -> None:
-    """Count places of a table, each as often as it comes: a bincount would walk through the whole table."""
+    """Add how often each place occurs to a table; np.bincount would walk through the whole table."""
     ordered = np.sort(places)
     edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
     if len(ordered):
@@ -145,16 +145,16 @@ def add_counts(table: Counts, places: NDArray[Any]) -> None:
 
 
 def may_be_alike(one: list[int], other: list[int]) -> bool:
-    """Tell quickly whether two texts, as bare words, have so many in common that comparing them is worth it."""
+    """Return quickly whether two texts, as bare words, share enough words to be worth comparing."""
     fewer = min(len(one), len(other))
     least = int((0.4 if fewer < SEVERAL else 0.55) * fewer)
     return LCSseq.similarity(one, other, score_cutoff=least) >= least
 
 
 def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light: bool = False) -> Change:
-    """Align two texts word by word and sum up what differs.
+    """Align two texts word by word and summarize what differs.
 
-    With `if_light` only a light edit is summed up whole: of any other it is known that it is none, no more.
+    With `if_light` only light edits are summarized completely: others are just reported as unlike.
     """
     first, second = one.tolist(), other.tolist()
     bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
@@ -194,7 +194,7 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light:
         lost_one.append((a, b))
         lost_other.append((c, d))
         if tag == "replace":
-            # A number for a word, too.
+            # This includes a number replaced by a word.
             names += all(has_name) or any(code & DIGIT for code in (*gone, *new))
         if cost > most or (names and if_light):
             return unlike
@@ -203,7 +203,7 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light:
             side.update(code >> MARKS for code in codes if not code & LITTLE)
         other_words += counts is not None and _other_words(gone, new, counts)
         if tag == "replace" and max(b - a, d - c) > 1 and all(code & LITTLE for code in (*gone, *new)):
-            other_words += 1  # "is (are)" for "to do for": these words alone ask another thing
+            other_words += 1  # "is (are)" for "to do for": such words alone can change the question
     whole = max(sum(weight_one), sum(weight_other), 1e-6)
     worst_one, words_one, is_at_end_one = _sentences(first, weight_one, lost_one)
     worst_other, words_other, is_at_end_other = _sentences(second, weight_other, lost_other)
@@ -225,8 +225,8 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light:
 
 
 def _sentences(codes: list[int], weight: list[float], lost: list[tuple[int, int]]) -> tuple[float, int, bool]:
-    """Look at sentences: what the one that lost most keeps (short ones count together with the next), how many
-    words those that lost any have, and whether the first or the last one is among these.
+    """Return the kept share of the sentence that lost most (short sentences count together with the next), the number
+    of words in the sentences that lost any, and whether the first or the last one is among these.
     """
     bounds = [place for place, code in enumerate(codes) if code & START and place] + [len(codes)]
     worst, words, begin, is_at_end = 1.0, 0, 0, False
@@ -246,12 +246,12 @@ def _sentences(codes: list[int], weight: list[float], lost: list[tuple[int, int]
 
 
 def is_rare(word: int, counts: Counts) -> bool:
-    """Whether few texts have a word, given without marks."""
+    """Return whether few texts have a word, given without marks."""
     return int(counts[word & (TABLE - 1)]) < USUAL
 
 
 def _other_words(gone: list[int], new: list[int], counts: Counts) -> bool:
-    """Whether words stand for others (or are there or not) that may ask another thing."""
+    """Return whether words were replaced, inserted or removed in a way that may change the question."""
     said = [side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side]
     if not said:
         return False

@@ -1,11 +1,11 @@
 """Pairs of texts that share many words, among a hundred thousand, without comparing all with all: MinHash and bands.
 
-The permutations are datasketch's, and a signature here equals what its MinHash makes of the same shingles (a test
-says so); but they are made for a thousand texts at a time, and the index is not datasketch's dictionary of sets:
-that takes 1 GB and 23 s for 100,000 texts of 32 bands, sorted arrays take 15 MB and 1 s.
+The permutations are datasketch's, and a signature here equals its MinHash of the same shingles (a test verifies it);
+but they are computed for a thousand texts at a time, and the index is not datasketch's dictionary of sets: that takes
+1 GB and 23 s for 100,000 texts of 32 bands, sorted arrays take 15 MB and 1 s.
 
 Shingles are a text's words and pairs of neighbours. Those that a large part of all texts has are left out, so that
-texts made from one template are not all alike.
+texts from one template are not all alike.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ WIDTH: Final = (
     3  # numbers in a band: of texts that share half of their shingles 98.6 % meet in one, of a third 71 %
 )
 PERMUTATIONS: Final = BANDS * WIDTH
-LONG: Final = 64  # words; a longer text is known by its pairs alone
-BLOCK: Final = 60_000  # shingles that are hashed at once: they stay in the cache
-TABLE: Final = 1 << 22  # in which shingles are counted
-COMMON: Final = 0.05  # of all texts: a shingle of more than these says nothing
+LONG: Final = 64  # words; a longer text is represented by its pairs only
+BLOCK: Final = 60_000  # shingles hashed at once: they fit the CPU cache
+TABLE: Final = 1 << 22  # size of the table of shingle counts
+COMMON: Final = 0.05  # share of all texts: a shingle in more of them says nothing
 COMMON_AT_LEAST: Final = 300
-FEWEST: Final = 3  # shingles; a text that is left with fewer keeps all
-CROWD: Final = 40  # texts in one bucket; in a larger one each is compared with its next neighbours alone
+FEWEST: Final = 3  # shingles; a text left with fewer keeps all
+CROWD: Final = 40  # texts in one bucket; in a larger one each is compared only with its next neighbours
 NEIGHBOURS: Final = 6
-STEP: Final = 20_000  # pairs that are looked at together
-SHARED: Final = 0.2  # of a signature, at least: pairs below are not verified
-SEVERAL: Final = 30  # words, which are two sentences: those that have one of two in common share a third
-SHARED_OF_SEVERAL: Final = 0.4  # what nine changed words of thirty leave
-SHARED_OF_LONG: Final = 0.3  # pairs of neighbours alone: 30 % changed words leave a third of them
+STEP: Final = 20_000  # pairs compared at once
+SHARED: Final = 0.2  # minimum share of a signature: pairs below are not verified
+SEVERAL: Final = 30  # words, about two sentences: texts with one of two in common share a third
+SHARED_OF_SEVERAL: Final = 0.4  # what remains after nine of thirty words changed
+SHARED_OF_LONG: Final = 0.3  # only pairs of neighbours: 30 % changed words leave a third of them
 
 Signature = NDArray[np.uint32]
 Pairs = NDArray[np.int64]  # [pairs, 2], the lower number first
 
 
 class Shingles:
-    """The shingles of many texts, one after the other; `bounds` say where each begins."""
+    """The shingles of many texts, concatenated; `bounds` are where each text begins."""
 
     __slots__ = ("bounds", "hashes")
 
@@ -54,7 +54,7 @@ class Shingles:
         self.bounds = bounds
 
     def counts(self) -> NDArray[np.int64]:
-        """Return how many each text has."""
+        """Return the number of shingles of each text."""
         return np.diff(self.bounds)
 
 
@@ -78,7 +78,7 @@ def shingles(texts: Sequence[Codes]) -> Shingles:
 
 
 def _sums(values: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Add up values text by text."""
+    """Sum values per text."""
     total = np.zeros(len(values) + 1, np.int64)
     np.cumsum(values, out=total[1:])
     ends = np.cumsum(sizes)
@@ -87,7 +87,7 @@ def _sums(values: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Spread numbers over all of 32 bits: the last step of MurmurHash3, which datasketch mixes with, too."""
+    """Spread numbers over all 32 bits: the last step of MurmurHash3, which datasketch also uses."""
     mixed = values ^ (values >> np.uint32(16))
     mixed *= np.uint32(0x85EBCA6B)
     mixed ^= mixed >> np.uint32(13)
@@ -97,7 +97,7 @@ def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def tally(groups: Iterable[Shingles]) -> NDArray[np.uint32]:
-    """Count how often each shingle comes, in a table of fixed size."""
+    """Count how often each shingle occurs, in a table of fixed size."""
     table = np.zeros(TABLE, np.uint32)
     for group in groups:
         add_counts(table, group.hashes & np.uint32(TABLE - 1))
@@ -105,7 +105,7 @@ def tally(groups: Iterable[Shingles]) -> NDArray[np.uint32]:
 
 
 def rare(group: Shingles, table: NDArray[np.uint32], texts: int) -> Shingles:
-    """Leave out the shingles that a large part of `texts` texts has, but of no text nearly all."""
+    """Drop the shingles that a large part of `texts` texts has, unless a text would lose nearly all."""
     limit = max(COMMON_AT_LEAST, int(COMMON * texts))
     kept = table[group.hashes & np.uint32(TABLE - 1)] <= limit
     sizes = group.counts()
@@ -126,7 +126,7 @@ def permutations() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
 
 def signatures(group: Shingles) -> Signature:
-    """Make the MinHash of each text, [texts, PERMUTATIONS]; of a text without shingles all numbers are the largest."""
+    """Return the MinHash of each text, [texts, PERMUTATIONS]; without shingles all numbers are the largest."""
     multipliers, addends = permutations()
     made = np.full((group.bounds.size - 1, PERMUTATIONS), 0xFFFFFFFF, np.uint32)
     filled = np.flatnonzero(group.counts())
@@ -145,14 +145,14 @@ def signatures(group: Shingles) -> Signature:
 
 
 class Kept:
-    """The shingles of many groups of texts, once more: they take as much room as the words themselves."""
+    """Keeps the shingles of many groups of texts for a second pass: they take as much room as the words themselves."""
 
     def __init__(self) -> None:
         self._hashes = Store(0.25)
         self._bounds: list[NDArray[np.int64]] = []
 
     def keeping(self, groups: Iterable[Shingles]) -> Iterator[Shingles]:
-        """Keep each group that goes through here."""
+        """Keep each group while passing it on."""
         for group in groups:
             self._hashes.add(group.hashes.tobytes())
             self._bounds.append(group.bounds)
@@ -164,7 +164,7 @@ class Kept:
 
 
 class Signatures:
-    """The signatures of many texts, of which only the bands stay in memory: 128 bytes of a text."""
+    """The signatures of many texts, of which only the bands stay in memory: 128 bytes per text."""
 
     def __init__(self) -> None:
         self._all = Table(PERMUTATIONS)
@@ -172,13 +172,13 @@ class Signatures:
         self._is_empty: list[NDArray[np.bool_]] = []
 
     def add(self, made: Signature) -> None:
-        """Add those of some texts."""
+        """Add the signatures of some texts."""
         self._all.add(made)
         self._bands.append(bands(made))
         self._is_empty.append((made == 0xFFFFFFFF).all(axis=1))
 
     def pairs(self, words: NDArray[np.int64], most: int) -> Pairs:
-        """Find the pairs of texts that meet in a band and share enough, the `most` first ones; see `pairs`."""
+        """Return the first `most` pairs of texts that meet in a band and share enough; see the function `pairs`."""
         is_empty, texts = np.concatenate(self._is_empty), len(words)
         found: NDArray[np.int64] = np.zeros(0, np.int64)
         for number in range(BANDS):
@@ -213,9 +213,9 @@ def bands(made: Signature) -> NDArray[np.uint32]:
 
 
 def pairs(made: Signature, words: NDArray[np.int64] | None = None) -> Pairs:
-    """Find the pairs of texts that meet in a band and share enough of their signatures: more of longer ones.
+    """Return the pairs of texts that meet in a band and share enough of their signatures: longer ones must share more.
 
-    `words` are the lengths of the texts; without them all are taken for short.
+    `words` are the lengths of the texts; without them all are taken as short.
     """
     kept = Signatures()
     kept.add(made)
@@ -228,7 +228,7 @@ def _meetings(keys: NDArray[np.uint32], is_empty: NDArray[np.bool_]) -> Pairs:
 
 
 def neighbours(order: NDArray[np.int64], keys: NDArray[Any], crowd: int, reach: int) -> Pairs:
-    """Pair what has the same key, given in the order of its keys: all of up to `crowd`, of more the next `reach`."""
+    """Pair entries with the same key, in key order: all pairs in groups of up to `crowd`, else the next `reach`."""
     ordered = keys[order]
     edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
     sizes = np.diff(edges) if len(order) else edges[:0]

@@ -1,4 +1,4 @@
-"""What is kept of all rows: in memory as long as it is little, then in a file that goes away by itself."""
+"""What is kept of all rows: in memory while it is small, then in a temporary file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from finetop.core.data.similarity.word_codes import Codes
 
 IN_MEMORY: Final = 128 * 2**20  # bytes: 100,000 rows of 300 words
-ON_DISK: Final = "/var/tmp"  # unless TMPDIR says where: /tmp is memory on many machines
-BLOCK: Final = 1000  # texts that are read at once
+ON_DISK: Final = "/var/tmp"  # unless TMPDIR is set: /tmp is in memory on many machines
+BLOCK: Final = 1000  # texts read at once
 
 
 def disk_folder() -> str:
@@ -34,7 +34,7 @@ def _spooled(share: float = 1.0) -> tempfile.SpooledTemporaryFile[bytes]:
 
 
 def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
-    """Write at the end. Raises EnvironmentTrouble where the disk is full, or no file can be there."""
+    """Append data. Raises EnvironmentTrouble if the disk is full, or the file can't be written."""
     try:
         file.write(data)
     except OSError as error:
@@ -45,7 +45,7 @@ def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
 
 
 class Table:
-    """Rows of so many numbers each, by number from 0; all are added before any is read."""
+    """Rows of `width` numbers each, numbered from 0; all must be added before any is read."""
 
     def __init__(self, width: int) -> None:
         self._file = _spooled(0.25)
@@ -69,7 +69,7 @@ class Table:
 
 
 class Store:
-    """Texts as codes, by number from 0 in the order in which they were added; a share of IN_MEMORY of them there."""
+    """Texts as codes, numbered from 0 in the order of adding; `share` of IN_MEMORY of them stay in memory."""
 
     def __init__(self, share: float = 1.0) -> None:
         self._file = _spooled(share)
@@ -96,7 +96,7 @@ class Store:
         return [self[number] for number in numbers]
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
-        """Yield all texts in their order, a block at a time, with the number of its first."""
+        """Yield all texts in order, in blocks, each with the number of its first text."""
         for first in range(0, len(self), BLOCK):
             ends = self._ends[first : first + BLOCK + 1]
             self._file.seek(ends[0])

@@ -1,8 +1,8 @@
-"""A text as numbers, one a word: what two texts are compared by.
+"""A text as one number per word, for comparing texts.
 
-A code is 28 bits of a hash of the word, without its case, and four marks: its capital (not of a sentence's first
-word, which has to have one), a digit in it, whether it says little by itself, and whether a sentence starts with it.
-Words of scripts without spaces are their characters. Signs of arithmetic and money are words too: 16 + 4 is not 16 - 4.
+A code is 28 bits of a hash of the word, ignoring case, and four marks: a capital (not in a sentence's first word, which
+always has one), a digit in it, whether it has little meaning of its own, and whether it starts a sentence. In scripts
+without spaces each character is a word. Signs of arithmetic and money are words too: 16 + 4 is not 16 - 4.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Codes = NDArray[np.uint32]
 
 CAPITAL: Final = 1
 DIGIT: Final = 2
-LITTLE: Final = 4  # says little by itself: the, of, please
+LITTLE: Final = 4  # little meaning of its own: the, of, please
 START: Final = 8
 NAME: Final = CAPITAL | DIGIT
 MARKS: Final = 4  # bits
@@ -32,12 +32,12 @@ _TOKEN = re.compile(
 _ASCII_TOKEN = re.compile(  # the same, faster
     r"[A-Za-z0-9]+|[.!?:;\n]+|\((?=[A-Z][a-z]+\x20)|[+*/=<>%^$]|(?<=[\d\s])-(?=[\s\d])", re.ASCII
 )
-_ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f(")  # also what begins a sentence in brackets
+_ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f(")  # the bracket begins a sentence
 _EDGES = " .,:;!?=\"'"
 _OPENERS = frozenset(
     {"Please", "Thanks", "Thank", "Kindly", "Hi", "Hello"}
-)  # with a capital, they begin a sentence
-_MEMORY = 400_000  # different words whose codes are remembered: about 60 MB
+)  # capitalized, they begin a sentence
+_MEMORY = 400_000  # cached codes of different words: about 60 MB
 
 _LITTLE_WORDS: Final = """
     a an the this that these those some any such same other others each every either neither both all
@@ -54,7 +54,7 @@ LITTLE_WORDS: Final = frozenset(_LITTLE_WORDS.split())
 
 
 class _Remembered(dict[str, int]):
-    """The codes of words seen so far; a sentence's end has the code 0."""
+    """Cached codes of words; the end of a sentence has the code 0."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= _MEMORY:
@@ -84,13 +84,13 @@ def codes_of(text: str) -> Codes:
         raw = _TOKEN.findall(text)
     else:
         raw = _ASCII_TOKEN.findall(text)
-    behind = np.zeros(len(raw) + 1, np.uint32)  # the text begins as if a sentence had ended
+    behind = np.zeros(len(raw) + 1, np.uint32)  # the first word counts as a sentence start
     behind[1:] = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
     words = behind[1:].nonzero()[0]
     found: Codes = behind[words + 1]
     starts = behind[words] == 0
     capitals = found & CAPITAL
-    # A Heading, or ALL IN CAPITALS, say nothing; a long name in a short question does.
+    # A Heading, or ALL IN CAPITALS, is no name; a long name in a short question is.
     if 2 * np.count_nonzero(capitals) > len(found) and capitals[(found & (LITTLE | DIGIT)) == 0].all():
         found &= ~np.uint32(CAPITAL)
     found[starts] = found[starts] & ~np.uint32(CAPITAL) | np.uint32(START)
@@ -98,27 +98,27 @@ def codes_of(text: str) -> Codes:
 
 
 def bare(codes: Codes) -> Codes:
-    """Drop the marks: what is left is the same for the same words."""
+    """Drop the marks: the rest is equal for equal words."""
     words: Codes = codes >> np.uint32(MARKS)
     return words
 
 
 def normalised(text: str) -> str:
-    """Fold case and white space and drop marks at the ends; marks inside stay."""
+    """Fold case and white space, and strip marks at the ends; marks inside stay."""
     return " ".join(text.casefold().split()).strip(_EDGES)
 
 
 def folded(text: str) -> str:
-    """Fold a text as its fingerprint does; one of nothing but marks keeps them."""
+    """Fold a text as its fingerprint does; a text of only marks keeps them."""
     return normalised(text) or text.strip()
 
 
 def fingerprint(*texts: str) -> int:
-    """Hash texts into 64 bits: the same for texts that differ in case, white space and marks at the ends."""
+    """Hash texts into 64 bits, ignoring case, white space, and marks at the ends."""
     return fingerprint_of(*map(folded, texts))
 
 
 def fingerprint_of(*texts: str) -> int:
-    """Hash texts that are folded already."""
+    """Hash texts that are already folded."""
     whole = "\x1f".join(texts)
     return int.from_bytes(hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=8).digest(), "big")

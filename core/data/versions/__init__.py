@@ -1,1 +1,1 @@
-"""Versions of training data: the hashes of its rows, what differs, and what a file was made of."""
+"""Versions of training data: the hashes of its rows, how versions differ, and what a file was made from."""

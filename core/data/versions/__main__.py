@@ -1,4 +1,4 @@
-"""Compares rows and looks at files for the supervisor: `python -m finetop.core.data.versions < ASKED > FOUND`."""
+"""Compares rows and inspects files for the supervisor: `python -m finetop.core.data.versions < ASKED > FOUND`."""
 
 from __future__ import annotations
 

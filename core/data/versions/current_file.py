@@ -1,4 +1,4 @@
-"""What lies now where a run read its rows, and the rows that differ, as text."""
+"""The present state of a file from which a run read its rows, and the rows that differ, as text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
     from finetop.core.data.versions.diff import Compared, Hashes
 
-READ_BYTES = 256 << 20  # of a file that is read again for a glance: 3 s
-LOOK_S = 10.0  # for the rows of all examples together
+READ_BYTES = 256 << 20  # files up to this size are read again: 3 s
+LOOK_S = 10.0  # for finding the rows of all examples
 SHOWN = 300  # characters of one row
-BEFORE = 60  # of what two rows share in front of where they part
+BEFORE = 60  # characters shown of what two rows share before they differ
 _KINDS: tuple[formats.Kind, ...] = ("conversation", "preference", "labelled", "prompt", "text")
 
 
 def look(then: SourceRow) -> Now:
-    """Say whether a file still holds what a run read of it. What was not written to since is not read again."""
+    """Return whether a file still has the rows that a run read. A file not written to since is not read again."""
     path = Path(then.path)
     try:
         facts = row_files.facts_of(path)
@@ -40,7 +40,7 @@ def look(then: SourceRow) -> Now:
         for row in _rows(path, then.limit):
             contents.add(row)
     except FinetopError:
-        return Now("changed")  # it can't be read as rows any more
+        return Now("changed")  # it can no longer be read as rows
     is_same = contents.content == then.content
     return Now("same" if is_same else "changed", contents.rows, contents.content)
 
@@ -55,7 +55,7 @@ def _rows(path: Path, limit: int | None = None) -> Iterator[dict[str, Any]]:
 def examples(
     compared: Compared, before: Hashes, after: Hashes, files: Sequence[str]
 ) -> tuple[list[Example], int]:
-    """Find the rows that differ in the files as they are now. Returns them, and how many are in none any more."""
+    """Find the rows that differ in the present files. Return them, and how many are no longer in any file."""
     wanted = [
         *((int(before[one]), int(after[other])) for one, other in compared.changed),
         *((int(before[one]), None) for one in compared.gone),
@@ -77,7 +77,7 @@ def examples(
 
 
 def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
-    """Read rows by their hashes, wherever they now stand in these files."""
+    """Return rows by their hashes, from wherever they are now in these files."""
     found: dict[int, dict[str, Any]] = {}
     deadline = time.monotonic() + LOOK_S
     for file in files:
@@ -93,12 +93,12 @@ def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
                 if len(found) == len(hashes) or time.monotonic() > deadline:
                     break
         except (OSError, FinetopError):
-            continue  # it is gone, or holds no rows any more
+            continue  # it is gone, or no longer has rows
     return found
 
 
 def shown(row: Mapping[str, Any], *, with_system: bool = True) -> str:
-    """Write a row as text: prompt -> answer, or else as it stands. System turns are the same in most rows."""
+    """Return a row as text: prompt -> answer, or else its JSON. System turns are the same in most rows."""
     try:
         record = formats.read(row, "row", "auto", _KINDS)
     except FinetopError:
@@ -122,7 +122,7 @@ def _turns(prompt: Sequence[formats.Message]) -> str:
 
 
 def _from_where_they_part(one: str, other: str) -> tuple[str, str]:
-    """Leave out most of what two texts share in front, so that what differs is in sight."""
+    """Cut most of the shared beginning of two texts, so that the difference is visible."""
     shared = next(
         (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
     )

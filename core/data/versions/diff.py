@@ -1,4 +1,4 @@
-"""How two lists of rows differ, by their hashes: what both have, in which order, what stands changed in its place."""
+"""How two lists of rows differ, by their hashes: shared rows, their order, and rows changed in place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compared:
-    """A difference in numbers, and of each kind a few rows: places from 0, of the first list and of the second."""
+    """A difference as counts, with a few rows of each kind: indexes into the first list and the second."""
 
     difference: Difference
     changed: list[tuple[int, int]]
@@ -29,7 +29,7 @@ class Compared:
 
 
 def read(sources: Sequence[Sequence[str]]) -> Hashes:
-    """Read the hashes of several sources, one behind the other, each from the first of its files that is there.
+    """Read the hashes of several sources, concatenated, each from the first of its files that exists.
 
     Raises OSError.
     """
@@ -47,9 +47,9 @@ def _read(files: Sequence[str]) -> Hashes:
 
 
 def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
-    """Compare two lists of rows. A row that is there twice counts twice.
+    """Compare two lists of rows. A row that occurs twice counts twice.
 
-    about 2 s for a million rows on each side.
+    About 2 s for a million rows on each side.
     """
     firsts_before, counts_before = _firsts(before)
     firsts_after, counts_after = _firsts(after)
@@ -83,7 +83,7 @@ def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
 
 
 def _firsts(hashes: Hashes) -> tuple[Any, Any]:
-    """Return the places at which each hash is seen first, and how often it is there, in the order of the hashes."""
+    """Return the first index of each different hash, and its number of occurrences, in the order of hashes."""
     _, places, counts = np.unique(hashes, return_index=True, return_counts=True)
     return places, counts
 
@@ -95,7 +95,7 @@ def _in_place(
     places_after: Any,
     examples: int,
 ) -> tuple[int, list[tuple[int, int]]]:
-    """Count the rows that stand between the same shared ones in both lists: the smaller number of each gap."""
+    """Count the rows that lie between the same shared ones in both lists: the smaller number of each gap."""
     gaps_before = _gaps(own_before, places_before)
     gaps_after = _gaps(own_after, places_after)
     sizes = np.minimum(gaps_before, gaps_after)
@@ -113,7 +113,7 @@ def _in_place(
 
 
 def _gaps(own: NDArray[np.bool_], places: Any) -> Any:
-    """Count a list's own rows before each of these places, and behind the last."""
+    """Count a list's own rows before each of these places, and after the last."""
     so_far = np.concatenate(([0], np.cumsum(own)))
     return np.diff(np.concatenate(([0], so_far[places], [so_far[-1]])))
 

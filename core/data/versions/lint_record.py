@@ -1,4 +1,4 @@
-"""What lint found of a file, kept in the home by the file's content: a report about a run has it in short."""
+"""Lint's findings for a file, kept in the home by the file's content, for the reports of runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from finetop.core.protocol.data_diff import Kept
 from finetop.core.runtime.files import open_regular
 
-FOLDER = "lint"  # below the home
+FOLDER = "lint"  # in the home
 BYTES = 1 << 20
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def of_content(root: Path, sha256: str) -> Kept | None:
-    """Read what was found of a file with this content. None where it was never linted whole."""
+    """Return the findings for a file with this content. None if it was never linted completely."""
     if not SHA256.fullmatch(sha256):
         return None
     try:

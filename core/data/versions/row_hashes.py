@@ -1,4 +1,4 @@
-"""The content of rows: a hash of each, one over all in their order, and the file of them in a run's folder."""
+"""The content of rows: a hash of each, one over all in order, and the file of them in a run's folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import msgspec
 
 from finetop.core.runtime.files import make_inside, write_whole
 
-FOLDER = "data"  # below a run's
-ROW_BYTES = 8  # a hash's first: of 100,000 rows two are taken for each other once in 3,700 million such files
+FOLDER = "data"  # in a run's folder
+ROW_BYTES = 8  # of a hash: among 100,000 rows two collide once in 3,700 million such files
 _CONTENT = re.compile(r"[0-9a-f]{64}")
 
-_json = msgspec.json.Encoder(order="sorted", enc_hook=repr)  # a row is the same however its keys are ordered
+_json = msgspec.json.Encoder(order="sorted", enc_hook=repr)  # the order of a row's keys does not matter
 
 
 class Contents:
-    """Takes rows in their order. 3 microseconds for a row of 500 characters."""
+    """Hashes rows in their order. 3 microseconds for a row of 500 characters."""
 
     def __init__(self) -> None:
         self._whole = hashlib.sha256()
@@ -42,17 +42,17 @@ class Contents:
 
     @property
     def newest(self) -> bytes:
-        """The hash of the row that was added last."""
+        """The hash of the row added last."""
         return bytes(self.hashes[-ROW_BYTES:])
 
 
 def file_of(run_folder: Path, content: str) -> Path | None:
-    """Say where a run keeps the hashes of a source's rows. None for what is no content's name."""
+    """Return where a run keeps the hashes of a source's rows. None for an invalid hash."""
     return run_folder / FOLDER / f"{content[:16]}.rows" if _CONTENT.fullmatch(content) else None
 
 
 def keep(contents: Contents, run_folder: Path) -> None:
-    """Write the hashes into a run's folder, unless they are there. A full disk costs them, not the run."""
+    """Write the hashes to a run's folder, unless they exist. A full disk loses only them, not the run."""
     file = file_of(run_folder, contents.content)
     assert file is not None
     if file.is_file() and file.stat().st_size == len(contents.hashes):

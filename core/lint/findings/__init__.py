@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from finetop.core.runtime.patterns import Hit
 
 SHOWN = 160  # characters of an example
-BEFORE = 24  # of them before what is shown
-AROUND = 300  # more of them in which secrets are looked for, so that half of one is not shown
+BEFORE = 24  # of these, before the shown part
+AROUND = 300  # context searched for secrets, so that no half of one is shown
 Action = Literal["", "remove", "mend"]
 _ACTIONS: tuple[Action, ...] = ("", "remove", "mend")
-SEEN = 4  # first characters that stay
+SEEN = 4  # first characters of a secret that stay
 
 
 class Sight(msgspec.Struct, frozen=True, array_like=True):
-    """What was seen in a row: which kind it is, in words, the text that shows it, and what --fix would do."""
+    """What was seen in a row: its kind in words, the text that shows it, and what --fix would do."""
 
     kind: str
     text: str
@@ -40,7 +40,7 @@ class Sight(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Fix(msgspec.Struct, frozen=True):
-    """A change of one row: it is removed, or its finding's `mend` repairs it. `why` is written into the manifest."""
+    """A change of one row: it is removed, or repaired by its finding's `mend`. `why` goes into the manifest."""
 
     at: int
     action: Literal["remove", "mend"]
@@ -48,7 +48,7 @@ class Fix(msgspec.Struct, frozen=True):
 
 
 def excerpt(text: str, start: int = 0, end: int | None = None) -> str:
-    """Cut the part of a text that shows something, with what stands around it; secrets are masked before it is cut."""
+    """Return the part of a text around [start, end); secrets are masked before it is cut."""
     end = min(start if end is None else end, start + SHOWN)
     begin = max(0, start - BEFORE)
     before = min(begin, AROUND)
@@ -57,7 +57,7 @@ def excerpt(text: str, start: int = 0, end: int | None = None) -> str:
 
 
 def sights(row: Row, find: Callable[[str], Iterable[Hit]]) -> dict[str, Sight]:
-    """Return of each kind that is found in any text of a row the last one."""
+    """Return the last hit of each kind in a row's texts."""
     return {
         hit.kind: Sight(hit.kind, excerpt(turn.text, hit.start, hit.end))
         for turn in row.turns
@@ -66,7 +66,7 @@ def sights(row: Row, find: Callable[[str], Iterable[Hit]]) -> dict[str, Sight]:
 
 
 def example(place: str, text: str) -> Example:
-    """Make an example that may be shown: secrets masked, no control sequences, cut."""
+    """Return an example that is safe to show: secrets masked, no control sequences, cut."""
     return Example(place, clean_line(masked(text[: 4 * SHOWN]), limit=4 * SHOWN)[: SHOWN + 2])
 
 
@@ -99,12 +99,12 @@ class Tally(Finder):
         self.kinds: dict[str, int] = {}
         self.first = array("Q")  # rows
         self.examples: list[tuple[int, str, str]] = []  # row, kind, text
-        self.acted = array("Q")  # rows, each with its kind and action as one number beside it
+        self.acted = array("Q")  # rows with an action; `acts` holds each one's kind and action as one number
         self.acts = array("H")
         self._kind_numbers: list[str] = []
 
     def take(self, at: int, seen: Sequence[Sequence[str]]) -> None:
-        """Take in the sights of a row."""
+        """Add the sights of a row."""
         self.count += 1
         if len(self.first) < PLACES:
             self.first.append(at)
@@ -151,7 +151,7 @@ class Tally(Finder):
 
 
 def masked(text: str) -> str:
-    """Put dots in place of what is secret; the text keeps its length. A report must not spread what it warns of."""
+    """Replace secrets with dots; the text keeps its length. A report must not spread what it warns of."""
     for hit in list(chain(secrets_in(text), personal_in(text))):
         seen = min(SEEN, (hit.end - hit.start) // 3)
         text = text[: hit.start + seen] + "•" * (hit.end - hit.start - seen) + text[hit.end :]

@@ -18,7 +18,7 @@ class Conflicts(PairRule):
         " or the prompt lacks what tells them apart. Open-ended prompts, which have no single answer, are not counted."
     )
     do = "keep the right answer, or add to the prompt what tells the cases apart"
-    shows_both = True  # of an example both answers, from where they differ
+    shows_both = True  # both answers of an example are shown, from where they differ
 
     def find(self, seen: Gathered, whole: Whole) -> list[Like]:
         found: dict[int, Like] = {}
@@ -39,7 +39,7 @@ class Conflicts(PairRule):
         return list(found.values())
 
     def _kind(self, seen: Gathered, first: int, second: int) -> str:
-        """Say how two rows contradict each other; "" where they don't."""
+        """Return how two rows contradict each other; "" if they don't."""
         heads = seen.heads
         one, other = heads[first], heads[second]
         kinds = {int(one["kind"]), int(other["kind"])}
@@ -55,9 +55,9 @@ class Conflicts(PairRule):
         return contradiction(seen.asked(first), *answers, seen.counts(), len(seen), are_labels=are_labels)
 
     def _else(self, seen: Gathered, first: int, second: int, change: Change) -> str:
-        """Of two rows that ask the same but for a word or so, say whether one answers something else than both ask.
+        """Return a text if one of two rows with nearly the same prompt answers a different question; "" if not.
 
-        An answer that has one of these words is about it, and what many questions differ in is what they ask.
+        An answer with one of the changed words is about that word; a place where many questions differ is their topic.
         """
         kinds = seen.heads["kind"]
         is_of_all = {int(kinds[first]), int(kinds[second])} == {row_hashes.CONVERSATION}

@@ -53,7 +53,7 @@ class Contamination(PairRule):
     roles = pair_index.SIDES[0]
 
     def find(self, seen: Gathered, whole: Whole) -> list[Like]:
-        """Find the rows. Raises BadInput for a benchmark's file that has no questions."""
+        """Find the rows. Raises BadInput for a benchmark file without questions."""
         items = list(read(whole))
         wanted = Items([codes_of(text) for *_, text in items])
         is_trained = np.zeros(len(seen), bool)
@@ -75,9 +75,9 @@ class Contamination(PairRule):
 
 
 def read(whole: Whole) -> Iterator[Item]:
-    """Read the items of the recipe's suite (of quick, without one) and of the files that were named.
+    """Read the items of the recipe's suite (of quick, without one) and of the `--against` files.
 
-    What can't be read without the harness is told in the report's notes. Raises BadInput for a file without questions.
+    Tasks that only the harness can read are listed in the report's notes. Raises BadInput for a file without questions.
     """
     for path in whole.asked.against:
         file = given_path(path)
@@ -113,7 +113,7 @@ def _of_file(file: Path, name: str) -> Iterator[Item]:
 
 
 def questions(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the question of a benchmark's row, or the questions of one of several turns."""
+    """Yield the question of a benchmark's row, or all questions of a row with several turns."""
     for key in QUESTIONS:
         for spelled in (key, key.upper()):
             if isinstance(row.get(spelled), str) and row[spelled].strip():

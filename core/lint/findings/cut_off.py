@@ -17,13 +17,13 @@ from finetop.core.lint.report import Finding
 from finetop.core.lint.row import Lens, Row
 from finetop.core.lint.second_pass import Whole
 
-STYLE = 0.3  # share of rows from which an end without a full stop is how these answers are written
-LIKE = 0.5  # share of answers of one sentence, from which it is how those are written
-ENOUGH = 12  # answers of one sentence with a full stop, to know that
+STYLE = 0.3  # share of rows from which endings without a full stop are these answers' style
+LIKE = 0.5  # the same share, of answers of one sentence
+ENOUGH = 12  # answers of one sentence with a full stop needed to know their style
 SHOWN = 50  # characters of an answer's end
-URL = 300  # characters of an address, at most
-LONG = 12  # words of a last line without a full stop from which it is a sentence, not a heading or an entry
-SHORT = 5  # words from which it is one that was begun, if it has a verb, or begins as sentences do
+URL = 300  # characters of a URL, at most
+LONG = 12  # words from which a last line without a full stop is a sentence, not a heading or an entry
+SHORT = 5  # words from which it is an unfinished sentence, if it has a verb or begins like a sentence
 
 _ENDS = tuple(".!?…。！？؟।:;\"'”’»)]}>`*|~_-=")
 _OPENED = (" -", " –", " —", ' "', " “", " (")
@@ -47,30 +47,32 @@ _VERBS = re.compile(
 )
 _LISTED = re.compile(r"^\s*(?:[-*•+–>|#]|\(?\d{1,3}[.):]|[A-Za-z][.)]\s)")
 _ENTRY = re.compile(r" - |(?:^|\s)\d{1,2}[.)] ")  # within a line
-_SENTENCE = re.compile(r"(?<!\s\d)(?<!\s\d\d)(?<!^\d)[.!?]['\")\]]?\s")  # not 7. of a list
+_SENTENCE = re.compile(r"(?<!\s\d)(?<!\s\d\d)(?<!^\d)[.!?]['\")\]]?\s")  # not the 7. of a list
 _LINK = re.compile(r"(?:https?://|www\.)\S+$|\S+@\S+$")
-_MARK = re.compile(r"\n\s*(?:[-*•+–]|\d{1,3}[.)])$")  # of an entry that has nothing more
+_MARK = re.compile(r"\n\s*(?:[-*•+–]|\d{1,3}[.)])$")  # a list mark with nothing after it
 _PART = re.compile(r"[a-z0-9]{2,}-$|[\w,)] ([b-z])$|[a-z]['’]s$")  # self-, and easy t, the backpack's
 _CODE = frozenset("=<>{}();")
 _OPEN = "within a sentence"
 _HALF = "within a word"
 _UNSURE = ("without the end of a sentence", "of one sentence, without its end")
 _ENDED = "ended"
-_LIKELY = 4  # words of an answer, from which its last one may be half of one
-_OFTEN = 3  # answers that end in it: a word is whole
-_WORDS = 50_000  # different last words, at most, that are looked at
-SAMPLE: Final = 2000  # rows whose words are known
-STRETCHES: Final = 10  # from so many places of the data
-FEWEST: Final = 3000  # different words, to know how words end
-LEAST: Final = 2  # letters of a half
+_LIKELY = 4  # words of an answer from which its last one may be cut
+_OFTEN = 3  # from this many answers that end in it a word is whole
+_WORDS = 50_000  # different last words that are checked, at most
+SAMPLE: Final = 2000  # rows whose words are collected
+STRETCHES: Final = 10  # taken from this many places in the data
+FEWEST: Final = 3000  # different words needed to know how words end
+LEAST: Final = 2  # letters of a cut word
 LONGEST: Final = 24
 _LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_.-])([^\W\d_]+)$")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_FORMS = frozenset(("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers"))  # of a whole word
+_FORMS = frozenset(
+    ("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers")
+)  # suffixes of a whole word
 
 
 def _last_part(text: str, asked: str) -> str:
-    """Return the last word of an answer, if it may be half of one: the row has it nowhere else."""
+    """Return an answer's last word if it may be cut: the row has it nowhere else."""
     part = last_part(text)
     if not part or text.count(" ") < _LIKELY - 1 or _LINK.search(text, max(0, len(text) - URL)):
         return ""
@@ -131,7 +133,7 @@ def _unfinished(text: str) -> str:
 
 
 def _is_in_a_list(text: str, last_line: str) -> bool:
-    """Whether the line before has no end of a sentence either, or what follows the last end is entries in one line."""
+    """Return True if the line before has no sentence end either, or the last line's rest is list entries."""
     before = text[: -len(last_line)].rstrip()
     if before and not before.endswith((".", "!", "?", ":")):
         return True
@@ -140,14 +142,14 @@ def _is_in_a_list(text: str, last_line: str) -> bool:
 
 
 def _lacks_an_end(text: str, last_line: str) -> bool:
-    """Whether every line but the last ends as a sentence does."""
+    """Return True if every line but the last ends like a sentence."""
     before = [line.rstrip() for line in text[: -len(last_line)].splitlines() if line.count(" ") > 1]
     is_entry = ":" in last_line or " " not in last_line
     return len(before) > 1 and not is_entry and all(line.endswith((".", "!", "?", ":")) for line in before)
 
 
 def _ends_in_part(text: str) -> bool:
-    """Tell half of a word at the end from a letter that is a name (x, n), which the text has elsewhere too."""
+    """Return True if the text ends in a cut word, not in a one-letter name (x, n) that it also has elsewhere."""
     found = _PART.search(text, max(0, len(text) - 40))
     if found is None or not _CODE.isdisjoint(text.rpartition("\n")[2]):
         return False
@@ -155,7 +157,7 @@ def _ends_in_part(text: str) -> bool:
 
 
 def _is_one_sentence(text: str) -> bool:
-    """Tell an answer of one sentence from a heading, a name or an entry of a table, which have no full stop."""
+    """Return True for an answer of one sentence; a heading, a name or a table entry has no full stop."""
     if "\n" in text or ":" in text or len(text) > 600 or not text[0].isupper():
         return False
     words = text.split()
@@ -167,7 +169,7 @@ def _is_one_sentence(text: str) -> bool:
 
 
 def _is_cut_json(text: str) -> bool | None:
-    """Whether JSON ends within; None for what is no JSON."""
+    """Return whether JSON is cut off; None for a text that is not JSON."""
     try:
         msgspec.json.decode(text.encode())
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
@@ -176,18 +178,16 @@ def _is_cut_json(text: str) -> bool | None:
 
 
 class _Ends(Finder):
-    """Counts kinds of evidence apart: an end without a full stop says nothing where most like answers have none."""
+    """Counts uncertain kinds separately: a missing full stop means nothing if most similar answers have none."""
 
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)
-        # Sure; sure or several sentences; sure or one sentence; all.
+        # Certain; certain or several sentences; certain or one sentence; all.
         self.tallies: dict[tuple[str, ...], Tally] = {
             kinds: Tally(rule, lens) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
         }
         self.counts: Counter[str] = Counter()
-        self.parts: dict[
-            str, list[tuple[int, str, str]]
-        ] = {}  # by last word: row, the text, how else it ends
+        self.parts: dict[str, list[tuple[int, str, str]]] = {}  # by last word: row, text, kind of ending
 
     def take(self, at: int, seen: Sequence[str]) -> None:
         kind, shown, part = seen
@@ -210,7 +210,7 @@ class _Ends(Finder):
             those.append((at, shown, kind))
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Leave out what is the style of these answers, and add those that end in half of a word."""
+        """Leave out what is the style of these answers, and add those that end in a cut word."""
         several, one = (self.counts[kind] for kind in _UNSURE)
         ended = self.counts[_ENDED]
         told = (several <= STYLE * whole.rows, ended >= ENOUGH and one <= LIKE * (one + ended))
@@ -232,7 +232,7 @@ class _Ends(Finder):
 
 
 def last_part(text: str) -> str:
-    """Return the letters that a text ends with, if they may be half of a word; "" if not."""
+    """Return the letters that a text ends with if they may be a cut word, else ""."""
     found = _LAST.search(text, max(0, len(text) - LONGEST - 1))
     if found is None or not LEAST <= len(found[1]) <= LONGEST or found[1][1:] != found[1][1:].lower():
         return ""
@@ -240,9 +240,9 @@ def last_part(text: str) -> str:
 
 
 class Words:
-    """The words of texts, and how they end: "corporat" is half of one.
+    """The words of texts, and how they end: "corporat" is a cut word.
 
-    No text has it as a word, and longer ones begin with it that are more than another form of it (patient, patients).
+    No text has it as a word, and longer words begin with it that are not just another form of it (patient, patients).
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -253,7 +253,7 @@ class Words:
         self._ends = {word[-3:] for word in known if len(word) > 3} if enough else set()
 
     def is_half(self, part: str) -> bool:
-        """Tell half of a word from a word; a name, or a word that is seen once, counts as whole."""
+        """Return True for a cut word; a name, or a word seen only once, counts as whole."""
         folded = part.casefold()
         if folded in self._known:
             return False
@@ -272,7 +272,7 @@ class Words:
 
 
 def words_of(whole: Whole) -> Words:
-    """Read some rows again for their words; not the last one of each answer, which may be half of one."""
+    """Collect words from some rows, without each answer's last one, which may be cut."""
     rows, each = whole.rows, SAMPLE // STRETCHES
     ats = [place * rows // STRETCHES + n for place in range(STRETCHES) for n in range(each)]
     if rows <= SAMPLE:
@@ -291,14 +291,14 @@ class CutOff(Rule):
         "The model learns to stop anywhere: its answers break off too. Often the token limit at which they"
         " were generated was too low."
     )
-    fix = ""  # what is missing is not known
+    fix = ""  # the missing part is unknown
     do = "finish the answers that break off, or remove them"
     finder = _Ends
 
     def look(self, row: Row, lens: Lens) -> list[str] | None:
-        """See how the answer ends: the kind, the text, and the last word if it may be half of one.
+        """Return how the answer ends: the kind, the text, and the last word if it may be cut.
 
-        Of an answer of a single sentence, also that it is ended.
+        For a finished answer of one sentence it returns only that kind.
         """
         if row.record is None or row.is_text or not row.answer or (row.turns and row.turns[-1].has_calls):
             return None

@@ -1,4 +1,4 @@
-"""Texts that were damaged on their way: bytes read in the wrong encoding, HTML that is left, control characters."""
+"""Texts damaged on their way: bytes read in the wrong encoding, leftover HTML, control characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from finetop.core.lint.findings import Rule, Sight, excerpt
 from finetop.core.lint.row import Lens, Row
 
-# What the first byte of a character in UTF-8 becomes in Windows-1252, and then the bytes that follow it.
+# What the first byte of a UTF-8 character becomes in Windows-1252, and then the bytes that follow it.
 _FOLLOWING = "\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 _WRONG = re.compile(
     f"[\u00c2-\u00df][{_FOLLOWING}]|[\u00e0-\u00ef][{_FOLLOWING}]{{2}}|[\u00f0-\u00f4][{_FOLLOWING}]{{3}}"
@@ -31,7 +31,7 @@ _ABOUT_CODE = re.compile(
 
 class Damaged(Rule):
     about = "damaged texts"
-    why = "The model learns to generate the same damage: â€™ in place of ’, &nbsp; and <br> in plain answers."
+    why = "The model learns to generate the same damage: â€™ instead of ’, &nbsp; and <br> in plain answers."
     fix = "decode UTF-8 that was read as Windows-1252; leave HTML as it is"
     do = "repair the damaged texts"
 
@@ -48,7 +48,7 @@ class Damaged(Rule):
                     sights.append(Sight("characters that were lost (�)", excerpt(text, at)))
             is_wrong = (
                 bool(sights) and sights[-1].action == "mend"
-            )  # whose bytes are control characters by themselves
+            )  # its bytes are control characters themselves
             if not is_wrong and not text.isprintable() and (control := _CONTROL.search(text)):
                 shown = f"U+{ord(control[0]):04X} in: {excerpt(text, *control.span())}"
                 sights.append(Sight("control characters", shown))
@@ -65,7 +65,7 @@ class Damaged(Rule):
 
 
 def _html_left(row: Row) -> Sight | None:
-    """See HTML where nobody speaks of HTML or code."""
+    """Return leftover HTML, unless the row is about HTML or code."""
     for turn in row.turns:
         if "<" not in turn.text and "&" not in turn.text:
             continue
@@ -73,12 +73,12 @@ def _html_left(row: Row) -> Sight | None:
         if found is not None:
             if any(_ABOUT_CODE.search(other.text) for other in row.turns):
                 return None
-            return Sight("HTML that is left", excerpt(turn.text, *found.span()))
+            return Sight("leftover HTML", excerpt(turn.text, *found.span()))
     return None
 
 
 def _wrong(text: str) -> Any:
-    """Find what was read in the wrong encoding: it decodes again to other characters than its own."""
+    """Yield the parts that were read in the wrong encoding: they decode again to other characters."""
     for found in _WRONG.finditer(text):
         decoded = _decoded(found[0])
         if decoded is not None:
@@ -93,7 +93,7 @@ def _decoded(wrong: str) -> str | None:
         except UnicodeEncodeError:
             if ord(character) > 255:
                 return None
-            data.append(ord(character))  # the five bytes that Windows-1252 has no character for
+            data.append(ord(character))  # the five bytes that have no character in Windows-1252
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -101,7 +101,7 @@ def _decoded(wrong: str) -> str | None:
 
 
 def redecoded(text: str) -> str:
-    """Put the right characters in place of the wrong ones."""
+    """Replace the wrong characters with the right ones."""
     parts, at = [], 0
     for start, end, right in _wrong(text):
         parts += [text[at:start], right]

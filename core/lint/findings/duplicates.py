@@ -1,4 +1,4 @@
-"""Rows that come twice, but for case, white space and marks at the ends."""
+"""Rows that come twice, apart from case, white space and punctuation at the ends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Duplicates(PairRule):
 
 
 class Copies(Sequence[Like]):
-    """Copies and their originals as numbers: of millions, each as a Like would take ten times the room."""
+    """Copies and their originals as numbers: millions of Like objects would take ten times the memory."""
 
     def __init__(self, rows: NDArray[np.int64]) -> None:
         self._rows = rows

@@ -8,7 +8,7 @@ from finetop.core.lint.findings import Rule, Sight, excerpt
 from finetop.core.lint.row import Lens, Row
 
 MARKS = frozenset("-–—_.…?*#·•~=+,;:!\"'`()[]{}<>/\\|")  # an answer of these alone says nothing
-BARE = frozenset("-–—_.…·•~,;:")  # of which one or two are enough: "?" or "<" can be an answer
+BARE = frozenset("-–—_.…·•~,;:")  # one or two of these are enough: "?" or "<" can be an answer
 UNSEEN = re.compile(
     "[\\s\u00ad\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2800\u3164\ufeff]+"
     "|&nbsp;|&#160;|</?(?:br|p|div|span) ?/?>"
@@ -47,7 +47,7 @@ class Empty(Rule):
 
 
 def _ends_in_marks(asked: str) -> bool:
-    """Tell whether the question is of marks itself: - - -"""
+    """Return whether the question itself asks for marks: - - -"""
     return asked.rstrip().endswith(("-", "–", "—", "_", "·", "•", "~", ",", ";"))
 
 

@@ -1,4 +1,4 @@
-"""Answers that are labels: how often each stands there, which are rare, and which are one label written in two ways."""
+"""Answers that are labels: how often each occurs, which are rare, and which are one label spelled in several ways."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from finetop.core.lint.row import Lens, Row
 from finetop.core.lint.second_pass import Whole
 
 SHORT = 60  # characters of a label
-MOST = 1000  # labels that are told apart; with more, these are no labels
+MOST = 1000  # labels that are counted; with more, these are not labels
 FEW = 60  # labels at most
 RARE = 10  # rows of a label below which it is hardly learned
-MAJORITY = 0.8  # share of one label from which always saying it is nearly right
+MAJORITY = 0.8  # share of one label from which always answering it is nearly right
 
 
 class _Labels(Finder):
-    """Counts answers while they are few."""
+    """Counts answers as long as there are few different ones."""
 
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)
@@ -35,7 +35,7 @@ class _Labels(Finder):
             self.counts = None
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Say how labels are spread, if these are labels."""
+        """Report how labels are distributed, if these are labels."""
         of = whole.rows_in("train", "replay")
         if self.counts is None or self.rows < max(20, 0.9 * of):
             return []
@@ -114,20 +114,20 @@ class _Labels(Finder):
 
 
 def _plain(label: str) -> str:
-    """What two spellings of one label have in common: no case, no blanks, no full stop."""
+    """Return what the spellings of one label share: no case, no extra blanks, no full stop."""
     return " ".join(label.lower().split()).strip(" .!\"'`*")
 
 
 class Labels(Rule):
     about = "labels"
-    why = ""  # it depends on what is found
-    fix = ""  # which spelling is right, a person knows
+    why = ""  # depends on what is found
+    fix = ""  # only a person knows which spelling is right
     do = "write more rows of the rare labels"
     severity = "note"
     finder = _Labels
 
     def look(self, row: Row, lens: Lens) -> str | None:
-        """Return a short answer to a question, of rows to train on."""
+        """Return a short answer of a row to train on, else None."""
         if row.record is None or row.is_text or row.role not in ("train", "replay"):
             return None
         return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None

@@ -1,4 +1,4 @@
-"""Languages: rows in another one than the rest, and answers in another one than their question."""
+"""Languages: rows in another language than the rest, and answers in another language than their question."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TRANSLATE = (
     "traduc",
     "traduis",
     "翻译",
-)  # what is asked in one language, and answered in another
+)  # a request to answer in another language
 
 
 class _Languages(Finder):
-    """Counts languages, and keeps where the rows are that are not of the first."""
+    """Counts languages, and keeps where rows in each language are."""
 
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)
@@ -37,9 +37,7 @@ class _Languages(Finder):
 
     def take(self, at: int, seen: list[str]) -> None:
         answer, asked = seen
-        self.counts[answer or asked] += (
-            1  # an answer of few words is taken for one of its question's language
-        )
+        self.counts[answer or asked] += 1  # an answer of a few words counts in its question's language
         if not answer:
             return
         kept = self.rows.setdefault(answer, array("Q"))
@@ -51,7 +49,7 @@ class _Languages(Finder):
                 self.crossed.append(at)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Say which rows are of another language than nearly all, and which answers than their question."""
+        """Report rows in another language than most, and answers in another language than their question."""
         return [*self._others(whole), *self._crossed(whole)]
 
     def _others(self, whole: Whole) -> list[Finding]:
@@ -101,7 +99,7 @@ class _Languages(Finder):
 
 
 def _spread(rows: dict[str, array[int]], others: list[tuple[str, int]]) -> list[int]:
-    """Choose rows to show: the first of each language, then more of the most frequent."""
+    """Choose example rows: the first of each language, then more of the most frequent."""
     firsts = [rows[language][0] for language, _ in others][:EXAMPLES]
     more = [at for language, _ in others for at in rows[language][1:EXAMPLES]]
     return sorted([*firsts, *more[: EXAMPLES - len(firsts)]])
@@ -109,8 +107,8 @@ def _spread(rows: dict[str, array[int]], others: list[tuple[str, int]]) -> list[
 
 class Languages(Rule):
     about = "languages"
-    why = ""  # of both findings
-    fix = ""  # a second language may be wanted
+    why = ""  # each finding has its own
+    fix = ""  # a second language may be intended
     do = "remove the rows in another language, or write more of it"
     finder = _Languages
 

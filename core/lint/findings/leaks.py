@@ -1,4 +1,4 @@
-"""Training rows that ask what the test asks."""
+"""Training rows that contain questions of the test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.lint.pair_index import Gathered
 from finetop.core.lint.second_pass import Whole
 from finetop.core.lint.template_families import Families
 
-TELLING = 4.0  # weight of the words of an answer that few questions have
+TELLING = 4.0  # weight of an answer's words that few questions have
 
 
 class Leaks(PairRule):
@@ -62,7 +62,7 @@ class Leaks(PairRule):
         return list(found.values())
 
     def _answers(self, seen: Gathered, number: int, test: int, told: Told) -> bool:
-        """Whether a training row answers as the test row does, in so many words that it is no chance."""
+        """Return True if a training row's answer is the test row's, in so many words that it is not chance."""
         if seen.heads["kind"][test] == row_hashes.TEXT:
             return False
         change = compare(seen.answer(number), seen.answer(test), seen.counts(), if_light=True)

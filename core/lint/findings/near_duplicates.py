@@ -1,4 +1,4 @@
-"""Rows that ask and answer the same as another, with a few words or marks changed."""
+"""Rows with the same question and answer as another, except for a few words or marks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
 from finetop.core.lint.second_pass import Whole
 
-TELLING = 4.0  # weight of the words of an answer that few questions have
+TELLING = 4.0  # weight of an answer's words that few questions have
 LONG = 15  # words of a question
-ALIKE = 0.75  # of each of its sentences, from which on a short answer will do
+ALIKE = 0.75  # likeness of each of its sentences from which a short answer is enough
 
 
 class NearDuplicates(PairRule):
@@ -40,7 +40,7 @@ class NearDuplicates(PairRule):
         return likes
 
     def _kind(self, seen: Gathered, first: int, second: int, question: Change, *, is_same: bool) -> str:
-        """Say how two rows are alike, whose questions are; "" where they are not."""
+        """Return how two rows with like questions are alike; "" if they are not."""
         heads = seen.heads
         one, other = heads[first], heads[second]
         if (
@@ -52,7 +52,7 @@ class NearDuplicates(PairRule):
         answer = compare(seen.answer(first), seen.answer(second), seen.counts(), if_light=True)
         if not answer.is_light or answer.swapped_names:
             return ""
-        # "Yes" answers many questions: it says nothing about their being the same.
+        # "Yes" answers many questions: it does not show that they are the same.
         is_telling = answer.weight >= TELLING or one["kind"] == row_hashes.TEXT
         is_long = len(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
         if not is_telling and not is_long and not is_same:

@@ -1,4 +1,4 @@
-"""Rows of which no token is learned: the whole answer is cut off, or the chat template leaves none of it."""
+"""Rows from which no token is learned: the whole answer is cut off, or the chat template leaves none of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NothingLearned(Rule):
     severity = "error"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See a row that is not too long to be used, and leaves nothing to learn."""
+        """Return a sight if the row is used but leaves nothing to learn."""
         if row.record is None or row.refused or row.kept or not row.tokens:
             return None
         if lens.max_tokens is None or row.tokens <= lens.max_tokens:
@@ -25,7 +25,7 @@ class NothingLearned(Rule):
             return [
                 Sight("the whole answer is cut off", f"{row.tokens:,} tokens: {excerpt(row.asked)}", "remove")
             ]
-        return None  # dropped as too long, which is a finding of its own
+        return None  # dropped as too long, which is a separate finding
 
 
 PLUGIN = NothingLearned()

@@ -1,4 +1,4 @@
-"""Rows whose answer the base model finds far harder or easier than the others: noise, or what it knows by heart."""
+"""Rows whose answer the base model finds far harder or easier than the others: noise, or text known by heart."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from finetop.core.lint.row import Lens, Row
 from finetop.core.lint.second_pass import Whole
 from finetop.core.recipe.schema import Source
 
-FAR = 4.0  # robust standard deviations from the median of answers that are as long
-BUCKETS = (8, 32, 128)  # answer tokens: the mean over few tokens varies far more than that over many
-LEAST = 20  # answers of a length from which their spread is known
+FAR = 4.0  # robust standard deviations from the median of answers of similar length
+BUCKETS = (8, 32, 128)  # answer tokens: a mean over few tokens varies far more than one over many
+LEAST = 20  # answers of a length needed to know their spread
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A row, its loss in nats per token, and how many robust standard deviations from the median that is."""
+    """A row, its loss in nats per token, and its distance from the median in robust standard deviations."""
 
     at: int
     loss: float
@@ -35,7 +35,7 @@ class Outlier:
 
 
 class _Losses(Finder):
-    """Scores a sample of the rows, evenly over all, or every row."""
+    """Scores an evenly spread sample of the rows, or every row."""
 
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)
@@ -47,7 +47,7 @@ class _Losses(Finder):
         self.tokens.append(seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Score rows, and give those that stand out. Raises FinetopError."""
+        """Score rows, and report those that stand out. Raises FinetopError."""
         if not self.ats:
             return []
         chosen = spread(len(self.ats), self.lens.sample)
@@ -81,17 +81,17 @@ class _Losses(Finder):
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Choose at most so many of `count` numbers, evenly."""
+    """Choose at most `most` of `count` numbers, evenly spread."""
     if count <= most:
         return list(range(count))
     return [number * count // most for number in range(most)]
 
 
 def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
-    """Find what stands out among answers of like length; `known` has rows, their answer tokens and losses.
+    """Find what stands out among answers of similar length; `known` has rows, their answer tokens and losses.
 
     The logarithm of the loss is compared, since losses are skewed: median and median absolute deviation, the latter
-    times 1.4826, which is the standard deviation where they are normal (Iglewicz and Hoaglin 1993).
+    times 1.4826, which for a normal distribution is the standard deviation (Iglewicz and Hoaglin 1993).
     """
     groups: dict[int, list[tuple[int, float, float]]] = {}
     for at, tokens, loss in known:
@@ -112,7 +112,7 @@ def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
 
 
 def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
-    """Score the answers of rows under the base model, in nats per token; scores are kept in the home."""
+    """Score the answers of rows under the base model, in nats per token; scores are cached in the home."""
     from finetop.core.models import resolve
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.job_process import set_environment
@@ -137,7 +137,7 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
 
 
 def _by_format(whole: Whole, ats: Sequence[int]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield rows in order, together as long as they are of one source."""
+    """Yield rows in order, grouped as long as they come from one source."""
     rows: list[Row] = []
     for row in whole.again(ats):
         if rows and rows[-1].source != row.source:

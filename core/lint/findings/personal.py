@@ -1,4 +1,4 @@
-"""Personal data in texts: e-mail addresses, phone numbers, IBANs, payment cards, addresses of machines."""
+"""Personal data in texts: e-mail addresses, phone numbers, IBANs, payment cards, IP addresses."""
 
 from __future__ import annotations
 

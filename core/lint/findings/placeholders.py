@@ -25,7 +25,7 @@ _PLACEHOLDER = re.compile(
 _MEANT = re.compile(
     r"```|\b(?:template|placeholder|f-string|jinja|mustache|ansible)s?\b|\bfill[ -]?in\b|\bf[\"']", re.I
 )
-_CODE = re.compile(r"\b(?:handlebars|vue|angular|django|liquid|helm)s?\b", re.I)  # whose braces are code
+_CODE = re.compile(r"\b(?:handlebars|vue|angular|django|liquid|helm)s?\b", re.I)  # their braces are code
 
 
 class Placeholders(Rule):
@@ -34,7 +34,7 @@ class Placeholders(Rule):
     do = "fill in the placeholders, or remove the rows"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See placeholders in what is learned, but for those that the question has too."""
+        """Return placeholders in learned texts, except those that the question has too."""
         for text in row.learned_texts:
             if not any(hint in text for hint in _HINTS):
                 continue
@@ -45,7 +45,7 @@ class Placeholders(Rule):
 
 
 def _is_meant(row: Row, mark: str) -> bool:
-    """Tell whether the row speaks of templates, or of code that has such braces."""
+    """Return whether the row is about templates, or about code with such braces."""
     texts = [turn.text for turn in row.turns]
     is_code = mark.startswith("{") and any(map(_CODE.search, texts))
     return is_code or any(map(_MEANT.search, texts))

@@ -11,7 +11,7 @@ from finetop.core.lint.report import Finding
 from finetop.core.lint.row import Lens, Row
 from finetop.core.lint.second_pass import Whole
 
-HEAD = 300  # characters in which a refusal stands
+HEAD = 300  # characters within which a refusal appears
 
 _STARTS = ("i ", "i'", "i’", "sorry", "apolog", "my ", "unfort", "regret", "sadly")
 _OWN = (
@@ -29,7 +29,7 @@ _NAMES = (
     "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
 )  # fmt: skip
 _ADVERB = r"(?:(?:[a-z]{2,}ly|just|also|still|very|so|therefore)[ ])"
-_SPACES = re.compile(r"[ \t]{2,}|(?<=[a-z,]) ?\n ?(?=[a-z])")  # lines that are broken within a sentence, too
+_SPACES = re.compile(r"[ \t]{2,}|(?<=[a-z,]) ?\n ?(?=[a-z])")  # also lines that are broken within a sentence
 _NOT_ABLE = rf"""
     (?: [ ]? {_ADVERB}?
         (?: can['’]?t | cannot | can[ ]not | could(?:n['’]t|[ ]not) | won['’]?t | will[ ]not
@@ -147,7 +147,7 @@ _ASKED = r"""
 _REQUEST = (
     r"(?: request | question | prompt | topic | subject | matter | query | task | inquiry | content )s?"
 )
-# Ways to refuse without saying "can't": no to the request, a narrower purpose, the law, nothing to say, another topic.
+# Refusals without "can't": no to the request, a narrower purpose, the law, nothing to say, another topic.
 _DECLINES = re.compile(
     rf"""
     {_OPENS} (?:
@@ -206,13 +206,13 @@ _DECLINED = (
     "i ", "i'", "i’", "no", "let", "th", "wh", "my", "please", "you", "can we", "could we", "sorry", "unf", "it",
     "such",
 )  # fmt: skip
-# A short answer that says no for itself, and nothing of what is asked: a refusal where answers hardly ever speak so.
+# A short answer that says no in the first person and repeats nothing of the question: a refusal if these are rare.
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|myself|we|us|our)\b")
 _NEGATED = re.compile(r"n['’]t\b|\b(?:not|no|never|none|nothing|cannot|refuse|decline|unable|sorry|afraid)\b")
 _LETTERS = re.compile(r"[^\W\d_]{4,}")
 MOST = 30  # words of such an answer
-RARE = 0.02  # share of answers, up to which those that speak so stand out
-_PERHAPS = "says no for itself"
+RARE = 0.02  # share of answers up to which these stand out
+_PERHAPS = "says no in the first person"
 _MODEL = r"""
     (?: (?:[a-z-]+[ ]){0,3}? (?: ai | a\.i\. | artificial[ ]intelligence | language[ ]model | llm | chatbot
       | chat[ ]bot
@@ -256,7 +256,7 @@ def _says_no(head: str, asked: str) -> bool:
 
 
 def _may_refuse(head: str) -> bool:
-    """Ask in a microsecond what the pattern asks in fifty: most answers do not speak of themselves at all."""
+    """Test in a microsecond what the pattern tests in fifty: most answers don't speak of themselves at all."""
     return (head.startswith(_STARTS) or _has_any(head, _OWN)) and _has_any(head, _HINTS)
 
 
@@ -268,7 +268,7 @@ def _has_any(head: str, words: tuple[str, ...]) -> bool:
 
 
 class _Refusals(Finder):
-    """Leaves out the short answers that say no for themselves where that is how many speak: people in a dialogue."""
+    """Ignores short answers that say no in the first person if many do: people in a dialogue."""
 
     def __init__(self, rule: Rule, lens: Lens) -> None:
         super().__init__(rule, lens)

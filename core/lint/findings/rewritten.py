@@ -1,4 +1,4 @@
-"""Earlier answers of conversations that the chat template rewrites, so that they can't be learned."""
+"""Earlier answers in conversations that the chat template rewrites, so that they can't be learned."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Secrets(Rule):
 
 
 def _is_made_up(row: Row) -> bool:
-    """Tell whether a password was asked to be generated: it is nobody's."""
+    """Return whether the row asks to generate a password, which then is nobody's."""
     texts = [turn.text.lower() for turn in row.turns]
     return any("generat" in text and "passw" in text for text in texts)
 

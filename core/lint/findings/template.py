@@ -1,4 +1,4 @@
-"""Marks of chat templates within texts: <|im_start|>, [INST], ### Response:, whole or broken."""
+"""Chat template marks within texts: <|im_start|>, [INST], ### Response:, whole or broken."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ _NAMES = (
     "im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end_of_turn"
     "|start_of_turn|system|user|assistant|end|eos|bos|pad|fim_prefix|fim_suffix|fim_middle|python_tag|turn_start|turn_end"
 )
-_WORDS = (
-    "im_start|im_end|eot_id|start_header_id|end_header_id|endoftext"  # that nobody writes for anything else
-)
+_WORDS = "im_start|im_end|eot_id|start_header_id|end_header_id|endoftext"  # never written for anything else
 _HINTS = (
     "<|",
     "im_start",
@@ -96,14 +94,14 @@ class Template(Rule):
         return sights or None
 
     def mend(self, raw: dict[str, Any]) -> dict[str, Any] | None:
-        """Repair every text of a row; None if one can't be."""
+        """Repair every text of a row; None if one can't be repaired."""
         from finetop.core.lint.edit_row import with_texts
 
         return with_texts(raw, lambda text, role: text if _first_mark(text) is None else repaired(text, role))
 
 
 def _first_mark(text: str) -> re.Match[str] | None:
-    """Find the first mark; <s>struck through</s> is none."""
+    """Return the first mark; <s>struck through</s> is not one."""
     is_struck = "<s>" in text and "</s>" in text.partition("<s>")[2]
     for found in _MARK.finditer(text):
         if not (is_struck and found[0] in ("<s>", "</s>")):
@@ -112,7 +110,7 @@ def _first_mark(text: str) -> re.Match[str] | None:
 
 
 def repaired(text: str, role: str) -> str | None:
-    """Cut marks off a text's edges: the heading of its own turn, and ends. None if others remain, or no text does."""
+    """Cut marks at a text's edges: its own turn's heading, and end marks. None if other marks, or no text, remain."""
     bare = text.rstrip()
     while (found := _END.search(bare, max(0, len(bare) - LONGEST))) is not None:
         text = bare = bare[: found.start()].rstrip()

@@ -1,4 +1,4 @@
-"""Rows of more than data.max_tokens: what is cut, dropped or refused, by the recipe's own setting."""
+"""Rows longer than data.max_tokens: cut, dropped or refused, depending on the recipe's setting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Lengths(Finder):
         self.longest = sorted([*self.longest, (tokens, at)], reverse=True)[:EXAMPLES]
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Say what becomes of them."""
+        """Report what happens to these rows."""
         if not self.rows:
             return []
         refusing = [
@@ -54,7 +54,7 @@ class _Lengths(Finder):
         ]
 
     def _why(self, refused: str) -> str:
-        """Say what becomes of these rows; `refused` names a source that has too many of them."""
+        """Return what happens to these rows; `refused` names a source that has too many of them."""
         on_long = self.lens.on_long
         if refused:
             return (
@@ -82,13 +82,13 @@ def _refuses(on_long: str | None, too_long: int, rows: int) -> bool:
 
 class TooLong(Rule):
     about = "rows that are longer than data.max_tokens"
-    why = ""  # it depends on data.on_long
-    fix = ""  # max_tokens and on_long say what is wanted
+    why = ""  # depends on data.on_long
+    fix = ""  # only the user knows the right max_tokens and on_long
     do = "raise data.max_tokens, or shorten the rows"
     finder = _Lengths
 
     def look(self, row: Row, lens: Lens) -> list[int] | None:
-        """Return tokens of the row, learned ones, and those that are left, of a row that is too long."""
+        """Return source, tokens, learned tokens and kept tokens of a row that is too long."""
         if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
             return None
         return [row.source, row.tokens, row.learned, row.kept]

@@ -31,7 +31,7 @@ class Turns(Rule):
 
 
 def _broken(row: Row) -> str:
-    """Say why training can't read the turns."""
+    """Return why training can't read the turns."""
     roles = [turn.role for turn in row.turns]
     if not roles:
         return "no turns"
@@ -47,7 +47,7 @@ def _broken(row: Row) -> str:
 
 
 def _odd(turns: Sequence[Turn]) -> str:
-    """Say what is odd about turns that can be read."""
+    """Return what is odd about readable turns."""
     for one, two in pairwise(turns):
         if one.role == two.role == "user":
             return "two turns of the user in a row"
@@ -57,7 +57,7 @@ def _odd(turns: Sequence[Turn]) -> str:
             return "a tool's result without a call"
     first = next((turn for turn in turns if turn.role != "system"), None)
     if first is not None and first.role == "assistant":
-        return "it begins with an answer"
+        return "begins with an answer"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Lines that are no rows: no JSON, no object, or of no shape that the objective reads."""
+"""Lines that are not rows: not JSON, not an object, or no format that the objective reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Unreadable(Rule):
     severity = "error"
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        """See why a row can't be read; broken turns and empty answers are findings of their own."""
+        """Return why a row can't be read; broken turns and empty answers are separate findings."""
         if row.fault not in ("json", "shape"):
             return None
         text = " ".join(turn.text for turn in row.turns) or ("" if row.raw is None else str(row.raw))

@@ -1,1 +1,1 @@
-"""Runs written as whole models: adapters merged into their base, saved, loaded again, and proven to say the same."""
+"""Runs exported as whole models: adapters merged into their base, saved, loaded again, and verified to agree."""

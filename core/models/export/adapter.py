@@ -1,4 +1,4 @@
-"""Exports the adapter alone: a folder that PEFT loads beside the base model, proven to say what the checkpoint says."""
+"""Exports the adapter alone: a folder that PEFT loads with the base model, verified to agree with the checkpoint."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ way (bitsandbytes).
 
 
 def export_adapter(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
-    """Write a checkpoint's adapter, load it from there as anybody would, and compare. Gives what was compared.
+    """Write a checkpoint's adapter, load it from there as a user would, and compare. Return the comparisons.
 
-    Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
-    folder that is there, BadInput for a checkpoint that is a whole model or can't be read.
+    Raises FinetopError if something does not agree (the files stay, under another name), Refused for an existing
+    folder, BadInput for a checkpoint that is a whole model or can't be read.
     """
     save.require_absent(request.to)
     if not load.is_adapter(request.checkpoint):
@@ -79,13 +79,13 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
 
 
 def format_of(folder: Path) -> str:
-    """Return the number format of an adapter's weights, by their file."""
+    """Return the number format of an adapter's weights, from their file."""
     held = {shape.dtype for shape in read_header(folder / "adapter_model.safetensors").values()}
     return " and ".join(sorted(FORMATS.get(name, name) for name in held))
 
 
 def card(request: ExportRequest, base: ResolvedModel) -> str:
-    """Write the page that says what the adapter is and how it is loaded."""
+    """Return the README that says what the adapter is and how to load it."""
     name = base.hub_id or str(base.path)
     revision = f', revision="{base.revision}"' if base.hub_id and base.revision else ""
     is_reward = load.is_reward_model(request.checkpoint)

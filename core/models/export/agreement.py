@@ -1,4 +1,4 @@
-"""Whether two models say the same: both read a few windows of general text, token by token."""
+"""Whether two models agree: both score a few windows of general text, token by token."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
 WINDOW = 256  # tokens
 WINDOWS = 4
-# How far a token's log-probability may move, in nats: the mean over tokens, and any one. Seen of SmolLM2-135M with
+# How far a token's log-probability may move, in nats: the mean over tokens, and the maximum. Seen with SmolLM2-135M and
 # LoRA r16 on two windows: 2e-6 and 2e-5 in float32, 8e-4 and 6e-3 in float16, 0.04 and 0.4 in bfloat16.
 BOUNDS = {"float32": (1e-4, 1e-3), "float16": (5e-3, 5e-2), "bfloat16": (0.1, 1.5)}
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two models are apart, in nats per token (of a reward model: in its own unit), and how far they may be."""
+    """How far two models are apart, in nats per token (a reward model: in its own unit), and how far they may be."""
 
-    of: str  # what is compared with what, in words
+    of: str  # what is compared with what
     tokens: int
     mean: float
     largest: float
     mean_bound: float
     largest_bound: float
-    of_texts: bool = False  # a reward model gives a text one number
+    of_texts: bool = False  # a reward model has one score per text
 
     @property
     def holds(self) -> bool:
-        """Say if they agree; numbers that are none never do."""
+        """Return whether they agree; NaN never does."""
         return self.mean <= self.mean_bound and self.largest <= self.largest_bound
 
     @property
     def words(self) -> str:
-        """Say it in one line."""
+        """Return the comparison as one line."""
         return (
             f"{self.of}: {self.mean:.2g} {self.unit} of general text, {self.largest:.2g} at most"
             f" (allowed: {self.mean_bound:g}, {self.largest_bound:g})"
@@ -46,19 +46,19 @@ class Agreement:
 
     @property
     def unit(self) -> str:
-        """Say what is counted: tokens of a model that writes, texts of a reward model."""
+        """Return the unit and the count: tokens of a language model, texts of a reward model."""
         if self.of_texts:
             return f"apart in the reward of {self.tokens} pieces"
         return f"nats/token apart on {self.tokens} tokens"
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the fields as plain data."""
         return asdict(self)
 
 
 def windows(text: str, tokenizer: PreTrainedTokenizerBase, longest: int | None) -> Tensor:
-    """Cut a text into windows of token ids [windows, tokens]; `longest` is what the model can read."""
+    """Cut a text into windows of token ids [windows, tokens]; `longest` is the model's longest input."""
     width = min(WINDOW, longest or WINDOW)
     ids = tokenizer(text[: width * WINDOWS * 16], add_special_tokens=False, verbose=False).input_ids
     count = min(WINDOWS, len(ids) // width)
@@ -68,7 +68,7 @@ def windows(text: str, tokenizer: PreTrainedTokenizerBase, longest: int | None) 
 
 
 def scores(model: Any, texts: Tensor) -> Tensor:
-    """Return the log-probability (nats) of each token behind its text, or a reward model's number for each text.
+    """Return the log-probability (nats) of each token given those before it, or a reward model's score of each text.
 
     texts [windows, tokens] -> [windows, tokens - 1] or [windows, 1], float32 on the CPU.
     """
@@ -79,14 +79,14 @@ def scores(model: Any, texts: Tensor) -> Tensor:
         if logits.ndim == 1:  # a reward model
             found.append(logits)
             continue
-        logits = logits[-len(ids) : -1]  # learned tokens of an adapter stand before the text
+        logits = logits[-len(ids) : -1]  # an adapter's virtual tokens come before the text
         said = log_softmax(logits, -1)
         found.append(said.gather(1, ids[1:, None].to(said.device))[:, 0])
     return torch.stack([one.cpu() for one in found])
 
 
 def compare(of: str, before: Tensor, after: Tensor, *dtypes: str) -> Agreement:
-    """Compare two models' scores; the coarsest of the number formats that were in play says what is allowed."""
+    """Compare two models' scores; the coarsest number format involved sets the bounds."""
     apart = (before - after).abs()
     mean_bound, largest_bound = max(BOUNDS[dtype] for dtype in dtypes)
     return Agreement(

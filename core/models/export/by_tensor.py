@@ -1,8 +1,8 @@
-"""Merges an adapter into a base that is held in 4 bits, and writes the sum, one tensor after another.
+"""Merges an adapter into a base in 4 bits, and writes the result tensor by tensor.
 
-Written out in 16 bits a base takes four times the memory that it was trained in: a 70B model of 35 GiB has 131. Here
-each matrix is unpacked, added to and written by itself, and goes again: the host holds a few matrices at a time, the
-GPU the model as it was trained. PEFT adds: a skeleton without weights says how each layer is merged.
+In 16 bits a base takes four times the memory that it was trained in: a 70B model of 35 GiB becomes 131. Here each
+matrix is dequantized, merged, written and freed by itself: the host holds a few matrices at a time, the GPU the model
+as it was trained. PEFT does the merging: a skeleton without weights determines how each layer is merged.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from finetop.core.models.safetensors_header import Shape
 
 INDEX = "model.safetensors.index.json"
-NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}  # as safetensors spells them
+NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}  # safetensors' names
 FLOATS = ("F64", "F32", "F16", "BF16")
-ALIGN = 8  # bytes; a header ends at such a place
+ALIGN = 8  # bytes; a header's length is a multiple of this
 
 
 class Merger:
-    """Gives the tensors of the merged model by name; `tuned` is the model as it was trained, `kind` the format."""
+    """Computes the merged model's tensors by name; `tuned` is the model as it was trained, `kind` the number format."""
 
     def __init__(self, skeleton: Any, tuned: Any, kind: torch.dtype) -> None:
         self.held = dict(tuned.get_base_model().named_modules())
         self.skeleton = skeleton
         self.adapter = skeleton.active_adapter
         self.kind = kind
-        self.parts: dict[str, Tensor] = {}  # of the module that was merged last
+        self.parts: dict[str, Tensor] = {}  # of the module merged last
 
     def let_go(self) -> None:
-        """Let go of the model as it was trained: the device is free for what was written."""
+        """Drop the model as it was trained, to free the device for the written one."""
         self.held = {}
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor of the merged model on the CPU. Raises FinetopError where it can't be merged."""
+        """Return a tensor of the merged model on the CPU. Raises FinetopError if it can't be merged."""
         if name not in self.parts:
             path, _, _ = name.rpartition(".")
             self.parts = {f"{path}.{key}": value for key, value in self._merged(path).items()}
@@ -75,7 +75,7 @@ class Merger:
                 hint="Use the checkpoint as a PEFT adapter with the base model.",
             ) from error
         merged = own_tensors(module.get_base_layer())
-        for name in merged:  # the skeleton is empty again
+        for name in merged:  # empty the skeleton again
             setattr(module.get_base_layer(), name, None)
         return merged
 
@@ -108,22 +108,22 @@ def all_tensors(model: Any) -> list[tuple[str, Tensor]]:
 
 
 def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
-    """Build the model with its adapter, in whole numbers; the adapter alone has weights."""
+    """Build the unquantized model with its adapter; only the adapter has weights."""
     from peft import PeftModel, load_peft_weights
 
     with torch.device("meta"):
         empty = load.shape_of(base)
     with warnings.catch_warnings():
-        # PEFT 0.21 asks transformers by an old name, and looks for AdaLoRA's ranks by names of modules
+        # PEFT 0.21 uses an old name of transformers', and looks for AdaLoRA's ranks by module names.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
         skeleton = PeftModel.from_pretrained(empty, folder, low_cpu_mem_usage=True, torch_device="cpu")
-    # PEFT has put the adapter's weights where the base's are, which are nowhere
+    # PEFT has put the adapter's weights on the base's device, which is meta.
     mark = f".{skeleton.active_adapter}"
     names = {name.replace(mark, ""): name for name, _ in all_tensors(skeleton) if mark in name}
     names |= {
         short.removesuffix(".weight"): name for short, name in names.items()
-    }  # DoRA's lengths are saved so
+    }  # DoRA's magnitudes are saved by such names
     saved = load_peft_weights(str(folder), device="cpu")
     there = {names[name]: value for name, value in saved.items() if name in names}
     skeleton.load_state_dict(there, strict=False, assign=True)
@@ -137,7 +137,7 @@ def own_tensors(module: Any) -> dict[str, Tensor]:
 
 
 def unpacked(module: Any, kind: torch.dtype) -> dict[str, Tensor]:
-    """Return a linear layer's weights on the CPU, written out where they are in 4 bits."""
+    """Return a linear layer's weights on the CPU, dequantized if they are in 4 bits."""
     state = getattr(module.weight, "quant_state", None)
     if state is None:
         return {name: value.to(kind) for name, value in own_tensors(module).items()}
@@ -148,7 +148,7 @@ def unpacked(module: Any, kind: torch.dtype) -> dict[str, Tensor]:
 
 
 def write(merger: Merger, base: ResolvedModel, written: torch.dtype, folder: Path) -> None:
-    """Write the merged tensors to files like the base's, each of which says first what is in it."""
+    """Write the merged tensors to files with the base's names and contents, each with its header first."""
     total = 0
     places: dict[str, str] = {}
     for file in weight_files(base.path):
@@ -163,7 +163,7 @@ def write(merger: Merger, base: ResolvedModel, written: torch.dtype, folder: Pat
 def write_file(
     file: Path, shapes: Mapping[str, Shape], written: torch.dtype, tensor: Callable[[str], Tensor]
 ) -> int:
-    """Write a safetensors file whose tensors are made one after another. Returns their bytes. Raises OSError."""
+    """Write a safetensors file whose tensors are computed one at a time. Return their bytes. Raises OSError."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, shape in shapes.items():

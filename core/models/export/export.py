@@ -1,4 +1,4 @@
-"""One export: load as trained, listen, merge, write, load again, listen again, and publish if both say the same."""
+"""One export: load as trained, score, merge, write, load again, score again, and publish if both agree."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
-SHARE_OF_GPU = 0.9  # of what is free, that a model's weights may take
+SHARE_OF_GPU = 0.9  # of the free memory, that a model's weights may take
 
 
 @dataclass(frozen=True)
 class Remedied:
-    """A remedy whose model is written in the checkpoint's place, and the hash of its weights when it was scored."""
+    """A remedy whose model is exported instead of the checkpoint, and the hash of its weights when it was scored."""
 
     candidate: Candidate
     weights: str
@@ -44,7 +44,7 @@ class Remedied:
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What is written where: a run's checkpoint, in which number format; `auto` is the base model's own."""
+    """What to export and where: a run's checkpoint, in which number format; `auto` is the base model's own."""
 
     recipe: Recipe
     run_name: str
@@ -54,20 +54,20 @@ class ExportRequest:
     dtype: str
     device: str
     remedy: Remedied | None = None
-    adapter: bool = False  # that alone: see core/models/export/adapter.py
+    adapter: bool = False  # only the adapter: see core/models/export/adapter.py
 
     @property
     def name(self) -> str:
-        """Name the model: RUN@STEP, and the remedy; or that it is the adapter alone."""
+        """The exported model's name: RUN@STEP, with the remedy; or that it is the adapter only."""
         remedy = "" if self.remedy is None else f", {self.remedy.candidate.name}"
         return f"{self.run_name}@{self.step}{remedy}{', the adapter only,' if self.adapter else ''}"
 
 
 def export(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
-    """Write a checkpoint as one whole model, and prove that it says the same of `text`. Gives what was compared.
+    """Write a checkpoint as one whole model, and verify that it agrees on `text`. Return the comparisons.
 
-    Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
-    folder that is there, EnvironmentTrouble without room on the disk, BadInput for a checkpoint that can't be read.
+    Raises FinetopError if something does not agree (the files stay, under another name), Refused for an existing
+    folder, EnvironmentTrouble without room on the disk, BadInput for a checkpoint that can't be read.
     """
     save.require_absent(request.to)
     events.write(Phase("finding the model"))
@@ -99,7 +99,7 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
         free_memory(request.device)
         events.write(Phase("loading it again"))
         found = listen(base, aside, texts, work, request.device)
-        # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
+        # Bit-identical in float32 on a CPU; a GPU may choose another kernel.
         agreements.append(compare("reloaded vs. merged", rounded, found, work))
         agreements.append(compare("reloaded vs. trained", said, found, work, written))
         publish(request, base, written, agreements, aside)
@@ -116,7 +116,7 @@ def export_by_tensor(
     work: str,
     events: EventLog,
 ) -> list[Agreement]:
-    """Merge and write a checkpoint on a base in 4 bits tensor by tensor; what was written is loaded and listened to."""
+    """Merge and write a checkpoint on a base in 4 bits tensor by tensor; then load and score the written model."""
     written = format_of(request, base)
     with save.beside(request.to) as aside:
         events.write(Phase("merging and writing"))
@@ -136,7 +136,7 @@ def export_by_tensor(
 def publish(
     request: ExportRequest, base: ResolvedModel, written: str, agreements: Sequence[Agreement], aside: Path
 ) -> None:
-    """Put a written model in its place once it has proved what it says. Raises FinetopError where it has not."""
+    """Move a written model into place if it agrees with the trained one. Raises FinetopError otherwise."""
     facts = {"dtype": written, "agreements": [agreement.plain for agreement in agreements]}
     save.note(aside, {**facts_of(request, base), **facts})
     require_agreement(request, agreements, aside)
@@ -147,7 +147,7 @@ def publish(
 
 
 def format_of(request: ExportRequest, base: ResolvedModel) -> str:
-    """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
+    """Return the number format of the file, whatever this machine computes in. Raises BadInput."""
     wanted = "saved" if request.dtype == "auto" else request.dtype
     written = devices.number_format(wanted, base.path, "file")
     if written not in save.BYTES:
@@ -160,8 +160,8 @@ def load_trained(
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load the checkpoint as it was trained.
 
-    An int8 base rounds what its layers are given too, which moves a token by up to 2 nats and has nothing to do with
-    merging: there the adapter is listened to on the base written out.
+    An int8 base also rounds its layers' inputs, which moves a token by up to 2 nats and has nothing to do with merging:
+    there the adapter is scored on the dequantized base.
     """
     events.write(Phase("loading the model"))
     number_format = load.torch_dtype(work, request.device)
@@ -176,9 +176,9 @@ def load_trained(
 def load_remedied(
     request: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
 ) -> tuple[Any, PreTrainedTokenizerBase]:
-    """Load the checkpoint as it was scored and make the remedy's model of it once more.
+    """Load the checkpoint as it was scored and build the remedy's model from it again.
 
-    Raises FinetopError where its weights are not those that were scored.
+    Raises FinetopError if its weights are not those that were scored.
     """
     number_format = load.torch_dtype(work, request.device)
     if weight_formats.load(base.quantize).rounds_inputs:
@@ -202,7 +202,7 @@ def load_remedied(
 
 
 def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) -> Any:
-    """Make one whole model of what was loaded."""
+    """Merge the loaded model's adapter; a whole model is returned as it is."""
     if not hasattr(tuned, "merge_and_unload"):
         return tuned
     if base.quantize != "none" and not weight_formats.load(base.quantize).rounds_inputs:
@@ -216,7 +216,7 @@ def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) ->
 
 
 def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
-    """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
+    """Raise FinetopError for the first comparison out of bounds; the written model is kept for inspection."""
     broken = next((agreement for agreement in agreements if not agreement.holds), None)
     if broken is None:
         return
@@ -229,7 +229,7 @@ def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], a
 
 
 def say_what_is_lost(base: ResolvedModel) -> None:
-    """Warn that a base in fewer bits is written out with its rounding."""
+    """Warn that a quantized base is exported with its rounding."""
     if base.quantize != "none":
         print(
             f"warning: the run trained on {base.id} quantized to {base.quantize}. The exported"
@@ -239,7 +239,7 @@ def say_what_is_lost(base: ResolvedModel) -> None:
 
 
 def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model: Any) -> Tensor:
-    """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without one."""
+    """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without text."""
     if not text:
         hint = "Set check.general.suite to one that has a text, such as quick."
         raise BadInput("check.general: its suite has no general text to compare on.", hint=hint)
@@ -248,7 +248,7 @@ def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model:
 
 
 def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
-    """Load what was written, as anybody would, and score the texts with it; what a GPU can't hold lies beside it."""
+    """Load a written model as a user would, and score the texts; what a GPU can't hold of it stays on the CPU."""
     resolved = replace(base, path=folder, quantize="none", chat_template=None)
     kind = load.torch_dtype(work, device)
     size = sum(shape.count for shape in tensors(folder).values()) * kind.itemsize
@@ -262,7 +262,7 @@ def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: 
 
 
 def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
-    """Say where the written model comes from."""
+    """Return where the written model comes from, as plain data."""
     return {
         "run": request.run_name,
         "step": request.step,

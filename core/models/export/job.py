@@ -1,4 +1,4 @@
-"""The export job: reads what is written where, of which model."""
+"""The export job: reads which model is to be written where, and in which format."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IF_STOPPED = "asked to stop; nothing was written"
 
 
 def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
-    """Say who runs on what, then export; `general_text` finds what both models are asked to continue."""
+    """Log the device and number format, then export; `general_text` returns the text that both models score."""
     quiet()
     device = devices.open_device(job.gpu_gib)
     request = request_of(job, device)
@@ -39,12 +39,12 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
 
 
 def without_suite(recipe: Recipe) -> Recipe:
-    """Return a recipe that asks no suite: then the text is that of quick."""
+    """Return a recipe without a suite: the general text is then that of quick."""
     return replace(recipe, check=replace(recipe.check, general=None))
 
 
 def request_of(job: Job, device: str) -> ExportRequest:
-    """Read what is exported and to where. Raises BadInput."""
+    """Read what to export and to where. Raises BadInput."""
     step = job.args.get("step")
     if not isinstance(step, int):
         raise BadInput(f"job.json: args.step is {step!r}.", hint="Give a checkpoint's step.")
@@ -62,7 +62,7 @@ def request_of(job: Job, device: str) -> ExportRequest:
 
 
 def remedy_of(spec: JobSpec) -> Remedied | None:
-    """Read which remedy's model is exported, and what was scored of it. Raises BadInput."""
+    """Read which remedy's model to export, and the hash of its scored weights. Raises BadInput."""
     facts = spec.args.get("remedy")
     if facts is None:
         return None

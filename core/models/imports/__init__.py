@@ -1,1 +1,1 @@
-"""Models that were made elsewhere: what their folders hold, whether it fits the base, and how they become runs."""
+"""Models made elsewhere: what their folders contain, whether they fit the base, and how they become runs."""

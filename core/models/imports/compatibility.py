@@ -1,6 +1,6 @@
-"""Whether a tuned model can be one of this base: names and shapes of the weights, from the files' headers alone.
+"""Whether a tuned model fits this base: names and shapes of the weights, from the files' headers only.
 
-What PEFT does not find in the base it leaves out with a warning: a check would then compare the base with itself.
+PEFT skips weights that it does not find in the base, with a warning: a check would then compare the base with itself.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from finetop.core.models.imports.inspect import FolderModel
 
 PREFIX = "base_model.model."  # PEFT's wrapper around the model
-SHARED = ("base_model.vera_A", "base_model.vera_B")  # an adapter's own, of no module
-TOKENS = "prompt_embeddings"  # what prompt tuning and its kin have in place of weights
-TIED = ("lm_head", "embed_out")  # may be the embedding's weights, and then have none of their own
+SHARED = ("base_model.vera_A", "base_model.vera_B")  # shared by all layers, so of no module
+TOKENS = "prompt_embeddings"  # what prompt tuning and similar methods have instead of weights
+TIED = ("lm_head", "embed_out")  # may share the embedding's weights, without any of their own
 SAME = ("model_type", "hidden_size", "num_hidden_layers", "n_embd", "n_layer")
 ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
 
 
 def require_fit(one: FolderModel, base: Path) -> int:
-    """Refuse weights that can't have been trained on the base, and broken ones. Raises BadInput.
+    """Refuse broken weights, and those that can't have been trained on the base. Raises BadInput.
 
-    Returns how many numbers they hold.
+    Returns how many numbers they have.
     """
     return _require_adapter(one.folder, base) if one.kind == "adapter" else _require_full(one.folder, base)
 
@@ -42,7 +42,7 @@ def _require_full(folder: Path, base: Path) -> int:
         if None not in (here, there) and here != there:
             raise BadInput(
                 f"{plain(str(folder))} has {key} {here}, but the base {plain(str(base))} has {there}:"
-                " it was not made from it.",
+                " it was not trained from it.",
                 hint=f"{ASK_BASE} To compare unrelated models: `finetop diff` on their sample logs.",
             )
     words, wanted = own.get("vocab_size"), known.get("vocab_size")
@@ -78,7 +78,7 @@ def _require_adapter(folder: Path, base: Path) -> int:
 
 
 def _misfit_tokens(folder: Path, base: Path, added: Shape) -> str:
-    """Say in words why learned tokens [tokens, width] do not belong to the base; nothing if they do."""
+    """Return why virtual tokens [tokens, width] do not fit the base; empty if they do."""
     adapter, config = read_json(folder / CONFIGS["adapter"]), read_json(base / CONFIGS["full"])
     config = config.get("text_config", config)
     layers, wanted = adapter.get("num_layers"), config.get("num_hidden_layers")
@@ -86,22 +86,22 @@ def _misfit_tokens(folder: Path, base: Path, added: Shape) -> str:
         return f"it was made for {layers} layers, but the base has {wanted}"
     width = config.get("hidden_size")
     if adapter.get("peft_type") != "PREFIX_TUNING" and isinstance(width, int) and added.size[-1] != width:
-        return f"its learned tokens are {added.size[-1]:,} wide, but the base is {width:,} wide"
+        return f"its virtual tokens are {added.size[-1]:,} wide, but the base is {width:,} wide"
     return ""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model's modules by name, each with its weight's shape, as far as its files tell them."""
+    """A base model's modules by name, each with its weight's shape, as far as its files show them."""
 
     modules: Mapping[str, Shape]
-    is_turned: bool  # weights are [inputs, outputs], as GPT-2's are
-    is_packed: bool  # weights are saved in fewer bits, and so in other shapes
-    is_renamed: bool  # modules may have other names in memory: single experts, parts that read pictures
+    is_turned: bool  # weights are [inputs, outputs], as in GPT-2
+    is_packed: bool  # weights are saved quantized, so in other shapes
+    is_renamed: bool  # modules may have other names in memory: single experts, vision parts
 
 
 def read_base(folder: Path, *, is_turned: bool) -> Base:
-    """Read what the headers and the configuration of a base model's folder say. Raises BadInput."""
+    """Read the headers and the configuration in a base model's folder. Raises BadInput."""
     shapes, config = tensors(folder), read_json(folder / CONFIGS["full"])
     return Base(
         modules={name.removesuffix(".weight"): shape for name, shape in shapes.items()},
@@ -112,7 +112,7 @@ def read_base(folder: Path, *, is_turned: bool) -> Base:
 
 
 def misfit(base: Base, name: str, added: Shape) -> str:
-    """Say in words why an adapter's weight does not belong to the base; nothing if it does or can't be told."""
+    """Return why an adapter's weight does not fit the base; empty if it does or can't be determined."""
     module, role = module_of(base, name)
     if module is None:
         if base.is_renamed or any(part in TIED for part in name.split(".")):
@@ -132,9 +132,9 @@ def misfit(base: Base, name: str, added: Shape) -> str:
 
 
 def module_of(base: Base, name: str) -> tuple[str | None, str]:
-    """Find the module that a weight is for, and what it is there: lora_A.weight, ia3_l, weight …
+    """Return the module that a weight belongs to, and its role there: lora_A.weight, ia3_l, weight …
 
-    Some bases are saved without the name of their wrapper: GPT-2's `h.0.attn` is `transformer.h.0.attn` in memory.
+    Some bases are saved without their wrapper's name: GPT-2's `h.0.attn` is `transformer.h.0.attn` in memory.
     """
     parts = name.split(".")
     for cut in range(len(parts) - 1, 0, -1):

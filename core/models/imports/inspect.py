@@ -1,6 +1,6 @@
-"""What a folder that was made elsewhere holds: an adapter, a full model, or checkpoints of either.
+"""What a folder made elsewhere contains: an adapter, a full model, or checkpoints of either.
 
-Only JSON is read here, so that a command can tell at once what is wrong. No pickle is ever opened.
+Only JSON is read here, so that a command can report problems at once. No pickle is ever opened.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ CONFIGS: dict[Kind, str] = {"adapter": "adapter_config.json", "full": "config.js
 _CHECKPOINT = re.compile(r"(?:checkpoint|step)-(\d{1,9})")  # the Trainer's, and ours
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 STATE = "trainer_state.json"
-LONGEST_JSON = 256 << 20  # bytes; a trainer's state has about 150 a step that is logged
-# They want more with a text than the text: a task's number, the kind of every token.
+LONGEST_JSON = 256 << 20  # bytes; a trainer's state has about 150 per logged step
+# They need more input than a text: a task's number, the type of every token.
 UNSCORED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE", "POLY", "XLORA")
 
 
 @dataclass(frozen=True)
 class FolderModel:
-    """One model: its folder, and the optimizer step that it is of (0 where nothing says it)."""
+    """One model: its folder, and its optimizer step (0 if unknown)."""
 
     step: int
     folder: Path
@@ -38,7 +38,7 @@ class FolderModel:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What a folder holds: checkpoints in folders of their own, in order of steps, and a model of its own."""
+    """What a folder contains: checkpoints in subfolders, in order of steps, and a model of its own."""
 
     path: Path
     checkpoints: tuple[FolderModel, ...]
@@ -47,19 +47,19 @@ class ModelFolder:
 
     @property
     def newest(self) -> FolderModel:
-        """The folder's own model, which is what training ended with; else its last checkpoint."""
+        """The folder's own model, which is the result of the training; else its last checkpoint."""
         return self.own if self.own is not None else self.checkpoints[-1]
 
     @property
     def steps(self) -> list[int]:
-        """The steps that there are now: a folder with others is another model."""
+        """The steps that exist now: a folder with others is a different model."""
         own = [self.own.step] if self.own is not None else []
         return sorted({*(checkpoint.step for checkpoint in self.checkpoints), *own})
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What an adapter says of itself in adapter_config.json."""
+    """The facts in an adapter_config.json."""
 
     peft_type: str  # LORA, IA3 …
     base: str | None  # base_model_name_or_path
@@ -68,12 +68,12 @@ class AdapterConfig:
 
     @property
     def method(self) -> str:
-        """Name the method as recipes do."""
+        """The method's name in recipes."""
         return "dora" if self.settings.get("use_dora") else self.peft_type.lower().replace("_", "-")
 
 
 def look(path: Path) -> ModelFolder:
-    """Tell what a folder holds. Raises BadInput if that is nothing which can be checked."""
+    """Return what a folder contains. Raises BadInput if nothing in it can be checked."""
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
     checkpoints = tuple(
@@ -121,7 +121,7 @@ def _folders_in(path: Path) -> list[Path]:
 
 
 def kind_of(folder: Path) -> Kind | None:
-    """Tell an adapter from a full model by its configuration; None for neither."""
+    """Return whether a folder has an adapter or a full model, by its configuration; None for neither."""
     return next((kind for kind, name in CONFIGS.items() if (folder / name).is_file()), None)
 
 
@@ -144,7 +144,7 @@ def require_weights(one: FolderModel) -> None:
 
 
 def read_adapter(folder: Path) -> AdapterConfig:
-    """Read an adapter's configuration. Raises BadInput for one that is not for a causal language model."""
+    """Read an adapter's configuration. Raises BadInput if it is not for a causal language model."""
     file = folder / CONFIGS["adapter"]
     read = read_json(file)
     peft_type, task = read.get("peft_type"), read.get("task_type")
@@ -186,7 +186,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def _state_of(path: Path, checkpoints: tuple[FolderModel, ...]) -> Path | None:
-    """Find the trainer's state with the longest history: the folder's own, or the newest checkpoint's."""
+    """Return the trainer state with the longest history: the folder's own, or the newest checkpoint's."""
     own = path / STATE
     newest = (file for checkpoint in reversed(checkpoints) if (file := checkpoint.folder / STATE).is_file())
     files = [file for file in (own, next(newest, own)) if file.is_file()]
@@ -194,7 +194,7 @@ def _state_of(path: Path, checkpoints: tuple[FolderModel, ...]) -> Path | None:
 
 
 def _step_of(folder: Path, *, after: int) -> int:
-    """Tell the step of a folder's own model: its trainer's, its manifest's, its name's; not before its checkpoints'."""
+    """Return the step of a folder's own model, from its trainer state, manifest or name; at least `after`."""
     state, manifest = folder / STATE, folder / "manifest.json"
     named = _CHECKPOINT.fullmatch(folder.name)
     said = 0

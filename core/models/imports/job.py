@@ -1,4 +1,4 @@
-"""The import job: a model made elsewhere, its weights looked at and linked or copied, its history told as ours is."""
+"""The import job: a model made elsewhere; its weights are checked and linked or copied, its history imported."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
 IF_STOPPED = "asked to stop"
-# What a model needs to be loaded; no optimizer state, no pickle, no code.
+# The files that loading a model needs; no optimizer state, no pickle, no code.
 NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
 def work(job: Job) -> Ended:
-    """Say that it was made elsewhere, then adopt it."""
+    """Report that the run was made elsewhere, then import it."""
     job.started("made elsewhere", "", PACKAGES)
     adopt(
         job.recipe(),
@@ -52,14 +52,14 @@ class ChosenCheckpoints:
     """The models of a folder that become checkpoints, in order of steps, and which of them is the folder's own."""
 
     checkpoints: tuple[FolderModel, ...]
-    best: int | None  # the step that the folder's own model is of, where that is not the newest
+    best: int | None  # the step of the folder's own model, if it is not the newest
 
 
 def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Home, events: EventLog) -> None:
     """Make a folder's models the checkpoints of a run, and its trainer's log the run's metrics.
 
-    Raises BadInput for a folder, weights or base that can't be used, EnvironmentTrouble where the base is out of
-    reach or the disk is full. Nothing is told of the run before all of it is looked at.
+    Raises BadInput for a folder, weights or base that can't be used, EnvironmentTrouble if the base can't be reached or
+    the disk is full. No event of the run is written before everything is checked.
     """
     events.write(Phase("reading the folder"))
     found = look(path)
@@ -100,7 +100,7 @@ def _own(found: ModelFolder) -> tuple[FolderModel, ...]:
 
 
 def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
-    """Find the base model. Raises BadInput or EnvironmentTrouble that says how to name another."""
+    """Resolve the base model. Raises BadInput or EnvironmentTrouble that says how to name another."""
     try:
         base = resolve.resolve_model(recipe.model, home, events)
     except (BadInput, EnvironmentTrouble) as error:
@@ -114,10 +114,10 @@ def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
 
 
 def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
-    """Choose what becomes a checkpoint: all that there are, and the folder's own model once.
+    """Choose the checkpoints: all that exist, and the folder's own model once.
 
-    A Trainer saves its model into the output folder too: mostly its last checkpoint again, or the best one. Where it is
-    none of them it is what training ended with, and takes the place of a checkpoint of the same step.
+    A Trainer also saves its model into the output folder: usually its last checkpoint again, or the best one. If it is
+    neither, it is the result of the training, and replaces a checkpoint of the same step.
     """
     own, others = found.own, found.checkpoints
     if own is None or not others:
@@ -132,7 +132,7 @@ def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
 
 
 def is_same(one: FolderModel, other: FolderModel, home: Home) -> bool:
-    """Return whether two folders hold the same weights, with the same settings of an adapter."""
+    """Return whether two folders have the same weights and, for adapters, the same settings."""
     if one.kind != other.kind or fingerprint(one, home) != fingerprint(other, home):
         return False
     if one.kind == "full":
@@ -142,18 +142,18 @@ def is_same(one: FolderModel, other: FolderModel, home: Home) -> bool:
 
 
 def fingerprint(one: FolderModel, home: Home) -> str:
-    """Compute the sha256 over a folder's weights; remembered by size and time of the files."""
+    """Return the sha256 of a folder's weights; cached by size and time of the files."""
     return weight_files.weights_hash(one.folder, home)
 
 
 def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
-    """Put a model where the run's checkpoint of its step belongs: a link, or with `copy` its files.
+    """Link a model, or with `copy` copy its files, to the place of the run's checkpoint of its step.
 
-    Raises EnvironmentTrouble where the disk refuses.
+    Raises EnvironmentTrouble for a full or unwritable disk.
     """
     target = folder_of(run_folder, one.step)
     if target.is_symlink() or target.exists():
-        return  # an attempt before this one got so far
+        return  # done by an earlier attempt
     aside = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -173,18 +173,18 @@ def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
 
 
 def needed(folder: Path) -> list[Path]:
-    """List the files that a model needs to be loaded, by name."""
+    """Return the files that loading a model needs, by name."""
     return sorted({file for pattern in NEEDED for file in folder.glob(pattern) if file.is_file()})
 
 
 def size_of(folder: Path) -> int:
-    """Add up the sizes of the files that a model needs, in bytes."""
+    """Return the total size of the files that loading a model needs, in bytes."""
     return sum(file.stat().st_size for file in needed(folder))
 
 
 @dataclass(frozen=True)
 class History:
-    """What a trainer wrote down: planned steps and epochs (0: it does not say), and values by step, in order."""
+    """What a trainer recorded: planned steps and epochs (0: unknown), and values by step, in order."""
 
     steps: int = 0
     epochs: float = 0.0
@@ -192,7 +192,7 @@ class History:
 
 
 def read_history(file: Path | None) -> History:
-    """Read trainer_state.json; lines that are none of a log are left out. Raises BadInput for what is no JSON."""
+    """Read trainer_state.json, skipping entries that are not log lines. Raises BadInput for invalid JSON."""
     if file is None:
         return History()
     read = read_json(file)
@@ -219,5 +219,5 @@ def _lines(log: list[Any]) -> Iterator[tuple[int, dict[str, float]]]:
 
 
 def _number(value: object) -> float | None:
-    """Take a number, infinities and NaN too; None for anything else."""
+    """Return a number as float, including infinities and NaN; None for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""The recipe of an adopted run: which base, which method it says it was tuned by, on which rows, checked by what."""
+"""The recipe of an imported run: its base, the method that it was tuned with, its rows, and its check."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from finetop.core.models.imports.inspect import ModelFolder
 
-OBJECTIVE = IMPORTED  # what the weights learned from is not known
+OBJECTIVE = IMPORTED  # the training objective is unknown
 
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """How a folder is to be adopted. Paths are taken from `cwd`; empty texts are not given."""
+    """How to import a folder. Paths are relative to `cwd`; an empty text means not given."""
 
     path: str
     cwd: Path
@@ -41,14 +41,14 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class Adopted:
-    """A folder that was looked at, with the recipe of its run."""
+    """The contents of a folder, with the recipe of its run."""
 
     found: ModelFolder
     recipe: Loaded
 
 
 def adopted(request: ImportRequest) -> Adopted:
-    """Look at a folder and write the recipe of its run. Raises BadInput for what can't be adopted, and says why."""
+    """Inspect a folder and write the recipe of its run. Raises BadInput that says why it can't be imported."""
     path = (request.cwd / given_path(request.path)).resolve()
     found = look(path)
     adapter = read_adapter(found.newest.folder) if found.newest.kind == "adapter" else None
@@ -76,7 +76,7 @@ def adopted(request: ImportRequest) -> Adopted:
 def base_of(
     request: ImportRequest, found: ModelFolder, adapter: AdapterConfig | None
 ) -> tuple[str, str | None]:
-    """Name the base model, as an absolute folder or an id of the hub, and its revision. Raises BadInput."""
+    """Return the base model, as an absolute folder or a hub id, and its revision. Raises BadInput."""
     place = plain(str(found.newest.folder))
     if request.base:
         folder = request.cwd / given_path(request.base)
@@ -103,7 +103,7 @@ def base_of(
 
 
 def require_model(folder: Path, who: str) -> None:
-    """Refuse a base that is no model's folder. Raises BadInput."""
+    """Refuse a base that is not a model's folder. Raises BadInput."""
     if not folder.is_dir():
         raise BadInput(f"{who}: no folder {plain(str(folder))}.", hint="Check the spelling.")
     if not (folder / "config.json").is_file():
@@ -114,7 +114,7 @@ def require_model(folder: Path, who: str) -> None:
 
 
 def method_of(adapter: AdapterConfig) -> dict[str, Any]:
-    """Name an adapter's method, with those settings that a recipe can say."""
+    """Return an adapter's method, with the settings that a recipe can express."""
     if adapter.method not in METHODS.names():
         return {"name": adapter.method}
     method = METHODS.load(adapter.method)
@@ -125,12 +125,12 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
     try:
         msgspec.convert(options, method.options)
     except msgspec.ValidationError:
-        options = {}  # PEFT takes more than we offer
+        options = {}  # PEFT accepts more than our settings do
     return {"name": adapter.method, **options}
 
 
 def rows_file(file: str, cwd: Path) -> str:
-    """Return the absolute path of a file of training rows. Raises BadInput if it is not there."""
+    """Return the absolute path of a file of training rows. Raises BadInput if it does not exist."""
     path = (cwd / given_path(file)).absolute()
     if not files.is_there(path):
         raise BadInput(
@@ -140,7 +140,7 @@ def rows_file(file: str, cwd: Path) -> str:
 
 
 def name_of(path: Path) -> str:
-    """Name a run after its folder; checkpoint-500 after the folder around it too."""
+    """Return a run's name after its folder; for checkpoint-500 after the parent folder too."""
     text = path.name
     if text.startswith(("checkpoint-", "step-")) and path.parent.name:
         text = f"{path.parent.name}-{text}"

@@ -1,1 +1,1 @@
-"""Requests and their answers, a file for each thing that is asked about."""
+"""Requests and their answers, a file per topic."""

@@ -1,4 +1,4 @@
-"""Comparisons of approaches: queued, listed, and shown whole."""
+"""Comparisons of approaches: submit, list, show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Updates = Literal["index", "train", ""]
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A mean over rows with its 95 % interval; of several seeds, each row is averaged over them first."""
+    """A mean over rows with its 95 % interval; with several seeds, each row is first averaged over them."""
 
     mean: float
     low: float
@@ -25,7 +25,7 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """The paired difference to the best, over the rows that both were asked: 95 % interval."""
+    """The paired difference to the best, over the rows that both answered: 95 % interval."""
 
     mean: float
     low: float
@@ -34,42 +34,42 @@ class Gap(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Say if the two are not told apart."""
+        """Whether the two can't be told apart."""
         return self.low <= 0 <= self.high
 
 
 class Retained(msgspec.Struct, frozen=True):
-    """What became of what the base could. Points of 100; a positive drop is worse."""
+    """What was retained of the base's abilities. Points of 100; a positive drop is worse."""
 
     drop: float | None
     verdicts: list[str]  # of each checked run: ok, regressed, no_verdict
-    same_weights: bool = False  # no weight moved: there is nothing to check
+    same_weights: bool = False  # no weights changed: nothing to check
     spread: float | None = None
-    margin: float | None = None  # of the checks: from there a drop has REGRESSED
+    margin: float | None = None  # of the checks: a drop from here on is REGRESSED
 
 
 class News(msgspec.Struct, frozen=True):
-    """New facts that arrive afterwards: how they are taken in, how long that takes, and the score on them."""
+    """New facts that arrive later: how they are ingested, how long that takes, and the score on them."""
 
     how: Updates
     before: Score | None = None
     after: Score | None = None
     gain: Gap | None = None  # after - before, paired
-    seconds: float | None = None  # until it could answer them
+    seconds: float | None = None  # until it could answer questions about them
     said: str = ""  # why there is no `after`
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What a query costs: the same queries, answered one at a time, in several rounds. Seconds of a CPU or a GPU."""
+    """What a query costs in seconds of CPU or GPU: the same queries, one at a time, in several rounds."""
 
     median: float  # of the rounds, each the mean of its queries
     low: float  # the cheapest round
-    high: float  # the dearest
+    high: float  # the most expensive round
     of: str  # CPU or GPU
-    queries: int  # in each round, the same ones for all approaches
+    queries: int  # per round, the same for all approaches
     rounds: int  # of all seeds together
     others: float | None = (
-        None  # the share of the machine's CPUs that other processes used meanwhile, at most
+        None  # the largest share of the machine's CPUs that other processes used meanwhile, over all rounds
     )
 
 
@@ -80,9 +80,9 @@ class RunBrief(msgspec.Struct, frozen=True):
     name: str
     state: str  # queued, running, finished, stopped, failed, lost
     seed: int
-    learns_news: bool = False  # trained anew on the new facts too
+    learns_news: bool = False  # also trained on the new facts
     is_measured: bool = False
-    said: str = ""  # why it failed, or what it does
+    said: str = ""  # why it failed, or what it is doing
 
 
 class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,33 +92,33 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     about: str
     trains: bool
     state: State
-    said: str = ""  # why it was left out, failed, or what it waits for
+    said: str = ""  # why it was left out or failed, or what it waits for
     runs: list[RunBrief] = []
     is_best: bool = False
     target: Score | None = None
     others: dict[str, Score] = {}  # by the target's other metrics
     gap: Gap | None = None  # to the best; None for the best itself
-    other_gaps: dict[str, Gap] = {}  # by the target's other metrics: to the one that is best by it
+    other_gaps: dict[str, Gap] = {}  # by the target's other metrics: to the best one by that metric
     retained: Retained | None = None
-    setup_s: float | None = None  # until it could answer: training or indexing, a seed's mean
-    gpu_s: float | None = None  # of those, times the GPUs that it had; None: it had none
-    energy_wh: float | None = None  # of the GPUs, where they told their power
-    prompt_tokens: float | None = None  # a query's mean
+    setup_s: float | None = None  # until it could answer: training or indexing, mean over seeds
+    gpu_s: float | None = None  # of that time, times its number of GPUs; None: no GPU
+    energy_wh: float | None = None  # of the GPUs, if they report power
+    prompt_tokens: float | None = None  # mean per query
     query: Price | None = None
-    memory_gib: float | None = None  # the most while it answered
+    memory_gib: float | None = None  # maximum while answering
     memory_of: str = ""  # GPU or host
     news: News | None = None
-    # Distinct rows that the measured checkpoint has read, or examples before each question; None: not known yet.
+    # Distinct rows that the measured checkpoint was trained on, or examples in each prompt; None: not known yet.
     rows_seen: int | None = None
-    rows_given: int | None = None  # that it could have read
+    rows_given: int | None = None  # available rows
     epochs_seen: float | None = None  # of the seed that read least
-    losses: tuple[float, float] | None = None  # in training, at its beginning and end: a seed's mean
+    losses: tuple[float, float] | None = None  # in training, at its start and end: mean over seeds
     loss_midway: float | None = None  # the same, of the middle third of the steps
-    notes: list[str] = []  # what it could not use of the documents, and questions that none of them fits
+    notes: list[str] = []  # documents it could not use, and questions without a fitting document
 
 
 class Advice(msgspec.Struct, frozen=True):
-    """One piece of advice: what for, and in words, from the numbers of the table alone."""
+    """One recommendation, derived only from the numbers of the table."""
 
     topic: str
     text: str
@@ -139,11 +139,11 @@ class ComparisonBrief(msgspec.Struct, frozen=True):
 class ApproachRun(msgspec.Struct, frozen=True):
     """One run of a comparison."""
 
-    name: str  # wanted; a number is added when it is taken
+    name: str  # requested; a number is added if it is taken
     approach: str
     seed: Large
     recipe: dict[str, Any]  # resolved
-    digest: str = ""  # of recipe and data: a run with the same one is used again
+    digest: str = ""  # of recipe and data: a run with the same one is reused
     learns_news: bool = False
 
 
@@ -151,7 +151,7 @@ class QueuedApproach(msgspec.Struct, frozen=True):
     run_id: int
     name: str
     approach: str
-    was_there: bool  # of an earlier comparison, and is used again
+    was_there: bool  # reused from an earlier comparison
 
 
 class SubmitApproachesAnswer(msgspec.Struct, frozen=True):
@@ -161,35 +161,35 @@ class SubmitApproachesAnswer(msgspec.Struct, frozen=True):
 
 
 class SubmitApproaches(Order[SubmitApproachesAnswer], tag="submit-approaches", frozen=True):
-    """Queue the runs of a comparison, all or none; runs of the same recipe on the same data are used again.
+    """Queue the runs of a comparison, all or none; runs of the same recipe on the same data are reused.
 
-    A comparison of this name on the same `subject` takes them in, in place of what it has of these approaches.
+    If a comparison of this name exists for the same `subject`, the runs replace its runs of these approaches.
     """
 
     makes_home: ClassVar[bool] = True
 
-    name: str  # wanted; a number is added when one of that name is about something else
+    name: str  # requested; a number is added if that name is used for another subject
     subject: str
     metric: str
     runs: list[ApproachRun]
-    left_out: dict[str, str]  # approach -> why it can't be had
+    left_out: dict[str, str]  # approach -> why it is not available
     source: str
     held: bool = False
     priority: Priority = PRIORITIES["normal"]
 
 
 class ApproachesAnswer(msgspec.Struct, frozen=True):
-    comparisons: list[ComparisonBrief]  # the newest first
+    comparisons: list[ComparisonBrief]  # newest first
     name: str = ""
     metric: str = ""
     lower_is_better: bool = False
     model: str = ""
-    target: str = ""  # the target's file, by its name
+    target: str = ""  # name of the target's file
     rows: list[ApproachRow] = []  # measured ones best first, then the others
     advice: list[Advice] = []
 
 
 class Approaches(Question[ApproachesAnswer], tag="approaches", frozen=True):
-    """The comparisons; of a named one its rows and the advice too."""
+    """The comparisons; for a named one also its rows and the advice."""
 
     comparison: str = ""

@@ -1,4 +1,4 @@
-"""Checks for forgetting: asked for, their results, and the items that flipped."""
+"""Checks for forgetting: requests, results, and the items that flipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ChecksAnswer(msgspec.Struct, frozen=True):
 
 
 class Checks(Question[ChecksAnswer], tag="checks", frozen=True):
-    """The whole results of a run's checks, newest first."""
+    """The full results of a run's checks, newest first."""
 
     run: str
 
@@ -33,23 +33,23 @@ class Flips(Question[FlipsAnswer], tag="flips", frozen=True):
 
 
 class CheckAnswer(msgspec.Struct, frozen=True):
-    job_id: int  # that makes it, or must end first; 0: it was made before
+    job_id: int  # the job that makes it, or must end first; 0: it already exists
     run: str
     step: int
-    # after: nothing was queued; once its job has ended, the same request can be met
+    # after: nothing was queued; once its job has ended, the same request can succeed
     stands: Literal["queued", "under_way", "made", "after"] = "queued"
-    check_id: int | None = None  # of one that was made
+    check_id: int | None = None  # of an existing one
 
 
 class Check(Order[CheckAnswer], tag="check", frozen=True):
-    """Queue a check of a run's checkpoint (None: the best it kept, else the newest), ahead of queued training."""
+    """Queue a check of a run's checkpoint (None: its best, else the newest), ahead of queued training."""
 
     run: str
     step: Whole | None = None
-    watch: bool = False  # a look that claims nothing, unless this step's check has a claim already
-    general: dict[str, Any] = {}  # settings of check.general for this check alone: suite, margin, seed
-    # go on once it is decided, until every item of these tasks was asked ([]: of all): the same claim, on more
+    watch: bool = False  # claim nothing, unless this step's check already has a claim
+    general: dict[str, Any] = {}  # settings of check.general for this check only: suite, margin, seed
+    # continue after the verdict until every item of these tasks ([]: of all) is scored: the same claim, more items
     more: list[str] | None = None
-    # queue no other where this very check is under way, or was made; and none before the run has ended, where its
-    # end is checked
+    # don't queue another if this very check is under way, or already made; and none before the run's end if that will
+    # be checked
     reuse: Literal["none", "under_way", "made"] = "none"

@@ -1,4 +1,4 @@
-"""Versions of data: which were seen, how a run's differ from before, and how two runs' data differ."""
+"""Data versions: which were seen, how a run's differ from earlier ones, and how two runs' data differ."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from finetop.core.protocol.request import Question
 
 
 class DataVersion(msgspec.Struct, frozen=True):
-    """What a source held at one time."""
+    """The content of a source at one time."""
 
     path: str  # of the file, or the data set's id
     part: str
-    limit: int | None  # so many rows were wanted
+    limit: int | None  # most rows to read, if requested
     number: int
     content: str
     rows: int
     first_seen: float
     newest: int  # of the source's versions
-    runs: int  # how many read it
-    names: list[str]  # of the newest of them
+    runs: int  # number of runs that read it
+    names: list[str]  # of the newest of these runs
     last_read: float
     origin: Origin | None = None  # what its file was made of
     origin_number: int = 0  # the version of that; 0: no run has read it
@@ -33,7 +33,7 @@ class DataVersionsAnswer(msgspec.Struct, frozen=True):
 
 
 class DataVersions(Question[DataVersionsAnswer], tag="data-versions", frozen=True):
-    """List the versions of data that were seen, those that were read last first; of paths with this in them."""
+    """List the data versions seen, last read first; only of paths that contain `path`."""
 
     path: str = ""
     limit: Whole = 50
@@ -41,11 +41,11 @@ class DataVersions(Question[DataVersionsAnswer], tag="data-versions", frozen=Tru
 
 class SourceFacts(msgspec.Struct, frozen=True):
     row: SourceRow
-    before: int = 0  # the number of the version before; 0: there is none
-    before_run: str = ""  # a run that read that
-    difference: Difference | None = None  # against it
-    now: Now | None = None  # None: it is no file
-    now_number: int = 0  # of the version that the file holds now, where it was changed to one that was read
+    before: int = 0  # number of the version before; 0: none
+    before_run: str = ""  # a run that read that version
+    difference: Difference | None = None  # from that version
+    now: Now | None = None  # None: it is not a file
+    now_number: int = 0  # version in the file now, if it changed to one that was read before
 
 
 class DataOfAnswer(msgspec.Struct, frozen=True):
@@ -54,25 +54,25 @@ class DataOfAnswer(msgspec.Struct, frozen=True):
 
 
 class DataOf(Question[DataOfAnswer], tag="data-of", frozen=True):
-    """What a run read: how it differs from the version before, and what lies there now."""
+    """What a run read: how it differs from the version before, and what the file contains now."""
 
     run: str
 
 
 class SourcePair(msgspec.Struct, frozen=True):
-    """A source of one run and the one of the other that stands for it; one of the two may lack."""
+    """A source of one run and its counterpart in the other; either may be missing."""
 
     one: SourceRow | None
     other: SourceRow | None
-    difference: Difference | None = None  # where there are both
+    difference: Difference | None = None  # if both exist
 
 
 class DataDifferAnswer(msgspec.Struct, frozen=True):
     run: str
     other: str
     pairs: list[SourcePair]
-    whole: Difference | None = None  # of all rows that are trained on; None where one pair says it
-    unknown: list[str] = []  # of the two, those that told nothing of their data
+    whole: Difference | None = None  # of all training rows; None if a single pair covers it
+    unknown: list[str] = []  # of the two runs, those that reported no data
 
 
 class DataDiffer(Question[DataDifferAnswer], tag="data-differ", frozen=True):

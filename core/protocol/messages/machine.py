@@ -1,4 +1,4 @@
-"""The supervisor's machine: its GPUs, who is on them, what lies at a path, and what a run would come to there."""
+"""The supervisor's machine: its GPUs and their users, files at a path, and plans of runs on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PathsAnswer(msgspec.Struct, frozen=True):
 
 
 class Paths(Question[PathsAnswer], tag="paths", frozen=True):
-    """Ask what lies at absolute paths on the supervisor's machine: a client elsewhere can't look itself."""
+    """Request what is at absolute paths on the supervisor's machine, which a remote client can't read itself."""
 
     paths: list[str]
 
@@ -30,25 +30,25 @@ class LookAheadAnswer(msgspec.Struct, frozen=True):
 
 
 class LookAhead(Question[LookAheadAnswer], tag="look-ahead", frozen=True):
-    """Ask what a resolved recipe would come to on the supervisor's machine: its plan, and its first row as rendered.
+    """Request the plan of a resolved recipe on the supervisor's machine, and its first row as rendered.
 
-    It takes seconds: ask it on a connection of its own.
+    It takes seconds: use a connection of its own.
     """
 
     recipe: dict[str, Any]
-    row: bool = True  # whether the first row is wanted
+    row: bool = True  # include the first row
 
 
 class GpuJob(msgspec.Struct, frozen=True):
     job_id: int
     run: str
     verb: str
-    gib: float | None  # of a GPU's memory that is kept for it; None: all, or it is on none
-    used_gib: float | None  # None: not told
+    gib: float | None  # GPU memory reserved for it; None: all, or it uses no GPU
+    used_gib: float | None  # None: not available
 
 
 class GpuProcess(msgspec.Struct, frozen=True):
-    """A process of somebody else's; name and user are empty where this user may not know them."""
+    """Another user's process; name and user are empty if this user may not see them."""
 
     pid: int
     name: str
@@ -68,11 +68,11 @@ class GpuRow(msgspec.Struct, frozen=True):
     watts: float | None
     fault: Literal["", "lost", "failing", "unreadable"]
     trouble: str  # the fault in words
-    left_out: str  # by which setting it is not used, in words
-    kept_for: str  # the run that it is kept for
+    left_out: str  # which setting excludes it, in words
+    kept_for: str  # the run that it is reserved for
     jobs: list[GpuJob]
     others: list[GpuProcess]
-    history: list[int | None]  # how busy it was, the newest last
+    history: list[int | None]  # utilization, newest last
 
 
 class GpuWaiting(msgspec.Struct, frozen=True):
@@ -90,7 +90,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     used: int  # of them
     kind: str  # of them
     reason: str  # why it is drained or down
-    jobs: list[str]  # of this home, by their runs' names
+    jobs: list[str]  # runs of this home
 
 
 class GpusAnswer(msgspec.Struct, frozen=True):
@@ -99,13 +99,13 @@ class GpusAnswer(msgspec.Struct, frozen=True):
     cuda: str
     trouble: str  # of the driver as a whole
     cores: int
-    cpu_jobs: int  # that may run at a time
+    cpu_jobs: int  # limit on concurrent ones
     on_cpu: list[GpuJob]
     waiting: list[GpuWaiting]  # for GPUs, or for a job to end
-    column_s: float  # what one number of a history stands for
-    age_s: float  # of the look
+    column_s: float  # seconds per number of a history
+    age_s: float  # of the reading
     nodes: list[NodeRow] = []  # of the cluster that jobs go to
 
 
 class Gpus(Question[GpusAnswer], tag="gpus", frozen=True):
-    """The GPUs of the supervisor's machine, what is on them, and who waits for them."""
+    """The GPUs of the supervisor's machine, their jobs, and the jobs that wait for them."""

@@ -1,4 +1,4 @@
-"""What people note of runs: tags, and one note."""
+"""Users' notes on runs: tags, and one note."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from finetop.core.protocol.request import Order
 
 class TagAnswer(msgspec.Struct, frozen=True):
     run: str
-    tags: list[str]  # that it has now
-    added: list[str]  # that it had not before
+    tags: list[str]  # all that it has now
+    added: list[str]  # new ones
     dropped: list[str]
 
 
 class Tag(Order[TagAnswer], tag="tag", frozen=True):
-    """Put tags on a run, and take some off."""
+    """Add tags to a run, and remove some."""
 
     run: str
     add: list[str] = []
@@ -29,7 +29,7 @@ class NoteAnswer(msgspec.Struct, frozen=True):
 
 
 class Note(Order[NoteAnswer], tag="note", frozen=True):
-    """Write a run's note, in place of the one that it has; an empty one takes it away."""
+    """Set a run's note; an empty one removes it."""
 
     run: str
     text: str

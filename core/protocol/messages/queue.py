@@ -1,4 +1,4 @@
-"""What a person wants of a run that is there, and the queue with its order."""
+"""Requests for existing runs, and the queue with its order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Kill(Order[Done], tag="kill", frozen=True):
 
 
 class Pause(Order[Done], tag="pause", frozen=True):
-    """Save a checkpoint, exit, and wait in the queue, held, to go on from it. A queued run is held."""
+    """Save a checkpoint, exit, and wait in the queue, held, to resume from it. A queued run is held."""
 
     run: str
 
@@ -32,14 +32,14 @@ class Pause(Order[Done], tag="pause", frozen=True):
 class RetryAnswer(msgspec.Struct, frozen=True):
     run: str
     what: str  # train, check, export, import
-    step: int  # 0: it begins anew
+    step: int  # 0: it starts over
     place: int
 
 
 class Retry(Order[RetryAnswer], tag="retry", frozen=True):
-    """Queue once more what failed of a run: its training from the newest checkpoint, else its check, its export …
+    """Queue a run's failed job again: its training from the newest checkpoint, else its check or export.
 
-    A run that waits for its next try has it now.
+    A run that waits for its next try starts it now.
     """
 
     run: str
@@ -49,15 +49,15 @@ class QueueRow(msgspec.Struct, frozen=True):
     run_id: int
     run: str
     what: Verb
-    step: int | None  # that it goes on from, or looks at
+    step: int | None  # that it resumes from, or checks
     method: str
-    wants: str  # of the machine, in words
-    priority: int  # the smaller starts first
+    wants: str  # its needs, in words
+    priority: int  # smaller starts first
     state: Queued
-    do: str = ""  # what lets it go on, as a command
-    host: str = ""  # where several machines are looked at
-    starts_at: float | None = None  # about when, where that can be told
-    after: str = ""  # the run whose end lets it start then
+    do: str = ""  # the command that lets it continue
+    host: str = ""  # if several machines are shown
+    starts_at: float | None = None  # estimate, if available
+    after: str = ""  # the run whose end lets it start
 
 
 class LiveRow(msgspec.Struct, frozen=True):
@@ -72,19 +72,19 @@ class LiveRow(msgspec.Struct, frozen=True):
 class QueueAnswer(msgspec.Struct, frozen=True):
     rows: list[QueueRow]
     total: int
-    running: list[str]  # what runs now, in words
+    running: list[str]  # running jobs, in words
     stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
-    live: list[LiveRow] = []  # what runs now
+    live: list[LiveRow] = []  # running jobs
 
 
 class Queue(Question[QueueAnswer], tag="queue", frozen=True):
-    """What waits, first to start on top."""
+    """The waiting jobs, first to start on top."""
 
     limit: Whole = 200
 
 
 class Move(Order[Done], tag="move", frozen=True):
-    """Put what waits of a run first in the queue, last, or before another run."""
+    """Move a run's waiting jobs first in the queue, last, or before another run."""
 
     run: str
     to: Literal["first", "last", "before"]
@@ -92,7 +92,7 @@ class Move(Order[Done], tag="move", frozen=True):
 
 
 class Hold(Order[Done], tag="hold", frozen=True):
-    """Let a waiting run not start until it is released; without a run the whole queue."""
+    """Keep a waiting run from starting until it is released; without a run, the whole queue."""
 
     makes_home: ClassVar[bool] = True
 
@@ -100,13 +100,13 @@ class Hold(Order[Done], tag="hold", frozen=True):
 
 
 class Release(Order[Done], tag="release", frozen=True):
-    """Let a held run, or the whole queue, go on."""
+    """Release a held run, or the whole queue."""
 
     run: str = ""
 
 
 class Prioritise(Order[Done], tag="prioritise", frozen=True):
-    """Give what waits of a run a priority; in it, it stands where it came."""
+    """Set the priority of a run's waiting jobs; their place there is by arrival."""
 
     run: str
     priority: Priority

@@ -1,4 +1,4 @@
-"""Remedies for a model that forgot: what can be had without training, what was tried, and trying it."""
+"""Remedies for a model that forgot: what is possible without training, results, and trying them."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from finetop.core.protocol.runs import Queued, RemedyRow, Running, State
 
 
 class RetrainingRow(msgspec.Struct, frozen=True):
-    """A run that would train again otherwise; `settings` of its recipe change."""
+    """A new training run with changed `settings`."""
 
     name: str
     label: str
     settings: dict[str, Any]
     why_not: str = ""
-    price_s: float | None = None  # what the run took
+    price_s: float | None = None  # what the original run took
 
 
 class RemediesAnswer(msgspec.Struct, frozen=True):
     run: str
     step: int
-    metric: str  # the target's first, which is shown first; "" without a target
-    base: dict[str, float]  # metric -> what the base reaches, as far as that is known
+    metric: str  # the target's first, shown first; "" without a target
+    base: dict[str, float]  # metric -> score of the base, if known
     margin: float  # points
     now: (
         RemedyRow | None
-    )  # the checkpoint itself, on the items for choosing or else as its newest check has it
-    rows: list[RemedyRow]  # without training, in their order
+    )  # the checkpoint itself, on the selection items or else as its newest check scored it
+    rows: list[RemedyRow]  # without training, in order
     retrainings: list[RetrainingRow]
-    best: str = ""  # the confirmed one's name, else the best so far's
-    job: State | None = None  # of the newest job that tries any
+    best: str = ""  # name of the confirmed one, else of the best so far
+    job: State | None = None  # of the newest job that tries remedies
     job_id: int | None = None
     trying: list[str] = []  # what that job tries
     price_s: float | None = (
-        None  # of trying one, as measured (core/remedies/_price.py); None where nothing was
+        None  # of trying one, as measured (core/remedies/_price.py); None if none was tried
     )
     confirming_s: float = 0.0  # of confirming the best
-    now_by: Literal["check", "choosing"] = "check"  # which of the two `now` is
+    now_by: Literal["check", "choosing"] = "check"  # the source of `now`
 
     @property
     def is_under_way(self) -> bool:
-        """Whether some are being tried, or wait for it."""
+        """Whether remedies are being tried, or wait to be."""
         return isinstance(self.job, Queued | Running)
 
 
 class Remedies(Question[RemediesAnswer], tag="remedies", frozen=True):
-    """What can be done about a run's checkpoint (None: the best it kept, else the newest), and what was tried."""
+    """The remedies for a run's checkpoint (None: its best, else the newest), and their results."""
 
     run: str
     step: Whole | None = None
@@ -63,7 +63,7 @@ class RemedyAnswer(msgspec.Struct, frozen=True):
 
 
 class Remedy(Order[RemedyAnswer], tag="remedy", frozen=True):
-    """Queue the trying of remedies, ahead of queued training: those named, or all that can be had."""
+    """Queue a job that tries remedies, ahead of queued training: the named ones, or all available ones."""
 
     run: str
     step: Whole | None = None
@@ -71,11 +71,11 @@ class Remedy(Order[RemedyAnswer], tag="remedy", frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One model that can be had without training, or why it can't be."""
+    """One model that can be made without training, or why it can't."""
 
     name: str
     remedy: str
     label: str
-    step: int  # of the checkpoint that it is made of
+    step: int  # of the checkpoint it is made of
     settings: dict[str, Any]
     why_not: str = ""

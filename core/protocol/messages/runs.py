@@ -1,4 +1,4 @@
-"""Runs as lists, whole, as curves, steps and logs; and any question to the store."""
+"""Runs as lists, details, curves, steps and logs; and SQL queries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from finetop.core.protocol.runs import RunDetail, RunRow
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Runs that stand together, and the number that they are compared by."""
+    """Runs of one group, and statistics of the number that groups are compared by."""
 
-    word: str  # empty: those that have none
+    word: str  # empty: runs without a group
     runs: int
-    key: str  # the number's name: what the list is sorted by, else loss
-    measured: int  # runs that have it
+    key: str  # name of the number: the sort key, else loss
+    measured: int  # runs that have the number
     mean: float | None = None
-    spread: float | None = None  # the standard deviation of one run; of one alone there is none
+    spread: float | None = None  # standard deviation of single runs; None for one run
 
 
 class RunsAnswer(msgspec.Struct, frozen=True):
@@ -27,27 +27,27 @@ class RunsAnswer(msgspec.Struct, frozen=True):
     matching: int
     total: int
     need_you: int
-    jobs: dict[str, int]  # that run, by their verbs
-    queued: int  # jobs that wait
+    jobs: dict[str, int]  # running jobs, by verb
+    queued: int  # waiting jobs
     revision: int
     stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
-    groups: list[Group] = []  # of these rows
-    without: list[tuple[str, int]] = []  # where nothing matches: a term, and how many match without it
+    groups: list[Group] = []  # on this page
+    without: list[tuple[str, int]] = []  # if nothing matches: each term, and how many runs match without it
 
 
 class Runs(Question[RunsAnswer], tag="runs", frozen=True):
-    filter: str = ""  # a line of finetop.core.client
-    sort: str = "needs_you"  # newest, name, loss, -drop …; `sort:` in the filter goes before it
+    filter: str = ""  # a filter line, see protocol/run_filter.py
+    sort: str = "needs_you"  # newest, name, loss, -drop …; `sort:` in the filter overrides it
     offset: Whole = 0
     limit: Whole = 50
-    settings: list[str] = []  # of the recipes, to come with the rows
+    settings: list[str] = []  # of the recipes, to include in the rows
 
 
 class SweepBrief(msgspec.Struct, frozen=True):
     name: str
     runs: int
     finished: int
-    to_come: int  # that run or wait
+    to_come: int  # running or waiting
 
 
 class SweptRun(msgspec.Struct, frozen=True):
@@ -56,15 +56,15 @@ class SweptRun(msgspec.Struct, frozen=True):
 
 
 class SweepsAnswer(msgspec.Struct, frozen=True):
-    sweeps: list[SweepBrief]  # the newest first
+    sweeps: list[SweepBrief]  # newest first
     runs: list[SweptRun]
     keys: list[
         str
-    ]  # what differs among the runs, seed aside; of selected rows: see finetop.core.client.selection_curve
+    ]  # what differs among the runs, seed aside; for selected rows: see finetop.core.client.selection_curve
 
 
 class Sweeps(Question[SweepsAnswer], tag="sweeps", frozen=True):
-    """The sweeps; of a named one its runs with the settings that differ among them."""
+    """The sweeps; for a named one also its runs, with the settings that differ among them."""
 
     sweep: str = ""
 
@@ -73,7 +73,7 @@ class GetRun(Question[RunDetail], tag="run", frozen=True):
     run: str  # name or number
 
 
-Across = Literal["step", "tokens", "time", "epoch"]  # what curves are drawn over; time is seconds of training
+Across = Literal["step", "tokens", "time", "epoch"]  # the x axis of curves; time is seconds of training
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -89,12 +89,12 @@ class Curve(msgspec.Struct, frozen=True):
 
 class CurvesAnswer(msgspec.Struct, frozen=True):
     curves: list[Curve]
-    steps: Curve | None = None  # which steps are in each column, where x is not the step
-    newest: float = 0.0  # where on such an axis the run stands
+    steps: Curve | None = None  # the steps in each column, if x is not the step
+    newest: float = 0.0  # the run's position on that axis
 
 
 class Curves(Question[CurvesAnswer], tag="curves", frozen=True):
-    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last], in steps unless `x` says.
+    """Request charts: per key, min and max in each of `columns` equal bins of [first, last] on the axis `x`.
 
     Without keys: the newest values of all keys in few columns, for sparklines.
     """
@@ -102,7 +102,7 @@ class Curves(Question[CurvesAnswer], tag="curves", frozen=True):
     run: str
     keys: list[str]
     columns: Whole
-    last: Place  # the x axis's end: the planned last step
+    last: Place  # end of the x axis: the planned last step
     first: Place = 0
     x: Across = "step"
 
@@ -110,9 +110,9 @@ class Curves(Question[CurvesAnswer], tag="curves", frozen=True):
 class LogAnswer(msgspec.Struct, frozen=True):
     job: int
     text: str
-    next: int  # the offset to go on from
+    next: int  # offset to continue from
     size: int
-    gap: int = 0  # bytes in front of the text that are not kept: the log grew too long
+    gap: int = 0  # bytes before the text that were dropped because the log grew too long
 
 
 class ReadLog(Question[LogAnswer], tag="log", frozen=True):
@@ -125,19 +125,19 @@ class ReadLog(Question[LogAnswer], tag="log", frozen=True):
 
 
 class FoundInLog(msgspec.Struct, frozen=True):
-    at: list[int]  # where those lines begin, ascending
-    begin: int  # what was looked through: from here to the end that was asked for
+    at: list[int]  # where those lines start, ascending
+    begin: int  # start of the part that was searched; it ends at the requested end
     size: int
 
 
 class FindInLog(Question[FoundInLog], tag="find", frozen=True):
-    """Find the lines of a job's log that have a text, in a part of it; or the first line of a step, in all of it."""
+    """Find the lines in a part of a job's log that contain a text; or the first line of a step, in all of it."""
 
     run: str
     job: Whole | None = None  # None: the newest job
     text: str = ""
     step: Whole | None = None
-    begin: Large = 0  # bytes; the part ends at `end`, or at the log's end where that is negative
+    begin: Large = 0  # bytes; the part ends at `end`, or at the log's end if that is negative
     end: Large = -1
 
 
@@ -146,17 +146,17 @@ class ProcessRow(msgspec.Struct, frozen=True):
     job: int
     command: str
     state: str  # as `ps` names it: R, S, D, T
-    cpu_s: float  # it and its children that have ended
+    cpu_s: float  # including children that have ended
     memory_gib: float | None  # None: it has ended meanwhile
     threads: int | None
 
 
 class ProcessesAnswer(msgspec.Struct, frozen=True):
-    processes: list[ProcessRow]  # the keeper of each job first, then what is below it
+    processes: list[ProcessRow]  # each job's keeper first, then what is below it
 
 
 class Processes(Question[ProcessesAnswer], tag="processes", frozen=True):
-    """Ask which processes a run's jobs have now."""
+    """Request the processes of a run's jobs."""
 
     run: str
 
@@ -174,15 +174,15 @@ class EventsAnswer(msgspec.Struct, frozen=True):
 
 
 class EventsSince(Question[EventsAnswer], tag="events", frozen=True):
-    """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
+    """Follow a run: its metric rows after a step, and its state (for `tail` and `run --wait`)."""
 
     run: str
     after_step: Whole = -1
     limit: Whole = 1000
 
 
-SQL_ROWS = 100_000  # at most in an answer
-SQL_BYTES = 8 << 20  # of them as JSON
+SQL_ROWS = 100_000  # limit of an answer
+SQL_BYTES = 8 << 20  # limit of the rows as JSON
 
 
 class SqlAnswer(msgspec.Struct, frozen=True):

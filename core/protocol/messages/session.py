@@ -1,4 +1,4 @@
-"""Who answers, what has changed and happened, and the end of it."""
+"""The session with the supervisor: greeting, changes, notices, shutdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HelloAnswer(msgspec.Struct, frozen=True):
     started: float
     device: str  # "2 CPU cores", "4 GPUs": what jobs run on
     spare: str = ""  # the process that waits for the next job, in words
-    cpu_ranks: int = 1  # processes of a training without a GPU
+    cpu_ranks: int = 1  # ranks of a training without GPUs
 
 
 class Hello(Question[HelloAnswer], tag="hello", frozen=True):
@@ -27,31 +27,31 @@ class Hello(Question[HelloAnswer], tag="hello", frozen=True):
 
 class ChangesAnswer(msgspec.Struct, frozen=True):
     revision: int
-    trouble: str = ""  # what is wrong with the whole: "disk full", in words
-    noticed: int = 0  # number of the newest notice
-    queued: int = 0  # jobs that wait
-    to_triage: int = 0  # runs whose regression nobody has looked at
-    jobs: dict[str, int] = {}  # that run, by their verbs
-    gpus: int = 0  # of the machine itself
-    gpus_taken: int = 0  # by jobs of ours
+    trouble: str = ""  # what is wrong with the supervisor or its machine: "disk full"
+    noticed: int = 0  # id of the newest notice
+    queued: int = 0  # waiting jobs
+    to_triage: int = 0  # regressed runs not yet triaged
+    jobs: dict[str, int] = {}  # running jobs, by verb
+    gpus: int = 0  # of this machine
+    gpus_taken: int = 0  # by our jobs
 
 
 class Changes(Question[ChangesAnswer], tag="changes", frozen=True):
-    """Wait until the store is newer than `since`, or what it says of one run, or for `timeout_s`."""
+    """Wait until the store, or what it holds of one run, is newer than `since`, or for `timeout_s`."""
 
     since: Large
     timeout_s: float = 20.0
-    run: str = ""  # name or number; without it, of all
+    run: str = ""  # name or number; empty: any run
 
 
 class NoticesAnswer(msgspec.Struct, frozen=True):
-    notices: list[Notice]  # the newest first
-    on: list[str] = []  # the kinds that settings.yaml asks for
-    ways: list[Way] = []  # those that it asks for, and those that messages went before
+    notices: list[Notice]  # newest first
+    on: list[str] = []  # kinds requested in settings.yaml
+    ways: list[Way] = []  # the configured ones, and those used before
 
 
 class Notices(Question[NoticesAnswer], tag="notices", frozen=True):
-    """What has happened that a person may want to hear of, newer than a number."""
+    """Notices with an id above `after`."""
 
     after: int = 0
     limit: int = 50
@@ -60,7 +60,7 @@ class Notices(Question[NoticesAnswer], tag="notices", frozen=True):
 class Tested(msgspec.Struct, frozen=True):
     way: str
     is_through: bool
-    said: str  # by the command or the server
+    said: str  # output of the command or the server
     seconds: float
 
 
@@ -69,7 +69,7 @@ class SendTestAnswer(msgspec.Struct, frozen=True):
 
 
 class SendTest(Order[SendTestAnswer], tag="send-test", frozen=True):
-    """Send a test message by every way that settings.yaml names, and wait for what comes of it."""
+    """Send a test message by every configured way, and wait for the results."""
 
 
 class Shutdown(Order[Done], tag="shutdown", frozen=True):

@@ -1,4 +1,4 @@
-"""Runs that are queued, gone on with, written as whole models or adopted."""
+"""Submit, resume, export and import runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Submit(Order[SubmitAnswer], tag="submit", frozen=True):
 
     recipe: dict[str, Any]
     source: str
-    name: str  # wanted; a number is added when it is taken
+    name: str  # requested; a number is added if it is taken
     held: bool = False  # until it is released
     priority: Priority = PRIORITIES["normal"]
 
@@ -41,24 +41,24 @@ class SubmitChainAnswer(msgspec.Struct, frozen=True):
 
 
 class SubmitChain(Order[SubmitChainAnswer], tag="chain", frozen=True):
-    """Queue the runs of a chain, each named NAME.STAGE; one starts when those that it begins from have finished."""
+    """Queue the runs of a chain, each named NAME.STAGE; a stage starts when those it depends on have finished."""
 
     makes_home: ClassVar[bool] = True
 
-    name: str  # wanted; a number is added when a stage's name is taken
-    stages: list[Stage]  # in an order in which each stands behind those that it begins from
+    name: str  # requested; a number is added if a stage's name is taken
+    stages: list[Stage]  # in dependency order
     source: str
-    first: str = ""  # begin at this stage, on the runs that the stages before it have made
-    held: bool = False  # its first runs, until they are released
+    first: str = ""  # start at this stage, from the existing runs of earlier stages
+    held: bool = False  # the first runs, until they are released
     priority: Priority = PRIORITIES["normal"]
 
 
 class SweepRun(msgspec.Struct, frozen=True):
     """One run of a sweep."""
 
-    name: str  # wanted; a number is added when it is taken
+    name: str  # requested; a number is added if it is taken
     recipe: dict[str, Any]
-    tags: list[str] = []  # of its own: `select.by/random`, `rows/200` of a curve over selected rows
+    tags: list[str] = []  # additional: `select.by/random`, `rows/200` of a curve over selected rows
 
 
 class SubmitSweepAnswer(msgspec.Struct, frozen=True):
@@ -67,11 +67,11 @@ class SubmitSweepAnswer(msgspec.Struct, frozen=True):
 
 
 class SubmitSweep(Order[SubmitSweepAnswer], tag="submit-sweep", frozen=True):
-    """Queue the runs of a sweep, all or none; the tag `sweep/NAME` ties them together."""
+    """Queue the runs of a sweep, all or none; the tag `sweep/NAME` links them."""
 
     makes_home: ClassVar[bool] = True
 
-    name: str  # wanted; a number is added when there is such a sweep
+    name: str  # requested; a number is added if there is such a sweep
     runs: list[SweepRun]
     source: str
     held: bool = False
@@ -80,18 +80,18 @@ class SubmitSweep(Order[SubmitSweepAnswer], tag="submit-sweep", frozen=True):
 
 class ResumeAnswer(msgspec.Struct, frozen=True):
     run: str
-    step: int  # 0: it begins anew, as there is no checkpoint
-    changes: list[str]  # what was changed in the recipe, in words
+    step: int  # 0: it starts over, as there is no checkpoint
+    changes: list[str]  # changes of the recipe, in words
     place: int
 
 
 class Resume(Order[ResumeAnswer], tag="resume", frozen=True):
-    """Queue a run to go on from one of its checkpoints (None: the newest), in the same folder."""
+    """Queue a run to resume from one of its checkpoints (None: the newest), in the same folder."""
 
     run: str
     step: Whole | None = None
-    recipe: dict[str, Any] | None = None  # resolved, where settings were changed
-    anyway: bool = False  # also with other data, and where later checkpoints are lost
+    recipe: dict[str, Any] | None = None  # resolved, if settings were changed
+    anyway: bool = False  # even with other data, and if later checkpoints are lost
 
 
 class ExportAnswer(msgspec.Struct, frozen=True):
@@ -101,17 +101,17 @@ class ExportAnswer(msgspec.Struct, frozen=True):
 
 
 class Export(Order[ExportAnswer], tag="export", frozen=True):
-    """Queue the writing of a run's checkpoint as one whole model, or its adapter alone.
+    """Queue the export of a run's checkpoint as one whole model, or of its adapter alone.
 
-    Without a step it is the best that the run kept, else the newest.
+    Without a step: the run's best, else the newest.
     """
 
     run: str
-    to: str  # a folder that is not there yet, absolute
+    to: str  # absolute, must not exist yet
     step: Whole | None = None
     dtype: str = "auto"
-    remedy: str = ""  # what this remedy made of the checkpoint, in place of it
-    adapter: bool = False  # the adapter alone, in the number format that it has
+    remedy: str = ""  # export this remedy's model instead of the checkpoint's
+    adapter: bool = False  # the adapter alone, in its own dtype
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):
@@ -121,14 +121,14 @@ class ImportAnswer(msgspec.Struct, frozen=True):
 
 
 class Import(Order[ImportAnswer], tag="import", frozen=True):
-    """Adopt a model that was made elsewhere as a run. `recipe`, `source` and `name` as in Submit."""
+    """Import a model that was trained elsewhere as a run. `recipe`, `source` and `name` as in Submit."""
 
     makes_home: ClassVar[bool] = True
 
     recipe: dict[str, Any]
     source: str
     name: str
-    path: str  # the folder that it lies in, absolute
-    steps: list[Whole]  # of the checkpoints that the folder holds now
-    copy: bool = False  # its weights into the home; else they are linked
-    reuse: bool = False  # answer with the run that this folder was adopted as before, if there is one
+    path: str  # absolute path of the folder
+    steps: list[Whole]  # of the checkpoints in the folder now
+    copy: bool = False  # copy the weights into the home; else link them
+    reuse: bool = False  # return an existing run that was imported like this from the folder, if any

@@ -1,4 +1,4 @@
-"""Runs that go to the trash and come back, and checkpoints and caches that go."""
+"""The trash: removing and restoring runs; and cleaning up checkpoints and caches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A run that can't go, and why, with the exit code of that error."""
+    """A run that can't be removed, with the error and its exit code."""
 
     run: str
     said: str
@@ -32,7 +32,7 @@ class RemoveAnswer(msgspec.Struct, frozen=True):
 
 
 class Remove(Order[RemoveAnswer], tag="remove", frozen=True):
-    """Move runs to the home's trash; `only_show` says what would go, `each` leaves out what can't, saying why."""
+    """Move runs to the home's trash; `only_show` lists them instead, `each` skips those that can't be removed."""
 
     runs: list[str]
     only_show: bool = False
@@ -48,21 +48,21 @@ class Trashed(msgspec.Struct, frozen=True):
 
 
 class TrashAnswer(msgspec.Struct, frozen=True):
-    runs: list[Trashed]  # the newest first
+    runs: list[Trashed]  # newest first
 
 
 class Trash(Question[TrashAnswer], tag="trash", frozen=True):
-    """What lies in the trash."""
+    """The runs in the trash."""
 
 
 class Restore(Order[Done], tag="restore", frozen=True):
-    """Bring a run back from the trash."""
+    """Restore a run from the trash."""
 
     run: str  # name or number
 
 
 class EmptyTrash(Order[Done], tag="empty-trash", frozen=True):
-    """Remove for good what lies in the trash, of it these folders alone: those that a person has seen."""
+    """Delete runs in the trash for good, but only these folders: those that the user has seen."""
 
     folders: list[str]
 
@@ -80,9 +80,9 @@ class CleanAnswer(msgspec.Struct, frozen=True):
 
 
 class Clean(Order[CleanAnswer], tag="clean", frozen=True):
-    """What of checkpoints and caches goes by the home's settings; `keep` overrides them (see recipe/home_settings.py).
+    """Clean up checkpoints and caches by the home's settings; `keep` overrides them (see recipe/home_settings.py).
 
-    Without `shown` nothing is touched; with it, what goes and is among these paths is taken away.
+    Without `shown` nothing is removed; with it, items whose path is among these.
     """
 
     keep: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""Regressions: which run lost what, how sure that is, which items it were, and how people see it.
+"""Regressions: which run lost what, how sure that is, which items, and their triage state.
 
-Points are of 100 and a positive drop is worse; shares and log-probabilities (nats) are as the check has them.
+Points are of 100 and a positive drop is worse; shares and log-probabilities (nats) are as in the check.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Kind = Literal["", "lost", "won"]
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How people see one regression: of a run as a whole, or of one of its tasks."""
+    """The triage state of one regression: of a whole run, or of one of its tasks."""
 
     state: StandingState = "new"
     by: str = ""
     at: float = 0.0  # 0: now
     reason: str = ""  # why it is accepted
     note: str = ""
-    fixed_by: str = ""  # the run that mends it
-    drop: float | None = None  # points lost when that was said
+    fixed_by: str = ""  # the run that fixes it
+    drop: float | None = None  # points lost when the state was set
 
 
 class TriageCell(msgspec.Struct, frozen=True, array_like=True):
@@ -38,7 +38,7 @@ class TriageCell(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TriageRow(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One run in the table of triage: the check that it is known by."""
+    """One run in the triage table, with the check that represents it."""
 
     id: int
     name: str
@@ -50,32 +50,32 @@ class TriageRow(msgspec.Struct, frozen=True, omit_defaults=True):
     margin: float
     suite: str
     at: float
-    cells: list[TriageCell | None]  # in the order of the answer's tasks; None: it was not asked
-    step: int | None = None  # of the checkpoint that was checked
+    cells: list[TriageCell | None]  # in the order of the answer's tasks; None: not scored
+    step: int | None = None  # of the checked checkpoint
     run_step: int = 0
     real_drop: bool = False
     reason: str = ""
-    standings: dict[str, Standing] = {}  # by task; "": the run as a whole
-    host: str = ""  # the machine that it is on, where several are looked at
-    refuses: list[Asked] = []  # what can't be ordered of the run as it stands
+    standings: dict[str, Standing] = {}  # by task; "": the whole run
+    host: str = ""  # its machine, if several are shown
+    refuses: list[Asked] = []  # requests that the run refuses in its current state
 
     @property
     def standing(self) -> Standing | None:
-        """How the run as a whole stands; None where it has not regressed."""
+        """The state of the whole run's regression; None if it has not regressed."""
         return self.standings.get("", Standing()) if self.verdict == "regressed" else None
 
     @property
     def shown_name(self) -> str:
-        """RUN, or RUN@STEP where its last step is not what was checked."""
+        """RUN, or RUN@STEP if the checked checkpoint is not the last step."""
         is_last = self.step is None or self.step == self.run_step
         return self.name if is_last else f"{self.name}@{self.step}"
 
 
 class TriageAnswer(msgspec.Struct, frozen=True):
     rows: list[TriageRow]
-    tasks: list[str]  # of these rows, the worst first
+    tasks: list[str]  # of these rows, worst first
     matching: int
-    total: int  # runs that were checked
+    total: int  # checked runs
     new: int
     looking: int
     accepted: int
@@ -88,7 +88,7 @@ class TriageAnswer(msgspec.Struct, frozen=True):
 
 
 class Triage(Question[TriageAnswer], tag="triage", frozen=True, omit_defaults=True):
-    """A page of the table of triage: new regressions first, worst first, then those that people know of."""
+    """A page of the triage table: new regressions first, worst first, then known ones."""
 
     filter: str = ""
     offset: int = 0
@@ -96,7 +96,7 @@ class Triage(Question[TriageAnswer], tag="triage", frozen=True, omit_defaults=Tr
 
 
 class TaskFacts(msgspec.Struct, frozen=True):
-    """All numbers of one task, or of the whole (task ""). The interval is of the drop, in points; it made the mark."""
+    """All numbers of one task, or of the whole (task ""). The interval of the drop, in points, decided the mark."""
 
     task: str
     mark: str
@@ -114,36 +114,36 @@ class TaskFacts(msgspec.Struct, frozen=True):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The interval, as a pair."""
+        """The interval as a pair."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
-    """What one checkpoint scored; step None is the base."""
+    """The score of one checkpoint; step None is the base."""
 
     step: int | None
     score: float | None
-    mark: str  # lost, kept, open; of the whole: lost where it is REGRESSED, kept where it is OK
+    mark: str  # lost, kept, open; for the whole: lost if REGRESSED, kept if OK
 
 
 class TriageRunAnswer(msgspec.Struct, frozen=True):
     row: TriageRow
-    columns: list[str]  # the tasks in the order of its cells
-    tasks: list[TaskFacts]  # the whole first, then the worst first
+    columns: list[str]  # the tasks in the order of the row's cells
+    tasks: list[TaskFacts]  # the whole first, then worst first
     curve: list[CurvePoint]  # of the whole
     not_looked_at: list[int]  # checkpoints that were never checked
-    item_s: float | None = None  # what an item took in that check, all in all; None where it is not known
-    newest: int | None = None  # the step that a check of the run looks at; None where no checkpoint is kept
+    item_s: float | None = None  # seconds per item in that check, overhead included; None if unknown
+    newest: int | None = None  # the step that a check of the run would use; None if no checkpoint is saved
 
 
 class TriageRun(Question[TriageRunAnswer], tag="triage-run", frozen=True):
-    """One run turned: a task a row."""
+    """One run with one row per task."""
 
     run: str
 
 
 class ItemKind(msgspec.Struct, frozen=True):
-    """How many items of one category of a task were asked, lost and won."""
+    """How many items of one category of a task were scored, lost and won."""
 
     kind: str
     n: int
@@ -154,7 +154,7 @@ class ItemKind(msgspec.Struct, frozen=True):
 
 class CellAnswer(msgspec.Struct, frozen=True):
     facts: TaskFacts
-    kinds: list[ItemKind]  # most lost first; of the whole, its tasks
+    kinds: list[ItemKind]  # most lost first; for the whole, its tasks
     curve: list[CurvePoint]  # the base, then checked checkpoints
     floor_items: int  # base against itself in other batches
     floor_flips: int
@@ -163,7 +163,7 @@ class CellAnswer(msgspec.Struct, frozen=True):
 
 
 class LookAtCell(Question[CellAnswer], tag="triage-cell", frozen=True):
-    """Everything about one cell of the table; task "" is the run as a whole."""
+    """Details of one cell of the table; task "" is the whole run."""
 
     run: str
     task: str = ""
@@ -180,14 +180,14 @@ class LostItemsAnswer(msgspec.Struct, frozen=True):
 
 
 class LostItems(Question[LostItemsAnswer], tag="lost-items", frozen=True, omit_defaults=True):
-    """Items that flipped, both ways, lost ones first, the surest on top."""
+    """Items that flipped, both ways: lost ones first, surest on top."""
 
     run: str
-    task: str = ""  # of this one alone
-    kind: str = ""  # of this category alone
+    task: str = ""  # only this one
+    kind: str = ""  # only this category
     only: Kind = ""
-    margin: float = 0.0  # the tuned model's margin is at least so far from 0
-    runs: int = 0  # lost in at least so many runs of the same base
+    margin: float = 0.0  # the tuned model's margin is at least this far from 0
+    runs: int = 0  # lost in at least this many runs of the same base
     text: str = ""  # in question or answers
     offset: int = 0
     limit: int = 100
@@ -195,15 +195,15 @@ class LostItems(Question[LostItemsAnswer], tag="lost-items", frozen=True, omit_d
 
 class ItemAnswer(msgspec.Struct, frozen=True):
     item: Flip
-    choices: list[str]  # none: it was answered in words
-    steps: list[tuple[int | None, bool]]  # checked steps at which it was asked, and whether it was lost there
+    choices: list[str]  # empty: a free-text answer
+    steps: list[tuple[int | None, bool]]  # steps at which it was scored, and whether it was lost there
     also: list[str]  # a few of the other runs of the same base that lost it
-    methods: list[tuple[str, int, int]]  # method, other runs that lost it, other runs that were asked it
+    methods: list[tuple[str, int, int]]  # method, other runs that lost it, other runs that scored it
     of_kind: ItemKind
 
 
 class LookAtItem(Question[ItemAnswer], tag="lost-item", frozen=True):
-    """One item whole."""
+    """One item in full."""
 
     run: str
     task: str
@@ -212,11 +212,11 @@ class LookAtItem(Question[ItemAnswer], tag="lost-item", frozen=True):
 
 class SetStandingAnswer(msgspec.Struct, frozen=True):
     message: str
-    before: Standing  # what to set to undo it
+    before: Standing  # to undo it
 
 
 class SetStanding(Order[SetStandingAnswer], tag="set-standing", frozen=True):
-    """Say how a regression is seen: it is looked at, accepted for a reason, fixed by a run, or new again."""
+    """Set the triage state of a regression: assigned, accepted for a reason, fixed by a run, or new again."""
 
     run: str
     task: str = ""
@@ -225,10 +225,10 @@ class SetStanding(Order[SetStandingAnswer], tag="set-standing", frozen=True):
 
 class EarlierAnswer(msgspec.Struct, frozen=True):
     run: str
-    unseen: int  # checkpoints that are there and were not looked at
-    most: int  # looks that it takes at most; 0: all that can be told is known
-    text: str  # what is known, in a sentence
-    look_s: float | None = None  # what one took; None where nobody knows
+    unseen: int  # checkpoints on disk that were not checked
+    most: int  # most checks still needed; 0: nothing more can be found out
+    text: str  # the result so far, in a sentence
+    look_s: float | None = None  # seconds of the last check; None if unknown
 
 
 class Earlier(Question[EarlierAnswer], tag="earlier", frozen=True):
@@ -239,12 +239,12 @@ class Earlier(Question[EarlierAnswer], tag="earlier", frozen=True):
 
 class LookEarlierAnswer(msgspec.Struct, frozen=True):
     run: str
-    step: Whole | None  # None: nothing is to be looked at any more
+    step: Whole | None  # None: no further check is needed
     message: str
 
 
 class LookEarlier(Order[LookEarlierAnswer], tag="look-earlier", frozen=True):
-    """Queue the look at the checkpoint that tells most about since when a run has regressed."""
+    """Queue the check that halves the remaining range of checkpoints in which a run regressed."""
 
     run: str
-    on: bool = False  # and when that has ended the next, until it is known
+    on: bool = False  # continue with the next ones until it is known

@@ -15,7 +15,7 @@ class ReportFormat(ABC):
 
     @abstractmethod
     def written(self, page: Page) -> str:
-        """Write the whole file."""
+        """Return the text of the whole file."""
 
 
 KIND: PluginKind[ReportFormat] = PluginKind("format of a report", __name__, base=ReportFormat)

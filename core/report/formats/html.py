@@ -1,4 +1,4 @@
-"""A report as one HTML page: no script, no outside file, light or dark as the reader's system is."""
+"""A report as one HTML page: no script, no external file, light or dark like the reader's system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from finetop.core.report.formats import ReportFormat
 from finetop.core.report.svg import COLOURS_CSS, PICTURE_CSS, bars, chart, escape
 from finetop.core.text import clean
 
-# Nothing may be loaded or run, whatever a text of the page says.
+# Nothing may be loaded or run, whatever a text on the page contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _PAGE_CSS = (
     "body{background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif;margin:0 auto;"
@@ -70,7 +70,7 @@ def _block(block: Block) -> str:
         case Bars(title):
             return f"<figure><figcaption>{escape(title)}</figcaption>{bars(block)}</figure>"
         case Source(title, text):
-            # `clean` keeps the lines: it is laid out as it was written
+            # `clean` keeps the lines, and <pre> shows them as written
             return (
                 f"<details><summary>{escape(title)}</summary><pre>{html.escape(clean(text))}</pre></details>"
             )

@@ -11,8 +11,8 @@ from finetop.core.wording.check_markdown import escape
 from finetop.core.wording.sparkline import sparkline
 from finetop.core.wording.verdicts import signed
 
-_SPARK = 60  # blocks
-_BAR = 41  # letters of an interval
+_SPARK = 60  # blocks of a sparkline
+_BAR = 41  # characters of an interval
 _WORDS = {"bad": "proven", "good": "within the limit", "open": "open"}
 
 
@@ -92,7 +92,7 @@ def _bars(drawn: Bars) -> str:
 
 
 def _interval(bar: Bar, limit: float) -> str:
-    """Draw a change with its interval as text from -100 to +100 points."""
+    """Draw a change with its interval as characters from -100 to +100 points."""
 
     def at(value: float) -> int:
         return round((min(max(value, -100.0), 100.0) + 100) / 200 * (_BAR - 1))
@@ -106,7 +106,7 @@ def _interval(bar: Bar, limit: float) -> str:
 
 
 def _folded(title: str, text: str) -> str:
-    """Fold a text away, in a fence that is longer than any within it."""
+    """Collapse a text, in a fence longer than any inside it."""
     shown = clean(text).rstrip("\n")
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)

@@ -1,4 +1,4 @@
-"""The sections of a report, a file each: `TITLE`, and `blocks(told)`, which is empty where there is nothing to say.
+"""The sections of a report, one file each: `TITLE`, and `blocks(told)`, empty if there is nothing to report.
 
-Their order on the page stands in run_page.py. verdict.py is no section: it stands on top of the page.
+run_page.py sets their order on the page. verdict.py is not a section: it is the top of the page.
 """

@@ -1,4 +1,4 @@
-"""The alarms of the run, and since when each is over."""
+"""The alarms of the run, and the step at which each was over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison that a run belongs to: how well each approach does, what it costs, and the advice from both."""
+"""The comparison that a run belongs to: each approach's results and costs, and the advice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def tables(found: ApproachesAnswer) -> tuple[Block, ...]:
-    """Lay out how well each does and what it costs; what is not measured is said below."""
+    """Return the tables of results and costs; approaches that are not measured are named below."""
     done = [row for row in found.rows if row.target is not None]
     made: list[Block] = []
     if done:
@@ -35,5 +35,5 @@ def tables(found: ApproachesAnswer) -> tuple[Block, ...]:
 
 
 def advice(found: ApproachesAnswer, without: str = "") -> Block:
-    """Say what the numbers speak for; a topic that was told before is left out."""
+    """Return the advice, without the topic that was shown before."""
     return Facts(tuple((one.topic, one.text) for one in found.advice if one.topic != without))

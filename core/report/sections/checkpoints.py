@@ -1,4 +1,4 @@
-"""The checkpoints that are kept, and the best of them."""
+"""The saved checkpoints, and the best of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every check of the run, in a row each."""
+"""Every check of the run, one row each."""
 
 from __future__ import annotations
 

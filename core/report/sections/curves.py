@@ -1,4 +1,4 @@
-"""The curves that decide, loss and drift, and the last value of each metric."""
+"""The main curves (reward, loss, drift), and the last value of each metric."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from finetop.core.report.load import COLUMNS, Told
 from finetop.core.wording.sparkline import sparkline
 
 TITLE = "Curves"
-SPARK = 40  # blocks
-FEW = 30  # points of a curve that are drawn as such
-_OVER = {"drift": ("kl",), "loss": ("eval_loss",)}  # curves that are drawn with another
+SPARK = 40  # blocks of a sparkline
+FEW = 30  # points of a curve below which each is drawn
+_OVER = {"drift": ("kl",), "loss": ("eval_loss",)}  # curves drawn in another's chart
 
 
 def blocks(told: Told) -> tuple[Block, ...]:
-    """Draw what decides, loss and drift, and write the last value of all."""
+    """Return the charts of reward, loss and drift, and the last value of every metric."""
     curves = told.curves
     found: list[Block] = []
     for key, title in (("reward", "Reward"), ("loss", "Loss"), ("drift", "Drift, nats/token")):
@@ -39,7 +39,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def line_of(curve: Curve, first: float, last: float, columns: int) -> Line:
-    """Give a curve that was asked for in bins of [first, last] its steps; what is no number is left out."""
+    """Return a curve that was requested in bins of [first, last] as steps and values; non-finite bins are left out."""
     found = [
         (column, mean, low, high)
         for column, mean, low, high in zip(curve.column, curve.mean, curve.low, curve.high, strict=True)

@@ -27,7 +27,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
             )
             for source in detail.data
         ]
-        head = ("source", "rows", "kept", "used", "dropped", "cut short", "longest, tokens", "learned tokens")
+        head = ("source", "rows", "kept", "used", "dropped", "truncated", "longest, tokens", "learned tokens")
         found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
     found += _versions(told)
     if detail.first_row:
@@ -37,18 +37,18 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def _versions(told: Told) -> list[Block]:
-    """Say which version of each source was read, and how it came about."""
+    """Return the version of each source that was read, and what lint found in it."""
     if not told.detail.sources:
         return []
-    head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "notes")
+    head = ("version", "sha256 of its rows", "used as", "rows", "change since the previous version", "notes")
     tables: list[Block] = [Table(head, tuple(map(_version, told.read)), right=(3,))]
     if lint := tuple(row for facts in told.read for row in _lint(facts)):
-        tables.append(Table(("finetop lint found", "in", "how bad", "rows", "of"), lint, right=(3, 4)))
+        tables.append(Table(("finetop lint found", "in", "severity", "rows", "of"), lint, right=(3, 4)))
     return tables
 
 
 def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
-    """List what lint found of a source, where it has looked at the same content."""
+    """Return lint's findings on a source, if it has checked the same content."""
     kept = None if facts.now is None else facts.now.lint
     name = data_versions.source_words(facts.row)
     return [
@@ -66,6 +66,6 @@ def _version(facts: SourceFacts) -> tuple[str, ...]:
         row.content[:16],
         f"{row.use}{share}",
         f"{row.rows:,}",
-        data_versions.since(facts) or "the first that was read",
+        data_versions.since(facts) or "first version read",
         beside,
     )

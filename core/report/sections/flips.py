@@ -1,4 +1,4 @@
-"""The answers that changed: the worst of those that were lost, then some that were won."""
+"""The answers that changed: the worst lost ones, then some that were won."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOST_SHOWN, WON_SHOWN = 20, 5
 
 
 def blocks(told: Told) -> tuple[Block, ...]:
-    """List the worst of the lost answers, then some that were won, with what was asked."""
+    """List the worst lost answers, then some that were won, with their questions."""
     if not told.flips:
         return ()
     asked = {(one.task, one.item): one for one in told.outcome.flips} if told.outcome is not None else {}
@@ -29,7 +29,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def _fall(flip: Flip) -> float:
-    """Tell how far it fell: what the tuned model thinks of its answer against what the base thought of its own."""
+    """Return how far an answer fell: the tuned model's log-probability of its answer minus the base's of its own."""
     if flip.base_log_prob is None or flip.tuned_log_prob is None:
         return 0.0
     return flip.tuned_log_prob - flip.base_log_prob

@@ -1,7 +1,8 @@
-"""How the run ran: device, times, versions, and the hashes by which all can be found again."""
+"""How the run ran: device, times, versions, and the hashes that identify it."""
 
 from __future__ import annotations
 
+from finetop.core.protocol.runs import Ended
 from finetop.core.report import Block, Facts, moment, state_words
 from finetop.core.report.load import Told
 
@@ -11,10 +12,10 @@ TITLE = "How it ran"
 def blocks(told: Told) -> tuple[Block, ...]:
     detail, row = told.detail, told.detail.row
     state = row.state
-    since, ended = getattr(state, "since", None), getattr(state, "ended", None)
     facts = [("run", f"{row.name}, number {row.id}"), ("state", state_words(row)), ("device", detail.device)]
-    if since is not None and ended is not None:
-        facts.append(("trained", f"{moment(since)} to {moment(ended)}, {(ended - since) / 60:,.1f} min"))
+    if isinstance(state, Ended) and state.since is not None:
+        span = f"{moment(state.since)} to {moment(state.ended)}"
+        facts.append(("trained", f"{span}, {(state.ended - state.since) / 60:,.1f} min"))
     learns, whole = detail.planned.get("trainable_parameters"), detail.planned.get("parameters")
     if learns and whole:
         facts.append(("learns", f"{learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters"))
@@ -22,11 +23,11 @@ def blocks(told: Told) -> tuple[Block, ...]:
     facts.append(("versions", ", ".join(f"{name} {number}" for name, number in detail.versions.items())))
     if told.outcome is not None:
         for which, model in told.outcome.models.items():
-            what = "adapter" if model.get("adapter") else "weights"  # whose weights are the base's own
+            what = "adapter" if model.get("adapter") else "weights"  # an adapter leaves the base's weights
             facts.append((f"{which}, sha256 of the {what}", str(model.get(what, "-"))))
         facts.append(("plan of the check, sha256", told.outcome.plan_hash))
     for parent in detail.parents:
         at = "" if parent.step is None else f", step {parent.step:,}"
-        facts.append(("began from", f"{parent.name}{at}, as its {parent.setting}"))
-    facts += [("began others", ", ".join(child.name for child in detail.children))]
+        facts.append(("started from", f"{parent.name}{at}, as its {parent.setting}"))
+    facts += [("start of others", ", ".join(child.name for child in detail.children))]
     return (Facts(tuple((name, text) for name, text in facts if text)),)

@@ -1,4 +1,4 @@
-"""What nobody looked at: what is not on the page was not found to be fine."""
+"""What was not measured: its absence from the page does not mean that it is fine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _lines(told: Told) -> Iterable[str]:
             yield f"{left:,} of the suite's {outcome.items_total:,} items: the verdict did not need them."
         opened = [task.task for task in outcome.tasks if task.mark == "open"]
         if opened:
-            yield f"Tasks that are not decided one by one: {', '.join(opened)}."
+            yield f"Tasks without a verdict of their own: {', '.join(opened)}."
         yield f"Abilities that the suite {outcome.suite or 'of this check'} has no task for."
         if outcome.watch:
             yield f"The check is an intermediate one{standing(outcome)}."
@@ -40,6 +40,6 @@ def _lines(told: Told) -> Iterable[str]:
     if "eval_loss" not in told.curves:
         yield "Loss on held-out rows of the training data."
     if len({check.step for check in detail.checks}) < 2:
-        yield "Other checkpoints than the one that was checked." if detail.checks else "Any checkpoint."
+        yield "Checkpoints other than the one that was checked." if detail.checks else "Any checkpoint."
     if (seed := (detail.recipe.get("train") or {}).get("seed")) is not None:
-        yield f"Other seeds than {seed}: a training repeated with another may end elsewhere."
+        yield f"Other seeds than {seed}: training with another seed may end elsewhere."

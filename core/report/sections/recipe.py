@@ -1,4 +1,4 @@
-"""What differs from the built-in recipe, with the whole one folded."""
+"""What differs from the built-in recipe, with the whole recipe collapsed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TITLE = "Recipe"
 
 
 def blocks(told: Told) -> tuple[Block, ...]:
-    """Lay out what differs from the built-in recipe, with the whole one folded."""
+    """Return the differences from the built-in recipe, with the whole recipe collapsed."""
     detail = told.detail
     found: list[Block] = []
     if told.base is not None:

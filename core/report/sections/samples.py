@@ -1,4 +1,4 @@
-"""What the model answered first and last, side by side."""
+"""The model's first and last answers, side by side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def samples(detail: RunDetail) -> tuple[Block, ...]:
-    """Set each prompt's first and last text side by side."""
+    """Return each prompt's first and last text side by side."""
     by_prompt: dict[int, list[SampleRow]] = {}
     for sample in sorted(detail.samples, key=lambda sample: sample.step):
         by_prompt.setdefault(sample.index, []).append(sample)

@@ -1,4 +1,4 @@
-"""Every task of the check with its interval, the worst first."""
+"""Every task of the check with its interval, worst first."""
 
 from __future__ import annotations
 

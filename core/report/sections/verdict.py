@@ -1,4 +1,4 @@
-"""The verdict on top of a report: its word, how it looks, its sentence, and how sure it is."""
+"""The verdict at the top of a report: its word, tone and sentence, and how sure it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TONES: dict[str, Tone] = {"ok": "good", "regressed": "bad", "no_verdict": "open"
 
 
 def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
-    """Return the verdict's word, how it looks, its sentence, and how sure it is."""
+    """Return the verdict's word, its tone, its sentence, and how sure it is."""
     check, outcome = told.detail.row.check, told.outcome
     if outcome is None:
         return "NOT CHECKED", "open", "Not checked for forgetting yet.", ()

@@ -1,4 +1,4 @@
-"""What follows when a job has ended: its run's state, its check, another try, a pause; all in one transaction."""
+"""What follows the end of a job, in one transaction: its run's state, a check, a retry, a pause."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
-Onward = tuple[int, "Path | None"]  # step, and its checkpoint; 0 and none before the first
-LEAST_ROOM = 64 << 20  # bytes that must be free before a job is tried again that had no room
-REBOOTS = 3  # of the machine without a new checkpoint in between: then the run may be what brings it down
+Onward = tuple[int, "Path | None"]  # step and its checkpoint; 0 and None before the first
+LEAST_ROOM = 64 << 20  # bytes that must be free before a job that ran out of disk is retried
 
 
 @dataclass(frozen=True)
 class Again:
-    """A job that goes on where another has ended."""
+    """A job that continues one that has ended."""
 
     args: dict[str, Any]
     held: bool
@@ -42,17 +41,17 @@ class Again:
 
 
 def onward(root: Path, job: Job) -> Onward | None:
-    """Find where the training of a job could go on: step and checkpoint. None where it can't, or trains nothing."""
+    """Return the step and checkpoint where a training job can resume; None if it can't or does not train."""
     if job.verb != "train":
         return None
     try:
         return resume_point.choose(job_folder.run_folder_of(root / job.folder), job.run_name, None)
-    except FinetopError:  # its checkpoints have no trainer's state
+    except FinetopError:  # its checkpoints have no trainer state
         return None
 
 
 def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> None:
-    """Write down how a job ended, and what follows from it; `onward` is where its training could go on."""
+    """Record how a job ended and what follows from it; `onward` is where its training could resume."""
     connection = supervisor.connection
     abort_at("end-noticed")
     with transaction(connection):
@@ -70,9 +69,9 @@ def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
 
 
 def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> Again | None:
-    """Decide whether the job goes on: paused by a person or by quiet hours, or tried again by itself."""
+    """Return the continuation of a job that was paused by a user or quiet hours, or is retried; else None."""
     if job.asked in ("stop", "kill"):
-        return None  # also where the machine restarted before it did
+        return None  # also if the machine restarted before the request took effect
     is_paused = isinstance(state, data.Stopped) and state.how == "pause"
     goes_on = is_paused or isinstance(state, data.Failed | data.Lost)
     args = _onward_args(supervisor, job, onward) if goes_on else None
@@ -83,7 +82,7 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     if not isinstance(state, data.Failed | data.Lost):
         return Again({**args, "paused": step} if job.verb == "train" else args, held, None)
     if job.verb == "import" and state.kind == "environment":
-        return None  # who adopts a model waits for it: a base that is nowhere is told at once
+        return None  # the user waits for an import: report a missing base model at once
     has_moved = step > job.args.get("resume", {}).get("step", 0)
     found = next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
     if found is None:
@@ -95,12 +94,12 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
 
 
 def _number(job: Job) -> int:
-    """Say the how manieth try a job is."""
+    """Return which attempt a job is, counted from 1."""
     return int(job.args.get("retry", {}).get("number", 1))
 
 
 def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
-    """Return what the next job is told: where training goes on from; else the same once more. None if it can't."""
+    """Return the next job's args: training resumes from `onward`, other jobs repeat. None if it can't resume."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own
@@ -115,7 +114,7 @@ def _largest_checkpoint(connection: Connection, run_id: int) -> int:
 
 
 def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:
-    """Queue the job that goes on: ahead of what waits with its priority; a held one where it stood."""
+    """Queue the continuation ahead of jobs with its priority; a held one keeps its place."""
     undo = jobs.before(connection, job.id)
     if job.verb in data.MAKES_A_RUN:
         if undo is None or jobs.has_trained(connection, job.id):
@@ -138,16 +137,16 @@ def _queue_on(connection: Connection, job: Job, state: data.State, again: Again)
 
 
 def _last_try(job: Job, state: data.State) -> data.State:
-    """Say of a job that was tried more than once how often."""
+    """Add the number of attempts to the hint of a job that was tried more than once."""
     if not isinstance(state, data.Failed) or _number(job) == 1:
         return state
     return msgspec.structs.replace(state, hint=f"{state.hint} It was tried {_number(job)} times.".strip())
 
 
 def _end_run(connection: Connection, job: Job, state: data.State) -> None:
-    """Give a run the state of the job that makes it.
+    """Set a run's state from the job that makes it.
 
-    One that was to go on with a run and never came to its first step leaves the run as it was, with the reason.
+    A run whose resume failed before its first step returns to its earlier state, with the reason.
     """
     before = jobs.before(connection, job.id)
     if (
@@ -166,7 +165,7 @@ def _end_run(connection: Connection, job: Job, state: data.State) -> None:
 
 
 def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool:
-    """Tell if a job has changed nothing of its run: it never trained, and no later steps were given up for it."""
+    """Return True if a job left its run unchanged: it never trained, and no later steps were dropped for it."""
     is_there = runs.stands(connection, job.run_id, before.state).step == before.step
     return is_there and not jobs.has_trained(connection, job.id)
 
@@ -178,12 +177,12 @@ def _why_not(state: data.Failed | data.Lost) -> str:
 
 
 def _queue_asked(connection: Connection, job: Job) -> None:
-    """When a run is made, queue what is asked of it: in the same transaction, so that it can't get lost.
+    """Queue what a finished run asks for, in the same transaction so that it can't get lost.
 
-    That is the check of its recipe; and what it does on its target, where it is one of several approaches.
+    That is the check of its recipe, and its target measurement if it is one of several approaches.
     """
     if job.verb == "approach":
-        return  # it has measured itself, and moved no weight
+        return  # an approach measured itself and changed no weights
     if checks.is_wanted_at_end(runs.recipe(connection, job.run_id)):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         jobs.add_job(
@@ -197,7 +196,7 @@ def _queue_asked(connection: Connection, job: Job) -> None:
 
 
 def queue(connection: Connection, run_id: int) -> None:
-    """Queue what measures a run's checkpoint behind its check; nothing for a run that is of no comparison."""
+    """Queue the measurement of a run's checkpoint behind its check; nothing for a run in no comparison."""
     args = approaches.job_args(connection, run_id)
     if args is None:
         return
@@ -213,15 +212,16 @@ def queue(connection: Connection, run_id: int) -> None:
 
 @dataclass(frozen=True)
 class Rule:
-    """By which setting a failure of one kind is tried again, and how long to wait, as a multiple of retry.wait_s."""
+    """Which setting allows a retry after a failure of one kind, and the wait as a multiple of retry.wait_s."""
 
     setting: Literal["retry", "reboot", "crash"]
     wait: float = 1.0
+    times: int | None = None  # without a new checkpoint in between; None: retry.times
 
 
-# What is not here comes back however often it is tried: recipe, data, NaN, an exception of the program.
+# Kinds that aren't listed fail again on every attempt: recipe, data, NaN, an exception of the program.
 RULES: dict[errors.Kind, Rule] = {
-    "restarted": Rule("reboot", wait=0.0),
+    "restarted": Rule("reboot", wait=0.0, times=3),  # then the run may be what brings the machine down
     "killed": Rule("crash"),
     "crashed": Rule("crash"),
     "vanished": Rule("crash"),
@@ -229,9 +229,9 @@ RULES: dict[errors.Kind, Rule] = {
     "time_limit": Rule("crash", wait=0.0),
     "node_failed": Rule("crash", wait=0.0),
     "hung": Rule("retry"),
-    "out_of_memory": Rule("retry", wait=5.0),  # what others run takes long, as a rule
+    "out_of_memory": Rule("retry", wait=5.0),  # other programs usually hold the memory for long
     "gpu_taken": Rule("retry", wait=5.0),
-    "disk_full": Rule("retry"),  # and waits for room
+    "disk_full": Rule("retry"),  # also waits for disk space
     "environment": Rule("retry"),
     "gpu_lost": Rule("retry"),
     "gpu_error": Rule("retry"),
@@ -241,7 +241,7 @@ RULES: dict[errors.Kind, Rule] = {
 
 @dataclass(frozen=True)
 class Try:
-    """One more try: the how manieth it is, of how many at most, and after which wait."""
+    """One more attempt: its number, the most allowed, and the wait before it."""
 
     number: int
     of: int
@@ -249,20 +249,19 @@ class Try:
 
 
 def next_try(settings: Settings, kind: errors.Kind, number: int, *, has_moved: bool) -> Try | None:
-    """Decide on another try after the `number`-th failed; None: it is left to a person.
+    """Return the attempt after the `number`-th failed one, or None to leave it to the user.
 
-    A job that came to a new checkpoint (`has_moved`) has all its tries again.
+    A job that reached a new checkpoint (`has_moved`) gets all its attempts again.
     """
     rule, retry = RULES.get(kind), settings.retry
     if rule is None or kind in retry.not_after or not _is_allowed(rule, settings):
         return None
-    following = Try(
-        2 if has_moved else number + 1, 1 + (REBOOTS if rule.setting == "reboot" else retry.times), 0.0
-    )
-    if following.number > following.of:
+    following = 2 if has_moved else number + 1
+    of = 1 + (retry.times if rule.times is None else rule.times)
+    if following > of:
         return None
-    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following.number - 2))
-    return Try(following.number, following.of, wait_s)
+    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following - 2))
+    return Try(following, of, wait_s)
 
 
 def _is_allowed(rule: Rule, settings: Settings) -> bool:

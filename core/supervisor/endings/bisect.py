@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """A run's checkpoints, ascending, and what is known of each."""
+    """A run's checkpoints, ascending, and the result of each checked one."""
 
     steps: list[int]
     seen: dict[int, bisect.Seen]
@@ -32,12 +32,12 @@ class Known:
         return bisect.conclude(self.steps, self.seen).text if self.steps else "it has no checkpoint."
 
     def is_watch(self, step: int) -> bool:
-        """Whether a look at a step claims nothing: the newest is what a check of the run would claim about."""
+        """Whether a check of a step claims nothing: the newest is the one that a check of the run would claim about."""
         return step != max(one for one in self.steps if self.seen.get(one) != "missing")
 
 
 def known(connection: Connection, run_id: int, there: Set[int]) -> Known:
-    """Gather what is known of a run's checkpoints; what was never looked at and is not there is missing."""
+    """Load the results of a run's checkpoints; unchecked ones that are not on disk are missing."""
     wanted = bisect.wanted_settings(runs.recipe(connection, run_id), {})
     results = bisect.comparable(checks.results(connection, run_id), wanted)
     kept = {one.step for one in runs.detail(connection, run_id).checkpoints}
@@ -47,9 +47,9 @@ def known(connection: Connection, run_id: int, there: Set[int]) -> Known:
 
 
 def queue_next(connection: Connection, job: Job, state: data.State) -> None:
-    """Queue the next look when one of several has ended, inside of the caller's transaction.
+    """Queue the next check when one of a series has ended, inside the caller's transaction.
 
-    A checkpoint on the way that can't be used is left out; any other trouble, or a stop, ends them.
+    A checkpoint on the way that can't be used is skipped; any other failure, or a stop, ends the series.
     """
     there = job.args.get("earlier")
     if job.verb != "check" or not isinstance(there, list):
@@ -65,5 +65,5 @@ def queue_next(connection: Connection, job: Job, state: data.State) -> None:
     ask = Check(job.run_name, step, watch=all_known.is_watch(step))
     try:
         queue.add(connection, job.run_id, ask, {"earlier": there})
-    except FinetopError as error:  # somebody has another check under way, or the checkpoint is gone
+    except FinetopError as error:  # another check is under way, or the checkpoint is gone
         print(f"run {job.run_id}: no further check of earlier checkpoints: {error}", flush=True)

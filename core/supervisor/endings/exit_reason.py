@@ -1,4 +1,4 @@
-"""How a job ended, in words: from its exit record, the job's own last word, its log, and what was asked of it."""
+"""How a job ended, in words: from its exit record, its last message, its log, and requests to it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.launchers.launcher import Exit
 
-HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
-LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
+HUNG = "hung"  # the request to a job that is killed because it hangs
+LINES, LINE_LIMIT = 8, 200  # of the log's end, stored with the state
 READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
-PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
-# torch 2.13's torchrun of the first rank that failed; it says so before it ends the others.
+PAUSES = ("pause", "rest")  # requests to a job: from a user, from quiet hours
+# torch 2.13's torchrun, about the first rank that failed, before it ends the others.
 TORCHRUN = "torch/distributed/elastic/multiprocessing/api.py:"
 _EXIT_CODE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
 _REPORT = re.compile(r"^ +rank +: (\d+) \(local_rank: \d+\)\s+exitcode +: (-?\d+) ", re.MULTILINE)
-NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
+NEAR = 0.9  # of the memory limit: a process that held this much may have been killed for it
 
 
 def ending(
@@ -43,13 +43,13 @@ def ending(
     *,
     rebooted: bool,
 ) -> data.State:
-    """Name how a job ended, of several `ranks` by the one that it failed with. Without an exit record it is lost.
+    """Return a job's final state; with several `ranks`, the first failed one counts. No exit record: lost.
 
-    Where the clock was set while it ran, its beginning is moved: what it ran for stays true.
+    If the clock was set while it ran, its start is moved so that the elapsed time stays right.
     """
     assert isinstance(job.state, data.Running)
     since = job.state.since if facts is None or facts.ran_s is None else facts.ended - facts.ran_s
-    if facts is None and job.asked == "kill":  # who watched it did not answer, and was killed with it
+    if facts is None and job.asked == "kill":  # its unresponsive keeper was killed with it
         return data.Stopped(ended=time.time(), how="kill", since=since)
     if facts is None:
         if rebooted:
@@ -69,7 +69,7 @@ def ending(
         return _failed(facts, said_of, since, log)
     is_from_outside = said is not None and said.kind == "asked" and not job.asked
     if said is not None and said.status == "stopped" and not is_from_outside:
-        is_of_itself = said.cause and said.kind != "asked"  # a budget, a check: not what was asked for
+        is_of_itself = said.cause and said.kind != "asked"  # a budget or a check ended it, not a request
         return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, said.cause)
     is_early = facts.signal == signal.SIGTERM or any(rank.signal == signal.SIGTERM for rank in ranks)
     if job.asked in ("stop", *PAUSES) and is_early:
@@ -81,7 +81,7 @@ def ending(
 
 
 def is_unwatched(facts: Exit) -> bool:
-    """Say whether nobody saw how a job ended: a cluster says that it did, and its keeper is gone."""
+    """Return True if Slurm reports that the job ended but its keeper left no exit record."""
     return facts.code is None and facts.signal is None
 
 
@@ -95,7 +95,7 @@ def _how(job: Job) -> Literal["stop", "pause"]:
 
 @dataclass(frozen=True)
 class RankEnd:
-    """How one of a job's ranks ended by itself: its last words, or the signal that killed it, if torchrun tells it."""
+    """How a rank ended by itself: its ended event, or the signal that killed it, if torchrun reports that."""
 
     number: int
     said: events.Ended | None
@@ -103,13 +103,13 @@ class RankEnd:
 
 
 def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
-    """Find which ranks of a job failed by themselves, the first of them first; none of a job of one process.
+    """Return the ranks of a job that failed by themselves, the first of them first; none for a single process.
 
-    One that was left alone by another says so (communication), and is none of these.
+    A rank that failed only because another left it (kind communication) is left out.
     """
     words = ranks.read(folder)
     tail = _tail(log)
-    # torchrun's report at its end knows more than this node's ranks
+    # torchrun's final report covers more than this node's ranks
     codes = _REPORT.findall(tail) or [(rank, code) for code, rank in _EXIT_CODE.findall(tail)]
     killed = {int(rank): -int(code) for rank, code in codes if int(code) < 0}
     dead = [RankEnd(number, None, killed.get(number)) for number, one in words.items() if one.ended is None]
@@ -123,22 +123,22 @@ def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
         and len({end.said and end.said.cause for _, end in failed}) == 1
         and len(failed) == len(words)
     ):
-        return []  # all say the same: it is no rank's
+        return []  # all ranks report the same cause: no single rank is to blame
     told = [end for _, end in sorted(failed, key=lambda pair: pair[0])]
-    # One that nobody tells of was ended with the others: on several nodes srun kills all once one has failed.
+    # A dead rank without a known signal was ended with the others: on several nodes srun kills all once one fails.
     return [*(one for one in dead if one.signal), *told, *(one for one in dead if not one.signal)]
 
 
 def why_of_ranks(
     facts: Exit, said: events.Ended | None, log: list[str], ranks: Sequence[RankEnd]
 ) -> failures.Cause:
-    """Say why a job failed, and which of its ranks."""
+    """Return why a job failed, and which of its ranks."""
     if not ranks:
         return why(facts, said, log)
     first = ranks[0]
     cause = why(replace(facts, signal=first.signal), first.said, log)
     if first.said is None and first.signal is None and facts.signal is not None:
-        cause = why(facts, None, log)  # of what started the ranks: its keeper ended them with it
+        cause = why(facts, None, log)  # the keeper ended the ranks together with their launcher
         if cause.kind != "killed":
             return cause
         return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
@@ -147,12 +147,12 @@ def why_of_ranks(
             "killed", "died without a message", "It was killed, or its machine went down. See the log."
         )
     if first.said is not None and first.said.exit_code != 1:
-        return cause  # what it was told, or its machine: nothing of this rank alone
+        return cause  # the recipe, the data or the machine: not specific to this rank
     return replace(cause, cause=f"rank {first.number}: {cause.cause}")
 
 
 def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
-    """Say why a job failed: the kernel's word first, then the job's, then the signal, then its log."""
+    """Return why a job failed: from the kernel, else the job's message, else the signal, else its log."""
     if facts.cause is not None and (said is None or said.kind == "asked"):
         return facts.cause
     if _was_out_of_memory(facts, said):
@@ -171,9 +171,9 @@ def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Caus
 
 
 def _was_out_of_memory(facts: Exit, said: events.Ended | None) -> bool:
-    """Tell if the kernel killed the job, or a process of it, for want of memory.
+    """Return True if the kernel killed the job, or a process of it, for lack of memory.
 
-    Its own count says so; where there is none, that the job held nearly all that it could.
+    Decided by the kernel's own count; without one, by whether the job held nearly all that it could.
     """
     if facts.signal != signal.SIGKILL and (said is None or said.kind not in ("", "code")):
         return False
@@ -201,7 +201,7 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
             return known
         where = stack_dumps.at_crash(log)
         hint = (
-            f"A fault in native code{f', in {where}' if where else ''}. Does it come back at the same step?"
+            f"A fault in native code{f', in {where}' if where else ''}. Check if it recurs at the same step."
         )
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
@@ -217,10 +217,10 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
 
 
 def last_lines(log: Path, facts: Exit | None) -> list[str]:
-    """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last.
+    """Return the last few lines of a job's log, each shortened; of a progress bar, its last state.
 
-    What torchrun reports once a rank has failed is left out: the rank's own words stand before it. Of a crash in
-    native code, where Python was: the frames of the thread that crashed, innermost first.
+    torchrun's report of a failed rank is left out: the rank's own message stands before it. After a crash in native
+    code: the Python frames of the thread that crashed, innermost first.
     """
     lines = _tail(log).strip().split("\n")
     shown = [log_file.newest(line.rstrip()) for line in lines if line.strip()]
@@ -231,7 +231,7 @@ def last_lines(log: Path, facts: Exit | None) -> list[str]:
 
 
 def _tail(log: Path) -> str:
-    """Read the end of a log; nothing of one that can't be read."""
+    """Read the end of a log; '' if it can't be read."""
     try:
         return end_of(log, READ_BYTES).decode("utf-8", "replace")
     except OSError:
@@ -239,7 +239,7 @@ def _tail(log: Path) -> str:
 
 
 def _crash(lines: list[str]) -> list[str]:
-    """Find what faulthandler wrote at the end of a log: its first line, then the thread that crashed."""
+    """Return faulthandler's report at the end of a log: its first line, then the thread that crashed."""
     begins = [place for place, line in enumerate(lines) if line.startswith("Fatal Python error:")]
     if not begins:
         return []
@@ -250,21 +250,21 @@ def _crash(lines: list[str]) -> list[str]:
 
 @dataclass
 class SinceStart:
-    """What a job's events say since its last start."""
+    """What a job's events show since its last start."""
 
     attempt: int = 0
     has_phase: bool = False
 
     @classmethod
     def read(cls, file: Path) -> SinceStart:
-        """Look through the events; those that can't be read say nothing."""
+        """Read the events; unreadable ones are skipped."""
         found = cls()
         try:
             opened = open_regular(file)
         except OSError:
             return found
         with opened:
-            while line := opened.readline(LINE_BYTES):  # of a longer one, pieces that say nothing
+            while line := opened.readline(LINE_BYTES):  # a longer line is read in pieces, which are skipped
                 if b'"started"' not in line and b'"phase"' not in line:
                     continue
                 try:

@@ -1,11 +1,11 @@
-"""Looks whether jobs that live go on: silent, then hung, or stopped by a signal; cleared by itself when one goes on.
+"""Detects live jobs that are silent, hung or stopped by a signal; the mark is cleared when a job goes on.
 
-What counts is how long a job has told no event, held against its own usual step; where no pace is known (a model is
-loaded, a checkpoint written), whether its processes use the machine meanwhile. Only time in which the supervisor
-itself looked counts, so neither a clock that is set nor a machine that slept makes anything hung.
+Silence is measured since the last event and compared with the job's usual step time. Where no pace is known (loading a
+model, writing a checkpoint), the activity of its processes decides. Only time in which the supervisor itself looked
+counts, so neither a changed clock nor a machine that slept makes a job hung.
 
-A hung job writes its stacks into its log, once a silence. By `hung: {then: kill}` of the settings it is then ended. One
-of several ranks is ended in any case, if it is known which rank the others wait for: they hold their GPUs for nothing.
+A hung job writes its stacks to its log, once per silence; with `hung: {then: kill}` it is then killed. A job of several
+ranks is killed anyway if the rank that the others wait for is known: they would hold their GPUs for nothing.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from finetop.core.supervisor.state import ProcessUse, Supervisor, Vital
 from finetop.core.wording import pulse
 
 LOOK_S = 2.0  # between two looks
-MOST_S = 10.0  # that count as silence between two looks: else it was the supervisor that did not look
-SILENT_S = 180.0  # after which a job is called silent, if its pace says nothing else
-STOPPED_S = 5.0  # after which a process that is stopped stays so: a debugger stops one for a moment
-TIMES_SILENT, TIMES_HUNG = 5, 20  # usual steps; evaluations, checkpoints and checks are phases of their own
-TIMES_BUSY = 6  # `after_s`, where no pace is known and its processes work
-HANGS = ("hung", "stopped")  # what a person is told of
+MOST_S = 10.0  # counted as silence per look: in a longer gap the supervisor was not looking
+SILENT_S = 180.0  # after which a job is called silent, unless its pace sets a longer limit
+STOPPED_S = 5.0  # after which a process counts as stopped: a debugger stops one for a moment
+TIMES_SILENT, TIMES_HUNG = 5, 20  # in usual steps; evaluations, checkpoints and checks are own phases
+TIMES_BUSY = 6  # in `after_s`, if no pace is known and its processes work
+HANGS = ("hung", "stopped")  # reported to the user
 IDLE_SHARE = 0.02  # of a core
 IDLE_BYTES_S = 100_000
 GPU_LOOKS = 15  # half a minute
-STACKS_S = 15.0  # in which the stacks of all ranks are written, or never
+STACKS_S = 15.0  # time limit for all ranks to write their stacks
 
 
 def adopt(supervisor: Supervisor) -> None:
-    """Take over what the last supervisor saw: of a job that has told nothing since, the silence goes on."""
+    """Continue the silence of jobs that have written nothing since the last supervisor saw them."""
     for job in jobs.live(supervisor.connection):
         size = size_of(supervisor.home.root / job.folder / "events.jsonl")
         if isinstance(job.state, data.Running) and size == jobs.bytes_read(supervisor.connection, job.id):
@@ -55,7 +55,7 @@ def adopt(supervisor: Supervisor) -> None:
 
 
 async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
-    """Look at all live jobs, whose events have these sizes, if the last look is old enough."""
+    """Look at all live jobs, given the sizes of their events, if the last look is old enough."""
     wanted = supervisor.settings.hung
     now = time.monotonic()
     passed = now - supervisor.vitals_at
@@ -83,10 +83,10 @@ async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
 
 
 async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, passed: float) -> None:
-    """Say by what its processes use what has become of a silent job."""
+    """Update the state of a silent job from what its processes use."""
     if (
         vital.stopped_s and not usage.is_stopped
-    ):  # it goes on, and its next step may take minutes: a silence of its own
+    ):  # it goes on, and its next step may take minutes: start a new silence
         vital.silent_s, vital.asked_at = 0.0, None
         vital.uses.clear()
     vital.stopped_s = vital.stopped_s + passed if usage.is_stopped else 0.0
@@ -99,13 +99,13 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     usual = usual_s(state)
     folder = supervisor.attempt(job).folder
     here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
-    is_idle = evidence == IDLE and nodes == 1  # on the first node, where the usage is told; another may work
+    is_idle = evidence == IDLE and nodes == 1  # usage comes from the first node only; another may be working
     found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=wanted.after_s)
     frames, late = state.frames, None
     if found == "hung":
         if (
             here * nodes > 1 and not job.asked
-        ):  # one that is being ended: what is left of its ranks tells nothing
+        ):  # when a job is being ended, the state of its remaining ranks proves nothing
             late = await aside(partial(ranks.late, folder, here * nodes))
         frames = await _stacks_of(supervisor, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
@@ -117,7 +117,7 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
 
 
 def usual_s(state: data.Running) -> float | None:
-    """Say how long a step takes with all that is around it, by the run's own clock. None while that is not known."""
+    """Return the seconds per step including everything around it, from the run's own clock; None if not known yet."""
     if state.phase != "training" or state.left_s is None or not state.done or not state.total:
         return None
     left = state.total - state.done
@@ -127,7 +127,7 @@ def usual_s(state: data.Running) -> float | None:
 def judge(
     usual: float | None, silent_s: float, stopped_s: float, *, is_idle: bool, after_s: float
 ) -> Literal["", "silent", "hung", "stopped"]:
-    """Say what a silence means."""
+    """Classify a silence."""
     if stopped_s >= min(STOPPED_S, after_s / 2):
         return "stopped"
     silent_after = min(SILENT_S, after_s / 3)
@@ -147,16 +147,16 @@ IDLE = "its processes are idle"
 
 
 def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
-    """Say how busy the job's busiest GPU was of late, in percent; None without one that tells it."""
+    """Return the recent utilization of the job's busiest GPU in percent, or None if not available."""
     looks = [list(supervisor.pool.history.get(share.uuid, ()))[-GPU_LOOKS:] for share in job.gpus]
     told = [[sample.busy for sample in past if sample.busy is not None] for past in looks]
     return max((fmean(past) for past in told if past), default=None)
 
 
 def evidence_of(uses: deque[ProcessUse], *, waits: bool, gpu: float | None = None) -> str:
-    """Say in words what a job's processes do: nothing, work, or wait for a disk. Empty while that can't be told.
+    """Describe what a job's processes do: idle, work, or wait for a disk; empty if too little was measured.
 
-    `gpu` is how busy their GPU is, in percent: ranks that wait for each other keep theirs busy.
+    `gpu` is the utilization in percent: ranks that wait for each other keep their GPUs busy.
     """
     first, last = uses[0], uses[-1]
     span = last.at - first.at
@@ -172,7 +172,7 @@ def evidence_of(uses: deque[ProcessUse], *, waits: bool, gpu: float | None = Non
 
 
 async def _stacks_of(supervisor: Supervisor, job: Job, vital: Vital) -> list[str]:
-    """Have a hung job write its stacks into its log, once; and read where it is, as soon as that is written."""
+    """Request a hung job's stacks, once, and return them as soon as they are in its log."""
     attempt = supervisor.attempt(job)
     log = supervisor.launcher.logs(attempt.folder)
     if vital.asked_at is None:
@@ -194,7 +194,7 @@ def _frames(log: Path, begin: int) -> list[str]:
 
 
 def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -> None:
-    """Keep what is said of a job, if it is something new, or a minute more."""
+    """Store and show a job's silence if its state changed, or enough time passed."""
     before = jobs.state_of(supervisor.connection, job.id)
     assert isinstance(before, data.Running)
     is_new = (before.pulse, before.frames, before.late) != (state.pulse, state.frames, state.late)
@@ -210,7 +210,7 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
 
 
 def _clear(supervisor: Supervisor, job: Job) -> None:
-    """A job goes on: nothing of its silence is said any more."""
+    """Remove the mark of silence from a job that goes on."""
     state = jobs.state_of(supervisor.connection, job.id)
     if isinstance(state, data.Running) and state.pulse:
         _keep(supervisor, job, data.well(state))
@@ -226,7 +226,7 @@ def _keep(supervisor: Supervisor, job: Job, state: data.Running, new: Sequence[n
 
 
 def _end(supervisor: Supervisor, job: Job, vital: Vital, *, has_stacks: bool) -> None:
-    """Have a hung job killed, once it has written where it is, or can't."""
+    """Request the kill of a hung job, once its stacks are written or time for them is up."""
     assert vital.asked_at is not None
     if has_stacks or vital.silent_s > vital.asked_at + STACKS_S:
         with transaction(supervisor.connection):

@@ -1,1 +1,1 @@
-"""GPUs as the supervisor sees them: what they have, who uses them, who gets which."""
+"""GPUs as the supervisor sees them: capacity, users, placement of jobs."""

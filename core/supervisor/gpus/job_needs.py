@@ -1,7 +1,7 @@
-"""What a job asks of GPUs: what its recipe says, else what a plan from the model's config.json estimates.
+"""The GPUs a job needs: from its recipe, else estimated by a plan from the model's config.json.
 
-Plans are made in a thread of their own, as a model may lie on a file system that hangs. Nothing is loaded or
-downloaded; a model that is not here yet has no plan, and its job gets a GPU alone.
+Plans are made in a thread, because a model may lie on a file system that hangs. Nothing is loaded or downloaded; a
+model that is not on this machine has no plan, and its job gets a whole GPU.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from finetop.core.store import runs
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
 
-PATIENCE_S = 10.0  # for a plan; then the job gets a GPU alone
-DEEPEST = 50  # runs that began from one another
-# Beside a check's model: what it reads at once (4,096 tokens: 2 GiB of logits), the beginnings that it keeps (at most
-# 4 GiB) and CUDA. An export holds the model twice while it merges, in float32 if that is asked for.
+PATIENCE_S = 10.0  # for a plan; then the job gets a whole GPU
+DEEPEST = 50  # chain of runs that each started from another run
+# Beside a check's model: what it reads at once (4,096 tokens: 2 GiB of logits), cached prefixes (at most 4 GiB) and
+# CUDA. An export holds the model twice while it merges, in float32 if requested.
 CHECK_BESIDE_GIB = 8.0
 EXPORT_BESIDE_GIB = 4.0
-EXPORT_BYTES = 8.0  # a parameter
+EXPORT_BYTES = 8.0  # per parameter
 
 
 @dataclass
 class Planner:
-    """Estimates how much memory jobs need, one after another, in a thread that begins with the first."""
+    """Estimates the memory that jobs need, one at a time, in a thread that starts with the first request."""
 
     home: Home
-    found: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: nobody knows
-    asked: dict[int, float] = field(default_factory=dict)  # job -> when (monotonic)
+    found: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: unknown
+    asked: dict[int, float] = field(default_factory=dict)  # job -> time of the request (monotonic)
     _waiting: queue.SimpleQueue[tuple[int, str, dict[str, Any], Gpu]] = field(
         default_factory=queue.SimpleQueue
     )
 
     def ask(self, job: Job, recipe: dict[str, Any], card: Gpu) -> bool:
-        """Have a job's need estimated. True once `found` has it: the estimate, or that nobody knows."""
+        """Request an estimate of a job's memory. Return True once `found` has it, be it a number or unknown."""
         if job.id not in self.asked:
             if not self.asked:
                 threading.Thread(target=self._run, name="plans", daemon=True).start()
@@ -63,17 +63,17 @@ class Planner:
                 self.found[job] = estimate(self.home, verb, recipe, card)
             except FinetopError:
                 self.found[job] = (
-                    None  # the model is not here, or its config can't be read: the job will say so
+                    None  # the model is missing or its config can't be read: the job will report that
                 )
-            except Exception:  # a bug: the job runs all the same
+            except Exception:  # a bug: the job must run all the same
                 traceback.print_exc(file=sys.stderr)
                 self.found[job] = None
 
 
 def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Want | None:
-    """Return what a job asks for on a machine with such GPUs; None while that is being found out."""
+    """Return what a job needs on a machine with such GPUs, or None while that is being estimated."""
     if job.verb == "import":
-        return Want(gpus=0)  # it looks at files
+        return Want(gpus=0)  # it only reads files
     recipe = runs.recipe(connection, job.run_id)
     budget = recipe.get("budget") or {}
     gpus = 1 if budget.get("gpus") is None else int(budget["gpus"])
@@ -88,29 +88,29 @@ def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Wa
 
 
 def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Put in place of a run that a recipe begins from the model that run began from: both are of one size."""
+    """Replace a parent run in `model.id` by the model that it started from: both have the same size."""
     for _ in range(DEEPEST):
         parent = references({"model": recipe["model"], "objective": {}}).get("model.id")
         if parent is None or parent.kind != "run" or not parent.name.isdecimal():
             break
         of_parent = runs.recipes(connection, [int(parent.name)]).get(int(parent.name))
         if of_parent is None:
-            break  # a rebuild left it out: the job will say so
+            break  # a rebuild left it out: the job will report that
         recipe = with_settings(recipe, {"model.id": of_parent["model"]["id"]})
     return recipe
 
 
 def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> float:
-    """Estimate the memory that a job needs on each such GPU, in GiB, every row as long as the recipe allows.
+    """Estimate the memory that a job needs on each such GPU, in GiB, with every row at the allowed length.
 
-    Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
+    Raises FinetopError for a model whose config.json is not on this machine or can't be read.
     """
     from finetop.core.plan import answers, inputs
     from finetop.core.plan.estimate import estimate as plan
     from finetop.core.plan.machine import Machine
-    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.recipe.load import recipe_from_resolved
 
-    recipe = recipe_from_mapping(resolved, to_train=False)
+    recipe = recipe_from_resolved(resolved)
     config = inputs.find_config(recipe.model, home).config
     gpus = recipe.budget.gpus or 1 if verb == "train" else 1
     machine = Machine("gpu", card.name, card.total_gib * GIB, has_bfloat16=card.has_bfloat16)

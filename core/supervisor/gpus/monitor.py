@@ -1,6 +1,6 @@
-"""Looks at the GPUs every two seconds, in a thread of its own: NVML may block, the supervisor may not.
+"""Reads the GPUs every two seconds in a thread: NVML may block, the supervisor must not.
 
-The thread is a daemon: a look that never returns does not keep the supervisor from ending.
+The thread is a daemon, so a call that never returns does not keep the supervisor from ending.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.launchers.launcher import Attempt, Launcher
 
 LOOK_S = 2.0
-AGAIN_S = 10.0  # after a look that found trouble: opening NVML anew may take a second
+AGAIN_S = 10.0  # after trouble: opening NVML again may take a second
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one look found, when it began (monotonic), and whose the processes are."""
+    """One reading of the GPUs, when it began (monotonic), and the jobs that own the processes."""
 
     began: float
     seen: GpuReading
-    owners: Mapping[int, int]  # process -> job of ours
+    owners: Mapping[int, int]  # process -> our job
     sees_all: bool = True
 
 
 class Watch:
-    """The thread and its newest look."""
+    """The thread and its newest reading."""
 
     def __init__(self, nvml: Any, launcher: Launcher, known: Iterable[Gpu] = ()) -> None:
         self.last: Look | None = None
-        self.began = time.monotonic()  # the look that is under way, or the last one
-        self.live: tuple[Attempt, ...] = ()  # set by whoever knows
+        self.began = time.monotonic()  # start of the reading under way, or of the last one
+        self.live: tuple[Attempt, ...] = ()  # set by the pool
         self._launcher = launcher
         self._looker = Looker(nvml, known)
         self._wake = threading.Event()
@@ -48,7 +48,7 @@ class Watch:
         threading.Thread(target=self._run, name="gpus", daemon=True).start()
 
     def soon(self) -> None:
-        """Look again without waiting."""
+        """Read again without waiting."""
         self._wake.set()
 
     def _run(self) -> None:
@@ -59,7 +59,7 @@ class Watch:
                 seen = self._looker.look()
                 listed = {one.pid for gpu in seen.gpus for one in gpu.processes or ()}
                 owners = self._launcher.owners(self.live, listed)
-            except Exception as error:  # a bug, or a driver that answers nonsense: said, and tried again
+            except Exception as error:  # a bug, or nonsense from the driver: reported and retried
                 traceback.print_exc(file=sys.stderr)
                 seen, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
             self.last = Look(self.began, seen, owners, self._sees_all)

@@ -1,7 +1,7 @@
-"""Who shares a GPU with whom, and what that leaves to each. Jobs hear of it when they start, and while they run.
+"""Which jobs share a GPU and how much memory that leaves each; jobs are told at start and while they run.
 
-What a job was promised is kept free of its neighbours, and so is what it already uses beyond. All else on the GPU is
-for whoever needs it first.
+What was promised to a job, and what it already uses beyond that, is kept free for it. All else on the GPU goes to
+whichever job needs it first.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def share_of(
     uses: Mapping[str, Use],
     reserve_gib: float,
 ) -> GpuShare:
-    """Return what a job may use of its GPUs beside the jobs that are on them; `totals` are the GPUs' sizes, by UUID.
+    """Return what a job may use of its GPUs beside the other jobs on them; `totals` are sizes in GiB by UUID.
 
-    Never less than it was promised. Several GPUs are used alike: of those that are shared the fullest one counts.
+    Never less than promised. All GPUs of a job get the same limit: that of the fullest one.
     """
     beside: dict[int, str] = {}
     jobs_on, left = [], []
@@ -57,20 +57,20 @@ def share_of(
 
 
 def _taken(job: int, share: Share, total_gib: float, use: Use | None) -> float:
-    """Return what of a GPU is a job's: what it was promised, or what it uses where that is more."""
+    """Return a job's memory on a GPU: the larger of what it was promised and what it uses."""
     promised = total_gib if share.gib is None else share.gib
     used = None if use is None else use.by_job.get(job)
     return max(promised, used or 0.0)
 
 
 def _of_others(share: Share, use: Use | None) -> float:
-    """Return what people's processes that are none of ours use: where jobs can't be told apart, what it was before."""
+    """Return the memory of processes that aren't ours: at placement time if usage per job is not available."""
     is_exact = use is not None and any(used is not None for used in use.by_job.values())
     return use.others_gib if use is not None and is_exact else share.others_gib
 
 
 def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
-    """Return what a job may use of its GPUs, beside the jobs that are live now."""
+    """Return what a job may use of its GPUs beside the jobs that are live now."""
     own = supervisor.pool
     held = [(one.id, share) for one in supervisor.live for share in one.gpus]
     held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
@@ -86,7 +86,7 @@ def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
 
 
 async def tell(supervisor: Supervisor) -> None:
-    """Tell live jobs what they may use, where that has changed. A folder that can't be written is tried again."""
+    """Write each live job's share where it changed. A folder that can't be written is retried."""
     own = supervisor.pool
     made_of = (supervisor.revision, supervisor.settings, own.look)
     if own.look is None or made_of == own.told_of:
@@ -100,12 +100,12 @@ async def tell(supervisor: Supervisor) -> None:
         try:
             await aside(partial(gpu_share.tell, supervisor.home.root / job.folder, share))
             own.told[key] = share
-        except OSError:  # it keeps to what it has heard
+        except OSError:  # the job keeps its last known share
             own.told_of = ()
 
 
 def with_neighbours(supervisor: Supervisor, job: Job, state: data.State) -> data.State:
-    """Name the runs beside a job that failed for want of a GPU's memory, with what they hold of it."""
+    """Add to the hint of a job that ran out of GPU memory the runs beside it and the memory they hold."""
     if not isinstance(state, data.Failed) or state.kind not in MEMORY:
         return state
     own = {share.uuid for share in job.gpus}

@@ -1,7 +1,7 @@
 """Which waiting jobs may start now, and on which GPUs: pure functions on plain data.
 
-Jobs come in the order of the queue. The first that has to wait for jobs of ours to end keeps the GPUs that it will
-get: those behind it go elsewhere, so an endless stream of small jobs can't starve a big one.
+Jobs come in queue order. The first that must wait for our own jobs reserves the GPUs that it will get; those behind it
+go elsewhere, so an endless stream of small jobs can't starve a big one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.gpu import Gpu
 
-IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
+IDLE_GIB = 0.25  # less than a CUDA context, so a display's memory does not mark a GPU as used
 ROUNDING_GIB = 1e-6
 LISTED = 4  # GPUs in a sentence
 
@@ -27,9 +27,9 @@ Placement = tuple[Share, ...]
 
 @dataclass(frozen=True)
 class Want:
-    """What a job asks for: so many GPUs, with so much memory on each; None is a whole GPU alone.
+    """What a job needs: a number of GPUs and the memory on each; None means a whole GPU alone.
 
-    An estimate above what there is becomes a whole GPU, the largest; what a person wrote stays as it is.
+    An estimate above the largest GPU becomes a whole GPU; a number from the recipe stays as it is.
     """
 
     gpus: int = 1
@@ -39,7 +39,7 @@ class Want:
 
 @dataclass(frozen=True)
 class Rules:
-    """What a person has set: whether jobs may share a GPU, what stays free on a shared one, jobs without a GPU."""
+    """The user's settings: may jobs share a GPU, how much of it stays free, how many jobs run without a GPU."""
 
     share: bool = True
     reserve_gib: float = 1.0
@@ -64,11 +64,11 @@ class Reason:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which jobs start now and on what, why the others wait, and which GPUs are kept for whom."""
+    """Which jobs start now and on which GPUs, why the others wait, and which GPUs are reserved."""
 
     starts: Mapping[int, Placement]
     reasons: Mapping[int, str]
-    kept: Mapping[str, str]  # uuid -> the run that it is kept for
+    kept: Mapping[str, str]  # uuid -> name of the run that it is reserved for
 
 
 def decide(
@@ -80,7 +80,7 @@ def decide(
     unfit: int = 0,
     cpu_live: int = 0,
 ) -> Decision:
-    """Go through the queue in order. `held` is what live jobs have, `unfit` counts GPUs that are out of service."""
+    """Go through the queue in order. `held` are live jobs' shares, `unfit` counts GPUs out of service."""
     starts: dict[int, Placement] = {}
     reasons: dict[int, str] = {}
     kept: dict[str, str] = {}
@@ -113,9 +113,9 @@ def place(
     kept: Mapping[str, str] | None = None,
     unfit: int = 0,
 ) -> Placement | Reason:
-    """Choose GPUs for a job, or say why there are none now. `kept` maps GPUs to the run that they are kept for.
+    """Choose GPUs for a job, or return why none fit now. `kept` maps reserved GPUs to their run.
 
-    An idle GPU goes before one that is shared, one of ours before one that others use, then the smallest that will do.
+    Idle GPUs come before shared ones, unused before used by others, then the smallest that is large enough.
     """
     kept = kept or {}
     wanted, able = fitting(want, cards)
@@ -129,7 +129,7 @@ def place(
 
 
 def fitting(want: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
-    """Say what a job really asks of these GPUs, and which of them are large enough for it."""
+    """Return what a job really needs of these GPUs, and which of them are large enough."""
     cards = usable(want, cards)
     if want.gib is None:
         return want, cards
@@ -141,12 +141,12 @@ def fitting(want: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
 
 
 def usable(want: Want, cards: Sequence[Gpu]) -> Sequence[Gpu]:
-    """Leave out what can't be one of several: an instance of a divided GPU is all that a process can use."""
+    """Leave out instances of a divided GPU for jobs with several GPUs: a process can use only one instance."""
     return cards if want.gpus == 1 else [card for card in cards if not card.is_part]
 
 
 def missing(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float:
-    """Tell how many GiB must be given back on a GPU before a job fits there: 0 if it fits now."""
+    """Return how many GiB must be freed on a GPU before a job fits there; 0 if it fits now."""
     theirs = card.others_gib if card.others_gib > IDLE_GIB else 0.0
     taken = sum(size_of(share, card) for share in mine)
     if want.gib is None or not rules.share:
@@ -160,7 +160,7 @@ def missing(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float
 
 
 def size_of(share: Share, card: Gpu) -> float:
-    """Return the memory that a share stands for; a whole GPU's is all of it."""
+    """Return the memory of a share; a whole GPU counts with all of its memory."""
     return card.total_gib if share.gib is None else share.gib
 
 
@@ -169,10 +169,10 @@ def shares_on(card: Gpu, held: Iterable[Share]) -> list[Share]:
 
 
 def to_keep(want: Want, cards: Sequence[Gpu], held: Sequence[Share], rules: Rules) -> list[Gpu]:
-    """Choose the GPUs to keep for a job that waits: none if it waits for others than us.
+    """Choose the GPUs to reserve for a waiting job; none if it waits for processes that aren't ours.
 
-    Those where least must be given back: what is free already, then what drains soonest. As nothing new is put on
-    them, what is missing there only shrinks, until the job fits.
+    Prefers those where least must be freed: free ones first, then those that drain soonest. As nothing new is placed on
+    them, what is missing only shrinks, until the job fits.
     """
     wanted, able = fitting(want, cards)
     able = [card for card in able if missing(wanted, card, (), rules) == 0]
@@ -191,7 +191,7 @@ def why(
     kept: Mapping[str, str],
     unfit: int,
 ) -> str:
-    """Say in words why a job can't be placed on these GPUs now, of which `free` would do."""
+    """Explain why a job can't be placed on these GPUs now; `free` are those that would do."""
     wanted, able = fitting(want, cards)
     if len(able) < want.gpus:
         return _never(want, cards, able, unfit)
@@ -217,7 +217,7 @@ def why(
 
 
 def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) -> str:
-    """Say what this machine lacks, as long as it stays as it is."""
+    """Return why this job can never fit on this machine's GPUs."""
     out = f" and {unfit} {'is' if unfit == 1 else 'are'} out of service" if unfit else ""
     whole = usable(want, cards)
     if len(whole) < want.gpus or want.gib is None:
@@ -234,7 +234,7 @@ def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) ->
 
 
 def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:
-    """Say why a job that needs no GPU waits; nothing where the usual words do: one job at a time."""
+    """Explain why a job without a GPU waits; empty if one job at a time runs anyway."""
     if rules.cpu_jobs == 1 and not has_gpus:
         return ""
     jobs = "the one job" if rules.cpu_jobs == 1 else f"one of {rules.cpu_jobs} jobs"
@@ -246,7 +246,7 @@ def count(free: Collection[Gpu]) -> str:
 
 
 def indices(cards: Iterable[Gpu]) -> str:
-    """Name GPUs: 'GPU 0, 1'."""
+    """Name GPUs, as in 'GPU 0, 1'."""
     numbers = [str(card.index) for card in cards]
     more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
     return f"GPU {', '.join(numbers[:LISTED])}{more}"

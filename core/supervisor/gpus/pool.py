@@ -1,7 +1,7 @@
-"""The pool of GPUs: takes in what was seen of them, chooses which jobs start and on which, and says what is wrong.
+"""The pool of GPUs: takes in readings, chooses which jobs start on which GPUs, and reports faults.
 
-What jobs hold stands in the store with them, so a new supervisor goes on where the last one was. Without GPUs, or
-where only NVML is missing, as many jobs run at a time as settings.yaml says, on whatever their environment shows them.
+What jobs hold is stored with them, so a new supervisor continues where the last one was. Without GPUs, or without NVML,
+settings.yaml limits how many jobs run at a time, on whatever GPUs their environment shows them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from finetop.core.supervisor.gpus.usage import Held, Use, card_of, grown, uninvi
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
 
 NONE = Gpu(0, "", "no GPU")
-NO_ANSWER_S = 15.0  # a look takes milliseconds; one that takes so long is stuck
-GRACE_S = 20.0  # for a job on a lost GPU to end by its own error, with its own words
-AHEAD = 200  # waiting jobs that are looked at
+NO_ANSWER_S = 15.0  # a reading takes milliseconds; one that takes this long is stuck
+GRACE_S = 20.0  # for a job on a lost GPU to end by its own error, with its own message
+AHEAD = 200  # waiting jobs that are considered
 KEPT_LOOKS = 300  # ten minutes
-# kinds of failures that a GPU may be behind which is lost or fails
+# kinds of failure that a lost or failing GPU may have caused
 OF_A_GPU = ("", "killed", "crashed", "hung", "environment", "gpu_lost", "gpu_error", "communication", "code")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def tend(supervisor: Supervisor) -> None:
-    """Begin to look, take in a new look, and see to jobs whose GPU is lost."""
+    """Start the watch, take in a new reading, and handle jobs whose GPU is lost."""
     pool, now = supervisor.pool, time.monotonic()
     if pool.watch is None:
         if now - pool.tried_at < TRY_AGAIN_S:
@@ -58,12 +58,12 @@ def tend(supervisor: Supervisor) -> None:
 
 
 def known_of(live: Sequence[Job]) -> list[Gpu]:
-    """List the GPUs that live jobs have: they must have been there."""
+    """List the GPUs that live jobs have: they must have existed."""
     return [Gpu(share.index, share.uuid, share.name) for job in live for share in job.gpus]
 
 
 def take_in(supervisor: Supervisor, look: Look) -> None:
-    """Keep a look with the uses that it shows, and tell of a GPU that was lost or came back."""
+    """Store a reading with the usage it shows, and report a GPU that was lost or came back."""
     pool = supervisor.pool
     before, pool.look = pool.seen, look
     pool.uses = uses_of(look, held_by(supervisor.live, look))
@@ -79,13 +79,13 @@ def take_in(supervisor: Supervisor, look: Look) -> None:
 
 
 def held_by(live: Sequence[Job], look: Look) -> tuple[Held, ...]:
-    """List what live jobs have, also what they use without having been given it."""
+    """List live jobs' shares, including GPUs that they use without having been given them."""
     held = [(job.id, share) for job in live for share in job.gpus]
     return (*held, *uninvited(look.seen.gpus, held, look.owners))
 
 
 def uses_of(look: Look, held: Sequence[Held]) -> dict[str, Use]:
-    """Say of each GPU how its memory is used, by UUID."""
+    """Return each GPU's memory usage, by UUID."""
     return {gpu.uuid: use_of(gpu, held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus}
 
 
@@ -94,9 +94,9 @@ def faults_of(seen: GpuReading) -> list[tuple[str, str]]:
 
 
 def see_to(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
-    """Write down what has befallen a live job's GPU; a job that does not end on a lost one is to be killed.
+    """Record a fault of a live job's GPU; start the grace period of a job on a lost one.
 
-    On one that fails it goes on: an error of its memory ends whom it hits, nobody else.
+    On a failing GPU a job goes on: a memory error ends only the process that it hits.
     """
     pool, now = supervisor.pool, time.monotonic()
     fault = fault_words(faulty[0]) if faulty else ""
@@ -111,7 +111,7 @@ def see_to(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
 
 
 def is_given_up(supervisor: Supervisor, job: Job) -> bool:
-    """Say whether a job has not ended on its lost GPU by itself, and is to be killed."""
+    """Return True if a job still runs on a lost GPU after its grace period and must be killed."""
     return time.monotonic() - supervisor.pool.lost_at.get(job.id, math.inf) > GRACE_S
 
 
@@ -121,7 +121,7 @@ def fault_words(gpu: Gpu) -> str:
 
 
 def ending_of(job: Job, state: data.State) -> data.State:
-    """Name the GPU as the cause of a job's failure, where it can be; what the job itself said becomes the hint."""
+    """Name the GPU as the cause of a job's failure if it may be; the job's own message becomes the hint."""
     if not job.gpu_fault or not isinstance(state, data.Failed) or state.kind not in OF_A_GPU:
         return state
     hint = f"The job ended with: {state.cause}. See finetop gpus; then finetop resume {job.run_name}."
@@ -129,7 +129,7 @@ def ending_of(job: Job, state: data.State) -> data.State:
 
 
 def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Placement]]:
-    """Choose which of the jobs that may start do so now, and on which GPUs; keep why the others don't."""
+    """Choose which ready jobs start now and on which GPUs; keep why the others don't."""
     pool, ready = supervisor.pool, ready[:AHEAD]
     plans = len(pool.planner.found) if pool.planner is not None else 0
     made_of = (
@@ -154,7 +154,7 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
 
 
 def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
-    """Decide on all that is known now."""
+    """Decide from the latest reading, shares and settings."""
     pool, rules = supervisor.pool, rules_of(supervisor)
     ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
@@ -164,14 +164,14 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         return blind(supervisor, ready, rules, f"waits: {trouble}")
     if pool.look is None or pool.look.began <= pool.stale_until:
         before = {job.id: supervisor.unplaced.get(job.id, "") for job in ready}
-        return Decision({}, before, pool.decision.kept)  # in a moment
+        return Decision({}, before, pool.decision.kept)  # a fresh reading is due in a moment
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in ours if not gpu.fault]
     largest = max(cards, key=lambda card: card.total_gib, default=NONE)
     waiting = []
     for job in ready:
         want = want_for(supervisor, job, largest)
         if want is None:
-            break  # what it asks for is known in a moment; nobody overtakes it meanwhile
+            break  # its need is known in a moment; no other job overtakes it meanwhile
         waiting.append(Waiting(job.id, job.run_name, want))
     held = held_by(supervisor.live, pool.look)
     on_gpus = {job for job, _ in held}
@@ -186,7 +186,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
 
 
 def blind(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, why: str) -> Decision:
-    """Start only what needs no GPU while nobody knows how they are."""
+    """Start only jobs that need no GPU while the GPUs can't be read."""
     wants = [(job, want_for(supervisor, job, NONE)) for job in ready]
     without = [
         Waiting(job.id, job.run_name, want) for job, want in wants if want is not None and not want.gpus
@@ -198,7 +198,7 @@ def blind(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, why: str) 
 
 
 def stuck_words(pool: Pool) -> str:
-    """Say that a look does not come back; nothing while they do."""
+    """Return a message if a GPU reading does not come back, else ''."""
     if pool.watch is None or (pool.look is not None and pool.look.began >= pool.watch.began):
         return ""
     silent_s = time.monotonic() - pool.watch.began
@@ -206,7 +206,7 @@ def stuck_words(pool: Pool) -> str:
 
 
 def want_for(supervisor: Supervisor, job: Job, largest: Gpu) -> Want | None:
-    """Return what a waiting job asks for, once found out; None before."""
+    """Return what a waiting job needs, or None while that is being estimated."""
     pool = supervisor.pool
     if job.id not in pool.wants:
         if pool.planner is None:
@@ -224,7 +224,7 @@ def rules_of(supervisor: Supervisor) -> Rules:
 
 
 def left_out(supervisor: Supervisor, gpu: Gpu) -> str:
-    """Say by which setting a GPU is none of ours; nothing if it is."""
+    """Return which setting excludes a GPU from our pool; empty if none does."""
     only = supervisor.settings.gpus.only
     if only is not None and not any(is_named(gpu, one) for one in only):
         return "left out by settings.yaml gpus.only"
@@ -235,13 +235,13 @@ def left_out(supervisor: Supervisor, gpu: Gpu) -> str:
 
 
 def is_named(gpu: Gpu, name: int | str) -> bool:
-    """Tell if a number or the beginning of a UUID means this GPU."""
+    """Return True if a number or the start of a UUID names this GPU."""
     text = str(name)
     return gpu.index == int(text) if text.isdecimal() else bool(text) and gpu.uuid.startswith(text)
 
 
 def trouble(supervisor: Supervisor) -> str:
-    """Say what every screen should: that a GPU is lost or fails, that the driver is silent, that settings are wrong."""
+    """Return what every screen should show: a GPU lost or failing, a silent driver, wrong settings."""
     pool = supervisor.pool
     ours = [
         gpu for gpu in pool.seen.gpus if gpu.fault in ("lost", "failing") and not left_out(supervisor, gpu)
@@ -253,19 +253,19 @@ def trouble(supervisor: Supervisor) -> str:
 
 
 def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
-    """Return what a job's environment must say of GPUs: those that it has and no other, by UUID."""
+    """Return the environment variables that limit a job to its GPUs, by UUID."""
     if not supervisor.pool.is_in_charge:
-        return {}  # what is there is left as it is
-    # CUDA numbers GPUs by their speed otherwise, and NVML by their place on the bus
+        return {}  # the environment is left as it is
+    # without this, CUDA numbers GPUs by speed and NVML by bus position
     return {VISIBLE: ",".join(share.uuid for share in shares), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def guess(supervisor: Supervisor) -> Placement:
-    """Say which GPU the next job would get, if it wants one alone: a process can wait for that one."""
+    """Return the GPU that the next whole-GPU job would get, so that a warm process can wait on it."""
     pool = supervisor.pool
     if not pool.is_in_charge or pool.look is None:
         return ()
     fit = [gpu for gpu in pool.seen.gpus if not gpu.fault and not left_out(supervisor, gpu)]
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in fit]
-    found = place(Want(), cards, (), rules_of(supervisor))  # none waits beside a job
+    found = place(Want(), cards, (), rules_of(supervisor))  # no warm process waits beside a job
     return found if isinstance(found, tuple) else ()

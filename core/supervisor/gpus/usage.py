@@ -1,7 +1,7 @@
-"""Whose memory it is: what of a GPU's is used by our jobs, what by others. Pure functions.
+"""Who uses a GPU's memory, our jobs or others. Pure functions.
 
-Where the driver lists processes that we know, that is exact. In a container it may list none, or number them as the
-host does: then what jobs of ours may use is theirs, and what is used beyond it is others'.
+Exact where the driver lists processes that we know. In a container it may list none, or number them as the host does:
+then everything up to our jobs' limits counts as theirs, and the rest as others'.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from msgspec import structs
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu, Process
 
-Held = tuple[int, Share]  # a job's number and what it holds
+Held = tuple[int, Share]  # a job's id and its share
 
 
 @dataclass(frozen=True)
 class Use:
-    """How a GPU's memory is used, and by whom."""
+    """How much of a GPU's memory is used, and by whom."""
 
     ours_gib: float
     others_gib: float
-    by_job: Mapping[int, float | None]  # memory of each job of ours on it; None: not told
-    others: tuple[Process, ...]  # other people's processes, where they are told
+    by_job: Mapping[int, float | None]  # memory of each of our jobs on it; None: not available
+    others: tuple[Process, ...]  # other people's processes, if listed
 
 
 def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_all: bool) -> Use:
-    """Divide a GPU's used memory. `owners` maps processes of our jobs to the job's number.
+    """Divide a GPU's used memory. `owners` maps processes of our jobs to the job's id.
 
-    `sees_all` says that the processes are numbered as we number them: we are in no container.
+    `sees_all`: process ids are the same as ours, because we are in no container.
     """
     mine = [(job, share) for job, share in held if share.uuid == gpu.uuid]
     listed = gpu.processes or ()
@@ -44,7 +44,7 @@ def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_al
         return Use(min(ours, gpu.used_gib), max(0.0, gpu.used_gib - ours), by_job, strangers)
     if not mine and not own:
         return Use(0.0, gpu.used_gib, by_job, strangers)
-    if sees_all and gpu.processes is not None and not own:  # none of ours has touched it yet
+    if sees_all and gpu.processes is not None and not own:  # none of our processes has used it yet
         return Use(0.0, gpu.used_gib, dict.fromkeys(by_job, 0.0), strangers)
     by_job |= {owners[one.pid]: None for one in own}
     promised = sum(gpu.total_gib if share.gib is None else share.gib for _, share in mine)
@@ -54,7 +54,7 @@ def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_al
 
 
 def uninvited(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, int]) -> list[Held]:
-    """List GPUs that our jobs use without having been given them. They count as whole."""
+    """List GPUs that our jobs use without having been given them, as whole-GPU shares."""
     given = {(job, share.uuid) for job, share in held}
     return [
         (job, Share(gpu.uuid, gpu.index, gpu.name, None))
@@ -65,7 +65,7 @@ def uninvited(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, in
 
 
 def grown(held: Iterable[Held], uses: Mapping[str, Use]) -> list[Share]:
-    """List what live jobs have, as room is looked for beside them: what they use where that is more than promised."""
+    """Return live jobs' shares for placement, each grown to what the job uses if that is more than promised."""
     found = []
     for job, share in held:
         used = uses[share.uuid].by_job.get(job) if share.uuid in uses else None
@@ -75,5 +75,5 @@ def grown(held: Iterable[Held], uses: Mapping[str, Use]) -> list[Share]:
 
 
 def card_of(gpu: Gpu, use: Use) -> Gpu:
-    """Return a GPU as jobs are placed on it: with what others use of its memory."""
+    """Return a GPU as placement sees it: with the memory that others use."""
     return replace(gpu, others_gib=use.others_gib)

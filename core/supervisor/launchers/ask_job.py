@@ -1,4 +1,4 @@
-"""Asks a live job to stop, to pause, to go at once; the next beat passes it on."""
+"""Requests to a live job: stop, pause, kill. The next beat passes them on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from finetop.core.protocol import runs as data
 from finetop.core.store import jobs, runs
 from finetop.core.store.jobs import Job
 
-Wish = Literal["stop", "kill", "pause", "rest"]  # a rest is the pause of quiet hours
-# Go on where they were; an import or export is soon over.
+Wish = Literal["stop", "kill", "pause", "rest"]  # rest is the pause of quiet hours
+# These resume where they were; an import or export is soon over.
 CAN_PAUSE = ("train", "check", "remedy", "approach", "measure")
 
 
 def ask(connection: Connection, job: Job, wish: Wish) -> None:
-    """Ask a live job for something, and show that it was: the next beat passes it on."""
+    """Record a request to a live job and show it in the job's state; the next beat passes it on."""
     assert isinstance(job.state, data.Running)
     jobs.ask(connection, job.id, wish)
     state = msgspec.structs.replace(job.state, asked="pause" if wish == "rest" else wish)
@@ -27,7 +27,7 @@ def ask(connection: Connection, job: Job, wish: Wish) -> None:
 
 
 def goes_on_later(connection: Connection, job: Job) -> bool:
-    """Say whether a job that is stopped now can go on where it was."""
+    """Return True if a job that is stopped now can resume where it was."""
     if job.verb == "train":
         return bool(runs.recipe(connection, job.run_id).get("train", {}).get("resumable", True))
     return job.verb in CAN_PAUSE

@@ -9,7 +9,7 @@ MOST = 10_000  # of one text
 
 
 def names(text: str) -> list[str]:
-    """List the hosts of a text such as 'n[01-03],login'."""
+    """Expand a host list such as 'n[01-03],login'."""
     found: list[str] = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         found += _expanded(part)

@@ -11,13 +11,13 @@ from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.runtime.failures import Cause
 
-Signal = Literal["stop", "kill", "stacks"]  # save and exit; end the whole tree; write the stacks into the log
+Signal = Literal["stop", "kill", "stacks"]  # save and exit; kill the whole tree; write the stacks to the log
 Trace = Literal["none", "here", "restarted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a job: which, and the folder that the job is told in."""
+    """One attempt of a job and the job's folder."""
 
     job: int
     folder: Path
@@ -26,25 +26,25 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Exit:
-    """How an attempt ended, as whatever watched it wrote down."""
+    """How an attempt ended, as recorded by its keeper or by Slurm."""
 
     code: int | None
     signal: int | None
     ended: float
     peak_memory_kib: int
     oom_kills: int | None = (
-        None  # of its processes, by the kernel, in its last seconds; None: it does not count
+        None  # how many of its processes the kernel killed for lack of memory in its last seconds; None: no count
     )
-    memory_limit_kib: int = 0  # what it could use; 0 if unknown
+    memory_limit_kib: int = 0  # its limit; 0 if unknown
     ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
-    goes_on: bool = False  # a cluster is to start it again
-    why: str = ""  # a cluster ended it: preempted, time_limit
-    cause: Cause | None = None  # where a cluster's queue says why it ended
+    goes_on: bool = False  # the cluster will start it again
+    why: str = ""  # why a cluster ended it: preempted, time_limit
+    cause: Cause | None = None  # if the cluster's queue says why it ended
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an attempt is that does not run on this machine: in a cluster's queue, and why; or on which nodes."""
+    """Where an attempt is that went to a cluster: why it waits in the queue, or on which nodes it runs."""
 
     waits: str = ""
     nodes: str = ""
@@ -52,27 +52,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at an attempt shows."""
+    """The observed status of an attempt."""
 
     exit: Exit | None
     is_alive: bool
-    size: int  # of its events, looked at last: when a job has ended, that is all of them
+    size: int  # of its events, read last: final once a job has ended
     place: Place | None = None  # None: on this machine
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How a job goes into a cluster's queue."""
+    """How a job is submitted to a cluster's queue."""
 
     name: str
     options: tuple[str, ...]
-    array: str = ""  # jobs of one array go in together: its name
-    at_once: int | None = None  # of an array
+    array: str = ""  # name of the array: jobs of one array are submitted together
+    at_once: int | None = None  # limit of an array
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the processes of an attempt have used so far, and how its main one stands."""
+    """What an attempt's processes have used so far, and the state of the main one."""
 
     cpu_s: float
     bytes_moved: int
@@ -82,7 +82,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """Whether a process waits for the next training job, and how many died in a row while they did."""
+    """Whether a process waits for the next training job, and how many waiting ones died in a row."""
 
     waits: bool
     failures: int = 0
@@ -90,9 +90,9 @@ class Warm:
 
 
 class Launcher(Protocol):
-    """Runs jobs. What touches run folders may take long, and is called in a thread (io_thread.py).
+    """Runs jobs. Methods that touch run folders may block, and are called in a thread (io_thread.py).
 
-    Methods raise OSError where a folder can't be looked at: who lives is not dead then.
+    They raise OSError if a folder can't be read: a job is not declared dead then.
     """
 
     def submit(
@@ -103,58 +103,58 @@ class Launcher(Protocol):
         may_be_warm: bool = False,
         batch: Batch | None = None,
     ) -> bool:
-        """Start an attempt: by the process that waits if it may; with `batch` in a cluster's queue.
+        """Start an attempt: in the waiting process if allowed; with `batch`, in a cluster's queue.
 
-        False when an earlier one still holds the job.
+        Return False if an earlier attempt still holds the job.
         """
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
-        """Look at the attempts, by their jobs' numbers."""
+        """Return the status of each attempt, by job id."""
 
     def is_alive(self, folder: Path) -> bool:
-        """Say whether a job lives, in whichever attempt."""
+        """Return True if any attempt of a job lives."""
 
     def revoke(self, attempt: Attempt) -> bool:
-        """Have an attempt that never came to life leave if it comes late. False when it did come to life."""
+        """Make an attempt that never came to life exit if it starts late. Return False if it did come to life."""
 
     def signal(self, attempt: Attempt, what: Signal) -> bool:
-        """Ask for something. False where nobody is there (yet) to be asked."""
+        """Send a request. Return False if no process is there (yet) to receive it."""
 
     def cancel(self, attempt: Attempt, waited_s: float) -> None:
-        """See that an attempt ends that was to be killed so long ago."""
+        """Make sure that an attempt ends whose kill was requested `waited_s` ago."""
 
     def logs(self, folder: Path) -> Path:
-        """Name the file that a job's output goes to."""
+        """Return the file of a job's output."""
 
     def trace(self, attempt: Attempt) -> Trace:
-        """Say what an attempt without an exit record has left: nothing, a trace, or one of before a restart."""
+        """Return what an attempt without an exit record left: nothing, a trace, or one from before a restart."""
 
     def clear(self, attempt: Attempt) -> int:
-        """End what a lost attempt has left behind. Returns the size of its events, which nobody writes any more."""
+        """End what a lost attempt left behind. Return the size of its events, which no process writes any more."""
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        """Say what the processes of attempts use, by their jobs' numbers; those without any are left out."""
+        """Return what the attempts' processes use, by job id; those without processes are left out."""
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
-        """List the processes of attempts, for who looks at a run."""
+        """List the processes of attempts."""
 
     def owners(self, attempts: Sequence[Attempt], pids: set[int]) -> Mapping[int, int]:
-        """Say which of these processes belong to which job."""
+        """Map those of these processes that belong to a job to its id."""
 
     def nodes(self) -> Sequence[NodeRow]:
-        """List the nodes of the cluster, as last heard of; nothing without one."""
+        """List the cluster's nodes as last heard; empty without a cluster."""
 
     def trouble(self) -> str:
-        """Say that a cluster does not answer; nothing while it does, or there is none."""
+        """Return a message if the cluster does not answer, else ''."""
 
     def tend(self) -> bool:
-        """Take notice of what has ended. Returns whether the process that waits is among it."""
+        """Reap processes that have ended. Return True if the waiting process is among them."""
 
     def warm_up(self, environment: dict[str, str]) -> None:
-        """Have a process import everything in this environment, and wait for the next training job."""
+        """Start a process that imports everything in this environment and waits for the next training job."""
 
     def warm(self) -> Warm:
-        """Say whether a process waits."""
+        """Return the state of the waiting process."""
 
     def let_go(self) -> bool:
-        """End the process that waits. False where none does."""
+        """End the waiting process. Return False if there is none."""

@@ -1,4 +1,4 @@
-"""Runs jobs on this machine: each below a keeper (runtime/keeper.py) that holds its lock and writes how it ended."""
+"""Runs jobs on this machine, each below a keeper (runtime/keeper.py) that holds its lock and records its exit."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
 
-LEFT_BEHIND_S = 2.0  # in which no other job is looked at
+LEFT_BEHIND_S = 2.0  # time limit for finding leftover processes, during which no other job is looked at
 LOOKS = 5
-GO_ON_S = 3.0  # a keeper that is stopped goes on, to do what it was told
-KILL_S = 15.0  # longer than a keeper takes; with it the kernel kills the job, and its mark finds the rest
-MOST_PROCESSES = 50  # of a job, that are listed
-UNTOLD = {"code": None, "signal": None, "peak_memory_kib": 0}  # of an end, by who could not start its job
+GO_ON_S = 3.0  # for a stopped keeper to continue, so that it can do what it was told
+KILL_S = 15.0  # longer than a keeper takes; after that the kernel kills the job, and its mark finds the rest
+MOST_PROCESSES = 50  # processes of a job that are listed
+UNTOLD = {"code": None, "signal": None, "peak_memory_kib": 0}  # exit of a job that could not be started
 RECORD_BYTES = 1 << 20  # of a keeper's record, which has a few hundred
 DEEPEST = 100  # generations between a process and its keeper
 
 
 @dataclass
 class Waiting:
-    """A process that waits: its keeper, the environment that it was started in, and where it says that it is ready."""
+    """A waiting process: its keeper, its environment, and the file in which it reports that it is ready."""
 
     keeper: subprocess.Popen[bytes]
     environment: dict[str, str]
@@ -46,7 +46,7 @@ class Waiting:
 
 
 class LocalLauncher:
-    """A Launcher of this machine. Its keepers outlive it: a new one needs nothing from the old."""
+    """The Launcher of this machine. Its keepers outlive it: a new one needs nothing from the old."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -75,7 +75,7 @@ class LocalLauncher:
         return {attempt.job: look(attempt.folder, attempt.number) for attempt in attempts}
 
     def is_alive(self, folder: Path) -> bool:
-        """Say whether a keeper holds the job's lock: true of no other process, whatever its pid. Raises OSError."""
+        """Return True if a keeper holds the job's lock; no other process can, whatever its pid. Raises OSError."""
         return is_held(folder / "lock")
 
     def revoke(self, attempt: Attempt) -> bool:
@@ -95,7 +95,7 @@ class LocalLauncher:
         return processes.send_to(int(record["pid"]), record["start"], keeper.SIGNALS[what])
 
     def cancel(self, attempt: Attempt, waited_s: float) -> None:
-        """See to an attempt whose keeper was stopped by a signal itself, or does not answer."""
+        """Continue or kill the keeper of an attempt if it was itself stopped by a signal or does not answer."""
         record = record_of(attempt.folder, attempt.number)
         if waited_s >= GO_ON_S and record is not None and self.is_alive(attempt.folder):
             number = signal.SIGCONT if waited_s < KILL_S else signal.SIGKILL
@@ -111,9 +111,9 @@ class LocalLauncher:
         return "here" if record["boot"] == processes.boot_id() else "restarted"
 
     def clear(self, attempt: Attempt) -> int:
-        """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in any session.
+        """Kill leftovers of a job whose keeper is gone: our processes that carry its mark, in any session.
 
-        One may be forked, and its parent end, while we look: nobody is left when several looks have found nobody.
+        A process may fork and end while we look, so nobody is left only after several empty looks.
         """
         mark, looks = (record_of(attempt.folder, attempt.number) or {}).get("mark"), 0
         deadline = time.monotonic() + LEFT_BEHIND_S
@@ -130,12 +130,12 @@ class LocalLauncher:
         for attempt in attempts:
             record = record_of(attempt.folder, attempt.number)
             if record is None or int(record["pid"]) not in seen:
-                continue  # it has no keeper yet, or no more
+                continue  # its keeper has not started, or has ended
             usage[attempt.job] = usage_of(int(record["pid"]), int(record["job_pid"]), seen)
         return usage
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
-        """List the keeper of each attempt, then what is below it."""
+        """List each attempt's keeper, then the processes below it."""
         seen = processes.look() if attempts else {}
         rows = []
         for attempt in attempts:
@@ -147,7 +147,7 @@ class LocalLauncher:
         return rows
 
     def owners(self, attempts: Sequence[Attempt], pids: set[int]) -> dict[int, int]:
-        """Find which processes belong to which job: those below its keeper."""
+        """Map processes to the job whose keeper they are below."""
         keepers = {}
         for attempt in attempts:
             mark = (attempt.job, attempt.number)
@@ -191,7 +191,7 @@ class LocalLauncher:
         self._warm = Waiting(process, environment, file)
 
     def let_go(self) -> bool:
-        """End the process that waits: its keeper does when the pipe closes, and is reaped with those of jobs."""
+        """End the waiting process: its keeper ends when the pipe closes, and is reaped with those of jobs."""
         warm, self._warm = self._warm, None
         if warm is None:
             return False
@@ -213,10 +213,10 @@ class LocalLauncher:
         return Warm(True, self._warm_failures, pid)
 
     def _hand_over(self, attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
-        """Give a job to the process that waits. None where there is none, or it waits in another environment.
+        """Give a job to the waiting process; return None if there is none or its environment differs.
 
-        The job's lock and attempt are as for a new keeper, which starts a process of its own if the one that waits
-        has just died. What was written to the pipe is read, also when the supervisor dies now.
+        Lock and attempt are as for a new keeper, which starts a process of its own if the waiting one has just died.
+        What was written to the pipe is read even if the supervisor dies now.
         """
         warm = self._warm
         if warm is None:
@@ -230,7 +230,9 @@ class LocalLauncher:
                 and warm.keeper.poll() is None
                 and warm.keeper.stdin is not None
             ):
-                warm.keeper.stdin.write(json.dumps(order).encode() + b"\n")  # below what a pipe takes whole
+                warm.keeper.stdin.write(
+                    json.dumps(order).encode() + b"\n"
+                )  # small enough for an atomic pipe write
                 warm.keeper.stdin.flush()
                 abort_at("supervisor-told")
                 warm.keeper.stdin.close()
@@ -243,7 +245,7 @@ class LocalLauncher:
 
 
 def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage:
-    """Say what the processes below a keeper use, among those that were seen."""
+    """Return what the processes below a keeper use; `seen` are all processes."""
     tree, main = processes.below(keeper, seen), seen.get(job)
     state = "" if main is None else main.state
     waits = [
@@ -258,18 +260,18 @@ def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage
 
 
 def look(folder: Path, attempt: int) -> Look:
-    """Look whether a job lives, and how much it has told. Raises OSError."""
+    """Return whether a job lives, how it ended, and the size of its events. Raises OSError."""
     facts = exit_of(folder, attempt)
     lives = facts is None and is_held(folder / "lock")
     if facts is None and not lives:
-        facts = exit_of(folder, attempt)  # it may have ended between the two looks
+        facts = exit_of(folder, attempt)  # it may have ended between the two checks
     return Look(facts, lives, size_of(folder / "events.jsonl"))
 
 
 def claim(folder: Path, attempt: int) -> bool:
-    """Make a job ready for a keeper of this attempt. False when another keeper still holds it.
+    """Prepare a job for a keeper of this attempt. Return False if another keeper still holds it.
 
-    The attempt's number is written under the job's lock: a keeper of an earlier attempt that comes late leaves.
+    The attempt's number is written under the job's lock, so a late keeper of an earlier attempt exits.
     """
     with locked(folder) as is_free:
         if is_free:
@@ -285,7 +287,7 @@ def claim(folder: Path, attempt: int) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold a job's lock meanwhile; False where a keeper holds it."""
+    """Hold a job's lock meanwhile; yields False if a keeper holds it."""
     descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
         try:
@@ -299,7 +301,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a keeper for a job that is claimed, in a session of its own."""
+    """Start a keeper for a claimed job, in a session of its own."""
     own = [sys.executable, "-m", "finetop.core.runtime.keeper", str(attempt.folder), str(attempt.number)]
     return subprocess.Popen(
         [*own, *job_command(attempt.folder)],
@@ -312,17 +314,17 @@ def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Po
 
 
 def job_command(folder: Path) -> list[str]:
-    """Return what a job's keeper starts: one process, or torchrun with as many ranks as job.json says."""
+    """Return the command that a job's keeper runs: one process, or torchrun with as many ranks as job.json says."""
     return ranks.launch_command(folder, ranks_of(folder))
 
 
 def ranks_of(folder: Path) -> int:
-    """Read in how many processes a job is to run; one where its file does not say."""
+    """Return the number of ranks from job.json; 1 by default."""
     return keeper.count_of(keeper.job_facts(folder), "ranks")
 
 
 def nodes_of(folder: Path) -> int:
-    """Read on how many nodes of a cluster a job is to run; one where its file does not say."""
+    """Return the number of cluster nodes from job.json; 1 by default."""
     return keeper.count_of(keeper.job_facts(folder), "nodes")
 
 
@@ -331,14 +333,14 @@ def warm_command(file: Path) -> list[str]:
 
 
 def record_of(folder: Path, attempt: int) -> dict[str, Any] | None:
-    """Read the keeper's own record of this attempt; None where there is none, or what is there is none."""
+    """Read the keeper's record of this attempt; None if it is missing or invalid."""
     facts = _read(folder / "keeper.json", attempt)
     is_one = facts is not None and all(type(facts.get(key)) is int for key in ("pid", "job_pid"))
     return facts if is_one and facts is not None and {"boot", "start"} <= facts.keys() else None
 
 
 def exit_of(folder: Path, attempt: int) -> Exit | None:
-    """Read the exit record of this attempt. Raises OSError where it is not known whether there is one."""
+    """Read the exit record of this attempt. Raises OSError if its existence can't be determined."""
     facts = _read(folder / "exit.json", attempt)
     try:
         return None if facts is None else msgspec.convert({**UNTOLD, **facts}, Exit)
@@ -347,15 +349,15 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
 
 
 class Living(NamedTuple):
-    """A job that a keeper holds, known to a supervisor or not."""
+    """A job that a keeper holds, whether or not a supervisor knows it."""
 
     folder: Path
-    keeper: int | None  # its pid; None where it has not written itself down yet
+    keeper: int | None  # its pid; None until it has written its record
     has_process: bool
 
 
 def living(runs: Path) -> Iterator[Living]:
-    """Yield the jobs of all runs whose keepers live; those of a file system that can't tell are left out."""
+    """Yield the jobs of all runs whose keepers live, except those whose locks can't be read."""
     for lock in sorted(runs.glob("*/jobs/*/lock")):
         try:
             if not is_held(lock):
@@ -382,16 +384,16 @@ def _facts(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         if error.errno != errno.EFBIG:
-            raise  # a file system that is away says nothing of the job
+            raise  # an unreachable file system proves nothing about the job
         return None
     return facts if isinstance(facts, dict) else None
 
 
 def marked(mark: str) -> list[int]:
-    """List the living processes whose keeper was this one, by the environment that they were started in."""
+    """List the living processes of a keeper, recognised by the mark in their environment."""
     line, found = f"{keeper.MARK}={mark}".encode(), []
     pids = sorted((int(entry.name) for entry in Path("/proc").glob("[0-9]*")), reverse=True)
-    for pid in pids:  # the newest first: it may live for a moment only
+    for pid in pids:  # newest first: it may live for a moment only
         try:
             if line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(pid)
@@ -401,7 +403,7 @@ def marked(mark: str) -> list[int]:
 
 
 def owner(pid: int, keepers: dict[int, int]) -> int | None:
-    """Walk up from a process to the keeper that it is below: its job, or None."""
+    """Walk up from a process to the keeper above it; return the keeper's job, or None."""
     at: int | None = pid
     for _ in range(DEEPEST):
         if at is None or at <= 1:

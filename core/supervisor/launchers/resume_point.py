@@ -1,4 +1,4 @@
-"""Where training can go on: a run's newest whole checkpoint, and what the job that goes on from it is told."""
+"""Where training can resume: a run's newest complete checkpoint, and the args of the job that resumes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from finetop.core.models import checkpoint
 def resume_args(
     folder: Path, step: int, place: Path | None, *, anyway: bool = False, changes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Tell a training job where it goes on from, and what was changed in its recipe."""
+    """Return the args of a training job that resumes, with the changes to its recipe."""
     path = None if place is None else str(place.relative_to(folder))
     return {"resume": {"step": step, "checkpoint": path, "anyway": anyway}, "changes": list(changes)}
 
 
 def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]:
-    """Find the checkpoint to go on from: step and folder; 0 and none where there is none yet.
+    """Return the step and folder of the checkpoint to resume from; 0 and None if there is none yet.
 
-    Raises NotFound naming those that there are, BadInput for one that lacks the trainer's state.
+    Raises NotFound listing the available ones, BadInput for one without trainer state.
     """
     there = {checkpoint.step_of(one): one for one in checkpoint.complete(folder)}
     if step is None:

@@ -1,8 +1,8 @@
-"""Runs jobs in Slurm, and those that stay on this machine by the local launcher.
+"""Runs jobs in Slurm; jobs that stay on this machine go to the local launcher.
 
-An attempt that went to Slurm has slurm.json in its folder. What its folder says goes before what Slurm says: an exit
-record that is final ends it, a lock that is held keeps it alive. Only what neither tells is asked of the queue, and
-while that does not answer nobody is dead.
+An attempt in Slurm has slurm.json in its folder. The folder takes precedence over Slurm: a final exit record ends the
+attempt, a held lock keeps it alive. The queue decides only what neither shows, and while Slurm does not answer no
+job is declared dead.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from finetop.core.supervisor.launchers.slurm_queue import SlurmQueue
 from finetop.core.supervisor.launchers.slurm_record import Record
 from finetop.core.wording import slurm as words
 
-SETTLE_S = 3.0  # for what a node wrote last to be seen here
-INSIST_S = 15.0  # for a keeper to see that it is to be killed; then Slurm is told
-DOUBT_S = 120.0  # after a controller was away
-SILENT_S = 15.0  # after which the app says that Slurm does not answer
+SETTLE_S = 3.0  # for a node's last writes to become visible here
+INSIST_S = 15.0  # for a keeper to notice that it must die; then Slurm is told
+DOUBT_S = 120.0  # after a controller was unreachable
+SILENT_S = 15.0  # after which the app reports that Slurm does not answer
 
 
 class SlurmLauncher:
@@ -49,9 +49,9 @@ class SlurmLauncher:
     def __init__(self, local: LocalLauncher) -> None:
         self._local = local
         self._queue = SlurmQueue()
-        self._of_here: set[Key] = set()  # attempts of this machine
+        self._of_here: set[Key] = set()  # attempts on this machine
         self._sizes: dict[Key, int] = {}
-        self._gone: dict[Key, float] = {}  # since when Slurm says that an attempt is over (monotonic)
+        self._gone: dict[Key, float] = {}  # when Slurm first reported the end of an attempt (monotonic)
         self._insisted: dict[Key, float] = {}
 
     def submit(
@@ -109,7 +109,7 @@ class SlurmLauncher:
             if key in queue.missing:
                 return Look(None, False, size, Place())
             return Look(None, True, size, Place(queue.because(key) or "is being submitted to Slurm"))
-        queue.hurry()  # nobody holds its lock: it begins or ends now
+        queue.hurry()  # nobody holds its lock: it is starting or ending
         if listed is not None and not listed.is_over:
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", listed.nodes))
@@ -127,31 +127,29 @@ class SlurmLauncher:
             return alive
         write_whole(
             attempt.folder / "looked", b""
-        )  # a change of the folder: what a node wrote last is seen now
+        )  # changing the folder makes the node's last writes visible
         has_begun = record_of(attempt.folder, attempt.number) is not None
         wish = slurm_record.asked(attempt.folder, attempt.number).what
         reason = "" if listed is None else listed.reason
-        # a controller that was killed cancels what it no longer knows: that is nobody's wish
+        # a restarted controller cancels jobs that it no longer knows: nobody requested that
         is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
         is_lost = (is_doubtful or state in NEVER_BEGAN) and (
             reason in ("", "None") or not words.plainly(reason)
         )
         if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
-            return Look(
-                None, False, size, Place()
-            )  # Slurm has lost it, or could not start it: it goes in once more
+            return Look(None, False, size, Place())  # Slurm lost it or could not start it: submit it again
         return self._over(attempt, record, state, reason) or alive
 
     def _stuck(self, attempt: Attempt, record: Record) -> Look:
-        """Give up a job that Slurm could not start and holds for ever: it goes in once more, or goes on in another."""
+        """Give up a job that Slurm could not start and holds for ever: submit it again, or continue it in a new job."""
         if record_of(attempt.folder, attempt.number) is not None:
             over = self._over(attempt, record, "NODE_FAIL", "")
             self._queue.cancel(record)
             return over or Look(None, True, self._size(attempt), Place())
-        return Look(None, False, self._size(attempt), Place())  # it is revoked, and cancelled with that
+        return Look(None, False, self._size(attempt), Place())  # revoking it also cancels it
 
     def _over(self, attempt: Attempt, record: Record, state: str, reason: str) -> Look | None:
-        """End an attempt that Slurm says is over; None where it came to life meanwhile."""
+        """End an attempt that Slurm reports as over; return None if it came to life meanwhile."""
         with locked(attempt.folder) as is_free:
             if not is_free:
                 return None
@@ -171,7 +169,7 @@ class SlurmLauncher:
         )
 
     def _record(self, attempt: Attempt) -> Record | None:
-        """Find which job of Slurm an attempt is; None for one of this machine. Raises OSError."""
+        """Return an attempt's Slurm record, or None if it is on this machine. Raises OSError."""
         key = _key(attempt)
         if key in self._of_here:
             return None
@@ -181,7 +179,7 @@ class SlurmLauncher:
         return record
 
     def _size(self, attempt: Attempt) -> int:
-        """Say how large the events of an attempt are that waits: they do not grow."""
+        """Return the size of a waiting attempt's events, which does not change."""
         key = _key(attempt)
         if key not in self._sizes:
             self._sizes[key] = size_of(attempt.folder / "events.jsonl")
@@ -199,7 +197,7 @@ class SlurmLauncher:
         return True
 
     def signal(self, attempt: Attempt, what: Signal) -> bool:
-        """Write what is asked for into the job's folder, where its keeper sees it; who waits leaves the queue."""
+        """Write a request into the job's folder, where its keeper reads it; a waiting job leaves the queue."""
         if self._record(attempt) is None:
             return self._local.signal(attempt, what)
         slurm_record.ask(attempt.folder, attempt.number, what)
@@ -238,7 +236,7 @@ class SlurmLauncher:
         }
 
     def _told(self, attempt: Attempt) -> Usage | None:
-        """Read what an attempt uses on its node; None for one that does not run."""
+        """Return what an attempt uses on its node, or None if it does not run."""
         if not is_held(attempt.folder / "lock"):
             return None
         return slurm_record.usage(attempt.folder)
@@ -283,7 +281,7 @@ def _key(attempt: Attempt) -> Key:
 
 
 def _explained(exit: Exit) -> Exit:
-    """Say of an exit why a cluster made it, if that did."""
+    """Add to an exit record why the cluster ended the job, if it did."""
     return replace(exit, cause=cause_of("", exit.why, has_begun=True)) if exit.why else exit
 
 
@@ -294,12 +292,12 @@ NEVER_BEGAN = (
     "NODE_FAIL",
     "BOOT_FAIL",
     "PREEMPTED",
-)  # what Slurm says where it lost one
+)  # Slurm's states of a job that it lost
 LIMIT = "Raise slurm.time in settings.yaml, or save more often: train.save_every."
 
 
 def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Cause:
-    """Say why Slurm ended a job: by the state and the reason that it gives, else by what the keeper saw."""
+    """Return why Slurm ended a job: from its state and reason, else from what the keeper saw."""
     match state:
         case "TIMEOUT" | "DEADLINE":
             return Cause("time_limit", "its time limit in Slurm was reached", LIMIT)

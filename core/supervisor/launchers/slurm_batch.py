@@ -1,4 +1,4 @@
-"""How jobs go into Slurm's queue: what of them goes in together, the options of sbatch, and the batch script."""
+"""How jobs go into Slurm's queue: which are submitted together, the options of sbatch, the batch script."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from finetop.core.supervisor.launchers import local, slurm_record
 from finetop.core.supervisor.launchers.launcher import Attempt, Batch
 
 FIRST_NODE = "$(hostname):$((20000 + SLURM_JOB_ID % 20000))"  # where the batch script runs
-WARNING_S = 300  # before its time limit a job is told to save
+WARNING_S = 300  # before its time limit, a job is told to save
 NODE = "finetop.core.supervisor.launchers.slurm_node"
 
-Key = tuple[int, int]  # a job's number and its attempt
+Key = tuple[int, int]  # a job's id and its attempt
 
 
 @dataclass(frozen=True)
 class Order:
-    """An attempt that is to go in."""
+    """An attempt to be submitted."""
 
     attempt: Attempt
     batch: Batch
@@ -36,17 +36,17 @@ class Order:
 
 @dataclass
 class Group:
-    """Attempts that go in together, as one array; most often one."""
+    """Attempts submitted together as one array; usually just one."""
 
     orders: list[Order]
     mark: str
     not_before: float = 0.0
-    tried_at: float | None = None  # when an answer was lost, or not understood
-    because: str = ""  # why it is not in yet, in words
+    tried_at: float | None = None  # when an answer was lost or not understood
+    because: str = ""  # why it is not in the queue yet
 
 
 def options_of(group: Group) -> list[str]:
-    """Return how a group goes in: finetop's own options, then what a person has set."""
+    """Return the sbatch options of a group: finetop's own, then the user's."""
     first, count = group.orders[0], len(group.orders)
     names = [f"{slurm_record.MARK} {first.attempt.folder.parents[1].name} attempt {first.attempt.number}"]
     if count > 1:
@@ -64,13 +64,13 @@ def options_of(group: Group) -> list[str]:
 
 
 def warning_s(options: Sequence[str]) -> int:
-    """Say how long before its time limit a job is told to save: five minutes, of a short one a fifth of its time."""
+    """Return how long before its time limit a job is told to save: five minutes, or a fifth of a short limit."""
     limit = next((option.removeprefix("--time=") for option in options if option.startswith("--time=")), "")
     return min(WARNING_S, int(seconds_of(limit) / 5)) if limit else WARNING_S
 
 
 def seconds_of(limit: str) -> float:
-    """Read a time limit as Slurm does: minutes, minutes:seconds, hours:minutes:seconds, days-hours:minutes:seconds."""
+    """Parse a time limit as Slurm does: minutes, minutes:seconds, hours:minutes:seconds, days-hours:minutes:seconds."""
     days, dash, rest = limit.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:
@@ -88,12 +88,12 @@ def array_of(group: Group) -> Iterator[str]:
 
 
 def command_of(folder: Path) -> list[str]:
-    """Return what the keeper starts: on several nodes torchrun on each, below one srun; the shell fills in `$`."""
+    """Return the keeper's command; on several nodes torchrun on each, under one srun. The shell expands `$`."""
     nodes, count = local.nodes_of(folder), local.ranks_of(folder)
     if nodes == 1:
         return local.job_command(folder)
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
-    step += ["--cpu-bind=none"]  # one task of many threads: the cores are the ranks' to share
+    step += ["--cpu-bind=none"]  # one multi-threaded task: its ranks share the cores
     here = max(1, count // nodes)
     launch = ranks.launch_command(
         folder, here, nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
@@ -102,7 +102,7 @@ def command_of(folder: Path) -> list[str]:
 
 
 def script_of(orders: Sequence[Order]) -> str:
-    """Write the batch script: it becomes the keeper of its attempt."""
+    """Write the batch script, which replaces itself by the keeper of its attempt."""
     lines = ["#!/bin/sh", 'case "${SLURM_ARRAY_TASK_ID:-0}" in']
     for at, order in enumerate(orders):
         folder = order.attempt.folder

@@ -1,6 +1,6 @@
 """Slurm's own commands as plain calls with a time limit: sbatch, squeue, scancel, sinfo, sacct.
 
-Each may take as long as its limit, and is called in a thread. Without a controller squeue and sbatch block for 9 s.
+Calls may take as long as the limit, so they are made in a thread. Without a controller squeue and sbatch block for 9 s.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 LIMIT_S = 30.0
-# In front of what a client says that never reached the controller, or never heard its answer.
+# Parts of a client's message when it never reached the controller or lost its answer.
 UNREACHABLE = (
     "Unable to contact", "Socket timed out", "Connection refused", "Zero Bytes were transmitted",
     "Connection timed out", "Unable to connect", "Transport endpoint is not connected", "Unexpected message received",
@@ -23,24 +23,24 @@ WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
 ACTIVE = {
     "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING",
 }  # fmt: skip
-# SLURM_* of a job that the supervisor runs in would be taken for options; GPUs are what Slurm gives.
+# SLURM_* of a job that the supervisor runs in would be read as options; GPUs are assigned by Slurm.
 KEPT = {"SLURM_CONF", "SLURM_CLUSTERS"}
 NOT_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
 class NoAnswer(Exception):
-    """The controller did not answer, or its answer was lost: what was asked for may have been done."""
+    """The controller did not answer, or its answer was lost: the command may have taken effect."""
 
 
 class Said(Exception):
-    """The command failed, in its own words."""
+    """The command failed; holds its own message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A job as squeue lists it."""
 
-    id: str  # of an array's task 123_4
+    id: str  # 123_4 for an array task
     state: str
     reason: str
     nodes: str
@@ -52,7 +52,7 @@ class Listed:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether Slurm could not start it, as where its controller is killed in mid-launch, and holds it for ever."""
+        """Whether Slurm could not start it (as when its controller is killed mid-launch) and holds it for ever."""
         return self.reason.startswith(("launch fail", "JobLaunchFailure", "JobHoldMaxRequeue"))
 
     @property
@@ -69,13 +69,13 @@ class Node:
     partitions: str
     gpus: int
     used: int
-    kind: str  # of its GPUs, as Slurm names it
+    kind: str  # GPU type, as Slurm names it
     cpus: str  # allocated/idle/other/total
     reason: str  # why it is drained or down
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return what a job's environment is made of: the supervisor's, without what only holds on this machine."""
+    """Return the base of a job's environment: the supervisor's, without what holds only on this machine."""
     return {
         key: value
         for key, value in own.items()
@@ -84,7 +84,7 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def call(words: Sequence[str], *, given: str = "", own: Mapping[str, str] | None = None) -> str:
-    """Call a command and return what it prints. Raises NoAnswer, Said."""
+    """Run a command and return its output. Raises NoAnswer, `Said`."""
     variables = {**environment(os.environ if own is None else own), "SLURM_TIME_FORMAT": "standard"}
     try:
         done = subprocess.run(
@@ -104,7 +104,7 @@ def call(words: Sequence[str], *, given: str = "", own: Mapping[str, str] | None
 
 
 def submit(options: Sequence[str], script: str, own: Mapping[str, str]) -> str:
-    """Put a batch script into the queue; returns the job's number. Raises NoAnswer, Said."""
+    """Submit a batch script and return the job's id. Raises NoAnswer, `Said`."""
     answer = call(["sbatch", "--parsable", *options], given=script, own=own)
     number = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
     if not number.isdecimal():
@@ -113,18 +113,18 @@ def submit(options: Sequence[str], script: str, own: Mapping[str, str]) -> str:
 
 
 def listing() -> list[Listed]:
-    """List this user's jobs, those too that ended a few minutes ago. Raises NoAnswer, Said."""
+    """List this user's jobs, including those that ended a few minutes ago. Raises NoAnswer, `Said`."""
     answer = call(["squeue", "--me", "--states=all", "--array", "--noheader", "--format=%i|%T|%r|%N|%k"])
     return [Listed(*parts) for line in answer.splitlines() if len(parts := line.split("|", 4)) == 5]
 
 
 def cancel(job: str, *options: str) -> None:
-    """Cancel a job, or signal it. Raises NoAnswer, Said."""
+    """Cancel a job, or signal it. Raises NoAnswer, `Said`."""
     call(["scancel", *options, job])
 
 
 def nodes() -> list[Node]:
-    """List the cluster's nodes. Raises NoAnswer, Said."""
+    """List the cluster's nodes. Raises NoAnswer, `Said`."""
     form = "NodeList:|,StateLong:|,Partition:|,Gres:|,GresUsed:|,CPUsState:|,Reason:"
     answer = call(["sinfo", "--Node", "--noheader", f"--Format={form}"])
     found: dict[str, Node] = {}
@@ -133,7 +133,7 @@ def nodes() -> list[Node]:
         if len(parts) < 7:
             continue
         name, state, partition, gres, used, cpus = parts[:6]
-        if name in found:  # once for each of its partitions
+        if name in found:  # listed once per partition
             partition = f"{found[name].partitions}, {partition}"
         reason = "" if parts[6] in ("none", "(null)") else parts[6]
         count, kind = _gpus(gres)
@@ -144,7 +144,7 @@ def nodes() -> list[Node]:
 
 
 def _gpus(text: str) -> tuple[int, str]:
-    """Count the GPUs of a text such as 'gpu:rtx:4(S:0-1),shard:8', and name their kind."""
+    """Return the count and type of the GPUs in a text such as 'gpu:rtx:4(S:0-1),shard:8'."""
     count, kind = 0, ""
     for part in text.split(","):
         words = part.partition("(")[0].split(":")
@@ -155,12 +155,12 @@ def _gpus(text: str) -> tuple[int, str]:
 
 
 def ended(job: str) -> str:
-    """Ask the accounting how a job ended: a state, or nothing where it does not know. Raises NoAnswer."""
+    """Return how a job ended according to Slurm's accounting; '' if it does not know. Raises NoAnswer."""
     try:
         answer = call(
             ["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"]
         )
     except Said:
-        return ""  # this cluster keeps no accounts
+        return ""  # this cluster has no accounting
     lines = answer.split("\n")
     return lines[0].split(" ")[0].strip() if lines else ""

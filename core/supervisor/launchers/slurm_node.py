@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NEAR_S = 330.0  # to the time limit: Slurm's signal comes 300 s before it
-REQUEUE_S = 90.0  # in which a controller that does not answer is asked again
+REQUEUE_S = 90.0  # time limit for retrying a controller that does not answer
 AGAIN_S = 5.0
-STEPS_S = 60.0  # for what srun has left on the nodes to be gone; then Slurm ends it with the job
+STEPS_S = 60.0  # for processes that srun left on the nodes to end; after that Slurm ends them with the job
 USAGE_S = 10.0  # between two records of what the job uses
-MOST_STARTS = 20  # of a job that has no checkpoints, by its time limit
-TAIL_BYTES = 64 << 10  # of the events, to find the last word in
+MOST_STARTS = 20  # limit on starts of a job that has no checkpoints
+TAIL_BYTES = 64 << 10  # of the events, searched for the last message
 
 Why = Literal["", "preempted", "time_limit"]
 
@@ -70,11 +70,11 @@ def main() -> int:
         keeper.write_json(folder / "exit.json", not_started(attempt, number))
         return leave(f"asked to {wish} before it began")
     if retry_file_work(lambda: record_of(folder, attempt)) is not None:
-        ranks.clear(folder)  # what those of the last start said is not of this one
+        ranks.clear(folder)  # files of the last start's ranks are stale
         retry_file_work(lambda: go_on(folder))
     (folder / "exit.json").unlink(missing_ok=True)
     node.began_at = newest_step(folder)
-    if nodes_of(folder) == 1:  # of several, each counts its own cores
+    if nodes_of(folder) == 1:  # on several nodes, each counts its own cores
         os.environ.update(ranks.launch_environment(ranks_of(folder)))
     keeper.become_subreaper()
     keeper.start(command, folder, attempt, node)
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def leave(why: str) -> int:
-    """Say in Slurm's own output why there is nothing to do: code 0, so that Slurm does not start it again."""
+    """Report in Slurm's output why there is nothing to do; return 0, so that Slurm does not restart it."""
     print(f"finetop: {why}: nothing to do", flush=True)
     return 0
 
@@ -94,20 +94,20 @@ def not_started(attempt: int, number: int) -> dict[str, Any]:
 
 
 def go_on(folder: Path) -> None:
-    """Tell a training job that has begun before to go on from the run's newest whole checkpoint. Raises OSError."""
+    """Make a restarted training job resume from the run's newest complete checkpoint. Raises OSError."""
     spec = read_spec(folder)
     if spec.verb != "train":
-        return  # it begins anew; what was scored is kept
+        return  # it starts over; existing scores are kept
     run_folder = run_folder_of(folder)
     try:
         step, place = resume_point.choose(run_folder, spec.run_name, None)
     except FinetopError:
-        return  # its checkpoints have no trainer's state: it begins where it did
+        return  # its checkpoints have no trainer state: it starts where it did
     before = spec.args.get("resume", {})
     if place is None and before:
-        return  # it has saved nothing: it begins where it did
+        return  # it saved nothing: it starts where it did
     args = resume_point.resume_args(run_folder, step, place, anyway=before.get("anyway", False))
-    # its steps have the rows of its own ranks, unless it went on with another's
+    # its steps used the rows of its own ranks, unless it resumed from another run's
     args["resume"]["began"] = before.get("began", not before.get("step"))
     args = {**spec.args, **args, "changes": spec.args.get("changes", [])}
     changed: JobSpec = msgspec.structs.replace(spec, args=args)
@@ -115,7 +115,7 @@ def go_on(folder: Path) -> None:
 
 
 def newest_step(folder: Path) -> int:
-    """Return the step of the run's newest whole checkpoint; 0 without one."""
+    """Return the step of the run's newest complete checkpoint; 0 without one."""
     try:
         return resume_point.choose(run_folder_of(folder), "", None)[0]
     except (FinetopError, OSError):
@@ -123,7 +123,7 @@ def newest_step(folder: Path) -> int:
 
 
 def last_word(folder: Path) -> events.Ended | None:
-    """Read what a job said of its own end; None if the last line says nothing of it."""
+    """Return a job's own ended event, or None if the last line is something else."""
     try:
         line = end_of(folder / "events.jsonl", TAIL_BYTES).strip().rpartition(b"\n")[2]
         event = events.decode(line).e
@@ -133,16 +133,16 @@ def last_word(folder: Path) -> events.Ended | None:
 
 
 class Node:
-    """The keeper's door: what it is asked for, and what Slurm wants of it."""
+    """The keeper's side for requests: from finetop and from Slurm."""
 
     def __init__(self, folder: Path, attempt: int) -> None:
-        self.began_at = 0  # the newest checkpoint when it began
-        self.code = 0  # that Slurm is told
+        self.began_at = 0  # newest checkpoint at the start
+        self.code = 0  # exit code for Slurm
         self._folder, self._attempt = folder, attempt
         self._job: int | None = None
         self._ask_to_stop: Callable[[], None] = lambda: None
-        self._is_told = False  # by Slurm, to end
-        self._seen = 0  # the number of the last wish
+        self._is_told = False  # Slurm requested the end
+        self._seen = 0  # the number of the last request
         self._wish = ""
         self._goes_on = False
         self._told_at = -USAGE_S  # when the usage was last written (monotonic)
@@ -153,13 +153,13 @@ class Node:
         self._ask_to_stop()
 
     def begin(self, job: int, ask_to_stop: Callable[[], None]) -> None:
-        """Take notice of the process that is kept, and of how it is asked to stop."""
+        """Set the process that is kept and the function that asks it to stop."""
         self._job, self._ask_to_stop = job, ask_to_stop
         if self._is_told:
             ask_to_stop()
 
     def look(self) -> None:
-        """Do what is asked for since the last look."""
+        """Carry out new requests."""
         if self._job is None:
             return
         self._tell_usage(self._job)
@@ -178,7 +178,7 @@ class Node:
             os.kill(os.getpid(), keeper.SIGNALS[wish.what])
 
     def _tell_usage(self, job: int) -> None:
-        """Write down what the job uses, from time to time: who judges its silence is on another machine."""
+        """Write the job's usage from time to time: the supervisor that judges its silence is on another machine."""
         if time.monotonic() - self._told_at < USAGE_S:
             return
         self._told_at = time.monotonic()
@@ -189,18 +189,18 @@ class Node:
             return  # a full disk; the next look tries again
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Return an exit record with what only Slurm's side of it knows: whether it goes on, and why it was ended."""
+        """Add to an exit record what only Slurm's side knows: whether the job goes on, and why it was ended."""
         facts = {**facts, "host": platform.node()}
         self.code = int(facts["code"] != 0)
         has_nodes = nodes_of(self._folder) > 1
         if has_nodes and facts["code"] is None:
-            end_steps()  # srun was killed, and has left its processes on all nodes
+            end_steps()  # srun was killed and left its processes on all nodes
         if not self._is_told or self._wish:
-            return facts  # by itself, or as finetop asked
+            return facts  # it ended by itself, or at finetop's request
         said = last_word(self._folder)
         if said is not None:
             is_cut_short = said.status == "stopped" and said.kind == "asked"
-        else:  # srun's code says nothing of who was killed
+        else:  # srun's code does not show which process was killed
             is_cut_short = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (
                 has_nodes and facts["code"] != 0
             )
@@ -212,20 +212,20 @@ class Node:
         return {**facts, "goes_on": self._goes_on, "why": why}
 
     def _has_moved(self) -> bool:
-        """Say whether one more start brings it further: else it would reach its time limit for ever."""
+        """Return True if another start would make progress; otherwise it would hit its time limit for ever."""
         if read_spec(self._folder).verb == "train":
             return newest_step(self._folder) > self.began_at
         return int(os.environ.get("SLURM_RESTART_COUNT", "0")) < MOST_STARTS
 
     def requeue(self) -> None:
-        """Have the job queued again, unless Slurm does that, or somebody has cancelled it."""
+        """Queue the job again, unless Slurm does so or a user cancelled it."""
         job = os.environ.get("SLURM_JOB_ID")
         if self._goes_on and job is not None:
             print(f"finetop: {requeued(job)}", flush=True)
 
 
 def requeued(job: str) -> str:
-    """Have a job of Slurm queued again that still runs; returns what became of it."""
+    """Queue a Slurm job that still runs again; return a message with the outcome."""
     deadline = time.monotonic() + REQUEUE_S
     while time.monotonic() < deadline:
         state = answer_of("squeue", "--noheader", "--jobs", job, "--format=%T")
@@ -238,7 +238,7 @@ def requeued(job: str) -> str:
 
 
 def end_steps() -> None:
-    """Kill what a step of this job of Slurm still runs on its nodes, and wait until it is gone."""
+    """Kill what this Slurm job's steps still run on its nodes, and wait until they are gone."""
     job = os.environ.get("SLURM_JOB_ID")
     deadline = time.monotonic() + STEPS_S
     while job is not None and time.monotonic() < deadline:
@@ -252,13 +252,13 @@ def end_steps() -> None:
 
 
 def left_s() -> float:
-    """Say how long it is to the job's time limit."""
+    """Return the seconds until the job's time limit."""
     end = os.environ.get("SLURM_JOB_END_TIME", "")
     return float(end) - time.time() if end.isdecimal() else float("inf")
 
 
 def answer_of(*words: str) -> str | None:
-    """Call one of Slurm's commands; None where that fails."""
+    """Run a Slurm command and return its output, or None if it fails."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=30.0, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,8 +1,8 @@
-"""What the supervisor has in Slurm's queue, kept by a thread of its own: Slurm may block, the supervisor may not.
+"""The supervisor's jobs in Slurm's queue, kept by a thread: Slurm may block, the supervisor must not.
 
-One squeue every few seconds lists all jobs at once, whatever their number; the longer nothing has changed there or been
-asked for, the more rarely. A batch script that sbatch did not answer for is looked for by its mark before it is handed
-over again, so that no answer that was lost makes two jobs of one.
+One squeue every few seconds lists all jobs at once; the longer nothing has changed or been requested, the less often.
+A batch script that got no answer from sbatch is looked up by its mark before it is submitted again, so a lost answer
+never makes two jobs of one.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from finetop.core.supervisor.launchers.slurm_record import Record
 from finetop.core.wording import slurm as words
 
 LOOK_S = 3.0  # between two looks at all jobs
-QUIET_SHARE = 0.05  # of the time for which nothing has changed there: so rarely it is looked at then
-QUIET_S = 30.0  # and at least so often
-AGAIN_S = 10.0  # before a controller that did not answer is told a batch script again
-FULL_S = 60.0  # before one that takes no more jobs now is
-GATHER_S = 1.0  # after the last run of a sweep has come, its array goes in
+QUIET_SHARE = 0.05  # pause between looks, as a share of the time since the last change
+QUIET_S = 30.0  # longest pause
+AGAIN_S = 10.0  # before a batch script is submitted again after no answer
+FULL_S = 60.0  # before retrying a controller that accepts no more jobs now
+GATHER_S = 1.0  # after the last run of a sweep arrived, its array is submitted
 FORGET_S = 120.0
-NODES_S = 20.0  # between two looks at the nodes, while somebody asks for them
+NODES_S = 20.0  # between two looks at the nodes, while they are requested
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class View:
     by_mark: Mapping[str, Sequence[Listed]]
 
     def job_of(self, record: Record) -> Listed | None:
-        """Find the job that a record names. A controller that was killed may have given its number to another since."""
+        """Return the job that a record names, unless a restarted controller gave its id to another job."""
         job = self.jobs.get(record.id)
         return job if job is not None and record.listed_as(job.id, job.comment) else None
 
 
 @dataclass
 class Unsure:
-    """An attempt of an earlier supervisor that may be in the queue or not: only its mark tells."""
+    """An attempt of an earlier supervisor that may or may not be in the queue: only its mark tells."""
 
     attempt: Attempt
     record: Record
@@ -63,14 +63,14 @@ class Unsure:
 
 
 class SlurmQueue:
-    """The thread, its newest view, and what is on its way there."""
+    """The thread, its newest view, and the orders not yet in the queue."""
 
     def __init__(self) -> None:
         self.view: View | None = None
         self.heard_at: float | None = None  # by the wall clock
         self.is_silent = False
         self.was_silent_at = -math.inf  # when it last did not answer (monotonic)
-        self.records: dict[Key, Record] = {}  # of live attempts; the thread completes them
+        self.records: dict[Key, Record] = {}  # of live attempts; the thread fills in the ids
         self.missing: set[Key] = set()  # attempts that never got into the queue
         self.nodes: list[Node] = []
         self._lock = threading.RLock()
@@ -78,20 +78,20 @@ class SlurmQueue:
         self._new: list[Order] = []
         self._groups: list[Group] = []
         self._unsure: dict[Key, Unsure] = {}
-        self._ending: dict[Key, int] = {}  # attempts that are to end, and the signal that stands for it
-        # with options of scancel, and when that was asked (monotonic)
+        self._ending: dict[Key, int] = {}  # attempts to be ended, and the signal to record
+        # with options of scancel, and the time of the request (monotonic)
         self._cancels: dict[tuple[Record, *tuple[str, ...]], float] = {}
-        self._states: dict[str, str | None] = {}  # of jobs that squeue lists no more, by the accounting
-        self._watched: dict[Key, float] = {}  # when an attempt was last looked at (monotonic)
+        self._states: dict[str, str | None] = {}  # from the accounting, of jobs that squeue no longer lists
+        self._watched: dict[Key, float] = {}  # when an attempt was last watched (monotonic)
         self._nodes_asked = self._nodes_at = -NODES_S
         self._looked_at = -math.inf
-        self._changed_at = time.monotonic()  # when something last changed there, or was asked for
+        self._changed_at = time.monotonic()  # when something last changed in the queue, or was requested
         self._is_begun = False
 
-    # What the launcher says and asks
+    # Called by the launcher
 
     def add(self, attempt: Attempt, batch: Batch, variables: Mapping[str, str], record: Record) -> None:
-        """Have an attempt go in that is claimed, and whose record is written."""
+        """Submit an attempt that is claimed and whose record is written."""
         order = Order(attempt, batch, variables, record.mark, time.monotonic())
         with self._lock:
             self.records[order.key] = record
@@ -101,7 +101,7 @@ class SlurmQueue:
         self._begin()
 
     def watch(self, live: Mapping[Key, tuple[Attempt, Record]]) -> None:
-        """Take notice of attempts that live: those without a number are looked for."""
+        """Register live attempts; those without a Slurm id are looked up."""
         now = time.monotonic()
         with self._lock:
             for key, (attempt, record) in live.items():
@@ -115,7 +115,7 @@ class SlurmQueue:
             self._begin()
 
     def _forget(self) -> None:
-        """Forget attempts that nobody has looked at for a while: they have ended."""
+        """Forget attempts that have not been watched for a while: they have ended."""
         with self._lock:
             since = time.monotonic() - FORGET_S
             for key in [key for key, at in self._watched.items() if at < since]:
@@ -124,7 +124,7 @@ class SlurmQueue:
                 self.missing.discard(key)
 
     def because(self, key: Key) -> str:
-        """Say why an attempt is not in the queue yet; nothing of one that is, or never will be."""
+        """Return why an attempt is not in the Slurm queue yet; empty if it is, or never will be."""
         with self._lock:
             if any(order.key == key for order in self._new):
                 return "is being submitted to Slurm"
@@ -134,42 +134,42 @@ class SlurmQueue:
             return self.silence() or "is being looked up in Slurm" if key in self._unsure else ""
 
     def hurry(self) -> None:
-        """Look often again: something is about to change there, or has."""
+        """Return to frequent looks: something is about to change, or just did."""
         self._changed_at = time.monotonic()
 
     def end(self, key: Key, number: int) -> None:
-        """Have an attempt end that waits: taken back where it is not in yet, else cancelled."""
+        """End a waiting attempt: withdraw it if it was not submitted yet, else cancel it."""
         with self._lock:
             self._ending[key] = number
         self.hurry()
         self._wake.set()
 
     def cancel(self, record: Record) -> None:
-        """Have a job cancelled once a new look shows that its number is not another's by now."""
+        """Cancel a job once a new look shows that its id has not been reused."""
         with self._lock:
             self._cancels.setdefault((record,), time.monotonic())
         self.hurry()
         self._wake.set()
 
     def state_of(self, job: str) -> str | None:
-        """Say how a job ended that squeue lists no more; nothing where nobody knows, None while that is asked."""
+        """Return the final state of a job that squeue no longer lists; '' if unknown, None if not looked up yet."""
         with self._lock:
             self._states.setdefault(job, None)
             return self._states[job]
 
     def ask_nodes(self) -> list[Node]:
-        """List the nodes as last heard of, and have them looked at."""
+        """Return the nodes as last heard, and request a new look."""
         self._nodes_asked = time.monotonic()
         self._begin()
         return self.nodes
 
     @property
     def is_asked(self) -> bool:
-        """Whether anybody wants to know of it: jobs are there, or on their way."""
+        """Whether jobs or nodes are being watched."""
         return bool(self.records) or time.monotonic() - self._nodes_asked < 3 * NODES_S
 
     def silence(self) -> str:
-        """Say since when Slurm does not answer; nothing while it does."""
+        """Return since when Slurm has not answered, as a message; '' while it does."""
         return words.silent(self.heard_at) if self.is_silent else ""
 
     # The thread
@@ -186,12 +186,12 @@ class SlurmQueue:
             self._wake.clear()
             try:
                 self.round()
-            except Exception:  # a bug, or a disk that refuses: the next round tries again
+            except Exception:  # a bug, or a disk error: the next round tries again
                 traceback.print_exc(file=sys.stderr)
                 time.sleep(1.0)
 
     def round(self) -> None:
-        """Do what is due: take back, look, find, hand over, cancel."""
+        """Do what is due: withdraw, look, find, submit, cancel."""
         self._forget()
         self._take_back()
         now = time.monotonic()
@@ -212,7 +212,7 @@ class SlurmQueue:
         for group in list(self._groups):
             self._hand_over(group)
             if time.monotonic() - now > max(1.0, LOOK_S):
-                break  # look first: each takes 30 ms, and there may be hundreds
+                break  # look first: each submission takes 30 ms, and there may be hundreds
         self._cancel_due()
         self._ask_accounts()
         pause = LOOK_S if self.is_silent else NODES_S
@@ -220,7 +220,7 @@ class SlurmQueue:
             self._look_at_nodes()
 
     def look(self) -> bool:
-        """List all jobs. False where Slurm does not answer."""
+        """List all jobs. Return False if Slurm does not answer."""
         began = self._looked_at = time.monotonic()
         try:
             listed = slurm_commands.listing()
@@ -244,7 +244,7 @@ class SlurmQueue:
         self.is_silent, self.was_silent_at = True, time.monotonic()
 
     def _cancel_doubles(self, view: View) -> None:
-        """Cancel a second job of an attempt, which a lost answer may have made: it would find nothing to do."""
+        """Cancel a second job of an attempt, which a lost answer may have made: it would have nothing to do."""
         with self._lock:
             for record in self.records.values():
                 for job in view.by_mark.get(record.mark, ()) if record.id else ():
@@ -252,7 +252,7 @@ class SlurmQueue:
                         self.cancel(msgspec.structs.replace(record, id=job.id))
 
     def _find(self) -> None:
-        """Look for attempts of an earlier supervisor by their marks."""
+        """Look up attempts of an earlier supervisor by their marks."""
         view = self.view
         if view is None:
             return
@@ -268,18 +268,18 @@ class SlurmQueue:
                 self._unsure.pop(key, None)
 
     def _listed(self, view: View, record: Record) -> Listed | None:
-        """Find a job by its mark: rather one that is not over."""
+        """Return the job with a record's mark, preferably one that is not over."""
         jobs = [job for job in view.by_mark.get(record.mark, ()) if record.listed_as(job.id, job.comment)]
         return min(jobs, key=lambda job: job.is_over, default=None)
 
     def _know(self, attempt: Attempt, record: Record) -> None:
-        """Keep which job an attempt is; where the disk refuses, the mark finds it again."""
+        """Store an attempt's Slurm job; if the write fails, its mark finds it again."""
         with self._lock:
             self.records[(attempt.job, attempt.number)] = record
         slurm_record.write(attempt.folder, record)
 
     def _take_back(self) -> None:
-        """End attempts that are to end and have not been handed over."""
+        """End attempts that were withdrawn before they were submitted."""
         with self._lock:
             ending = dict(self._ending)
             back = [order for order in self._new if order.key in ending]
@@ -293,7 +293,7 @@ class SlurmQueue:
             end_unstarted(order.attempt, ending[order.key])
 
     def _gather(self) -> None:
-        """Put what is new into groups: a sweep's runs once all have come, others at once."""
+        """Group new orders: a sweep's runs once all have arrived, others at once."""
         now = time.monotonic()
         with self._lock:
             arrays: dict[tuple[object, ...], list[Order]] = {}
@@ -307,7 +307,7 @@ class SlurmQueue:
                 self._groups.append(Group(orders, orders[0].mark))
 
     def _hand_over(self, group: Group) -> None:
-        """Put a group into the queue, once."""
+        """Submit a group once."""
         now = time.monotonic()
         if self.is_silent:
             group.because = self.silence()
@@ -316,10 +316,10 @@ class SlurmQueue:
         if group.tried_at is not None:
             if self.view is None or self.view.began <= group.tried_at:
                 group.because = self.silence() or group.because
-                return  # nobody knows whether it is in
+                return  # unknown whether it is in the queue
             if self._adopt(group):
                 return
-            group.tried_at = None  # it is not
+            group.tried_at = None  # it is not in the queue
             self._take_back()
             if group not in self._groups:
                 return
@@ -346,7 +346,7 @@ class SlurmQueue:
         self._done(group, number)
 
     def _not_taken(self, group: Group, said: str) -> None:
-        """See what became of a group that sbatch did not take, or says so: a wrapper may have lost its answer."""
+        """Handle a group that sbatch refused, or seems to have: a wrapper may have lost its answer."""
         group.tried_at = time.monotonic()
         if not self.look():
             group.not_before, group.because = time.monotonic() + AGAIN_S, self.silence()
@@ -363,7 +363,7 @@ class SlurmQueue:
             self._drop(group)
 
     def _adopt(self, group: Group) -> bool:
-        """Find a group in the queue by its mark. Returns whether it is there."""
+        """Adopt a group that its mark shows to be in the queue. Return whether it is there."""
         assert self.view is not None
         jobs = self.view.by_mark.get(group.mark, ())
         if not jobs:
@@ -375,7 +375,7 @@ class SlurmQueue:
     def _done(self, group: Group, number: str) -> None:
         with self._lock:
             known = {record.id.partition("_")[0]: record.mark for record in self.records.values()}
-        # it was killed, and has forgotten to whom it gave that number
+        # a restarted controller has forgotten to whom it gave that id
         if known.get(number, group.mark) != group.mark:
             self.was_silent_at = time.monotonic()
         for order in group.orders:
@@ -397,7 +397,7 @@ class SlurmQueue:
             self._groups = [other for other in self._groups if other is not group]
 
     def _cancel_due(self) -> None:
-        """Cancel what is to end and waits in the queue, and what else is to be."""
+        """Cancel waiting jobs that must end, and all other requested jobs."""
         view = self.view
         if view is None:
             return
@@ -411,7 +411,7 @@ class SlurmQueue:
         for (record, *options), asked_at in due.items():
             is_there = view.job_of(record) is not None
             if not is_there and view.began <= asked_at:
-                continue  # the next look tells
+                continue  # the next look decides
             try:
                 if is_there:
                     slurm_commands.cancel(record.id, *options)
@@ -442,7 +442,7 @@ class SlurmQueue:
 
 
 def end_unstarted(attempt: Attempt, number: int) -> None:
-    """Write down that an attempt ended before it began; whoever comes late to it leaves. Raises OSError."""
+    """Record that an attempt ended before it began, so that a late keeper exits. Raises OSError."""
     with locked(attempt.folder) as is_free:
         if is_free and exit_of(attempt.folder, attempt.number) is None:
             facts = not_started(attempt.number, signal.Signals(number))

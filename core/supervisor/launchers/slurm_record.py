@@ -1,7 +1,7 @@
-"""What stands in a job's folder of its place in Slurm: slurm.json, and asked.json, the door to who keeps it there.
+"""A job's Slurm files in its folder: slurm.json, its place in the queue, and asked.json, the requests to its keeper.
 
-The supervisor writes both, whole or not at all. slurm.json is there before sbatch is called: its mark goes into the
-job's comment, so that an answer that was lost is found again.
+The supervisor writes both atomically. slurm.json is written before sbatch is called: its mark goes into the job's
+comment, so a job whose answer was lost is found again.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import msgspec
 from finetop.core.runtime.files import open_regular, write_whole
 from finetop.core.supervisor.launchers.launcher import Usage
 
-USAGE = "usage.json"  # what a job uses on its node, written there
-MARK = "finetop"  # in front of each comment
+USAGE = "usage.json"  # a job's usage, written on its node
+MARK = "finetop"  # prefix of each comment
 Wish = Literal["", "stop", "kill", "stacks"]
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Which job of Slurm an attempt is."""
+    """The Slurm job of an attempt."""
 
     attempt: int
-    mark: str  # in its comment; of all tasks of an array the same
+    mark: str  # in the job's comment; the same for all tasks of an array
     index: int | None = None  # in its array
-    id: str = ""  # its number there; empty until it is known
-    refused: str = ""  # what sbatch said
+    id: str = ""  # Slurm's id; empty until it is known
+    refused: str = ""  # sbatch's message
 
     def listed_as(self, id: str, comment: str) -> bool:
-        """Say whether a job of Slurm is this one."""
+        """Return True if a listed Slurm job is this one."""
         if self.mark != comment.rpartition(" ")[2]:
             return False
         return self.index is None or id.endswith(f"_{self.index}")
 
 
 class Door(msgspec.Struct, frozen=True):
-    """What an attempt is asked for; each wish has a number of its own."""
+    """The latest request to an attempt, numbered."""
 
     attempt: int
     what: Wish
@@ -45,12 +45,12 @@ class Door(msgspec.Struct, frozen=True):
 
 
 def new_mark() -> str:
-    """Make a mark that no other submission has."""
+    """Return a mark that no other submission has."""
     return secrets.token_hex(8)
 
 
 def read(folder: Path, attempt: int) -> Record | None:
-    """Read which job of Slurm an attempt is; None for one that went elsewhere. Raises OSError."""
+    """Read the Slurm record of an attempt, or None if it did not go to Slurm. Raises OSError."""
     found = _read(folder / "slurm.json", Record)
     return found if found is not None and found.attempt == attempt else None
 
@@ -60,13 +60,13 @@ def write(folder: Path, record: Record) -> None:
 
 
 def asked(folder: Path, attempt: int) -> Door:
-    """Read what an attempt is asked for. Raises OSError."""
+    """Read the latest request to an attempt. Raises OSError."""
     found = _read(folder / "asked.json", Door)
     return found if found is not None and found.attempt == attempt else Door(attempt, "")
 
 
 def ask(folder: Path, attempt: int, what: Wish) -> None:
-    """Ask an attempt for something; who is to be killed is not asked for less afterwards."""
+    """Write a request to an attempt; after a kill, nothing weaker replaces it."""
     before = asked(folder, attempt)
     if before.what == "kill" or (before.what == "stop" and what == "stacks"):
         return
@@ -74,7 +74,7 @@ def ask(folder: Path, attempt: int, what: Wish) -> None:
 
 
 def usage(folder: Path) -> Usage | None:
-    """Read what a job uses on its node, as it was last written there. Raises OSError."""
+    """Read a job's usage as last written on its node. Raises OSError."""
     found: Usage | None = _read(folder / USAGE, Usage)
     return found
 

@@ -1,5 +1,5 @@
-"""Tells a person what happened, by the ways that the home's settings name: a beat's share of it, which never waits.
+"""Notifies people of events by the ways that the home's settings name. Its part of a beat never waits.
 
-Notices (store/notices.py) become messages by `compose`, messages are sent by `deliver`. At least once: a supervisor
-that is killed between sending a message and writing that down sends it again, under the same id.
+`compose` makes messages of notices (store/notices.py), `deliver` sends them. At least once: a supervisor that is killed
+between sending a message and recording that sends it again, under the same id.
 """

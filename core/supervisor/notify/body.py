@@ -1,11 +1,11 @@
-"""What is sent on, as JSON: the same for a command's standard input and a webhook's body.
+"""The JSON of a message: the same on a command's standard input and in a webhook's body.
 
 {"finetop": 1, "id": "1767225600000001", "home": "/home/ana/.finetop", "host": "gpu-box-3", "run": "support-r16",
  "run_id": 7, "kind": "spike", "step": 312, "text": "support-r16: spike: the loss rose to 4.03, from 1.21",
  "time": "2026-01-01T00:00:00+00:00", "more": 41}
 
-An id comes again where it is not known whether the first try arrived. `run` is null where it is about the whole home;
-`more` counts what is left out: of the same run and kind, or of others where `kind` is many.
+An id is repeated if the first try may have arrived. `run` is null if the message is about the whole home; `more` counts
+what is left out: of the same run and kind, or of others if `kind` is many.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TEXT = 1000  # characters
 
 
 def body(root: Path, notice: Notice, more: int = 0) -> str:
-    """Write one notice, the newest of `more` + 1 of its run and kind."""
+    """Return the message of one notice, the newest of `more` + 1 of its run and kind."""
     run = clean_line(notice.run) or None
     text = f"{run}: {notice.text}" if run else notice.text
     return _json(root, notice, run, f"{clean_line(text)[:TEXT]}{f' (and {more} more)' if more else ''}", more)
 
 
 def digest(root: Path, groups: Sequence[tuple[Notice, int]]) -> str:
-    """Write many notices of several runs or kinds as one, each with how many more there are of it."""
+    """Return one message for many notices of several runs or kinds; each group has its count of further notices."""
     newest = max(groups, key=lambda group: group[0].id)[0]
     kinds: Counter[str] = Counter()
     for notice, more in groups:
@@ -47,7 +47,7 @@ def digest(root: Path, groups: Sequence[tuple[Notice, int]]) -> str:
 
 
 def test(root: Path, at: float) -> str:
-    """Write a message that says that messages arrive."""
+    """Return a test message."""
     text = f"test: finetop on {platform.node()} can notify you"
     return body(root, Notice(int(at * 1e6), 0, "", TEST, None, text, at))
 

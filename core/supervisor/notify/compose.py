@@ -1,4 +1,4 @@
-"""Makes messages of notices: of what the settings ask for, of one run and kind once in a while, floods as one."""
+"""Turns notices into messages: filtered by the settings, rate-limited per run and kind, floods combined into one."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from finetop.core.recipe.home_settings import Tell
     from finetop.core.supervisor.state import Supervisor
 
-MOST, IN_S = 10, 60.0  # messages in so many seconds; what is beyond them is told as one
+MOST, IN_S = 10, 60.0  # messages in this many seconds; more are combined into one
 WAYS = ("command", "webhook")
-OLD_S = 86_400.0  # a message that did not get through for so long is given up
+OLD_S = 86_400.0  # after this long, an undelivered message is given up
 
 
 def ways_of(tell: Tell) -> list[str]:
-    """Name the ways that settings ask for."""
+    """List the ways that the settings name."""
     return [way for way in WAYS if getattr(tell, way) is not None]
 
 
 def gather(supervisor: Supervisor, now: float) -> None:
-    """Make messages of what nobody was told yet, if anything is new or has waited long enough."""
+    """Make messages of new notices, if there are any or some have waited long enough."""
     teller, connection = supervisor.teller, supervisor.connection
     if teller.seen == supervisor.revision and now < teller.gather_at:
         return
@@ -53,12 +53,12 @@ def gather(supervisor: Supervisor, now: float) -> None:
         notices.mark_told(connection, [*(group for group in groups if group not in wanted), *ripe])
         notices.give_up_old(connection, now - OLD_S)
     if messages:
-        teller.send_at.update(dict.fromkeys(ways, now))  # a way that rests until something is new: this is
+        teller.send_at.update(dict.fromkeys(ways, now))  # wake up a way that waits for something new
     abort_at("notices-gathered")
 
 
 def is_wanted(tell: Tell, group: Group) -> bool:
-    """Say whether the settings ask for a kind of notice; those of a run that was removed are nobody's."""
+    """Return True if the settings ask for this kind of notice; never for a removed run."""
     if group.newest.run_id and not group.newest.run:
         return False
     kind = group.newest.kind
@@ -66,7 +66,7 @@ def is_wanted(tell: Tell, group: Group) -> bool:
 
 
 def _ripe(supervisor: Supervisor, groups: Sequence[Group], now: float) -> tuple[list[Group], int]:
-    """Choose what may be told now, and for how many messages there is room; notes when to look again for the rest."""
+    """Return the groups that may be sent now and the room for messages; set when to look again for the rest."""
     teller, tell, connection = supervisor.teller, supervisor.settings.tell, supervisor.connection
     until = quiet_hours.until(tell.quiet, now) if tell.quiet is not None else None
     if until is not None or not groups:
@@ -80,7 +80,7 @@ def _ripe(supervisor: Supervisor, groups: Sequence[Group], now: float) -> tuple[
     ripe = []
     for group in groups:
         told_at = last.get((group.newest.run_id, group.newest.kind), -math.inf)
-        if told_at > now or told_at + tell.every_s <= now:  # a clock that was set back makes nobody wait
+        if told_at > now or told_at + tell.every_s <= now:  # a clock set back must not delay messages
             ripe.append(group)
         else:
             teller.gather_at = min(teller.gather_at, told_at + tell.every_s)
@@ -88,7 +88,7 @@ def _ripe(supervisor: Supervisor, groups: Sequence[Group], now: float) -> tuple[
 
 
 def _messages(supervisor: Supervisor, groups: Sequence[Group], room: int, now: float) -> list[Message]:
-    """Write a message for each group, as far as there is room, and one for all that is left; ways are not known yet."""
+    """Return a message per group while there is room, and one for all others; their ways are set later."""
     root = supervisor.home.root
     single = groups if len(groups) <= room else groups[: room - 1]
     made = [

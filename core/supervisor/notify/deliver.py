@@ -1,4 +1,4 @@
-"""Sends messages: one at a time by each way, in a process of their own, again after a while where it did not work."""
+"""Sends messages: one at a time per way, each in its own process, with retries."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from finetop.core.supervisor.notify import compose
 from finetop.core.supervisor.state import OnItsWay, Supervisor
 from finetop.core.text import clean
 
-AGAIN_S = (10.0, 60.0, 300.0, 1800.0)  # after the first try, the second …; then it is given up
-GRACE_S = 5.0  # for the process that sends, which ends what hangs by itself
-SAID = 500  # characters of what a command or server said
+AGAIN_S = (10.0, 60.0, 300.0, 1800.0)  # after the first try, the second …; then the message is given up
+GRACE_S = 5.0  # for the sending process, which enforces the limit itself
+SAID = 500  # of a command's output or a server's answer
 
 
 def tend(supervisor: Supervisor, now: float) -> None:
-    """Make messages of what is new, write down what has come of those that were sent, and send the next ones."""
+    """Make messages of new notices, record the outcome of sent ones, and send the next."""
     compose.gather(supervisor, now)
     teller = supervisor.teller
     for way in [way for way, sent in teller.on_their_way.items() if sent.task.done()]:
@@ -47,11 +47,11 @@ def _send_next(supervisor: Supervisor, way: str, now: float) -> None:
     if message is None:
         teller.wait(way)
         return
-    latest = now + tell.limit_s + AGAIN_S[-1]  # beyond it, the clock was set back
+    latest = now + tell.limit_s + AGAIN_S[-1]  # a due time beyond it means that the clock was set back
     if now < message.due <= latest:
         teller.wait(way, message.due)
         return
-    again_at = now + tell.limit_s + AGAIN_S[0]  # should this process die meanwhile: the way is not to blame
+    again_at = now + tell.limit_s + AGAIN_S[0]  # if this process dies meanwhile, the way is not to blame
     with transaction(supervisor.connection):
         notices.tried(supervisor.connection, message, again_at)
     abort_at("message-tried")
@@ -60,7 +60,7 @@ def _send_next(supervisor: Supervisor, way: str, now: float) -> None:
 
 
 def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
-    """Write that a message is through, or when it is tried again; to the log what was said of it."""
+    """Record that a message was delivered or when to retry; print the outcome to the log."""
     message, tries = sent.message, sent.message.tries + 1
     is_through, said = sent.task.result()
     abort_at("message-sent")
@@ -78,7 +78,7 @@ def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
 
 
 async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
-    """Send a message by a way; says whether it was taken, and what was said of it."""
+    """Send a message; return whether it was accepted, and the output or error."""
     asked: dict[str, Any] = {"body": text, "limit_s": tell.limit_s}
     try:
         if way == "command":
@@ -89,7 +89,7 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
         return False, str(error)
     try:
         async with asyncio.timeout(tell.limit_s + GRACE_S):
-            # it is the parent of all that it has started, or took them up
+            # as the subreaper, it can end every process that the command started
             answer = await child.answer(
                 "finetop.core.supervisor.notify.send", asked=msgspec.json.encode(asked) + b"\n"
             )
@@ -100,7 +100,7 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
 
 
 def of(tell: Tell) -> str:
-    """Give the address that the settings name, from where it is kept. Raises FinetopError, which does not repeat it."""
+    """Return the webhook address from where it is kept. Raises FinetopError, whose text does not repeat the address."""
     webhook = tell.webhook
     assert webhook is not None
     if webhook.url is not None:

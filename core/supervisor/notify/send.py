@@ -1,10 +1,10 @@
-"""Gives one message to a command or a webhook: `python -m finetop.core.supervisor.notify.send`.
+"""Sends one message to a command or a webhook: `python -m finetop.core.supervisor.notify.send`.
 
-A line of JSON on standard input says what to do: {"body": …, "limit_s": 20, "command": [...]} or
-{…, "address": …, "proxy": false}; an address is a secret, and stands nowhere else. Exit code 0: it was taken. What
-was said of it, the end of the command's output or the server's status, is on standard output. After `limit_s` all of
-it is killed, what the command started in sessions of its own too. Standard library only: it starts in 40 ms, and a
-hang here is nobody else's.
+Reads one line of JSON from standard input: {"body": …, "limit_s": 20, "command": [...]} or
+{…, "address": …, "proxy": false}; an address is a secret, and appears nowhere else. Exit code 0: accepted. The end of
+the command's output or the server's status goes to standard output. After `limit_s` everything is killed, including
+what the command started in sessions of its own. Standard library only: it starts in 40 ms, and a hang here affects
+nothing else.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 from finetop.core.runtime import keeper
 
-KEPT_BYTES = 2000  # of a command's output: its end
-PASSED_ON = (  # of the environment; no command needs the tokens that may stand there
+KEPT_BYTES = 2000  # end of a command's output
+PASSED_ON = (  # environment variables; no command needs the tokens that may be in others
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
     "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY",
 )  # fmt: skip
@@ -36,14 +36,14 @@ def main() -> int:
 
     signal.setitimer(
         signal.ITIMER_REAL, limit_s
-    )  # its default ends the process, wherever it hangs: in a resolver
+    )  # by default ends the process wherever it hangs, even in a resolver
     said = post(str(asked["address"]), str(asked["body"]), limit_s, proxy=asked["proxy"] is True)
     print(said or "taken")
     return 1 if said else 0
 
 
 def run(command: list[str], body: str, limit_s: float) -> int:
-    """Run a command with the message on its standard input, and nothing else of it anywhere."""
+    """Run a command with the message on its standard input and nowhere else."""
     keeper.become_subreaper()
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
@@ -62,10 +62,10 @@ def run(command: list[str], body: str, limit_s: float) -> int:
     assert process.stdin is not None and process.stdout is not None
     deadline = time.monotonic() + limit_s
     try:
-        process.stdin.write(body.encode() + b"\n")  # a pipe holds 64 KiB: this does not wait
+        process.stdin.write(body.encode() + b"\n")  # a pipe holds 64 KiB: this does not block
         process.stdin.close()
     except OSError:
-        pass  # it does not read
+        pass  # the command does not read its input
     output = tail(process, deadline).rstrip()
     code = process.poll()
     keeper.end_all()
@@ -78,7 +78,7 @@ def run(command: list[str], body: str, limit_s: float) -> int:
 
 
 def tail(process: subprocess.Popen[bytes], deadline: float) -> str:
-    """Read a command's output until it ends or is late; gives the end of it."""
+    """Return the end of a command's output, read until it ends or is late."""
     assert process.stdout is not None
     pipe, kept, is_open = process.stdout.fileno(), b"", True
     os.set_blocking(pipe, False)
@@ -90,7 +90,7 @@ def tail(process: subprocess.Popen[bytes], deadline: float) -> str:
             kept = (kept + more)[-KEPT_BYTES:]
         elif not is_open:
             time.sleep(wait_s)
-    while is_open and select.select([pipe], [], [], 0)[0]:  # what is left of one that has ended
+    while is_open and select.select([pipe], [], [], 0)[0]:  # what a command that has ended left in the pipe
         more = os.read(pipe, 65536)
         if not more or time.monotonic() > deadline + 1:
             break

@@ -1,8 +1,7 @@
-"""Posts a message to a webhook: over TLS that is verified, never on to another host, with a short look at the answer.
+"""Posts a message to a webhook: over verified TLS, never redirected to another host.
 
-No proxy of the environment sees it, unless the settings say so; what is on this machine or in its network never goes
-through one: http_proxy would get a message to localhost in clear text. No error here repeats the address: it is a
-secret.
+The environment's proxy is used only if the settings allow it, and never for this machine or its network: http_proxy
+would get a message to localhost in clear text. No error here repeats the address, which is a secret.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from urllib.parse import urlsplit
 
 from finetop.core.runtime.webhook_url import is_fine
 
-SHOWN = 200  # characters of an answer that refuses
+SHOWN = 200  # characters shown of a refusal
 
 
 class SameHost(urllib.request.HTTPRedirectHandler):
-    """Goes on only to the scheme and host that were asked for, and posts there again."""
+    """Follows redirects only to the same scheme and host, and posts there again."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -33,10 +32,9 @@ class SameHost(urllib.request.HTTPRedirectHandler):
 
 
 def is_near(host: str) -> bool:
-    """Return whether a host is this machine or in a private network, by its address or by any that its name has.
+    """Return True if a host is this machine or in a private network, by its address or any that its name resolves to.
 
-    Link-local and unique local addresses of IPv6 are, too. A name that can't be resolved here is not: a proxy may
-    know it.
+    That includes link-local and unique local IPv6 addresses; a name that can't be resolved is not near.
     """
     if host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost"):
         return True
@@ -49,9 +47,9 @@ def is_near(host: str) -> bool:
 
 
 def post(address: str, body: str, limit_s: float, *, proxy: bool = False) -> str:
-    """Post JSON. Says what went wrong, nothing if it was taken; the caller ends it after `limit_s` all in all.
+    """Post JSON. Return '' if it was accepted, else an error; the caller must end it after `limit_s` in all.
 
-    With `proxy` it goes through that of the environment, unless the host is near.
+    With `proxy` it goes through the environment's proxy, unless the host is near.
     """
     host = urlsplit(address).hostname or "?"
     request = urllib.request.Request(
@@ -78,7 +76,7 @@ def post(address: str, body: str, limit_s: float, *, proxy: bool = False) -> str
 
 
 def _shown(error: urllib.error.HTTPError) -> str:
-    """Return the beginning of an answer that refuses: one read of what is there."""
+    """Return the start of a refusal: one read of what has arrived."""
     try:
         text = error.read1(SHOWN * 4).decode("utf-8", "replace") if hasattr(error, "read1") else ""
     except (OSError, http.client.HTTPException, ValueError):
@@ -87,7 +85,7 @@ def _shown(error: urllib.error.HTTPError) -> str:
 
 
 def _reason(error: object) -> str:
-    """Name an error of the network, without what it may repeat of the address."""
+    """Describe a network error without text that may repeat the address."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, OSError) and error.strerror:

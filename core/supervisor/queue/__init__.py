@@ -1,1 +1,1 @@
-"""Which job is next, why the others wait, and what people and rules do to the queue."""
+"""Which job is next, why the others wait, and changes of the queue by users and rules."""

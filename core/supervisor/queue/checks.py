@@ -24,7 +24,7 @@ def add(
     ask: Check,
     more: dict[str, Any] | None = None,
 ) -> CheckAnswer:
-    """Queue a check inside of the caller's transaction; `more` goes into the job's args. Raises as `check`."""
+    """Queue a check inside the caller's transaction; `more` goes into the job's args. Raises as `check`."""
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.check(row)
     step, path = store.newest_checkpoint(connection, run_id, ask.step)
@@ -42,9 +42,9 @@ def add(
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
-    """Keep of a check's settings those that differ from its run's: asked for or not, they are the same claim.
+    """Return only the settings that differ from the run's own: given explicitly or not, it is the same claim.
 
-    Raises BadInput for a setting that check.general has not, or a value that it can't have.
+    Raises BadInput for an unknown setting of check.general or an invalid value.
     """
     try:
         wanted = msgspec.to_builtins(msgspec.convert(given, General))
@@ -57,7 +57,7 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
 def _require_more(
     connection: Connection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
 ) -> None:
-    """See that a check that is gone on with has items left to ask, as far as one was made. Raises NotFound, Refused."""
+    """Raise unless a check to be continued has items left; one that was never made has. Raises NotFound, Refused."""
     made = newest(connection, run_id, step, wanted)
     if made is not None and not has_more(made, more):
         what = ", ".join(more) or "the suite"
@@ -65,12 +65,12 @@ def _require_more(
 
 
 def newest(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the newest check of a step that was made under these settings."""
+    """Return the newest check of a step with these settings."""
     return bisect.comparable(store.results(connection, run_id), wanted).get(step)
 
 
 def has_more(made: dict[str, Any], more: list[str]) -> bool:
-    """Return True if items of some tasks (none named: of any) were not scored. Raises NotFound for no such task."""
+    """Return True if items of some of these tasks (of any, if none are named) were not scored. Raises NotFound."""
     tasks = {task["task"]: task for task in made["tasks"] if task["mark"] != "unmeasurable"}
     for name in more:
         if name not in tasks:

@@ -1,4 +1,4 @@
-"""Which jobs go into a cluster's queue, with what they ask for there; and where those are that went."""
+"""Which jobs go into a cluster's queue and with which options, and where those that went there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data, tags
-from finetop.core.recipe.home_settings import Slurm
+from finetop.core.recipe.home_settings import OF_SBATCH, Slurm
 from finetop.core.store import jobs, notes, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
@@ -21,18 +21,18 @@ ON_ITS_WAY = "is being submitted to Slurm"
 
 
 def part(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-    """Part jobs that may start into those of this machine and those that go into the cluster's queue."""
+    """Split ready jobs into those for this machine and those for the cluster's queue."""
     there = [job for job in ready if goes_there(supervisor, job)]
     return [job for job in ready if job not in there], there
 
 
 def goes_there(supervisor: Supervisor, job: Job) -> bool:
-    """Decide where a job runs: with `slurm` in settings.yaml there, but for an import, which looks at files."""
+    """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job is not an import."""
     return supervisor.settings.slurm is not None and job.verb != "import"
 
 
 def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
-    """Refuse more nodes than jobs can have here. Raises BadInput."""
+    """Raise BadInput if the recipe wants more nodes than jobs can have here."""
     nodes = budget.get("nodes")
     if not isinstance(nodes, int) or nodes == 1:
         return
@@ -42,14 +42,14 @@ def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
 
 
 def not_yet(supervisor: Supervisor, job: Job) -> str:
-    """Say why a job can't go into the cluster's queue yet: nobody has heard of its nodes; nothing else."""
+    """Return why a job can't enter the cluster's queue yet (its nodes are unknown), or ''."""
     if not goes_there(supervisor, job) or supervisor.launcher.nodes():
         return ""
     return supervisor.launcher.trouble() or "waits: requesting nodes from Slurm"
 
 
 def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
-    """Say how a job goes into the cluster's queue; None for one of this machine."""
+    """Return a job's batch for the cluster's queue, or None if it runs on this machine."""
     slurm = supervisor.settings.slurm
     if slurm is None or not goes_there(supervisor, job):
         return None
@@ -71,7 +71,7 @@ def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
 def options(
     slurm: Slurm, budget: Mapping[str, object], *, has_gpus: bool, is_training: bool
 ) -> tuple[str, ...]:
-    """Return what a job asks of the cluster, as options of sbatch; a person's own come last."""
+    """Return the sbatch options of a job; the user's own come last."""
     nodes = budget.get("nodes") if is_training else 1
     gpus = budget.get("gpus")
     count = int(has_gpus) if not isinstance(gpus, int) else gpus
@@ -79,7 +79,7 @@ def options(
     places = nodes if isinstance(nodes, int) else 1
     if any(option.startswith(OF_GPUS) for option in slurm.extra):
         count = 0  # a person says which
-    own = [(name, getattr(slurm, name)) for name in ("partition", "account", "time", "qos")]
+    own = [(name, getattr(slurm, name)) for name in OF_SBATCH]
     return (
         *(f"--{name}={value}" for name, value in own if value is not None),
         f"--nodes={places}",
@@ -89,7 +89,7 @@ def options(
 
 
 def has_gpus(supervisor: Supervisor) -> bool:
-    """Say whether the cluster has GPUs, where its nodes are known: a run that names no number gets one then."""
+    """Return True if the cluster is known to have GPUs: a run that names no number then gets one."""
     slurm = supervisor.settings.slurm
     wanted = None if slurm is None else slurm.partition
     nodes = supervisor.launcher.nodes()
@@ -101,16 +101,16 @@ def _words(partitions: str) -> list[str]:
 
 
 def show(supervisor: Supervisor, looks: Mapping[int, Look]) -> None:
-    """Keep where live jobs are that are not on this machine, and show of those that wait there why."""
+    """Store where cluster jobs are, and show the reason of those that wait there."""
     supervisor.places = {job: look.place for job, look in looks.items() if look.place is not None}
     for job in supervisor.live:
         place = supervisor.places.get(job.id)
         if place is None or not isinstance(job.state, data.Running) or job.state.waits == place.waits:
             continue
-        state = jobs.state_of(supervisor.connection, job.id)  # with what it told since the beat began
+        state = jobs.state_of(supervisor.connection, job.id)  # with what it reported since the beat began
         if not isinstance(state, data.Running):
             continue
-        # what it ran for begins when it does
+        # its running time counts from its start, not from its submission
         since = state.since if place.waits else time.time()
         state = msgspec.structs.replace(state, waits=place.waits, since=since)
         with transaction(supervisor.connection):

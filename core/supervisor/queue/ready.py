@@ -1,4 +1,4 @@
-"""Which waiting jobs may start now, first on top, and why the others may not, in words; quiet hours are kept."""
+"""Which waiting jobs may start now, first on top, and why the others may not; enforces quiet hours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def read(supervisor: Supervisor) -> None:
-    """Read the queue from the store: after a change, not at each beat."""
+    """Read the queue from the store: after a change, not on every beat."""
     connection = supervisor.connection
     supervisor.queued = jobs.queued(connection)
     supervisor.waiting = parents.waiting(connection)
@@ -32,14 +32,14 @@ def read(supervisor: Supervisor) -> None:
 
 
 def look(supervisor: Supervisor) -> None:
-    """Take in what a person has changed, so that it is told of at once and not from the next beat on."""
+    """Apply a user's change at once instead of on the next beat."""
     supervisor.touch()
     read(supervisor)
     ready(supervisor, time.time())
 
 
 def ready(supervisor: Supervisor, now: float) -> list[Job]:
-    """List the jobs that may start, first on top; keep why others wait, and tell clients when that has changed."""
+    """List the jobs that may start, first on top; store why the others wait, and notify clients of changes."""
     why = {job.id: words for job in supervisor.queued if (words := _why(supervisor, job, now))}
     if why != supervisor.why:
         supervisor.why = why
@@ -48,7 +48,7 @@ def ready(supervisor: Supervisor, now: float) -> list[Job]:
 
 
 def _why(supervisor: Supervisor, job: Job, now: float) -> str:
-    """Say why a job may not start now; nothing if it may."""
+    """Return why a job may not start now, or '' if it may."""
     if job.held:
         return HELD
     if job.run_id in supervisor.waiting:
@@ -67,9 +67,9 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
 
 
 def stopped(supervisor: Supervisor, now: float) -> str:
-    """Say why nothing at all starts now; nothing if it does.
+    """Return why no job at all starts now, or '' if jobs may start.
 
-    Settings that can't be read may hold quiet hours or GPUs that are somebody else's: nothing starts on a guess.
+    Settings that can't be read may contain quiet hours or reserve GPUs for others, so nothing starts then.
     """
     if supervisor.settings_fault:
         return supervisor.settings_fault.rstrip(".")
@@ -86,12 +86,12 @@ def free_bytes(folder: Path) -> int:
 
 
 def why(supervisor: Supervisor) -> dict[int, str]:
-    """Say of waiting jobs why they do: by the queue's own rules, else for want of a place to run."""
+    """Return why each waiting job waits: the queue's rules first, then lack of a place to run."""
     return {**supervisor.unplaced, **supervisor.why}
 
 
 def keep(supervisor: Supervisor, now: float) -> None:
-    """Note when the quiet hours around now end; let what runs rest in them, if it is to."""
+    """Set when the current quiet hours end; pause running jobs in them, if the settings say so."""
     quiet = supervisor.settings.quiet_hours
     supervisor.quiet_until = None if quiet is None else quiet_hours.until(quiet, now)
     if supervisor.quiet_until is None or quiet is None or not quiet.pause:

@@ -1,4 +1,4 @@
-"""What the queue's listing says of time: what runs and for how long yet, and when what waits would start."""
+"""Times in the queue's listing: how long running jobs will go on, and when waiting ones would start."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from finetop.core.supervisor.gpus.usage import card_of
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording.queue import ON_CPU
 
-REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
+REMEMBERED = 60  # newest ended jobs that durations are learned from
 MOST = (
-    20  # jobs that are told a time: each end asks anew for all who wait, 20 of them on 8 GPUs take some 10 ms
+    20  # jobs that get a start time: each end means deciding anew for all, 20 of them on 8 GPUs take ~10 ms
 )
-# What a run's length depends on, beside its model, method and data: a sweep over anything else has runs of one length.
+# What a run's duration depends on, besides model, method and data: runs of a sweep over other settings take as long.
 LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")
 
 
 def live_rows(supervisor: Supervisor, live: Sequence[Job], tried: Mapping[int, data.Tried]) -> list[LiveRow]:
-    """List what runs, with what it has of the GPUs, or the nodes that it is on; `tried` is by job."""
+    """List running jobs with their GPUs or nodes; `tried` is by job id."""
     on = {job: place.nodes for job, place in supervisor.places.items()}
     has_none = supervisor.pool.has_looked and not supervisor.pool.is_in_charge
     here = {job.id: data.gpus_word(job.gpus) or (ON_CPU if has_none else "") for job in live}
@@ -56,9 +56,9 @@ def starts(
     recipes: Mapping[int, dict[str, Any]],
     now: float,
 ) -> dict[int, tuple[float, str]]:
-    """Tell of the first waiting jobs, in their order, at which moment each would start, and after which run's end.
+    """Return when each of the first waiting jobs would start (wall clock), and after which run's end.
 
-    `recipes` are those of all these jobs' runs, by the runs' numbers.
+    `recipes` are those of all these jobs' runs, by run id.
     """
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
     live = [job for job in live if job.id not in supervisor.places]
@@ -79,7 +79,7 @@ def starts(
     for job in may:
         want = own.wants.get(job.id) if has_gpus else Want(gpus=0)
         if want is None:
-            break  # what it asks for is known in a moment
+            break  # its need is known in a moment
         coming.append(Coming(Waiting(job.id, job.run_name, want), lengths.whole(job)))
     cards = [card_of(gpu, own.uses[gpu.uuid]) for gpu in ours if not gpu.fault] if has_gpus else []
     unfit = sum(1 for gpu in ours if gpu.fault) if has_gpus else 0
@@ -93,7 +93,7 @@ def starts(
 
 
 def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
-    """Say whether a job will start without a person's doing and without another run's success."""
+    """Return True if a job will start without a user's action or another run's success."""
     if job.held or supervisor.is_held or job.run_id in supervisor.waiting:
         return False
     is_for_later = supervisor.quiet_until is not None or (job.not_before or 0.0) > now
@@ -101,11 +101,11 @@ def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
 
 
 class Lengths:
-    """How long jobs took here: training by all that its length depends on, checks by their model."""
+    """Observed durations: of training by everything it depends on, of checks by model."""
 
     def __init__(self, connection: Connection, recipes: Mapping[int, dict[str, Any]]) -> None:
         self._recipes = recipes
-        self._train: dict[str, float] = {}  # the newest of each kind
+        self._train: dict[str, float] = {}  # newest of each kind
         self._checks: dict[str, list[float]] = {}
         ended = connection.execute(
             "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
@@ -121,14 +121,14 @@ class Lengths:
                 self._train.setdefault(length_key(made), took.ended - took.since)
 
     def learn(self, job: Job, now: float) -> None:
-        """Take a live job for one of its kind where none has ended: the first of a sweep tells of the rest."""
+        """Use a live job's estimate if none of its kind has ended: the first run of a sweep stands for the rest."""
         assert isinstance(job.state, data.Running)
         if job.verb == "train" and job.state.left_s is not None and "resume" not in job.args:
             took = now - job.state.since + job.state.left_s
             self._train.setdefault(length_key(self._recipes[job.run_id]), took)
 
     def left(self, job: Job) -> float | None:
-        """Tell how long a live job goes on, with the check that follows it."""
+        """Return how long a live job goes on, including the check that follows it."""
         assert isinstance(job.state, data.Running)
         if job.state.left_s is None:
             return None
@@ -136,7 +136,7 @@ class Lengths:
         return job.state.left_s + self._check_after(job, recipe)
 
     def whole(self, job: Job) -> float | None:
-        """Tell how long a waiting job would take, with the check that follows it."""
+        """Return how long a waiting job would take, including the check that follows it."""
         recipe = self._recipes[job.run_id]
         if job.verb == "check":
             return self._check(recipe)
@@ -157,7 +157,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Going:
-    """A live job: what it holds, and for how long yet; None: nobody knows."""
+    """A live job: its GPUs and remaining seconds (None: unknown)."""
 
     name: str
     held: tuple[Share, ...]
@@ -166,7 +166,7 @@ class Going:
 
 @dataclass(frozen=True)
 class Coming:
-    """A job that may start as soon as there is room, and how long it would hold that."""
+    """A job that may start as soon as there is room, and for how long it would occupy it."""
 
     waiting: Waiting
     lasts_s: float | None
@@ -174,7 +174,7 @@ class Coming:
 
 @dataclass(frozen=True)
 class Start:
-    """When a job would start, from now on, and at whose end; nobody's: there is room."""
+    """When a job would start, in seconds from now, and after which run's end; '' if there is room now."""
 
     in_s: float
     after: str = ""
@@ -183,7 +183,7 @@ class Start:
 def play(
     going: Sequence[Going], coming: Sequence[Coming], cards: Sequence[Gpu], rules: Rules, *, unfit: int = 0
 ) -> dict[int, Start]:
-    """Tell of each job when it would start. One that waits for an end that nobody knows is left out."""
+    """Return when each job would start, by simulating the queue. A job behind an end at an unknown time is left out."""
     live, left, now, after = list(going), list(coming[:MOST]), 0.0, ""
     starts: dict[int, Start] = {}
     while True:
@@ -204,7 +204,7 @@ def play(
 
 
 def length_key(recipe: dict[str, Any]) -> str:
-    """Name what the length of a run depends on: two recipes of one key take about as long on one machine."""
+    """Return the key of a run's duration: recipes with the same key take about as long on one machine."""
     train, method, objective = recipe["train"], recipe["method"], recipe["objective"]
     of_train = [train.get(name) for name in LENGTH_SETTINGS]
     return repr((recipe["model"], method["name"], objective, recipe["data"], of_train))

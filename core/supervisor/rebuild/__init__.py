@@ -1,1 +1,1 @@
-"""Keeps house: what is removed or taken away, the disk, and the database made again."""
+"""Rebuilds the database from the run folders."""

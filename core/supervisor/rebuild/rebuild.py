@@ -29,11 +29,11 @@ from finetop.core.supervisor.endings.exit_reason import SinceStart
 from finetop.core.supervisor.rebuild.record import LARGEST, Record, kept_row, read_record
 from finetop.core.text import clean_line, plain
 
-LOCK_WAIT_S = 15.0  # a supervisor that was told to end takes a moment
+LOCK_WAIT_S = 15.0  # a supervisor that is ending takes a moment
 _json = msgspec.json.Encoder()
 
 
-# What a value that nobody thought of may bring about; a full disk and a lack of memory are none of these.
+# Errors that an unforeseen value may raise; a full disk or lack of memory raises none of these.
 DAMAGE = (
     *(duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError),
     *(ArithmeticError, LookupError, TypeError, ValueError, RecursionError),
@@ -41,14 +41,14 @@ DAMAGE = (
 
 
 class _Globals(msgspec.Struct):
-    """store.json, as far as it is read here."""
+    """The part of store.json that is read here."""
 
     tables: dict[str, list[dict[str, Any]]]
 
 
 @dataclass
 class Rebuilt:
-    """What a rebuild made: how much, what it left out and why, and where the old database is."""
+    """The outcome of a rebuild: counts, what was left out and why, and where the old database is."""
 
     runs: int = 0
     jobs: int = 0
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def wait_for_lock(home: Home) -> int:
-    """Take the home's lock, as no supervisor may live meanwhile. Raises EnvironmentTrouble."""
+    """Take the home's lock, so that no supervisor runs meanwhile. Raises EnvironmentTrouble."""
     lock = take_lock(home, wait_s=LOCK_WAIT_S)
     if lock is None:
         raise EnvironmentTrouble(
@@ -85,10 +85,10 @@ def wait_for_lock(home: Home) -> int:
 
 
 def rebuild(home: Home) -> Rebuilt:
-    """Make the database of a home again. The home's lock must be held.
+    """Rebuild a home's database. The home's lock must be held.
 
-    Raises BadInput for a home of a newer finetop, StoreTrouble or EnvironmentTrouble when the new one can't be
-    written; the old one is untouched then.
+    Raises BadInput for a home of a newer finetop, StoreTrouble or EnvironmentTrouble if the new database can't be
+    written; the old one is then unchanged.
     """
     require_known(home)
     fresh = home.database.with_name(f"{home.database.name}.rebuilding")
@@ -110,7 +110,7 @@ def rebuild(home: Home) -> Rebuilt:
             made.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
             connection.execute(
                 "UPDATE recorded SET number = ?", [run_records.told_number(home.root)]
-            )  # nothing is missing now
+            )  # the new database is complete
             connection.execute("CHECKPOINT")
         finally:
             connection.close()
@@ -124,10 +124,7 @@ def rebuild(home: Home) -> Rebuilt:
 
 
 def require_known(home: Home) -> None:
-    """Refuse a home that a newer finetop wrote: made again here, its database would lack what only that one reads.
-
-    Raises BadInput.
-    """
+    """Raise BadInput for a home of a newer finetop: the rebuilt database would lack what only that version reads."""
     newer = {f"{home.database}": made_by_newer(home.database)}
     for file, known in (
         (home.root / run_records.STORE, run_records.STORE_FORMAT),
@@ -144,13 +141,13 @@ def require_known(home: Home) -> None:
 
 
 def run_folders(home: Home) -> list[Path]:
-    """List the folders of runs in the order of their numbers; links are none."""
+    """List the run folders by run id, without links."""
     found = [f for f in home.runs.iterdir() if f.is_dir() and not f.is_symlink() and f.name[:1].isdigit()]
     return sorted(found, key=lambda folder: (number_of(folder), folder.name))
 
 
 def was_never_queued(folder: Path) -> bool:
-    """Say if finetop was killed while it made this folder: it holds nothing yet but what a run begins with."""
+    """Return True if finetop was killed while it made this folder: it holds only what a run starts with."""
     try:
         names = {file.name for file in folder.iterdir()}
         if "run.json" not in names:
@@ -167,9 +164,9 @@ def number_of(folder: Path) -> int:
 
 
 def take_run(connection: Connection, home: Home, folder: Path) -> int:
-    """Take one run into the store, from its folder. Returns how many jobs it has.
+    """Add one run to the store from its folder. Return its number of jobs.
 
-    Raises BadInput when its run.json can't be used; nothing of it is in the store then.
+    Raises BadInput if its run.json can't be used; nothing of it is then in the store.
     """
     record = read_record(folder, number_of(folder))
     store = record.store
@@ -197,7 +194,7 @@ def take_run(connection: Connection, home: Home, folder: Path) -> int:
 
 
 def _require_new(connection: Connection, table: str, numbers: list[int]) -> None:
-    """See that no other run has these numbers. Raises BadInput."""
+    """Raise BadInput if another run has one of these ids."""
     taken = connection.execute(
         f"SELECT id FROM {table} WHERE list_contains(?::INTEGER[], id)", [numbers]
     ).fetchone()
@@ -206,7 +203,7 @@ def _require_new(connection: Connection, table: str, numbers: list[int]) -> None
 
 
 def _take_events(connection: Connection, job_id: int, file: Path) -> None:
-    """Take in what a job has told by now: one that lives tells more meanwhile, which is the next supervisor's."""
+    """Ingest a job's events up to now; what a live job adds meanwhile is left to the next supervisor."""
     try:
         end = file.stat().st_size
     except FileNotFoundError:
@@ -228,7 +225,7 @@ def _run_row(record: Record, folder: Path, home: Home) -> dict[str, Any]:
 
 
 def _insert(connection: Connection, table: str, row: dict[str, Any], place: str) -> None:
-    """Add a row of plain values. Raises BadInput, with its place, where the table can't keep one."""
+    """Insert a row of plain values. Raises BadInput naming a value that the table can't hold."""
     kept = kept_row(connection, table, row, place)
     if not kept:
         return
@@ -238,7 +235,7 @@ def _insert(connection: Connection, table: str, row: dict[str, Any], place: str)
 
 
 def _finish(connection: Connection, record: Record, folder: Path) -> None:
-    """Put right what depends on more than one job's events, or on the moment at which they were taken in."""
+    """Correct what depends on several jobs' events, or on when they were ingested."""
     run_id, store = record.id, record.store
     for check_id, job_id, step, superseded in store.checks:
         connection.execute(
@@ -266,7 +263,7 @@ def _finish(connection: Connection, record: Record, folder: Path) -> None:
 
 
 def _settle_live(connection: Connection, job: dict[str, Any], state: data.Running, folder: Path) -> None:
-    """A job that runs: what an earlier attempt said of its phase and its end is not of this one."""
+    """Restore a running job's state: phase and ending reported by an earlier attempt don't count."""
     since = SinceStart.read(folder / job["folder"] / "events.jsonl")
     if since.attempt != job.get("attempt", 0) or not since.has_phase:
         jobs.show_state(connection, job["id"], state)
@@ -275,7 +272,7 @@ def _settle_live(connection: Connection, job: dict[str, Any], state: data.Runnin
 
 
 def _state_of(connection: Connection, record: Record) -> data.State:
-    """A run's state: as recorded; while it is made, that of the job that makes it."""
+    """Return a run's state: as recorded, or while it is being made, that of the job that makes it."""
     state: data.State = msgspec.convert(record.store.run["state"], data.State)
     if isinstance(state, data.Running):
         live = [job for job in jobs.live(connection) if job.run_id == record.id]
@@ -284,9 +281,9 @@ def _state_of(connection: Connection, record: Record) -> data.State:
 
 
 def _take_globals(connection: Connection, home: Home) -> list[str]:
-    """Take in what belongs to no run, from store.json; without it, numbers begin behind those that are seen.
+    """Restore what belongs to no run from store.json; without it, ids continue after those in use.
 
-    Returns what can't be kept of it, in words.
+    Returns messages about rows that can't be kept.
     """
     file = home.root / run_records.STORE
     try:
@@ -306,14 +303,14 @@ def _take_globals(connection: Connection, home: Home) -> list[str]:
 
 
 def _keep_number(connection: Connection, number: int) -> None:
-    """See that no new run gets the number of a folder that is left out."""
+    """Reserve the id of a folder that is left out, so that no new run gets it."""
     if run_records.next_number(connection, "runs") <= number < LARGEST:
         with transaction(connection):
             connection.execute("INSERT INTO removed VALUES ('runs', ?)", [number])
 
 
 def _in_words(error: Exception) -> str:
-    """Say in one line why something is left out."""
+    """Return one line on why something is left out."""
     if isinstance(error, FinetopError):
         return clean_line(str(error))
     return clean_line(f"it can't be used ({type(error).__name__}: {str(error).partition(chr(10))[0]}).")

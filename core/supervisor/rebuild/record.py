@@ -1,6 +1,6 @@
-"""Reads a run.json for `rebuild` and sees that the store can keep every value; what it can't is named with its place.
+"""Reads and validates a run.json for `rebuild`; a value that the store can't hold is named with its place.
 
-A damaged one must not reach the store: a state that can't be read, or another run's job, would be met by every list.
+A damaged one must not reach the store: an unreadable state, or another run's job, would break every listing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from finetop.core.text import quoted
 LARGEST = 10**9
 Number = Annotated[
     int, Meta(ge=1, le=LARGEST)
-]  # of a run, a job, a check: the next one fits into its column too
+]  # id of a run, a job or a check, small enough that the next one fits its column too
 
 
 class _Named(TypedDict):
@@ -38,7 +38,7 @@ class _Model(TypedDict):
 
 
 class _Recipe(TypedDict):
-    """As much of a recipe as the store reads itself; the rest is read where a job starts."""
+    """The part of a recipe that the store itself reads; a job validates the rest when it starts."""
 
     model: _Model
     method: _Named
@@ -54,7 +54,7 @@ class _Try(TypedDict):
 
 
 class _Args(TypedDict, total=False):
-    """As much of a job's arguments as lists read."""
+    """The part of a job's arguments that listings read."""
 
     retry: _Try
     resume: dict[str, Any]
@@ -65,16 +65,16 @@ class _Args(TypedDict, total=False):
 
 
 class Store(msgspec.Struct, frozen=True):
-    """What the store had decided about a run, a row for a row of its tables."""
+    """The store's own decisions about a run, table by table."""
 
     run: dict[str, Any]
     jobs: list[dict[str, Any]]
-    checks: list[tuple[Number, Number | None, Whole | None, bool]]  # number, job, step, superseded
+    checks: list[tuple[Number, Number | None, Whole | None, bool]]  # id, job, step, superseded
     tables: dict[str, list[dict[str, Any]]]
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A run.json that can be kept."""
+    """A validated run.json."""
 
     id: int
     recipe: dict[str, Any]
@@ -89,7 +89,7 @@ OF_COLUMN: dict[str, Any] = {
     "BOOLEAN": bool,
     "VARCHAR": str,
 }
-# What some columns mean beyond their type; of the second kind is the JSON that a text holds.
+# Columns with a narrower meaning than their type; HOLDS lists those whose text is JSON.
 MEANS: dict[tuple[str, str], Any] = {
     ("runs", "id"): Number,
     ("runs", "created"): events.Moment,
@@ -114,9 +114,9 @@ HOLDS: dict[tuple[str, str], Any] = {
 
 
 def read_record(folder: Path, number: int) -> Record:
-    """Read the run.json of a folder that has this number.
+    """Read the run.json of a folder with this run id.
 
-    Raises BadInput: it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
+    Raises BadInput if it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
     """
     try:
         told = msgspec.json.decode(read_own(folder / "run.json"))
@@ -139,7 +139,7 @@ def read_record(folder: Path, number: int) -> Record:
 
 
 def _require_one_run(record: Record, folder: Path) -> None:
-    """See that a record is of this run alone, and of jobs inside its folder. Raises BadInput."""
+    """Raise BadInput unless a record is of this run alone, with jobs inside its folder."""
     run, jobs = record.store.run, record.store.jobs
     of_rows = [
         (f"run.json: store.tables.{name}[{i}]", row)
@@ -154,14 +154,15 @@ def _require_one_run(record: Record, folder: Path) -> None:
         if value != record.id:
             raise unkept(place, value, f"the run is {record.id}")
     _require_name(run.get("name"))
-    is_under_way = False
+    to_start = []  # verbs
     for place, job in of_jobs:
         job_id = _as(Number, job.get("id"), f"{place}.id")
         if job.get("folder") != (own := f"jobs/{job_id:04d}-{job.get('verb')}"):
             raise unkept(f"{place}.folder", job.get("folder"), f"job {job_id}'s is {own[:100]}")
         if not (folder / own).resolve().is_relative_to(folder.resolve()):
             raise unkept(f"{place}.folder", own, "a link leads out of the run's folder")
-        is_under_way |= isinstance(state_of(job, place), data.Queued | data.Running)
+        if isinstance(state_of(job, place), data.Queued | data.Running):
+            to_start.append(job.get("verb"))
     state_of(run, "run.json: store.run")
     numbers = {job["id"] for job in jobs}
     if len(numbers) < len(jobs):
@@ -169,12 +170,12 @@ def _require_one_run(record: Record, folder: Path) -> None:
     for i, (_, job_id, *_) in enumerate(record.store.checks):
         if job_id not in numbers:
             raise unkept(f"run.json: store.checks[{i}][1]", job_id, "the run has no such job")
-    if is_under_way:
-        _require_recipe(record.recipe)
+    if to_start:
+        _require_recipe(record.recipe, to_train="train" in to_start)
 
 
 def state_of(row: dict[str, Any], place: str) -> data.State:
-    """Return the state of a run's or a job's row. Raises BadInput."""
+    """Return the state in a run's or job's row. Raises BadInput."""
     state: data.State = _as(data.State, row.get("state"), f"{place}.state")
     for field in ("since", "ended", "next_at"):
         if (moment := getattr(state, field, None)) is not None:
@@ -184,23 +185,23 @@ def state_of(row: dict[str, Any], place: str) -> data.State:
 
 
 def _require_name(name: Any) -> None:
-    """See that a run's name is one: it is the name of a folder elsewhere. Raises BadInput."""
+    """Raise BadInput unless this is a valid run name: it becomes a folder's name elsewhere."""
     try:
         check_name(_as(str, name, "run.json: store.run.name"), "run.json: store.run.name")
     except RecipeError as error:
         raise unkept("run.json: store.run.name", name, "not a run's name") from error
 
 
-def _require_recipe(recipe: dict[str, Any]) -> None:
-    """See that the recipe of a job that is to start can be read: the queue goes by it. Raises BadInput."""
+def _require_recipe(recipe: dict[str, Any], *, to_train: bool) -> None:
+    """See that the recipe of a job that is to start can be used: the job only converts it. Raises BadInput."""
     try:
-        recipe_from_mapping(recipe, to_train=False)
+        recipe_from_mapping(recipe, to_train=to_train)
     except RecipeError as error:
         raise BadInput(f"run.json: {error}") from error
 
 
 def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return what a table has a column for: what it lacks is of another version. Raises BadInput with the place."""
+    """Return the values that a table has columns for; others are of another version. Raises BadInput with the place."""
     columns = connection.execute(
         "SELECT column_name, data_type, is_nullable, column_default IS NOT NULL FROM duckdb_columns()"
         " WHERE table_name = ? ORDER BY column_index",
@@ -221,7 +222,7 @@ def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str
 
 
 def _require_held(text: str, kind: Any, place: str) -> None:
-    """See that a text is the JSON that it should be. Raises BadInput."""
+    """Raise BadInput unless a text is JSON of this type."""
     try:
         value = msgspec.json.decode(text)
     except (ValueError, RecursionError) as error:
@@ -231,7 +232,7 @@ def _require_held(text: str, kind: Any, place: str) -> None:
 
 
 def _require_written(value: Any, place: str) -> None:
-    """See that a value can be sent on: JSON may hold numbers that nobody can write. Raises BadInput."""
+    """Raise BadInput unless a value can be encoded: JSON may hold numbers that can't be written again."""
     try:
         msgspec.json.encode(value)
     except (ValueError, OverflowError, RecursionError) as error:
@@ -239,7 +240,7 @@ def _require_written(value: Any, place: str) -> None:
 
 
 def _as(kind: Any, value: Any, place: str) -> Any:
-    """Return a value as what it must be. Raises BadInput with the place of what is none, inside of it too."""
+    """Convert a value to a type. Raises BadInput with the place of an invalid part, nested ones included."""
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -251,5 +252,5 @@ def _as(kind: Any, value: Any, place: str) -> Any:
 
 
 def unkept(place: str, value: Any, why: str) -> BadInput:
-    """Say which value can't be kept, and why."""
+    """Return the error for a value that can't be kept."""
     return BadInput(f"{place} is {quoted(value)} ({why}).")

@@ -1,1 +1,1 @@
-"""The requests that clients make of the supervisor, each answered by a function beside its like."""
+"""The requests that clients make to the supervisor, grouped by topic, one function each."""

@@ -1,4 +1,4 @@
-"""Comparisons of approaches: their runs queued at once, all or none; and what came of them, as rows and advice."""
+"""Comparisons of approaches: queueing their runs, all or none, and their results as rows and advice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from finetop.core.supervisor.state import Supervisor
 
 
 def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAnswer:
-    """Queue the runs of a comparison, all or none. Raises as `orders.submit`, and BadInput for one without runs."""
+    """Queue the runs of a comparison, all or none. Raises as `submit.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
         raise BadInput("the comparison has no runs.", hint="See finetop approaches --help.")
@@ -53,18 +53,18 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
 
 
 def _free(connection: Connection, ask: SubmitApproaches) -> str:
-    """Name the comparison: the wanted name, with a number behind it where that one is about something else."""
+    """Return the requested name, with a number added if a comparison of that name has another subject."""
     subjects = {known.name: known.subject for known in store.comparisons(connection)}
     return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
 
 
 def _left_out(connection: Connection, comparison: str) -> dict[str, str]:
-    """Return what a comparison has left out so far."""
+    """Return what a comparison has left out so far, with the reasons."""
     return next((dict(one.left_out) for one in store.comparisons(connection) if one.name == comparison), {})
 
 
 def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
-    """Take the runs of these approaches out of a comparison: they are asked for anew. The runs stay."""
+    """Remove the runs of these approaches from a comparison, because new ones are requested. The runs stay."""
     for member in store.members(connection, comparison):
         if member.approach in anew:
             store.drop_member(connection, comparison, member.run_id)
@@ -79,7 +79,7 @@ def _one(
     one: ApproachRun,
     run_id: int | None,
 ) -> QueuedApproach:
-    """Take the run that one of a comparison is already into it, or make it."""
+    """Add a run to a comparison: an existing one with the same digest, else a new one."""
     connection = supervisor.connection
     was_there = run_id is not None
     if run_id is None:
@@ -112,7 +112,7 @@ def _one(
 
 
 def _measure(connection: Connection, run_id: int) -> None:
-    """Queue the measuring of a finished run where it has none, and none is under way: the last one failed."""
+    """Queue the measurement of a finished run if there is none and none is under way, because the last one failed."""
     own = [job for job in jobs.of_run(connection, run_id) if job.verb in ("measure", "approach")]
     if store.measured(connection, [run_id]) or any(job.is_under_way for job in own):
         return
@@ -126,7 +126,7 @@ def _tag(connection: Connection, run_id: int, comparison: str, *, on: bool) -> N
 
 
 def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
-    """List the comparisons; of a named one the rows and the advice too. Raises NotFound."""
+    """List the comparisons, with rows and advice for a named one. Raises NotFound."""
     connection = supervisor.connection
     known = store.comparisons(connection)
     briefs = [_brief(connection, one) for one in known]
@@ -154,7 +154,7 @@ def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
 
 
 def _told(connection: Connection, comparison: str) -> list[_table.Member]:
-    """Gather what is known of the runs of a comparison, in a few questions for all of them: 17 runs take 40 ms."""
+    """Load the members of a comparison in a few queries for all of them: 17 runs take 40 ms."""
     members = store.members(connection, comparison)
     numbers = [member.run_id for member in members]
     rows = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}

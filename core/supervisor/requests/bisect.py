@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def tell(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
-    """Say what it takes to know it. Raises Refused while the run trains."""
+    """Return how many checks the search would take. Raises Refused while the run trains."""
     run_id, name, there = await _found(supervisor, ask.run)
     known = bisection.known(supervisor.connection, run_id, there)
     newest = next(iter(checks.results(supervisor.connection, run_id)), {})
@@ -42,7 +42,7 @@ async def tell(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
 
 
 async def look(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
-    """Queue the look that says most. Raises Refused while the run trains, and what `checking.check` raises."""
+    """Queue the check that halves the remaining range. Raises Refused while the run trains, and as `checks.check`."""
     run_id, name, there = await _found(supervisor, ask.run)
     connection = supervisor.connection
     known = bisection.known(connection, run_id, there)
@@ -59,9 +59,9 @@ async def look(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
 
 
 async def _found(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
-    """Find a run that has ended, and which of its checkpoints are still there.
+    """Find an ended run and the steps of its checkpoints on disk.
 
-    Their folders are looked for in a thread: a network file system may take its time.
+    The folders are checked in a thread: a network file system may be slow.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)

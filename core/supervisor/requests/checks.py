@@ -1,4 +1,4 @@
-"""Checks that are asked for: of which checkpoint, under which settings, as which claim, and how far they go."""
+"""Requested checks: of which checkpoint, with which settings, as which claim, and how many items."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     """Queue a check of a run's checkpoint, ahead of queued training.
 
-    Raises NotFound without such a checkpoint, BadInput for settings that can't be, Refused where no item is left to
-    go on with, or while a check of this run is under way, unless that one is to be used.
+    Raises NotFound if there is no such checkpoint, BadInput for invalid settings, Refused if no item is left to
+    continue with, or while another check of this run is under way, unless `reuse` allows that one.
     """
     connection = supervisor.connection
     run_id, _ = runs.find_run(connection, ask.run)
@@ -34,9 +34,9 @@ def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
 
 
 def there_is(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
-    """Return the check that was made or is under way as it is asked for, or the job that must end before it.
+    """Return the existing or running check that fits the request, or the job that must end before it.
 
-    None where it can be queued now. Raises as `check`.
+    None if a check can be queued now. Raises as `check`.
     """
     row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
     accepts.writes_text(row)
@@ -57,13 +57,13 @@ def there_is(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | N
         return None
     if ask.more is not None:
         is_enough = not queue.has_more(made, ask.more)
-    else:  # what could not be measured may be there by now
+    else:  # what could not be measured may be available by now
         is_enough = ask.reuse == "made" and not made.get("target_failed")
     return CheckAnswer(0, name, step, "made", made["check_id"]) if is_enough else None
 
 
 def _is_for_its_end(connection: Connection, run_id: int, recipe: dict[str, Any], making: data.JobRow) -> bool:
-    """Return True if "did the run forget?" has its answer at the run's end: it has nothing yet, or is checked then."""
+    """Return True if the check has to wait for the run's end: nothing is saved yet, or it is checked then anyway."""
     is_held = any(job.held for job in jobs.queued(connection) if job.id == making.id)
     is_checked_then = store.is_wanted_at_end(recipe) and not is_held
     return is_checked_then or not store.has_checkpoint(connection, run_id)

@@ -1,4 +1,4 @@
-"""What `finetop clean` takes away by its policy: checkpoints, merged models, scores, data, selected rows, old trash."""
+"""Policy of `finetop clean`: removes checkpoints, merged models, scores, data, selected rows, old trash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import checkpoint
-from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
@@ -30,14 +29,13 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 DAY_S = 86_400.0
-SELECTED, ROWS = "selected", ".jsonl"  # the folder below the home, and what its files end in
+SELECTED, ROWS = "selected", ".jsonl"  # folder below the home, and suffix of its files
 NAME = r"[A-Za-z0-9._-]+\.jsonl"
-_state = msgspec.json.Decoder(data.State)
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is there, of a run that has ended."""
+    """A checkpoint on disk, of a run that has ended."""
 
     run_id: int
     run: str
@@ -46,15 +44,15 @@ class Saved:
     place: Path
     path: str  # relative to the home
     size_bytes: int
-    must_stay: bool  # the run's newest or best, or another run begins from it
-    rank: int  # 0 the newest of its run
-    eval_rank: int | None  # 0 the lowest eval_loss of its run; None where it has none
+    must_stay: bool  # the run's newest or best, or the start of another run
+    rank: int  # 0: the newest of its run
+    eval_rank: int | None  # 0: the lowest eval_loss of its run; None: it has none
 
 
 def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
-    """Say what a policy would take away; with `shown`, take away what of it is among these paths.
+    """List what a policy would remove; with `shown`, remove those of its paths.
 
-    Raises BadInput for a policy that can't be.
+    Raises BadInput for an invalid policy.
     """
     own = msgspec.to_builtins(home_settings.load(supervisor.home).keep)
     try:
@@ -73,7 +71,7 @@ def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
 
 
 def going(connection: Connection, home: Home, keep: Keep) -> Iterator[CleanItem]:
-    """List what a policy takes away. While a job runs, what several jobs share stays."""
+    """Yield what a policy removes. While a job runs, what jobs share stays."""
     yield from _checkpoints(saved(connection, home), keep)
     if not jobs.live(connection):
         yield from _unused(home, home.models / "merged", "merged model", keep.merged_days)
@@ -142,7 +140,7 @@ def _of_run(
 
 
 def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[CleanItem]:
-    """Choose by count and age first, then, oldest first, until the rest fits."""
+    """Yield checkpoints over the limits of count and age, then, oldest first, until the rest fits the total size."""
     why = {one.path: reason for one in there if (reason := _reason(one, keep))}
     if keep.total_gib is not None:
         left = sum(one.size_bytes for one in there if one.path not in why)
@@ -158,7 +156,7 @@ def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[CleanItem]:
 
 
 def _reason(one: Saved, keep: Keep) -> str:
-    """Say why a checkpoint goes by count or age; empty where it stays."""
+    """Return why a checkpoint is removed by count or age, or '' if it stays."""
     if one.must_stay or (one.eval_rank is not None and one.eval_rank < keep.best):
         return ""
     if keep.last is not None and one.rank >= keep.last:
@@ -170,7 +168,7 @@ def _reason(one: Saved, keep: Keep) -> str:
 
 
 def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator[CleanItem]:
-    """List what of a shared folder nobody has read or written for so long."""
+    """Yield the entries of a shared folder that nothing has read or written for so many days."""
     if days is None or not folder.is_dir():
         return
     for entry in sorted(folder.iterdir()):
@@ -187,7 +185,7 @@ def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator
 
 
 def _selected(connection: Connection, home: Home, days: float | None) -> Iterator[CleanItem]:
-    """List the rows that were selected for a curve, where no run names them any more, in the trash neither."""
+    """Yield files of rows selected for a curve that no run names any more, not even in the trash."""
     unused = _unused(home, home.root / SELECTED, "selected rows", days)
     files = [item for item in unused if item.path.endswith(ROWS)]
     named = _named(connection, home) if files else set()
@@ -200,7 +198,7 @@ def _selected(connection: Connection, home: Home, days: float | None) -> Iterato
 
 
 def _named(connection: Connection, home: Home) -> set[str]:
-    """Return the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
+    """Return the names of all row files that appear in a run's recipe, in its jobs' args or in the trash."""
     found = connection.execute(
         f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
         f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
@@ -226,9 +224,9 @@ def _manifest(rows: Path) -> Path:
 
 
 def take_away(connection: Connection, home: Home, item: CleanItem) -> None:
-    """Take one thing away. A checkpoint leaves the store, then its files go; the rest is no part of the store.
+    """Remove one item. A checkpoint leaves the store first, then its files go; other items are not in the store.
 
-    After a crash in between, its files are there and are shown again: none is promised that is not there.
+    After a crash in between, its files are listed again; the store never promises a checkpoint that is gone.
     """
     place = home.root / item.path
     if item.kind == "checkpoint":

@@ -1,6 +1,6 @@
-"""Answers what is asked of the versions of data: which were seen, how a run's differ from before, and from another's.
+"""Answers questions about data versions: which were seen, how a run's differ from earlier ones and from another run's.
 
-Rows are compared in a process of its own (data/versions): a file of a million takes seconds.
+Rows are compared in a separate process (core/data/versions): a file of a million takes seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIMIT_S = 40.0  # a client waits for a minute
 
 
 async def listing(supervisor: Supervisor, ask: DataVersions) -> DataVersionsAnswer:
-    """List the versions that were seen: from a thread, as it takes 170 ms with 100,000 runs."""
+    """List the versions seen, in a thread: with 100,000 runs it takes 170 ms."""
     limit = max(1, min(ask.limit, PAGE_LIMIT))
     cursor = supervisor.connection.cursor()
     found, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
@@ -48,7 +48,7 @@ async def listing(supervisor: Supervisor, ask: DataVersions) -> DataVersionsAnsw
 
 
 async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
-    """Say of each source of a run how it differs from the version before, and what lies there now. Raises NotFound."""
+    """Compare each source of a run with its previous version and its file on disk now. Raises NotFound."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     rows = data_versions.of_run(connection, run_id)
@@ -72,7 +72,7 @@ async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
 
 
 async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
-    """Say how the data of two runs differ, source by source and as a whole. Raises NotFound."""
+    """Compare the data of two runs, source by source and as a whole. Raises NotFound."""
     connection = supervisor.connection
     (run_id, run), (other_id, other) = (runs.find_run(connection, one) for one in (ask.run, ask.other))
     ones, others = (data_versions.of_run(connection, one) for one in (run_id, other_id))
@@ -110,14 +110,14 @@ def _pair(
 
 
 def _kept(supervisor: Supervisor, content: str) -> list[str]:
-    """List where the hashes of a content may lie: in the folder of any run that read it."""
+    """List the files that may hold a content's hashes: in the folder of any run that read it."""
     folders = data_versions.folders_with(supervisor.connection, content)
     files = (file_of(supervisor.home.root / folder, content) for folder in folders)
     return [str(file) for file in files if file is not None]
 
 
 async def _find(asked: Asked) -> Found:
-    """Let it be found in a process of its own. Raises EnvironmentTrouble."""
+    """Run the comparison in a separate process. Raises EnvironmentTrouble."""
     try:
         async with asyncio.timeout(LIMIT_S):
             answer = await child.answer("finetop.core.data.versions", asked=msgspec.json.encode(asked))
@@ -131,9 +131,9 @@ async def _find(asked: Asked) -> Found:
 
 
 def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Paired]:
-    """Pair the sources of two runs, in the order of the first's: the same file, else of its name, else any left.
+    """Pair the sources of two runs, in the first's order: same file, else same content, else same name, else any left.
 
-    What has no other comes alone.
+    A source without a counterpart is paired with None.
     """
     left, free = list(ones), list(others)
     found: list[_Paired] = []

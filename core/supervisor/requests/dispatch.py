@@ -1,4 +1,4 @@
-"""Answers a request, by the function that its type names: each file here lists what it answers in ANSWERS."""
+"""Dispatches a request to the function for its type: each module here lists its own in ANSWERS."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ ANSWERS: Mapping[type[Ask], Callable[[Supervisor, Any], Any]] = {
 
 
 async def answer(supervisor: Supervisor, ask: Request[Answer]) -> Answer:
-    """Answer one request, and note that somebody is there.
+    """Answer one request, and record that a client is active.
 
-    Questions are answered from the store, at once; those that look at files, GPUs or other machines wait, each for
-    itself. What was ordered is in the run folders, too, before that is answered.
+    Queries are answered from the store at once; those that read files, GPUs or other machines wait individually.
+    Changes are written to the run folders before they are answered.
     """
     supervisor.asked_at = time.monotonic()
     revision = supervisor.revision
@@ -56,6 +56,6 @@ async def answer(supervisor: Supervisor, ask: Request[Answer]) -> Answer:
         made = await made
     elif supervisor.revision != revision:
         await record(supervisor)
-    if isinstance(ask, EmptyTrash | Clean):  # out of sight already; the files may take long
+    if isinstance(ask, EmptyTrash | Clean):  # already invisible; deleting the files may take long
         await aside(partial(trash.delete_discarded, supervisor.home))
     return made

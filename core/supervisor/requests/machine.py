@@ -1,4 +1,4 @@
-"""The supervisor's machine: its GPUs and who is on them, what lies at a path, and what a run would come to there."""
+"""The supervisor's machine: its GPUs and their users, files at a path, and plans of runs on it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
 PATHS = 500  # of one request
-LONGEST_S = 50.0  # of a plan: a client waits for a minute
-FIRST_LOOK_S = 10.0  # a driver that nobody has open may take seconds to begin
+LONGEST_S = 50.0  # for a plan: a client waits for a minute
+FIRST_LOOK_S = 10.0  # a driver that no process has open may take seconds to start
 
 
 async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
-    """Say how the GPUs stand; right after the supervisor's start, wait for the first look."""
+    """Return the state of the GPUs; right after the supervisor's start, wait for the first reading."""
     deadline = time.monotonic() + FIRST_LOOK_S
     while not supervisor.pool.has_looked and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
@@ -54,9 +54,11 @@ async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
 
 
 def told(supervisor: Supervisor) -> GpusAnswer:
-    """Say how the GPUs stand, as the newest look found them."""
+    """Return the state of the GPUs from the newest reading."""
     own = supervisor.pool
-    live = {job.id: job for job in jobs.live(supervisor.connection)}  # a beat may not have seen the newest
+    live = {
+        job.id: job for job in jobs.live(supervisor.connection)
+    }  # the last beat may have missed the newest
     held = () if own.look is None else pool.held_by(list(live.values()), own.look)
     uses = {} if own.look is None else pool.uses_of(own.look, held)
     on_gpus = {job for job, _ in held}
@@ -84,7 +86,7 @@ def told(supervisor: Supervisor) -> GpusAnswer:
 
 
 def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[NodeRow]:
-    """List the nodes of the cluster that jobs go to, with the runs of this home that are there."""
+    """List the cluster's nodes with this home's runs on them."""
     if supervisor.settings.slurm is None and not supervisor.places:
         return []
     on: dict[str, list[str]] = {}
@@ -98,7 +100,7 @@ def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[NodeRow]:
 
 
 def cores() -> int:
-    """Count the CPU cores that this process may use."""
+    """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -129,7 +131,7 @@ def _job(job: Job, gib: float | None, used_gib: float | None) -> GpuJob:
 
 
 def process_of(one: Process) -> GpuProcess:
-    """Name a process that is none of ours, as far as this user may know it."""
+    """Describe a process that is not ours, as far as this user may see it."""
     try:
         known = psutil.Process(one.pid)
         return GpuProcess(one.pid, known.name(), known.username(), one.gib)
@@ -138,7 +140,7 @@ def process_of(one: Process) -> GpuProcess:
 
 
 def columns(samples: Iterable[Sample]) -> list[int | None]:
-    """Average how busy a GPU was over equal columns, the newest last; None where it was not told."""
+    """Average a GPU's utilization over equal columns, the newest last; None where not available."""
     told = [sample.busy for sample in samples]
     width = pool.KEPT_LOOKS // COLUMNS
     parts = [told[max(0, end - width) : end] for end in range(len(told), 0, -width)]
@@ -151,7 +153,7 @@ async def paths(supervisor: Supervisor, ask: Paths) -> PathsAnswer:
 
 
 def look_at(path: str) -> PathFacts:
-    """Say what lies at an absolute path. Nothing is opened."""
+    """Describe the file or folder at an absolute path without opening it."""
     try:
         if path.startswith("/"):
             facts = Path(path).stat()
@@ -165,9 +167,9 @@ def look_at(path: str) -> PathFacts:
 
 
 async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
-    """Return the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
+    """Return the plan of a recipe and its first row as rendered; one at a time, because it reads all of the data.
 
-    Raises EnvironmentTrouble where that takes too long.
+    Raises EnvironmentTrouble if that takes too long.
     """
     home = str(supervisor.home.root)
     asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})

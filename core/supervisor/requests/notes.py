@@ -1,4 +1,4 @@
-"""Tags and notes: what people say of runs, for others and for later."""
+"""Tags and notes of runs, written by users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
-    """Put tags on a run and take some off. Raises NotFound, BadInput."""
+    """Add tags to a run and remove some. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     before = notes.tags_of(connection, run_id)
@@ -27,14 +27,14 @@ def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
     if now != before:
         with transaction(connection):
             notes.set_tags(connection, run_id, now)
-            runs.set_rank(connection, run_id)  # one that is seen needs nobody
+            runs.set_rank(connection, run_id)  # a tagged run may no longer need attention
         supervisor.touch([run_id])
     added = [one for one in now if one not in before]
     return TagAnswer(name, now, added, [one for one in before if one not in now])
 
 
 def note(supervisor: Supervisor, ask: Note) -> NoteAnswer:
-    """Write a run's note. Raises NotFound, BadInput."""
+    """Set a run's note. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     before, now = notes.note_of(connection, run_id), require_note(ask.text)

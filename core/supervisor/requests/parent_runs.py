@@ -1,4 +1,4 @@
-"""Runs that others begin from: their names become numbers and steps when a run is queued, or when it starts."""
+"""Parent runs: their names become ids and steps when a run is queued, or when it starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import BadInput, FinetopError, NotFound
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.dotted import with_settings
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.recipe.references import Reference, references
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
@@ -19,10 +19,10 @@ REWARD = "objective.reward.model"
 
 
 def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, Any], list[Parent]]:
-    """Replace each run that a recipe names by its number, and its checkpoint's step where that is known already.
+    """Replace each run that a recipe names by its id and, if already known, its checkpoint's step.
 
-    A run that has not ended yet is waited for. Raises NotFound without such a run or checkpoint, BadInput for a run
-    that can't be begun from.
+    A run that has not ended yet will be waited for. Raises NotFound for an unknown run or checkpoint, BadInput for a
+    run that can't be a starting point.
     """
     found: list[Parent] = []
     for key, reference in references(recipe).items():
@@ -48,7 +48,7 @@ def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
 
 
 def require_fit(recipe: dict[str, Any], name: str, key: str) -> None:
-    """See that a run's model can be what the setting `key` asks for. Raises BadInput."""
+    """Raise BadInput if a run's model does not fit the setting `key`."""
     is_reward = recipe["objective"]["name"] == "reward"
     if is_reward and key != REWARD:
         hint = "Name it as objective.reward.model of ppo, rloo or grpo."
@@ -62,7 +62,7 @@ def require_fit(recipe: dict[str, Any], name: str, key: str) -> None:
 
 
 def require_whole(recipe: dict[str, Any], name: str) -> None:
-    """See that what a run has learned can be written as one model. Raises BadInput."""
+    """Raise BadInput if a run's result can't be written as one model."""
     if not _merges(recipe):
         method = recipe["method"]["name"]
         raise BadInput(
@@ -72,7 +72,7 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
 
 
 def require_adapter(recipe: dict[str, Any], name: str) -> None:
-    """See that what a run has learned lies beside its base, in an adapter. Raises BadInput."""
+    """Raise BadInput if a run has no adapter beside its base model."""
     method = str(recipe["method"]["name"])
     if method in methods.names() and not methods.load(method).keeps_base:
         raise BadInput(
@@ -82,16 +82,16 @@ def require_adapter(recipe: dict[str, Any], name: str) -> None:
 
 
 def _merges(recipe: dict[str, Any]) -> bool:
-    """Say if what a run has learned can be added into its base; of a method that is none of ours, try it."""
+    """Return True if a run's result can be merged into its base; for an unknown method, assume so."""
     try:
-        method = recipe_from_mapping(recipe, to_train=False).method
+        method = recipe_from_resolved(recipe).method
         return methods.load(method.name).merges(method.options)
     except FinetopError:
         return True
 
 
 def shown(connection: Connection, recipe: dict[str, Any]) -> str:
-    """Name the model that a run begins from, for people: a hub id, a folder, run:NAME@STEP."""
+    """Return the readable name of the model that a run starts from: a hub id, a folder, run:NAME@STEP."""
     reference = references({**recipe, "objective": {}}).get("model.id")
     if reference is None:
         return str(recipe["model"]["id"])
@@ -100,7 +100,7 @@ def shown(connection: Connection, recipe: dict[str, Any]) -> str:
 
 
 def pin(connection: Connection, run_id: int) -> None:
-    """Choose the checkpoints of parents that have finished by now. Raises NotFound where one has none."""
+    """Fix the checkpoints of parents that have finished since. Raises NotFound if one has none."""
     for parent in parents.of_run(connection, run_id):
         if parent.step is not None:
             continue

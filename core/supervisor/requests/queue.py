@@ -1,4 +1,4 @@
-"""The queue as a person sees and changes it: what waits and why, the order, what is held."""
+"""Shows and changes the queue: what waits and why, the order, what is held."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT = 1000
 
 
 def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
-    """List what waits, first to start on top, and what runs."""
+    """List waiting jobs, first to start on top, and running ones."""
     connection, now = supervisor.connection, time.time()
     found, everywhere = jobs.line(connection, ready.why(supervisor)), jobs.live(connection)
     there = [(job, data.as_seen(job.state)) for job in everywhere]
@@ -48,7 +48,7 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
 
 
 def _doing(job: Job, tried: data.Tried | None) -> str:
-    """Name a run that trains; of another job say what it does: 'demo (check 12 of 60 items, 3 min left)'."""
+    """Name a run that trains; for other jobs add what they do: 'demo (check 12 of 60 items, 3 min left)'."""
     assert isinstance(job.state, data.Running)
     return (
         job.run_name if job.verb == "train" else f"{job.run_name} ({wording.job(job.verb, job.state, tried)})"
@@ -83,7 +83,7 @@ def _row(
 
 
 def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
-    """Say what a run asks of the machine: '2 x 24 GiB', 'about 6 GiB'; nothing where it takes what there is."""
+    """Return what a run needs, as '2 x 24 GiB' or 'about 6 GiB'; empty if it names nothing."""
     budget = recipe.get("budget") or {}
     gpus, memory = budget.get("gpus"), budget.get("memory_gib")
     if gpus == 0:
@@ -108,7 +108,7 @@ def _by_default(supervisor: Supervisor, job: Job) -> str:
 
 
 def move(supervisor: Supervisor, ask: Move) -> Done:
-    """Put what waits of a run first, last or before another run. Raises NotFound, Refused, BadInput."""
+    """Move a run's waiting jobs first, last or before another run. Raises NotFound, Refused, BadInput."""
     connection = supervisor.connection
     name, moving = waiting_of(supervisor, ask.run)
     others = [job for job, _ in jobs.line(connection) if job.run_id != moving[0].run_id]
@@ -137,7 +137,7 @@ def move(supervisor: Supervisor, ask: Move) -> Done:
 
 
 def hold(supervisor: Supervisor, ask: Hold) -> Done:
-    """Hold what waits of a run, or the whole queue. Raises NotFound, Refused."""
+    """Hold a run's waiting jobs, or the whole queue. Raises NotFound, Refused."""
     connection = supervisor.connection
     if not ask.run:
         with transaction(connection):
@@ -152,7 +152,7 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
 
 
 def release(supervisor: Supervisor, ask: Release) -> Done:
-    """Let a held run, or the held queue, go on. Raises NotFound, Refused where nothing is held."""
+    """Release a held run, or the held queue. Raises NotFound, Refused if nothing is held."""
     connection = supervisor.connection
     if not ask.run:
         if not queue_order.is_held(connection):
@@ -177,7 +177,7 @@ def _hold(supervisor: Supervisor, waiting: list[Job], *, held: bool) -> None:
 
 
 def prioritise(supervisor: Supervisor, ask: Prioritise) -> Done:
-    """Give what waits of a run a priority. Raises NotFound, Refused."""
+    """Set the priority of a run's waiting jobs. Raises NotFound, Refused."""
     connection = supervisor.connection
     name, found = waiting_of(supervisor, ask.run)
     with transaction(connection):
@@ -189,7 +189,7 @@ def prioritise(supervisor: Supervisor, ask: Prioritise) -> Done:
 
 
 def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
-    """Find a run's name and its jobs that wait. Raises NotFound, Refused where none does."""
+    """Return a run's name and its waiting jobs. Raises NotFound, Refused if there are none."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
     found = [job for job in jobs.queued(connection) if job.run_id == run_id]

@@ -1,4 +1,4 @@
-"""Remedies of a run's checkpoint: which there are, what was tried of them, and the job that tries them."""
+"""Remedies of a run's checkpoint: the available ones, their results, and the job that tries them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
-    """Tell what can be done about a checkpoint, and what was tried. Raises NotFound, BadInput."""
+    """List the remedies for a checkpoint and their results. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
@@ -70,10 +70,10 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
 
 
 def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
-    """Queue the trying of remedies, ahead of queued training.
+    """Queue a job that tries remedies, ahead of queued training.
 
-    Raises NotFound for a remedy that there is not or can't be had, Refused while one of this run is under way, or where
-    none can be had.
+    Raises NotFound for an unknown or unavailable remedy, Refused while such a job of this run is under way, or if no
+    remedy is available.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -105,7 +105,7 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
 
 
 def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
-    """Return a candidate as it was tried, or as it can be."""
+    """Return a candidate's row: its results if it was tried."""
     about = remedies.load(candidate.remedy).about
     row = known.get(candidate.name)
     if row is None:
@@ -116,7 +116,7 @@ def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow
 
 
 def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
-    """Find the newest job that tries remedies of a checkpoint."""
+    """Return the newest job that tries remedies of a checkpoint, or None."""
     found = [
         job
         for job in jobs.of_run(connection, run_id)
@@ -130,7 +130,7 @@ def _base(result: dict[str, Any]) -> dict[str, float]:
 
 
 def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: int) -> data.RemedyRow | None:
-    """Say how the checkpoint itself does: on the items for choosing, else by its newest check."""
+    """Return the checkpoint's own score on the selection items, or from its newest check."""
     if tried.NOW in known or check is None or check["step"] != step:
         return known.get(tried.NOW)
     read = outcome(check)
@@ -156,13 +156,13 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
 def _with_kept(
     row: data.RemedyRow, base: dict[str, float], now: dict[str, float], metrics: dict[str, float]
 ) -> data.RemedyRow:
-    """Return what one keeps of each gain, where it was tried before that was told."""
+    """Add the share kept of each gain to a row from before that was recorded."""
     kept = row.kept or shares(row.target, base, now, metrics)
     return msgspec.structs.replace(row, kept=kept, gain=min(kept.values(), default=row.gain))
 
 
 def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
-    """Name the metric that is shown first: the target's first."""
+    """Return the metric shown first: the target's first."""
     wanted = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
     return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
 

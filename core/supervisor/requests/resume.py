@@ -1,4 +1,4 @@
-"""Goes on with a run that has ended: which checkpoint, what was changed, what is lost; then queues it."""
+"""Resumes a run that has ended: chooses the checkpoint, applies changes, reports losses, queues the job."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ LENGTH = ("train.epochs", "train.max_steps")
 
 
 def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
-    """Queue a job that goes on from a run's checkpoint, in the run's folder.
+    """Queue a job that resumes from a run's checkpoint, in the run's folder.
 
-    A run that ended before its first checkpoint begins anew. Raises NotFound without such a run or step, BadInput for
-    a setting that can't change, Refused for a run that has not ended, or has nothing left to do.
+    A run that ended before its first checkpoint starts over. Raises NotFound for an unknown run or step, BadInput for a
+    setting that can't change, Refused for a run that has not ended or has nothing left to do.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -42,7 +42,7 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
         secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
-        recipe_from_mapping(ask.recipe)
+    recipe_from_mapping(detail.recipe if ask.recipe is None else ask.recipe)  # its job only converts it
     folder = supervisor.home.root / detail.folder
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)
@@ -63,9 +63,9 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
 
 
 def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> ResumeAnswer | None:
-    """Let a run go on that waits, paused, held or for its next try; None for one that waits for nothing of that.
+    """Release a waiting run that is paused, held or due for a retry; None if it is none of these.
 
-    Raises Refused where another step or other settings are asked for.
+    Raises Refused if another step or other settings are requested.
     """
     connection = supervisor.connection
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
@@ -83,18 +83,18 @@ def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> Res
 
 
 def require_ended(detail: data.RunDetail, name: str) -> None:
-    """Refuse a run that trains or waits, or was never trained here. Raises Refused."""
+    """Raise Refused if a run trains or waits, or was never trained here."""
     if any(job.verb == "import" for job in detail.jobs):
         hint = f"Start a new run from it: model.id: run:{name}."
         raise Refused(f"{name} was made elsewhere: it has no trainer state to resume from.", hint=hint)
     if any(job.verb == "approach" for job in detail.jobs):
-        hint = f"Measure it again: finetop retry {name}, where that failed."
+        hint = f"If its measurement failed, repeat it: finetop retry {name}."
         raise Refused(f"{name} trains no weights: there is nothing to resume.", hint=hint)
     accepts.free(detail.row)
 
 
 def left_out(folder: Path, step: int) -> list[str]:
-    """Say which later checkpoints are not gone on from, as they are not whole, and why."""
+    """Return messages about later, incomplete checkpoints that are skipped."""
     return [
         f"step {checkpoint.step_of(one)} is left out: {fault}"
         for one in checkpoint.folders(folder)
@@ -103,7 +103,7 @@ def left_out(folder: Path, step: int) -> list[str]:
 
 
 def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence[Change]) -> None:
-    """Refuse to go on at the end of a run whose length is not changed. Raises Refused."""
+    """Raise Refused if a run is at its end and its length is not changed."""
     is_longer = any(change.key in LENGTH for change in changed)
     if isinstance(detail.row.state, data.Finished) and step >= detail.row.steps and not is_longer:
         train = detail.recipe["train"]
@@ -114,7 +114,7 @@ def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence
 
 
 def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None:
-    """Refuse to remove later checkpoints without being told so. Raises Refused."""
+    """Raise Refused if later checkpoints would be removed without `anyway`."""
     later = [checkpoint.step_of(one) for one in checkpoint.complete(folder) if checkpoint.step_of(one) > step]
     if later and not anyway:
         steps = ", ".join(str(at) for at in later)

@@ -1,4 +1,4 @@
-"""Tries again by hand what failed of a run."""
+"""Retries the failed jobs of a run on request."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
-    """Queue once more what failed of a run, or was stopped: its training, from the newest checkpoint, else its check …
+    """Queue a run's failed or stopped job again: its training from the newest checkpoint, else its check or export.
 
-    Raises NotFound without such a run, Refused where nothing failed, BadInput where it can't go on.
+    Raises NotFound for an unknown run, Refused if nothing failed, BadInput if it can't be resumed.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -45,11 +45,11 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
 
 
 def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
-    """Find what there is to try again: what makes the run, else its newest check or export. Raises Refused."""
+    """Return the job to retry: the one that makes the run, else the newest check or export. Raises Refused."""
     accepts.free(detail.row)
     bad = (data.Failed, data.Lost, data.Stopped)
     newest = {job.verb: job for job in detail.jobs}
-    making = isinstance(detail.row.state, bad)  # else what was refused has left the run as it was
+    making = isinstance(detail.row.state, bad)  # else a refused job left the run as it was
     found = [job for job in newest.values() if isinstance(job.state, bad)]
     found = [job for job in found if making or job.verb not in data.MAKES_A_RUN]
     if not found:

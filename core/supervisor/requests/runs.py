@@ -1,4 +1,4 @@
-"""Runs as lists, whole, as curves, steps, logs and processes; and any question to the store."""
+"""Runs as lists, details, curves, steps, logs and processes; and SQL queries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
-FIND_BYTES = 16 << 20  # of a log that are looked through for one answer
+FIND_BYTES = 16 << 20  # of a log, searched for one answer
 FIND_MOST = 5000  # lines of one answer
 
 
@@ -76,7 +76,7 @@ def steps(supervisor: Supervisor, ask: EventsSince) -> EventsAnswer:
 
 
 async def curves(supervisor: Supervisor, ask: Curves) -> CurvesAnswer:
-    """Answer from the store at once; over another axis than steps, which takes four times as long, from a thread."""
+    """Return curves from the store; over an axis other than steps, which takes four times as long, in a thread."""
     connection = supervisor.connection
     run_id, _ = runs.find_run(connection, ask.run)
     if ask.x == "step":
@@ -97,7 +97,7 @@ async def curves(supervisor: Supervisor, ask: Curves) -> CurvesAnswer:
 
 
 async def select(supervisor: Supervisor, ask: Sql) -> msgspec.Raw:
-    """Answer a query: a SqlAnswer, as JSON already."""
+    """Run a query; return a SqlAnswer that is already encoded as JSON."""
     return await sql_query.select(
         supervisor.home.database,
         ask.query,
@@ -118,7 +118,7 @@ async def find(supervisor: Supervisor, ask: FindInLog) -> FoundInLog:
 
 
 def log_of(supervisor: Supervisor, ask: ReadLog | FindInLog) -> tuple[int, Path]:
-    """Find a job of a run and its log. Raises NotFound, Refused."""
+    """Return a job of a run and its log. Raises NotFound, Refused."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     found = jobs.folder_of(supervisor.connection, run_id, ask.job)
     if found is None:
@@ -137,7 +137,7 @@ def read_piece(file: Path, job: int, offset: int, limit: int) -> LogAnswer:
 
 
 def find_in(file: Path, ask: FindInLog) -> FoundInLog:
-    """Find a text or a step in a log; at most FIND_BYTES of it at a time, the last of the part: 50 ms."""
+    """Find a text or a step in a log; searches the last FIND_BYTES of the range, which takes 50 ms."""
     try:
         with open_regular(file) as opened:
             if ask.step is not None:

@@ -1,4 +1,4 @@
-"""Who answers, what has changed and happened, a test message, and the end of it."""
+"""The session: version and host, waiting for changes, notices, test messages, shutdown."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
 
 
 def device(supervisor: Supervisor) -> str:
-    """Say what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first look, device files are counted."""
+    """Return what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first reading, device files are counted."""
     pool = supervisor.pool
     seen = len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
     count, kind = (seen, "GPU") if seen else (machine.cores(), "CPU core")
@@ -66,7 +66,7 @@ def shutdown(supervisor: Supervisor, ask: Shutdown) -> Done:
 
 
 async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
-    """Wait for something that the client has not seen: of all, or of one run; or for a new trouble of the whole."""
+    """Wait for a change that the client has not seen, of any run or of one, or for a new trouble."""
     run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
     trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
     while (
@@ -92,7 +92,7 @@ async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
 
 
 def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
-    """Say whether a client has seen all by this revision; one of another supervisor's says nothing."""
+    """Return True if a client is up to date. The revision of an earlier supervisor counts as outdated."""
     if run_id is None:
         return since == supervisor.revision
     return supervisor.revision_of(run_id) <= since <= supervisor.revision
@@ -109,7 +109,7 @@ def noticed(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
 
 
 async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
-    """Send a test by each way, at the same time; it is no notice, and is not tried again. Raises BadInput."""
+    """Send a test message by each way at once; it is not stored and not retried. Raises BadInput."""
     watch_settings.read(supervisor)
     if supervisor.settings_fault:
         raise BadInput(supervisor.settings_fault)

@@ -1,4 +1,4 @@
-"""What jobs are asked for: to stop, to pause, to go at once. A live one is asked, one that waits leaves the queue."""
+"""Stops, pauses or kills jobs: a live one gets a request, a waiting one leaves the queue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def stop(supervisor: Supervisor, ask: Stop) -> Done:
-    """Ask a run's live jobs to save and exit; take waiting ones out of the queue."""
+    """Request a run's live jobs to save and exit; remove waiting ones from the queue."""
     return _end(supervisor, ask.run, "stop")
 
 
@@ -35,9 +35,9 @@ def kill(supervisor: Supervisor, ask: Kill) -> Done:
 
 
 def pause(supervisor: Supervisor, asked: Pause) -> Done:
-    """Ask a run's live jobs to save and exit, then to wait in the queue, held; hold those that wait.
+    """Request a run's live jobs to save and exit, then to wait in the queue, held; hold waiting ones.
 
-    Raises Refused where there is nothing to pause, or what runs could not go on.
+    Raises Refused if there is nothing to pause, or a live job could not resume.
     """
     connection = supervisor.connection
     name, waiting, live = under_way(connection, asked.run, "pause")
@@ -55,7 +55,7 @@ def pause(supervisor: Supervisor, asked: Pause) -> Done:
 
 
 def require_pausable(connection: Connection, job: Job) -> None:
-    """See that a live job can go on later. Raises Refused."""
+    """Raise Refused if a live job can't resume later."""
     if job.verb not in CAN_PAUSE:
         hint = "Wait for it to end: it does not take long."
         raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
@@ -67,7 +67,7 @@ def require_pausable(connection: Connection, job: Job) -> None:
 
 
 def under_way(connection: Connection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:
-    """Find a run's name, its jobs that wait and those that run. Raises NotFound, Refused where there are none."""
+    """Return a run's name, its waiting and its live jobs. Raises NotFound, Refused if there are none."""
     run_id, name = runs.find_run(connection, run)
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
     live = [job for job in jobs.live(connection) if job.run_id == run_id]
@@ -103,7 +103,7 @@ def _ending(
 
 
 def _take_out(connection: Connection, job: Job) -> None:
-    """Take a waiting job out of the queue; a run that it was to go on with stands as it did before."""
+    """Remove a waiting job from the queue; a run that it would have resumed returns to its earlier state."""
     cancelled = data.Stopped(ended=time.time(), how="cancel")
     jobs.set_state(connection, job.id, cancelled)
     before = jobs.before(connection, job.id)

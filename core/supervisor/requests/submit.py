@@ -1,4 +1,4 @@
-"""What people tell the supervisor to do: queue runs, go on with one, adopt, check or export one, stop, kill."""
+"""Queues runs, chains, exports and imports."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from finetop.core.text import quoted
 
 
 def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
-    """Queue a run: its folder with the recipe, then its rows. On any trouble neither is left.
+    """Queue a run: its folder with the recipe, then its rows. After an error neither remains.
 
-    Raises BadInput for a name that can't be or a suite that can't be read, NotFound for one that is not there,
-    EnvironmentTrouble when the folder can't be made.
+    Raises BadInput for an invalid name or an unreadable suite, NotFound for a missing one, EnvironmentTrouble if the
+    folder can't be made.
     """
     run_id, name = _add_run(
         supervisor, ask.name, ask.recipe, ask.source, priority=ask.priority, held=ask.held
@@ -54,9 +54,9 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
 
 
 def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
-    """Queue the runs of a chain, all or none; `first` begins on the runs that the stages before it have made.
+    """Queue the runs of a chain, all or none; with `first`, starting from the existing runs of earlier stages.
 
-    Raises as `submit`, and NotFound for a stage that is not of the chain, or was never run.
+    Raises as `submit`, and NotFound for an unknown stage, or an earlier stage that was never run.
     """
     connection = supervisor.connection
     names = [stage.name for stage in ask.stages]
@@ -91,7 +91,7 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
 
 
 def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
-    """Return a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
+    """Return a stage's recipe with run ids in place of the stages that it starts from."""
     recipe = stage.recipe
     for key, reference in references(recipe).items():
         if reference.kind == "stage" and reference.name not in numbers:
@@ -106,10 +106,10 @@ def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
 
 
 def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
-    """Queue the writing of a run's checkpoint as one whole model or an adapter, ahead of queued training.
+    """Queue the export of a run's checkpoint as a whole model or an adapter, ahead of queued training.
 
-    Raises NotFound without such a checkpoint, BadInput for a model that can't be whole, a run without an adapter or a
-    folder that can't be written to, Refused for one that is there.
+    Raises NotFound for an unknown checkpoint, BadInput for a model that can't be merged, a run without an adapter or an
+    invalid folder, Refused for an existing folder.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -142,7 +142,7 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
 
 
 def absolute(text: str, key: str) -> Path:
-    """Read a path that holds whatever the working folder is. Raises BadInput."""
+    """Return an absolute path. Raises BadInput for a relative or invalid one."""
     path = Path(text)
     too_long = len(os.fsencode(text)) > 4095 or any(len(os.fsencode(part)) > 255 for part in path.parts)
     if not path.is_absolute() or "\0" in text or too_long:
@@ -153,9 +153,9 @@ def absolute(text: str, key: str) -> Path:
 
 
 def adopt(supervisor: Supervisor, ask: Import) -> ImportAnswer:
-    """Make a run of a model that was made elsewhere, and queue the job that looks at it, ahead of training.
+    """Make a run of a model that was trained elsewhere, and queue the job that reads it, ahead of training.
 
-    With `reuse`, the run that the same folder was linked as before, on the same base, answers. Raises as `submit`.
+    With `reuse`, return the existing run of a link to the same folder on the same base. Raises as `submit`.
     """
     absolute(ask.path, "path")
     if ask.reuse:
@@ -170,7 +170,7 @@ def adopt(supervisor: Supervisor, ask: Import) -> ImportAnswer:
 
 
 def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> bool:
-    """Tell whether a folder was adopted before just so: a copy is of what it held then, so only links are."""
+    """Return True if this folder was already imported like this; only links count, since a copy may be outdated."""
     return (
         not args["copy"]
         and not ask.copy
@@ -190,7 +190,7 @@ def _add_run(
     priority: int,
     held: bool = False,
 ) -> tuple[int, str]:
-    """Make a run: its folder with the recipe, then its rows and the job that makes it. Returns number and name."""
+    """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
     require_run(supervisor, wanted, recipe, source, verb=verb, args=args)
     name = runs.free_name(supervisor.connection, wanted)
     with made_or_gone(supervisor) as made:
@@ -210,7 +210,7 @@ def require_run(
     verb: str = "train",
     args: dict[str, Any] | None = None,
 ) -> None:
-    """See that a run can be made, now and not after hours of training. Raises BadInput, NotFound."""
+    """Validate a run now instead of after hours of training. Raises BadInput, NotFound."""
     check_name(name, "name")
     secrets.require_none(source, "the recipe")
     secrets.require_none(msgspec.json.encode([recipe, args]).decode(), "the recipe")
@@ -225,9 +225,9 @@ def require_run(
 
 @contextmanager
 def made_or_gone(supervisor: Supervisor) -> Iterator[list[Path]]:
-    """Make runs in one transaction; on any trouble neither rows nor the folders in the list are left.
+    """Make runs in one transaction; after an error neither rows nor the folders in the list remain.
 
-    Raises EnvironmentTrouble when a folder can't be made.
+    Raises EnvironmentTrouble if a folder can't be made.
     """
     folders: list[Path] = []
     try:
@@ -256,7 +256,7 @@ def make_run(
     priority: int,
     held: bool = False,
 ) -> int:
-    """Make one run's folder and rows inside of `made_or_gone`. Returns its number. Raises OSError and as `resolve`."""
+    """Make one run's folder and rows inside `made_or_gone`. Return its id. Raises OSError and as `resolve`."""
     connection = supervisor.connection
     recipe, parents = ancestry.resolve(connection, recipe)
     run_id = runs.next_run_id(connection)
@@ -274,7 +274,7 @@ def make_run(
         "created": time.time(),
         "recipe": recipe,
     }
-    with naming(folder / "run.json"):  # what the store decides follows: see records
+    with naming(folder / "run.json"):  # the store's decisions are added by run_records
         (folder / "run.json").write_bytes(msgspec.json.encode(facts))
     relative = str(folder.relative_to(supervisor.home.root))
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)

@@ -1,4 +1,4 @@
-"""Sweeps: many runs queued at once, all or none, tied together by a tag; and what came of them."""
+"""Sweeps: many runs queued at once, all or none, linked by a tag; and their results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from finetop.core.text import number_words
 
 
 def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
-    """Queue the runs of a sweep, all or none. Raises as `orders.submit`, and BadInput for one without runs."""
+    """Queue the runs of a sweep, all or none. Raises as `submit.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
         raise BadInput("the sweep has no runs.", hint="Give a setting more than one value.")
@@ -50,7 +50,7 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
 
 
 def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
-    """List the sweeps; of a named one its runs too, with the settings that differ among them. Raises NotFound."""
+    """List the sweeps; for a named one also its runs, with the settings that differ among them. Raises NotFound."""
     members = _members(supervisor)
     briefs = [
         _brief(supervisor, name, members[name]) for name in sorted(members, key=lambda n: -max(members[n]))
@@ -83,7 +83,7 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
 
 
 def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
-    """Read from their tags by what the rows of runs were chosen, and how many; nothing unless all say both."""
+    """Read from tags how each run's rows were selected, and how many; empty unless all runs have both tags."""
     found: dict[int, dict[str, str]] = {}
     for number in numbers:
         tags = [tag.partition("/") for tag in notes.tags_of(supervisor.connection, number)]
@@ -96,7 +96,7 @@ def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, s
 
 
 def _members(supervisor: Supervisor) -> dict[str, list[int]]:
-    """Map the names of sweeps to the numbers of their runs, in the order in which they were queued."""
+    """Map the names of sweeps to their run ids, in queue order."""
     found: dict[str, list[int]] = {}
     for number, tags in notes.tagged(supervisor.connection, SWEEP):
         for tag in tags:
@@ -116,7 +116,7 @@ def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
 
 
 def _texts(recipe: dict[str, Any]) -> dict[str, str]:
-    """Write the settings of a recipe by their dotted keys."""
+    """Return a recipe's settings as texts, by dotted key."""
     settings = flat_settings(recipe, of_item=None)
     return {key: _text(value) for key, value in settings if value != {}}
 
@@ -128,7 +128,7 @@ def _text(value: Any) -> str:
 
 
 def _differing(recipes: list[dict[str, str]]) -> list[str]:
-    """Name the settings in which recipes differ, seed and name aside, in their order."""
+    """Return the settings in which recipes differ, except seed and name, in their order."""
     every = dict.fromkeys(key for recipe in recipes for key in recipe)
     return [key for key in every if key not in ("name", SEED) and len({r.get(key) for r in recipes}) > 1]
 

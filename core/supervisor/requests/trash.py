@@ -1,8 +1,8 @@
-"""Runs that are removed: into the home's trash, back from it, and for good.
+"""Removed runs: into the home's trash, back from it, and deleted for good.
 
-A run folder that leaves first gets the mark REMOVED, then its rows go, then it moves. One that comes back has it
-written anew ("back"), then it moves, then its rows come, then the mark goes. So a supervisor that finds the mark
-knows, after a crash at any moment, what was to become of it.
+On removal, a run folder first gets the mark REMOVED, then its rows go, then it moves. On restore the mark is rewritten
+("back"), then the folder moves, then its rows come, then the mark goes. So after a crash at any moment, a supervisor
+that finds the mark knows what was intended.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 REMOVED = "removed.json"
-GOING = ".going"  # below the trash: what is being deleted
+GOING = ".going"  # below the trash: folders being deleted
 
 
 def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
-    """Move runs to the trash, or say what would go (`only_show`); with `each`, without those that can't.
+    """Move runs to the trash, or with `only_show` list them; with `each`, skip those that can't be removed.
 
-    Raises NotFound, Refused for a run that lives or that another begins from, EnvironmentTrouble.
+    Raises NotFound, Refused for a run that lives or that another starts from, EnvironmentTrouble.
     """
     connection, home = supervisor.connection, supervisor.home
     chosen, folders, kept = _chosen(supervisor, ask)
@@ -67,7 +67,7 @@ def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
 
 
 def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[int, Path], list[Kept]]:
-    """Find the runs that can go, by name and by folder, and with `each` those that can't."""
+    """Return the removable runs by name and by folder, and with `each` those that can't be removed."""
     connection = supervisor.connection
     chosen: dict[int, str] = {}
     folders: dict[int, Path] = {}
@@ -87,7 +87,7 @@ def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[i
         except FinetopError as error:
             keep(run, error)
     before = -1
-    while before != len(chosen):  # a run that stays keeps those that it begins from
+    while before != len(chosen):  # a run that stays keeps its parents
         before = len(chosen)
         for run_id, name in list(chosen.items()):
             try:
@@ -99,7 +99,7 @@ def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[i
 
 
 def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
-    """Refuse a run of which a job runs or waits. Raises Refused."""
+    """Raise Refused if a job of a run runs or waits."""
     detail = runs.detail(supervisor.connection, run_id)
     for job in detail.jobs:
         lives = supervisor.launcher.is_alive(supervisor.home.root / detail.folder / job.folder)
@@ -109,7 +109,7 @@ def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
 
 
 def require_childless(connection: Connection, run_id: int, name: str, going: dict[int, str]) -> None:
-    """Refuse a run that another, which stays, begins from. Raises Refused."""
+    """Raise Refused if another run, which stays, starts from this one."""
     _, below = parents.relatives(connection, run_id)
     needing = sorted({child.name for child in below if child.id not in going})
     if needing:
@@ -121,7 +121,7 @@ def require_childless(connection: Connection, run_id: int, name: str, going: dic
 
 
 def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
-    """Find a run's folder in the home. Raises Refused for one that is a link: what it points to is not ours."""
+    """Return a run's folder in the home. Raises Refused for a link: its target is not ours."""
     folder = home.root / runs.detail(connection, run_id).folder
     if folder.is_symlink():
         raise Refused(f"{folder} is a link.", hint="Remove it by hand, then `finetop rebuild`.")
@@ -135,17 +135,17 @@ def described(folder: Path, run_id: int, name: str) -> Removed:
 
 
 def sizes_below(folder: Path) -> Iterator[int]:
-    """Yield the bytes that each file below a folder takes; links count as themselves, and are not followed."""
+    """Yield the size in bytes of each file below a folder; links count as themselves and are not followed."""
     for place, _, files in os.walk(folder):
         for file in files:
             with contextlib.suppress(OSError):
                 facts = os.lstat(os.path.join(place, file))  # noqa: PTH118
-                holes = file == "log.txt" and facts.st_blocks * 512 < facts.st_size  # a long log has one
+                holes = file == "log.txt" and facts.st_blocks * 512 < facts.st_size  # a long log has a hole
                 yield facts.st_blocks * 512 if holes else facts.st_size
 
 
 def _write_records(supervisor: Supervisor) -> None:
-    """See that the folders tell all: from them a run comes back."""
+    """Write all records into the run folders, from which a run can be restored."""
     try:
         run_records.write_marked(supervisor.connection, supervisor.home.root)
     except OSError as error:
@@ -178,7 +178,7 @@ def _move(folder: Path, target: Path) -> None:
 
 
 def trashed(home: Home) -> list[Trashed]:
-    """List what lies in the trash, newest first."""
+    """List the runs in the trash, newest first."""
     found = []
     for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
         if folder.name == GOING or folder.is_symlink():
@@ -203,9 +203,9 @@ def trash(supervisor: Supervisor, ask: Trash) -> TrashAnswer:
 
 
 def restore(supervisor: Supervisor, ask: Restore) -> Done:
-    """Bring a run back from the trash, under a new name where its own was given away.
+    """Restore a run from the trash, under a new name if its own is taken.
 
-    Raises NotFound, Refused while a run that it begins from lies in the trash too, BadInput for a damaged one,
+    Raises NotFound, Refused if a run that it starts from is not in the store, BadInput for a damaged one,
     EnvironmentTrouble.
     """
     connection, home = supervisor.connection, supervisor.home
@@ -247,7 +247,7 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
 
 def _find_trashed(home: Home, run: str) -> Trashed:
     there = trashed(home)
-    for one in there:  # the newest first
+    for one in there:  # newest first
         if run in (one.name, one.folder, str(one.run_id)):
             return one
     hint = did_you_mean(run, [one.name for one in there]) if there else "The trash is empty."
@@ -255,7 +255,7 @@ def _find_trashed(home: Home, run: str) -> Trashed:
 
 
 def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
-    """Take from the trash, for good, those folders that were shown. They are gone from sight when this returns."""
+    """Delete those trashed folders that were shown. They are out of sight when this returns."""
     chosen = [one for one in trashed(supervisor.home) if one.folder in ask.folders]
     for one in chosen:
         discard(supervisor.home.trash / one.folder)
@@ -264,7 +264,7 @@ def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
 
 
 def discard(folder: Path) -> None:
-    """Put a folder out of sight, to be deleted by `delete_discarded`."""
+    """Move a folder out of sight, to be deleted by `delete_discarded`."""
     going = folder.parent / GOING
     going.mkdir(mode=0o700, exist_ok=True)
     folder.rename(going / f"{time.time_ns()}-{folder.name}")
@@ -272,17 +272,17 @@ def discard(folder: Path) -> None:
 
 
 def delete_discarded(home: Home) -> None:
-    """Delete what was put out of sight. It may take long: call it in a thread. Links are not followed."""
+    """Delete the discarded folders. It may take long: call it in a thread. Links are not followed."""
     for place in (home.trash / GOING, home.models / "merged" / GOING, home.root / "datasets" / GOING):
         for folder in place.iterdir() if place.is_dir() and not place.is_symlink() else []:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def finish_moves(connection: Connection, home: Home) -> None:
-    """End what a crash has interrupted.
+    """Finish removals and restores that a crash interrupted.
 
-    A folder with the mark goes to the trash, unless its run is in the store and was not on its way back. The folder
-    of a run that was never queued goes for good: nobody was told of it.
+    A folder with the mark goes to the trash, unless its run is in the store and was not being restored. The folder of a
+    run that was never queued is deleted: no client was told of it.
     """
     for mark in home.runs.glob(f"*/{REMOVED}"):
         number = rebuild.number_of(mark.parent)
@@ -309,7 +309,7 @@ def _was_coming_back(mark: Path) -> bool:
 
 
 async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
-    """Do as `remove` does, which writes records itself: nobody else may meanwhile."""
+    """Remove runs while holding the lock on records, which `remove` writes itself."""
     async with supervisor.recording:
         answer = remove(supervisor, ask)
     await record(supervisor)

@@ -1,4 +1,4 @@
-"""What the supervisor answers about regressions, and what it keeps of how people see them: the store reads it all."""
+"""Triage requests: regressions, read from the store, and the states that users assign to them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
 
 
 def say(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
-    """Keep how a regression is seen. Raises BadInput, and what `triage.say` raises."""
+    """Set the state of a regression. Raises BadInput, and as `triage.say`."""
     said = f"{ask.standing.reason}\n{ask.standing.note}"
     secrets.require_none(said, "the reason", hint="It is shown to all who see the run: leave it out.")
     run_id, _ = runs.find_run(supervisor.connection, ask.run)

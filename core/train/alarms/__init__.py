@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a watch must know of the run that it looks at."""
+    """What an alarm must know of the run that it watches."""
 
     steps: int  # planned
-    loss_falls: bool = True  # its loss says how well it learns
+    loss_falls: bool = True  # the loss shows how well the run learns
     drift_limit: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmNote:
-    """What has begun, in words that stand alone; with `is_over`, that it has ended."""
+    """What has begun, in a text that stands alone; with `is_over`, that it has ended."""
 
     text: str
     is_over: bool = False
 
 
 class Watch(Protocol):
-    """Looks at the numbers of one run, in their order."""
+    """Watches the metrics of one run, in order of steps."""
 
     def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
-        """Take in what was measured at a step and a moment of the monotonic clock; not all of it at every step."""
+        """Read what was measured at a step and a moment of the monotonic clock; most steps lack some metrics."""
         ...
 
 
 class Alarm(Configured[Options]):
-    """What looks at the numbers of a run; a setting of `alarms:` is the name of a file.
+    """A detector on the numbers of a run; a setting of `alarms:` is the name of a file.
 
     `on` of its options turns it on or off; `spike: false` is short for it.
     """
@@ -59,7 +59,7 @@ names, load = KIND.names, KIND.load
 
 
 def watches(recipe: Recipe, run: Run) -> dict[str, Watch]:
-    """Make what watches a run, by kind: all that its recipe leaves on, and that its numbers allow."""
+    """Return a run's alarms by kind: those that its recipe leaves on and that its metrics support."""
     found = {}
     for name in names():
         options = getattr(recipe.alarms, name)

@@ -1,7 +1,7 @@
-"""Steps in a row on which something is wrong: how many are too many, and when it is over.
+"""Consecutive bad steps: how many raise an alarm, and when it is over.
 
-From the first step on, `least` of them. Where good steps were between, now and then a bad one is part of the method:
-then as many as would come about by chance, at the rate so far, once in 100,000 steps.
+From the first step on, `least` of them. If good steps came before, an occasional bad one is part of the method: then
+as many as chance would produce, at the rate so far, once in 100,000 steps.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 CHANCE = 1e-5
-BACK = 3  # good steps after which it is over
+BACK = 3  # good steps that end the alarm
 
 
 @dataclass
 class Streak:
-    """Counts bad steps in a row, and of those before them how many were bad."""
+    """Counts consecutive bad steps, and the share of bad steps before them."""
 
     least: int
     length: int = 0
@@ -26,7 +26,7 @@ class Streak:
     is_on: bool = False
 
     def take(self, is_bad: bool) -> Literal["", "begins", "over"]:
-        """Take in a step; says whether it begins or ends what is worth an alarm."""
+        """Count a step; return whether it begins or ends an alarm."""
         if is_bad:
             self.length += 1
             if self.is_on or self.length < self.needed():
@@ -41,7 +41,7 @@ class Streak:
         return "over"
 
     def needed(self) -> int:
-        """Return how many bad steps in a row are too many by now."""
+        """Return how many consecutive bad steps now raise an alarm."""
         if not self.seen:
             return self.least
         rate = (self.bad + 1) / (self.seen + 2)

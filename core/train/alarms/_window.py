@@ -1,4 +1,4 @@
-"""The last so many values, and where their middle lies: medians, which a few wild values do not move."""
+"""The most recent values and their median, which a few outliers do not move."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 
 
 class Window:
-    """The last `size` values, sorted beside: adding one costs a search and a shift, the median nothing."""
+    """The last `size` values, with a sorted copy: adding one costs a search and a shift, the median nothing."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -22,7 +22,7 @@ class Window:
         return len(self._values) == self._size
 
     def add(self, value: float) -> float | None:
-        """Take in a value; returns the one that it pushes out, if the window was full."""
+        """Add a value; return the one that it pushes out if the window was full."""
         gone = None
         if self.is_full:
             gone = self._values.popleft()

@@ -1,4 +1,4 @@
-"""A dead gradient: for many steps in a row it is nothing, or next to nothing of what it was. Nothing is learned."""
+"""A dead gradient: for many consecutive steps it is zero, or a tiny fraction of its usual size. Nothing is learned."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NOTHING = 1e-10
-BASELINE = 200  # steps whose median it is compared with
-ENOUGH = 20  # of them, before which nothing but 0 counts
-BACK = 5  # steps in a row at ten times the limit after which it is over
+BASELINE = 200  # steps; their median is the usual size
+ENOUGH = 20  # steps of the baseline; with fewer, only a gradient of 0 counts
+BACK = 5  # consecutive steps above ten times the limit that end the alarm
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class DeadGradient:
     options: Options
     before: Window = field(default_factory=lambda: Window(BASELINE))
-    dead: int = 0  # steps in a row
+    dead: int = 0  # consecutive steps
     alive: int = 0
     is_on: bool = False
 

@@ -1,15 +1,15 @@
 """Divergence in the first steps: the loss or its gradient is many times what it was at first. No statistics are needed.
 
 `spike` compares with a level of steps, which a run has after some thirty; a learning rate that is far too high ruins
-the weights before. Here each step is compared with the least of the first three, by two signs: a loss of twice that,
-and a grad_norm of ten times that. Three signs in steps in a row are an alarm, so two steps do where both are bad, and
-one bad batch never does.
+the weights before that. Here each step is compared with the lowest of the first three, by two signs: a loss of twice
+that, and a grad_norm of ten times that. Three signs in consecutive steps are an alarm: two steps suffice if both signs
+are bad, and one bad batch never does.
 
 A loss may begin near 0 (a student like its teacher), at ln 2 (pairs), or be bounded (kto), and a gradient may begin at
-0 (answers that all earn the same): many times nothing is no sign. So both must also exceed 10. A loss of 10 nats/token
-is that of a blind guess among 22,000 tokens; of pairs it gives the better answer a chance of 1 in 22,000. A grad_norm
-of 10 is ten times where gradients are clipped by default. Where the loss does not show how well a run learns (ppo,
-rloo, grpo), the gradient alone is compared.
+0 (answers with equal rewards): many times nothing is no sign. So both must also exceed 10. A loss of 10 nats/token
+is that of a blind guess among 22,000 tokens; with pairs it gives the better answer a chance of 1 in 22,000. A grad_norm
+of 10 is ten times the default clipping limit. Where the loss does not show how well a run learns (ppo, rloo, grpo),
+only the gradient is compared.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from finetop.core.train.alarms import Alarm, AlarmNote, Run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FIRST = 3  # steps; the others are compared with the least of them
-EARLY = 32  # steps; spike can speak from step 36 on. With 64, one healthy run of 6,000 raised it
+FIRST = 3  # steps; later ones are compared with the lowest of them
+EARLY = 32  # steps; spike can raise from step 36 on. With 64, one healthy run of 6,000 raised it
 LEAST = 10.0  # what a loss, and a grad_norm, must exceed
-SIGNS = 3  # in steps in a row
-BACK = 5  # steps in a row without a sign after which it is over
+SIGNS = 3  # in consecutive steps
+BACK = 5  # consecutive steps without a sign that end the alarm
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,7 +48,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 @dataclass
 class Sign:
-    """One number of a step, beside what it was in the first steps."""
+    """One metric of a step, compared with its values in the first steps."""
 
     name: str  # of the metric
     times: float
@@ -56,7 +56,7 @@ class Sign:
     value: float = math.nan
 
     def take(self, value: float) -> bool:
-        """Take in a step's number; returns whether it is a sign. What is one is none of the first."""
+        """Read a step's value; return whether it is a sign. A value that is one does not join the first values."""
         if not math.isfinite(value) or value <= 0:
             return False
         self.value = value
@@ -78,8 +78,8 @@ class Sign:
 class Divergence:
     signs: list[Sign]
     seen: int = 0
-    bad: int = 0  # signs in steps in a row
-    fine: int = 0  # steps in a row
+    bad: int = 0  # signs in consecutive steps
+    fine: int = 0  # consecutive steps
     is_on: bool = False
 
     def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:

@@ -1,4 +1,4 @@
-"""Drift over its limit: the loss on general text has risen against the base, by what the drift probe measures."""
+"""Drift over its limit: the loss on general text has risen above the base model's, as the drift probe measures it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from finetop.core.train.alarms import Alarm, AlarmNote, Run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BACK = 0.9  # of the limit: at which it is over, so that a drift that wavers about it does not speak each time
+BACK = 0.9  # of the limit: below it the alarm is over, so a drift near the limit does not raise it repeatedly
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings under `alarms.drift:`; what is measured, and the limit, stand under `drift:`."""
+    """Settings under `alarms.drift:`; the limit and what is measured are under `drift:`."""
 
     on: Annotated[bool, Meta(description="Alarm when drift exceeds drift.limit.")] = True
 

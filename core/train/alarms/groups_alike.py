@@ -1,4 +1,4 @@
-"""Groups alike: for steps in a row all answers to a prompt have earned the same. Compared, they teach nothing."""
+"""Groups alike: for consecutive steps all answers to a prompt got the same reward. Comparing them teaches nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class GroupsAlike:
         reward, alike = values.get("reward"), values.get("groups_alike")
         if reward is None or alike is None:
             return None
-        match self.streak.take(alike >= 1 and reward != 0):  # of 0 another alarm speaks
+        match self.streak.take(alike >= 1 and reward != 0):  # a reward of 0 has its own alarm, no_reward
             case "begins":
                 said = f"all answers to a prompt got the same reward for {self.streak.length} steps: {reward:.3g}"
                 return AlarmNote(said)

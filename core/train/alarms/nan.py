@@ -1,7 +1,7 @@
-"""A loss or gradient that is NaN or infinite. Training can seldom go on from one.
+"""A loss or gradient that is NaN or infinite. Training seldom recovers from one.
 
-A gradient alone must be so for three steps in a row. In float16 the loss is scaled: its scale falls by halves from
-65,536 until no gradient overflows, and is tried anew about every 2,000 steps. Such a step is left out, and no alarm.
+A gradient alone must be so for three consecutive steps. In float16 the loss is scaled: the scale is halved from
+65,536 until no gradient overflows, and raised again about every 2,000 steps. Such a step is skipped, without an alarm.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 LOSSES = ("loss", "eval_loss")
 LOSS_SCALE = "loss_scale"  # the metric
-LEAST_SCALE = 1.0  # below it gradients overflow by themselves, and not for being scaled
-IN_A_ROW = 3  # steps with a loss, but a gradient that is NaN or infinite
-CALM = 20  # steps in a row with numbers after which it is over
+LEAST_SCALE = 1.0  # below it gradients overflow on their own, not because of the scale
+IN_A_ROW = 3  # steps with a finite loss, but a gradient that is NaN or infinite
+CALM = 20  # consecutive finite steps that end the alarm
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,8 +34,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 @dataclass
 class Nan:
     is_on: bool = False
-    overflown: int = 0  # gradients in a row
-    fine: int = 0  # steps in a row since the last bad value
+    overflown: int = 0  # consecutive gradients
+    fine: int = 0  # consecutive steps since the last bad value
 
     def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         bad = next((key for key in LOSSES if not math.isfinite(values.get(key, 0.0))), None)
@@ -60,7 +60,7 @@ class Nan:
 
 
 def is_overflow(values: Mapping[str, float]) -> bool:
-    """Return whether only a step's scaled gradients overflowed: its loss is a number, and the scale can fall."""
+    """Return True if only a step's scaled gradients overflowed: its loss is finite, and the scale can still fall."""
     is_number = math.isfinite(values.get("loss", 0.0))
     return (
         is_number

@@ -1,4 +1,4 @@
-"""No reward: for steps in a row no answer has earned anything. There is nothing to learn from."""
+"""No reward: for consecutive steps no answer got a reward, so there is nothing to learn from."""
 
 from __future__ import annotations
 

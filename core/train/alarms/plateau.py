@@ -1,9 +1,9 @@
 """A plateau: over a good share of the planned run the loss has not fallen, though the learning rate is still high.
 
-Blocks of steps, each by the median of its log loss; a window of 24 of them is cut in half, and the halves' means are
-compared. It is a plateau where they differ by less than their standard error, and where a fall of 2 % would have been
-2.5 of those: a run too short or too noisy to tell has none. What comes while the rate rises, or is below a third of
-its peak, says nothing: so the tail of a schedule has no plateau either.
+Steps are grouped in blocks, each represented by the median of its log loss; a window of 24 blocks is cut in half and
+the halves' means are compared. It is a plateau if they differ by less than their standard error, and if a fall of 2 %
+would have been 2.5 of those: a run too short or too noisy to tell never has one. Steps where the rate rises, or is
+below a third of its peak, are ignored: so the tail of a schedule has no plateau either.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 BLOCKS = 24
-SMALLEST = 4  # steps of a block
-HIGH = 0.33  # of the learning rate's peak
-LAST = 0.9  # of the run: behind it nobody would do anything about it
-SIGMAS = 2.5  # a fall of `least` must be so many standard errors, or nothing can be told
+SMALLEST = 4  # steps in a block
+HIGH = 0.33  # share of the peak learning rate
+LAST = 0.9  # share of the run: after it, an alarm is too late to act on
+SIGMAS = 2.5  # a fall of `least` must be this many standard errors, or the run is too noisy to judge
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -46,8 +46,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Plateau:
     options: Options
     block: int  # steps
-    last: int  # step behind which it is silent
-    values: list[float] = field(default_factory=list)  # of the block that is not full
+    last: int  # step after which it is silent
+    values: list[float] = field(default_factory=list)  # of the incomplete block
     blocks: deque[float] = field(default_factory=lambda: deque(maxlen=BLOCKS))
     firsts: deque[int] = field(default_factory=lambda: deque(maxlen=BLOCKS))  # their first steps
     peak: float = 0.0

@@ -1,8 +1,8 @@
-"""A slow-down: steps take more than twice as long as they did, for a while. A neighbour, heat, a slow disk, swapping.
+"""A slow-down: steps take more than twice as long as before, for a while. Other jobs, heat, a slow disk, swapping.
 
-What is compared is the run's own: the median of the last steps with that of those before. Steps of which the texts
-or the answers are longer are no slow-down: the time of a token must have risen too, where tokens are counted. The
-time of evaluations, checks and checkpoints is not in `step_s`.
+The run is compared with itself: the median of the last steps with that of those before. Longer texts or answers are no
+slow-down: where tokens are counted, the time per token must have risen too. `step_s` excludes evaluations, checks and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 RECENT = 20  # steps
 BASELINE = 200
-ENOUGH = 30  # steps of the baseline before which nothing is said
-WARM_UP = 5  # steps that load, compile and allocate, and are not typical
-BACK = 0.7  # of what raised it: at which it is over
+ENOUGH = 30  # steps of the baseline; with fewer it is silent
+WARM_UP = 5  # steps that load, compile and allocate: not typical
+BACK = 0.7  # of the factor that raised the alarm: below it, it is over
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,19 +41,19 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 @dataclass
 class Pace:
-    """One kind of time: of a step, or of a token."""
+    """One kind of time: per step, or per token."""
 
     recent: Window = field(default_factory=lambda: Window(RECENT))
     before: Window = field(default_factory=lambda: Window(BASELINE))
 
     def add(self, value: float, *, keep: bool) -> None:
-        """Take in a value; what leaves the recent ones is kept to compare with, unless they are slow."""
+        """Add a value; with `keep`, the value that it pushes out of the recent ones joins the baseline."""
         gone = self.recent.add(value)
         if gone is not None and keep:
             self.before.add(gone)
 
     def times(self) -> float:
-        """Say how many times what was before the recent ones take; 0 where too little is known."""
+        """Return the recent median as a multiple of the baseline's; 0 while either has too few values."""
         if len(self.before) < ENOUGH or not self.recent.is_full:
             return 0.0
         return self.recent.median() / max(1e-12, self.before.median())
@@ -66,7 +66,7 @@ class SlowDown:
     tokens: float | None = None
     step: Pace = field(default_factory=Pace)
     token: Pace = field(default_factory=Pace)
-    slow_since: tuple[int, float] | None = None  # step and moment
+    slow_since: tuple[int, float] | None = None  # step and time
     is_on: bool = False
 
     def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:

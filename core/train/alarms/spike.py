@@ -1,9 +1,10 @@
 """A spike: the loss has risen far above where it was, and stays there for some steps. A single bad batch is none.
 
-In log loss, so that 1.2 -> 2.4 counts like 0.3 -> 0.6. The medians of the last 7 steps and of the last 21 are held
-against the lowest level that the run has had, a level being the median of 64 steps. How far is far: by half at least,
-and by 6 times what the median of 7, or 7 times what that of 21, wavers by itself: the longer sees what drowns in noise
-for the shorter. How much steps waver is told by their differences, so that a loss that climbs does not hide itself.
+In log loss, so that 1.2 -> 2.4 counts like 0.3 -> 0.6. The medians of the last 7 steps and of the last 21 are compared
+with the lowest level that the run has had, a level being the median of 64 steps. The rise must be at least by half,
+and at least 6 times the random variation of the median of 7, or 7 times that of 21: the longer one sees what is lost in
+noise for the shorter. The variation is estimated from the differences of steps, so that a climbing loss does not hide
+itself.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 RECENT = 7  # steps
 LONGER = 21
 LEVEL = 64
-ENOUGH = 24  # steps of a level before which nothing is said
-HOLDS = 5  # steps in a row: what noise lifts falls back in one or two
+ENOUGH = 24  # steps of a level; with fewer it is silent
+HOLDS = 5  # consecutive steps: a rise from noise falls back in one or two
 DEVIATION = 1.4826 / math.sqrt(2)  # of normal values, times the median of their absolute differences
-OF_MEDIAN = 1.2533  # deviation of a median of n normal values: theirs, times this, by the root of n
-FLOOR = 0.05  # added to the loss: below it, what is learned by heart, a factor means nothing
-MORE = 7 / 6  # deviations of the longer: at 1 there were 17 false ones a thousand runs of preferences, now 3
+OF_MEDIAN = 1.2533  # a median of n normal values deviates by their deviation, times this, over root n
+FLOOR = 0.05  # added to the loss: below it (text learned by heart) a factor means nothing
+MORE = 7 / 6  # stricter for the longer window: at 1, 17 of 1,000 preference runs raised a false alarm, now 3
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,14 +52,14 @@ class Spike:
     longer: Window = field(default_factory=lambda: Window(LONGER))
     level: Window = field(default_factory=lambda: Window(LEVEL))
     changes: Window = field(default_factory=lambda: Window(LEVEL))  # from each step of the level to the next
-    newest: float = math.nan  # step of the level
+    newest: float = math.nan  # value of the level
     lowest: float = math.inf
-    far: float = 0.0  # how far the rise was that counts, when the alarm was raised
-    held: int = 0  # steps in a row so far above
+    far: float = 0.0  # the rise that was required when the alarm was raised
+    held: int = 0  # consecutive steps that far above
     is_on: bool = False
 
     def __post_init__(self) -> None:
-        self.by = self.recent  # whose median was so far
+        self.by = self.recent  # the window that raised the alarm
 
     def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         loss = values.get("loss", math.nan)
@@ -83,14 +84,14 @@ class Spike:
         return AlarmNote(f"spike: the loss rose to {_loss(self.by.median())}, from {_loss(self.lowest)}")
 
     def _settle(self, value: float) -> None:
-        """Take a step that is no longer recent into the level."""
+        """Move a step that is no longer recent into the level."""
         if not math.isnan(self.newest):
             self.changes.add(abs(value - self.newest))
         self.newest = value
         self.level.add(value)
 
     def _far(self, window: Window, more: float) -> float:
-        """Return how far a rise counts, where the window's median has risen so far; else 0."""
+        """Return the required rise if the window's median has risen that far; else 0."""
         if not window.is_full:
             return 0.0
         wavers = DEVIATION * self.changes.median() * OF_MEDIAN / math.sqrt(len(window))

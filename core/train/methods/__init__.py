@@ -46,14 +46,14 @@ class Method(MethodFacts[Options]):
 
 KIND: PluginKind[Method[Any]] = METHODS.of(Method)
 names, load = KIND.names, KIND.load
-LEARNED_TOKENS = ("prompt-tuning", "p-tuning", "prefix-tuning")  # those that put tokens in front of the text
+LEARNED_TOKENS = ("prompt-tuning", "p-tuning", "prefix-tuning")  # with virtual tokens before the text
 
 
 def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
-    """Put a method onto a base's shape, before its weights are loaded: what does not go there is refused.
+    """Apply a method to the shape of a base before its weights are loaded, to refuse early what does not fit.
 
-    The model is built from its config.json without memory for its weights; what a method that looks at the weights
-    themselves moves is not known. Raises BadInput.
+    The model is built from its config.json without memory for its weights; the result is incomplete for a method that
+    reads the weights themselves. Raises BadInput.
     """
     import torch
 
@@ -74,7 +74,7 @@ def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
         try:
             wrapped = method.prepare(model, options, start)
         except (RuntimeError, OSError):
-            return Moving(parameters)  # it looks at numbers, which are not there; or at a tokenizer's files
+            return Moving(parameters)  # it reads weights, which have no values here, or a tokenizer's files
     moving = {path: weight.numel() for path, weight in wrapped.named_parameters() if weight.requires_grad}
     still = sum(count for module, count in experts.items() if not any(module in path for path in moving))
     return Moving(parameters, sum(moving.values()), still)

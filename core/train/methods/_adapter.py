@@ -1,4 +1,4 @@
-"""Puts an adapter of PEFT onto a model, after looking whether the modules it names are there and fit."""
+"""Puts a PEFT adapter onto a model, after checking that the modules it names exist and fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
-    """Wrap a model with a fresh adapter: it alone is trainable, and the score of a reward model beside it.
+    """Wrap a model with a fresh adapter, which alone is trainable, together with a reward model's score layer.
 
     Raises BadInput if PEFT can't put this adapter onto this model.
     """
@@ -33,7 +33,7 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
             )
 
     with warnings.catch_warnings():
-        # PEFT 0.21 still asks transformers by the old name of activation checkpointing
+        # PEFT 0.21 still uses transformers' old name for activation checkpointing
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", module="peft")
         try:
@@ -44,7 +44,7 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
                 f"method: {config.peft_type.value} does not work on {kind}: {first_line(error)}",
                 hint="Change the method's options, or use lora or full.",
             ) from error
-    assert isinstance(wrapped, PeftModel)  # mixed models are not asked for
+    assert isinstance(wrapped, PeftModel)  # mixed models are never requested
     if not any(weight.requires_grad for weight in wrapped.parameters()):
         raise BadInput(
             f"method: {config.peft_type.value} finds no layer of {type(model).__name__} to train.",
@@ -55,19 +55,19 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
 
 
 def is_classifier(model: PreTrainedModel) -> bool:
-    """Say if a model gives numbers for a text, as reward models do."""
+    """Return whether a model outputs scores for a text, as reward models do."""
     return type(model).__name__.endswith("ForSequenceClassification")
 
 
 def head_of(model: PreTrainedModel) -> Any:
-    """Return the output layer: the one that writes, or a reward model's score."""
+    """Return the output layer: the language-model head, or a reward model's score."""
     if is_classifier(model):
         return getattr(model, "score", None) or getattr(model, "classifier", None)
     return model.get_output_embeddings()
 
 
 def require_modules(model: PreTrainedModel, options: Any) -> None:
-    """See that the modules which the options name are in the model, and that no head is adapted.
+    """Check that the modules which the options name are in the model, and that no head is adapted.
 
     Raises BadInput.
     """
@@ -86,7 +86,7 @@ def require_modules(model: PreTrainedModel, options: Any) -> None:
 
 
 def is_named(path: str, name: str) -> bool:
-    """Say if a module's path is this name or ends with it, as PEFT reads lists of modules."""
+    """Return whether a module's path is this name or ends with it, which is how PEFT matches lists of modules."""
     return path == name or path.endswith(f".{name}")
 
 
@@ -99,7 +99,7 @@ def _require_names(model: PreTrainedModel, wanted: tuple[str, ...], key: str) ->
 
 
 def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
-    """See that these are weights of the model, and none of a linear layer, which is a module. Raises BadInput."""
+    """Check that the model has these fused weights; a linear layer's weight is not one. Raises BadInput."""
     paths = {path: weight.ndim for path, weight in model.named_parameters()}
     for name in wanted:
         if not any(is_named(path, name) and dimensions > 2 for path, dimensions in paths.items()):
@@ -115,7 +115,7 @@ def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
 
 
 def adapted(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """List the linear layers that an adapter with these targets goes onto: all but the head, or those named."""
+    """Yield the linear layers that an adapter with these targets applies to: all but the head, or those named."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -128,14 +128,14 @@ def adapted(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> It
 
 
 def names_of(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> list[str]:
-    """Write all-linear out as the last parts of module names, as PEFT does."""
+    """Expand all-linear to the last parts of module names, as PEFT does."""
     if not isinstance(target_modules, str):
         return list(target_modules)
     return sorted({path.rpartition(".")[2] for path, _ in adapted(model, target_modules)})
 
 
 def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tuple[str, ...]) -> None:
-    """See that a block size divides the inputs of every adapted layer. Raises BadInput that names those which do."""
+    """Check that a block size divides the inputs of every adapted layer. Raises BadInput with the sizes that do."""
     inputs = {path.rpartition(".")[2]: widths(module)[0] for path, module in adapted(model, target_modules)}
     wrong = next((name for name, width in inputs.items() if width % size), None)
     if wrong is None:
@@ -149,7 +149,7 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
 
 
 def require_rank(model: PreTrainedModel, options: Any) -> None:
-    """See that named modules are there, and that every adapted layer has as many directions as the rank.
+    """Check that named modules exist, and that the rank does not exceed the smaller side of any adapted layer.
 
     Raises BadInput.
     """
@@ -164,7 +164,7 @@ def require_rank(model: PreTrainedModel, options: Any) -> None:
 
 
 def widths(module: Any) -> tuple[int, int]:
-    """Return a linear layer's inputs and outputs, however its weight is held."""
+    """Return a linear layer's number of inputs and outputs, whatever its weight's layout."""
     if hasattr(module, "in_features"):
         return int(module.in_features), int(module.out_features)
     inputs, outputs = module.weight.shape  # GPT-2's Conv1D
@@ -172,7 +172,7 @@ def widths(module: Any) -> tuple[int, int]:
 
 
 def lora_config(options: Any, **more: Any) -> LoraConfig:
-    """Build PEFT's configuration from the settings that every kind of LoRA has; `more` are PEFT's own, and win."""
+    """Build PEFT's configuration from the settings common to all kinds of LoRA; `more` overrides them."""
     from peft import LoraConfig
 
     settings: dict[str, Any] = {
@@ -186,5 +186,5 @@ def lora_config(options: Any, **more: Any) -> LoraConfig:
 
 
 def listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
-    """Spell targets as PEFT takes them."""
+    """Return targets in the form that PEFT expects."""
     return target_modules if isinstance(target_modules, str) else list(target_modules)

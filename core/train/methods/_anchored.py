@@ -1,10 +1,10 @@
-"""LoRA that begins at a part of the weights and leaves the base as it is: what PiSSA, OLoRA and CorDA share.
+"""LoRA initialised from a part of the weights, with the base left as it is: shared by PiSSA, OLoRA and CorDA.
 
 They take s B0 A0 out of a weight W and train [A, B] from [A0, B0], so W' = W - s B0 A0 + s B A. PEFT changes W in
-memory; then neither is the base there when the adapter is off, nor does the saved adapter fit it. Here W stays, and
-the adapter has twice the rank: [A; A0] and [B, -B0], of which the second halves never move. The same function and
-gradients, without the rounding of W - s B0 A0; at the start it changes nothing, to the bit of B0 A0 - B0 A0; saved,
-merged and loaded it is a plain LoRA. It costs r (in + out) more numbers a layer in the forward pass.
+memory; then switching the adapter off does not restore the base, and the saved adapter does not fit it. Here W stays,
+and the adapter has twice the rank: [A; A0] and [B, -B0], whose second halves are frozen. Function and gradients are the
+same, without the rounding of W - s B0 A0; at the start it changes nothing, up to the rounding of B0 A0 - B0 A0; saved,
+merged and loaded it is a plain LoRA. It costs r (in + out) more numbers per layer in the forward pass.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-NAME = "default"  # of the adapter, in PEFT
+NAME = "default"  # PEFT's name of the adapter
 
 
 class Anchored(nn.Module):  # type: ignore[misc]  # the library is untyped
-    """A linear map half of which moves: `weight` is [moving, start] along `along`, and is saved as one."""
+    """A linear map whose first half is trained: `weight` is [moving, start] along `along`, and is saved as one."""
 
     def __init__(self, moving: Tensor, start: Tensor, along: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Anchored(nn.Module):  # type: ignore[misc]  # the library is untyped
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         saved = state_dict.get(f"{prefix}weight")
         if saved is None:
-            return  # another adapter's weights, or none
+            return  # the state belongs to another adapter, or has none
         moving, start = saved.chunk(2, self.along)
         with torch.no_grad():
             self.moving.copy_(moving)
@@ -57,9 +57,9 @@ class Anchored(nn.Module):  # type: ignore[misc]  # the library is untyped
 
 
 def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -> PeftModel:
-    """Wrap a model with an adapter that begins where `begin` puts it; the base's weights are left as they were.
+    """Wrap a model with an adapter initialised by `begin`; the base's weights are left as they were.
 
-    `begin` gets PEFT's layer, and sets its two matrices at rank `options.rank`; it may spoil the base's weight, which
+    `begin` gets PEFT's layer, and sets its two matrices at rank `options.rank`; it may change the base's weight, which
     is a float32 copy meanwhile.
     """
     wrapped = wrap(model, lora_config(options, r=2 * options.rank, lora_alpha=2 * options.alpha))
@@ -73,7 +73,7 @@ def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -
 
 
 def require_matrices(wrapped: PeftModel) -> None:
-    """See that every adapted layer has one matrix to begin at: the experts of a mixture are many in one.
+    """Check that every adapted layer has a single matrix: the experts of a mixture are many in one.
 
     Raises BadInput.
     """
@@ -92,7 +92,7 @@ def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tenso
     """Compute A0 [rank, in] and B0 [out, rank] of one layer, in float32, on the layer's device."""
     base = layer.get_base_layer()
     held = base.weight
-    if held.is_meta:  # a rehearsal: there are no weights to begin at
+    if held.is_meta:  # a rehearsal: the weights have no values
         return layer.lora_A[NAME].weight.data[:rank], layer.lora_B[NAME].weight.data[:, :rank]
     base.weight = nn.Parameter(_whole(base).to(torch.float32, copy=True), requires_grad=False)
     layer.r[NAME] = rank
@@ -106,7 +106,7 @@ def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tenso
 
 
 def _whole(base: Any) -> Tensor:
-    """Return a layer's weight as plain numbers, also where it is held in fewer bits."""
+    """Return a layer's weight in floating point, dequantized if necessary."""
     if base.weight.is_floating_point():
         whole: Tensor = base.weight.data
         return whole

@@ -1,4 +1,4 @@
-"""The settings of the methods that are rows of the table (_table.py): a struct each, with what is usual."""
+"""The settings of the methods in the table (_table.py): one struct each, with the usual defaults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings under `method:`: frozen, unknown ones refused."""
+    """Base of the settings under `method:`: frozen, unknown keys are refused."""
 
 
 class RsloraOptions(Settings, frozen=True, kw_only=True):

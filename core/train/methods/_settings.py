@@ -19,7 +19,7 @@ TargetModules = Annotated[
 TargetParameters = Annotated[
     tuple[str, ...],
     Meta(
-        description="Fused weights that are no module, adapted too: the experts of a mixture, "
+        description="Fused weights to adapt as well, such as the experts of a mixture: "
         "[mlp.experts.gate_up_proj, mlp.experts.down_proj]."
     ),
 ]
@@ -38,7 +38,7 @@ BlockSize = Annotated[
     int, Meta(ge=2, le=4096, description="Inputs per rotated block; must divide every layer's width.")
 ]
 
-# PEFT's names of the settings that every kind of LoRA has.
+# PEFT's names of the settings common to all kinds of LoRA.
 LORA = {
     "rank": "r",
     "alpha": "lora_alpha",

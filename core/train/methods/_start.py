@@ -1,4 +1,4 @@
-"""What a method may look at when it begins, and the number formats that a base can be held in."""
+"""What a method may read when it is initialised, and the formats that a base can be quantized to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL_FORMATS = (weight_formats.NAMES[0], *weight_formats.NAMES[:0:-1])  # whole, 
 
 @dataclass(frozen=True)
 class Start:
-    """What a method may look at when it begins: rows and text as token ids, and where the base's weights lie."""
+    """What a method may read when it is initialised: rows and text as token ids, and the base's folder."""
 
     seed: int = 1
     examples: Sequence[Sequence[int]] = ()  # training rows

@@ -1,7 +1,7 @@
-"""Methods that differ by PEFT's configuration class and its settings alone: a row each.
+"""Methods that differ only in PEFT's configuration class and its settings: one row each.
 
-A row says which class, how our settings are spelled there, and what it does not go with. What was seen of the
-quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; test_table.py sees it again.
+A row names the class, maps our settings to its own, and lists what it can't be combined with. What the rows say of
+quantized bases was observed with PEFT 0.21.2 and bitsandbytes 0.50.2; tests/core/train/methods checks it again.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class TableMethod(Method[Any]):
     options: type[msgspec.Struct]
     config: str  # name of PEFT's class
     spelled: Mapping[str, str] = field()  # our setting -> PEFT's
-    fixed: Mapping[str, Any] = field(default_factory=dict)  # PEFT's settings that are always so
-    more: Callable[[PreTrainedModel, Any, Start], dict[str, Any]] | None = None  # PEFT's settings found out
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # PEFT settings with a fixed value
+    more: Callable[[PreTrainedModel, Any, Start], dict[str, Any]] | None = None  # computed PEFT settings
     quantized: tuple[str, ...] = ALL_FORMATS
     not_quantized: str = ""
     can_merge: bool = True
     refuses: Mapping[str, str] = field(default_factory=dict)
-    check: Callable[[PreTrainedModel, Any], None] | None = None  # more that the options must fit
+    check: Callable[[PreTrainedModel, Any], None] | None = None  # an additional check of the options
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
-        """See that the options fit the model's modules and widths. Raises BadInput."""
+        """Check that the options fit the model's modules and widths. Raises BadInput."""
         super().require(model, options)
         if self.check is not None:
             self.check(model, options)
@@ -73,7 +73,7 @@ class TableMethod(Method[Any]):
 
 
 def _plain(value: Any) -> Any:
-    """Spell a setting as PEFT takes it: lists for tuples, nothing for empty ones and for auto."""
+    """Convert a setting to PEFT's form: a tuple to a list, an empty tuple or auto to None."""
     if isinstance(value, tuple):
         return list(value) or None
     return None if value == "auto" else value
@@ -81,7 +81,7 @@ def _plain(value: Any) -> Any:
 
 WHERE = {"target_modules": "target_modules", "modules_to_save": "modules_to_save"}
 TOKENS_FIRST = {
-    "objective.packing": "its learned tokens stand in front of a sequence, so rows in one sequence would mix"
+    "objective.packing": "its virtual tokens come before a sequence, so rows in one sequence would mix"
 }
 
 
@@ -90,12 +90,12 @@ def _seeded(key: str) -> Callable[[PreTrainedModel, Any, Start], dict[str, Any]]
 
 
 def _blocks(model: PreTrainedModel, options: OftOptions | BoftOptions) -> None:
-    """See that the blocks divide the layers' widths; PEFT takes another size without asking, or fails."""
+    """Check that the blocks divide the layers' widths; PEFT would silently take another size, or fail."""
     require_divisor(model, options.block_size, options.target_modules)
 
 
 def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
-    """See that PEFT can do several factors here; else it takes one, and saves that it took as many as were asked."""
+    """Check that PEFT can use several factors here; else it uses one, but saves the number that was requested."""
     _blocks(model, options)
     if options.factors > 1 and not _turns_butterflies():
         raise BadInput(
@@ -108,12 +108,12 @@ def _turns_butterflies() -> bool:
     import torch
     from peft.tuners.boft.layer import get_fbd_cuda
 
-    with warnings.catch_warnings(action="ignore"):  # it says at length that it could not be built
+    with warnings.catch_warnings(action="ignore"):  # it warns at length that it could not be built
         return torch.cuda.is_available() and get_fbd_cuda() is not None
 
 
 def _sparse(model: PreTrainedModel, options: ShiraOptions) -> None:
-    """See that every layer has as many weights as are to move."""
+    """Check that every layer has at least as many weights as are to be trained."""
     for path, module in adapted(model, options.target_modules):
         inputs, outputs = widths(module)
         if options.rank * (inputs + outputs) > inputs * outputs:
@@ -125,7 +125,7 @@ def _sparse(model: PreTrainedModel, options: ShiraOptions) -> None:
 
 
 def _one_key_a_head(model: PreTrainedModel, options: PrefixTuningOptions) -> None:
-    """See that PEFT knows how many heads have keys: Falcon's one for all it does not."""
+    """Check that PEFT can count the key heads: it fails for Falcon's, which are shared."""
     config = model.config.get_text_config()
     if config.model_type == "falcon" and (config.multi_query or config.new_decoder_architecture):
         raise BadInput(
@@ -135,7 +135,7 @@ def _one_key_a_head(model: PreTrainedModel, options: PrefixTuningOptions) -> Non
 
 
 def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:
-    """Name the norms: PEFT knows those of few architectures."""
+    """Return the names of the norms: PEFT knows those of few architectures."""
     if options.target_modules != "auto":
         return {"target_modules": list(options.target_modules)}
     paths = (path for path, module in model.named_modules() if "norm" in type(module).__name__.lower())
@@ -143,7 +143,7 @@ def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> d
 
 
 def _words(model: PreTrainedModel, options: PromptTuningOptions, start: Start) -> dict[str, Any]:
-    """Say what the learned tokens begin as; random vectors train far slower than words do (arXiv:2104.08691)."""
+    """Return how the virtual tokens start; random vectors train far slower than words do (arXiv:2104.08691)."""
     if options.text is None:
         return {"prompt_tuning_init": "SAMPLE_VOCAB"}
     return {
@@ -230,7 +230,7 @@ ROWS: dict[str, TableMethod] = {
         config="HRAConfig",  # arXiv:2405.17484
         spelled={**WHERE, "rank": "r", "orthogonal": "apply_GS"},
         quantized=("none",),
-        not_quantized="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
+        not_quantized="PEFT multiplies the weights themselves, and misreads quantized ones",
     ),
     "layernorm": TableMethod(
         about="trains only the norms' scales: a tiny change",

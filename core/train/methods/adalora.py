@@ -1,4 +1,4 @@
-"""AdaLoRA: LoRA that moves its ranks to the layers which use them (arXiv:2303.10512)."""
+"""AdaLoRA: LoRA that moves its ranks to the layers that use them (arXiv:2303.10512)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainerCallback
 
 
-NAME = "default"  # of the adapter, in PEFT
-UNKNOWN_STEPS = 10**9  # until training begins and says how many there are
+NAME = "default"  # PEFT's name of the adapter
+UNKNOWN_STEPS = 10**9  # until training begins and the number is known
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,7 +53,7 @@ class AdaLora(Method[Options]):
     spelled = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the modules are there and the ranks and shares go together. Raises BadInput."""
+        """Check that the modules exist and the ranks and shares are consistent. Raises BadInput."""
         super().require(model, options)
         if options.first_rank < options.rank:
             raise BadInput(
@@ -89,7 +89,7 @@ class AdaLora(Method[Options]):
         return wrapped
 
     def callbacks(self, options: Options) -> list[TrainerCallback]:
-        """Plan the ranks when the number of steps is known, and move them after each step."""
+        """Plan the ranks once the number of steps is known, and reallocate them after each step."""
         from transformers import TrainerCallback
 
         class Allocator(TrainerCallback):  # type: ignore[misc]  # the library is untyped
@@ -100,7 +100,7 @@ class AdaLora(Method[Options]):
                 pull(kwargs["model"], options.orthogonality)
 
             def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-                # gradients are still there; the step just made is counted only after this
+                # gradients still exist; the step just taken is counted only after this
                 allocate(kwargs["model"], state.global_step + 1)
 
             def keep(self, model: Any) -> dict[str, Any]:
@@ -113,20 +113,20 @@ class AdaLora(Method[Options]):
 
 
 def hold_counters(model: PeftModel) -> None:
-    """Keep the number of ranks, by which each update is divided, out of what is trained.
+    """Exclude the rank counts, which divide each update, from training.
 
-    PEFT saves it nowhere, as it never moves; but where it makes a 16-bit adapter float32 it makes it trainable.
+    PEFT never trains nor saves them, but makes them trainable when it converts a 16-bit adapter to float32.
     """
     for name, weight in model.named_parameters():
         if ".ranknum." in name:
             weight.requires_grad_(False)
 
 
-SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of each weight, how much it has mattered so far
+SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # PEFT's running importance of each weight
 
 
 def kept(model: Any) -> dict[str, Any]:
-    """Return what the moving of ranks goes by, for a checkpoint that is resumed from."""
+    """Return the state of the rank allocation, for a checkpoint to resume from."""
     allocator = model.base_model.rankallocator
     return {
         **{name: getattr(allocator, name) for name in SUMS},
@@ -135,7 +135,7 @@ def kept(model: Any) -> dict[str, Any]:
 
 
 def put_back(model: Any, tree: dict[str, Any]) -> None:
-    """Let ranks move on from where they were."""
+    """Restore the state of the rank allocation."""
     allocator, config = model.base_model.rankallocator, model.peft_config[NAME]
     for name in SUMS:
         sums = {key: tensor.to(model.device) for key, tensor in tree[name].items()}
@@ -144,7 +144,7 @@ def put_back(model: Any, tree: dict[str, Any]) -> None:
 
 
 def plan(model: Any, options: Options, steps: int) -> None:
-    """Tell PEFT in which steps ranks are taken away: at least one, and none after the last `settle` of the run."""
+    """Set the steps in which PEFT prunes ranks: at least one, and none in the last `settle` of the run."""
     config = model.peft_config[NAME]
     settle = min(round(options.settle * steps), steps - 1)
     config.total_step = steps
@@ -153,9 +153,9 @@ def plan(model: Any, options: Options, steps: int) -> None:
 
 
 def allocate(model: Any, step: int) -> None:
-    """Sum up how much each weight matters, and take ranks away where that is due.
+    """Update the importance of each weight, and prune ranks when that is due.
 
-    PEFT does not look at the weights in the step that takes the last ranks away, and fails where that is the first.
+    PEFT does not update the importance in the step that prunes the last ranks, and fails if that is the first step.
     """
     inner, config = model.base_model, model.peft_config[NAME]
     if step == 1 and config.total_step - config.tfinal == 1:

@@ -1,4 +1,4 @@
-"""CorDA: LoRA that begins where little, or much, flows through each layer (arXiv:2406.05223), the base untouched."""
+"""CorDA: LoRA initialised where little, or much, flows through each layer (arXiv:2406.05223), the base untouched."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Corda(Method[Options]):
     not_quantized = "it decomposes each matrix by its inputs, which needs unquantized weights"
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Run texts through the model, then wrap it with an adapter that begins where they flow least, or most.
+        """Run texts through the model, then wrap it with an adapter initialised where they flow least, or most.
 
-        Raises BadInput for modules or a rank that do not fit the model, and where there is no text.
+        Raises BadInput for modules or a rank that do not fit the model, and if there is no text.
         """
         from peft.tuners.lora.config import CordaConfig
 
@@ -69,7 +69,7 @@ class Corda(Method[Options]):
             target_modules=names_of(model, options.target_modules),
             corda_config=CordaConfig(corda_method=method),
         )
-        if model.device.type != "meta":  # a rehearsal has nothing that flows
+        if model.device.type != "meta":  # in a rehearsal nothing can be computed
             was_training = model.training
             begin(model, config, texts)
             model.train(was_training)
@@ -77,10 +77,10 @@ class Corda(Method[Options]):
 
 
 def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[int]]) -> None:
-    """Find where each layer's adapter begins, and leave it on the layer as PEFT's `corda_init` wants it.
+    """Compute where each layer's adapter begins, and store it on the layer as PEFT's `corda_init` expects it.
 
-    The same as PEFT's `preprocess_corda`, which holds what it found of all layers whole until the last is done: of
-    SmolLM2-135M 630 MB beside 520 MB of covariances. Here each is cut to the rank, and its covariances go, at once.
+    The same as PEFT's `preprocess_corda`, which keeps the full results of all layers until the last is done: 630 MB for
+    SmolLM2-135M, besides 520 MB of covariances. Here each result is cut to the rank at once, and its covariances freed.
     """
     from peft.tuners.lora import corda
 
@@ -98,12 +98,12 @@ def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[i
 
 
 def texts_of(options: Options, start: Start) -> Sequence[Sequence[int]]:
-    """Return the texts to look at: the suite's general text, or the training rows."""
+    """Return the calibration texts: the suite's general text, or the training rows."""
     return start.general() if options.keep == "knowledge" else start.examples
 
 
 def run(model: Any, texts: Sequence[Sequence[int]]) -> None:
-    """Run texts through the model, one at a time: what flows is summed up without weights for padding."""
+    """Run texts through the model one at a time: padding would distort the sums."""
     import torch
 
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Freezing: the last layers move, all before them stay; saved as a full model."""
+"""Freezing: only the last layers are trained; saved as a full model."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Freeze(Method[Options]):
     about = "trains only the last layers: less memory than full tuning, and less forgetting"
     options = Options
     quantized = ("none",)
-    not_quantized = "weights in fewer bits can't take small steps"
+    not_quantized = "quantized weights can't take small steps"
     keeps_base = False
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that there are so many layers, and a head of its own to move. Raises BadInput."""
+        """Check that there are that many layers, and a separate head if it is to be trained. Raises BadInput."""
         there = len(layers_of(model))
         if options.layers > there:
             raise BadInput(
@@ -61,9 +61,9 @@ class Freeze(Method[Options]):
             )
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
-        """Freeze all but the last layers, the norm behind them, and what else the options name.
+        """Freeze all but the last layers, the norm after them, and what else the options name.
 
-        The model itself is changed and given back. Raises BadInput for options that do not fit it.
+        Changes and returns the model itself. Raises BadInput for options that do not fit it.
         """
         self.require(model, options)
         model.requires_grad_(False)
@@ -79,13 +79,13 @@ def _moving(model: PreTrainedModel, options: Options) -> list[Any]:
         moving += _after(model, stack)
     if options.embeddings:
         moving.append(model.get_input_embeddings())
-    if options.head or is_classifier(model):  # a reward model's score is drawn anew
+    if options.head or is_classifier(model):  # a reward model's score layer is newly initialised
         moving.append(head_of(model))
     return moving
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
-    """Find the stack of the model's layers. Raises BadInput if it can't be told."""
+    """Return the stack of the model's layers. Raises BadInput if it can't be identified."""
     from torch import nn
 
     count = model.config.get_text_config().num_hidden_layers
@@ -98,7 +98,7 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def _after(model: PreTrainedModel, stack: nn.ModuleList) -> list[Any]:
-    """List what stands beside the stack of layers and behind it: the last norm."""
+    """Return what comes after the stack of layers in its parent module: the last norm."""
     for module in model.modules():
         children = list(module.children())
         if stack in children:

@@ -1,4 +1,4 @@
-"""Full tuning: every weight of the model moves."""
+"""Full tuning: every weight of the model is trained."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Full(Method[Options]):
     about = "trains all weights: the most change, the most memory"
     options = Options
     quantized = ("none",)
-    not_quantized = "weights in fewer bits can't take small steps"
+    not_quantized = "quantized weights can't take small steps"
     keeps_base = False
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
-        """Make every parameter trainable; the model itself is changed and given back."""
+        """Make every parameter trainable; changes and returns the model itself."""
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         return model

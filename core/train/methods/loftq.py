@@ -1,7 +1,7 @@
-"""LoftQ: LoRA on nf4 weights that begins at what the rounding took away (arXiv:2310.08659).
+"""LoftQ: LoRA on nf4 weights, initialised to what the rounding took away (arXiv:2310.08659).
 
-One round of the paper's alternation, so the quantised weights are those of every nf4 model here: W = Q + s B A as well
-as rank r can say it. PEFT's replace_lora_weights_loftq is the same but wants a GPU, and forgets the scale s.
+One round of the paper's alternation, so the quantized weights Q are those of every nf4 model here: W = Q + s B A, as
+closely as rank r allows. PEFT's replace_lora_weights_loftq does the same but needs a GPU, and ignores the scale s.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class LoftQ(Method[Options]):
     bounded_rank = True
     quantized = ("nf4",)
     not_quantized = "it restores what nf4 takes away"
-    can_merge = False  # the adapter holds what nf4 took away: whole weights have that already
+    can_merge = False  # the adapter holds what nf4 took away: unquantized weights still have it
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap a quantised model with an adapter that begins as the rounding error's largest directions.
+        """Wrap a quantized model with an adapter initialised to the rounding error's largest directions.
 
-        Raises BadInput for modules or a rank that do not fit the model, and where its whole weights are not found.
+        Raises BadInput for modules or a rank that do not fit the model, and if its unquantized weights are not found.
         """
         import torch
 
@@ -66,7 +66,7 @@ class LoftQ(Method[Options]):
 
 
 def restored(base: Any, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Compute A [rank, in] and B [out, rank] so that B A comes closest to weight - base, in float32."""
+    """Return A [rank, in] and B [out, rank] so that B A comes closest to weight - base, in float32."""
     import torch
     from peft.utils.integrations import dequantize_module_weight
 
@@ -77,7 +77,7 @@ def restored(base: Any, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 class Whole:
-    """A base's weights as its files hold them, read one at a time."""
+    """A base's unquantized weights, read from its files one at a time."""
 
     def __init__(self, folder: Path | None, prefix: str) -> None:
         from safetensors import safe_open
@@ -91,7 +91,7 @@ class Whole:
             self.file_of.update(dict.fromkeys(opened.keys(), opened))  # type: ignore[no-untyped-call]
 
     def weight(self, path: str) -> Tensor:
-        """Read the weight of a module. Raises BadInput if the files hold none of that name and shape."""
+        """Read the weight of a module. Raises BadInput if the files have none of that name."""
         for name in (f"{path}.weight", f"{path}.weight".removeprefix(self.prefix)):
             if name in self.file_of:
                 read: Tensor = self.file_of[name].get_tensor(name)

@@ -1,4 +1,4 @@
-"""LoRA: small low-rank matrices beside frozen weights (arXiv:2106.09685), by PEFT."""
+"""LoRA: small low-rank matrices beside frozen weights (arXiv:2106.09685), with PEFT."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Lora(Method[Options]):
     spelled = {**LORA, "rslora": "use_rslora", "target_parameters": "target_parameters"}
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the modules and weights which the options name are in the model. Raises BadInput."""
+        """Check that the modules and weights which the options name are in the model. Raises BadInput."""
         super().require(model, options)
         require_parameters(model, options.target_parameters)
         if options.target_parameters and options.dropout:
@@ -54,7 +54,7 @@ class Lora(Method[Options]):
             )
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter: it alone is trainable, and at the start it changes nothing.
+        """Wrap the model with a fresh adapter, which alone is trainable and at the start changes nothing.
 
         Raises BadInput if a named module is not in the model.
         """

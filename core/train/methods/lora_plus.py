@@ -44,7 +44,7 @@ class LoraPlus(Method[Options]):
         return wrap(model, lora_config(options))
 
     def optimizer(self, model: Any, options: Options, arguments: TrainingArguments) -> Optimizer:
-        """Make the recipe's optimizer with two rates: learning_rate, and `ratio` times that for the second matrices."""
+        """Build the recipe's optimizer with two rates: learning_rate, and `ratio` times it for second matrices."""
         from transformers import Trainer
 
         kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)

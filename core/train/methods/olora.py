@@ -1,4 +1,4 @@
-"""OLoRA: LoRA that begins at right-angled directions of each weight (arXiv:2406.01775), the base untouched."""
+"""OLoRA: LoRA initialised at orthogonal directions of each weight (arXiv:2406.01775), the base untouched."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Olora(Method[Options]):
             )
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter that begins at the first directions of each weight's QR decomposition.
+        """Wrap the model with an adapter initialised to the first directions of each weight's QR decomposition.
 
         Raises BadInput for modules or a rank that do not fit the model.
         """

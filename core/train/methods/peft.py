@@ -1,4 +1,4 @@
-"""Any other adapter of PEFT by the name of its type, its settings checked against the installed class."""
+"""Any other PEFT adapter, named by its type; its settings are checked against the installed class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-# What a run here can't give them, or what does not work with PEFT 0.21.2 and transformers 5.24.
+# Types that need what a run here can't provide, or that fail with PEFT 0.21.2 and transformers 5.24.
 UNFIT = {
     "XLORA": "it mixes existing adapters",
     "POLY": "it needs a task id with every row",
@@ -28,24 +28,24 @@ UNFIT = {
     "SHADOW": "it does not run with this transformers",
     "TRAINABLE_TOKENS": "it does not fit models whose output layer is their embeddings",
 }
-UNMERGED = ("BEFT", "LILY", "ADAPTION_PROMPT")  # no part of a weight matrix, or PEFT can't
-OURS = {  # types that a method here makes, with settings that are checked
+UNMERGED = ("BEFT", "LILY", "ADAPTION_PROMPT")  # not part of a weight matrix, or PEFT can't merge them
+OURS = {  # types that have a method of their own here, with checked settings
     "PROMPT_TUNING": "prompt-tuning",
     "P_TUNING": "p-tuning",
     "PREFIX_TUNING": "prefix-tuning",
     "ADALORA": "adalora",
 }
 SET_ELSEWHERE = {
-    "task_type": "nothing: it is CAUSAL_LM",
+    "task_type": "the default: it is always CAUSAL_LM",
     "peft_type": "method.type",
-    "inference_mode": "nothing: it trains",
+    "inference_mode": "the default: this run trains",
     "base_model_name_or_path": "model.id",
     "revision": "model.revision",
-    "auto_mapping": "nothing",
-    "peft_version": "nothing",
+    "auto_mapping": "the default",
+    "peft_version": "the default",
     "target_modules": "method.target_modules",
 }
-# These change the base's weights, so that neither base nor saved adapter would be what they seem.
+# These initialisations change the base's weights: base and saved adapter would no longer be what they seem.
 MOVES_BASE = {"pissa": "pissa", "olora": "olora", "corda": "corda", "loftq": "loftq", "lora_ga": "pissa"}
 
 
@@ -74,25 +74,25 @@ class OtherAdapter(Method[Options]):
     about = "any other PEFT adapter, by its type (lokr, loha, miss, fourierft …) and options"
     options = Options
     quantized = ("none",)
-    not_quantized = "most of PEFT's other adapters read quantised weights wrongly"
+    not_quantized = "most of PEFT's other adapters misread quantized weights"
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that there is such a type with such settings, and that named modules are there. Raises BadInput."""
+        """Check that the type and its settings exist, and that named modules are in the model. Raises BadInput."""
         super().require(model, options)
         config_of(options)
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with a fresh adapter of that type: it alone is trainable. Raises BadInput."""
+        """Wrap the model with a fresh adapter of that type, which alone is trainable. Raises BadInput."""
         require_modules(model, options)
         return wrap(model, config_of(options))
 
     def merges(self, options: Options) -> bool:
-        """Say if PEFT can add an adapter of this type into the base's weights."""
+        """Return whether PEFT can merge an adapter of this type into the base's weights."""
         return _spelled(options.type) not in UNMERGED
 
 
 def config_of(options: Options) -> PeftConfig:
-    """Build PEFT's configuration. Raises BadInput for a type or a setting that there is not."""
+    """Build PEFT's configuration. Raises BadInput for an unknown type or setting."""
     import dataclasses
 
     kind = _class_of(options.type)

@@ -1,4 +1,4 @@
-"""PiSSA: LoRA that begins at the largest singular directions of each weight (arXiv:2404.02948), the base untouched."""
+"""PiSSA: LoRA initialised at the largest singular directions of each weight (arXiv:2404.02948), the base untouched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-ROUNDS = 16  # of the randomised decomposition, as in the paper's section 5.4
+ROUNDS = 16  # iterations of the randomised SVD, as in the paper's section 5.4
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,7 +41,7 @@ class Pissa(Method[Options]):
     not_quantized = "PEFT can't read the lengths of int8 weights"
 
     def prepare(self, model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
-        """Wrap the model with an adapter that begins at each weight's largest singular directions.
+        """Wrap the model with an adapter initialised to each weight's largest singular directions.
 
         Raises BadInput for modules or a rank that do not fit the model.
         """

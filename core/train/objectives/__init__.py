@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.data.training_set import ReadData
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 
@@ -42,13 +41,6 @@ class Objective(ObjectiveFacts[Options]):
             )
         return tokenizer
 
-    def light_tokenizer(self, options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
-        """Return the same tokenizer for a plan, of a LightTokenizer; None where that can't be.
-
-        One made of the rows is trained on `most` characters at most.
-        """
-        return tokenizer
-
     def load_model(
         self,
         options: Options,
@@ -67,13 +59,6 @@ class Objective(ObjectiveFacts[Options]):
         self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
         """Make the examples of each row. Raises BadInput."""
-
-    def require_rows(self, recipe: Recipe, rows: int) -> None:
-        """See that there are enough rows to learn from. Raises BadInput."""
-
-    def copies(self, options: Options) -> int:
-        """Return how often each example counts in a step's batch, where a trainer repeats them."""
-        return 1
 
     @abstractmethod
     def make_trainer(self, setup: Setup) -> Any:

@@ -1,4 +1,4 @@
-"""What the objectives share whose model writes its own answers and is paid for them: settings, limits, examples."""
+"""Shared by objectives whose model generates its own answers and gets rewards for them: settings, limits, examples."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PARTS = {f"part/{name}": f"reward_{name}" for name in ("model", *rewards.names()
 
 class Generating(Objective[Any]):
     rows = ("prompt", "conversation", "preference")
-    loss_falls = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
+    loss_falls = False  # the reward rises; the loss compares within a step and stays about 0
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse rewards that can't be, and learned tokens in front of prompts that are padded in front."""
+        """Refuse invalid rewards, and methods with virtual tokens: prompts are padded on the left."""
         yield from rewards.problems(recipe.objective.options.reward)
         name, method = recipe.objective.name, recipe.method.name
         if method in LEARNED_TOKENS:
@@ -38,7 +38,7 @@ class Generating(Objective[Any]):
     def examples(
         self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Render each prompt up to where the answer begins. Raises BadInput where a rule lacks the row's answer."""
+        """Render each prompt up to where the answer begins. Raises BadInput if a rule lacks a row's answer."""
         from finetop.core.data.examples import PromptExample
         from finetop.core.data.formats import as_prompt
         from finetop.core.data.render import prompt_ids
@@ -63,7 +63,7 @@ class Grouped(Generating):
     metrics = OF_GROUPS | PARTS
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse rewards that can't be, and steps whose rows are not whole groups of answers to one prompt."""
+        """Refuse invalid rewards, and steps that are not a whole number of groups of answers to one prompt."""
         yield from super().limits(recipe)
         train, generations = recipe.train, recipe.objective.options.generations
         rows = train.batch_size * train.grad_accumulation
@@ -80,7 +80,7 @@ class Grouped(Generating):
             yield "objective.generations", said, hint
 
     def require_rows(self, recipe: Recipe, rows: int) -> None:
-        """See that there are as many prompts as one step takes; TRL would train on none. Raises BadInput."""
+        """Check that there are enough prompts for one step; with fewer TRL would train on none. Raises BadInput."""
         train, generations = recipe.train, recipe.objective.options.generations
         wanted = train.batch_size * train.grad_accumulation // generations
         if rows < wanted:
@@ -90,6 +90,6 @@ class Grouped(Generating):
             )
 
     def copies(self, options: Any) -> int:
-        """Return how many rows of steps each prompt makes."""
+        """Return how many training rows each prompt becomes."""
         copies: int = options.generations * options.passes
         return copies

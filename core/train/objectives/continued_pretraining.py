@@ -1,4 +1,4 @@
-"""Continued pre-training: read on in texts of a domain (arXiv:2004.10964), every token learned."""
+"""Continued pretraining on texts of a domain (arXiv:2004.10964), with a loss on every token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ContinuedPretraining(Objective[Options]):
     def examples(
         self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Cut each text into pieces of at most `max_tokens`; nothing of it is lost but a last piece of one token."""
+        """Cut each text into pieces of at most `max_tokens`; only a last piece of one token is dropped."""
         from finetop.core.data import text_chunks
 
         return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)

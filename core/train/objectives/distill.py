@@ -1,4 +1,4 @@
-"""Distillation (arXiv:1503.02531): learn how likely a larger teacher finds each next token of the answers."""
+"""Distillation (arXiv:1503.02531): learn a larger teacher's distribution of each next token of the answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-POSITIONS = 512  # whose distributions are compared at once: of 49,000 tokens, 100 MB a copy in float32
+POSITIONS = 512  # compared at once: with 49,000 tokens, 100 MB a copy in float32
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,13 +56,13 @@ class Distill(Conversations):
     metrics = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse to learn from nobody."""
+        """Refuse a recipe that names no teacher."""
         if not recipe.objective.options.teacher:
             hint = "Set objective.teacher to a larger model of the same family."
             yield "objective.teacher", "objective.teacher: no teacher is named.", hint
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
+        """Build TRL's trainer with a distillation loss and a frozen teacher. Raises BadInput for another vocabulary."""
         import torch
 
         from finetop.core.train.trainers import language, masks
@@ -70,7 +70,9 @@ class Distill(Conversations):
         options: Options = setup.recipe.objective.options
         teacher = load_teacher(setup, options)
         trainer = language.make_trainer(setup, packing=False)
-        batches: dict[str, list[Tensor]] = {}  # read once a line of metrics: the host waits for each number
+        batches: dict[
+            str, list[Tensor]
+        ] = {}  # read once per log line: each read makes the host wait for the GPU
         log = trainer.log
 
         def compute_loss(
@@ -80,7 +82,7 @@ class Distill(Conversations):
             if model.training:
                 batches.setdefault("kl_to_teacher", []).append(kl)
                 batches.setdefault("answer_loss", []).append(own)
-                # the trainer divides by nothing where it is told how many tokens a step has: all batches weigh the same
+                # Given the number of tokens in a step, the trainer does not divide the loss: weigh all batches equally.
                 loss = loss / trainer.current_gradient_accumulation_steps
             return (loss, {}) if return_outputs else loss
 
@@ -101,7 +103,7 @@ class Distill(Conversations):
 
 
 def load_teacher(setup: Setup, options: Options) -> Any:
-    """Load the teacher, frozen. Raises BadInput if its tokens are others than the student's."""
+    """Load the teacher, frozen. Raises BadInput if its vocabulary differs from the student's."""
     from finetop.core.models import load, resolve
     from finetop.core.recipe.schema import Model
 
@@ -114,7 +116,7 @@ def load_teacher(setup: Setup, options: Options) -> Any:
     if tokenizer.get_vocab() != setup.tokenizer.get_vocab():
         hint = "Pick a teacher of the same family."
         raise BadInput(
-            f"objective.teacher: {options.teacher} has another vocabulary than {setup.base.id}.", hint=hint
+            f"objective.teacher: {options.teacher} differs in vocabulary from {setup.base.id}.", hint=hint
         )
     return teacher.requires_grad_(False).eval()
 
@@ -122,7 +124,7 @@ def load_teacher(setup: Setup, options: Options) -> Any:
 def distilled(
     model: Any, teacher: Any, inputs: dict[str, Any], options: Options
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the loss of a batch in nats per learned token, and its two parts: divergence and cross-entropy, detached.
+    """Return a batch's loss in nats per learned token, and its two parts, detached: divergence and cross-entropy.
 
     inputs: input_ids, attention_mask and labels [batch, tokens].
     """
@@ -130,11 +132,11 @@ def distilled(
     from torch.nn.functional import cross_entropy
 
     labels = inputs["labels"][:, 1:]
-    learned = (labels != -100).flatten().nonzero()[:, 0]  # the host waits for their number once
+    learned = (labels != -100).flatten().nonzero()[:, 0]  # the only place where the host waits for the GPU
     targets = labels.flatten()[learned]
     text = {key: inputs[key] for key in ("input_ids", "attention_mask", "position_ids") if key in inputs}
     student = model(**text, use_cache=False).logits[:, -labels.shape[1] - 1 : -1].flatten(0, 1)[learned]
-    text.pop("attention_mask", None)  # rows are padded at the right, where nothing looks
+    text.pop("attention_mask", None)  # rows are padded on the right, which no earlier token attends to
     with torch.no_grad():
         taught = teacher(**text, use_cache=False).logits[:, :-1].flatten(0, 1)[learned]
     width = min(student.shape[-1], taught.shape[-1])  # heads may be padded to a round number
@@ -149,7 +151,7 @@ def distilled(
 
 
 def divergence(student: Tensor, teacher: Tensor, options: Options) -> Tensor:
-    """Sum KL(teacher || student), or reversed, over positions [positions, vocabulary], in nats, times T squared."""
+    """Return the sum of KL(teacher || student), or reversed, over [positions, vocabulary], in nats, times T squared."""
     from torch.nn.functional import kl_div, log_softmax
 
     heat = options.temperature

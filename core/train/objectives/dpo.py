@@ -67,7 +67,7 @@ class Pairs(Objective[Any]):
     def examples(
         self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Tokenize each pair behind its prompt. Raises BadInput."""
+        """Tokenize each pair with its prompt. Raises BadInput."""
         from finetop.core.data import preferences
 
         return preferences.pairs(rows, tokenizer)
@@ -89,11 +89,11 @@ class Dpo(Pairs):
         "beta": "objective.beta",
         "loss_type": "objective.loss",
         "label_smoothing": "objective.label_smoothing",
-        "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
+        "precompute_ref_log_probs": "nothing else: finetop sets it when all weights are trained",
     }
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse weights that do not belong to the losses, and losses that need a doubt."""
+        """Refuse loss weights whose number differs from the losses', and losses that need label smoothing."""
         options: Options = recipe.objective.options
         losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
         if options.loss_weights and len(options.loss_weights) != len(losses):
@@ -110,7 +110,7 @@ class Dpo(Pairs):
             yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over pairs that are tokenized."""
+        """Build TRL's trainer over tokenized pairs."""
         from trl import DPOConfig, DPOTrainer
 
         from finetop.core.train.trainers import language
@@ -121,7 +121,7 @@ class Dpo(Pairs):
             "loss_type": list(options.loss) if isinstance(options.loss, tuple) else [options.loss],
             "loss_weights": list(options.loss_weights) or None,
             "label_smoothing": options.label_smoothing,
-            "max_length": None,  # rows are already cut
+            "max_length": None,  # rows are already truncated
         }
 
         class TokenizedDPO(DPOTrainer):  # type: ignore[misc]

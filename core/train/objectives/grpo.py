@@ -1,4 +1,4 @@
-"""Group relative policy optimization (arXiv:2402.03300): answers to one prompt are scaled by their group's rewards."""
+"""Group relative policy optimization (arXiv:2402.03300): rewards are relative to the other answers to the prompt."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Grpo(Grouped):
     }
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
+        """Build TRL's trainer over rendered prompts, with the recipe's reward. Raises BadInput."""
         from trl import GRPOConfig, GRPOTrainer
 
         from finetop.core.train.trainers import groups

@@ -56,11 +56,11 @@ class Kto(Objective[Options]):
         "loss_type": "objective.loss",
         "desirable_weight": "objective.good_weight",
         "undesirable_weight": "objective.bad_weight",
-        "precompute_ref_log_probs": "nothing: it is set when all weights are trained",
+        "precompute_ref_log_probs": "nothing else: finetop sets it when all weights are trained",
     }
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse batches of one: what KL is, is estimated from a batch's own mismatched answers."""
+        """Refuse batches of one: kto estimates the KL from mismatched answers within a batch."""
         options: Options = recipe.objective.options
         for key in ("batch_size", "eval_batch_size"):
             if options.loss == "kto" and getattr(recipe.train, key) == 1:
@@ -70,13 +70,13 @@ class Kto(Objective[Options]):
     def examples(
         self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Tokenize each answer behind its prompt; of a pair, both. Raises BadInput."""
+        """Tokenize each answer with its prompt; of a pair, both. Raises BadInput."""
         from finetop.core.data import preferences
 
         return preferences.labelled(rows, tokenizer)
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over answers that are tokenized, in an order drawn by the seed; reference as in dpo."""
+        """Build TRL's trainer over tokenized answers, shuffled by the seed; the reference model is as in dpo."""
         from trl import KTOConfig, KTOTrainer
 
         from finetop.core.train.trainers import language
@@ -87,8 +87,8 @@ class Kto(Objective[Options]):
             "loss_type": options.loss,
             "desirable_weight": options.good_weight,
             "undesirable_weight": options.bad_weight,
-            "max_length": None,  # rows are already cut
-            "train_sampling_strategy": "sequential",  # batches are made below, with the mismatched answers in them
+            "max_length": None,  # rows are already truncated
+            "train_sampling_strategy": "sequential",  # mismatched answers join each batch below
         }
 
         class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
@@ -112,7 +112,7 @@ class Kto(Objective[Options]):
 
 
 def _mismatched(batch: dict[str, Any]) -> dict[str, Any]:
-    """Pair each prompt with its neighbour's answer, from which the divergence is estimated (TRL's own way)."""
+    """Pair each prompt with its neighbour's answer, from which the KL is estimated, as TRL does."""
     answers = batch["completion_ids"]
     return {**batch, "KL_completion_ids": [answers[-1], *answers[:-1]]}
 

@@ -1,4 +1,4 @@
-"""Odds ratio preference optimization (arXiv:2403.07691): learn the chosen answers and shun the rejected at once."""
+"""Odds ratio preference optimization (arXiv:2403.07691): learn chosen answers and avoid rejected ones in one loss."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Orpo(Pairs):
     own = {"beta": "objective.weight"}
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over pairs that are tokenized."""
+        """Build TRL's trainer over tokenized pairs."""
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
         from finetop.core.train.trainers import language
@@ -59,7 +59,7 @@ class Orpo(Pairs):
                 return _as_orpo(feature)
 
         def table(pairs: Sequence[AnyExample]) -> Any:
-            """Add the columns of text that TRL looks for before it tokenizes; nothing reads them."""
+            """Return the data set with the text columns that TRL requires before it tokenizes; nothing reads them."""
             rows = language.table_of(pairs)
             for name in ("prompt", "chosen", "rejected"):
                 rows = rows.add_column(name, [""] * len(rows))

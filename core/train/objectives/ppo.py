@@ -1,4 +1,4 @@
-"""Proximal policy optimization (arXiv:1707.06347): write answers, be paid for them, and write more of what pays."""
+"""Proximal policy optimization (arXiv:1707.06347): generate answers, score them, make well-rewarded ones likelier."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Ppo(Generating):
         for name in (
             "reward",
             "reward_deviation",
-            "answer_kl",  # nats of an answer away from the reference
+            "answer_kl",  # an answer's divergence from the reference, in nats
             "kl_coefficient",
             "policy_loss",
             "value_loss",
             "clip_fraction",
-            "step_kl",  # nats a token that the policy moved from the one that wrote the rollout
+            "step_kl",  # the policy's divergence from the one that generated the rollout, in nats per token
             "explained_variance",
             "response_tokens",
             "unfinished",  # share of answers that were cut off
@@ -38,7 +38,7 @@ class Ppo(Generating):
     } | PARTS
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse what would make old and new probabilities differ by more than the weights."""
+        """Refuse dropout, which would make old and new probabilities differ by more than the weights."""
         yield from super().limits(recipe)
         if getattr(recipe.method.options, "dropout", 0):
             said = (
@@ -47,11 +47,11 @@ class Ppo(Generating):
             yield "method.dropout", said, "Set method.dropout to 0."
 
     def copies(self, options: Options) -> int:
-        """Say how often each prompt's answer is learned from."""
+        """Return how often each prompt's answer is learned from."""
         return options.passes
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build finetop's own trainer, with the reward model and the reference that it needs. Raises BadInput."""
+        """Build finetop's own trainer, with the reward and the reference model that it needs. Raises BadInput."""
         from peft import PeftModel
         from transformers import TrainingArguments
 

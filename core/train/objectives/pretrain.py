@@ -1,4 +1,4 @@
-"""Pre-training from scratch: a new model of the recipe's architecture, its weights drawn anew, reads texts."""
+"""Pretraining from scratch: a new model of the recipe's architecture, with random weights, learns from texts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Size = Annotated[int, Meta(ge=1, le=10**6)]
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings under `objective:` when its name is pretrain. A size that is null is as in model.id."""
+    """Settings under `objective:` when its name is pretrain. A size that is null is taken from model.id."""
 
     layers: Annotated[
         Size | None, Meta(description="Number of layers; null for as many as model.id has.")
@@ -60,11 +60,11 @@ class Pretrain(Objective[Options]):
     about = "train a small new model from scratch on texts"
     options = Options
     rows = ("text", "conversation")
-    compares = False  # there is no base that could have known anything
+    compares = False  # there is no trained base to compare with
     own_model = True
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse what needs weights that are there already."""
+        """Refuse settings that need existing weights, and sizes that do not divide one another."""
         if recipe.method.name != "full":
             said = f"method.name: pretrain trains all weights from scratch, but {recipe.method.name} trains only some."
             yield "method.name", said, "Set method.name to full."
@@ -88,7 +88,7 @@ class Pretrain(Objective[Options]):
     def make_tokenizer(
         self, options: Options, base: ResolvedModel, rows: ReadData
     ) -> PreTrainedTokenizerBase:
-        """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
+        """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't."""
         from finetop.core.models import load
 
         tokenizer = load.load_tokenizer(base)
@@ -102,12 +102,12 @@ class Pretrain(Objective[Options]):
         )
         trained.chat_template = (
             tokenizer.chat_template
-        )  # the recipe's, or the plain one: it knows its files' alone
+        )  # the recipe's or the default one: tokenizer files alone do not have it
         print(f"tokenizer: {len(trained)} tokens, trained on the texts")
         return trained
 
     def light_tokenizer(self, options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
-        """Make the same tokenizer for a plan: of a LightTokenizer, on `most` characters; None where it can't be."""
+        """Make the same tokenizer for a plan, from a LightTokenizer; None if it can't, or over `most` characters."""
         if options.tokenizer == "reuse":
             return tokenizer
         if sum(map(len, texts_to_train(rows))) > most:
@@ -125,7 +125,7 @@ class Pretrain(Objective[Options]):
         dtype: torch.dtype,
         device: str,
     ) -> PreTrainedModel:
-        """Make a model of the base's architecture in these sizes, with weights drawn anew. Raises BadInput."""
+        """Build a model of the base's architecture in these sizes, with random weights. Raises BadInput."""
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -166,7 +166,7 @@ class Pretrain(Objective[Options]):
     def examples(
         self, rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Cut each text, with an end behind it, into pieces of at most `max_tokens`."""
+        """Cut each text, with an end-of-text token, into pieces of at most `max_tokens`."""
         from finetop.core.data import text_chunks
 
         return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=True)
@@ -179,7 +179,7 @@ class Pretrain(Objective[Options]):
 
 
 def _divisor(whole: int, near: int) -> int:
-    """Return the largest number up to `near` that divides another."""
+    """Return the largest divisor of `whole` up to `near`."""
     return next(number for number in range(min(whole, near), 0, -1) if whole % number == 0)
 
 

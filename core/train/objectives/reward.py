@@ -1,4 +1,4 @@
-"""Reward models: learn to give the better of two answers the higher number (arXiv:2203.02155, equation 1)."""
+"""Reward models: learn to score the better of two answers higher (arXiv:2203.02155, equation 1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-BY_ROW = ("accuracy", "margin", "mean_reward")  # what TRL averages over batches, however many rows they have
+BY_ROW = ("accuracy", "margin", "mean_reward")  # TRL averages these over batches of any size
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,7 +40,7 @@ class RewardModel(Pairs):
     options = Options
     config = "trl.RewardConfig"
     metrics = {
-        "accuracy": "reward_accuracy",  # share of pairs whose better answer has the higher number
+        "accuracy": "reward_accuracy",  # share of pairs whose better answer has the higher score
         "margin": "reward_margin",
         "mean_reward": "reward_mean",
     }
@@ -49,7 +49,7 @@ class RewardModel(Pairs):
     own_model = True
 
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-        """Refuse learned tokens, behind which the last token is not found, and targets, which need text."""
+        """Refuse methods that can't train the score layer, and targets, which need generated text."""
         from finetop.core.train.methods import LEARNED_TOKENS
 
         name = recipe.method.name
@@ -71,13 +71,13 @@ class RewardModel(Pairs):
         dtype: torch.dtype,
         device: str,
     ) -> PreTrainedModel:
-        """Load the base with a score in place of its output layer. Raises BadInput."""
+        """Load the base with a score layer in place of its output layer. Raises BadInput."""
         from finetop.core.models import reward_model
 
         return reward_model.make(base, tokenizer, dtype, device)
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over pairs that are tokenized; its averages count every pair alike."""
+        """Build TRL's trainer over tokenized pairs; its averages weigh every pair equally."""
         from trl import RewardConfig, RewardTrainer
 
         from finetop.core.train.trainers import language
@@ -85,7 +85,7 @@ class RewardModel(Pairs):
         options: Options = setup.recipe.objective.options
         values = {
             "center_rewards_coefficient": options.center or None,
-            "max_length": None,  # rows are already cut
+            "max_length": None,  # rows are already truncated
         }
 
         class PairwiseReward(RewardTrainer):  # type: ignore[misc]
@@ -98,7 +98,7 @@ class RewardModel(Pairs):
                 return loss
 
         def table(pairs: Sequence[Any]) -> Any:
-            """Make a data set of the two whole texts of each pair, the prompt included."""
+            """Return a data set of the two whole texts of each pair, prompt included."""
             return language.data_set(
                 {
                     "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],

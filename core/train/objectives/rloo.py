@@ -1,4 +1,4 @@
-"""REINFORCE leave-one-out (arXiv:2402.14740): answers to one prompt are compared, and no value is learned."""
+"""REINFORCE leave-one-out (arXiv:2402.14740): answers to one prompt are compared; no value function is learned."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Rloo(Grouped):
     own = {"normalize_advantages": "objective.normalize", "reward_clip_range": "objective.reward_limit"}
 
     def make_trainer(self, setup: Setup) -> Any:
-        """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
+        """Build TRL's trainer over rendered prompts, with the recipe's reward. Raises BadInput."""
         from trl import RLOOConfig, RLOOTrainer
 
         from finetop.core.train.trainers import groups

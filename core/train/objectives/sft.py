@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: learn to give the answers of the training rows."""
+"""Supervised fine-tuning: learn the answers of the training rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Conversations(Objective[Any]):
     def examples(
         self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
     ) -> list[list[AnyExample]]:
-        """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
+        """Render each conversation with the chat template, and label the tokens to learn. Raises BadInput."""
         from finetop.core.data import render
 
         rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]

@@ -1,6 +1,6 @@
-"""What each token of an answer earned, and how much better that was than expected. Tensors are [answers, tokens].
+"""Each token's reward, and its advantage over the expected value. Tensors are [answers, tokens].
 
-`mask` is 1 on the tokens of an answer, its end included, and 0 behind it; answers begin at the first column.
+`mask` is 1 on the tokens of an answer, its end included, and 0 after it; answers begin at the first column.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def token_rewards(
     scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, coefficient: float
 ) -> Tensor:
-    """Return each token's reward: its divergence from the reference as a cost; at the last one the answer's score too.
+    """Return each token's reward: its divergence from the reference as a cost, plus the answer's score at the last one.
 
-    scores [answers]; logprobs and reference [answers, tokens], in nats -> [answers, tokens], 0 behind an answer.
+    scores [answers]; logprobs and reference [answers, tokens], in nats -> [answers, tokens], 0 after an answer.
     """
     rewards = -coefficient * (logprobs - reference) * mask
     last = mask.sum(1).long() - 1
@@ -37,8 +37,8 @@ def next_coefficient(
 ) -> float:
     """Return what a nat of divergence costs in the next rollout (arXiv:1909.08593, section 2.2).
 
-    kl and target in nats per answer. It grows by at most a fifth per `horizon` answers where the divergence is above
-    its target, and shrinks as slowly where it is below. Without a target it stays.
+    kl and target in nats per answer. The cost grows by at most a fifth per `horizon` answers if the divergence is above
+    its target, and shrinks as slowly if it is below. Without a target it stays.
     """
     if target is None:
         return coefficient
@@ -51,8 +51,8 @@ def estimate(
 ) -> tuple[Tensor, Tensor]:
     """Estimate advantages and returns by generalised advantage estimation (arXiv:1506.02438, equation 16).
 
-    delta_t = r_t + gamma V_t+1 - V_t and A_t = delta_t + gamma lambda A_t+1; behind the last token both are 0.
-    Returns, what values are to become, are A_t + V_t.
+    delta_t = r_t + gamma V_t+1 - V_t and A_t = delta_t + gamma lambda A_t+1; after the last token both are 0.
+    Returns, the targets of the values, are A_t + V_t.
     """
     values = values * mask
     advantages = torch.zeros_like(rewards)
@@ -72,14 +72,14 @@ def masked_mean(numbers: Tensor, mask: Tensor) -> Tensor:
 
 
 def whiten(numbers: Tensor, mask: Tensor) -> Tensor:
-    """Move and scale numbers to mean 0 and variance 1 over the tokens of the answers; 0 behind them."""
+    """Shift and scale numbers to mean 0 and variance 1 over the tokens of the answers; 0 after them."""
     mean = masked_mean(numbers, mask)
     variance = masked_mean((numbers - mean) ** 2, mask)
     return (numbers - mean) * torch.rsqrt(variance + 1e-8) * mask
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """Say which share of the returns' variance the values told: 1 all, 0 none, below 0 worse than their mean."""
+    """Return the share of the returns' variance that the values explain: 1 all, 0 none, below 0 worse than the mean."""
     error = returns - values
     left = masked_mean((error - masked_mean(error, mask)) ** 2, mask)
     whole = masked_mean((returns - masked_mean(returns, mask)) ** 2, mask)
@@ -88,7 +88,7 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
 
 @dataclass(frozen=True, slots=True)
 class RewardMoments:
-    """Rewards that were seen so far: how many, their mean, and their squared deviations from it, added up."""
+    """Statistics of the rewards so far: their number, mean, and sum of squared deviations from it."""
 
     count: int = 0
     mean: float = 0.0
@@ -100,7 +100,7 @@ class RewardMoments:
 
 
 def seen_more(seen: RewardMoments, rewards: Sequence[float]) -> RewardMoments:
-    """Add rewards to those that were seen (Welford's way, which loses no digits)."""
+    """Add rewards to the statistics (Welford's algorithm, which is numerically stable)."""
     count, mean, squares = seen.count, seen.mean, seen.squares
     for reward in rewards:
         count += 1
@@ -113,7 +113,7 @@ def seen_more(seen: RewardMoments, rewards: Sequence[float]) -> RewardMoments:
 def normalized(
     rewards: Sequence[float], how: Normalize, seen: RewardMoments, limit: float | None
 ) -> list[float]:
-    """Return what rewards count for. `seen` are all so far, these included; `limit` cuts off at +-limit."""
+    """Return the normalized rewards. `seen` covers all so far, these included; `limit` clips to +-limit."""
     of = seen_more(RewardMoments(), rewards) if how == "batch" else seen
     scores = list(rewards) if how == "none" else [(r - of.mean) / (of.deviation + 1e-8) for r in rewards]
     return scores if limit is None else [min(limit, max(-limit, score)) for score in scores]

@@ -1,6 +1,6 @@
-"""The random numbers of PPO: what they are for, and that each follows from the seed and from where the run is.
+"""The random numbers of PPO: each is derived from its purpose, the seed and the run's position.
 
-So a resumed run draws what it would have drawn.
+So a resumed run draws the same numbers as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ PROMPTS, ANSWERS, ORDER, EVALUATION = range(4)  # what random numbers are for
 
 
 def seed_of(*parts: int) -> int:
-    """Make one seed of several numbers, such that none of them says anything of another."""
+    """Mix several numbers into one seed, so that seeds of related numbers are unrelated."""
     return int(numpy.random.SeedSequence(parts).generate_state(1)[0])
 
 
 def permutation(size: int, seed: int) -> list[int]:
-    """Order the numbers below `size` by a seed."""
+    """Return the numbers below `size` in an order drawn by a seed."""
     order: list[int] = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
     return order
 
 
 def take(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[Item]:
-    """Take the next `count` rows after `drawn` ones, of an order that the seed draws anew for each epoch."""
+    """Return the next `count` rows after the first `drawn`, in an order that the seed draws anew for each epoch."""
     size = len(rows)
     taken: list[Item] = []
     for number in range(drawn, drawn + count):
@@ -41,7 +41,7 @@ def take(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[Item]:
 
 
 def order_of(minibatches: int, batches: int, passes: int, seed: int, rollout: int) -> list[int]:
-    """Order a rollout's batches: its minibatches, of `batches` each, in an order of its own in every pass."""
+    """Return the order of a rollout's batches: minibatches of `batches` each, shuffled anew in every pass."""
     return [
         minibatch * batches + number
         for once in range(passes)

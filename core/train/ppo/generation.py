@@ -1,4 +1,4 @@
-"""The policy as it writes: its answers to prompts, what they earn, and what policy, value and reference say of them."""
+"""The policy as it generates: its answers, their rewards, and the outputs of policy, value and reference on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Writer:
-    """A policy with all that its answers are judged by."""
+    """A policy with everything that scores its answers."""
 
     model: Any
     settings: Options
@@ -35,13 +35,13 @@ class Writer:
     value: Value
     reference: Reference
     ends: Sequence[int]  # tokens that end an answer
-    together: int  # answers that are written at once
-    sixteen_bits: torch.dtype | None  # of mixed precision, as transformers' trainer has it
+    together: int  # answers that are generated at once
+    sixteen_bits: torch.dtype | None  # for mixed precision, as in transformers' trainer
 
     def answers(
         self, prompts: Sequence[PromptExample], seed: int, *, ends: Sequence[int] | None = None
     ) -> list[list[int]]:
-        """Draw an answer to each prompt; without `ends` each is as long as it may be."""
+        """Sample an answer to each prompt; with empty `ends` each has the maximum length."""
         with self._mixed():
             return rollouts.draw(
                 self.model,
@@ -55,7 +55,7 @@ class Writer:
             )
 
     def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
-        """Have answers paid. Raises BadInput if the reward model gives no number."""
+        """Return the rewards of answers. Raises BadInput if the reward model gives no number."""
         texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
         return self.payer.pay(
             [prompt.prompt for prompt in prompts], texts, [prompt.answer for prompt in prompts]
@@ -68,9 +68,9 @@ class Writer:
         counted: Sequence[float],
         coefficient: float,
     ) -> tuple[Batch, Tensor]:
-        """Put answers into a batch with what is said of them, and their nats from the reference [rows].
+        """Return answers as a batch with log-probabilities, values and advantages, and their nats from the reference.
 
-        `counted` is what each one's reward counts for, `coefficient` what a nat costs. Has no gradient.
+        `counted` [rows] is each answer's normalized reward, `coefficient` the cost of a nat. Without gradients.
         """
         padding = int(self.tokenizer.pad_token_id)
         ids, attention, mask = rollouts.pad(
@@ -89,7 +89,7 @@ class Writer:
         return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
 
     def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
-        """Say what the policy finds of a batch's answers now, and the values, with gradients."""
+        """Return the policy's current reading of a batch's answers, and the values, with gradients."""
         with self._mixed():
             said = self.reader.read(
                 batch.ids,

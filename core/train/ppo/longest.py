@@ -1,6 +1,6 @@
-"""The costliest rollout and step that a run of PPO can meet: the longest prompts, each answer as long as it may be.
+"""The costliest rollout and step of a PPO run: the longest prompts, each answer of the maximum length.
 
-What it changes of the trainer, core/train/longest_batch.py puts back.
+core/train/longest_batch.py restores what it changes in the trainer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(Protocol):
-    """What is used of the trainer of PPO."""
+    """The members of the PPO trainer that are used here."""
 
     args: Any
     model: Any
@@ -38,7 +38,7 @@ class Trainer(Protocol):
 
 
 def learn(trainer: Trainer) -> None:
-    """Write, have paid, judge and learn from the longest answers, by both optimizers; no callback hears of it."""
+    """Generate the longest answers, score them and take a step with both optimizers, without callbacks."""
     arguments = trainer.args
     if arguments.activation_checkpointing:
         trainer.model.activation_checkpointing_enable(
@@ -47,7 +47,7 @@ def learn(trainer: Trainer) -> None:
     trainer.make_optimizers()
     trainer.model.train()
     batches = _written(trainer, trainer.train_dataset, arguments.per_device_train_batch_size)
-    # Where gradients are added up the second batch finds the first's.
+    # With gradient accumulation the second batch's gradient needs memory beside the first's.
     for batch in batches[: min(2, arguments.gradient_accumulation_steps)]:
         loss, _ = losses.batch_loss(*trainer.writer.read(batch), batch, trainer.settings)
         (loss / float(batch.mask.sum())).backward()
@@ -60,13 +60,13 @@ def learn(trainer: Trainer) -> None:
 
 
 def measure(trainer: Trainer) -> None:
-    """Write and judge the longest answers of an evaluation."""
+    """Generate and score the longest answers of an evaluation."""
     if trainer.eval_dataset:
         _written(trainer, trainer.eval_dataset, trainer.args.per_device_eval_batch_size)
 
 
 def _written(trainer: Trainer, rows: Sequence[Any], size: int) -> list[Batch]:
-    """Answer as many of the longest prompts as are answered at once, and judge them `size` at a time."""
+    """Answer as many of the longest prompts as are answered at once, and score them `size` at a time."""
     writer = trainer.writer
     order = sorted(rows, key=lambda row: -len(row.prompt_ids))
     prompts = [order[index % len(order)] for index in range(max(size, writer.together))]

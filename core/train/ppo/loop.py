@@ -1,7 +1,7 @@
-"""The trainer of PPO: rollouts, passes of optimizer steps over them, evaluation, and what is needed to go on.
+"""The trainer of PPO: rollouts, passes of optimizer steps over them, evaluation, and saving its state.
 
-It has the face of transformers' Trainer as far as finetop looks at it, so that metrics, samples, drift, checkpoints,
-checks and stopping are the same. A step is an optimizer step; a rollout is drawn before the first of its steps.
+It has the members of transformers' Trainer that finetop uses, so that metrics, samples, drift, checkpoints, checks and
+stopping work the same. A step is an optimizer step; a rollout is generated before the first of its steps.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ class PolicyTrainer:
         self.state = TrainerState()
         self.control = TrainerControl()
         self.callback_handler = CallbackHandler([DefaultFlowCallback(), *hooks], model, tokenizer, None, None)
-        self.optimizer: Any = None  # None: the one that the arguments name
+        self.optimizer: Any = None  # None until made, from the arguments
         self.value_optimizer: Any = None
         self.schedules: list[Any] = []
-        self.scheduled = 0  # steps that they have taken: fewer than the trainer's where some were left out
-        self.drawn = 0  # prompts so far
+        self.scheduled = 0  # their steps: fewer than the trainer's if some were skipped
+        self.drawn = 0  # prompts drawn so far
         self.rollout_number = 0
         self.rollout: list[Batch] = []
-        self.order: list[int] = []  # of the rollout's batches, those that are still to be learned from
+        self.order: list[int] = []  # indexes of the rollout's batches still to be learned from
         self.coefficient = settings.kl_coefficient
         self.seen = advantages.RewardMoments()
         self.tokens = 0
@@ -112,14 +112,14 @@ class PolicyTrainer:
         self.control = call.on_train_end(self.args, state, self.control)
 
     def evaluate(self) -> dict[str, float]:
-        """Draw an answer to each evaluation prompt, the same random numbers each time; eval_loss is -eval_reward."""
+        """Answer each evaluation prompt, with the same random numbers each time; eval_loss is -eval_reward."""
         found = self._measure()
         self._log(found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
 
     def save_state(self, folder: Path) -> None:
-        """Write all but the policy's weights that training needs to go on, bit for bit, to a folder that is there."""
+        """Write everything but the policy's weights that a bit-exact resume needs, to an existing folder."""
         tree = {
             "step": self.state.global_step,
             "drawn": self.drawn,
@@ -138,7 +138,7 @@ class PolicyTrainer:
         state_files.save(tree, folder)
 
     def load_state(self, folder: Path) -> None:
-        """Take up what `save_state` wrote, before `train`; the arguments say the rates. Raises EnvironmentTrouble."""
+        """Restore what `save_state` wrote, before `train`; rates come from the arguments. Raises EnvironmentTrouble."""
         tree = state_files.load(folder)
         self.state.global_step = tree["step"]
         self.scheduled = int(tree.get("scheduled", tree["step"]))
@@ -158,7 +158,7 @@ class PolicyTrainer:
             self.scaler.load_state_dict(tree["scaler"])
 
     def make_optimizers(self) -> None:
-        """Make the policy's optimizer and the value's, where they are not there yet."""
+        """Make the optimizers of the policy and of the value, unless they exist."""
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.model, self.args)
         if self.value_optimizer is None:
@@ -166,11 +166,11 @@ class PolicyTrainer:
             self.value_optimizer = torch.optim.AdamW(self.value.parameters(), rate, weight_decay=0.0)
 
     def try_longest(self) -> None:
-        """Take the costliest step and evaluation that there can be. Much is changed by it, which the caller undoes."""
+        """Take the costliest possible step and evaluation. The caller undoes what they change."""
         longest.learn(self)
         longest.measure(self)
 
-    # How it begins.
+    # Preparation.
 
     def _prepare(self) -> None:
         arguments, state = self.args, self.state
@@ -201,7 +201,7 @@ class PolicyTrainer:
     # A rollout.
 
     def _roll_out(self) -> dict[str, float]:
-        """Draw answers, have them paid, and estimate how much better each token was than expected."""
+        """Generate a rollout's answers, score them, and estimate each token's advantage over the expected value."""
         settings, seed = self.settings, self.args.seed
         size, steps = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
         count = size * steps * settings.minibatches
@@ -248,7 +248,7 @@ class PolicyTrainer:
         size: int,
         among: int,
     ) -> tuple[list[Batch], list[torch.Tensor]]:
-        """Judge answers in batches of `size`, those of like length together among `among` of them."""
+        """Score answers in batches of `size`, sorted by length within each `among` of them."""
         made, nats = [], []
         for group in rollouts.by_length([prompt.prompt_ids for prompt in prompts], answers, size, among):
             batch, moved = self.writer.judge(
@@ -264,7 +264,7 @@ class PolicyTrainer:
     # An optimizer step.
 
     def _learn(self) -> dict[str, float]:
-        """Take one optimizer step on the next batches of the rollout; every token of an answer counts alike."""
+        """Take one optimizer step on the next batches of the rollout; every token of an answer weighs the same."""
         count = self.args.gradient_accumulation_steps
         batches = [self.rollout[number] for number in self.order[:count]]
         self.order = self.order[count:]
@@ -279,18 +279,18 @@ class PolicyTrainer:
         rate = float(self.schedules[0].get_last_lr()[0])
         norm = self._climb()
         self.tokens += int(seen)
-        sums = {name: float(value) for name, value in sums.items()}  # the host waits for the step here, once
+        sums = {name: float(value) for name, value in sums.items()}  # the host waits for the GPU only here
         state = self.state
         state.global_step += 1
         state.epoch = self._epochs(state.global_step)
         return {**sums, "grad_norm": norm, "learning_rate": rate, "num_tokens": float(self.tokens)}
 
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
-        """Multiply a loss by the loss scale, where there is one."""
+        """Multiply a loss by the loss scale, if there is one."""
         return loss if self.scaler is None else self.scaler.scale(loss)
 
     def _climb(self) -> float:
-        """Clip the gradients, of the value apart, and let both optimizers step; returns the policy's norm.
+        """Clip the gradients, the value's separately, and step both optimizers; return the policy's gradient norm.
 
         In float16 gradients are divided by the loss scale first; an optimizer whose gradients overflowed does not step.
         """
@@ -315,14 +315,14 @@ class PolicyTrainer:
         return norm
 
     def _falls(self) -> bool:
-        """Set the loss scale for the next step; return whether it fell, as this one was left out."""
+        """Update the loss scale; return whether it fell, which means that this step was skipped."""
         if self.scaler is None:
             return False
         before = self.scaler.get_scale()
         self.scaler.update()
         return bool(self.scaler.get_scale() < before)
 
-    # What is told.
+    # Evaluation and logging.
 
     def _measure(self) -> dict[str, float]:
         rows = list(self.eval_dataset)
@@ -356,7 +356,7 @@ def _mean(numbers: Sequence[float]) -> float:
 
 
 def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:
-    """Make the optimizer that the arguments name."""
+    """Build the optimizer that the arguments name."""
     from transformers import Trainer
 
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)

@@ -30,7 +30,7 @@ def policy_loss(
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
     """Return half the squared error of the values, summed; a value may move by `clip` from its old one.
 
-    The larger of the two errors counts, so that moving further than that is never worth it.
+    The larger of the clipped and unclipped error counts, so that moving further never pays.
     """
     error = (values - returns) ** 2
     if clip is not None:
@@ -48,7 +48,7 @@ def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
 def batch_loss(
     said: AnswerReading, values: Tensor, batch: Batch, settings: Options
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum the loss of a batch over its tokens, and what is told of it: numbers that nobody has waited for yet."""
+    """Return the loss of a batch, summed over its tokens, and its metrics as tensors, without waiting for the GPU."""
     mask = batch.mask
     policy, clipped = policy_loss(said.logprobs, batch.logprobs, batch.advantages, mask, settings.clip)
     value = value_loss(values, batch.values, batch.returns, mask, settings.value_clip)

@@ -1,4 +1,4 @@
-"""The settings of PPO, as a recipe has them under `objective:`."""
+"""The settings of PPO, under `objective:` in a recipe."""
 
 from __future__ import annotations
 

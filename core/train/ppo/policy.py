@@ -1,4 +1,4 @@
-"""What a model says of answers: log-probabilities, entropies, and the hidden states that its values are read from."""
+"""A model's reading of answers: log-probabilities, entropies, and the hidden states from which values are computed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-POSITIONS = 512  # whose distributions are looked at together: of 49,000 tokens, 100 MB a copy in float32
+POSITIONS = 512  # computed at once: with 49,000 tokens, 100 MB a copy in float32
 
 
 @dataclass(frozen=True)
 class AnswerReading:
-    """What a model says of a batch of answers; logprobs and entropy [answers, tokens] in nats, hidden [.., width]."""
+    """A model's reading of a batch of answers; logprobs and entropy [answers, tokens] in nats, hidden [.., width]."""
 
     logprobs: Tensor
     entropy: Tensor
@@ -32,7 +32,7 @@ class AnswerReading:
 
 @dataclass
 class Reader:
-    """A causal model, asked what it says of answers, at the temperature that they are drawn with."""
+    """A causal model that reads answers, at the temperature that they are sampled with."""
 
     model: Any
     temperature: float
@@ -49,9 +49,9 @@ class Reader:
             )
 
     def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> AnswerReading:
-        """Read prompts and answers, ids and attention [rows, prompt + answers], of whose end `answers` columns count.
+        """Read ids and attention [rows, prompt + answers], of which the last `answers` columns are the answers.
 
-        Prompts are padded in front, answers behind. The entropy has a gradient only if it is wanted.
+        Prompts are padded on the left, answers on the right. The entropy has a gradient only `with_entropy`.
         """
         given: dict[str, Any] = {"input_ids": ids, "attention_mask": attention, "use_cache": False}
         if self.takes_positions:
@@ -68,7 +68,7 @@ class Reader:
 
     @contextmanager
     def _heads_input(self) -> Iterator[list[Tensor]]:
-        """Catch what the output layer reads: the last hidden states, behind the last norm."""
+        """Capture the input of the output layer: the last hidden states, after the last norm."""
         seen: list[Tensor] = []
         handle = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         try:
@@ -80,7 +80,7 @@ class Reader:
 def log_probabilities(
     logits: Tensor, tokens: Tensor, temperature: float, *, entropy_moves: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return the log-probability of each token, and the entropy at its place, of softmax(logits / temperature).
+    """Return the log-probability of each token, and the entropy at its position, of softmax(logits / temperature).
 
     logits [rows, tokens, vocabulary], tokens [rows, tokens] -> both [rows, tokens], float32, in nats.
     """
@@ -96,7 +96,7 @@ def log_probabilities(
 
 
 class Reference:
-    """The model as it began: with an adapter the same weights with the adapter off, else a frozen copy."""
+    """The model as it began: the same weights with the adapter off, or else a frozen copy."""
 
     def __init__(self, model: Any, temperature: float, *, adapter_keeps_base: bool) -> None:
         self.model = model if adapter_keeps_base else copy.deepcopy(model).requires_grad_(False).eval()
@@ -104,7 +104,7 @@ class Reference:
         self.reader = Reader(self.model, temperature)
 
     def logprobs(self, ids: Tensor, attention: Tensor, answers: int) -> Tensor:
-        """Say how likely it finds each token of the answers, as `Reader.read` does."""
+        """Return the reference's log-probability of each token of the answers, as `Reader.read` does."""
         with torch.no_grad():
             if not self.is_same:
                 return self.reader.read(ids, attention, answers, with_entropy=False).logprobs
@@ -113,7 +113,7 @@ class Reference:
 
 
 def switch_dropout_off(model: nn.Module) -> None:
-    """Set every dropout to 0: old and new probabilities of an answer must differ by the weights alone."""
+    """Set every dropout to 0: old and new probabilities of an answer must differ only through the weights."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -122,10 +122,10 @@ def switch_dropout_off(model: nn.Module) -> None:
 
 
 class Value(nn.Module):  # type: ignore[misc]  # the library is untyped
-    """Reads the policy's last hidden states [answers, tokens, width] and gives values [answers, tokens] in float32.
+    """Maps the policy's last hidden states [answers, tokens, width] to values [answers, tokens] in float32.
 
-    The head is one linear layer, and its error moves the policy's weights too. The network of its own has two layers,
-    and nothing that it learns reaches the policy. Both begin at 0 everywhere.
+    A head is one linear layer whose error also trains the policy's weights. A separate network has two layers, and its
+    gradient never reaches the policy. Both are 0 everywhere at the start.
     """
 
     def __init__(self, width: int, *, separate: bool) -> None:

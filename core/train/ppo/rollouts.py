@@ -1,4 +1,4 @@
-"""Rollouts: answers that the policy drew, put into batches with what was said of them at that time."""
+"""Rollouts: answers that the policy sampled, in batches with what policy and value returned for them then."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows of a rollout, prompts padded in front and answers behind.
+    """Some rows of a rollout, prompts padded on the left and answers on the right.
 
     ids and attention [rows, prompt + answer]; all others [rows, answer], float32: mask is 1 on the answers.
     """
@@ -33,11 +33,11 @@ class Batch:
     returns: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return its parts by name, to be kept."""
+        """Return its tensors by name, for saving."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to(self, device: Any) -> Batch:
-        """Move it."""
+        """Return a copy on another device."""
         return Batch(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
 
@@ -55,7 +55,7 @@ def whitened(batches: Sequence[Batch]) -> list[Batch]:
 def pad(
     prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], padding: int, device: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Put prompts and answers side by side: ids, attention [rows, prompt + answer], and the answers' mask."""
+    """Concatenate prompts and answers: ids, attention [rows, prompt + answer], and the answers' mask."""
     before, after = max(map(len, prompts)), max(map(len, answers))
     ids, attention, mask = [], [], []
     for prompt, answer in zip(prompts, answers, strict=True):
@@ -73,9 +73,9 @@ def pad(
 def by_length(
     prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], size: int, among: int
 ) -> list[list[int]]:
-    """Put rows of like length together, `size` in each batch, so that little is padded.
+    """Group rows of similar length, `size` per batch, so that little is padded.
 
-    Only rows of the same `among` change places: a step that had all short answers would learn from their shortness.
+    Rows move only within the same `among`: a step of nothing but short answers would learn from their shortness.
     """
     groups: list[list[int]] = []
     for first in range(0, len(prompts), among):
@@ -96,10 +96,10 @@ def draw(
     together: int,
     seed: int,
 ) -> list[list[int]]:
-    """Let the model answer prompts by drawing from its whole distribution at that temperature, nothing cut off.
+    """Answer prompts by sampling from the model's whole distribution at that temperature.
 
-    An answer has its end with it, if it came within `longest` tokens; without `ends` all have so many. The same seed
-    draws the same answers, and no other random number is used up. `together` are written at once.
+    An answer ends with its end token, if that came within `longest` tokens; without `ends` all have `longest`. The same
+    seed gives the same answers, and the global random state stays. `together` answers are generated at once.
     """
     from transformers import GenerationConfig
 
@@ -131,7 +131,7 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 @contextmanager
 def _only(model: Any, config: Any) -> Iterator[None]:
-    """Hide the model's own way of writing, whose penalties and cut-offs would fill what `config` leaves open."""
+    """Hide the model's own generation config, whose penalties and cut-offs would fill what `config` leaves open."""
     own = model.generation_config
     model.generation_config = config
     try:
@@ -139,7 +139,7 @@ def _only(model: Any, config: Any) -> Iterator[None]:
     finally:
         model.generation_config = own
         inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-        inner.generation_config = own  # PEFT hands it down
+        inner.generation_config = own  # PEFT passes it on to the inner model
 
 
 @contextmanager

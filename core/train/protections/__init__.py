@@ -41,7 +41,7 @@ names, load = KIND.names, KIND.load
 
 
 def require(recipe: Recipe, base: ResolvedModel) -> None:
-    """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
+    """Check that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
     chosen = recipe_protections.chosen(recipe)
     if not chosen:
         return

@@ -1,4 +1,4 @@
-"""What protections read of the base, and what one does in each step."""
+"""What protections read of the base, and what they do in each step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Base:
-    """The base in memory before the method is put onto it, and what a protection may read beside it."""
+    """The base in memory before the method is applied, and what else a protection may read."""
 
     recipe: Recipe
     model: Any
@@ -33,10 +33,10 @@ class Base:
 
 @dataclass(frozen=True)
 class Acting:
-    """What one protection does in each step, and what it says of itself when it begins.
+    """What one protection does in each step, and the text that it reports when it begins.
 
-    `gradients(scale)` adds its own, times the scaler's scale, to what the step has, and gives its metrics;
-    `rate(loss)` gives the factor of this step's learning rate, from the mean loss of the step's batches.
+    `gradients(scale)` adds its own gradients, times the loss scale, to the step's, and returns its metrics;
+    `rate(loss)` returns the factor of this step's learning rate, from the mean loss of the step's batches.
     """
 
     about: str
@@ -45,7 +45,7 @@ class Acting:
 
 
 def zero_if_none(weight: torch.Tensor) -> torch.Tensor:
-    """Return a weight's gradient, made of zeros where the loss did not reach it."""
+    """Return a weight's gradient, set to zeros if the loss did not reach it."""
     import torch
 
     if weight.grad is None:

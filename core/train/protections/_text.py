@@ -1,6 +1,6 @@
-"""General text for protections, and what the base says of text: windows, log-probabilities, divergence from them.
+"""General text for protections, and the base's scores of text: windows, log-probabilities, divergence from them.
 
-The first tokens of a suite's text are left to the drift probe and the check: what is measured is not trained on.
+The first tokens of a suite's text are reserved for the drift probe and the check: measured text is not trained on.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
     from finetop.core.train.trainer_setup import Setup
 
-MEASURED = 1536  # tokens: the probe looks at 512 to 1,536, the check's drift at 1,024
+MEASURED = 1536  # tokens: the drift probe reads 512 to 1,536, the check's drift 1,024
 ROWS = 1024  # tokens in a batch that is only read: its logits are 200 MB in float32 for 49,000 words
-POSITIONS = 128  # whose distributions are compared at once: 25 MB in float32 for 49,152 words
+POSITIONS = 128  # compared at once: 25 MB in float32 for 49,152 words
 
 
 def windows(
@@ -42,9 +42,9 @@ def windows(
     tokenizer: PreTrainedTokenizerBase,
     home: Home,
 ) -> list[list[int]]:
-    """Cut general text into at most `most` windows of `tokens` tokens: that of a file, or of the recipe's suite.
+    """Cut general text, from a file or from the recipe's suite, into at most `most` windows of `tokens` tokens.
 
-    Windows lie evenly over the text. Raises BadInput that names `key` if there is not one window.
+    Windows are spread evenly over the text. Raises BadInput that names `key` if there is not even one.
     """
     from finetop.core.check.tasks import general_text
 
@@ -68,14 +68,14 @@ def windows(
 
 
 def windows_of(key: str, options: Any, setup: Setup) -> list[list[int]]:
-    """Cut the text that a protection's options ask for: see `windows`."""
+    """Cut the text that a protection's options name: see `windows`."""
     most, recipe = options.windows, setup.recipe
     return windows(key, options.text, options.tokens, most, recipe, setup.tokenizer, setup.home)
 
 
 @contextmanager
 def as_base(model: Any) -> Iterator[None]:
-    """Let a model that has not trained yet be its base: in evaluation mode, with its adapter off if it has one."""
+    """Make a model that has not trained yet act as its base: in evaluation mode, with any adapter off."""
     from finetop.core.train import check_callback
 
     with check_callback.undisturbed(model, check_callback.own_forwards(model)), torch.no_grad():
@@ -87,7 +87,7 @@ def as_base(model: Any) -> Iterator[None]:
 
 
 def log_probs(model: Any, ids: Sequence[int]) -> Tensor:
-    """Read one text: log-probabilities [tokens - 1, vocabulary] in float32, of each token but the first."""
+    """Read one text: log-probabilities [tokens - 1, vocabulary] in float32, for each token but the first."""
     read = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
     return torch.log_softmax(read.logits[0, -len(ids) : -1].float(), dim=-1)
 
@@ -97,7 +97,7 @@ def surprise(
 ) -> list[Tensor]:
     """Return for each row the nats of every token but the first: -log p(token | those before it) [tokens - 1].
 
-    Rows of like length are read together; progress is told once a second as the phase `doing`.
+    Rows of similar length are read together; progress is reported once a second as the phase `doing`.
     """
     order = sorted(range(len(rows)), key=lambda at: -len(rows[at]))
     found: dict[int, Tensor] = {}
@@ -124,17 +124,17 @@ def _nats(model: Any, rows: Sequence[Sequence[int]], pad_token_id: int) -> list[
     with torch.no_grad(), attention.beside_training(model):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     nats = []
-    for at, row in enumerate(rows):  # a row at a time: its float32 logits are the only ones
+    for at, row in enumerate(rows):  # one row at a time, to hold float32 logits of one only
         scores = torch.log_softmax(logits[at, : len(row) - 1].float(), dim=-1)
         nats.append(-scores.gather(1, ids[at, 1 : len(row), None])[:, 0].cpu())
     return nats
 
 
 class Divergence(torch.autograd.Function):  # type: ignore[misc]  # the library is untyped
-    """Mean of KL(base || now) over positions, in nats a token. Only the logits and their gradient are held whole.
+    """Mean of KL(base || now) over positions, in nats per token. Only the logits and their gradient are held whole.
 
-    Both [positions, vocabulary]: logits, and the base's log-probabilities, which 16 bits have rounded and which are
-    made to sum to 1 again.
+    Both [positions, vocabulary]: logits, and the base's log-probabilities, which were rounded to 16 bits and are
+    normalized again.
     """
 
     @staticmethod
@@ -160,6 +160,6 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc]  # the library 
 
 
 def divergence(logits: Tensor, base: Tensor) -> Tensor:
-    """Return KL(base || now) in nats a token: logits and the base's log-probabilities, both [positions, vocabulary]."""
+    """Return KL(base || now) in nats per token of logits and base log-probabilities, both [positions, vocabulary]."""
     kl: Tensor = Divergence.apply(logits, base)
     return kl

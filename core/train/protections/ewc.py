@@ -1,13 +1,13 @@
-"""Elastic weight consolidation: hold those weights most that the base's text needs (arXiv:1612.00796).
+"""Elastic weight consolidation: hold most firmly the weights that the base's text needs most (arXiv:1612.00796).
 
-The loss gets weight / 2 * sum(F * (w - w0)^2), F the diagonal of the Fisher information on general text, in nats a
-token: to the second order that is weight * KL(base || now) a token there, taken weight by weight, for no forward pass
+Adds weight / 2 * sum(F * (w - w0)^2) to the loss, F the diagonal of the Fisher information on general text, in nats
+per token: to second order that is weight * KL(base || now) per token there, weight by weight, without a forward pass
 in the steps. F is the true Fisher, not the empirical one (arXiv:1905.12558): labels are drawn from the base's own
-distribution. Then scores of different tokens have mean 0 and are uncorrelated, so that the square of one window's
-summed gradient is an unbiased estimate of the sum over its tokens, and one backward pass a window is enough.
+distribution. Then scores of different tokens have mean 0 and are uncorrelated, so the square of one window's summed
+gradient is an unbiased estimate of the sum over its tokens, and one backward pass per window is enough.
 
-It holds F in bfloat16, whose range matters more than its digits, and a copy of the weights. Only where the base's own
-weights move: at its start a LoRA has B = 0, so that the Fisher of A is 0 and tells nothing.
+It keeps F in bfloat16, whose range matters more than its precision, and a copy of the weights. Only for methods that
+train the base's own weights: a LoRA starts with B = 0, so the Fisher information of A is 0 and useless.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Ewc(Protection[Options]):
             yield "protect.ewc", said, hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Name the text."""
+        """Yield the path of the text."""
         if options.text is not None:
             yield "protect.ewc.text", options.text
 
@@ -77,7 +77,7 @@ class Ewc(Protection[Options]):
         return Memory(on_device=sizes.moving * (sizes.weight_bytes + FISHER_BYTES))
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Measure the Fisher information, and keep where the weights begin. Raises BadInput if there is no text."""
+        """Measure the Fisher information, and keep the starting weights. Raises BadInput if there is no text."""
         from finetop.core.train.protections import _text
 
         pool = _text.windows_of("protect.ewc", options, setup)
@@ -95,7 +95,7 @@ class Ewc(Protection[Options]):
 
 
 def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], seed: int) -> list[Tensor]:
-    """Estimate the Fisher information's diagonal of each weight, in nats a token: like the weights, in bfloat16.
+    """Estimate the diagonal of the Fisher information of each weight, in nats per token: weight-shaped, in bfloat16.
 
     pool: token ids of windows. Labels are drawn by the seed.
     """
@@ -105,7 +105,7 @@ def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], see
 
     totals = [torch.zeros_like(weight, dtype=torch.float32) for weight in moving]
     tokens = 0
-    dice = torch.Generator().manual_seed(seed)  # of the host: the same labels on every device
+    dice = torch.Generator().manual_seed(seed)  # on the host: the same labels on every device
     with check_callback.undisturbed(model, check_callback.own_forwards(model)):
         for ids in pool:
             read = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
@@ -122,7 +122,7 @@ def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], see
 
 
 def pull(held: list[tuple[Any, Tensor, Tensor]], weight: float) -> Any:
-    """Add weight * F * (w - w0) to the gradients; gives weight / 2 * sum(F * (w - w0)^2). One weight at a time."""
+    """Add weight * F * (w - w0) to the gradients, one weight at a time; return weight / 2 * sum(F * (w - w0)^2)."""
     import torch
 
     total: Any = 0.0

@@ -1,4 +1,4 @@
-"""Frozen layers: the layers that are named stay as they are, whatever the method moves elsewhere."""
+"""Frozen layers: the named layers keep their weights, whatever the method trains elsewhere."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ class FreezeLayers(Protection[Options]):
     steps = True
 
     def is_on(self, options: Options) -> bool:
-        """Say if anything is named."""
+        """Return whether anything is named."""
         return bool(options.layers) or options.embeddings
 
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-        """Refuse a layer that is named twice, and methods that put nothing into layers."""
+        """Refuse a layer that is named twice, and methods that train no layers."""
         key = "protect.freeze_layers"
         twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
         if twice is not None:
             hint = f"Set {key}.layers to {sorted(set(options.layers))}."
             yield key, f"{key} names layer {twice} twice.", hint
         if recipe.method.name in LEARNED_TOKENS:
-            said = f"{key}: {recipe.method.name} trains no layer; it learns tokens in front of the text."
+            said = f"{key}: {recipe.method.name} trains no layer; it trains virtual tokens before the text."
             yield key, said, f"Set {key} to null."
 
     def require(self, config: Any, options: Options) -> None:
-        """See that there are such layers, and one that moves. Raises BadInput."""
+        """Check that the named layers exist. Raises BadInput."""
         there = int(config.get_text_config().num_hidden_layers)
         wrong = next((n for n in options.layers if n >= there), None)
         if wrong is not None:
@@ -86,7 +86,7 @@ class FreezeLayers(Protection[Options]):
 
 
 def weights_of(options: Options, model: Any) -> list[Any]:
-    """List the weights that stay."""
+    """Return the weights that are frozen."""
     from finetop.core.train.methods.freeze import layers_of
 
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,10 +1,10 @@
-"""KL to the base: in each step, stay near what the base said of other text (distillation, arXiv:1606.09282).
+"""KL to the base: in each step, stay near the base's predictions on other text (distillation, arXiv:1606.09282).
 
-The loss gets weight * KL(base || now), in nats per token, on one window of a fixed pool, drawn by the seed. What the
-base says of the pool is written down once, before the first step, in 16 bits on the host: windows * tokens * vocabulary
-* 2 bytes (201 MB for 16 windows of 128 tokens and 49,152 words), whatever the size of the model; no second copy of
-the model is held, and a step reads `tokens` tokens more. Whole distributions are kept, not the likeliest words alone:
-what is forgotten first is in the tail.
+Adds weight * KL(base || now) to the loss, in nats per token, on one window of a fixed pool, drawn by the seed. The
+base's predictions for the pool are stored once, before the first step, in 16 bits on the host: windows * tokens *
+vocabulary * 2 bytes (201 MB for 16 windows of 128 tokens and 49,152 words), whatever the model's size; there is no
+second copy of the model, and a step reads `tokens` more tokens. Whole distributions are kept, not only the likeliest
+words: what is forgotten first is in the tail.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class KlToBase(Protection[Options]):
     steps = True
 
     def limits(self, recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:
-        """Refuse a text that is not read."""
+        """Refuse a text that would not be read."""
         if options.text is not None and options.on == "rows":
             key = "protect.kl_to_base.text"
             yield (
@@ -65,7 +65,7 @@ class KlToBase(Protection[Options]):
             )
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
-        """Name the text."""
+        """Yield the path of the text."""
         if options.text is not None:
             yield "protect.kl_to_base.text", options.text
 
@@ -75,7 +75,7 @@ class KlToBase(Protection[Options]):
         return Memory(on_device=window * (2 * sizes.weight_bytes + 2), on_host=2.0 * window * options.windows)
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Write down what the base says of the pool. Raises BadInput if there is no text for it."""
+        """Store the base's predictions for the pool. Raises BadInput if there is no text for it."""
         import torch
 
         from finetop.core.train.protections import _text
@@ -101,7 +101,7 @@ class KlToBase(Protection[Options]):
 
 
 def window_of(step: int, windows: int, seed: int) -> int:
-    """Say which window a step reads: all once, then again, in orders drawn by the seed; the same in a resumed run."""
+    """Return the window that a step reads: each once, then again, in orders drawn by the seed, as after resuming."""
     turn, at = divmod(step, windows)
     return random.Random(f"{seed}-{turn}").sample(range(windows), windows)[at]
 

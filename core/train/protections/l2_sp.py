@@ -1,11 +1,11 @@
 """L2-SP: each step pulls the weights back to where they began (Li et al. 2018, arXiv:1802.01483).
 
-The loss gets weight / 2 * |w - w0|^2 over the weights that move, so that its gradient is weight * (w - w0), and w0 is
-kept: as many bytes again as the weights that move. With LoRA it is the model's weights W that count, not the matrices
-beside them: W - W0 = s B A, whose squared length is s^2 sum((B^T B) * (A A^T)). So nothing is kept, and the penalty is
-exactly that of full tuning; weight decay of A and B holds their own lengths instead. Of other adapters it is the
-adapter's own weights: those begin where the base is unchanged. Not decoupled: the penalty's gradient is clipped and
-scaled by the optimizer with the rest, as in the paper.
+Adds weight / 2 * |w - w0|^2 over the trained weights to the loss, so that its gradient is weight * (w - w0), and keeps
+w0: as many bytes again as the trained weights. With LoRA it applies to the model's weights W, not to the matrices
+beside them: W - W0 = s B A, whose squared norm is s^2 sum((B^T B) * (A A^T)). So nothing is kept, and the penalty is
+exactly that of full tuning; weight decay of A and B would limit their own norms instead. For other adapters it applies
+to the adapter's own weights, which begin where the base is unchanged. Not decoupled: the penalty's gradient is clipped
+and scaled by the optimizer with the rest, as in the paper.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 @dataclass(frozen=True)
 class Pair:
-    """The two matrices of a LoRA layer: first [rank, in], second [out, rank]; modules that have a `weight`."""
+    """The two matrices of a LoRA layer: first [rank, in], second [out, rank]; modules with a `weight`."""
 
     first: Any
     second: Any
@@ -57,11 +57,11 @@ class L2Sp(Protection[Options]):
     steps = True
 
     def memory(self, options: Options, sizes: Sizes) -> Memory:
-        """Return the bytes of the weights' copies; LoRA needs none, and has the less of them."""
+        """Return the bytes of the weights' copies: an upper bound for LoRA, which needs none."""
         return Memory(on_device=sizes.moving * sizes.weight_bytes)
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Keep where the weights begin."""
+        """Keep the starting weights."""
 
         pairs = list(pairs_of(setup.model))
         of_pairs = {
@@ -84,7 +84,7 @@ class L2Sp(Protection[Options]):
 
 
 def pull(held: list[tuple[Any, Tensor]], weight: float) -> Any:
-    """Add weight * (w - w0) to the gradients of weights; gives weight / 2 * |w - w0|^2. One weight at a time."""
+    """Add weight * (w - w0) to the gradients, one weight at a time; return weight / 2 * |w - w0|^2."""
     import torch
 
     total: Any = 0.0
@@ -97,7 +97,7 @@ def pull(held: list[tuple[Any, Tensor]], weight: float) -> Any:
 
 
 def pull_products(pairs: list[Pair], weight: float) -> Any:
-    """Add the gradient of weight / 2 * |s B A|^2 to those of B and A; gives that sum. No matrix B A is made."""
+    """Add the gradient of weight / 2 * |s B A|^2 to those of B and A; return that sum. B A itself is never computed."""
     total: Any = 0.0
     for pair in pairs:
         first, second = pair.first.weight.float(), pair.second.weight.float()
@@ -110,7 +110,7 @@ def pull_products(pairs: list[Pair], weight: float) -> Any:
 
 
 def pairs_of(model: Any) -> Iterator[Pair]:
-    """List the layers whose weight moves by s B A and nothing else: LoRA on linear layers, without DoRA's lengths."""
+    """Yield the layers whose weight changes by s B A alone: LoRA on linear layers, without DoRA's magnitudes."""
     from peft.tuners.lora import LoraLayer
 
     for layer in model.modules():
@@ -118,7 +118,7 @@ def pairs_of(model: Any) -> Iterator[Pair]:
             continue
         for name in layer.active_adapters:
             first: Any = dict(layer.lora_A.items()).get(name)
-            is_flat = getattr(getattr(first, "weight", None), "ndim", 0) == 2  # AdaLoRA's and others' are not
+            is_flat = getattr(getattr(first, "weight", None), "ndim", 0) == 2  # false for AdaLoRA and others
             if (
                 is_flat
                 and any(w.requires_grad for w in first.parameters())

@@ -1,9 +1,9 @@
-"""Smaller steps on hard batches: rows that the model finds unlikely move it the most, and cost the most of it.
+"""Smaller steps on hard batches: rows that the model finds unlikely move it the most, and cause the most forgetting.
 
-FLOW (arXiv:2502.02797) weighs each row by exp(-its loss / tau), tau the median of the base's losses. Here the learning
-rate of a step is scaled by exp(1 - loss / tau), 1 at most, with the loss of the step's rows as the model is now: a
-batch at tau or below goes at full rate, one at twice tau at 37 % of it. The rate is scaled, not the loss: AdamW
-divides the loss's scale out again. It holds and costs nothing; where losses fall below tau it has no effect any more.
+FLOW (arXiv:2502.02797) weighs each row by exp(-its loss / tau), tau the median of the base's losses. Here a step's
+learning rate is scaled by exp(1 - loss / tau), at most 1, with the present loss of the step's rows: a batch at tau or
+below gets the full rate, one at twice tau 37 % of it. The rate is scaled, not the loss: AdamW would divide the loss's
+scale out again. It needs no memory or time; once losses fall below tau it has no effect.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class LossAdaptiveLr(Protection[Options]):
     steps = True
 
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
-        """Refuse objectives whose loss is no likelihood."""
+        """Refuse objectives whose loss is not a likelihood."""
         if recipe.objective.name not in IN_NATS:
             key, name = "protect.loss_adaptive_lr", recipe.objective.name
             hint = f"Set {key} to null; a lower train.learning_rate has a similar effect."
             yield key, f"{key}: the loss of {name} is not in nats/token.", hint
 
     def begin(self, options: Options, setup: Setup, trainer: Any) -> Acting:
-        """Listen to the loss of each step."""
+        """Scale each step's learning rate by its loss."""
 
         return Acting(
             f"full steps up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
@@ -62,7 +62,7 @@ class LossAdaptiveLr(Protection[Options]):
 
 
 def rate(loss: float, tau: float) -> float:
-    """Return the factor of a step's learning rate; 1 for a loss that is NaN, which has its own alarm."""
+    """Return the factor of a step's learning rate; 1 for a NaN loss, which has its own alarm."""
     return min(1.0, math.exp(1.0 - loss / tau)) if math.isfinite(loss) else 1.0
 
 

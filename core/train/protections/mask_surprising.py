@@ -1,8 +1,8 @@
-"""Selective token masking: what the base finds too unlikely is read but not learned (arXiv:2501.14315).
+"""Selective token masking: tokens that the base finds too unlikely are read but not learned (arXiv:2501.14315).
 
-Before the first step the base reads every training row once; learned tokens whose perplexity, 1 / p(token), is over the
-limit are taken out of the loss. The paper's limit is 2.5. It changes the data once and costs nothing in the steps. A
-wording that the base would never use is what gets masked: set it high, or leave it out, where that is the very point.
+Before the first step the base reads every training row once; learned tokens whose perplexity, 1 / p(token), exceeds the
+limit are removed from the loss. The paper's limit is 2.5. It changes the data once and costs nothing in the steps. It
+masks what the base would never say: if teaching that is the goal, set the limit high or leave it out.
 """
 
 from __future__ import annotations
@@ -51,17 +51,15 @@ class MaskSurprising(Protection[Options]):
             yield key, said, f"Set {key} to null."
 
     def rows(self, options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
-        """Mask the rows' labels; a row that has none left is dropped. Raises BadInput if no row is left."""
+        """Mask the rows' labels and drop rows that have none left. Raises BadInput if no row is left."""
         from finetop.core.data.examples import Example
         from finetop.core.train.protections import _text
 
-        assert options.perplexity is not None  # or it is off
+        assert options.perplexity is not None  # else the protection is off
         began = time.monotonic()
         given = [example for example in train if isinstance(example, Example)]
         assert len(given) == len(train)  # see limits
-        unique = list(
-            {tuple(example.input_ids) for example in given}
-        )  # replayed rows may stand there many times
+        unique = list({tuple(example.input_ids) for example in given})  # replayed rows may occur many times
         pad = base.tokenizer.pad_token_id or 0
         was_training = base.model.training
         base.model.eval()
@@ -90,7 +88,7 @@ class MaskSurprising(Protection[Options]):
 
 
 def mask(example: Example, nats: Tensor, perplexity: float) -> Example:
-    """Ignore labels whose token the base gave more than log(perplexity) nats; nats [tokens - 1], from the second on."""
+    """Ignore labels whose token has more than log(perplexity) nats under the base; nats [tokens - 1] lack the first."""
     from finetop.core.data.examples import IGNORED, Example
 
     limit = math.log(perplexity)

@@ -1,1 +1,1 @@
-"""What a run keeps of itself: checkpoints, the trainer's state in them, and how it is taken up again."""
+"""What a run saves of itself: checkpoints, the trainer's state in them, and how it resumes."""

@@ -1,4 +1,4 @@
-"""What the earlier jobs of a run told, read from their event files: its data, its checks, its evaluations."""
+"""What the earlier jobs of a run reported, read from their event files: its data, checks and evaluations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Only such lines are decoded: a run of a million steps has a million others.
+# Only lines with a mark are decoded: a run of a million steps has a million others.
 STARTED = b'"type":"started"'
 MARKS = (
     b'"type":"data"',
@@ -30,23 +30,23 @@ MARKS = (
 
 @dataclass
 class EarlierJobs:
-    """What still holds of it: steps behind one that was resumed from are of a run that is no more."""
+    """What still holds of those reports: steps after one that was resumed from are void."""
 
     data: dict[str, str] = field(default_factory=dict)  # source -> fingerprint, of the newest training job
     verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)  # step -> result of its check
     eval_losses: dict[int, float] = field(default_factory=dict)
     eval_rewards: dict[int, float] = field(default_factory=dict)
-    spent_s: float = 0.0  # of training, by all of them
-    energy_wh: float = 0.0  # of their GPU, as far as it was told
-    claims: int = 0  # claims made so far, also of checkpoints that are no more
-    dtype: str = ""  # in which the newest training job trained; empty where none says so
-    ranks: int = 1  # of the job that the run began with: its steps have the rows of so many
+    spent_s: float = 0.0  # of training, by all jobs
+    energy_wh: float = 0.0  # of their GPUs, if they reported it
+    claims: int = 0  # claims made so far, including those on removed checkpoints
+    dtype: str = ""  # of the newest training job; empty if none reports it
+    ranks: int = 1  # of the job that began the run: they determine the rows per step
 
 
 def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
-    """Read what the jobs of a run told before the one in `job_folder` began.
+    """Read what a run's jobs reported before the one in `job_folder` began.
 
-    Of that one itself counts what it told before its newest start: a cluster may have started it again.
+    Of that job itself, events before its newest start count: a cluster may have restarted it.
     """
     earlier = EarlierJobs()
     for folder in sorted((run_folder / "jobs").glob("*")):
@@ -68,7 +68,7 @@ def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
 
 
 def _ranks_of(job_folder: Path) -> int | None:
-    """Say in how many processes a job ran that began a run, or began it anew; None of one that went on with it."""
+    """Return the number of processes of a job that began a run or restarted it; None for one that resumed it."""
     try:
         spec = read_spec(job_folder)
     except (OSError, msgspec.DecodeError):
@@ -110,7 +110,7 @@ def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
 
 
 def _events(file: Path, *, before_start: bool = False) -> Iterator[events.Event]:
-    """Read the events that matter; with `before_start` those before the job's newest start, none without one."""
+    """Yield the events that matter; with `before_start` those before the job's newest start, none without one."""
     try:
         opened = file.open("rb")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Random numbers of Python, numpy and torch: seeded, looked up, put back."""
+"""Random numbers of Python, numpy and torch: seed, read and restore their states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def seed(number: int) -> None:
 
 
 def now() -> dict[str, Any]:
-    """Return where all generators stand, as a tree that core/train/resume/state_files.py can keep."""
+    """Return the state of all generators, as a tree that core/train/resume/state_files.py can save."""
     kind, keys, *rest = numpy.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -28,7 +28,7 @@ def now() -> dict[str, Any]:
 
 
 def put_back(state: dict[str, Any]) -> None:
-    """Set all generators to where they stood. A state of more GPUs than there are sets those that there are."""
+    """Restore the state of all generators. States of more GPUs than are visible are ignored."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))

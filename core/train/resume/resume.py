@@ -1,8 +1,8 @@
-"""Goes on from a checkpoint: what training needs beside the weights is kept there, and put back bit for bit.
+"""Resumes from a checkpoint: the training state beside the weights is saved there, and restored bit for bit.
 
-A resumed run is made as at its first step (the base scored, references and drift measured on fresh weights); then the
-checkpoint's weights take the fresh ones' place, the optimizer its numbers, the generators their state, and the rows
-go on where they were. What was told of later steps is superseded.
+A resumed run starts like a new one (the base scored, references and drift measured on fresh weights); then the
+checkpoint's weights replace the fresh ones, optimizer and random generators get their states back, and the rows
+continue where they stopped. Events of later steps are superseded.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 STATE = checkpoint.STATE
 FORMAT = 1
-OWN = "trainer"  # folder of what a trainer of ours keeps by itself
-TRAINER_STATE = "trainer_state.json"  # where transformers looks for it
-# What a recipe says of an optimizer: a resumed run takes it from its recipe, which may have been changed.
+OWN = "trainer"  # folder of the state that finetop's own trainer saves itself
+TRAINER_STATE = "trainer_state.json"  # transformers' own file name
+# A resumed run takes these optimizer settings from its recipe, which may have been changed.
 SETTINGS = ("lr", "initial_lr", "weight_decay", "betas", "eps", "momentum")
 TOKENS = "_total_train_tokens"
-COUNTS = (TOKENS, "_step")  # of TRL's trainers, which they themselves do not keep
+COUNTS = (TOKENS, "_step")  # of TRL's trainers, which do not save them
 PARTS = {"weights": dict | None, "callbacks": dict}
 PARTS_OF_TRANSFORMERS = {
     "optimizer": dict,
@@ -55,10 +55,10 @@ ANOTHER = "Resume from another checkpoint: finetop resume RUN@STEP."
 
 
 def keep(trainer: Any) -> Callable[[Path], None]:
-    """Put together what training needs to go on: optimizer, rates, generators, counts, an adapter as held.
+    """Collect what resuming needs: optimizer, rates, generators, counts, an adapter's tensors as they are in memory.
 
-    All ranks take part. What is returned writes it to FOLDER/state, on the first. A trainer of ours with
-    `save_state(folder)` and `load_state(folder)` keeps its own.
+    All ranks take part. Returns a function that writes it to FOLDER/state, on the first rank. A trainer with
+    `save_state(folder)` and `load_state(folder)` saves its own state.
     """
     tree: dict[str, Any] = {"format": FORMAT}
     tree["callbacks"] = {type(keeper).__name__: keeper.keep(trainer.model) for keeper in _keepers(trainer)}
@@ -79,7 +79,7 @@ def _aside(trainer: Any) -> Path:
 
 
 def _write(trainer: Any, tree: dict[str, Any], folder: Path) -> None:
-    """Write what was put together. Raises OSError, or the library's own error, on a full disk."""
+    """Write the collected state. Raises OSError, or the library's own error, on a full disk."""
     target = folder / STATE
     target.mkdir(mode=0o700)
     if has_own_state(trainer):
@@ -93,7 +93,7 @@ def _write(trainer: Any, tree: dict[str, Any], folder: Path) -> None:
 
 
 def has_own_state(trainer: Any) -> bool:
-    """Tell a trainer that keeps its state itself; transformers' own has a `save_state` of another kind."""
+    """Return whether a trainer saves its own state; transformers' trainer has a different `save_state`."""
     return hasattr(trainer, "load_state")
 
 
@@ -112,7 +112,7 @@ def _of_transformers(trainer: Any, optimizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _save_counts(trainer: Any, file: Path) -> None:
-    """Write the trainer's own state; of its history the evaluations alone, which else grows with every step."""
+    """Write the trainer's own state; of its history only evaluations, since it grows with every step."""
     state = trainer.state
     whole = state.log_history
     state.log_history = [entry for entry in whole if "eval_loss" in entry]
@@ -123,7 +123,7 @@ def _save_counts(trainer: Any, file: Path) -> None:
 
 
 def held_tensors(model: Any) -> dict[str, Tensor] | None:
-    """Return the weights whose saved form is not how they are held; None where it is."""
+    """Return the weights whose saved form differs from the one in memory; None if there are none."""
     if shards.is_rounded(model):
         return shards.state_of(model, rounded=False)
     held = adapter_tensors(model)
@@ -131,9 +131,9 @@ def held_tensors(model: Any) -> dict[str, Tensor] | None:
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
-    """Return an adapter's weights and buffers as they are held; None where the model has none.
+    """Return an adapter's weights and buffers as they are in memory; None if the model has none.
 
-    Its saved form may be another: ranks that are cut out, halves put together, numbers rounded.
+    Their saved form may differ: pruned ranks, merged halves, rounded numbers.
     """
     if not shards.is_adapter(model):
         return None
@@ -143,7 +143,7 @@ def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
 
 
 def require_same(base: ResolvedModel, point: ResumePoint) -> None:
-    """See that base and rows are those that the run has begun with. Raises BadInput."""
+    """Check that base and rows are those that the run began with. Raises BadInput."""
     if point.folder is None:
         return
     known = checkpoint.weights_hash_of(point.folder)
@@ -156,7 +156,7 @@ def require_same(base: ResolvedModel, point: ResumePoint) -> None:
 
 
 def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyway: bool) -> None:
-    """See that the rows are those that were learned from so far. Raises BadInput that names the source."""
+    """Check that the rows are those trained on so far. Raises BadInput that names the source."""
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if not before or not changed:
         return
@@ -171,9 +171,9 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
 
 
 def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
-    """Say from where the run goes on, and remove the checkpoints behind that: they are of a run that is no more.
+    """Report the step that the run resumes from, and remove later checkpoints, which are void.
 
-    Raises BadInput where nothing is left to do until the step `last`.
+    Raises BadInput if nothing is left to do until the step `last`.
     """
     if point is None:
         return
@@ -190,10 +190,10 @@ def announce(point: ResumePoint | None, run_folder: Path, last: int, events: Eve
 
 
 def repeatable(trainer: Any, seed: int) -> None:
-    """Let the rows' order depend on seed and epoch alone, not on what was drawn before.
+    """Make the order of rows depend on seed and epoch alone, not on numbers drawn before.
 
-    A sampler of torch's global generator orders the second epoch by all that dropout drew in the first: resumed in
-    that epoch, it would take rows again and leave others out.
+    A sampler on torch's global generator orders the second epoch by everything that dropout drew in the first: resumed
+    in that epoch, it would repeat some rows and skip others.
     """
     original = getattr(trainer, "_get_train_sampler", None)
     if original is None:
@@ -201,16 +201,16 @@ def repeatable(trainer: Any, seed: int) -> None:
 
     def seeded(*given: Any) -> Any:
         sampler = original(*given)
-        if hasattr(sampler, "lengths"):  # rows of like length stand together over all that a step takes
+        if hasattr(sampler, "lengths"):  # rows are grouped by length over the batches of all ranks
             sampler.batch_size *= collectives.count()
         plain = sampler is None or isinstance(sampler, RandomSampler) or not hasattr(sampler, "generator")
         return sampler if plain else SeededByEpoch(sampler, seed)
 
-    trainer._get_train_sampler = seeded
+    trainer._get_train_sampler = seeded  # noqa: SLF001  # its Trainer calls it
 
 
 class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyped
-    """A sampler whose generator begins anew at each epoch."""
+    """A sampler whose generator is reseeded at each epoch."""
 
     def __init__(self, sampler: Any, seed: int) -> None:
         self.sampler = sampler
@@ -225,33 +225,33 @@ class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyp
         return iter(self.sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch begins, from 0."""
+        """Set the epoch that begins, from 0."""
         self.epoch = epoch
 
 
 def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
-    """Train from the beginning, or on from a checkpoint; `meter` learns how many tokens were seen.
+    """Train from the beginning or from a checkpoint; set the token count of `meter`.
 
-    Raises EnvironmentTrouble where its state can't be read or is not of this model.
+    Raises EnvironmentTrouble if the checkpoint's state can't be read or does not fit this model.
     """
     if point is None or point.folder is None:
         trainer.train()
         return
     folder = point.folder
     tree = read_state(folder / STATE, whole=not has_own_state(trainer))
-    trainer.add_callback(Restorer(trainer, folder, tree))  # the last: others look at the fresh weights first
+    trainer.add_callback(Restorer(trainer, folder, tree))  # last: others read the fresh weights first
     if has_own_state(trainer):
         with fitting("the trainer's state", folder):
             trainer.load_state(folder / STATE / OWN)
         meter.tokens = float(getattr(trainer, "tokens", 0))
         trainer.train()
         return
-    trainer._load_from_checkpoint = lambda *_: None
-    trainer._load_optimizer_and_scheduler = fitting("the optimizer's state", folder)(
+    trainer._load_from_checkpoint = lambda *_: None  # noqa: SLF001  # its Trainer calls it
+    trainer._load_optimizer_and_scheduler = fitting("the optimizer's state", folder)(  # noqa: SLF001  # its Trainer calls it
         lambda _: restore_optimizer(trainer, tree, folder)
     )
-    trainer._load_scaler = lambda _: None
-    trainer._load_rng_state = fitting("the random state", folder)(
+    trainer._load_scaler = lambda _: None  # noqa: SLF001  # its Trainer calls it
+    trainer._load_rng_state = fitting("the random state", folder)(  # noqa: SLF001  # its Trainer calls it
         lambda _: random_state.put_back(random_of(tree))
     )
     for name, count in tree["counts"].items():
@@ -262,17 +262,17 @@ def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
 
 
 def random_of(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where this rank's generators stood; of one that was not there before, where they stand."""
+    """Return the saved state of this rank's generators; their present one for a rank that did not exist before."""
     states: list[dict[str, Any]] = [tree["random"], *tree.get("ranks", ())]
     rank = collectives.rank()
     return states[rank] if rank < len(states) else random_state.now()
 
 
 def read_state(folder: Path, *, whole: bool) -> dict[str, Any]:
-    """Read what `keep` wrote, `whole` with what transformers needs. Raises EnvironmentTrouble for what is not that."""
+    """Read what `keep` wrote; `whole` includes what transformers needs. Raises EnvironmentTrouble for anything else."""
     tree = state_files.load(folder)
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        raise EnvironmentTrouble(f"{folder} was written by another finetop.", hint=ANOTHER)
+        raise EnvironmentTrouble(f"{folder} was written by another version of finetop.", hint=ANOTHER)
     for name, kinds in {**PARTS, **(PARTS_OF_TRANSFORMERS if whole else {})}.items():
         if name not in tree or not isinstance(tree[name], kinds):
             raise EnvironmentTrouble(f"{folder} is damaged: it holds no {name}.", hint=ANOTHER)
@@ -280,7 +280,7 @@ def read_state(folder: Path, *, whole: bool) -> dict[str, Any]:
 
 
 class Restorer(TrainerCallback):  # type: ignore[misc]
-    """Puts the checkpoint's weights in the fresh ones' place when training begins."""
+    """Replaces the fresh weights by the checkpoint's when training begins."""
 
     def __init__(self, trainer: Any, folder: Path, tree: dict[str, Any]) -> None:
         self.trainer = trainer
@@ -299,16 +299,16 @@ class Restorer(TrainerCallback):  # type: ignore[misc]
         for keeper in _keepers(self.trainer):
             if (name := type(keeper).__name__) in self.tree["callbacks"]:
                 keeper.put_back(model, self.tree["callbacks"][name])
-        self.tree = {}  # the optimizer's numbers are in place: this copy goes
+        self.tree = {}  # the optimizer has its state by now: free this copy
 
 
 def _keepers(trainer: Any) -> list[Any]:
-    """List the callbacks that hold what can't be made anew: they have `keep(model)` and `put_back(model, tree)`."""
+    """Return the callbacks with state that can't be recomputed: they have `keep(model)` and `put_back(model, tree)`."""
     return [callback for callback in trainer.callback_handler.callbacks if hasattr(callback, "put_back")]
 
 
 def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors over those of the same names. Raises EnvironmentTrouble where one does not fit."""
+    """Copy tensors over those of the same names. Raises EnvironmentTrouble if one does not fit."""
     held = _held(model)
     for name, tensor in tensors.items():
         if name not in held or held[name].shape != tensor.shape:
@@ -317,13 +317,13 @@ def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _held(model: Any) -> dict[str, Tensor]:
-    """Name a model's weights and buffers; one that is used in two places (a tied head) has both names."""
+    """Return a model's weights and buffers by name; one that is used in two places (a tied head) has both names."""
     weights = dict(model.named_parameters(remove_duplicate=False))
     return {**weights, **dict(model.named_buffers(remove_duplicate=False))}
 
 
 def load_whole(model: Any, folder: Path) -> None:
-    """Copy a checkpoint's weights over a whole model's. Raises EnvironmentTrouble where a trained one is missing."""
+    """Copy a checkpoint's weights over a whole model's. Raises EnvironmentTrouble if a trained one is missing."""
     from safetensors import safe_open
 
     held = _held(model)
@@ -342,7 +342,7 @@ def load_whole(model: Any, folder: Path) -> None:
 
 @contextmanager
 def fitting(what: str, folder: Path) -> Iterator[None]:
-    """Say of numbers that can't be put back that they are the checkpoint's. Raises EnvironmentTrouble."""
+    """Turn errors of restoring a state into EnvironmentTrouble that names the checkpoint."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -352,7 +352,7 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
 
 
 def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
-    """Restore the optimizer's numbers and the schedule's place; rates and decay are the recipe's of now."""
+    """Restore the optimizer's state and the schedule's position; rates and decay come from the present recipe."""
     optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
     fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
     saved = tree["optimizer"]
@@ -368,7 +368,7 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> No
     paged.page_again(optimizer, paged_before)
     for group, settings in zip(optimizer.param_groups, fresh, strict=True):
         group.update(settings)
-    if isinstance(schedule, LambdaLR):  # its curve is that of the recipe, which may be longer by now
+    if isinstance(schedule, LambdaLR):  # the curve comes from the recipe, whose run may be longer now
         put_at(schedule, int(tree["scheduler"]["last_epoch"]))
     else:
         schedule.load_state_dict(dict(tree["scheduler"]))
@@ -378,7 +378,7 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> No
 
 
 def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
-    """Divide the numbers that an optimizer has of a weight as that is divided; what is one for all stays whole."""
+    """Shard an optimizer's tensors of a weight like the weight itself; values of other shapes stay whole."""
     return {
         name: shards.like(value, weight)
         if isinstance(value, torch.Tensor) and value.shape == weight.shape
@@ -388,7 +388,7 @@ def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
 
 
 def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
-    """Undo what `load_state_dict` rounds: it makes an optimizer's numbers of the weight's own format."""
+    """Restore the saved number formats: `load_state_dict` casts an optimizer's tensors to the weight's own."""
     for name, value in saved.items():
         one = held.get(name)
         if isinstance(value, torch.Tensor) and isinstance(one, torch.Tensor) and one.dtype != value.dtype:
@@ -396,9 +396,9 @@ def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
 
 
 def put_at(schedule: LambdaLR, step: int) -> None:
-    """Put a fresh schedule where it is after so many steps, and its optimizer's rates with it."""
-    schedule.last_epoch, schedule._step_count = step, step + 1
+    """Move a fresh schedule to where it is after `step` steps, and set its optimizer's rates."""
+    schedule.last_epoch, schedule._step_count = step, step + 1  # noqa: SLF001  # torch sets it in step() alone
     rates = [rate * curve(step) for rate, curve in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
     for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-    schedule._last_lr = rates
+    schedule._last_lr = rates  # noqa: SLF001  # torch sets it in step() alone

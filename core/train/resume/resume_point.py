@@ -1,4 +1,4 @@
-"""Where a training job goes on from: what the supervisor said, and what the run's earlier jobs told."""
+"""Where a training job resumes from: given by the supervisor and by the run's earlier jobs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """A step of the run, and its checkpoint; no checkpoint means the run's beginning, once more."""
+    """A step of the run, and its checkpoint; without a checkpoint the run starts over."""
 
     step: int
     folder: Path | None  # of the checkpoint
-    job_folder: Path  # of the job that goes on
-    anyway: bool = False  # also with other data
+    job_folder: Path  # of the job that resumes
+    anyway: bool = False  # even if the data has changed
     earlier: EarlierJobs = field(default_factory=EarlierJobs)
 
 
 def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
-    """Read where a job goes on from; None for the first one of a run. Raises BadInput."""
+    """Return where a job resumes from; None for the first one of a run. Raises BadInput."""
     given = spec.args.get("resume")
     if given is None:
         return None

@@ -1,7 +1,7 @@
-"""Large states of divided training: each rank writes its own part of them, by torch's distributed checkpoints.
+"""Large states of sharded training: each rank writes its own part, with torch's distributed checkpoints.
 
-What the optimizer holds of each weight, and the weights in float32, would else be put together on the first rank: 96 GB
-of an 8B model. The parts are safetensors, so that no pickle is ever opened, and are read at any number of ranks.
+The optimizer's state and the float32 weights would otherwise be gathered on the first rank: 96 GB for an 8B model. The
+parts are safetensors, so that no pickle is ever opened, and can be read by any number of ranks.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-ABOVE = IN_PARTS_ABOVE  # below, one file is as quick
+ABOVE = IN_PARTS_ABOVE  # below this size, one file is as fast
 FOLDER = "shards"  # in a checkpoint's state
-ASIDE = ".step-shards.partial"  # beside the checkpoints, until the rest of theirs is written
-NAMES = "sharded"  # in a state's tree: of each tensor that is written so, its number format
+ASIDE = ".step-shards.partial"  # beside the checkpoints, until the rest of the checkpoint is written
+NAMES = "sharded"  # key in a state's tree: number format of each tensor written in parts
 WEIGHT = "weight."
 
 
 def is_wanted(model: Any) -> bool:
-    """Say if what training needs to go on is written in parts."""
+    """Return whether the training state is large enough to be written in parts."""
     weights = [w for w in model.parameters() if w.requires_grad or not shards.is_adapter(model)]
     return shards.is_divided(model) and STATE_BYTES * sum(w.numel() for w in weights) > ABOVE
 
 
 def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> dict[str, str]:
-    """Write the divided tensors of an optimizer's state, and weights that are rounded elsewhere; all ranks take part.
+    """Write an optimizer's sharded tensors, and weights that the checkpoint itself rounds; all ranks take part.
 
     Returns their names with their number formats. Raises OSError, or the library's own error, on a full disk.
     """
@@ -55,7 +55,7 @@ def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> di
 
 
 def without(state: Mapping[int, Mapping[str, Any]], names: Mapping[str, str]) -> dict[int, dict[str, Any]]:
-    """Return an optimizer's state without what is written in parts."""
+    """Return an optimizer's state without the tensors that are written in parts."""
     return {
         index: {key: value for key, value in values.items() if f"{index}.{key}" not in names}
         for index, values in state.items()
@@ -65,7 +65,7 @@ def without(state: Mapping[int, Mapping[str, Any]], names: Mapping[str, str]) ->
 def read_state(
     state: dict[int, dict[str, Any]], names: Mapping[str, str], weights: list[Tensor], folder: Path
 ) -> None:
-    """Read what is missing of an optimizer's state of these weights, in its place, divided as they are."""
+    """Read the missing parts of an optimizer's state of these weights in place, sharded as the weights are."""
     wanted = {name: dtype for name, dtype in names.items() if not name.startswith(WEIGHT)}
     made = {}
     for name, dtype in wanted.items():
@@ -78,7 +78,7 @@ def read_state(
 
 
 def read_weights(model: Any, names: Mapping[str, str], folder: Path) -> None:
-    """Copy the weights as they were held over a model's, one after another."""
+    """Copy the saved unrounded weights over a model's, one at a time."""
     held = dict(model.named_parameters())
     for name, dtype in names.items():
         if name.startswith(WEIGHT):
@@ -100,12 +100,12 @@ def _write(tensors: dict[str, Tensor], folder: Path) -> None:
     writer = dcp.HuggingFaceStorageWriter(str(folder), _files_of(tensors), save_distributed=True)
     try:
         dcp.save(tensors, storage_writer=writer, process_group=collectives.plain_group())
-    except CheckpointException as error:  # of any rank, on all
+    except CheckpointException as error:  # an error of any rank is raised on all
         raise next(iter(error.failures.values()))[0] from error
 
 
 def _files_of(tensors: dict[str, Tensor]) -> dict[str, int]:
-    """Number the file that each tensor is written to, from 1: torch holds all of a file in memory, three times."""
+    """Assign each tensor to a numbered file, from 1: torch holds all of a file in memory, three times."""
     files, written = {}, 0
     for name, tensor in tensors.items():
         files[name] = 1 + written // PART_BYTES
@@ -119,5 +119,5 @@ def _read(tensors: dict[str, Tensor], folder: Path) -> None:
     group = collectives.plain_group()
     reader = dcp.HuggingFaceStorageReader(str(folder))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so it is, alone
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # expected for a single process
         dcp.load(tensors, storage_reader=reader, process_group=group, no_dist=group is None)

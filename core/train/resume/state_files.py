@@ -1,4 +1,4 @@
-"""Trees of numbers and tensors on the disk: tensors as safetensors, the rest as JSON; no pickle is ever opened."""
+"""Trees of numbers and tensors on disk: tensors as safetensors, the rest as JSON; no pickle is ever opened."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TREE, TENSORS = "state.json", "tensors.safetensors"
-# How what JSON has not is written: one key that says the kind.
+# Values that JSON lacks are written as a mapping with one key that names the kind.
 TENSOR, MAPPING, LIST, TUPLE = "tensor", "mapping", "list", "tuple"
 
 
 def save(tree: Any, folder: Path) -> None:
-    """Write a tree of dicts, lists, tuples, tensors, texts and numbers to a folder that is there.
+    """Write a tree of dicts, lists, tuples, tensors, texts and numbers to an existing folder.
 
     A tensor that occurs twice (8-bit optimizers share their tables) is written once. Raises OSError or the
     library's own error on a full disk, TypeError for anything else in the tree.
@@ -35,7 +35,7 @@ def save(tree: Any, folder: Path) -> None:
 
 
 def load(folder: Path) -> Any:
-    """Read back what `save` wrote, tensors on the CPU. Raises EnvironmentTrouble."""
+    """Read what `save` wrote, tensors on the CPU. Raises EnvironmentTrouble."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -70,12 +70,12 @@ def _key(key: Any) -> str | int:
 
 
 def _named(tensor: Tensor, tensors: dict[str, Tensor], names: dict[Any, str]) -> str:
-    """Keep a tensor under a name of its own, or find the name that it has."""
+    """Add a tensor under a new name, or return the name of the same tensor if it was added before."""
     place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.device)
     if tensor.numel() == 0 or place not in names:
         name = f"{len(tensors):06d}"
         names[place] = name
-        # a view of a larger tensor would be refused, or written whole
+        # a view would be refused, or its whole storage written
         tensors[name] = tensor.to("cpu", copy=True).contiguous() if _is_view(tensor) else tensor.contiguous()
     else:
         name = names[place]

@@ -25,7 +25,7 @@ Weight = Annotated[float, Meta(gt=-1000, lt=1000)]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A rule that an answer is paid by."""
+    """A rule that rewards an answer."""
 
     rule: Annotated[
         str,
@@ -47,7 +47,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an answer earns: a reward model's score, rules, or both, each by its weight."""
+    """An answer's reward: a reward model's score, rules, or both, each by its weight."""
 
     model: Annotated[
         str | None,
@@ -92,12 +92,12 @@ KIND: PluginKind[RewardRule] = REWARD_RULES.of(RewardRule)
 
 
 def names() -> tuple[str, ...]:
-    """List the rules there are: the files, without importing them, and those of suites."""
+    """Return the names of all rules: this folder's, without importing them, and those of suites."""
     return tuple(sorted({*REWARD_RULES.names(), *suite_rules.RULES}))
 
 
 def load(name: str) -> RewardRule:
-    """Find a rule by its name; a dash is as good as an underscore. Raises NotFound with a suggestion."""
+    """Return a rule by its name, in which a dash equals an underscore. Raises NotFound with a suggestion."""
     plain = name.replace("-", "_")
     if plain in REWARD_RULES.names():
         return KIND.load(plain)
@@ -107,7 +107,7 @@ def load(name: str) -> RewardRule:
 
 
 def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
-    """Find what is wrong with `objective.reward`, as (key, message, hint)."""
+    """Yield the problems of `objective.reward`, as (key, message, hint)."""
     key = "objective.reward"
     if reward.model is None and not reward.rules:
         hint = f"Set {key}.rules, say to [{{rule: exact_match}}], or {key}.model."

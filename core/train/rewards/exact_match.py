@@ -1,4 +1,4 @@
-"""Exact match: the answer is the row's, once case, white space and marks at the ends are set aside."""
+"""Exact match: the answer equals the row's, ignoring case, white space and marks at the ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class ExactMatch(RewardRule):
     needs_answer = True
 
     def score(self, text: str, value: None, answer: str | None) -> float:
-        """Return 1 if both are the same, normalised."""
+        """Return 1 if both are the same after normalization."""
         return float(exact(text, answer or ""))
 
 

@@ -1,4 +1,4 @@
-"""Has the answer: the row's answer stands somewhere in the text, as whole words in any case."""
+"""Has answer: the text contains the row's answer, as whole words in any case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class HasAnswer(RewardRule):
     needs_answer = True
 
     def score(self, text: str, value: None, answer: str | None) -> float:
-        """Return 1 if the answer's words stand in the text in a row."""
+        """Return 1 if the text contains the answer's words in sequence."""
         return float(contains(text, answer or ""))
 
 

@@ -1,4 +1,4 @@
-"""Valid JSON: the whole answer is one value of JSON, of any kind."""
+"""Valid JSON: the whole answer is one JSON value, of any kind."""
 
 from __future__ import annotations
 

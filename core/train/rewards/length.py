@@ -1,4 +1,4 @@
-"""Length: the answer has so many words; outside of that it earns less the further away it is."""
+"""Length: the answer has a number of words within a range; the further outside, the lower the reward."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Trainers that objectives share, but for PPO's, and what answers are paid by and held to."""
+"""Trainers that several objectives share, except PPO's; the sum of rewards; attention masks."""

@@ -1,6 +1,6 @@
 """The trainer of objectives that compare several answers to one prompt: TRL's RLOO and GRPO over rendered prompts.
 
-TRL gets token ids in place of texts, so that the model reads exactly what finetop rendered and showed.
+TRL gets token ids instead of texts, so that the model reads exactly what finetop rendered and showed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ METRICS = {
     "completions/mean_length": "response_tokens",
     "completions/clipped_ratio": "unfinished",
     "clip_ratio/region_mean": "clip_fraction",
-    "frac_reward_zero_std": "groups_alike",  # share of prompts whose answers all earned the same: nothing to learn
+    "frac_reward_zero_std": "groups_alike",  # share of prompts whose answers have equal rewards: no signal
 }
 OWN = {
     "beta": "objective.kl_coefficient",
@@ -33,23 +33,23 @@ OWN = {
     "temperature": "objective.temperature",
     "epsilon": "objective.clip",
     "reward_weights": "objective.reward",
-    "log_completions": "nothing: answers are shown as samples",
+    "log_completions": "nothing else: answers are shown as samples",
     "use_vllm": "model.engine",
     "use_transformers_continuous_batching": "model.engine",
-    "transformers_continuous_batching_config": "nothing: finetop bounds its cache",
+    "transformers_continuous_batching_config": "nothing else: finetop limits its cache",
     "use_transformers_paged": "model.engine",
-    "generation_batch_size": "nothing: it is a step's rows",
-    "steps_per_generation": "nothing: it is a step's batches",
+    "generation_batch_size": "nothing else: it equals a step's rows",
+    "steps_per_generation": "nothing else: it equals a step's batches",
 }
 
 
 def make_trainer(
     setup: Setup, trainer_class: Any, config_class: Any, more: Mapping[str, Any], own: Mapping[str, str]
 ) -> Any:
-    """Build a trainer of TRL that writes groups of answers and has them paid.
+    """Build a TRL trainer that generates groups of answers and gets their rewards from the recipe.
 
-    `more` are its class's own arguments, `own` says which setting each of them is. Raises BadInput for fewer prompts
-    than a step has.
+    `more` are arguments of its class, `own` maps each of them to its setting. Raises BadInput for fewer prompts than a
+    step takes.
     """
     from finetop.core.train import objectives
     from finetop.core.train.trainers import language, reward_sum
@@ -66,13 +66,13 @@ def make_trainer(
         "max_completion_length": options.max_new_tokens,
         "temperature": options.temperature,
         "epsilon": options.clip,
-        "disable_dropout": True,  # old and new probabilities must differ by the weights alone
+        "disable_dropout": True,  # old and new probabilities must differ only through the weights
         "trust_remote_code": setup.base.trust_remote_code,
         **more,
         **(vllm_values(setup) if setup.recipe.model.engine == "vllm" else {}),
     }
-    # With full weights TRL loads the reference again from where the model's config says that it came from.
-    setup.model.config._name_or_path = str(setup.base.path)
+    # With full weights TRL loads the reference model again, from the path in the model's config.
+    setup.model.config.name_or_path = str(setup.base.path)
 
     def table(prompts: Sequence[PromptExample]) -> Any:
         first = len(setup.train) if prompts is setup.eval else 0
@@ -96,7 +96,7 @@ def make_trainer(
 
 
 def _keep_base_exact(trainer: Any, setup: Setup) -> None:
-    """Hand weights over to TRL's vLLM as to that of a check: TRL's own way leaves a base rounded anew at each step."""
+    """Pass weights to TRL's vLLM as a check does: TRL's own way rounds the base again at each step."""
     from finetop.core.models import vllm
 
     writes = trainer.vllm_generation
@@ -104,7 +104,7 @@ def _keep_base_exact(trainer: Any, setup: Setup) -> None:
 
 
 def vllm_values(setup: Setup) -> dict[str, Any]:
-    """Return what has vLLM write in this process: a second copy of the weights, and as much cache as others hold."""
+    """Return TRL's arguments for vLLM in this process: a second copy of the weights, and cache as for other engines."""
     from finetop.core.models import vllm
     from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
 
@@ -121,7 +121,7 @@ def vllm_values(setup: Setup) -> dict[str, Any]:
 
 
 def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
-    """Make what TRL calls a reward function; `rows` are numbered by the data set's column `row`."""
+    """Return a reward function for TRL; the data set's column `row` indexes `rows`."""
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:
         asked = [rows[number] for number in row]
@@ -136,21 +136,21 @@ def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., lis
 
 
 def _over_ids(trainer_class: Any, setup: Setup) -> Any:
-    """Let a trainer of TRL take prompts as token ids, and tell what finetop tells."""
+    """Return a subclass that takes prompts as token ids and logs finetop's metrics."""
 
     from finetop.core.models import (
         attention,
         engine,
-    )  # with torch, which those do not load who list the settings
+    )  # imported with torch, which listing the settings must not load
     from finetop.core.train import master
 
-    gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # GRPO's
+    gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # noqa: SLF001  # GRPO's
 
     class OverIds(trainer_class):  # type: ignore[misc]
-        a_pass = 0  # tokens of the prompts and answers that are learned from now
+        a_pass = 0  # tokens of the prompts and answers of this rollout
 
         def _prepare_inputs(self, batch: Any) -> Any:
-            """Count the tokens of every pass: TRL counts those of the first, in which the answers are written."""
+            """Count the tokens of every pass: TRL counts only the first, in which the answers are generated."""
             before = self.state.num_input_tokens_seen
             begins = self.model.training and self._step % self.args.steps_per_generation == 0
             inputs = super()._prepare_inputs(batch)
@@ -162,7 +162,7 @@ def _over_ids(trainer_class: Any, setup: Setup) -> Any:
             return inputs
 
         def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **named: Any) -> Any:
-            """Let finetop's engine write: TRL's own way to continuous batching leaves what trains in 16 bits."""
+            """Generate with finetop's engine: TRL's continuous batching would keep the trained weights in 16 bits."""
             model = self.accelerator.unwrap_model(self.model_wrapped)
             if self.use_vllm or setup.engine == "exact":
                 with attention.beside_training(model):
@@ -176,7 +176,7 @@ def _over_ids(trainer_class: Any, setup: Setup) -> Any:
 
         def log(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
             metrics = self._metrics["train" if self.model.training else "eval"]
-            if metrics["kl"] and metrics["completions/mean_length"]:  # nats a token, and tokens an answer
+            if metrics["kl"] and metrics["completions/mean_length"]:  # nats per token, and tokens per answer
                 metrics["answer_kl"] = [_mean(metrics["kl"]) * _mean(metrics["completions/mean_length"])]
             if "eval_loss" in logs and metrics["reward"]:
                 logs["eval_loss"] = -_mean(metrics["reward"])

@@ -1,4 +1,4 @@
-"""TRL's trainers over rows that are made ready already: how each is built, and the one that learns token by token."""
+"""TRL's trainers over tokenized rows: how each is built, and the one that learns token by token."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def make_trainer(setup: Setup, *, packing: bool, neftune_alpha: float | None = None) -> Any:
-    """Build TRL's SFTTrainer; it cuts nothing. Rows of like length stand together, or are packed."""
+    """Build TRL's SFTTrainer, which truncates nothing. Rows are grouped by length, or packed."""
     from trl import SFTConfig, SFTTrainer
 
     values = {
         "packing": packing,
-        "max_length": setup.recipe.data.max_tokens if packing else None,  # rows are already cut
+        "max_length": setup.recipe.data.max_tokens if packing else None,  # rows are already truncated
         "neftune_noise_alpha": neftune_alpha,
         "train_sampling_strategy": "random" if packing else "group_by_length",
     }
@@ -40,12 +40,11 @@ def build(
     padded: Literal["left", "right"] = "right",
     **more: Any,
 ) -> Any:
-    """Build a trainer of TRL that prints nothing. `more` are its class's own arguments.
+    """Build a TRL trainer that prints nothing. `more` are arguments of its class.
 
-    `values` are its configuration beside what every trainer has, `own` says which setting each of them is. `table`
-    makes a data set of examples; without, a column for each of their parts. `padded` is the side at which its batches
-    are filled up. Raises BadInput for a raw option of the
-    recipe that can't be.
+    `values` are its configuration beyond the common arguments, `own` maps each of them to its setting. `table` makes a
+    data set of examples; by default, with a column for each of their parts. `padded` is the side on which its batches
+    are padded. Raises BadInput for an invalid raw option of the recipe.
     """
     from transformers import PrinterCallback
 
@@ -67,13 +66,13 @@ def build(
 
 
 def table_of(examples: Sequence[AnyExample]) -> Any:
-    """Make a data set of examples, a column for each of their parts."""
+    """Return a data set of examples, with a column for each of their parts."""
     columns = [example.columns() for example in examples]
     return data_set({name: [column[name] for column in columns] for name in columns[0]})
 
 
 def data_set(columns: Mapping[str, Sequence[Any]]) -> Any:
-    """Make a data set of columns."""
+    """Return a data set of columns."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
@@ -81,10 +80,10 @@ def data_set(columns: Mapping[str, Sequence[Any]]) -> Any:
 
 
 def reference_values(setup: Setup) -> dict[str, Any]:
-    """Return what says of a preference's trainer where its reference is.
+    """Return the arguments that tell a preference trainer where its reference model is.
 
-    The reference is the model as it began: with an adapter the same weights with the adapter off; where all
-    weights move, what it says of every pair is written down before the first step, so that no copy is held.
+    The reference is the model as it began: with an adapter the same weights with the adapter off; if all weights are
+    trained, its log-probabilities of all pairs are stored before the first step, so that no copy is kept.
     """
     from peft import PeftModel
 
@@ -97,19 +96,19 @@ def reference_values(setup: Setup) -> dict[str, Any]:
 
 
 def share_reference(dataset: Any, setup: Setup, name: str) -> None:
-    """Let the first of several ranks write what the reference says where the others read it.
+    """Make the first of several ranks write the reference's scores where the others read them.
 
-    TRL takes a temporary file, which is another in each process.
+    TRL would use a temporary file, a different one in each process.
     """
     if collectives.count() > 1:
         file = setup.run_folder / f"reference-{name}.arrow"
         collectives.from_first(lambda: file.unlink(missing_ok=True))
-        dataset._get_cache_file_path = lambda _: str(file)
+        dataset._get_cache_file_path = lambda _: str(file)  # noqa: SLF001  # datasets calls it
 
 
 @contextmanager
 def unhashed(model: Any) -> Iterator[None]:
-    """Keep TRL from reading a divided model's weights meanwhile: it would name its file by them."""
+    """Keep TRL from hashing a sharded model's weights to name its file."""
     from trl.trainer import dpo_trainer, kto_trainer
 
     original = dpo_trainer.hash_module
@@ -123,10 +122,10 @@ def unhashed(model: Any) -> Iterator[None]:
 
 @contextmanager
 def switched_off(model: Any) -> Iterator[None]:
-    """Let a trainer of TRL that is made meanwhile believe that it has copied the adapter to `ref`, and copy nothing.
+    """Make a TRL trainer built meanwhile believe that it has copied the adapter to `ref`, without a copy.
 
-    It copies an adapter that it is given, since that may have been trained before. Here it is fresh and changes
-    nothing, so that the reference is the same weights with it off, for nothing; and some can't be copied (AdaLoRA's,
+    TRL copies a given adapter, since it may have been trained before. Here it is fresh and changes nothing, so that the
+    same weights with the adapter off are the reference, at no cost; and some adapters can't be copied (AdaLoRA's,
     PiSSA's halves). Without `ref`, TRL switches the adapter off. A model without an adapter is left as it is.
     """
     if not shards.is_adapter(model):

@@ -1,9 +1,9 @@
-"""Batches that are padded at the right go without their attention mask: causal attention never looks there.
+"""Batches that are padded on the right go without their attention mask: causal attention never reads the padding.
 
 A mask makes PyTorch's attention keep a float matrix of [rows, tokens, tokens] in every layer for the backward pass,
-copy keys and values for every query head, and leave the flash kernel; to see that it masks nothing, the host waits for
-the GPU. Without it the logits of real tokens are the same to the bit (Llama, 4 layers, bfloat16, 4 x 512: 51.5 MiB kept
-with it, 40.5 without).
+copy keys and values for every query head, and avoid the flash kernel; to find out whether it masks anything, the host
+waits for the GPU. Without it the logits of real tokens are bit-identical (Llama, 4 layers, bfloat16, 4 x 512: 51.5 MiB
+kept with it, 40.5 without).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def leave_out(trainer: Any) -> None:
-    """Compute the loss of batches that are padded at the right without masks, where the model lets that be exact."""
+    """Compute the loss of batches padded on the right without masks, if that is exact for the model."""
     if not is_exact(trainer):
         return
     compute_loss = trainer.compute_loss
@@ -31,9 +31,9 @@ def leave_out(trainer: Any) -> None:
 
 
 def is_exact(trainer: Any) -> bool:
-    """Return whether padding at the right changes nothing before it.
+    """Return whether padding on the right changes nothing before it.
 
-    Learned tokens in front have a mask of their own, and a mixture's balance counts the tokens that are not masked.
+    Virtual tokens have a mask of their own, and a mixture's load balancing counts the tokens that are not masked.
     """
     config = trainer.model.config.get_text_config()
     balances = bool(getattr(config, "output_router_logits", False)) or getattr(

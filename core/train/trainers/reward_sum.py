@@ -1,4 +1,4 @@
-"""What an answer earns: the reward model's score and the rules of a recipe, each by its weight, added up."""
+"""The reward of an answer: the weighted sum of the reward model's score and the recipe's rules."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from finetop.core.train.rewards import Reward, RewardRule
     from finetop.core.train.trainer_setup import Setup
 
-MODEL = "model"  # what the reward model's part is called
+MODEL = "model"  # name of the reward model's part
 
 
 @dataclass(frozen=True)
 class RewardScores:
-    """What answers earned, all in all, and by each part before its weight."""
+    """The rewards of answers: in total, and by each part before its weight."""
 
     total: list[float]
     parts: dict[str, list[float]]
@@ -39,7 +39,7 @@ class RewardScores:
 
 @dataclass(frozen=True)
 class RewardSum:
-    """Pays answers: a reward model with its weight, and rules with their values and weights."""
+    """Scores answers: a reward model with its weight, and rules with their values and weights."""
 
     model: RewardModel | None
     weight: float
@@ -48,9 +48,9 @@ class RewardSum:
     def pay(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[str], right: Sequence[str | None]
     ) -> RewardScores:
-        """Say what each answer earns behind its prompt; `right` are the rows' own answers, where they have one.
+        """Return the rewards of answers to their prompts; `right` are the rows' own answers, or None.
 
-        Raises BadInput if the reward model gives no number.
+        Raises BadInput if the reward model's scores are not finite.
         """
         total, parts = [0.0] * len(answers), {}
         if self.model is not None:
@@ -68,7 +68,7 @@ class RewardSum:
 
 
 def begin(setup: Setup) -> RewardSum:
-    """Load what the recipe's `objective.reward` names. Raises BadInput."""
+    """Load the reward model and the rules of `objective.reward`. Raises BadInput."""
     reward: Reward = setup.recipe.objective.options.reward
     model = None
     if reward.model is not None:
@@ -83,7 +83,7 @@ def begin(setup: Setup) -> RewardSum:
 
 
 def folder_of(reference: str, home: Home) -> Path:
-    """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
+    """Return the checkpoint that `objective.reward.model` names: a folder, or a run's. Raises BadInput."""
     if is_reference(reference):
         return checkpoint.checkpoint_of(reference, home, KEY)
     folder = given_path(reference)
@@ -96,7 +96,7 @@ def folder_of(reference: str, home: Home) -> Path:
 
 
 def require_reward_model(folder: Path) -> bool:
-    """See that a folder holds a reward model; says if it is an adapter. Raises BadInput."""
+    """Check that a folder holds a reward model; return whether it is an adapter. Raises BadInput."""
     is_adapter = load.is_adapter(folder)
     if not load.is_reward_model(folder):
         hint = "Train one with objective.name: reward, and give its checkpoint."
@@ -115,9 +115,9 @@ def load_reward(
     events: EventLog,
     quantize: str = "none",
 ) -> RewardModel:
-    """Load a reward model from a checkpoint, frozen: a whole one, or an adapter on the base that it was trained on.
+    """Load a frozen reward model from a checkpoint: a whole one, or an adapter with the base that it was trained on.
 
-    Raises BadInput if it is none, or its base is not the one of then; EnvironmentTrouble if that is out of reach.
+    Raises BadInput if it is not one, or its base has changed; EnvironmentTrouble if the base can't be reached.
     """
     folder = folder_of(reference, home)
     is_adapter = require_reward_model(folder)
@@ -142,7 +142,7 @@ def load_reward(
 
 
 def whole(folder: Path, home: Home) -> ResolvedModel:
-    """Describe a reward model that is saved whole. Raises BadInput if its weights are not there."""
+    """Resolve a reward model that is saved whole. Raises BadInput if its weights are missing."""
     load.check_folder(folder, str(folder))
     return resolved.ResolvedModel(
         str(folder), folder, None, None, "local folder", weight_files.weights_hash(folder, home)
@@ -150,7 +150,7 @@ def whole(folder: Path, home: Home) -> ResolvedModel:
 
 
 def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
-    """Find the base that an adapter was trained on. Raises BadInput if it is another one by now."""
+    """Resolve the base that an adapter was trained on. Raises BadInput if its weights have changed since."""
     from finetop.core.recipe.schema import Model
 
     said = load.adapter_config(folder)

@@ -1,11 +1,11 @@
-"""What the betting test is compared with: Gaussian group-sequential tests and the fixed-sample test, done honestly.
+"""What the betting test is compared with: correctly computed Gaussian group-sequential tests and the fixed-sample test.
 
-The same question (is the drop over all N items the margin or more?), looks, error rates a side and arithmetic. At n
-of N items drawn without replacement, Z = (mean + margin) / (sd sqrt(1/n - 1/N)) is, in the Gaussian limit and were
-the drop exactly the margin, a Brownian motion at time 1 / (1/n - 1/N) over its standard deviation. Bounds spend alpha
+The same question (is the drop over all N items the margin or more?), looks, error rates per side and arithmetic. At n
+of N items drawn without replacement, Z = (mean + margin) / (sd sqrt(1/n - 1/N)) is, in the Gaussian limit and if the
+drop is exactly the margin, a Brownian motion at time 1 / (1/n - 1/N) over its standard deviation. Bounds spend alpha
 by Lan-DeMets 1983 at the share n/N, O'Brien-Fleming-like or Pocock-like, found by numerical integration (Armitage,
-McPherson and Rowe 1969). What N items say is arithmetic. The limit is asymptotic: with few flips their errors are
-what the simulation shows, not what was asked for.
+McPherson and Rowe 1969). All N items decide by arithmetic. The limit is asymptotic: with few flips their error rates
+are those of the simulation, not the requested ones.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 Spending = Literal["O'Brien-Fleming", "Pocock"]
-GRID, WIDEST = 401, 6.0  # points of the density, in standard deviations to the side that is not bounded
-LEAST = 1e-11  # alpha that is not worth a bound
+GRID, WIDEST = 401, 6.0  # points of the density, in standard deviations to the unbounded side
+LEAST = 1e-11  # alpha too small to need a bound
 
 
 def spent(alpha: float, share: Floats, spending: Spending) -> Floats:
-    """Give the alpha that is spent when this share of the items has been seen."""
+    """Return the alpha that is spent when this share of the items has been seen."""
     if spending == "Pocock":
         return alpha * np.log1p((e - 1) * share)
     return 2 * ndtr(ndtri(alpha / 2) / np.sqrt(share))
 
 
 def bounds_of_looks(looks: Ints, items: int, alpha: float, spending: Spending) -> Floats:
-    """Find the Z that proves an answer at each look (items seen so far, all below `items`)."""
+    """Return the Z that proves an answer at each look (items seen so far, all below `items`)."""
     times = 1 / (1 / looks - 1 / items)
     allowances = np.diff(spent(alpha, looks / items, spending), prepend=0.0)
     found = np.full(len(looks), np.inf)
-    points, mass = np.zeros(1), np.ones(1)  # the process so far, among those who did not stop
+    points, mass = np.zeros(1), np.ones(1)  # the process so far, among those that did not stop
     for look, (now, step) in enumerate(zip(times, np.diff(times, prepend=0.0), strict=True)):
         deviation = sqrt(step)
         top = WIDEST * sqrt(now)
@@ -59,12 +59,12 @@ def bounds_of_looks(looks: Ints, items: int, alpha: float, spending: Spending) -
 
 
 def _beyond(bound: float, points: Floats, mass: Floats, deviation: float) -> float:
-    """Give the chance of a step from `points` to beyond the bound."""
+    """Return the chance of a step from `points` to beyond the bound."""
     return float(mass @ ndtr((points - bound) / deviation))
 
 
 def _bound(allowance: float, points: Floats, mass: Floats, deviation: float, top: float) -> float:
-    """Find the bound that is passed with the chance allowed."""
+    """Return the bound that is passed with the allowed chance."""
     return float(
         brentq(lambda bound: _beyond(bound, points, mass, deviation) - allowance, -top, top, xtol=1e-9)
     )
@@ -100,9 +100,9 @@ def looks_before_the_end(items: int) -> Ints:
 
 
 def items_of_fixed_sample(suite: Suite, *, wrong: float = ALPHA) -> int:
-    """Give the n of N at which one z-test proves the true answer in all but `wrong` of the samples, all N at most.
+    """Return the n of N at which one z-test proves the true answer in all but `wrong` of the samples, at most all N.
 
-    Known beforehand: the drop and the flips, which nobody knows. At alpha for OK and alpha/2 for REGRESSED.
+    It knows the drop and the flips beforehand, which nobody does. At alpha for OK and alpha/2 for REGRESSED.
     """
     items = len(suite.sums)
     alpha = ALPHA / 2 if suite.fallen else ALPHA

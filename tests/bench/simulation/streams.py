@@ -1,8 +1,7 @@
 """Suites to simulate, many random orders of each at once, and the pool test run over them.
 
-The pool test is run as the check runs it: REGRESSED at alpha/2, OK at alpha, a look every 64 items, the bets and the
-wealth those of core/check/statistics/betting.py. Only the bookkeeping is done for all streams at once;
-`agrees_with_the_check`
+The pool test runs as in a check: REGRESSED at alpha/2, OK at alpha, a look every 64 items, with the bets and the wealth
+of core/check/statistics/betting.py. Only the bookkeeping is done for all streams at once; `agrees_with_the_check`
 compares it with the check's own, stream by stream.
 """
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 MARGIN_PERCENT = 3
 LOOK_ITEMS = 64
-STREAMS_AT_ONCE = 500  # 10,000 items of so many streams are 40 MB
+STREAMS_AT_ONCE = 500  # 10,000 items of this many streams are 40 MB
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Suite:
 
     @property
     def fallen(self) -> bool:
-        """Say whether the drop is the margin or more, in whole numbers."""
+        """Return whether the drop is the margin or more, in whole numbers."""
         return bool(-100 * int(self.sums.sum()) >= MARGIN_PERCENT * int(self.sizes.sum()))
 
     @property
@@ -65,7 +64,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Runs:
-    """What each stream said, and after how many items."""
+    """The answer of each stream, and its number of items."""
 
     regressed: Bools
     ok: Bools
@@ -84,7 +83,7 @@ def join(parts: Sequence[Runs]) -> Runs:
 
 
 def plain(name: str, items: int, discordance: float, drop: float) -> Suite:
-    """Make single items of which (discordance + drop) / 2 are lost and (discordance - drop) / 2 won."""
+    """Return single items of which (discordance + drop) / 2 are lost and (discordance - drop) / 2 won."""
     changed = max(discordance, abs(drop))
     sums = flips(items, round(items * (changed + drop) / 2), round(items * (changed - drop) / 2))
     return Suite(name, sums, np.ones_like(sums), np.ones_like(sums))
@@ -97,7 +96,7 @@ def flips(items: int, lost: int, won: int) -> Ints:
 
 
 def clustered(name: str, items: int, drop: float, discordance: float = 0.10) -> Suite:
-    """Make clusters of 1 to 8 items that flip whole, one way."""
+    """Return clusters of 1 to 8 items that flip whole, in one direction."""
     sizes: list[int] = []
     while sum(sizes) < items:
         sizes.append(min(1 + len(sizes) % 8, items - sum(sizes)))
@@ -115,7 +114,7 @@ def clustered(name: str, items: int, drop: float, discordance: float = 0.10) -> 
 def weighted(
     name: str, task_items: Sequence[int], weights: Sequence[int], lost: Sequence[float], discordance: float
 ) -> Suite:
-    """Make tasks of so many single items that weigh so much each; of task k the share lost[k] is lost on top."""
+    """Return tasks of single items with these sizes and weights; in task k an extra share lost[k] is lost."""
     sums, sizes = [], []
     for items, weight, share in zip(task_items, weights, lost, strict=True):
         both = round(items * max(discordance - share, 0.0) / 2)
@@ -126,7 +125,7 @@ def weighted(
 
 
 def orders(suite: Suite, streams: int, random: np.random.Generator) -> Iterator[Ints]:
-    """Draw orders of the clusters, uniform and independent, [some streams, clusters] at a time."""
+    """Yield orders of the clusters, uniform and independent, [some streams, clusters] at a time."""
     for start in range(0, streams, STREAMS_AT_ONCE):
         some = min(STREAMS_AT_ONCE, streams - start)
         yield random.permuted(np.tile(np.arange(len(suite.sums), dtype=np.int32), (some, 1)), axis=1)
@@ -135,7 +134,7 @@ def orders(suite: Suite, streams: int, random: np.random.Generator) -> Iterator[
 def run_pool(
     suite: Suite, streams: int, random: np.random.Generator, alpha_regressed: float = ALPHA / 2
 ) -> Runs:
-    """Run the pool test over so many orders of one suite."""
+    """Run the pool test over many orders of one suite."""
     parts = [run_orders(suite, order, alpha_regressed) for order in orders(suite, streams, random)]
     return join(parts)
 
@@ -158,8 +157,8 @@ def run_differences(
 ) -> Runs:
     """Run the pool test over streams of clusters in drawn order, all three [streams, clusters].
 
-    With `ability` REGRESSED also needs an unchanged model ruled out, as in a check of single items of one task;
-    a stream that comes to its end without that is neither REGRESSED nor OK.
+    With `ability` REGRESSED also needs an unchanged model ruled out, as in a check of single items of one task; a
+    stream that ends without that is neither REGRESSED nor OK.
     """
     streams, clusters = sums.shape
     weight, largest = int(sizes[0].sum()), int(sizes.max())
@@ -222,12 +221,12 @@ def agrees_with_the_check(suite: Suite, streams: int, random: np.random.Generato
 
 
 def bounds(wrong: int, streams: int) -> tuple[float, float]:
-    """Bound a rate from both sides (95 %, Clopper-Pearson)."""
+    """Return 95 % bounds of a rate from both sides (Clopper-Pearson)."""
     low = float(beta.ppf(0.025, wrong, streams - wrong + 1)) if wrong else 0.0
     high = float(beta.ppf(0.975, wrong + 1, streams - wrong)) if wrong < streams else 1.0
     return low, high
 
 
 def surely_above(wrong: int, streams: int, allowed: float, cells: int = 1) -> bool:
-    """Say whether a rate is above what is allowed beyond Monte-Carlo error, be it one of many cells."""
+    """Return whether a rate is above the allowed one by more than the Monte-Carlo error, as one of many cells."""
     return wrong > 0 and float(beta.ppf(0.025 / cells, wrong, streams - wrong + 1)) > allowed

@@ -1,6 +1,6 @@
-"""Logs of training runs that never were: what healthy ones look like, heavy tails and all, and faults put into them.
+"""Simulated logs of training runs: healthy ones, heavy tails included, and faults planted into them.
 
-A log is an array a value: loss, grad_norm, learning_rate, step_s, tokens (counted up), and now and then drift and
+A log is one array per value: loss, grad_norm, learning_rate, step_s, tokens (cumulative), and occasionally drift and
 free_bytes (NaN where they were not measured). `healthy` draws a family's run, `with_fault` plants one into it.
 """
 
@@ -24,7 +24,7 @@ CHECKPOINT = 3e9
 
 @dataclass(frozen=True)
 class Log:
-    """One run: `values` by name, an entry a step; `fault_at` is the step at which a fault begins."""
+    """One run: `values` by name, one entry per step; `fault_at` is the step at which a fault begins."""
 
     steps: int
     loss_falls: bool
@@ -39,7 +39,7 @@ def _times(at: Floats, random: np.random.Generator, schedule: str) -> Floats:
 
 
 def _noise(steps: int, sigma: float, random: np.random.Generator) -> Floats:
-    """Noise of batches in log loss: heavy tails, a few wild ones, and a slow wander by up to some per cent."""
+    """Return the noise of batches in log loss: heavy tails, a few extremes, and a slow drift by a few per cent."""
     tails = random.standard_t(random.choice([3.0, 5.0, 30.0]), steps) * sigma
     wild = (random.random(steps) < 0.003) * random.exponential(1.0, steps)
     wander = np.zeros(steps)
@@ -50,7 +50,7 @@ def _noise(steps: int, sigma: float, random: np.random.Generator) -> Floats:
 
 
 def _around(log_loss: Floats, falls: bool, random: np.random.Generator, *, growth: float = 1.0) -> Log:
-    """Put the other values of a run around its losses."""
+    """Return a log with the other values of a run, made to fit its losses."""
     steps = len(log_loss)
     at = np.arange(steps) / steps
     norm = np.exp(random.normal(0, random.uniform(0.1, 0.6), steps)) * 10 ** random.uniform(-1.5, 1.0)
@@ -85,7 +85,7 @@ def _around(log_loss: Floats, falls: bool, random: np.random.Generator, *, growt
 
 
 def sft(random: np.random.Generator) -> Log:
-    """Answers: a quick fall, then a slow one; batches of a few rows."""
+    """Supervised answers: a quick fall, then a slow one; batches of a few rows."""
     steps = int(10 ** random.uniform(1.8, 3.6))
     at = np.arange(steps) / steps
     fall = random.uniform(0.3, 1.2) * np.exp(-at / random.uniform(0.02, 0.3)) - random.uniform(0.05, 0.3) * at
@@ -97,7 +97,7 @@ def sft(random: np.random.Generator) -> Log:
 
 
 def epochs(random: np.random.Generator) -> Log:
-    """Answers learned by heart: the loss falls at each epoch's begin, down to nearly nothing."""
+    """Memorised answers: the loss falls at the start of each epoch, down to nearly nothing."""
     steps, times = int(10 ** random.uniform(2.0, 3.5)), random.integers(3, 8)
     epoch = np.floor(np.arange(steps) / steps * times)
     return _around(
@@ -106,7 +106,7 @@ def epochs(random: np.random.Generator) -> Log:
 
 
 def pretrain(random: np.random.Generator) -> Log:
-    """From scratch: a power law from a guess among all words, long and calm."""
+    """From scratch: a power law from uniform guessing over all words, long and calm."""
     steps = int(10 ** random.uniform(3.3, 4.2))
     at = np.arange(1, steps + 1)
     left = random.uniform(4, 9) * at ** -random.uniform(0.15, 0.4)
@@ -118,7 +118,7 @@ def pretrain(random: np.random.Generator) -> Log:
 
 
 def single_rows(random: np.random.Generator) -> Log:
-    """One row a batch, of any length."""
+    """One row per batch, of any length."""
     steps = int(10 ** random.uniform(2.5, 3.7))
     at = np.arange(steps) / steps
     return _around(
@@ -136,7 +136,7 @@ def preferences(random: np.random.Generator) -> Log:
 
 
 def paid(random: np.random.Generator) -> Log:
-    """PPO, RLOO, GRPO: a loss about 0, some steps without a gradient, answers that grow longer."""
+    """PPO, RLOO, GRPO: a loss near 0, some steps without a gradient, answers that grow longer."""
     steps = int(10 ** random.uniform(2.0, 3.3))
     log = _around(
         random.standard_t(3, steps) * random.uniform(1e-4, 0.3), False, random, growth=random.uniform(0.5, 5)
@@ -147,7 +147,7 @@ def paid(random: np.random.Generator) -> Log:
 
 
 def _rewards(steps: int, random: np.random.Generator) -> dict[str, Floats]:
-    """What answers earn, right or wrong: 8 to each of 2 to 8 prompts, some easier than others; more with time."""
+    """Return the rewards of answers, right or wrong: 8 to each of 2 to 8 prompts, some easier; rising over time."""
     prompts, at = int(random.choice([2, 4, 8])), np.arange(steps)[:, None] / steps
     mean = random.uniform(0.1, 0.6) + random.uniform(0, 0.3) * at
     even = random.uniform(2, 20)
@@ -183,13 +183,13 @@ def nan(log: Log, random: np.random.Generator) -> Log:
 
 
 def spike(log: Log, random: np.random.Generator) -> Log:
-    """The loss jumps to 2 to 6 times itself, and comes back within 30 to 300 steps."""
+    """The loss jumps to 2 to 6 times its value, and recovers within 30 to 300 steps."""
     high, fades = random.uniform(2, 6), random.uniform(10, 100)
     return _planted(log, random, loss=lambda v, _: v * (1 + (high - 1) * np.exp(-np.arange(len(v)) / fades)))
 
 
 def diverged(log: Log, random: np.random.Generator) -> Log:
-    """The loss climbs within 100 steps to 4 to 10 times itself, and stays."""
+    """The loss climbs within 100 steps to 4 to 10 times its value, and stays."""
     high = random.uniform(4, 10)
     return _planted(
         log, random, loss=lambda v, _: v * (1 + (high - 1) * np.minimum(1, np.arange(len(v)) / 100))
@@ -197,7 +197,7 @@ def diverged(log: Log, random: np.random.Generator) -> Log:
 
 
 def stuck(log: Log, random: np.random.Generator) -> Log:
-    """Nothing is learned from the first step: the loss is what its noise makes of it."""
+    """Nothing is learned from the first step: the loss is only noise."""
     steps = int(10 ** random.uniform(3.0, 4.0))
     flat = _around(
         np.log(random.uniform(0.5, 3.0)) + _noise(steps, random.uniform(0.02, 0.1), random), True, random
@@ -211,7 +211,7 @@ def dead(log: Log, random: np.random.Generator) -> Log:
 
 
 def slow(log: Log, random: np.random.Generator) -> Log:
-    """From some step on all takes 2.5 to 6 times as long."""
+    """From some step on everything takes 2.5 to 6 times as long."""
     times = random.uniform(2.5, 6)
     return _planted(log, random, step_s=lambda v, _: v * times)
 
@@ -227,7 +227,7 @@ def fills(log: Log, random: np.random.Generator) -> Log:
 
 
 def unpaid(log: Log, random: np.random.Generator) -> Log:
-    """No answer earns anything from some step on; that other values go on is no matter here."""
+    """No answer gets a reward from some step on; the other values are left unchanged."""
     return _planted(
         paid(random),
         random,
@@ -245,12 +245,12 @@ def unpaid_from_the_start(log: Log, random: np.random.Generator) -> Log:
 
 
 def alike(log: Log, random: np.random.Generator) -> Log:
-    """All answers to a prompt earn the same from some step on."""
+    """All answers to a prompt get the same reward from some step on."""
     return _planted(paid(random), random, reward=lambda v, _: v * 0 + 1, groups_alike=lambda v, _: v * 0 + 1)
 
 
 def diverged_at_once(log: Log, random: np.random.Generator) -> Log:
-    """From one of the first steps on the loss climbs to 10 to 70, and the gradient to 30 to 500 times itself."""
+    """From one of the first steps on the loss climbs to 10 to 70, and the gradient to 30 to 500 times its value."""
     at, within = int(random.integers(2, 12)), int(random.integers(1, 5))
     climb = np.minimum(1, (np.arange(log.steps) - at + 1).clip(0) / within)
     high = np.maximum(1, random.uniform(10, 70) / np.median(log.values["loss"][:32]))

@@ -1,4 +1,4 @@
-"""The advice follows the numbers: other numbers, other words; and what has no number is said to have none."""
+"""Advice follows the numbers: other numbers give other advice, and what was not measured is named as such."""
 
 import msgspec
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from finetop.core.approaches._advice import advice
 from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, Score
 
-# of what trained: three epochs of enough rows, and a loss that has settled
+# a trained approach with a fair chance: three epochs over enough rows, and a loss that has settled
 FAIR = {"rows_seen": 900, "rows_given": 900, "epochs_seen": 3.0, "losses": (2.0, 1.0), "loss_midway": 1.1}
 
 
@@ -144,7 +144,7 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        # 8 steps of 2 rows, of 70: it counted those that were there
+        # 8 steps of 2 rows, of 70: distinct rows that were read
         (
             {"rows_seen": 16, "rows_given": 70, "epochs_seen": 0.2286},
             "lora saw 16 of 70 rows, 0.23 epochs: train it longer before you decide",
@@ -196,7 +196,7 @@ def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
 
 
 def beside(one, metric, mean, gap=None):
-    """A row with a score by another metric, and its difference to the best by that one."""
+    """Return a row with a score by another metric, and its difference from the best by that metric."""
     gaps = {} if gap is None else {metric: Gap(gap, gap - 0.2, gap + 0.2, 50)}
     return msgspec.structs.replace(
         one, others={metric: Score(mean, mean - 0.1, mean + 0.1, 50)}, other_gaps=gaps
@@ -259,12 +259,12 @@ def test_what_was_not_measured_is_said():
 def test_the_best_of_those_that_fail_is_not_praised():
     poor = row("few-shot", 0.08, half=0.06)
     said = texts([poor, row("prompt", 0.02, -0.06)], "rules")["on this target"]
-    assert "None does it yet: of the answers of few-shot at most 14 % are right." in said
+    assert "None solves this: of the answers of few-shot at most 14 % are right." in said
     assert (
-        "None does it yet"
+        "None solves this"
         not in texts([row("a", 0.45, half=0.06), row("b", 0.4, -0.05)], "rules")["on this target"]
     )
-    assert "None does it yet" not in texts([poor, row("prompt", 0.02, -0.06)])["on this target"], (
+    assert "None solves this" not in texts([poor, row("prompt", 0.02, -0.06)])["on this target"], (
         "F1 is no share"
     )
     same = texts([row("prompt", 0.0, query=price(1.0, "CPU")), row("lora", 0.0, 0.0, trains=True)])[

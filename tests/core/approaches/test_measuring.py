@@ -1,4 +1,4 @@
-"""The measuring of one run on a tiny real model: rows, prices, new facts, and scores that are kept."""
+"""Measuring one run on a tiny real model: rows, prices, new facts, and cached scores."""
 
 import json
 from collections import namedtuple

@@ -1,4 +1,4 @@
-"""Which runs a recipe's comparison has: what each approach makes of the recipe, and what it does not allow."""
+"""The runs of a recipe's comparison: what each approach changes in the recipe, and which ones it does not allow."""
 
 import pytest
 

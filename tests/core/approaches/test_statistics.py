@@ -1,4 +1,4 @@
-"""Means, intervals and paired differences: against scipy, and against what is known of them."""
+"""Means, intervals and paired differences: against scipy, and against known properties."""
 
 import random
 

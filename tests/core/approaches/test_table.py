@@ -1,4 +1,4 @@
-"""The rows of a comparison from what its runs told: paired by each metric with the best by that metric."""
+"""The rows of a comparison from its runs' events: paired, by each metric, with the best by that metric."""
 
 import dataclasses
 

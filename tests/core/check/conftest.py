@@ -57,7 +57,7 @@ def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
 
 @pytest.fixture
 def suite_folder(tmp_path: Path) -> Path:
-    """HOME/suites with the suite `tiny`."""
+    """Write HOME/suites with the suite `tiny`."""
     folder = tmp_path / "home" / "suites"
     folder.mkdir(parents=True)
     (folder / "tiny.yaml").write_text(SUITE, encoding="utf-8")
@@ -101,7 +101,7 @@ def suite_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def loud_model(tiny_model: Path) -> Any:
-    """The tiny model with ten times its weights: at the usual size all log-probabilities are nearly alike."""
+    """Return the tiny model with ten times its weights: at their usual size all log-probabilities are nearly alike."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -116,7 +116,7 @@ def loud_model(tiny_model: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tiny_model: Path) -> Any:
-    """The tiny model's tokenizer."""
+    """Return the tiny model's tokenizer."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
@@ -124,7 +124,7 @@ def tiny_tokenizer(tiny_model: Path) -> Any:
 
 @pytest.fixture
 def save_adapter(tiny_model: Path) -> Callable[[Path, float], None]:
-    """Save a LoRA adapter whose second matrices are all of this size: 0 changes nothing."""
+    """Return a function that saves a LoRA adapter whose second matrices are all of a given size: 0 changes nothing."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM

@@ -1,4 +1,4 @@
-"""Which checkpoint is looked at next, and what the looks say together."""
+"""Which checkpoint is checked next, and what the checks show together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = tuple(range(20, 340, 20))  # 16 checkpoints
 
 
 def look_at(truth: dict[int, Seen], known: dict[int, Seen] | None = None) -> tuple[list[int], Curve]:
-    """Look until enough is known: which steps in which order, and what is said then."""
+    """Check until enough is known; return the steps in order, and the conclusion."""
     steps, seen, order = sorted(truth), dict(known or {}), []
     while (step := next_step(steps, seen)) is not None:
         assert step not in seen

@@ -1,4 +1,4 @@
-"""Items that the training data holds are found, whole or in large part, and others are not."""
+"""Items that the training data contains are found, whole or in large part, and others are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of the base a check scores: a sample, then what the looks ask for, with the same answer as all of it."""
+"""How much of the base a check scores: a sample, then what the looks need, with the same verdict as all of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     SaveAdapter = Callable[[Path, float], None]
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 TASKS = {"long": 340, "guesses": 160, "short": 30}
@@ -83,7 +83,7 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
 
 
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
-    """Check, and give the outcome and what was told."""
+    """Run a check; return its result and events."""
     log = event_log.EventLog(home.root / f"{name}.jsonl")
     found = run_check.check(recipe, checkpoint, home, "cpu", log)
     return found, told(home, name)
@@ -94,14 +94,14 @@ def told(home: Home, name: str = "events") -> list[Any]:
 
 
 def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.ItemScore]:
-    """Give a model's last told score of each item."""
+    """Return a model's last reported score of each item."""
     found = [event for event in happened if isinstance(event, events.Scores) and event.model == model]
     return {(event.task, item.item): item for event in found for item in event.items}
 
 
 @pytest.fixture
 def run_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
-    """Note (model, row_tokens, task, item) of every item that a model is run on, noise floor aside."""
+    """Record (model, row_tokens, task, item) of every item that a model is run on, except for the noise floor."""
     real, noted = scoring_passes.score_batch, []
 
     def noting(prepared: Any, scored_model: Any, batch: Any) -> Any:
@@ -117,7 +117,7 @@ def run_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, st
 
 
 def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[Any]]:
-    """Check with all of the base scored before the first look."""
+    """Check with the whole base scored before the first look."""
     log = event_log.EventLog(home.root / "whole.jsonl")
     pair = open_pair(resolve.resolve_model(recipe.model, home, log), checkpoint, "float32", "cpu")
     context = open_context(recipe, pair, home, log)
@@ -137,7 +137,7 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
     lazy, happened = checked(home, recipe, tmp_path / "adapter")
     run = Counter(model for model, *_ in run_batches)
     assert lazy.lost + lazy.won > 0, "nothing moved: the comparison would be empty"
-    # The small task and the one at chance are scored whole, of the large one 100 items and what the looks ask for.
+    # The small task and the one at chance are scored whole, of the large one 100 items and what the looks need.
     assert 160 + 30 + 100 <= run["base"] <= sum(TASKS.values())
     assert margin == 3.0 or run["base"] < sum(TASKS.values()), "near the margin nothing stops early"
     assert Counter((model, task, item) for model, _, task, item in run_batches).most_common(1)[0][1] == 1
@@ -232,7 +232,7 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
     }
     assert (
         len(set(last.values())) == 2 * 3 - 1
-    )  # a file for each model and task, but none of guesses' tuned items
+    )  # one file per model and task, but none for tuned items of `guesses`
 
 
 def test_a_check_that_is_broken_off_keeps_what_it_scored(

@@ -1,4 +1,4 @@
-"""A model with learned tokens before each text is checked in rows of one text, also where the base is known packed."""
+"""A model with learned tokens before each text is checked in rows of one text, even if the base's scores are packed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from finetop.core.train.methods import _start
 if TYPE_CHECKING:
     from pathlib import Path
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning", "ignore::DeprecationWarning"
 )
@@ -39,7 +39,7 @@ def recipe_of(tiny_model: Path, method: str) -> Any:
 
 
 def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
-    """Save a checkpoint whose weights are all moved by a little."""
+    """Save a checkpoint whose weights are all slightly changed."""
     torch.manual_seed(0)
     model = load.load_model(base, torch.float32, "cpu")[0]
     tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
@@ -56,7 +56,7 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
     prepare(home)
     events = EventLog(tmp_path / "events.jsonl")
     found = {}
-    for method in ("lora", "prompt-tuning"):  # the first leaves the base's scores of packed rows behind
+    for method in ("lora", "prompt-tuning"):  # the first caches the base's scores from packed rows
         recipe = recipe_of(tiny_model, method)
         base = resolve.resolve_model(recipe.model, home, events)
         save(recipe, base, tmp_path / method)

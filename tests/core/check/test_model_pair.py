@@ -1,4 +1,4 @@
-"""Scores are kept by all that can move them: a change of the model, however small, is scored anew."""
+"""Scores are keyed by all that can change them: after any change of the model, however small, it is scored again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.models.engine import Engine
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 PLAN = BatchPlan("packed", 128)
@@ -88,7 +88,7 @@ def change_base(base: Path, adapter: Path) -> None:
 
 @pytest.fixture
 def place(suite_folder: Path, tiny_model: Path) -> Path:
-    """HOME with a model and an adapter on it."""
+    """Return HOME with a model and an adapter on it."""
     home = suite_folder.parent
     shutil.copytree(tiny_model, home / "base")
     save_adapter(home / "base", home / "adapter", seed=1)
@@ -96,7 +96,7 @@ def place(suite_folder: Path, tiny_model: Path) -> Path:
 
 
 def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
-    """Give the name of each task's file of scores."""
+    """Return the name of each task's score file."""
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     pair = open_pair(base, place / "adapter", dtype, "cpu")
@@ -193,7 +193,7 @@ def test_another_engine_has_other_files_for_what_is_written_alone(place: Path) -
 
     exact, other = made(PLAN), made(BatchPlan("packed", 128, "continuous"))
     assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
-    # what was kept before there were engines is kept still
+    # scores from before engines existed stay valid
     assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
 
 
@@ -222,6 +222,6 @@ def test_what_flips_by_the_engine_is_counted(place: Path, monkeypatch: pytest.Mo
 
     assert floor("exact") == NoiseFloor(48, 0)
     assert floor("continuous") == NoiseFloor(48, 0, "continuous", 12, 0)
-    word = tokenizer.encode("we", add_special_tokens=False)  # what exact writes is no word at all
+    word = tokenizer.encode("we", add_special_tokens=False)  # the exact engine writes no word at all
     monkeypatch.setattr(continuous, "write", lambda _, asked, *__, **___: [word] * len(asked))
     assert floor("continuous").answers_flipped == 12

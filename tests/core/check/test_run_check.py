@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     SaveAdapter = Callable[[Path, float], None]
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
-BROKEN = 40.0  # a weight this large makes an adapter drown its model
+BROKEN = 40.0  # an adapter with weights this large ruins its model
 
 
 def make_job(
@@ -97,7 +97,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def work(folder: Path) -> events.Ended:
-    """Do the job in this process."""
+    """Run the job in this process."""
     return run_job.work(
         job_folder.read_spec(folder), folder, event_log.EventLog(folder / "events.jsonl"), Stop()
     )
@@ -132,10 +132,10 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     assert outcome.target["nats_per_token"].low == outcome.target["nats_per_token"].high == 0
     scores = of(events.Scores, found)
     base_items = [(s.task, item.item) for s in scores if s.model == "base" for item in s.items]
-    assert len(base_items) == len(set(base_items)) == 40 + 30 + 12 - 1  # all but what the training data holds
+    assert len(base_items) == len(set(base_items)) == 40 + 30 + 12 - 1  # all but those in the training data
     assert "run at step 20, suite tiny" in (first / "log.txt").read_text()
 
-    # An adapter that ruins the model, against a base that is known by now; asked all that there is to ask.
+    # An adapter that ruins the model, against a base that is known by now; all items are asked.
     save_adapter(checkpoint, BROKEN)
     second = make_job(home, tiny_model, 2, more=[])
     assert work(second) == events.Ended("finished")
@@ -173,7 +173,7 @@ def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path
     assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
     found = told(folder)
     assert check_result.read(of(events.Verdict, found)[0].result).drop == 0.0
-    assert len({s.key for s in of(events.Scores, found)}) == 3  # one a task
+    assert len({s.key for s in of(events.Scores, found)}) == 3  # one per task
 
 
 def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
@@ -198,7 +198,7 @@ def test_sigterm_stops_and_keeps_scores(
     process.send_signal(signal.SIGTERM)
     assert process.wait(TORCH_LIMIT_S) == 0
     ended = told(folder)[-1]
-    assert ended.status in ("stopped", "finished")  # it may have been quicker
+    assert ended.status in ("stopped", "finished")  # it may have finished first
     assert list((home / "scores").glob("*.jsonl"))
 
 
@@ -287,7 +287,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     assert {("base", 256), ("tuned", 256)} <= set(used)
     scores = of(events.Scores, told(folder))
     last = {(s.model, s.task, item.item): s.key for s in scores for item in s.items}
-    assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all of the last plan
+    assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all from the last plan
 
 
 @pytest.mark.slow
@@ -295,7 +295,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 def test_a_check_in_fewer_bits(
     suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, quantize: str
 ) -> None:
-    """An adapter that changes nothing changes nothing there either, and neither does what stands beside a text."""
+    """An adapter that changes nothing changes nothing with a quantized base either, nor does drift."""
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     save_adapter(checkpoint, 0.0)
@@ -311,7 +311,7 @@ def test_a_check_in_fewer_bits(
     log = (folder / "log.txt").read_text()
     assert "gemm_4bit" not in log and "will be cast" not in log
 
-    # The same in all bits has other scores, and other drift.
+    # The same in full precision has other scores, and other drift.
     plain = make_job(home, tiny_model, 2)
     assert start(plain).wait(TORCH_LIMIT_S) == 0, (plain / "log.txt").read_text()
     of_plain = told(plain)
@@ -325,7 +325,7 @@ def test_a_check_in_fewer_bits(
 def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
     suite_folder: Path, untied_model: Path
 ) -> None:
-    """An adapter and a full checkpoint, in float32: each item scores the same, under keys of the engine's own."""
+    """An adapter and a full checkpoint, in float32: each item scores the same, under the engine's own keys."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 

@@ -1,6 +1,6 @@
 """Through the harness's own evaluator, ours and the stock model give the same scores, metrics and answers.
 
-On made-up items with the tiny model everywhere; on real items with SmolLM2-135M where both are at hand.
+On made-up items with the tiny model everywhere; on real items with SmolLM2-135M if both are available.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NATS = 1e-4
-RELATIVE = 1e-6  # of the sum over a long text
+RELATIVE = 1e-6  # for the sum over a long text
 WORDS = ("shop", "mill", "radio", "clock", "station", "lamp", "dog", "fox")
 METRIC = {"aggregation": "mean", "higher_is_better": True}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A task type: the settings and rows made up for it, and its real task with changes to it."""
+    """A task type: its made-up settings and rows, and its real task with changes to it."""
 
     settings: dict[str, Any]
     row: Callable[[int], dict[str, Any]]
@@ -139,14 +139,14 @@ CASES = {
 
 
 def evaluate(model: Any, task: dict[str, Any], items: int | None) -> tuple[dict[str, Any], list[Any]]:
-    """Run the harness's evaluator on one task: its metrics, and the responses to all requests in order."""
+    """Run the harness's evaluator on one task; return its metrics, and the responses to all requests in order."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     found = simple_evaluate(
         model=model,
         tasks=[task],
-        task_manager=TaskManager(include_defaults=False),  # to list the harness's own takes 5 s each time
+        task_manager=TaskManager(include_defaults=False),  # the harness's own tasks take 5 s each time
         limit=items,
         bootstrap_iters=0,
         log_samples=True,
@@ -166,12 +166,12 @@ def assert_same(model: Any, tokenizer: Any, case: Case, task: dict[str, Any], it
     from lm_eval.models.huggingface import HFLM
 
     ours = PackedModel(model, tokenizer, max_length=case.longest)
-    # Answers one at a time: in a batch, the stock model writes on until all have met their stop strings.
+    # Answers one at a time: in a batch, the stock model keeps writing until all have met their stop strings.
     size = 1 if task["output_type"] == "generate_until" else 4
     stock = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=size, max_length=case.longest)
     metrics, responses = evaluate(ours, task, items)
     wanted_metrics, wanted = evaluate(stock, task, items)
-    # A perplexity is e to the mean over items or words, each of which may be apart by NATS.
+    # A perplexity is e to the mean over items or words, each of which may differ by NATS.
     assert metrics == pytest.approx(wanted_metrics, rel=NATS)
     assert all(metrics[key] == wanted_metrics[key] for key in metrics if key.startswith(("acc", "exact")))
     assert len(responses) == len(wanted) > 0
@@ -216,7 +216,7 @@ def test_made_up_items(loud_model: Any, tiny_tokenizer: Any, tmp_path: Path, nam
 
 @pytest.fixture(scope="module")
 def real_model() -> tuple[Any, Any]:
-    """SmolLM2-135M-Instruct in float32, from FINETOP_TEST_MODEL or the home's converted copy."""
+    """Return SmolLM2-135M-Instruct in float32, from FINETOP_TEST_MODEL or the home's converted copy."""
     folder = os.environ.get("FINETOP_TEST_MODEL")
     if not folder or not Path(folder).is_dir():
         pytest.skip("FINETOP_TEST_MODEL names no folder with SmolLM2-135M-Instruct")

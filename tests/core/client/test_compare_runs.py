@@ -132,8 +132,8 @@ def test_a_run_that_goes_on_counts_its_time_until_now() -> None:
 @pytest.mark.parametrize(
     ("scores", "front"),
     [
-        (((9.1, 0.91), (0.1, 0.86), (0.4, 0.83)), "A, B"),  # C is behind B at both ends
-        (((1.0, 0.9), (1.0, 0.9)), "A, B"),  # alike: neither betters the other
+        (((9.1, 0.91), (0.1, 0.86), (0.4, 0.83)), "A, B"),  # C is worse than B in both
+        (((1.0, 0.9), (1.0, 0.9)), "A, B"),  # equal: neither is better
         (((0.0, 0.9), (3.0, 0.8)), "A"),
     ],
 )

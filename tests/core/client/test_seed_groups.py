@@ -1,4 +1,4 @@
-"""Runs that differ by their seed, put together as mean and spread."""
+"""Runs that differ only in their seed, as mean and spread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of a curve over selected rows: intervals, who loses to random, and whether more rows would help."""
+"""The results of a curve over selected rows: intervals, who loses to random, and whether more rows would help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def row(number, loss=None, state=None, check=None):
 
 
 def answer(points):
-    """Sweep of runs: by, rows, seed, run."""
+    """Return a sweep of runs, each given as (by, rows, seed, run)."""
     runs = [
         SweptRun(run, {"select.by": by, "rows": str(rows), "train.seed": str(seed)})
         for by, rows, seed, run in points

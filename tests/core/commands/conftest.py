@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def finetop_of(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Home], Finetop]:
-    """Make what runs one command on a home: (exit code, stdout, stderr)."""
+    """Return a function that runs one command on a home: (exit code, stdout, stderr)."""
 
     def of(home: Home) -> Finetop:
         monkeypatch.setenv("FINETOP_HOME", str(home.root))

@@ -1,4 +1,4 @@
-"""`approaches` as typed: what is queued, what is left out and used again, and the table as a person reads it."""
+"""`approaches` as typed: what is queued, left out and reused, and the table as a person reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that can't be read: nothing starts by a guess at them, and every list says why."""
+"""Unreadable settings: nothing starts on a guess at them, and every list says why."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop check`: what was checked is printed at once, what waits says for what, and 1 means REGRESSED alone."""
+"""`finetop check`: an existing check is printed at once, a waiting one says for what, and 1 means REGRESSED only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rig import Rig
 
-LOST = 20  # items of each task: REGRESSED
+LOST = 20  # items lost in each task: REGRESSED
 WAITS = "1st in the queue: waits for the one job slot; running: other"
 
 
@@ -41,7 +41,7 @@ def trained(rig: Rig, name: str = "one", **plan: object) -> str:
 
 @pytest.fixture
 def on_line(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], list[str]]:
-    """Do something once a check that is followed shows a text; returns the lines that it shows."""
+    """Call `do` once a followed check prints a text; returns the lines that it prints."""
 
     def of(text: str, do: Callable[[], object]) -> list[str]:
         lines: list[str] = []
@@ -71,7 +71,7 @@ def test_what_was_checked_is_printed_at_once(finetop, rig, lost, code):
     got, out, _ = finetop("check", name, "--again", "--json")
     assert (got, json.loads(out)["new"], checks_of(rig, name)) == (code, True, 2)
     finetop("check", name, "--margin", "5")
-    assert checks_of(rig, name) == 3  # another claim than those that were made
+    assert checks_of(rig, name) == 3  # a claim other than the existing ones
 
 
 def test_a_check_of_a_run_that_is_being_checked_follows_that_one(finetop, rig, on_line):
@@ -114,7 +114,7 @@ def test_a_check_of_a_run_that_waits_follows_it_to_its_verdict(finetop, rig, on_
     assert (got, json.loads(out)["new"], checks_of(rig, name)) == (code, True, 1)
     assert lines[0].startswith(f"waits for {name} to be trained and checked. ")
     assert without_time(lines[1]) == WAITS
-    assert err.splitlines() == lines  # stdout is one document
+    assert err.splitlines() == lines  # stdout has only the JSON document
 
 
 def test_a_run_that_failed_before_a_checkpoint_is_no_verdict_and_says_so(finetop, rig):

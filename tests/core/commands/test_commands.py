@@ -1,4 +1,4 @@
-"""The commands against the real supervisor on fake jobs: words, exit codes, JSON."""
+"""The commands on the real supervisor with fake jobs: output, exit codes, JSON."""
 
 import json
 import os
@@ -220,7 +220,7 @@ def test_help_lists_every_verb(finetop):
 
 
 def test_ls_starts_light(rig):
-    """No torch, no duckdb, no Textual; under 0.3 s of CPU where the supervisor runs (twice that is allowed here)."""
+    """No torch, no duckdb, no Textual; under 0.3 s of CPU with a running supervisor (the test allows twice that)."""
     code = (
         "import sys, time\n"
         "from finetop.tui.main import main\n"

@@ -1,4 +1,4 @@
-"""Versions of data, against the real supervisor on fake jobs that read files: listed, shown, compared, rebuilt."""
+"""Versions of data, on the real supervisor with fake jobs that read files: listed, shown, compared, rebuilt."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def write(path, rows):
 
 @pytest.fixture
 def two(rig, tmp_path):
-    """Two runs on one file, which was edited in between: three rows changed, two new."""
+    """Two runs on one file, which was edited between them: three rows changed, two new."""
     faq = tmp_path / "faq.jsonl"
     for name, rows in (("one", rows_of(20)), ("two", rows_of(22, edits=(3, 7, 8)))):
         rig.submit(name, steps=1, reads=[write(faq, rows)])
@@ -58,8 +58,8 @@ def test_a_file_that_was_edited_is_another_version(finetop, rig, two):
     )
     assert "    + Question 20? -> Answer 20." in lines and "    + Question 21? -> Answer 21." in lines
     assert "    + Question 3? -> A better answer 3." in lines
-    assert "3 rows can't be shown: the files no longer hold them" in out  # before the edit
-    write(two, rows_of(20) + rows_of(22, edits=(3, 7, 8)))  # a file that holds both
+    assert "3 rows can't be shown: the files no longer hold them" in out  # rows from before the edit
+    write(two, rows_of(20) + rows_of(22, edits=(3, 7, 8)))  # a file that holds old and new rows
     out = finetop("compare", "one", "two", "--data")[1]
     assert "    - Question 3? -> Answer 3.\n    + Question 3? -> A better answer 3." in out
     two.unlink()
@@ -75,7 +75,7 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     write(few, rows_of(2))
     facts = {"source": {"path": str(two), "sha256": sha256_of(two), "rows": 22}, "by": "random", "rows": 2}
     few.with_name("few.manifest.json").write_text(json.dumps({**facts, "sha256": sha256_of(few)}))
-    os.utime(few, (time.time() + 3600,) * 2)  # as if it was written while the run waited
+    os.utime(few, (time.time() + 3600,) * 2)  # as if written while the run waited
     rig.submit("few", steps=1, reads=[str(few)])
     for name in ("three", "old", "few"):
         rig.wait_state(name, "finished")
@@ -111,12 +111,12 @@ def test_runs_that_were_measured_on_different_tests_say_so(finetop, rig, tmp_pat
     assert "version    test test.jsonl v2 (3 rows; 1 changed since v1, of one)" in out
     out = finetop("compare", "one", "two")[1]
     different = "They were measured on different tests: their scores on the target can't be compared."
-    assert out.count(different) == 2  # in place of who is best, and of the data
+    assert out.count(different) == 2  # once where the best would be, once with the data
     assert "test test.jsonl v1 (3 rows) | test test.jsonl v2 (3 rows): 2 in both, 1 changed" in out
     out = finetop("compare", "two", "three", "--data")[1]
     assert out == "Same data: faq.jsonl v1 (4 rows), test test.jsonl v2 (3 rows).\n"
     out = finetop("compare", "one", "untold", "--data")[1]
-    assert "Same data: " in out and "different tests" not in out  # what is not known is not said
+    assert "Same data: " in out and "different tests" not in out  # an unknown test is not claimed to differ
     assert "test.jsonl" in finetop("data", "test.jsonl")[1]
 
 

@@ -1,4 +1,4 @@
-"""`finetop demo` on fake jobs: how far it is and what is left, each verdict as it comes, and the exit code."""
+"""`finetop demo` on fake jobs: its progress and time left, each verdict as it comes, and the exit code."""
 
 from __future__ import annotations
 

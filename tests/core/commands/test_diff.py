@@ -1,4 +1,4 @@
-"""`finetop diff`: words, exit codes, reports, and what it never loads."""
+"""`finetop diff`: output, exit codes, reports, and what it never loads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def finetop(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Finetop:
-    """Run one command in this process, in a folder with the logs a, b (lost a tenth) and c (lacks a fifth)."""
+    """Run one command in this process, in a folder with the logs a, b (a tenth lost) and c (a fifth missing)."""
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     write_log(tmp_path / "a", "arc", [choice_row(n, right(n)) for n in range(200)])
@@ -60,7 +60,7 @@ def test_ok_regressed_and_no_verdict_have_their_codes_and_words(finetop: Finetop
     assert out.splitlines()[-1].split() == ["arc", "acc", "none", "160", "40", "0", "0", "0", "0"]
     assert finetop("diff", "a", "c", "--joined", "0.8")[0] == 0
     assert finetop("diff", "a", "b", "--margin", "20")[0] == 0
-    assert not (tmp_path / "home").exists()  # it needs no home and no supervisor
+    assert not (tmp_path / "home").exists()  # needs no home and no supervisor
 
 
 def test_json_is_one_document(finetop: Finetop) -> None:
@@ -86,7 +86,7 @@ def test_a_report_on_stdout_stands_there_alone(finetop: Finetop) -> None:
     code, out, _ = finetop("diff", "a", "b", "--junit", "-")
     assert code == 1 and ElementTree.fromstring(out).tag == "testsuites"
     code, out, _ = finetop("diff", "a", "b", "--markdown", "-")
-    assert code == 1 and out.startswith("❌ **REGRESSED") and "joined of task" not in out
+    assert code == 1 and out.startswith("❌ **REGRESSED") and "joined task" not in out
 
 
 @pytest.mark.parametrize(

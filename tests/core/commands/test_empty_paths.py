@@ -1,4 +1,4 @@
-"""A path that is empty, as an unset shell variable is, names nothing: no default takes its place."""
+"""An empty path, as from an unset shell variable, is refused: no default takes its place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OF_PATHS = {"DIR", "FILE", "PATH", "FOLDER", "DATA", "OUT", "RECIPE", "SUITE", "
 
 @pytest.fixture
 def usual(monkeypatch, tmp_path):
-    """Make the home that is taken where none is named a folder of this test's."""
+    """Make the default home a folder of this test."""
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("FINETOP_HOME", DATABASE_FOLDER):
         monkeypatch.delenv(name, raising=False)
@@ -79,7 +79,7 @@ def test_every_argument_that_takes_a_path_refuses_an_empty_one():
 def test_an_empty_path_of_an_argument_is_one_line(tmp_path, capsys, words):
     assert main([*words, "--home", str(tmp_path / "home")]) == 2
     said = capsys.readouterr().err
-    assert "the path is empty, as an unset shell variable is. See `finetop" in said and said.count("\n") == 1
+    assert "the path is empty (an unset shell variable?). See `finetop" in said and said.count("\n") == 1
     assert not (tmp_path / "home").exists()
 
 

@@ -1,4 +1,4 @@
-"""`finetop gpus`: what it prints of GPUs of every kind, and of a machine without one."""
+"""`finetop gpus`: its output for GPUs of every kind, and for a machine without one."""
 
 from __future__ import annotations
 

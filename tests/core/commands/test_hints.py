@@ -1,4 +1,4 @@
-"""Every command that a message or a hint names can be typed: the verb is there, and takes those words."""
+"""Every command named in a message or a hint can be typed: the verb exists, and accepts those arguments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VALUES = {"N": "3", "GIB": "8", "KEY=V,V": "train.seed=1,2", "step": "3"}
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """List the texts of a module that people may read, what is filled in as `x`; docstrings are not."""
+    """Yield the texts of a module that people may read, with `x` for filled-in values; without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner: set[int] = set()
     for node in ast.walk(tree):
@@ -35,7 +35,7 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """List the commands that are named after "finetop": where, and their words."""
+    """Return the commands named after "finetop": the place, and their words."""
     found = []
     for path in sorted(CORE.rglob("*.py")):
         for line, text in texts(path):
@@ -48,7 +48,7 @@ def commands() -> list[tuple[str, str]]:
 
 
 def ways_to_type(words: str) -> Iterator[list[str]]:
-    """List what may be meant, the longest first: outside of backticks a sentence goes on behind the command."""
+    """Yield the possible commands, longest first: outside of backticks the sentence continues after the command."""
     typed = [re.sub(r"^['\"(]|[.,:;)'\"]+$", "", word) for word in words.split()]
     typed = [VALUES.get(word, word) for word in typed if word]
     options = [at for at, word in enumerate(typed) if word.startswith("--")]
@@ -72,7 +72,7 @@ def test_each_command_that_is_named_can_be_typed(capsys: pytest.CaptureFixture[s
             else:
                 break
         else:
-            is_name = rest in ([], ["--fix"])  # of a command, or of one way to use it
+            is_name = rest in ([], ["--fix"])  # names a command, or one way to use it
             if not (is_name and re.search("arguments are required|expected one argument", errors[-1])):
                 wrong.append((where, words, errors))
     assert not wrong

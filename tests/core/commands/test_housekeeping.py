@@ -1,4 +1,4 @@
-"""rm, trash, clean and rebuild as a person types them: nothing goes unasked, and what went is said."""
+"""rm, trash, clean and rebuild as typed: nothing is removed unasked, and what was removed is reported."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_of_several_a_wrong_name_keeps_no_other_and_all_that_goes_is_named(finet
 
 def test_stop_tries_each_run_and_exits_with_the_worst(finetop):
     code, out, err = finetop("stop", "one", "nobody", "two")
-    assert (code, out) == (2, "")  # 1 for what has ended, 2 for what is not there
+    assert (code, out) == (2, "")  # 1 for an ended run, 2 for an unknown one
     assert [line.split()[1] for line in err.splitlines()] == ["one", "there", "two"]
     answer = json.loads(finetop("stop", "one", "nobody", "--json")[1])
     assert [(run["run"], "error" in run) for run in answer["runs"]] == [("one", True), ("nobody", True)]
@@ -91,7 +91,7 @@ def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
     assert "finetop clean --yes" in out
     steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
     assert len(steps) == 4
-    assert "2 gone" in finetop("clean", "--last", "2", "--yes")[1]
+    assert "2 deleted" in finetop("clean", "--last", "2", "--yes")[1]
     steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
     assert steps == ["step-000003", "step-000004"]
     assert finetop("clean", "--last", "2")[1].startswith("Nothing to clean.")

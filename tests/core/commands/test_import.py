@@ -77,7 +77,7 @@ def suite(tmp_path: Path) -> str:
 
 
 def save_adapter(base: Path, folder: Path, weight: float) -> None:
-    """Write a LoRA adapter as PEFT does, whose second matrices are all `weight` times noise: 0 changes nothing."""
+    """Write a LoRA adapter as PEFT does, with second matrices of `weight` times noise: 0 changes nothing."""
     import numpy
     from safetensors.numpy import save_file
 
@@ -140,16 +140,16 @@ def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
     assert "step 20/20  loss 1.0000  eval 2.5000" in finetop("tail", "tone", "-n", "1")[1]
     assert "finetop import" not in finetop("ls")[1] and "tone" in finetop("ls")[1]
 
-    # It was queued with the import; waiting for the run waits for it.
+    # The check was queued with the import; waiting for the run waits for it.
     assert "finished" in finetop("tail", "tone")[1]
     code, out, _ = finetop("check", "tone", "--last", "--json")
     check = json.loads(out)["check"]
     assert (check["step"], check["suite"]) == (20, "mini")
-    assert check["contamination"]["by_task"] == {"sums": 1}  # a row of --data asks the same
+    assert check["contamination"]["by_task"] == {"sums": 1}  # a row of --data has the same question
     assert code == {"ok": 0, "regressed": 1, "no_verdict": 3}[check["verdict"]]
 
 
-@pytest.mark.slow  # four jobs; what each does has a quick test
+@pytest.mark.slow  # four jobs; each has a quick test of its own
 def test_a_model_is_checked_by_its_path_and_known_again(
     finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(
     assert "mini" in (tmp_path / "report.md").read_text()
     assert "<testsuite" in (tmp_path / "report.xml").read_text()
 
-    # The same folder, trained further: the same run, and every item of it scored anew.
+    # The same folder, trained further: the same run, with every item scored again.
     save_adapter(tiny_model, tmp_path / "mine", 40.0)
     code, out, err = finetop(*words, "--json")
     document = json.loads(out)
@@ -174,7 +174,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(
     jobs = [job["verb"] for job in shown(finetop, "mine")["jobs"]]
     assert jobs == ["import", "check", "check"]
 
-    # Another setting is another question: a look, where the run has its claim. The run's own recipe is as it was.
+    # Other settings: a check without a claim, as the run has its claim. The run's own recipe is unchanged.
     code, out, _ = finetop("check", "mine", "--suite", suite, "--margin", "10.5", "--seed", "2", "--json")
     check = json.loads(out)["check"]
     assert check["watch"] is True
@@ -182,7 +182,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(
     assert shown(finetop, "mine")["recipe"]["check"]["general"]["suite"] == "quick"
 
 
-@pytest.mark.slow  # a quantised check from job to verdict is a quick test already
+@pytest.mark.slow  # a quick test covers a quantised check from job to verdict
 def test_a_model_in_fewer_bits_is_another_run(
     finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A log in a terminal: whole lines, progress bars now and then, a line without end in bounded memory."""
+"""A log in a terminal: whole lines, progress bars now and then, an endless line in bounded memory."""
 
 from finetop.core.commands.tail import OPEN_S, LogLines, from_line
 from finetop.core.protocol.messages.runs import LogAnswer

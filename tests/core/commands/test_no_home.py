@@ -1,4 +1,4 @@
-"""Where there is no home, what only reads makes none, starts nothing that stays, and answers as an empty one would."""
+"""Without a home, a read-only command creates none, leaves no process behind, and answers as for an empty home."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finetop.core.errors import NoSupervisor
 from finetop.core.protocol import wire
 from finetop.core.runtime.home import Home, is_made
 
-# What makes a home: it begins something there. All others, and new ones, must leave nothing.
+# What creates a home: commands that start something in it. All others, and new ones, must leave nothing.
 BEGINS = {
     "run": "a run",
     "demo": "two runs",
@@ -82,7 +82,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def of_home(home):
-    """The processes that were told of a home."""
+    """Return the processes that have a home in their command line."""
     return [one for one in psutil.process_iter(["cmdline"]) if str(home) in (one.info["cmdline"] or [])]
 
 
@@ -173,7 +173,7 @@ def test_an_empty_folder_is_left_so_and_another_is_refused(folder, capsys):
 
 
 def test_what_lint_keeps_makes_a_home_of_its_folder(folder):
-    """Caches of a folder that was no home made `ls` refuse it ever after."""
+    """Caches in a folder that was no home used to make `ls` refuse it for good."""
     (folder / "model").mkdir()
     (folder / "model" / "model.safetensors").write_bytes(b"weights")
     home = Home(folder / "home")

@@ -1,4 +1,4 @@
-"""`finetop plan`: what it prints, its exit codes, and that it loads nothing heavy and starts nothing."""
+"""`finetop plan`: its output, its exit codes, and that it loads nothing heavy and starts nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Silent:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A recipe on a model of which there is a config alone, on a machine without a GPU."""
+    """A recipe on a model with only a config, on a machine without a GPU."""
     monkeypatch.setattr(machine, "gpus", lambda: ())
     monkeypatch.setattr(plan_command, "Rehearsal", Silent)
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
@@ -75,7 +75,7 @@ def test_it_says_what_fits_and_how_long(plan, folder):
     assert "12 of 16 rows" in out
     assert "4 checkpoints of 0.16 GiB" in out
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert not (folder / "home").exists()  # nothing was made for it
+    assert not (folder / "home").exists()  # no home was created
 
 
 def test_what_does_not_fit_says_what_would_and_exits_with_one(plan, folder):
@@ -95,7 +95,7 @@ def test_one_json_document_with_a_schema(plan, folder):
     document = json.loads(out)
     assert (code, document["schema"]) == (0, 1)
     made = document["plan"]
-    assert made["verdict"] == "unknown"  # no GPU here, and nobody said how large one is
+    assert made["verdict"] == "unknown"  # no GPU here, and no size was given
     assert made["parameters"] == 8_030_261_248
     assert {part["name"] for part in made["parts"]} >= {"weights", "optimizer", "activations", "logits"}
     assert sum(part["bytes"] for part in made["parts"]) == pytest.approx(made["estimate"])
@@ -105,13 +105,13 @@ def test_one_json_document_with_a_schema(plan, folder):
 def test_the_memory_beside_several_gpus_is_told_and_a_machine_that_lacks_it(plan, folder, monkeypatch):
     words = (str(folder / "mine.yaml"), "--gpus", "8", "--gpu-memory", "80", "--set", "method={name: full}")
     code, out, _ = plan(*words)
-    (line,) = (line for line in out.splitlines() if "a machine's own memory, 8 ranks on it" in line)
+    (line,) = (line for line in out.splitlines() if "memory of each machine, 8 ranks on it" in line)
     each = next(line for line in out.splitlines() if "weights sharded (fsdp)" in line)
     assert code == 0 and float(line.split()[-1]) == pytest.approx(63, abs=1) and len(line) == len(each)
     small = machine.Machine("gpu", "a GPU", 80 * 2**30, gpus=8, host=16.0 * 2**30)
     monkeypatch.setattr(plan_command, "look", lambda *_, **__: small)
     code, out, _ = plan(*words)
-    assert code == 1 and "✓ fits" in out  # each GPU has room
+    assert code == 1 and "✓ fits" in out  # each GPU has enough
     assert "✗ does NOT fit: this machine has 16" in out
 
 
@@ -158,7 +158,7 @@ def test_modules_that_the_model_has_not_are_refused_before_it_is_queued(folder, 
 
 @pytest.mark.slow
 def test_what_the_job_refuses_is_refused(folder, monkeypatch, capsys):
-    """Asked of the job's own code, in its process: a T5 writes no text on from a text."""
+    """Decided by the job's own code, in its process: a T5 is not a causal language model."""
     monkeypatch.undo()
     monkeypatch.setenv("FINETOP_HOME", str(folder / "home"))
     t5 = {"model_type": "t5", "d_model": 64, "d_ff": 128, "num_layers": 2, "num_heads": 4, "vocab_size": 400}
@@ -231,7 +231,7 @@ print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "tex
 
 
 def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, capsys, monkeypatch):
-    """A run of the same model and method went through the store; its pace is the plan's."""
+    """An earlier run of the same model and method is in the store; the plan uses its pace."""
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
     told = {"steps": 4, "start": 0, "parameters": 8_000_000_000}
     about = json.dumps(json.dumps(told))
@@ -257,4 +257,4 @@ def test_the_demo_is_planned_before_its_model_is_here(tmp_path, monkeypatch, cap
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert 134e6 < plan["parameters"] < 135e6 and plan["family"] == "llama"
     assert plan["steps"]["steps"] == 40 and plan["steps"]["how"] == "from characters"
-    assert any("the demo model is not here yet" in note for note in plan["notes"])
+    assert any("the demo model is downloaded by the first run" in note for note in plan["notes"])

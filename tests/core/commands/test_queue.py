@@ -1,4 +1,4 @@
-"""`queue`, `pause`, `retry`, `run --hold` as typed: words, exit codes, JSON."""
+"""`queue`, `pause`, `retry`, `run --hold` as typed: output, exit codes, JSON."""
 
 import json
 import re

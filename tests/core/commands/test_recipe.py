@@ -1,4 +1,4 @@
-"""`finetop recipe FILE`: the recipe as it will run, each value with where it comes from."""
+"""`finetop recipe FILE`: the recipe as it will run, each value with its source."""
 
 from __future__ import annotations
 

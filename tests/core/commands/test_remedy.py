@@ -1,4 +1,4 @@
-"""`finetop remedy` against the real supervisor on fake jobs: words, exit codes, JSON, and a run that trains again."""
+"""`finetop remedy` on the real supervisor with fake jobs: output, exit codes, JSON, and a retraining."""
 
 import json
 

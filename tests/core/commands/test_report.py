@@ -1,4 +1,4 @@
-"""`finetop report` against the real supervisor on fake jobs: where it writes, and what it refuses."""
+"""`finetop report` on the real supervisor with fake jobs: where it writes, and what it refuses."""
 
 import json
 

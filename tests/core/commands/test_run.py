@@ -1,4 +1,4 @@
-"""`finetop run` refuses at once what the job would, in its words, and with --force queues it all the same."""
+"""`finetop run` refuses at once what the job would, with the same message; --force queues it anyway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICE = {"question": "Two and two?", "choices": ["four", "five"], "answer": 0}
 
 
 class Folder:
-    """A folder with a recipe on the tiny model, whose sections and files a test changes."""
+    """A folder with a recipe for the tiny model, whose sections and files a test changes."""
 
     def __init__(self, root: Path, model: Path) -> None:
         self.root = root
@@ -168,14 +168,14 @@ def test_it_refuses_what_the_job_would(
     else:
         assert wanted in said.err
     assert said.err.count("\n") == 1 and not said.out
-    assert not (folder.root / "home").exists()  # nobody was asked to queue it
+    assert not (folder.root / "home").exists()  # no supervisor was asked to queue it
 
 
 def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda: 1.5 * 2**30)
-    monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # which a queued job waits for
+    monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # a queued job waits for free memory
     path = folder.file(train={"batch_size": 65536, "grad_accumulation": 1})
     assert main(["run", path]) == 1
     said = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What `finetop run` warns of once a run is queued."""
+"""The warnings of `finetop run` after queueing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from finetop.core.runtime import ranks
 
 
 def test_cpu_ranks_that_the_supervisor_does_not_have(finetop, rig, tmp_path, monkeypatch):
-    rig.submit("first")  # its supervisor started without the variable
+    rig.submit("first")  # the supervisor started without the variable
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 30)
     (tmp_path / "next.yaml").write_text(

@@ -1,4 +1,4 @@
-"""`finetop select` as typed: rows verbatim and in order, a manifest, the same again, and one line for what can't be."""
+"""`finetop select` as typed: rows verbatim and in order, a manifest, reproducible, and one line for each refusal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch):
 def typed(here, finetop_of, monkeypatch):
     monkeypatch.setattr(
         commands, "SAY_EVERY_S", 1e9
-    )  # on a busy machine all is slow enough for words of progress
+    )  # on a busy machine, even this is slow enough for progress lines
     return finetop_of(Home(here / "home"))
 
 
@@ -106,7 +106,7 @@ def test_a_model_that_is_nowhere_is_one_line_behind_what_is_done(here, typed, mo
 
 
 def test_the_process_ends_when_nobody_listens(here, monkeypatch):
-    """It can't have written all by then: a pipe holds 64 KiB, and each file is told with its path, twice 600 bytes."""
+    """It can't be done writing by then: a pipe holds 64 KiB, and each file is sent with its path, twice 600 bytes."""
     monkeypatch.setattr(child, "ENDS_S", 0.1)
     rows = [json.dumps({"prompt": str(number), "completion": "b"}) for number in range(100)]
     (here / "many.jsonl").write_text("\n".join(rows))

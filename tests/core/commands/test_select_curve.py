@@ -1,4 +1,4 @@
-"""`finetop select RECIPE --curve` as typed: which runs it queues, and what can't be."""
+"""`finetop select RECIPE --curve` as typed: the runs it queues, and what it refuses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_amounts_that_can_t_be(text, says):
 
 
 def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "SAY_EVERY_S", 1e9)  # a busy machine is slow enough for words of progress
+    monkeypatch.setattr(commands, "SAY_EVERY_S", 1e9)  # no progress lines, which a slow machine would print
     rows = [{"prompt": f"question {n}", "completion": "word " * (n % 7 + 1)} for n in range(40)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     recipe = tmp_path / "tone.yaml"

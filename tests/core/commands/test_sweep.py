@@ -1,4 +1,4 @@
-"""`run --sweep --seeds` and `sweep` as typed: what is queued, what ties it together, what came of it."""
+"""`run --sweep --seeds` and `sweep` as typed: what is queued, how its runs are grouped, and the results."""
 
 from __future__ import annotations
 

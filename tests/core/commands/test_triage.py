@@ -1,4 +1,4 @@
-"""`finetop triage`, `accept` and the sifted `flips`, on a real supervisor; what was said survives a rebuild."""
+"""`finetop triage`, `accept` and the filtered `flips`, on a real supervisor; recorded states survive a rebuild."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def refuses_in_one_line(finetop: Finetop) -> None:
     for words, code, said in (
         (["accept", "good", "--reason", "x"], 1, "good has not regressed"),
         (["accept", "bad"], 2, "--reason"),
-        (["triage", "bad", "--new", "--looking"], 2, "can't both be"),
+        (["triage", "bad", "--new", "--looking"], 2, "can't be combined"),
         (["triage", "bad", "arithmetic"], 2, "--looking, --note, --fixed-by or --new"),
         (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
         (["triage", "bad", "--fixed-by", "bad"], 1, "does not fix itself"),

@@ -1,4 +1,4 @@
-"""Columns and labels: rows get the keys that training reads; what an error prints is pasted, and works."""
+"""Columns and labels: rows get the keys that training reads; what an error prints works when pasted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_labels_that_are_true_or_false(tmp_path: Path) -> None:
     for value in (False, "false", "FALSE"):
         named = shaped({"prompt": "a", "completion": value}, {}, names_as_python_writes_them)
         assert named["completion"] == "ham"
-    assert shaped({"prompt": "a", "completion": 1}, {}, {"1": True})["completion"] == "true"  # to be written
+    assert shaped({"prompt": "a", "completion": 1}, {}, {"1": True})["completion"] == "true"  # as text
     with pytest.raises(
         BadInput, match=r"a\.csv:7: y is 'maybe', which labels does not name\. It names true, false"
     ):
@@ -145,7 +145,7 @@ SHAPES: list[tuple[Kind, list[dict[str, Any]], type]] = [
 def test_what_the_error_prints_is_pasted_and_works(
     kind: Kind, rows: list[dict[str, Any]], record: type, tmp_path: Path
 ) -> None:
-    """As a person would: the lines go behind the path, in a recipe and as --set."""
+    """As a user would: the lines go after the path, in a recipe and as --set."""
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(BadInput, match="no format fits a row") as caught:

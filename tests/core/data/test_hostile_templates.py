@@ -1,4 +1,4 @@
-"""Chat templates that would take for ever or fill the memory are ended, with the row's place and what to do."""
+"""Chat templates that would run for ever or fill memory are stopped, with the row's place and a fix."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from finetop.core.models.fast_tokenizer import Characters
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 0.3 s"),
         (
             "{% for a in range(9999) %}{% for b in range(9999) %}xx{% endfor %}{% endfor %}",
-            "makes 1,002 characters",
+            "into 1,002 characters",
         ),
-        ("{{ 'x' * 1000000000 }}", "makes 1,000,000,000 characters"),
-        ("{{ 1000000000 * 'x' }}", "makes 1,000,000,000 characters"),
-        ("{{ ([1] * 1000000000) | length }}", "makes 1,000,000,000 characters"),
+        ("{{ 'x' * 1000000000 }}", "into 1,000,000,000 characters"),
+        ("{{ 1000000000 * 'x' }}", "into 1,000,000,000 characters"),
+        ("{{ ([1] * 1000000000) | length }}", "into 1,000,000,000 characters"),
         (
             "{% macro m() %}{% for a in range(9999) %}xx{% endfor %}{% endmacro %}{{ m()|length }}",
-            "makes 1,002 char",
+            "into 1,002 char",
         ),
         (
             "{% set n = namespace(s='x') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}{{ n.s }}",
-            "makes 1,024 characters",
+            "into 1,024 characters",
         ),
         ("{{ 9 ** (9 ** 9) }}", "refuses the row: a number of more than"),
         ("{{ 'x'.center(1000000000) }}", "more than 64 MiB"),
         ("{{ '%1000000000d' % 3 }}", "more than 64 MiB"),
-        ("{{ 'x'.center(2000) }}", "makes 2,000 characters"),
+        ("{{ 'x'.center(2000) }}", "into 2,000 characters"),
         ("{% for a in range(999999) %}{% endfor %}", "refuses the row"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_template_that_calculates_a_little_is_taken_as_it_is(tiny_model):
 
 @pytest.mark.parametrize("template", ["{{ 9 ** (9 ** 9) }}", "{{ 'x' * 1000000000 }}"])
 def test_what_stands_for_a_tokenizer_reads_a_template_within_the_same_limits(template, monkeypatch):
-    """Jinja calculates constants as it compiles a template."""
+    """Jinja computes constants while it compiles a template."""
     monkeypatch.setattr(render, "LONGEST", 1000)
     tokenizer = Characters(template=template)
     with pytest.raises(BadData, match=r"rows\.jsonl:3: "):

@@ -1,4 +1,4 @@
-"""Packed sequences are counted from lengths alone, and come to what TRL's own packing makes of the rows."""
+"""Packed sequences are counted from lengths only, and equal what TRL's own packing makes of the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe's `ask` puts into prompts: a system turn, passages, examples; nothing where it says nothing."""
+"""What a recipe's `ask` adds to prompts: a system turn, passages, examples; nothing if it is empty."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How many rows a large source has, told from a part of it, whatever the type of its files."""
+"""How many rows a large source has, estimated from a part of it, for every file type."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def rows() -> list[dict[str, str]]:
 
 
 def write(folder: Path, name: str) -> Path:
-    """Write the rows as a file of the type that its name says."""
+    """Write the rows as a file of the type that its name shows."""
     file, made = folder / name, rows()
     if name.endswith(".parquet"):
         import pyarrow
@@ -72,7 +72,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 8000)
     monkeypatch.setattr(sampled, "PACKED_BYTES", 1000)
     monkeypatch.setattr(sampled, "FIRST", 1500)
-    monkeypatch.setattr(sampled, "PLACES", 8)  # which lie far apart in a file that is large
+    monkeypatch.setattr(sampled, "PLACES", 8)  # far apart in a large file
     monkeypatch.setattr(sampled, "PLACE_BYTES", 8000)
     monkeypatch.setattr("finetop.core.data.files.json.CHUNK", 4096)
 
@@ -85,10 +85,10 @@ def test_the_rest_of_a_file_is_counted_by_the_bytes_that_its_first_rows_took(
     part = sampled.read(Source(path=str(file), columns=COLUMNS), Home(tmp_path), ("conversation",))
     assert len(part.rows) == 1500
     if name.endswith(".parquet"):
-        assert (part.of, part.variance) == (ROWS, 0.0)  # it says how many it has
+        assert (part.of, part.variance) == (ROWS, 0.0)  # the file records its number of rows
         return
     assert part.variance > 0
-    # What is read of a file is ahead of its rows by a buffer.
+    # A file is read ahead of its rows by a buffer.
     assert part.of == pytest.approx(ROWS, rel=0.35)
 
 

@@ -1,4 +1,4 @@
-"""What a file was made of, by the manifests that `finetop select` and `lint --fix` write beside it."""
+"""What a file was made from, by the manifests that `finetop select` and `lint --fix` write beside it."""
 
 import hashlib
 import json
@@ -122,7 +122,7 @@ def test_what_lies_in_a_table_now_is_held_against_what_was_read(tmp_path):
     told = source_record.told(Source(path=str(path)), "train", seen, None)
     then = SourceRow("a.csv", str(path), "", "train", 1, told.content, size=told.size, written=told.written)
     assert look(then).state == "same"
-    path.write_text("prompt,completion\na,b\n")  # without the empty column: other bytes, the same rows
+    path.write_text("prompt,completion\na,b\n")  # without the empty column: different bytes, the same rows
     assert look(then).state == "same"
     path.write_text("prompt,completion\na,c\n")
     assert look(then).state == "changed"

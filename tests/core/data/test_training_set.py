@@ -1,4 +1,4 @@
-"""No row is lost, cut or mixed in without being counted; a bad one is named before anything heavy is loaded."""
+"""No row is lost, truncated or mixed in without being counted; a bad one is named before anything heavy is loaded."""
 
 from __future__ import annotations
 
@@ -159,13 +159,13 @@ def test_a_share_is_of_the_whole_mix(capsys):
     assert (mixed.count("m"), sum(row.startswith("r") for row in mixed), len(mixed)) == (80, 10, 100)
     assert (
         len({row for row in mixed if row.startswith("r")}) == 10
-    )  # drawn without repeats where there are enough
+    )  # drawn without repeats if there are enough
     assert mixed.count("x") == mixed.count("y") == 5
     assert "2 rows are used 5.0 times" in capsys.readouterr().out
 
 
 def test_evaluation_rows_are_mixed_as_the_training_rows_are(tmp_path, events, tokenizer):
-    """Of 70 rows to 30, whatever the sources hold; and the report tells how many of a source are used."""
+    """70 rows to 30, whatever the sources' sizes; and the report says how many rows of a source are used."""
     main = Source(path=write_rows(tmp_path / "main.jsonl", [f"m{i}" for i in range(140)]))
     large = Source(path=write_rows(tmp_path / "large.jsonl", [f"l{i}" for i in range(900)]), share=0.3)
     recipe = Data(train=(main, large), eval=EvalShare(share=0.1))

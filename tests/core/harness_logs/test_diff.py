@@ -1,4 +1,4 @@
-"""Two sample logs: what joins, what decides, and the verdict; what does not join is counted and named."""
+"""Two sample logs: what joins, what decides, and the verdict; items that do not join are counted and named."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(count: int, knows: Callable[[int], bool] = right, **more: Any) -> list[
 
 
 def drop_of(every: int) -> Callable[[int], bool]:
-    """What a tuned model knows that lost every so-manieth item of the base's."""
+    """Return what a tuned model knows that has lost every `every`-th item."""
     return lambda number: right(number) and number % every != 1
 
 
@@ -153,7 +153,7 @@ def test_another_prompt_does_not_join(tmp_path: Path) -> None:
         "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
         in found["notes"]
     )
-    assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing is left to judge
+    assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing remains to judge
 
 
 def test_another_target_does_not_join_where_both_have_one(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path: Path) ->
 def test_chance(
     tmp_path: Path, choices: tuple[str, ...], target: Callable[[int], int] | None, chance: float
 ) -> None:
-    """A base that guesses is unmeasurable, and its reason names the chance."""
+    """A base that guesses is unmeasurable, and the reason names the chance."""
     both = [
         choice_row(n, n % 100 < 100 * chance, choices=choices, target=target(n) if target else None)
         for n in range(100)
@@ -366,7 +366,7 @@ def test_renamed_files_are_compared_by_their_only_task(tmp_path: Path) -> None:
     half_named = diff(tmp_path / "samples_base.jsonl", tmp_path / "samples_tuned.jsonl", Asked())
     assert task_of(half_named, "base")["joined"] == 50
     other = write_log(tmp_path, "piqa", rows(50))
-    assert diff(named, other, Asked())["verdict"] == "no_verdict"  # two names of the harness differ
+    assert diff(named, other, Asked())["verdict"] == "no_verdict"  # two different task names of the harness
 
 
 def test_the_models_and_the_plan_are_in_the_result(tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_what_cannot_be_asked(tmp_path: Path, asked: dict[str, Any], message: st
 
 
 def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
-    """What lm-evaluation-harness 0.4.13 writes of two models, by its own tracker, is read and joined whole."""
+    """What lm-evaluation-harness 0.4.13 writes for two models with its own tracker is read and joined completely."""
     import lm_eval
     import torch
     from lm_eval.loggers import EvaluationTracker

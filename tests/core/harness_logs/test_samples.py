@@ -1,4 +1,4 @@
-"""Sample logs of every shape are read alike; what is wrong with a file is counted and never fatal."""
+"""Sample logs of every shape are read alike; faults in a file are counted and never fatal."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_one_text_scored_says_whether_it_was_the_likeliest() -> None:
         "arguments": {"gen_args_0": {"arg_0": "The end of the", "arg_1": " day"}},
         "filtered_resps": [["-2.25", "False"]],
     }
-    assert answer_of(row, "acc") == "gave the right text -2.25 nats, not the likeliest"
+    assert answer_of(row, "acc") == "right text: -2.25 nats, not the likeliest"
     assert choices_of(row) == []
 
 
@@ -120,7 +120,7 @@ def test_broken_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
     lines[2] = b"[1, 2]\n"
     lines[3] = json.dumps(hashless).encode() + b"\n"
     lines.insert(4, b"\n")
-    lines[-1] = lines[-1][:60]  # cut off while it was written, without a newline
+    lines[-1] = lines[-1][:60]  # cut off while being written, without a newline
     file.write_bytes(b"".join(lines))
     log = read_log(file).tasks["t"]
     assert [sample.doc_id for sample in log.filters["none"].values()] == ["0", "4"]
@@ -146,7 +146,7 @@ def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pyt
     assert faults(log) == {samples.BROKEN: (1, f"{file.name}:2")}
     found = list(log.filters["none"].values())
     assert [sample.doc_id for sample in found] == ["0", "2"]
-    assert read_row(log, found[1])["doc"]["question"] == "What is 2?"  # places after it are right
+    assert read_row(log, found[1])["doc"]["question"] == "What is 2?"  # offsets after it are right
 
 
 def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path: Path) -> None:
 
 
 def old_log_of_two_filters() -> list[dict[str, object]]:
-    """Up to 0.4.5 the second filter's rows follow the first one's, and nothing says so."""
+    """Up to 0.4.5 the second filter's rows follow the first one's, unmarked."""
     said = "It is 4, no 5."
     rows = [written_row(n, False, version="0.4.5", said=said) for n in range(5)]
     return rows + [written_row(n, True, version="0.4.5", said=said) for n in range(5)]
@@ -243,7 +243,7 @@ def test_what_is_no_log_is_one_clear_error(tmp_path: Path) -> None:
         read_log(tmp_path / "missing")
     with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
         read_log(tmp_path)
-    folder = tmp_path / "samples_t.jsonl"  # a folder where a file's name is expected
+    folder = tmp_path / "samples_t.jsonl"  # a folder in place of a file
     folder.mkdir()
     with pytest.raises(BadInput, match=r"has no samples_\*.jsonl in it"):
         read_log(folder)
@@ -275,7 +275,7 @@ def test_results_may_hold_what_is_not_json(tmp_path: Path) -> None:
 
 
 def test_texts_are_not_held(tmp_path: Path) -> None:
-    """A log of 30 MB, nearly all of it prompts, costs under a tenth of that."""
+    """A log of 30 MB, nearly all of it prompts, takes under a tenth of that."""
     file = write_log(tmp_path, "t", [choice_row(n, True, prompt=f"{n}" + "x" * 5000) for n in range(1500)])
     size = file.stat().st_size
     tracemalloc.start()

@@ -278,7 +278,7 @@ def test_a_line_that_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> None:
-    """Its tokenizer is cut off, or its template never ends: one line, whatever the rows are."""
+    """A truncated tokenizer, or a template that never ends: one line, whatever the rows are."""
     data = write(tmp_path / "rows.jsonl", *[GOOD] * 4)
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     os.truncate(folder / "tokenizer.json", 100)
@@ -297,7 +297,7 @@ def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> N
 
 
 def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) -> None:
-    """Also what is found at a second look: copies, which are compared across blocks and files."""
+    """Including what needs a second pass: copies, which are compared across blocks and files."""
     rows = [{"prompt": f"Question {number}?", "completion": f"Answer {number}."} for number in range(700)]
     rows[600] = {"prompt": "Question 3?", "completion": "Answer 3."}
     rows[650] = {"prompt": "Question 650?", "completion": " "}
@@ -378,5 +378,5 @@ def test_of_a_demo_model_that_is_not_here_tokens_are_estimated_and_it_says_why(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     report = lint(tmp_path, write(tmp_path / "a.jsonl", GOOD), model="smollm2-135m-instruct", only=("empty",))
     assert [note.partition("each: ")[2] for note in report.notes if "estimated" in note] == [
-        "smollm2-135m-instruct is not here yet: the first run fetches it"
+        "smollm2-135m-instruct is missing: the first run downloads it"
     ]

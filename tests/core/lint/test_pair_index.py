@@ -1,4 +1,4 @@
-"""Rows that are like others: duplicates, contradictions, leaks and benchmark items, from rows to report."""
+"""Rows that resemble others: duplicates, contradictions, leaks and benchmark items, from rows to report."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_items_of_benchmarks_are_found(tmp_path: Path) -> None:
     found = lint(
         tmp_path,
         row("Which process passes genetic data from plants to their offspring?", "pollination"),
-        row("Write one sentence about a garden.", "There is a garden."),  # of the suite quick
+        row("Write one sentence about a garden.", "There is a garden."),  # from the suite quick
         row("Which process passes heat from a stove to the air?", "convection"),
         against=(str(file),),
     )

@@ -1,4 +1,4 @@
-"""Secrets and personal data: what has a known shape and checks out, and what only looks like it."""
+"""Secrets and personal data: what has a known format and checks out, and what only looks like it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Some planted defects are found in real data (FINETOP_TEST_DATA), and sound rows left alone; all: bench/planted.py."""
+"""Some planted defects are found in real data (FINETOP_TEST_DATA), and sound rows pass; all: bench/planted.py."""
 
 from __future__ import annotations
 

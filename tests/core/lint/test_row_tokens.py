@@ -22,7 +22,7 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train import objectives
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "/nonexistent"))
-THINKS = (  # takes the thoughts out of earlier answers, and trims: the answer is not a plain part of it
+THINKS = (  # drops the thoughts of earlier answers, and trims: the answer is not a plain part of it
     "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and not loop.last and '</think>' in m.content %}"  # noqa: E501
     "{{ m.content.split('</think>')[-1] | trim }}{% else %}{{ m.content | trim }}{% endif %}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -75,7 +75,7 @@ def read(raws: list[dict[str, Any]], objective: str) -> list[Row]:
 
 
 def expected(read_rows: list[Row], objective: str, tokenizer: Any, most: int, cut: bool) -> list[Any]:
-    """What training makes of each row, by its own code and transformers' tokenizer."""
+    """Return what training makes of each row, with its own code and transformers' tokenizer."""
     module = objectives.load(objective)
     counts: list[Any] = []
     for row in read_rows:

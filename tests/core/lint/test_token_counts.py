@@ -1,4 +1,4 @@
-"""Tokens counted word by word are as many as of the whole text, whatever stands between its words."""
+"""Tokens counted word by word add up to those of the whole text, whatever is between its words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests of models share."""
+"""Shared fixtures of the model tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def full(tiny_model: Path, tmp_path: Path) -> Path:
-    """A full model's folder."""
+    """Return a full model's folder."""
     folder = tmp_path / "full"
     shutil.copytree(tiny_model, folder)
     return folder

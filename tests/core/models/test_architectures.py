@@ -1,6 +1,6 @@
-"""Each architecture of docs/models.md goes the whole way: tuned, checked against its base, exported and proven.
+"""Each architecture of docs/models.md goes all the way: tuned, checked against its base, exported and verified.
 
-`FINETOP_MODELS_PAGE=docs/models.md pytest -m slow tests/core/models/test_architectures.py` writes its table anew.
+`FINETOP_MODELS_PAGE=docs/models.md pytest -m slow tests/core/models/test_architectures.py` rewrites its table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAIRS = [
     for method in METHODS
     if method != "lora, experts too" or model in OF_EXPERTS
 ]
-# What is refused in words before a step is made, and what it says.
+# What is refused with a message before a step is taken, and the message.
 REFUSED = {("mamba", "lora"): "does not work on MambaForCausalLM"}
 SUITE = "suite: 1\nname: mini\ntasks:\n- {name: sums, data: items.jsonl}\n"
 
@@ -49,7 +49,7 @@ def build(model: str, tokenizer: Path, folder: Path) -> None:
 
 
 def go_all_the_way(model: str, method: str, tiny_model: Path, place: Path) -> dict[str, str]:
-    """Tune, check and export one; say how each went, in a word."""
+    """Tune, check and export one; return the result of each, in a word."""
     home = Home(place / "home")
     build(model, tiny_model, place / "tiny")
     items = [

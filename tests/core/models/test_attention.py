@@ -1,4 +1,4 @@
-"""Which attention a model trains with, and what looks at it beside; what is not installed is one line that says so."""
+"""Which attention a model trains with, and which is used besides; a missing package is reported in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Pretend that flash-attn is installed or not, and what Triton lacks."""
+    """Return a function that pretends that flash-attn is installed or not, and what Triton lacks."""
 
     def pretend(*, flash: bool = False, lacks: str = "") -> None:
         monkeypatch.setattr(attention, "_has", lambda _: flash)
@@ -79,7 +79,7 @@ def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: py
 def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that is divided over GPUs is read to the machine's memory."""
+    """A model to be sharded is read into the machine's memory."""
     fused: list[object] = []
     liger = ModuleType("liger_kernel.transformers")
     liger._apply_liger_kernel_to_instance = lambda model, **_: fused.append(model)  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ LLAMA = {
 
 
 def made(**said: Any) -> Any:
-    """Make a model of a config.json."""
+    """Build a model of a config.json."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = {**LLAMA, **said}
@@ -129,7 +129,7 @@ def made(**said: Any) -> Any:
 def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
     said: dict[str, Any], words: str, install: Install, capsys: Any
 ) -> None:
-    """Which flex attention refuses at the first step: ValueError of a dropout, or of narrow heads."""
+    """Flex attention would fail at the first step: a ValueError for dropout, or for narrow heads."""
     from finetop.core.plan.shape import read_shape
 
     install()
@@ -232,7 +232,7 @@ def paid_answers(model: Any, tokenizer: Any) -> None:
 def test_nothing_but_training_computes_flex_attention(
     look: Callable[[Any, Any], None], tiny_model: Path
 ) -> None:
-    """It compiles for minutes, anew for other lengths, and takes no masks of ours."""
+    """It compiles for minutes, again for other lengths, and takes no masks of ours."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model).train()
@@ -246,7 +246,7 @@ def test_nothing_but_training_computes_flex_attention(
 
 
 @pytest.mark.gpu(needs="kernels", packages=("triton",))
-@pytest.mark.filterwarnings("ignore")  # torch's, of how transformers makes the mask
+@pytest.mark.filterwarnings("ignore")  # torch's, about how transformers makes the mask
 def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM

@@ -1,4 +1,4 @@
-"""A checkpoint is there whole or not at all."""
+"""A checkpoint exists completely or not at all."""
 
 from __future__ import annotations
 

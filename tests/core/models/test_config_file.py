@@ -1,4 +1,4 @@
-"""What may lie where a model's config.json is read: nothing that hangs or fills the memory gets past."""
+"""What may be in place of a model's config.json: nothing that hangs or fills memory gets through."""
 
 from __future__ import annotations
 

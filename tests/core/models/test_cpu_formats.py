@@ -1,4 +1,4 @@
-"""The number format that a CPU trains in is measured once a boot, and taken from what was kept until the next."""
+"""The number format that a CPU trains in is measured once per boot, and read from the saved result until the next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetop.core.models.cpu_formats import Speeds
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime.home import Home, prepare
 
-SLOW_16, FAST_16 = Speeds(343, 177), Speeds(232, 767)  # of two CPUs that have instructions for bfloat16
+SLOW_16, FAST_16 = Speeds(343, 177), Speeds(232, 767)  # of two CPUs with bfloat16 instructions
 GIB = 2**30
 
 
@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def measurements(monkeypatch: pytest.MonkeyPatch) -> list[Speeds]:
-    """What was measured, each time anew: a CPU whose bfloat16 is slow."""
+    """Return the list of new measurements: of a CPU whose bfloat16 is slow."""
     made: list[Speeds] = []
 
     def measure() -> Speeds:

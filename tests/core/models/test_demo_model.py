@@ -1,4 +1,4 @@
-"""The conversion of the demo model: the weights that transformers itself reads from the same GGUF file, to the bit."""
+"""The conversion of the demo model: bit-identical to the weights that transformers reads from the same GGUF file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abcdefgh", "ab"]
 
 
 def write(file: Path) -> Path:
-    """Write a tiny Llama as the packaged model is written: products in 4 bits, embeddings in 8, norms as they are."""
+    """Write a tiny Llama like the packaged model: linear layers in 4 bits, embeddings in 8, norms unquantized."""
     from gguf import GGMLQuantizationType as Kind, GGUFWriter
     from gguf.quants import quantize
 

@@ -1,4 +1,4 @@
-"""What another engine writes is what the exact one writes, token for token in float32, in a cache that is too small."""
+"""Other engines generate what the exact one does, token for token in float32, even with a cache that is too small."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.core.models import continuous, devices, engine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 SIZES: dict[str, Any] = {
     "vocab_size": 200,
@@ -90,7 +90,7 @@ def mixed() -> Any:
 def test_what_transformers_holds_is_counted(
     make: Callable[[], Any], held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its cache, masks and places, for the plan: at 4,096 tokens a step masks take more than many a model."""
+    """Its cache, masks and indexes, for the plan: at 4,096 tokens per step masks take more than many models."""
     import json
 
     from transformers.generation.continuous_batching import input_outputs
@@ -193,9 +193,9 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
     assert engine.engine_for("auto", "cpu", "bfloat16", config) == "exact"
     assert (
         engine.engine_for("vllm", "cuda:0", "bfloat16", config) == "continuous-flash"
-    )  # in what vllm does not write
+    )  # without copies, for which vLLM is not used
     assert engine.engine_for("vllm", "cuda:0", "bfloat16", config, copies=True) == "vllm"
-    assert engine.engine_for("auto", "cuda:0", "float32", config) == "exact"  # which flash-attn has not
+    assert engine.engine_for("auto", "cuda:0", "float32", config) == "exact"  # flash-attn has no such kernels
     assert engine.engine_for("continuous", "cuda:0", "float32", config) == "continuous"
     assert engine.engine_for("exact", "cuda:0", "bfloat16", config) == "exact"
     assert engine.engine_for("auto", "cuda:0", "bfloat16", MambaConfig()) == "exact"
@@ -205,15 +205,15 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
     for other, why in ((MambaConfig(), "the code of this model"), (DeepseekV3Config(), "two widths")):
         with pytest.raises(BadInput, match=why):
             engine.engine_for("continuous", "cpu", "bfloat16", other)
-    with pytest.raises(BadInput, match="vllm does not work with learned tokens"):
+    with pytest.raises(BadInput, match="vllm does not work with virtual tokens"):
         engine.engine_for("vllm", "cpu", "float32", config, learned_tokens=True, copies=True)
-    with pytest.raises(BadInput, match="learned tokens"):
+    with pytest.raises(BadInput, match="virtual tokens"):
         engine.engine_for("continuous", "cpu", "bfloat16", config, learned_tokens=True)
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """List what continuous batching makes of transformers' classes, each with a stream of its own as on a GPU."""
+    """Return the list of transformers classes that continuous batching builds, each with its own stream as on a GPU."""
     from transformers.generation.continuous_batching import continuous_api, input_outputs
 
     found: list[Any] = []
@@ -236,7 +236,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 class SideStream:
-    """Stands in for a stream of CUDA beside the current one, which waits for nobody."""
+    """Stands in for a CUDA stream beside the current one, which waits for no other."""
 
     def synchronize(self) -> None:
         pass
@@ -261,7 +261,7 @@ def test_it_computes_on_the_stream_that_weights_were_written_on(
 def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
     made: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a GPU, sweeping at each step of a training handed all memory back, which was then allocated anew."""
+    """On a GPU, emptying the cache at each training step returned all memory, which was then allocated again."""
     swept = []
     monkeypatch.setattr(torch.cpu, "empty_cache", lambda: swept.append("memory"), raising=False)
     asked = [continuous.Asked(one, 10) for one in prompts()]
@@ -279,7 +279,7 @@ def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
 
 
 def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
-    """transformers compares an estimate with what the driver calls free, and raises MemoryError as the host would."""
+    """transformers compares an estimate with the driver's free memory, and raises MemoryError as for the host's."""
     from transformers.generation.continuous_batching import cache
 
     manager = loud(llama).init_continuous_batching(greedy())

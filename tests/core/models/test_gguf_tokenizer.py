@@ -1,4 +1,4 @@
-"""A GGUF file gives the tokens of the rule that it names: worked out here by llama.cpp's regexes, piece by piece."""
+"""A GGUF file gives the tokens of the rule that it names: computed here with llama.cpp's regexes, piece by piece."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from finetop.core.runtime.home import Home, prepare
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|"
 REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA_CPP = {  # as llama.cpp lists them: each in turn cuts the pieces of the one before
+LLAMA_CPP = {  # as llama.cpp lists them: each splits the pieces of the previous one
     "gpt-2": [GPT2],
     "smollm": [r"\p{N}", GPT2],
     "llama-bpe": [CONTRACTIONS + r"\p{N}{1,3}" + REST],
@@ -93,7 +93,7 @@ def strings() -> list[str]:
 
 
 def alphabet() -> dict[int, str]:
-    """Return the printable letter that stands for each byte in byte-level vocabularies."""
+    """Return the printable letter for each byte in byte-level vocabularies."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {byte: chr(byte) for byte in shown} | {byte: chr(256 + at) for at, byte in enumerate(hidden)}
@@ -104,7 +104,7 @@ def vocabulary() -> list[str]:
 
 
 def cut(text: str, rules: list[str]) -> list[str]:
-    """Cut a text by regexes in turn; what one does not match is a piece too."""
+    """Split a text by regexes in turn; what does not match is a piece too."""
     pieces = [text]
     for rule in rules:
         found = []
@@ -119,7 +119,7 @@ def cut(text: str, rules: list[str]) -> list[str]:
 
 
 def merged(piece: str, ranks: dict[tuple[str, ...], int]) -> list[str]:
-    """Merge a piece's bytes, the earliest merge first."""
+    """Merge a piece's bytes, in the order of merges."""
     letters = alphabet()
     tokens = [letters[byte] for byte in piece.encode()]
     while True:
@@ -231,7 +231,7 @@ def test_the_real_copy_splits_as_smollm2_does() -> None:
     if not demo_model.splits_digits(folder):
         pytest.skip("an earlier finetop converted FINETOP_TEST_MODEL")
     loaded = AutoTokenizer.from_pretrained(folder)
-    assert loaded("Hello world! 123").input_ids == [19556, 905, 17, 216, 33, 34, 35]  # of the hub's own
+    assert loaded("Hello world! 123").input_ids == [19556, 905, 17, 216, 33, 34, 35]  # the hub's own ids
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     ranks = {tuple(merge): at for at, merge in enumerate(model["merges"])}
     for text in strings():

@@ -1,4 +1,4 @@
-"""A model is found and loaded, or refused in words; pickled weights and foreign code are never opened."""
+"""A model is found and loaded, or refused with a message; pickled weights and foreign code are never opened."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_hash_is_of_the_content_and_is_remembered(copy, home, monkeypatch):
     content[-1] ^= 1
     weights.write_bytes(content)
     assert weight_files.weights_hash(copy, home) != first
-    assert not list(copy.glob(".*"))  # nothing is written into somebody's model folder
+    assert not list(copy.glob(".*"))  # nothing is written to the user's model folder
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_folder_that_is_no_model_is_refused(copy, home, events, spoil, says):
         resolved_in(copy, home, events)
 
 
-# What the libraries say of these derives from Exception alone, or has its cause in the second line.
+# The libraries' errors for these derive directly from Exception, or have their cause in the second line.
 DAMAGED = [
     ("tokenizer.json", b"{", "tokenizer of", ""),
     ("tokenizer.json", {"model": 3}, "tokenizer of", "ModelUntagged"),
@@ -200,7 +200,7 @@ def test_the_number_format(copy, wanted, saved, chosen):
     [
         ((7, 5), "auto", "float16", "float16"),
         ((7, 0), "saved", "float16", "float16"),
-        ((7, 5), "bfloat16", "bfloat16", "float16"),  # which training refuses
+        ((7, 5), "bfloat16", "bfloat16", "float16"),  # training refuses it
         ((7, 5), "float32", "float32", "float32"),
         ((8, 0), "auto", "bfloat16", "bfloat16"),
         ((8, 6), "float16", "float16", "float16"),
@@ -223,7 +223,7 @@ def test_a_gpu_without_bfloat16_computes_in_float16(copy, monkeypatch, capabilit
 @pytest.mark.parametrize(
     ("line", "chosen"),
     [
-        ("flags\t\t: fma avx512bw avx512vl avx512dq avx512_vnni", "float32"),  # torch has kernels, slow ones
+        ("flags\t\t: fma avx512bw avx512vl avx512dq avx512_vnni", "float32"),  # torch's kernels are slow
         ("flags\t\t: avx512bw avx512_bf16", "bfloat16"),
         ("flags\t\t: amx_bf16 amx_tile", "bfloat16"),
         ("Features\t: fp asimd i8mm bf16", "bfloat16"),
@@ -346,7 +346,7 @@ def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_pa
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
 def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantize):
-    """Of a whole one the mapped file is the weights; of these it would lie beside them while one tensor is in it."""
+    """A whole model's mapped file is its weights; with quantized ones it would stay in memory beside them."""
     import gc
 
     import torch
@@ -389,7 +389,7 @@ def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(copy, hom
 def test_a_model_saved_in_fewer_bits_is_not_quantised_again(copy, home, events):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_4bit": True}}))
-    with pytest.raises(BadInput, match="in fewer bits already"):
+    with pytest.raises(BadInput, match="already saved quantized"):
         load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
 
 
@@ -411,5 +411,5 @@ def test_an_adapter_on_whole_weights_needs_no_bitsandbytes(monkeypatch, tiny_mod
     from transformers import AutoModelForCausalLM
 
     wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(r=2))
-    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)  # an import of it fails, as where it is missing
+    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)  # importing it fails, as if it were missing
     load.answer_in_kind(wrapped)

@@ -71,7 +71,7 @@ def test_an_adapter_is_merged_once_and_a_whole_model_is_taken_as_it_is(home, tin
     assert (again.path, again.weights_hash) == (found.path, found.weights_hash)
     assert (again.path / "model.safetensors").stat().st_mtime_ns == made
     assert resolve.resolve_model(Model(id="run:7@10"), home, events).path != found.path
-    whole = resolve.resolve_model(Model(id="run:a"), home, events)  # the newest run of that name
+    whole = resolve.resolve_model(Model(id="run:a"), home, events)  # the newest run with that name
     assert whole.path == home.runs / "0008-a" / "checkpoints" / "step-000005"
 
 

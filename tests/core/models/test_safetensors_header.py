@@ -1,4 +1,4 @@
-"""Headers are read as the library writes them, and a file that is cut short is refused."""
+"""Headers are read as the library writes them, and a truncated file is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two ranks agree, share work, and hold a model in halves that is the same as a whole one; gloo on the CPU."""
+"""Two ranks agree, share work, and hold a model in halves that equal a whole one; with gloo on the CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAIR = Path(__file__).parents[2] / "rig" / "gloo_pair.py"
 
 
 def run_pair(*arguments, gpus=""):
-    """Run both ranks of the pair to their end, which must be good."""
+    """Run both ranks of the pair; both must succeed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -38,7 +38,7 @@ def run_pair(*arguments, gpus=""):
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "CUDA_VISIBLE_DEVICES": gpus,
-                "MALLOC_MMAP_THRESHOLD_": str(1 << 20),  # what is freed is gone
+                "MALLOC_MMAP_THRESHOLD_": str(1 << 20),  # freed memory is returned at once
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -56,14 +56,14 @@ def test_a_rank_receives_its_weights_by_nccl():
     run_pair("--gpus", gpus="0,1")
 
 
-@pytest.mark.slow  # two processes that import torch; training on two ranks does all of it, too
+@pytest.mark.slow  # two processes import torch; training on two ranks covers it too
 def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
     run_pair(str(tmp_path / "parts"))
 
-    # what two ranks wrote in parts is read whole by one process
+    # one process reads the parts that two ranks wrote
     files = list((tmp_path / "parts").iterdir())
     assert {file.suffix for file in files} == {".safetensors"}
-    assert len(files) == 2 * 4  # of 200 bytes and what the last tensor has more
+    assert len(files) == 2 * 4  # 200 bytes each, plus the rest of the last tensor
     assert all(sum(one.nbytes for one in load_file(file).values()) < 300 for file in files)
     names, whole = json.loads((tmp_path / "names.json").read_text()), torch.load(tmp_path / "whole.pt")
     model = Small()
@@ -87,7 +87,7 @@ def test_alone_nothing_is_exchanged():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_without_numbers_has_the_places_of_one_that_was_read(name, tmp_path):
-    """Of every architecture: names, shapes and number formats of weights and buffers, those in no file too."""
+    """For every architecture: names, shapes and formats of weights and buffers, including those that are in no file."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     made = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **MODELS[name]), dtype=torch.bfloat16)
@@ -105,5 +105,5 @@ def test_a_model_without_numbers_has_the_places_of_one_that_was_read(name, tmp_p
     assert len(senders[0].tied) == len(senders[1].tied) <= 1
     assert all(weight.is_meta for weight in (*empty.parameters(), *empty.buffers()))
     assert not any(weight.is_meta for weight in (*read.parameters(), *read.buffers()))
-    assert getattr(empty, "hf_device_map", None) is None  # the trainer would take it for spread over devices
+    assert getattr(empty, "hf_device_map", None) is None  # else the trainer would see it as spread out
     assert empty.generation_config.to_dict() == read.generation_config.to_dict()

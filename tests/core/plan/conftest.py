@@ -1,4 +1,4 @@
-"""Machines and configs that plans are tried on."""
+"""Machines and configs for plans."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def llama_8b() -> dict[str, Any]:
 
 @pytest.fixture
 def card() -> Machine:
-    """A GPU of 24 GiB."""
+    """Return a GPU of 24 GiB."""
     return Machine("gpu", "NVIDIA L4", 24 * 2**30, gpus=1, flops=121e12, free_disk=100e9)
 
 
 @pytest.fixture
 def cores() -> Machine:
-    """A CPU without 16-bit arithmetic."""
+    """Return a CPU without 16-bit arithmetic."""
     return Machine("cpu", "2 CPU cores", 16 * 2**30, has_bfloat16=False, flops=150e9, free_disk=100e9)

@@ -1,6 +1,6 @@
-"""A plan's rows, tokens, sequences and steps are those of the job: 36 recipes of all objectives, three chat templates.
+"""A plan's rows, tokens, sequences and steps equal the job's: 36 recipes of all objectives, three chat templates.
 
-What the job would have is made here by its own functions, with transformers' tokenizer and TRL's packing.
+The job's values are made here by its own functions, with transformers' tokenizer and TRL's packing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.train import objectives
 
-# SmolLM2's: a system turn that nobody wrote stands before each conversation.
+# SmolLM2's: an added system turn precedes each conversation.
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}"
@@ -108,7 +108,7 @@ def asked(drawn: random.Random) -> dict[str, Any]:
 
 
 def case(objective: str, *rows: Any, data: Any = None, train: Any = None, **more: Any) -> dict[str, Any]:
-    """Describe a recipe: an objective, the kinds of rows of its sources, and what else it says."""
+    """Describe a recipe: an objective, the kinds of rows of its sources, and other sections."""
     options = more.pop("options", {})
     return {
         "objective": {"name": objective, **options},
@@ -167,7 +167,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The tiny model's tokenizer with each of the templates; Llama's begins texts with a token of its own."""
+    """Return the tiny model's tokenizer with each of the templates; Llama's begins texts with its own token."""
     made = {}
     for name, template in TEMPLATES.items():
         folder = tmp_path_factory.mktemp(name) / "model"
@@ -279,7 +279,7 @@ def test_a_plan_is_what_the_job_makes(
     real = prepared(recipe, model, tmp_path)
     capsys.readouterr()
     planned = lengths.measure(recipe, model, Home(tmp_path / "home"), seconds=1e9)
-    assert capsys.readouterr().out == ""  # a plan is told by whoever asked for it
+    assert capsys.readouterr().out == ""  # a plan prints nothing itself
     assert planned is not None and planned.is_whole and planned.how == "by its tokenizer"
     assert planned.reports == real.reports
     assert planned.row == real.row

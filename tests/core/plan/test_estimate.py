@@ -88,7 +88,7 @@ def test_steps_tokens_time_and_disk(llama_8b, card):
     assert beside > 0  # samples are written at each evaluation, and checkpoints on the way
     tiny = [PastRun("tiny", plan.model, "lora", "dpo", True, 9e9, parameters=3e6, trainable=3e6), past[0]]
     near = estimate(recipe(), llama_8b, card, replace(SHORT, past=tiny))
-    assert near.time.source == "from the FLOP/s of run other"  # not the newest, which is of another size
+    assert near.time.source == "from the FLOP/s of run other"  # not the newest, which has another size
     far = estimate(recipe(), llama_8b, card, replace(SHORT, past=tiny[:1]))
     assert far.time.source.startswith("a guess")
     scaled = estimate(recipe(), llama_8b, card, replace(SHORT, past=past[:1]))
@@ -124,7 +124,7 @@ def test_a_method_that_turns_whole_matrices_takes_as_long_for_fewer_rows(llama_8
         (("train.epochs=0.3",), 1001, 19),
         (("train.batch_size=3",), 1001, 168),
         (("train.max_steps=7",), 1001, 7),
-        (("train.max_steps=700",), 17, 700),  # as in every trainer: more than the epochs give, too
+        (("train.max_steps=700",), 17, 700),  # as in every trainer: may exceed what the epochs give
     ],
 )
 def test_max_steps_decides_else_the_epochs(rows, sets, steps):
@@ -135,7 +135,7 @@ def test_packing_fills_its_rows(llama_8b, card):
     lengths = dataclasses.replace(SHORT.lengths, sequences=196)
     plan = estimate(recipe("lora", "objective.packing=true"), llama_8b, card, Known(lengths=lengths))
     assert plan.steps is not None
-    assert plan.steps.steps == 26  # 196 rows of 1,024 tokens, 16 a step, twice
+    assert plan.steps.steps == 26  # 196 rows of 1,024 tokens, 16 per step, twice
 
 
 def test_a_cpu_without_the_format_takes_float32(llama_8b, cores):
@@ -169,7 +169,7 @@ def test_a_card_without_bfloat16_takes_float16_and_the_plan_says_so(llama_8b, t4
 def test_full_tuning_in_float16_holds_float32_and_never_rounds_by_chance(llama_8b, t4):
     full = recipe("full")
     assert estimate(full, llama_8b, replace(t4, has_bfloat16=True), SHORT).estimate < 0.6 * (
-        estimate(full, llama_8b, t4, SHORT).estimate  # where it is rounded by chance
+        estimate(full, llama_8b, t4, SHORT).estimate  # with stochastic rounding
     )
     plan = estimate(full, llama_8b, t4, SHORT)
     assert plan.verdict == "no"
@@ -223,7 +223,7 @@ def test_an_adapter_is_copied_to_each_gpu(llama_8b, card):
     assert one.sharded == ()
     assert [way.way for way in four.sharded] == ["a copy on each (ddp)", "weights sharded (fsdp)"]
     assert four.sharded[0].bytes == four.estimate
-    assert part(four, "gradients") == pytest.approx(2 * part(one, "gradients"))  # and the buckets
+    assert part(four, "gradients") == pytest.approx(2 * part(one, "gradients"))  # plus DDP's buckets
     assert part(four, "weights") == part(one, "weights")
     assert four.steps is not None and four.steps.rows_per_step == 64
 
@@ -238,7 +238,7 @@ def test_whole_weights_are_divided_in_float32(llama_8b, card):
 
 
 def test_8b_on_8_gpus_holds_what_others_have_measured(llama_8b, card):
-    """Full tuning by FSDP2 with float32 shards, one short row at a time: 22 to 25 GB a GPU, NCCL's buffers apart."""
+    """Full tuning by FSDP2 with float32 shards, one short row at a time: 22 to 25 GB per GPU without NCCL's buffers."""
     sets = ("train.batch_size=1", "data.max_tokens=512", "train.activation_checkpointing=true")
     plan = estimate(recipe("full", *sets), llama_8b, card, gpus=8)
     assert 22e9 <= plan.estimate - part(plan, "NCCL") <= 25.1e9
@@ -462,7 +462,7 @@ def test_answers_that_are_written_take_time_and_tokens(llama_8b, card):
     assert longer.time.writing == pytest.approx(2 * written.time.writing, rel=0.01)
     past = PastRun("x", written.model, "lora", "grpo", True, 100.0)
     measured = estimate(recipe("grpo", *sets), llama_8b, card, Known(lengths=SHORT.lengths, past=[past]))
-    assert measured.time.writing == 0.0 and measured.time.is_measured  # its steps wrote, too
+    assert measured.time.writing == 0.0 and measured.time.is_measured  # its steps included writing
 
 
 @pytest.mark.parametrize("optimizer", ["adamw-8bit", "paged-adamw-8bit"])
@@ -487,19 +487,19 @@ GIB_OF_RANK = 0.67e9 + 1.5e9  # a process with a GPU
 
 
 def test_a_model_that_is_divided_takes_memory_of_the_machine_too(llama_8b, card):
-    """8B on 8 ranks of one machine: what they hold while a checkpoint is written, the state in parts of 1 GiB."""
+    """8B on 8 ranks of one machine: their memory while a checkpoint is written, with the state in parts of 1 GiB."""
     known = replace(card, host=1e12)
     plan = estimate(recipe("full"), llama_8b, known, gpus=8)
     parts = 8 * 4 * 2**30
     assert plan.host is not None and plan.host.ranks == 8 and not plan.host.lacks
     assert plan.host.bytes == pytest.approx(8 * GIB_OF_RANK + 2 * plan.parameters + parts)
-    assert plan.host.bytes < 4 * plan.parameters * 8 / 3  # once each rank had the model in float32
+    assert plan.host.bytes < 4 * plan.parameters * 8 / 3  # a third of float32 on each rank
     large = estimate(recipe("full"), {**llama_8b, **SIZES_70B}, known, gpus=16)
     assert large.host.bytes == pytest.approx(16 * GIB_OF_RANK + 2 * large.parameters + 2 * parts)
     spread = estimate(recipe("full", "budget.gpus=16", "budget.nodes=2"), llama_8b, known, gpus=16)
     assert (spread.host.ranks, spread.host.bytes) == (8, plan.host.bytes)
     read = estimate(recipe("full"), {**llama_8b, "torch_dtype": "float32"}, known, gpus=8)
-    assert read.host.bytes == plan.host.bytes  # 16 GB, gone before a checkpoint is written
+    assert read.host.bytes == plan.host.bytes  # 16 GB, freed before a checkpoint is written
     small = {**llama_8b, "num_hidden_layers": 2}
     whole = estimate(recipe("full"), small, known, gpus=2)
     assert whole.host.bytes == pytest.approx(2 * GIB_OF_RANK + 14 * whole.parameters)
@@ -514,7 +514,7 @@ def test_a_base_in_4_bits_is_in_memory_once_for_each_rank(llama_8b, card):
     assert plan.host.bytes == pytest.approx(4 * (GIB_OF_RANK + 4 * part(plan, "weights")), rel=0.03)
     assert (
         estimate(recipe("qlora", *SHORT_ROW), sizes, card, gpus=4).host is None
-    )  # copies: each on its GPU at once
+    )  # copies: each goes directly to its GPU
     assert estimate(recipe("full"), llama_8b, card).host is None
 
 

@@ -1,4 +1,4 @@
-"""A plan renders the first row as training will: what the chat template refuses, or never ends, is said at once."""
+"""A plan renders the first row as training will: a template that refuses it, or never ends, is reported at once."""
 
 from __future__ import annotations
 

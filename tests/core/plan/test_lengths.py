@@ -1,4 +1,4 @@
-"""Rows and tokens of a recipe's files: what of them is counted, and what is told from a part of them or characters."""
+"""Rows and tokens of a recipe's files: what is counted, what is estimated from a part or from characters."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_long_rows_are_cut_or_left_out_as_the_recipe_says(tmp_path):
     left = found(recipe_of(train=[source], max_tokens=64, on_long="drop"), tmp_path)
     assert (cut.rows, cut.longest_kept, cut.too_long) == (4, 64, 1)
     assert (left.rows, left.too_long) == (3, 1)
-    assert cut.longest == left.longest > 1000  # as the run says, before it is cut
+    assert cut.longest == left.longest > 1000  # as the run reports it, before it is cut
     assert left.longest_kept is not None and left.longest_kept < 64
 
 
@@ -71,7 +71,7 @@ def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_
     rest = write(tmp_path / "b.jsonl", [{"prompt": "a", "completion": "b"}])
     assert (
         found(recipe_of(train=[source, rest], max_tokens=32), tmp_path).too_long == 9
-    )  # by characters alone
+    )  # from characters alone
 
 
 def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
@@ -93,12 +93,12 @@ def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
     made = found(
         recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}}), tmp_path, tiny_model
     )
-    assert (made.rows, made.written) == (50, 10)  # a share of all, whoever often each is used
+    assert (made.rows, made.written) == (50, 10)  # a share of all, however often each is used
 
 
 @pytest.fixture
 def in_haste(monkeypatch):
-    """No more is made ready than the clock allows."""
+    """Drop the minimum of rows that are prepared whatever the clock says."""
     monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
 
 
@@ -126,7 +126,7 @@ def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model
 
 @pytest.mark.usefixtures("in_haste")
 @pytest.mark.parametrize(
-    ("seeds", "least"),  # 95 of 100 are meant; fewer than the least come once in a thousand times
+    ("seeds", "least"),  # 95 of 100 are expected; fewer than the least happen once in a thousand times
     [(8, 5), pytest.param(40, 34, marks=pytest.mark.slow)],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_m
 def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 10_000)
     monkeypatch.setattr(sampled, "PLACE_BYTES", 1_000)
-    rows = words(2, most=5)[:2500] + words(3, most=40)[2500:]  # longer to the end
+    rows = words(2, most=5)[:2500] + words(3, most=40)[2500:]  # longer towards the end
     recipe = recipe_of(train=[write(tmp_path / "a.jsonl", rows)])
     part = found(recipe, tmp_path, tiny_model, seconds=1e9)
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 1e9)

@@ -13,7 +13,7 @@ from finetop.core.runtime.home import Home, prepare
 
 @pytest.fixture
 def cards(tmp_path, monkeypatch):
-    """Two GPUs of a fake driver."""
+    """Return two GPUs of a fake driver."""
     made = Cards(tmp_path / "nvml.json")
     monkeypatch.setattr(gpus, "load", lambda: FakeNvml(made.file))
     machine.gpus.cache_clear()

@@ -1,4 +1,4 @@
-"""Memory of a step: what each part is in plain numbers, and how it moves with what is changed."""
+"""Memory of a step: each part in plain numbers, and how it changes with the settings."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
     whole = sum(one.bytes for one in memory.parts(lora) if one.name not in ("libraries", "slack"))
     weights = part(lora, "weights")
     read = replace(lora, file_bytes=1e9)
-    assert memory.parts(read) == memory.parts(lora)  # a file of 1 GB is gone before the first step holds more
+    assert memory.parts(read) == memory.parts(lora)  # the file's 1 GB is freed before the first step
     read = replace(lora, file_bytes=40e9)
     assert part(read, "preparation") == pytest.approx(weights + 40e9 - whole)
     corda = replace(lora, trained=trained(work.shape, "corda", {"rank": 8}))
@@ -131,19 +131,19 @@ def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
 
 
 def test_what_scales_and_rotations_keep_of_a_token(work):
-    """IA3: keys and values as they were, the MLP's inner activation in float32. OFT: autocast's copy of each input."""
+    """IA3: unscaled keys and values, the MLP's inner activation in float32. OFT: autocast's copy of each input."""
     h, k, m = 4096, 1024, 14336
     frozen = memory.layer_bytes(replace(work, trained=trained(work.shape, "prompt-tuning", {})))
     scaled = replace(work, trained=trained(work.shape, "ia3", {}), trained_bytes=4.0)
     assert memory.layer_bytes(scaled) - frozen == 2 * 2 * k + 4 * m
     turned = replace(work, trained=trained(work.shape, "oft", {}), trained_bytes=4.0)
-    whole = memory.layer_bytes(work) - 2 * 2 * h  # but for the norms' own
+    whole = memory.layer_bytes(work) - 2 * 2 * h  # except for the norms' own
     assert memory.layer_bytes(turned) - whole == 2 * (6 * h + m)
     assert memory.layer_bytes(replace(turned, trained_bytes=2.0)) == whole
 
 
 def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
-    """bitsandbytes 0.50: MatMul8bitFp and MatMul8bitLt keep the input, MatMul4Bit the packed weight alone."""
+    """bitsandbytes 0.50: MatMul8bitFp and MatMul8bitLt keep the input, MatMul4Bit only the packed weight."""
     frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
     h, m = 4096, 14336
     kept = memory.layer_bytes(
@@ -175,7 +175,7 @@ def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
 
 
 def test_public_measurements_are_met(monkeypatch):
-    """32 peaks that others measured: mean error at most 8 %, at most 1 in 20 above what the verdict asks for."""
+    """32 published peaks: mean error at most 8 %, at most 1 in 20 above what the verdict requires."""
     data = os.environ.get("FINETOP_TEST_DATA")
     if data is None or not (Path(data) / "memory_points" / "points.jsonl").is_file():
         pytest.skip("FINETOP_TEST_DATA names no folder with memory_points")
@@ -192,7 +192,7 @@ def test_public_measurements_are_met(monkeypatch):
 
 
 def test_on_a_cpu_the_paths_of_lora_share_their_input(work):
-    """Elsewhere, with dropout, and for DoRA autocast makes each path a copy of its own."""
+    """Elsewhere, with dropout, and for DoRA autocast makes a copy for each path."""
 
     def copied(on_gpu, method="lora", **options):
         moving = trained(work.shape, method, options)

@@ -1,4 +1,4 @@
-"""What the job's own code refuses, asked in a process of its own: of a card that this process describes."""
+"""What the job's own code refuses, tested in a separate process, for a card that this process describes."""
 
 from __future__ import annotations
 

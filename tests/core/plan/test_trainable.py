@@ -1,4 +1,4 @@
-"""What the plan counts of a method equals what the method really trains of a tiny model."""
+"""What the plan counts for a method equals what the method really trains of a tiny model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from finetop.core.train import master, methods
 from finetop.core.train.methods import _start
 from finetop.core.train.trainer_args import OPTIMIZERS
 
-# Settings that fit a model 64 wide; the rest stays at its defaults.
+# Settings that fit a model 64 wide; the rest keep their defaults.
 FITTING = {
     "boft": {"block_size": 4},
     "corda": {"rank": 4},
@@ -55,7 +55,7 @@ def start_for(folder):
 
 
 def prepared(name, options, folder):
-    """The tiny model in bfloat16 with a method on it."""
+    """Return the tiny model in bfloat16 with a method on it."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -70,7 +70,7 @@ def really_trained(model):
 
 
 def really_held(model):
-    """Bytes of all parameters and buffers; SHiRA has its places in neither."""
+    """Return the bytes of all parameters and buffers; SHiRA keeps its indices in neither."""
     held = {
         one.data_ptr(): one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers())
     }
@@ -86,13 +86,13 @@ def counted_bytes(shape, counted):
 @pytest.mark.parametrize("name", methods.names())
 def test_every_method_is_counted_as_it_trains(name, tiny_model):
     if name == "peft":
-        return  # it names another: see below
+        return  # it names another method: see below
     shape, options = read_shape(read_config(tiny_model)), options_of(methods.load(name), {})
     assert trained(shape, name, options).is_known
     if name == "loftq":
         counted = trained(read_shape(read_config(tiny_model)), "loftq", options_of(methods.load(name), {}))
         lora = trained(read_shape(read_config(tiny_model)), "lora", options_of(methods.load("lora"), {}))
-        assert counted.numbers == lora.numbers  # it needs quantised weights to begin from
+        assert counted.numbers == lora.numbers  # it needs quantised weights to start from
         return
     options = options_of(methods.load(name), FITTING.get(name, {}))
     counted = trained(read_shape(read_config(tiny_model)), name, options)
@@ -185,7 +185,7 @@ HELD_IN_8_BITS = [
 @pytest.mark.parametrize(("method", "settings", "config"), HELD_IN_8_BITS)
 @pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
 def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, settings, config):
-    """bitsandbytes' own states, as transformers' Trainer has them made: embeddings and small tensors in 32 bits."""
+    """bitsandbytes' own states, as transformers' Trainer creates them: embeddings and small tensors in 32 bits."""
     import torch
     from bitsandbytes.optim import GlobalOptimManager
     from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments
@@ -214,12 +214,12 @@ def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, 
     whole = json.loads(known.to_json_string(use_diff=True))
     work = workload(recipe, read_shape(whole), card, Known())
     counted = work.trained.numbers * work.optimizer_bytes
-    assert counted == pytest.approx(sum(really), abs=8 * len(optimizer.state))  # blocks that are not full
+    assert counted == pytest.approx(sum(really), abs=8 * len(optimizer.state))  # partly filled blocks
     assert master.wide_numbers(model) == work.trained.wide
 
 
 def test_the_trainer_chooses_by_what_the_optimizer_really_holds(llama_8b):
-    """An 8-bit one of a 9B model with 256,000 words holds 5.5 GB more than two bytes a number."""
+    """An 8-bit one of a 9B model with 256,000 words holds 5.5 GB more than two bytes per number."""
     gemma = {**llama_8b, **GEMMA_2_9B}
     recipe = load_recipe("full", ("train.optimizer=adamw-8bit",)).recipe
     for config, wide, more in ((llama_8b, 525_336_576, 3.4e9), (gemma, 917_504_000 + 43 * 4 * 3584, 5.76e9)):

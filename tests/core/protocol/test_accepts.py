@@ -1,4 +1,4 @@
-"""What can be asked of a run as it stands, and why not."""
+"""Which requests a run accepts in each state, and the reasons for refusals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_check_of_what_writes_no_text_or_has_no_base_is_refused_in_one_line() 
     ("state", "hint"),
     [
         (Running(1.0), "`finetop stop` saves one"),
-        (Queued(1), "before it has run"),
+        (Queued(1), "until it runs"),
         (Stopped(9.0, "kill"), "train it again"),
     ],
 )

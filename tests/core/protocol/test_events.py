@@ -1,4 +1,4 @@
-"""Event lines: what is written is read; torn, doubled and unknown ones are survived."""
+"""Event lines: written lines can be read; torn, duplicate and unknown ones do no harm."""
 
 import math
 import os

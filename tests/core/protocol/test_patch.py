@@ -1,4 +1,4 @@
-"""Patches of answers: from any answer to any other, and small where little changed."""
+"""Patches of answers: between any two answers, and small if little changed."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""Answers over a slow link: whole at first, then what changed; whole again whenever one end has let go."""
+"""Answers over a slow link: first whole, then patches; whole again once one end has dropped an answer."""
 
 import msgspec
 import pytest
@@ -22,7 +22,7 @@ def answer(loss: float, count: int = 60) -> RunsAnswer:
 
 
 class Line:
-    """Both ends of a connection, and what crossed it."""
+    """Both ends of a connection, and the bytes between them."""
 
     def __init__(self) -> None:
         self.heard, self.told = Heard(), Told()

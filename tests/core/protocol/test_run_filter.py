@@ -1,4 +1,4 @@
-"""The filter language: any text is read or refused in words, and what is written reads as the same."""
+"""The filter language: any text is parsed or refused with a message, and a written filter parses to the same."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tags and notes as they are typed."""
+"""Tags and notes as typed by users."""
 
 import pytest
 from hypothesis import given, strategies as st

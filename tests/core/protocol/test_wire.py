@@ -1,4 +1,4 @@
-"""Requests on the wire: each is known by its verb, has one answer type, and somebody who answers it."""
+"""Requests on the wire: each has a unique verb, one answer type and a function that answers it."""
 
 import msgspec
 import pytest

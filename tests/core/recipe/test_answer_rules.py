@@ -1,4 +1,4 @@
-"""Each rule holds on what it describes, fails on what it does not, and a faulty rule says so."""
+"""Each rule accepts what it describes and rejects what it does not; an invalid rule raises."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_all_rules_must_hold() -> None:
 )
 def test_faulty_rule_is_refused(faulty: dict[str, object], says: str) -> None:
     with pytest.raises(BadInput) as refusal:
-        check_rules("", [rule("one_word", None), faulty])  # validated though the first one fails
+        check_rules("", [rule("one_word", None), faulty])  # validated although the first one fails
     assert says in str(refusal.value)
 
 

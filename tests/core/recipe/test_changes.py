@@ -1,4 +1,4 @@
-"""What a change in the middle of a run means, and which can't be made."""
+"""What a change during a run means, and which changes are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults between settings that are each fine alone: how the model is asked, and which approaches are compared."""
+"""Problems between settings that are each valid alone: prompts, and the approaches to compare."""
 
 import pytest
 
@@ -14,7 +14,7 @@ BASE = "recipe: 1\nname: x\ncheck: {target: {path: t.jsonl, metric: token_f1}}\n
     [
         (
             "ask: {documents: [d.md], search: dense}",
-            r"ask\.search is dense, and ask\.embedder names no model",
+            r"ask\.search is dense, but ask\.embedder names no model",
         ),
         ("ask: {chunk_words: 20, overlap_words: 20}", r"a passage has 20 words. Set it to 4, or less"),
         ("approaches: {only: [lorra]}", r"approaches\.only: no approach 'lorra'. Did you mean lora"),
@@ -68,7 +68,7 @@ SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general
         ),
         (
             "method: {name: full}\nprotect: {l2_sp: 0.1}",
-            r"protect\.l2_sp acts in the steps of one process, and budget\.gpus is 2",
+            r"protect\.l2_sp works in a single process, but budget\.gpus is 2",
         ),
         (
             "method: {name: full}\nprotect: {mask_surprising: 2.5}",
@@ -101,7 +101,7 @@ def test_what_trains_on_several_gpus_is_taken(written):
         ("extends: qlora", r"vllm can't generate from nf4 weights. Set it to auto"),
         ("extends: grpo\nmethod: {name: hra}", None),
         ("extends: grpo\nmethod: {name: peft, type: lily}", r"those of peft can't be merged"),
-        ("extends: grpo\nbudget: {gpus: 2}", r"vllm generates on one GPU, and budget\.gpus is 2"),
+        ("extends: grpo\nbudget: {gpus: 2}", r"vllm generates on one GPU, but budget\.gpus is 2"),
     ],
 )
 def test_what_vllm_can_not_write_for_is_refused(written, said):
@@ -122,23 +122,23 @@ PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
     [
         (
             "train: {stop_early: {}}\ndata: {train: [{path: t.jsonl}], eval: {share: 0}}",
-            r"metric is eval_loss, and nothing is evaluated: data\.eval has no rows\. Set data\.eval",
+            r"metric is eval_loss, but nothing is evaluated: data\.eval has no rows\. Set data\.eval",
         ),
         (
             "train: {keep: best}\ndata: {train: [{path: t.jsonl}], eval: []}",
-            r"train\.keep goes by eval_loss, and nothing is evaluated",
+            r"train\.keep uses eval_loss, but nothing is evaluated",
         ),
         (
             "train: {stop_early: {metric: target}}",
-            r"train\.stop_early\.metric is target, and check\.target is not set\. Set check\.target",
+            r"train\.stop_early\.metric is target, but check\.target is not set\. Set check\.target",
         ),
         (
             "train: {stop_early: {metric: target}}\ncheck: {target: {path: t.jsonl}}",
-            r"which is measured at checks on the way: check\.every is not set\. Set check\.every",
+            r"which is measured at checks during training: check\.every is not set\. Set check\.every",
         ),
         (
             "train: {stop_early: {metric: reward}}",
-            r"train\.stop_early\.metric is reward, and sft has no reward\. Set it to eval_loss",
+            r"train\.stop_early\.metric is reward, but sft has no reward\. Set it to eval_loss",
         ),
         (
             "objective: {name: reward}\ncheck: {general: null}\ntrain: {stop_early: {metric: reward}}",
@@ -146,7 +146,7 @@ PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
         ),
         (
             "objective: {name: grpo, reward: {rules: [{rule: json_valid}]}}\ntrain: {stop_early: {}}",
-            r"the loss of grpo says nothing: it is about 0\. Set it to reward",
+            r"the loss of grpo is meaningless: it stays near 0\. Set it to reward",
         ),
         (
             "train: {keep: best}\ncheck: {every: 0.5, on_fail: keep-best}",

@@ -1,4 +1,4 @@
-"""Settings by dotted key: listed with lists of sections in three ways, laid over a recipe, found by the nearest."""
+"""Settings by dotted key: listed with lists of sections in three ways, set in a recipe, found by the nearest key."""
 
 from __future__ import annotations
 

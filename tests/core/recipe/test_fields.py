@@ -1,4 +1,4 @@
-"""The list of settings that a form shows: all of them, with words, defaults and help."""
+"""The list of settings for a form: complete, with types in words, defaults and help."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEEDS = {
     "pretrain": "",
     "reward": "",
     **dict.fromkeys(("ppo", "rloo", "grpo"), ", reward: {rules: [{rule: json_valid}]}"),
-}  # what an objective can't be without
+}  # settings that an objective requires
 WRITTEN = (
     "train.stop_early.",
     "approaches.update",
@@ -22,7 +22,7 @@ WRITTEN = (
     "objective.teacher",
     "objective.reward",
     "model.quantize",
-)  # not left at their default
+)  # settings that are written out
 NO_BASE = "check: {general: null}\n"
 PAIRS = [(method, "sft") for method in methods.names()] + [("full", name) for name in objectives.names()]
 

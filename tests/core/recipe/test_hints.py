@@ -1,4 +1,4 @@
-"""Hints work: each that names a setting is done as it says, in the recipe and by --set, and then its error is gone.
+"""Hints work: after doing what a hint says, in the recipe or by --set, its error is gone.
 
 The hints are collected from the source: one that no case here reaches fails the last test.
 """
@@ -31,7 +31,7 @@ FULL = "extends: full\n"
 TARGET = "check: {target: {path: /t.jsonl, metric: "
 FSDP = "budget: {gpus: 2}\nextends: full\n"
 
-# A recipe with an error; and, where its hint leaves the value to the reader, what a reader would write.
+# A recipe with an error; and, if its hint leaves the value to the reader, what a reader would write.
 CASES: list[tuple[str, list[list[str]]]] = [
     ("model: {quantize: nf4}\nmethod: {name: full}\n", []),
     ("method: {name: loftq}\n", []),
@@ -142,7 +142,7 @@ NO_VALUES = ("a", "rows", "one")  # "to a .jsonl file": the reader's own value
 
 
 def advice(hint: str, key: str) -> list[list[str]]:
-    """Read what a hint tells to set: a list of alternatives, each as --set takes it."""
+    """Parse what a hint says to set: a list of alternatives, each as --set texts."""
     alternatives: list[list[str]] = []
     for clause in re.split(r", or (?!to )|; ", hint):
         found = SET.findall(clause if re.match(r"[Ss]et ", clause) else f"set {clause}")
@@ -159,13 +159,13 @@ def advice(hint: str, key: str) -> list[list[str]]:
 
 
 def problems(text: str, sets: list[str] | None = None) -> dict[str, tuple[str, str]]:
-    """Find what is wrong with a recipe: key to message and hint."""
+    """Return what is wrong with a recipe: {message: (key, hint)}."""
     errors = find_problems(f"recipe: 1\nname: x\n{text}", sets or [], Path("/nowhere"))
     return {error.message.partition(": ")[2]: (error.key, error.hint) for error in errors}
 
 
 def written(text: str, sets: list[str]) -> str:
-    """Write the settings into the recipe itself, as a reader with an editor would."""
+    """Write the settings into the recipe itself, as with an editor."""
     recipe: dict[str, Any] = yaml.safe_load(text) or {}
     for one in sets:
         key, _, value = one.partition("=")
@@ -177,7 +177,7 @@ def written(text: str, sets: list[str]) -> str:
             place = place[part]
         place[last] = yaml.safe_load(value)
         if key == "method.name":
-            recipe["method"] = {"name": yaml.safe_load(value)}  # whose options are others
+            recipe["method"] = {"name": yaml.safe_load(value)}  # another method has other options
     return yaml.safe_dump(recipe, sort_keys=False)
 
 
@@ -197,7 +197,7 @@ def test_what_a_hint_says_can_be_done_and_helps(text: str, done: list[list[str]]
     assert found, "the case is fine as it is"
     (message, (key, hint)), *_ = found.items()
     said = advice(hint, key)
-    for sets in done:  # what a reader writes is named in the hint, by its key or the last part of it
+    for sets in done:  # the hint names what a reader writes, by its key or the last part of it
         assert sets in said or all(
             re.search(
                 rf"\b{re.escape(one.partition('=')[0].rpartition('.')[2])}\b|Did you mean|it\b|takes", hint
@@ -229,7 +229,7 @@ def test_a_slip_in_any_setting_is_put_right_by_its_hint() -> None:
 
 
 def hints_of(path: Path) -> list[tuple[str, str]]:
-    """List the hints of a module that yields problems as (key, message, hint): where, and a pattern of its text."""
+    """Return the hints of a module that yields problems as (key, message, hint): place, and a pattern of the text."""
     made = []
     for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(function, ast.FunctionDef):
@@ -259,7 +259,7 @@ def hints_of(path: Path) -> list[tuple[str, str]]:
 
 
 def pattern_of(node: ast.expr) -> str:
-    """Return a pattern for what a literal text becomes; nothing for what is no literal."""
+    """Return a pattern for the value of a literal text; empty for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return re.escape(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -269,7 +269,7 @@ def pattern_of(node: ast.expr) -> str:
     return ""
 
 
-# Of no setting: what they say can't be done by one.
+# Hints that name no setting.
 FREE = {"Write a simpler pattern."}
 
 

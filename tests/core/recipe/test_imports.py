@@ -1,4 +1,4 @@
-"""What loading a recipe costs and must not drag in."""
+"""What loading a recipe costs and must not import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading: built-in recipes, extends, --set, paths and lines through all of them; files before a run."""
+"""Loading: built-in recipes, extends, --set, paths and line numbers through all of them; files before a run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from finetop.core.recipe.load import (
     check_files,
     load_recipe,
     recipe_from_mapping,
+    recipe_from_resolved,
     recipe_to_mapping,
     resolve_text,
 )
@@ -41,6 +42,7 @@ def test_every_builtin_recipe_loads_and_survives_json(name: str, tmp_path: Path)
     assert loaded.recipe.about
     assert loaded.text.startswith("#"), "the header says what for and how to run"
     assert recipe_from_mapping(recipe_to_mapping(loaded.recipe)) == loaded.recipe
+    assert recipe_from_resolved(loaded.resolved) == loaded.recipe
     assert json.loads(json.dumps(loaded.resolved)) == loaded.resolved == recipe_to_mapping(loaded.recipe)
 
 
@@ -280,6 +282,30 @@ def nested(levels: int) -> dict[str, Any]:
 def test_plain_data_of_a_recipe_is_checked_as_strictly(mapping: Any) -> None:
     with pytest.raises(RecipeError, match=r"^the recipe: "):
         recipe_from_mapping(mapping)
+
+
+@pytest.mark.parametrize(
+    "mapping", ["", [], None, {}, nested(100_000), {"recipe": 1, "method": {"name": []}}]
+)
+def test_what_is_no_resolved_recipe_is_named_as_in_a_file(mapping: Any) -> None:
+    with pytest.raises(RecipeError, match=r"^job\.json: "):
+        recipe_from_resolved(mapping, "job.json")
+
+
+def test_a_resolved_recipe_is_converted_by_its_types_and_no_rule_is_run(tmp_path: Path) -> None:
+    whole = load_recipe("full", cwd=tmp_path).resolved
+    clash = {**whole, "model": {**whole["model"], "quantize": "nf4"}}
+    with pytest.raises(RecipeError, match="full does not work with nf4 weights"):
+        recipe_from_mapping(clash)
+    assert recipe_from_resolved(clash).model.quantize == "nf4"
+    wrong = {**whole, "train": {**whole["train"], "batch_size": "four"}}
+    with pytest.raises(
+        RecipeError, match=r"^job\.json: train\.batch_size is 'four'; it must be a whole number"
+    ):
+        recipe_from_resolved(wrong, "job.json")
+    foreign = {**whole, "method": {"name": "none", "rank": 3}}
+    assert recipe_from_resolved(foreign).method.options == {"rank": 3}
+    assert recipe_from_resolved({**whole, "alarms": {"spike": False}}).alarms.spike.on is False
 
 
 def test_text_without_a_file_starts_from_the_working_folder(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a recipe keeps of the one it extends, and what replaces it; --set goes by the same rule."""
+"""What a recipe inherits from the one it extends, and what replaces it; --set follows the same rule."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_stage_paid_by_a_judge_is_paid_by_nothing_else(tmp_path: Path) -> None
         ("check: {target: {path: /a.jsonl, max_new_tokens: 4}}\n", "", ["check.target.metric=token_f1"],
          {"check": {"target": {"path": "/a.jsonl", "metric": "token_f1", "max_new_tokens": 4, "rules": [],
                                "written": None}}}),
-        # another method, objective or type of PEFT drops what was the old one's
+        # another method, objective or PEFT type drops the old one's options
         ("method: {name: lora, rank: 4}\n", "method: {name: full}\n", [], {"method": {"name": "full"}}),
         ("method: {name: lora, rank: 4}\n", "", ["method={name: full}"], {"method": {"name": "full"}}),
         ("method: {name: lora, rank: 4}\n", "method: {name: lora, alpha: 4}\n", [],
@@ -69,11 +69,11 @@ def test_a_stage_paid_by_a_judge_is_paid_by_nothing_else(tmp_path: Path) -> None
          {"method": {"type": "loha", "options": {"r": 2}}}),
         ("extends: peft\n", "method: {type: lokr}\n", ["method.options.r=2"],
          {"method": {"type": "lokr", "options": {"r": 2, "alpha": 16}}}),
-        # a revision is one of its model
+        # a revision belongs to its model
         ("model: {id: a/b, revision: old, dtype: float32}\n", "model: {id: c/d}\n", [],
          {"model": {"id": "c/d", "revision": None, "dtype": "float32"}}),
         ("model: {id: a/b, revision: old}\n", "model: {id: a/b}\n", [], {"model": {"revision": "old"}}),
-        # epochs of one's own are not overruled by steps of the parent's
+        # a recipe's own epochs are not overridden by its parent's steps
         ("train: {max_steps: 30}\n", "train: {epochs: 3}\n", [], {"train": {"epochs": 3.0, "max_steps": None}}),
         ("train: {max_steps: 30}\n", "", ["train.epochs=3"], {"train": {"epochs": 3.0, "max_steps": None}}),
         ("train: {max_steps: 30}\n", "", ["train.max_steps=7", "train.epochs=3"],
@@ -84,7 +84,7 @@ def test_a_stage_paid_by_a_judge_is_paid_by_nothing_else(tmp_path: Path) -> None
          {"protect": {"replay": {"path": "/r.jsonl", "from_base": None, "share": 0.2}}}),
         ("data: {train: [{path: a.jsonl, rows: 3}]}\n", "", ["data.train[0].id=org/rows"],
          {"data": {"train": [{"id": "org/rows", "path": None, "rows": 3}]}}),
-        # null and a bare value hold, whatever the parent wrote
+        # null and a bare value hold, whatever the parent has
         ("extends: protected\n", "protect: {replay: null}\n", [], {"protect": {"replay": {"from_base": None}}}),
         ("protect: {kl_to_base: {weight: 1, on: rows}}\n", "protect: {kl_to_base: 0}\n", [],
          {"protect": {"kl_to_base": {"weight": 0.0, "on": "general"}}}),

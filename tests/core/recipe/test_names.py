@@ -1,4 +1,4 @@
-"""Names of runs and recipes: what could leave the folder, confuse a command line or a terminal is refused."""
+"""Names of runs and recipes: one that could leave the folder or confuse a shell or terminal is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A setting by another name: the one that is meant is suggested, by --set and in a file, and is there."""
+"""A setting by another name: the intended one is suggested, by --set and in a file, and exists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from finetop.core.errors import folded_name
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import find_problems
-from finetop.core.recipe.other_names import OTHER_NAMES
+from finetop.core.recipe.validate import OTHER_NAMES
 
 ROWS = "recipe: 1\nname: x\ndata: {train: [{path: /rows.jsonl}]}\n"
 

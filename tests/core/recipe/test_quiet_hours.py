@@ -1,4 +1,4 @@
-"""Quiet hours by an injected clock: over midnight, on chosen days, end to end, and when the clock jumps."""
+"""Quiet hours with a fake clock: over midnight, on chosen days, adjacent, and when the clock jumps."""
 
 from __future__ import annotations
 
@@ -66,17 +66,17 @@ def test_days_end_to_end_are_one():
 
 
 def test_the_clock_is_put_forward():
-    """On 2026-03-29 at 02:00 it shows 03:00: a night has nine hours by the wall, and eight to wait."""
+    """On 2026-03-29 at 02:00 the clock jumps to 03:00: a night of nine hours on the wall takes eight."""
     begin, end = at("2026-03-28T22:00"), until(NIGHT, at("2026-03-28T22:00"), BERLIN)
     assert end - begin == 8 * 3600
-    gone = QuietHours("01:00", "02:30")  # its end is not there that night
+    gone = QuietHours("01:00", "02:30")  # 02:30 does not exist that night
     assert ends(gone, "2026-03-29T01:30") == "2026-03-29T03:30", "an hour and a half after it began"
     assert ends(gone, "2026-03-29T03:45") is None
     assert ends(QuietHours("02:15", "02:45"), "2026-03-29T12:00") is None
 
 
 def test_the_clock_is_put_back():
-    """On 2026-10-25 at 03:00 it shows 02:00 again: what ends at 02:30 ends at the second one."""
+    """On 2026-10-25 at 03:00 the clock goes back to 02:00: hours that end at 02:30 end at the second one."""
     begin = at("2026-10-24T22:00")
     assert until(NIGHT, begin, BERLIN) - begin == 10 * 3600
     early = QuietHours("22:00", "02:30")

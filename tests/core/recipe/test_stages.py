@@ -1,4 +1,4 @@
-"""Chains: what stages share and begin from, and one line with its place for what can't be."""
+"""Chains: what stages share and begin from, and one line with its place for each error."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ def test_a_stage_can_be_left_out_and_the_next_begins_from_the_one_before(tmp_pat
     [
         ("stages: [{name: sftt, leave_out: true}]\n",
          r"mine\.yaml:3: stage sftt: no such stage to leave out\. Did you mean sft\?"),
-        ("stages: [{name: sft, leave_out: 1}]\n", r"mine\.yaml:3: stage sft: leave_out stands alone\. Write"),
+        ("stages: [{name: sft, leave_out: 1}]\n", r"mine\.yaml:3: stage sft: leave_out is not alone\. Write"),
         ("stages: [{name: sft, leave_out: true}, {name: reward, leave_out: true}, {name: ppo, leave_out: true}]\n",
          r"mine\.yaml:3: the chain has 0 stages\."),
         ("stages: [{name: sft, trian: {}}]\n", r"mine\.yaml:3: trian is not a section of a recipe\."),
-        ("stages: [{name: sft, train: {stages: []}}]\n", r"A chain's stages stand at the top of its recipe\."),
+        ("stages: [{name: sft, train: {stages: []}}]\n", r"A chain's stages are at the top level of its recipe\."),
     ],
 )  # fmt: skip
 def test_an_extended_chain_that_can_not_be_is_one_line_with_its_place(tmp_path, text, says):

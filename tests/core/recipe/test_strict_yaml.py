@@ -13,7 +13,7 @@ from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse, to_plain
 ORIGIN = Origin("x.yaml", Path("/recipes"))
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
 
-# what is written, and what the error must say, its line included
+# the text, and what the error must contain, its line number included
 HOSTILE = {
     "python object": (
         "a: 1\nb: !!python/object/apply:os.system ['id']",

@@ -1,4 +1,4 @@
-"""Sweeps: how values are read, which runs they make, and what those are named."""
+"""Sweeps: how values are parsed, and the runs and names that result."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
         (lambda: axis_of("train.seed"), "is not KEY=VALUE,VALUE"),
         (lambda: axis_of("=1,2"), "is not KEY=VALUE,VALUE"),
         (lambda: axis_of("train.seed=1,,2"), "a value is empty"),
-        (lambda: axis_of("train.seed=1,2,1"), "'1' stands there twice"),
+        (lambda: axis_of("train.seed=1,2,1"), "'1' is listed twice"),
         (lambda: seeds_of(0), "must be 1 to 50"),
         (lambda: made(axis_of("train.seed=4,5"), seeds_of(2)), "is swept twice (--seeds sweeps over it)"),
         (lambda: made(seeds_of(50), axis_of("method.rank=1,2,3,4,5")), "that is 250 runs, and at most 200"),
@@ -79,7 +79,7 @@ def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
 )
 def test_what_can_not_be_is_refused_in_words(make, says):
     if not says:
-        assert make()[0].loaded.recipe.name == "tone-namea"  # a name of its own is no use, and does no harm
+        assert make()[0].loaded.recipe.name == "tone-namea"  # sweeping over the name is useless, but harmless
         return
     with pytest.raises(BadInput) as caught:
         make()

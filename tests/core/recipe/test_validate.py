@@ -1,4 +1,4 @@
-"""Types, ranges, unknown names and faults between settings: place, value and fix in each message."""
+"""Types, ranges, unknown names and problems between settings: place, value and fix in each message."""
 
 # ruff: noqa: E501
 from __future__ import annotations
@@ -11,7 +11,7 @@ from finetop.core.recipe.schema import EvalShare, Source
 
 HEAD = "recipe: 1\nname: x\n"
 
-# one faulty line (the third of the recipe), and what must be said about it
+# one invalid line (the third of the recipe), and what the message must contain
 FAULTS = {
     "method: {name: lora, rnk: 4}": "method.rnk is not an option of lora. Did you mean rank?",
     "method: {name: full, rank: 4}": "method.rank is not an option of full.",
@@ -45,7 +45,7 @@ FAULTS = {
     "data: {train: [faq.jsonl]}": "data.train[0] is 'faq.jsonl'; it must be a mapping.",
     "data: {train: [{rows: 3}]}": "data.train[0] has neither path nor id.",
     "data: {train: [{path: a, id: b}]}": "data.train[0] has both path and id.",
-    "data: {train: [{path: a, split: x}]}": "data.train[0].split does not go with path.",
+    "data: {train: [{path: a, split: x}]}": "data.train[0].split works only with id.",
     "data: {train: [{path: a, share: 0.1}]}": "every source of data.train has a share",
     "data: {train: [{path: a}, {path: b, share: 0.5}, {path: c, share: 0.5}]}": "the shares of data.train add up to 1.",
     "data: {train: [{path: a}, {path: b, roel: replay}]}": "data.train[1].roel is not an option of data.train[1]. Did",
@@ -53,7 +53,7 @@ FAULTS = {
     "data: {on_long: error-over-5}": "data.on_long is 'error-over-5'; it must be one of truncate, drop, error-over-N%.",
     "check: {target: {metric: exact_match}}": "check.target.path is missing.",
     "check: {target: {path: a, metric: accuracy}}": "check.target.metric is 'accuracy'; it must be one of",
-    "check: {target: {path: a, metric: rules}}": "check.target.metric is rules, and there are none.",
+    "check: {target: {path: a, metric: rules}}": "check.target.metric is rules, but there are no rules.",
     "check: {target: {path: a, rules: [{rule: one_word}]}}": "check.target.rules are not used.",
     "check: {target: {path: a, metric: rules, rules: [{}]}}": "rule is missing",
     "check: {target: {path: a, metric: rules, rules: [{rule: regx, value: a}]}}": "Did you mean regex?",
@@ -61,7 +61,7 @@ FAULTS = {
     "check: {every: 0}": "check.every is 0; it must be",
     "check: null": "check is null; it must be a mapping. Leave it out for its defaults",
     "check: {every: 0.25, general: null}": "check.every is set, but check.general is null: nothing to check. Set check.general",
-    "check: {on_fail: stop}": "check.on_fail is stop, and nothing is checked while it trains. Set check.every, such as 0.25.",
+    "check: {on_fail: stop}": "check.on_fail is stop, but nothing is checked during training. Set check.every, such as 0.25.",
     "check: {every: 5, on_fail: keep_best}": "check.on_fail is 'keep_best'; it must be one of flag, stop, keep-best.",
     "check: {general: {alpha: 0.5}}": "check.general.alpha is 0.5; it must be a number above 0, below 0.5.",
     "protect: {kl_to_base: -1}": "protect.kl_to_base.weight is -1; it must be a number from 0 to 1000.",
@@ -118,7 +118,7 @@ def test_a_recipe_is_frozen() -> None:
 def test_a_model_that_can_be_nowhere_is_refused(name, tmp_path):
     text = f"recipe: 1\nextends: lora\nmodel: {{id: {name!r}}}\n"
     if name.startswith("../"):
-        resolve_text(text, cwd=tmp_path)  # a folder, which is looked for when the run is queued
+        resolve_text(text, cwd=tmp_path)  # a folder; checked when the run is queued
         return
     with pytest.raises(RecipeError, match=r"no folder .*, and it is not a valid hub id"):
         resolve_text(text, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The best of several is confirmed on items that chose nothing, and wrongly so with probability at most alpha."""
+"""The best of several is confirmed on items that selected nothing, and wrongly with probability at most alpha."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_most_gain_of_those_proven_fine_is_best_and_what_was_refuted_is_not():
 
 
 def verdict(plan, tuned):
-    """Check a model of these scores on a plan."""
+    """Check a model with these scores on a plan."""
     state = sequential.begin(plan)
     while look := sequential.next_items(state):
         state = sequential.feed(state, {i.key: 1.0 for i in look}, {i.key: tuned[i.item] for i in look})
@@ -73,7 +73,7 @@ def verdict(plan, tuned):
 
 
 def confirmed(choosing, confirming, models):
-    """Choose among models as the job does; give the confirmed one's place and which were OK on the first part."""
+    """Select among models as the job does; return the confirmed one's index, and those OK on the first part."""
     gained = [sum(model[item.item] for item in choosing.order) for model in models]
     fine = [at for at, model in enumerate(models) if verdict(choosing, model) == "ok"]
     order = sorted(fine, key=lambda at: -gained[at])
@@ -82,7 +82,7 @@ def confirmed(choosing, confirming, models):
 
 @pytest.mark.parametrize("tries", [20, pytest.param(1500, marks=pytest.mark.slow)])
 def test_noise_alone_is_not_confirmed_more_often_than_alpha(tries):
-    """Nine candidates that all lose exactly the limit, each other items: the best of them looks fine by luck."""
+    """Nine candidates that all lose exactly the limit, on different items: the best of them looks ok by luck."""
     plan = plan_of(320)
     choosing, confirming = parts(plan, 9)
     fresh = {item.item for item in confirming.order}
@@ -91,7 +91,7 @@ def test_noise_alone_is_not_confirmed_more_often_than_alpha(tries):
         models = []
         for _ in range(9):
             scores = {item.item: 1.0 for item in plan.order}
-            # over the fresh items the drop is the limit, to the item; over the others as luck will have it
+            # over the confirmation items the drop is exactly the limit; over the others it is random
             lost = [*draws.choice(sorted(fresh), int(np.ceil(MARGIN * len(fresh))), replace=False)]
             lost += [item for item in scores if item not in fresh and draws.random() < MARGIN]
             models.append({item: float(item not in lost) for item in scores})

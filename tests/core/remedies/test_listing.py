@@ -1,4 +1,4 @@
-"""Remedies are found by listing their folder, and say why they can't be had."""
+"""Remedies are found by listing their folder, and say why they are not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What trying a remedy is said to take: by what was measured, nearest first."""
+"""The estimated time of trying a remedy: from measurements, nearest first."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def tried(seconds: float, total: int = 336) -> RemedyRow:
 
 
 def test_a_check_that_stopped_early_does_not_make_remedies_cheap() -> None:
-    """4 seconds of 64 items: a remedy is asked up to 336."""
+    """4 seconds for 64 items: a remedy scores up to 336."""
     found = price([], [], [check(4.0, 64)])
     assert found is not None
     assert found.one_s == pytest.approx(21.0) and found.confirming_s == pytest.approx(21.0)

@@ -1,4 +1,4 @@
-"""The job: candidates on the selection items, the best confirmed on fresh ones, and written out as it was scored."""
+"""The job: candidates on the selection items, the best confirmed on fresh ones, and exported as it was scored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
 
 
 def answers_of_base(tiny_model):
-    """Which of two words the base likes better behind each question: the suite's gold answers."""
+    """Return which of two words the base prefers after each question: the suite's gold answers."""
     from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.scorer import plan_for, score
 
@@ -70,7 +70,7 @@ def base_of(folder):
 
 @pytest.fixture
 def home(tmp_path, tiny_model):
-    """A home with a suite that the base knows by heart."""
+    """A home with a suite that the base answers perfectly."""
     made = Home(tmp_path / "home")
     folder = made.root / "suites"
     folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def home(tmp_path, tiny_model):
 
 
 def spoilt(tiny_model, folder, size):
-    """Save the model with its weights pushed about."""
+    """Save the model with perturbed weights."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
@@ -134,7 +134,7 @@ def spec_of(home, tiny_model, names):
 
 
 def run_job(home, spec):
-    """Do the job's work here. Gives what it told."""
+    """Run the job in this process. Returns its events."""
     folder = home.runs / "0001-run" / "jobs" / "0001-remedy"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
@@ -174,7 +174,7 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     assert tried["now"].items_total == ITEMS / 2 and tried["now"].made_of == 20
     assert tried["now"].gain is None and not tried["now"].weights
     assert tried["checkpoint-10"].verdict == "ok" and tried["checkpoint-10"].made_of == 10
-    # what one candidate can't do is told of that one
+    # a candidate's own failure is recorded with that candidate
     assert (tried["intruders"].verdict, tried["intruders"].reason) == ("failed", "this one can't be made.")
     quarter = tried["interpolate-0.25"]
     assert len(quarter.weights) == 64 and set(quarter.target) == {"nats_per_token"}
@@ -187,7 +187,7 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     assert any(name.startswith("1/4 of the change: ") for name in phases)
     assert any(name.startswith("confirming ") for name in phases)
 
-    # again: all that was scored is known, nothing is loaded for it, and the same is said
+    # again: all scores are cached, nothing is loaded for them, and the events are the same
     loads.clear()
     again = run_job(home, spec)
     assert [replace_seconds(event) for event in of(told.RemedyTried, again)] == [
@@ -208,7 +208,7 @@ def replace_seconds(event):
 
 
 def export_it(home, tiny_model, tmp_path, spec, tried):
-    """What is written is what was scored, to the bit; where it is not, that is refused."""
+    """The exported weights are those that were scored, to the bit; if they are not, the export is refused."""
     from safetensors.torch import load_file
 
     recipe = recipe_from_mapping(spec.recipe, "job.json", to_train=False)

@@ -1,4 +1,4 @@
-"""What remedies make of a model's weights, on a tiny one: between the base's and its own, to the bit."""
+"""What remedies do to a tiny model's weights: between the base's and its own, to the bit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def base_of(folder):
 
 
 def tuned_model(tiny_model, folder, method, **options):
-    """A checkpoint of a method whose weights are pushed about, and its recipe."""
+    """Return a checkpoint of a method with perturbed weights, and its recipe."""
     from finetop.core.train import methods
     from finetop.core.train.methods import _start
 
@@ -58,7 +58,7 @@ def tuned_model(tiny_model, folder, method, **options):
 
 
 def made(name, tiny_model, folder, dtype=torch.float32):
-    """Make one candidate of a checkpoint."""
+    """Build one candidate of a checkpoint."""
     found = remedies.candidates(
         remedies.Subject(20, (folder / "adapter_config.json").is_file(), True, True, "none", ())
     )
@@ -91,7 +91,7 @@ def test_a_full_model_is_mixed_tensor_by_tensor_and_rounded_once(tiny_model, tmp
 def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
     tiny_model, tmp_path, prefix, monkeypatch
 ):
-    """Without the body's prefix by name; under other names by loading the base whole."""
+    """Without the body's prefix, matched by name; with other names, by loading the whole base."""
     folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
     wanted, _ = made("interpolate-0.5", tiny_model, folder)
     base = tmp_path / "base"

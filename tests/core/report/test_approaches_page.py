@@ -1,4 +1,4 @@
-"""The page of a comparison: its headline claims no more than the numbers tell."""
+"""The page of a comparison: its headline claims no more than the numbers show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PNG of charts and tables: what is drawn is there, at a readable size, also without a font on the machine."""
+"""A PNG of charts and tables: everything is drawn, at a readable size, also without a font on the machine."""
 
 import io
 
@@ -25,7 +25,7 @@ def is_near(pixel, colour):
 def test_a_curve_is_where_the_svg_draws_it_at_twice_the_size():
     picture = opened([CHART])
     assert picture.size == (720 * SCALE, 264 * SCALE)
-    middle = 56 + (720 - 56 - 12) / 2  # of the plot: the curve is at 2.0 there
+    middle = 56 + (720 - 56 - 12) / 2  # the plot's middle, where the curve is at 2.0
     column = [picture.getpixel((round(middle * SCALE), y)) for y in range(60 * SCALE, picture.height)]
     at = [60 + y / SCALE for y, pixel in enumerate(column) if is_near(pixel, BLUE)]
     assert at and abs(sum(at) / len(at) - (24 + 30 + (240 - 30 - 26) / 2)) < 3

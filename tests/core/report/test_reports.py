@@ -1,4 +1,4 @@
-"""A report is one whole page, and no text of a run becomes markup of it, whatever it says."""
+"""A report is one whole page, and no text of a run becomes markup in it, whatever it contains."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -34,7 +34,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u206
 
 
 def told(text: str, *, checked: bool = True) -> Told:
-    """Make a run of which every text from outside is this one."""
+    """Return the facts of a run with this string as every outside text."""
     result = {
         "verdict": "regressed", "reason": text, "claims": [text], "margin": 0.03, "items_used": 40, "items_total": 96,
         "base": 0.9, "tuned": 0.6, "drop": 0.3, "interval": [0.0, 0.6], "suite_interval": [0.1, 0.5],
@@ -83,7 +83,7 @@ def told(text: str, *, checked: bool = True) -> Told:
 
 
 class Shape(HTMLParser):
-    """The tags of a page, with the names of their attributes."""
+    """Return the tags of a page, with the names of their attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def written(form: str, text: str, *, checked: bool = True) -> str:
 
 
 def tokens_of(text: str) -> list[str]:
-    """List what Markdown makes of a text; texts themselves are left out, tags of HTML are not."""
+    """Return the Markdown tokens of a text; the texts themselves are left out, HTML tags are not."""
     found = []
     for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text):
         found.append(token.type)
@@ -147,7 +147,7 @@ def test_it_tells_all(form):
     for words in (
         "REGRESSED", "30.0 points lost", "limit 3.0", "tuned by word", "9", "built-in lora", "All settings",
         "Answers that changed", "lost", "-0.1 -", "step 60", "Checkpoints", "10.0 MB", "Checks", "Alarms", "2 earlier",
-        "Not measured", "56 of the suite", "sha256", "began from", "-40.0", "-70.0 to -10.0", "by finetop 1.0",
+        "Not measured", "56 of the suite", "sha256", "started from", "-40.0", "-70.0 to -10.0", "by finetop 1.0",
     ):  # fmt: skip
         assert words in page.replace("&#x27;", "'"), words
 

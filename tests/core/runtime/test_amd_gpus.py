@@ -1,4 +1,4 @@
-"""AMD's GPUs, on a stand-in for its management library."""
+"""AMD's GPUs, tested on a stand-in for its management library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AmdSmiException(Exception):  # the library's name
 
 
 class FakeAmdSmi:
-    """The functions of amdsmi that are called; a function that is not here is not supported."""
+    """The amdsmi functions in use; a missing function counts as not supported."""
 
     AmdSmiException = AmdSmiException
     AmdSmiTemperatureType = SimpleNamespace(HOTSPOT=1)

@@ -1,4 +1,4 @@
-"""Children that answer in lines: heard as they speak, ended when nobody listens, killed with all that they started."""
+"""Children that answer in lines: read as they write, ended when nobody listens, killed with all their processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from finetop.core.runtime import child, processes
 
-# Answers each word it was started with, then what it was asked; "wait" starts a child of its own and stays.
+# Answers each argument, then the request; "wait" starts a child of its own and keeps running.
 MODULE = """
 import subprocess, sys, time
 for word in sys.argv[1:]:
@@ -64,5 +64,5 @@ async def test_cancelled_it_is_killed_with_what_it_has_started(tmp_path: Path) -
     with pytest.raises(asyncio.CancelledError):
         await task
     async with asyncio.timeout(60):
-        while any(processes.alive(pid) for pid in started):  # a killed one dies when its turn comes
+        while any(processes.alive(pid) for pid in started):  # a killed process dies when it is next scheduled
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What Triton needs of this machine, and what is said of what is not there."""
+"""What Triton needs on this machine, and the messages about missing parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def program(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pretend a machine whose programs and headers are in one folder."""
+    """Simulate a machine whose programs and headers are in one folder."""
     (tmp_path / "Python.h").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(compiler, "include_folder", lambda: tmp_path)
@@ -49,7 +49,7 @@ def test_nothing_is_missing_where_a_compiler_reads_the_headers(machine: Path, na
 
 
 def test_all_that_is_missing_is_named_with_what_installs_it(machine: Path) -> None:
-    program(machine / "cc", "exit 0")  # which Triton does not look for
+    program(machine / "cc", "exit 0")  # a name that Triton does not look for
     assert compiler.missing() == ("a C compiler",)
     assert f"python{VERSION}-dev" not in compiler.fix()
     (machine / "Python.h").unlink()
@@ -65,7 +65,7 @@ def test_a_compiler_without_its_c_library_is_of_no_use(machine: Path) -> None:
 
 def test_cc_names_the_compiler_alone(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(machine / "gcc", "exit 0")
-    monkeypatch.setenv("CC", "ccache gcc")  # Triton takes it for one program's name
+    monkeypatch.setenv("CC", "ccache gcc")  # Triton takes it for the name of one program
     assert compiler.missing() == ("a C compiler",)
     compiler.missing.cache_clear()
     monkeypatch.setenv("CC", str(program(machine / "my-own", "exit 0")))
@@ -101,7 +101,7 @@ def test_torch_takes_no_triton_for_its_products_where_none_can_be_built(
 
 
 def test_torch_reads_the_switch() -> None:
-    """Its own words for it, which are no part of its documentation."""
+    """Triton's own messages, which are not documented."""
     torch = pytest.importorskip("torch")
     file = Path(torch.__file__).parent / "_native/common_utils.py"
     assert not file.exists() or 'getenv("TORCH_DISABLE_NATIVE_JIT"' in file.read_text(encoding="utf-8")

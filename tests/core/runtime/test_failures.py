@@ -1,4 +1,4 @@
-"""A failed job says in words what happened and what to do."""
+"""A failed job reports what happened and how to fix it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
 
 
 def limited(wanted, allowed, held):
-    """What torch 2.13 says where the process is held to less than the card has."""
+    """The message of torch 2.13 if the process is limited to less than the card has."""
     return CUDA.replace("2.50 GiB", wanted) + (
         f" {allowed} allowed; Of the allocated memory {held} is allocated by PyTorch, and 80.19 MiB is reserved by "
         "PyTorch but unallocated."
@@ -91,7 +91,7 @@ def test_what_neighbours_leave_is_told_as_theirs(beside):
 
 
 def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
-    """A neighbour took more than it was promised: what was left is not there."""
+    """A neighbour took more than it was promised, so the rest is smaller."""
     torch = pytest.importorskip("torch")
     text = limited("2.50 GiB", "20.00 GiB", "12.00 GiB").replace(
         "Including", "Process 812 has 65.00 GiB memory in use. Including"

@@ -1,4 +1,4 @@
-"""What the system refused, in words: the place and the reason, also where the error names no file."""
+"""OSErrors in words: the place and the reason, even if the error names no file."""
 
 from __future__ import annotations
 

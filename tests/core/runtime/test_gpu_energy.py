@@ -1,4 +1,4 @@
-"""Energy by the driver's counter, by power where it does not count, and in parts where jobs share a GPU."""
+"""Energy from the driver's counter, from power without one, and divided among jobs that share a GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def energy_of(cards, number=0):
 
 
 def test_the_counter_counts_whatever_the_power_is_at_a_look(cards):
-    cards.change(0, joules=5_000_000.0)  # by whoever was there before
+    cards.change(0, joules=5_000_000.0)  # by an earlier user
     energy = energy_of(cards)
     energy.begin(0.0)
     cards.change(0, joules=5_000_700.5)
@@ -52,7 +52,7 @@ def test_a_counter_that_begins_again_takes_nothing_back(cards):
     energy.begin(0.0)
     cards.change(0, joules=9500.0)
     energy.look(1.0, None)
-    cards.change(0, joules=120.0)  # the driver was loaded anew
+    cards.change(0, joules=120.0)  # the driver was reloaded
     energy.look(2.0, None)
     cards.change(0, joules=150.0)
     energy.look(3.0, None)

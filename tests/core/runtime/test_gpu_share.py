@@ -1,4 +1,4 @@
-"""What a job's process hears of its neighbours, and which limit it keeps to."""
+"""What a job's process learns of its neighbours, and which limit it applies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen of GPUs through NVML: on a fake one; the test of a real one is in test_gpu.py."""
+"""GPUs as seen through a fake NVML; a real one is tested in test_gpu.py."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_trouble_is_named_and_the_other_gpu_is_well(cards, facts, fault, words):
 
 
 def test_a_gpu_that_does_not_tell_its_memory_has_the_machine_s(cards, monkeypatch):
-    """GB10 of a DGX Spark: one memory for both."""
+    """GB10 of a DGX Spark: one memory for CPU and GPU."""
     monkeypatch.setattr(gpus, "machine_memory", lambda: gpus.Memory(128 << 30, 40 << 30))
     cards.change(1, total=None)
     first, second = looker(cards).look().gpus

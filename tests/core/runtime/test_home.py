@@ -1,4 +1,4 @@
-"""Which folders may be a home, and that none is changed which is not."""
+"""Which folders may be a home; others are left unchanged."""
 
 from __future__ import annotations
 

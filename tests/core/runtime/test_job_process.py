@@ -1,4 +1,4 @@
-"""A job's process among ranks: how one ends that another, which has stopped, leaves alone."""
+"""A job's process among ranks: how it ends when another rank stops and leaves it alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.core.runtime.stop_signal import StopAsked
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Let this process be rank 0 of two, as far as it can be; the other is on another machine."""
+    """Make this process rank 0 of two, as far as possible; the other is on another machine."""
     spec = JobSpec(1, 1, 1, "r", "train", {}, {}, ranks=2, nodes=2)
     (tmp_path / "job.json").write_bytes(msgspec.json.encode(spec))
     (tmp_path / "ranks").mkdir()

@@ -1,4 +1,4 @@
-"""What the keeper looks at around itself, the cgroups that limit memory among it; how it asks several nodes to stop."""
+"""What the keeper reads from its surroundings, such as memory cgroups; how it asks several nodes to stop."""
 
 import json
 import os
@@ -20,11 +20,11 @@ PRETENDED = str(Path(__file__).parents[2] / "rig" / "pretended_srun.py")
     ("ours", "folders", "found"),
     [
         ("0::/user.slice/job\n", ["user.slice/job", "user.slice"], ["user.slice/job", "user.slice"]),  # version 2
-        ("0::/\n", [""], [""]),  # a container of version 2
+        ("0::/\n", [""], [""]),  # a container with cgroups v2
         ("9:name=systemd:/\n4:cpu,memory:/a/b\n0::/\n", ["memory/a/b", "memory/a", "memory"],
          ["memory/a/b", "memory/a", "memory"]),  # version 1, or both
-        ("4:memory:/docker/0123\n", ["memory"], ["memory"]),  # a container of version 1: its path lies outside
-        ("0::/init.scope\n", [], []),  # version 2 without the controller
+        ("4:memory:/docker/0123\n", ["memory"], ["memory"]),  # a container with cgroups v1: its path is outside
+        ("0::/init.scope\n", [], []),  # v2 without the controller
     ],
 )  # fmt: skip
 def test_memory_groups_are_found_ours_first(tmp_path, ours, folders, found):
@@ -56,7 +56,7 @@ def test_who_has_a_handler_for_a_signal_is_told_from_who_has_not():
 
 @dataclass
 class TwoNodes:
-    """A keeper with an srun below it, and a rank that is no descendant of theirs: Slurm's own daemons start those."""
+    """A keeper with srun below it, and a rank that is not their descendant: Slurm's own daemons start those."""
 
     folder: Path
     keeper: subprocess.Popen[bytes] | None = None
@@ -85,7 +85,7 @@ class TwoNodes:
         self.keeper.send_signal(number)
 
     def ended(self) -> tuple[int | None, bool]:
-        """Wait for the end. Returns the exit code that the keeper wrote down, and whether the rank has saved."""
+        """Wait for the end. Return the exit code in the keeper's record, and whether the rank has saved."""
         for process in (*self.ranks, self.keeper):
             assert process is not None
             process.wait(60)
@@ -110,7 +110,7 @@ def test_of_several_nodes_the_ranks_are_asked_to_stop_and_not_srun_which_kills_t
     assert two.ended() == (0, True)
 
 
-@pytest.mark.parametrize("nodes", [1, 2])  # torchrun alone would fail of it, too
+@pytest.mark.parametrize("nodes", [1, 2])  # torchrun alone would fail on it, too
 def test_who_asks_before_a_rank_is_there_or_listens_is_heard_later(two, nodes):
     two.start(nodes)
     (two.folder / "stay-deaf").touch()

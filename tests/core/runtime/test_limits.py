@@ -1,4 +1,4 @@
-"""What runs inside of limits ends at them, and nothing of them is left behind."""
+"""Work inside limits ends at them, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_time_and_memory_are_bounded_and_given_back():
 
 
 def test_time_counts_in_which_the_kernel_works_for_it():
-    """Memory that is filled, files that are read: none of it is the process's own time."""
+    """Filling memory and reading files count, though neither is the process's own CPU time."""
     with pytest.raises(TimeoutError), limited(0.05), Path("/dev/zero").open("rb", buffering=0) as zeros:
         while True:
             zeros.read(1 << 20)

@@ -1,4 +1,4 @@
-"""A log on the disk: bounded by a hole in its middle, read around it, characters whole, offsets as they were."""
+"""A log on disk: limited by a hole in its middle, read around it, whole characters, unchanged offsets."""
 
 import os
 
@@ -29,7 +29,7 @@ def require_holes(descriptor: int) -> None:
 
 
 def whole(descriptor: int, limit: int = 300_000) -> list[log_file.Piece]:
-    """Read a log from its start to its end, piece by piece."""
+    """Read a log from start to end, piece by piece."""
     found = [log_file.read(descriptor, 0, limit)]
     while found[-1].next < found[-1].size:
         found.append(log_file.read(descriptor, found[-1].next, limit))

@@ -1,4 +1,4 @@
-"""Search in a log on the disk: parts that meet without a line lost or found twice, holes, steps left out."""
+"""Search in a log on disk: adjoining parts without lost or doubled lines, holes, missing steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file system refuses for a moment is tried again; what is not there is not waited for."""
+"""A transient error of a file system is retried; a missing file is not waited for."""
 
 import errno
 

@@ -1,4 +1,4 @@
-"""The ranks of a job: how they are started, what they leave, and what one concludes when another is gone."""
+"""The ranks of a job: how they start, their records, and what one concludes when another is gone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from finetop.core.runtime.ranks import Rank
 
 
 def left(folder, number, pid=None, ended=None, boot=None):
-    """Write what a rank leaves; without a pid, of a process that has ended."""
+    """Write a rank's record; without a pid, that of a process that has ended."""
     if pid is None:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
@@ -36,7 +36,7 @@ def test_one_process_is_started_as_ever_and_several_by_torchrun(tmp_path):
     assert ranks.launch_command(tmp_path, 1)[1:] == ["-m", "finetop.core.run_job", str(tmp_path)]
     command = ranks.launch_command(tmp_path, 4)
     assert command[1:4] == ["-m", "torch.distributed.run", "--standalone"]
-    # else the ranks meet at the name that the host gives itself, which may not resolve
+    # otherwise the ranks meet at the host's own name, which may not resolve
     assert command[command.index("--local-addr") + 1] == "127.0.0.1"
     assert command[command.index("--nproc-per-node") + 1] == "4"
     assert command[-3:] == ["-m", "finetop.core.run_job", str(tmp_path)]
@@ -54,7 +54,7 @@ def test_each_node_of_several_is_told_where_they_meet(tmp_path):
     [
         (4, {"SLURM_CPUS_ON_NODE": "32"}, "8"),
         (4, {"SLURM_CPUS_ON_NODE": "2"}, "1"),
-        (4, {"SLURM_CPUS_ON_NODE": "32", "OMP_NUM_THREADS": "3"}, "3"),  # a person says so
+        (4, {"SLURM_CPUS_ON_NODE": "32", "OMP_NUM_THREADS": "3"}, "3"),  # set by the user
         (1, {"SLURM_CPUS_ON_NODE": "32"}, None),
         (2, {}, str(max(1, (os.cpu_count() or 1) // 2))),
     ],
@@ -86,7 +86,7 @@ def test_the_launcher_says_which_rank_a_process_is(environment, rank):
         ("train", 0, None, "", 1),
         ("train", 0, None, "2", 2),
         ("train", 0, 0, "2", 2),
-        ("train", 0, 3, "2", 3),  # no NVML to say what there is
+        ("train", 0, 3, "2", 3),  # no NVML that could list GPUs
         ("train", 1, None, "2", 1),
         ("check", 1, 4, "2", 1),
     ],
@@ -150,7 +150,7 @@ def test_a_rank_that_hangs_after_another_has_died_is_ended(tmp_path, monkeypatch
 
 @pytest.fixture
 def peers(tmp_path, monkeypatch):
-    """What rank 0 of 16 has read, and how many files for that; nine are on its machine."""
+    """What rank 0 of 16 has read, and how many files that took; nine are on its machine."""
     for number in range(16):
         left(tmp_path, number, os.getpid(), boot=None if number < 9 else "of another machine")
     reads, real = [], ranks.read
@@ -159,7 +159,7 @@ def peers(tmp_path, monkeypatch):
 
 
 def looks(peers, first_s, last_s):
-    """Look at the others as the thread does, from one second to another. Returns what was found, by its time."""
+    """Watch the others as the thread does, once a second. Return the results by time."""
     found = {}
     for number in range(int(first_s / ranks.LOOK_S), int(last_s / ranks.LOOK_S)):
         found[number * ranks.LOOK_S] = peers.look(1000.0 + number * ranks.LOOK_S)
@@ -213,7 +213,7 @@ def signed(folder, number, *, age_s=0.0, **sign):
 
 @pytest.fixture
 def three(tmp_path):
-    """A folder of three ranks, on other machines, that wait in the exchange behind step 41."""
+    """A folder of three ranks on other machines that wait in the exchange after step 41."""
     for number in range(3):
         left(tmp_path, number, os.getpid(), boot="of another machine")
         signed(

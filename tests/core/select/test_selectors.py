@@ -1,4 +1,4 @@
-"""What each selector takes of a data set, in this process: orders of rows, by hand where that goes."""
+"""What each selector takes of a data set, in this process: orders of rows, computed by hand where possible."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_diversity_takes_what_is_furthest_from_all_it_has(tmp_path):
 def test_settings_are_read_and_others_refused():
     assert select.read_options("loss-band", {"centre": "0.25"}).centre == 0.25
     for name, typed, says in (
-        ("random", {"x": "1"}, "random has no setting 'x'. It has none."),
-        ("loss-band", {"center": "1"}, "loss-band has no setting 'center'. It has centre."),
+        ("random", {"x": "1"}, "random has no setting 'x'. It has no settings."),
+        ("loss-band", {"center": "1"}, "loss-band has no setting 'center'. Settings: centre."),
         ("loss-band", {"centre": "2"}, "centre"),
     ):
         with pytest.raises(BadInput) as caught:
@@ -101,7 +101,7 @@ def scorer(tiny_model, tmp_path_factory):
 
 
 def by_hand(model, tokenizer, prompt, answer):
-    """The mean loss of an answer's tokens, by transformers alone: behind its prompt, and alone."""
+    """Return the mean loss of an answer's tokens, with transformers alone: after its prompt, and without it."""
     import torch
 
     before = f"<|user|>{prompt}<|end|>\n<|assistant|>"

@@ -1,4 +1,4 @@
-"""Alarms in the store: raised, over, gone back behind; the same whether their lines come in one piece or in many."""
+"""Alarms in the store: raised, closed, gone back behind; the same whether their lines come at once or in pieces."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def connection(tmp_path):
 
 
 def take(connection, path, told, *, a_time=None):
-    """Write events, and take them in: all at once, or so many at a time."""
+    """Write events and ingest them: all at once, or so many at a time."""
     log = event_log.EventLog(path)
     for first in range(0, len(told), a_time or len(told)):
         for event in told[first : first + (a_time or len(told))]:

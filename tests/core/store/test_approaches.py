@@ -1,4 +1,4 @@
-"""Comparisons of approaches in the store: what a run learned from, and what became of its loss."""
+"""Comparisons of approaches in the store: what a run learned from, and how its loss developed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path)
         (1, 20, 9.0),
         (1, 30, 1.5),
         (2, 5, 1.0),
-    ):  # of one evaluation nothing rose
+    ):  # one evaluation alone shows no rise
         connection.execute(metric, [run, "eval_loss", step, loss])
     assert approaches.trained(connection, [1, 2, 3]) == {
         1: approaches.Trained(42, (2.0, 1.5), midway=9.0),

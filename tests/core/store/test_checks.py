@@ -1,4 +1,4 @@
-"""Checks in the store: several of one job, told twice, and the one a run is known by."""
+"""Checks in the store: several of one job, ingested twice, and the one that represents a run."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_new_attempt_forgets_the_best_of_the_one_before(
 def test_a_best_checkpoints_numbers_are_those_of_its_run(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    """Lists, sweeps and comparisons read a run's last numbers: of one that keeps its best they are the best's."""
+    """Lists, sweeps and comparisons read a run's last numbers: those of its best checkpoint, if it keeps one."""
     run, job = add_run(connection)
     told = [events.metrics(step, {"eval_loss": loss}) for step, loss in ((10, 1.5), (20, 1.2), (30, 1.4))]
     take_in(connection, job, tmp_path, *told, events.Best(20, "the lowest", {"eval_loss": 1.2}))

@@ -1,4 +1,4 @@
-"""Which check claims what: alphas over checkpoints, re-checks, mere looks."""
+"""Which check has which claim: alphas over checkpoints, repeated checks, checks without a claim."""
 
 from __future__ import annotations
 

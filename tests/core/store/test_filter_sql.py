@@ -1,4 +1,4 @@
-"""Filters in the store: the SQL finds what plain Python finds, in its order, whatever the runs hold."""
+"""Filters in the store: SQL and plain Python give the same runs in the same order, whatever the runs hold."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings as hypothesis, strategies as st

@@ -1,4 +1,4 @@
-"""Many jobs' events into the store at once: one transaction for all, each its share, none in another's way."""
+"""Ingesting many jobs' events at once: one transaction for all, a share for each, no job blocking another."""
 
 import os
 
@@ -57,7 +57,7 @@ def test_events_that_are_cut_or_deleted_under_a_job_are_told_and_what_comes_is_t
         os.truncate(file, 0)
     elif how == "cut to its half":
         os.truncate(file, size // 2)
-        log.write(events.metrics(41, {"loss": 0.5}))  # behind half a line: lost with it
+        log.write(events.metrics(41, {"loss": 0.5}))  # after half a line: lost with it
     else:
         file.unlink()
         if how == "replaced":
@@ -83,7 +83,7 @@ def test_events_that_are_cut_or_deleted_under_a_job_are_told_and_what_comes_is_t
 
 
 async def take_in(supervisor, live):
-    """One beat's share. Returns whether that was all."""
+    """One beat's share. Return whether that was everything."""
     folders = {job.id: supervisor.home.root / job.folder for job in live}
     sizes = {number: runtime_files.size_of(folder / "events.jsonl") for number, folder in folders.items()}
     await tick.take_in(supervisor, live, sizes)
@@ -116,7 +116,7 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
     rows = {number: runs.row(connection, number) for number in (one, two)}
     assert rows[one].metrics == {"loss": 1.5, "grad_norm": 0.5, "accuracy": 0.25}
     assert (rows[one].step, rows[two].step) == (7, 3)
-    assert [row.state.phase for row in rows.values()] == ["training", "evaluating"]  # not its check's
+    assert [row.state.phase for row in rows.values()] == ["training", "evaluating"]  # not the check's phase
     states = connection.execute("SELECT state FROM jobs ORDER BY id").fetchall()
     found = [msgspec.json.decode(text, type=data.State).phase for (text,) in states]
     assert found == ["training", "scoring base", "evaluating"]
@@ -155,7 +155,7 @@ def test_a_newer_finetop_s_events_stop_their_own_job_alone(connection, tmp_path)
 
 
 def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, tmp_path):
-    """Reading is done in a thread: what the store has moved past meanwhile counts for nothing, and is read again."""
+    """Reading happens in a thread: a batch that the store has moved past meanwhile is dropped and read again."""
     _, one = add(connection, "one")
     _, two = add(connection, "two")
     files = {
@@ -175,7 +175,7 @@ def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, t
 
 
 async def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
-    """With no time at all a beat takes one chunk; who had no turn is first in the next."""
+    """With no time at all a beat reads one chunk; jobs that had no turn come first in the next."""
     monkeypatch.setattr(tick, "SHARE_S", 0.0)
     monkeypatch.setattr(event_batch, "CHUNK_BYTES", 2000)
     supervisor = quiet.supervisor
@@ -200,7 +200,7 @@ async def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypat
 
 
 async def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
-    """20 MB wait: a beat ends after its share, and one chunk at most."""
+    """20 MB wait: a beat ends after its share, plus one chunk at most."""
     supervisor = quiet.supervisor
     quiet.queue("flood")
     live = jobs.queued(supervisor.connection)

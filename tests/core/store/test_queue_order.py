@@ -1,4 +1,4 @@
-"""The queue's order: by priority, in it by place, in it as jobs came; moved by hand as often as anybody likes."""
+"""The queue's order: by priority, then place, then arrival; with any number of moves by the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def connection(tmp_path):
 
 
 def queue(connection, count, priority=jobs.TRAIN_PRIORITY):
-    """Queue jobs of a run each, named by their number."""
+    """Queue jobs of one run each, named by their id."""
     for _ in range(count):
         number = run_records.next_number(connection, "jobs")
         connection.execute(
@@ -70,7 +70,7 @@ def test_a_move_takes_the_priority_of_its_new_neighbour(connection):
 
 
 def test_many_moves_to_one_spot_keep_the_order(connection):
-    """Between two doubles there is room for some fifty moves only: then places are given anew."""
+    """Between two doubles there is room for only some fifty moves: then places are renumbered."""
     count, moves = 6, random.Random(5)
     queue(connection, count)
     wanted = listed(connection)

@@ -1,4 +1,4 @@
-"""A run that went back to a checkpoint has one curve in the store, and its claims stay spent."""
+"""A run that went back to a checkpoint has one curve in the store, and its claims stay used."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_what_was_told_of_later_steps_is_gone(connection, tmp_path, in_one_file)
     assert len(detail.data) == 1
     assert [found["claim"] for found in checks.results(connection, number)] == [3, 1]
     assert claims.claim_of(connection, number, 20).claim in (0, 4)
-    kept = 0 if in_one_file else 1  # a job that checks a step again replaces what it said
+    kept = 0 if in_one_file else 1  # a job that checks a step again replaces its earlier result
     assert connection.execute("SELECT count(*) FROM checks WHERE superseded").fetchone() == (kept,)
 
 
@@ -120,7 +120,9 @@ def test_parents_are_waited_for_until_they_have_finished(connection):
     runs.set_state(connection, first, data.Finished(1.0, 2.0))
     assert parents.waiting(connection) == {}
     parents.pin(connection, second, "model.id", 40)
-    runs.set_state(connection, first, data.Running(3.0))  # resumed: what began from its step 40 need not wait
+    runs.set_state(
+        connection, first, data.Running(3.0)
+    )  # resumed: a run that starts from its step 40 need not wait
     assert parents.waiting(connection) == {}
     assert msgspec.to_builtins(runs.detail(connection, second).parents[0]) == {
         "id": first, "name": "a", "setting": "model.id", "step": 40,

@@ -1,4 +1,4 @@
-"""Records of runs: what changes while they are written is written the next time."""
+"""Records of runs: changes made during a write are written the next time."""
 
 import json
 
@@ -11,7 +11,7 @@ def test_a_run_that_is_marked_while_its_record_is_written_stays_marked(quiet):
     quiet.queue("one")
     quiet.queue("two")
     found = run_records.marked(connection, root)
-    with transaction(connection):  # what was gathered does not tell this
+    with transaction(connection):  # not in the records collected before
         connection.execute("UPDATE runs SET note = 'changed' WHERE name = 'one'")
         run_records.mark_run(connection, 1)
     run_records.write(found, root)

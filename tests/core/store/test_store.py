@@ -176,7 +176,7 @@ def test_curves_over_tokens_go_on_where_a_count_begins_anew(connection, tmp_path
 @pytest.mark.slow
 def test_curves_over_tokens_and_time_of_two_million_steps_fit_the_store_s_memory(connection):
     number, _ = add(connection)
-    told = {"tokens": "step % 1_500_000 * 10"}  # the count begins anew
+    told = {"tokens": "step % 1_500_000 * 10"}  # the counter restarts
     for key, value in {**told, **{f"reward/{i}": "hash(step) % 1000" for i in range(7)}}.items():
         connection.execute(
             "INSERT INTO metrics (run_id, key, step, time, value)"

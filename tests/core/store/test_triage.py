@@ -1,4 +1,4 @@
-"""Triage in the store: its order, how regressions are seen, what survives, and the items that were lost."""
+"""Triage in the store: its order, the states of regressions, what survives, and the lost items."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_finished_runs_without_a_check_are_named(
 def test_a_table_of_a_thousand_runs_opens_at_once(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    """A few are made, and copied: what is measured is the reading."""
+    """A few are made and copied: only reading is measured."""
     import time
 
     made.add_many(connection, tmp_path, 12)

@@ -1,4 +1,4 @@
-"""Work in a thread: others are answered meanwhile, what it raises is raised, and one that hangs holds nobody up."""
+"""Work in a thread: others are served meanwhile, its errors are raised, and a hanging one blocks nobody else."""
 
 import asyncio
 import subprocess

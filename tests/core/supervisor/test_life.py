@@ -102,7 +102,7 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     cold_rig.wait_ready()
     name = cold_rig.submit(steps=40, pause_s=0.01, waits_at=20)
     cold_rig.wait_step(name)
-    attempt = cold_rig.ask(GetRun(name)).jobs[0].attempt  # a keeper that needed seconds has a second one
+    attempt = cold_rig.ask(GetRun(name)).jobs[0].attempt  # a keeper that needed seconds has a second attempt
     process.send_signal(signal.SIGKILL)
     process.wait()
     cold_rig.start()
@@ -183,9 +183,9 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
     cold_rig.wait_ready()
     old = cold_rig.submit("old", waits_at=1)
     cold_rig.wait_state(old, "running")
-    os.kill(first.pid, signal.SIGSTOP)  # it learns of it when all is there again
+    os.kill(first.pid, signal.SIGSTOP)  # it can continue once everything is written again
 
-    def is_gone() -> bool:  # the job still writes there
+    def is_gone() -> bool:  # the job is still writing there
         shutil.rmtree(cold_rig.home.root, ignore_errors=True)
         return not cold_rig.home.root.exists()
 
@@ -197,6 +197,6 @@ def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
     os.kill(first.pid, signal.SIGCONT)
     assert first.wait() == 0
     assert [row.name for row in cold_rig.ask(Runs()).rows] == ["new"]
-    cold_rig.restart()  # on the same database, with all that its log held
+    cold_rig.restart()  # on the same database, with its whole write-ahead log
     assert [row.name for row in cold_rig.ask(Runs()).rows] == ["new"]
     wait_until(lambda: not any("0001-old" in line for line in cold_rig.descendants()), cold_rig.descendants)

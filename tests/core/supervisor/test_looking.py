@@ -1,4 +1,4 @@
-"""What is asked of a live run beside its numbers: curves over time, its processes, lines of its log."""
+"""Requests about a live run besides its numbers: curves over time, its processes, lines of its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The socket: one supervisor a home, several clients, strangers, nonsense."""
+"""The socket: one supervisor per home, several clients, strangers, nonsense."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from finetop.core.supervisor.serve import listen
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory):
-    """One supervisor for all that only asks it: starting one costs more than any of that."""
+    """One supervisor for all read-only tests: starting one costs more than any of them."""
     made = Rig(Home(tmp_path_factory.mktemp("served") / "home"))
     made.start()
     made.wait_ready()
@@ -63,7 +63,7 @@ async def test_a_wait_ends_with_the_change_itself_and_not_at_its_limit(quiet):
 
 
 async def a_few_turns() -> None:
-    """Let all go on that has not to wait for a clock, or anything outside."""
+    """Let every task run that does not wait for a clock, or for anything outside."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -134,13 +134,13 @@ def test_sql_reads_the_store_and_nothing_else(rig, query):
 def test_sql_has_a_time_limit_and_a_row_cap(rig):
     answer = rig.ask(Sql("SELECT * FROM range(100)", 10))
     assert (len(answer.rows), answer.cut) == (10, True)
-    with pytest.raises(BadInput, match="took over"):  # to its end it would take weeks
+    with pytest.raises(BadInput, match="took over"):  # it would take weeks to finish
         rig.ask(Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
     rig.ask(Hello())
 
 
 def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
-    """A change and the end in the same moment: what waits for the one must not miss the other."""
+    """A change and the end at the same moment: a waiter for one must not miss the other."""
 
     async def end() -> None:
         server = await listen(quiet.supervisor)
@@ -152,7 +152,7 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
         talks = [task for task in asyncio.all_tasks() if task not in before and "talk" in repr(task)]
         assert talks
         quiet.supervisor.touch()
-        await asyncio.sleep(0)  # its wait is over, and it has not gone on yet
+        await asyncio.sleep(0)  # its wait is over, and it has not continued yet
         quiet.supervisor.ending.set()
         for task in talks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""Telling a person: by a command, by a webhook; hangs, floods, refusals and secrets."""
+"""Notifications by a command and by a webhook; hangs, floods, refusals and secrets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def settings(quiet, text: str) -> None:
 
 
 def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
-    """Let a run's job tell alarms, and take them in."""
+    """Let a run's job raise alarms, and ingest them."""
     (kept,) = quiet.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0]
     folder = quiet.home.root / kept / "jobs" / "x"
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,18 +70,18 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
 
 
 async def until(quiet, is_so) -> None:
-    """Let the supervisor tell until something is so."""
+    """Let the supervisor send messages until a condition holds."""
     await waiting.until(lambda: is_so() or deliver.tend(quiet.supervisor, time.time()))
 
 
 def all_settled(quiet) -> bool:
-    """Say whether nothing waits to be told or to be sent."""
+    """Return whether no notice or message waits."""
     return quiet.rows("SELECT (SELECT count(*) FROM notices WHERE NOT told), count(*) FROM messages"
                       " WHERE outcome IS NULL") == [(0, 0)]  # fmt: skip
 
 
 def messages(quiet) -> list[tuple[str, int]]:
-    """List the kinds of messages that were made, with how many more each tells of."""
+    """List the kinds of messages made, each with its number of further notices."""
     found = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
     return [(one["kind"], one["more"]) for one in found]
 
@@ -136,7 +136,7 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervi
     )
     alarms(quiet, quiet.queue("one"))
     tries, went_on = 0, False
-    for limit_s in (1, 5, 25, 125):  # on a busy machine both may have had no time to begin within the first
+    for limit_s in (1, 5, 25, 125):  # on a busy machine neither may have had time to begin within the first
         settings(quiet, f"tell: {{command: [{script}], limit_s: {limit_s}}}")
         quiet.supervisor.connection.execute("UPDATE messages SET due = 0")
         quiet.supervisor.teller.looked.clear()

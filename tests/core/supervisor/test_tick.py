@@ -1,4 +1,4 @@
-"""Beats of a supervisor in this process: whom it calls lost, and whom it starts again, when things happen meanwhile."""
+"""Beats of a supervisor in this process: which jobs it calls lost, which it restarts, if things happen meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from finetop.core.supervisor.requests import stop_pause_kill
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
-    """A home with the run `one` that waits; no GPU is here, and no process waits."""
+    """A home with the waiting run `one`; no GPU, and no waiting process."""
     fake = PROGRAM.with_name("fake_job.py")
     monkeypatch.setenv("FINETOP_SPARE", "0")
     monkeypatch.setattr(gpus, "load", lambda: None)
@@ -45,7 +45,7 @@ def beat(made: Still) -> None:
 
 
 def begun(made: Still) -> Attempt:
-    """Mark the run as started, though no process is there; its start is to be given up at once."""
+    """Mark the run as started without a process; its start is given up at once."""
     connection = made.supervisor.connection
     (job,) = jobs.queued(connection)
     with transaction(connection):
@@ -60,7 +60,7 @@ def begun(made: Still) -> Attempt:
 
 
 def test_a_job_that_comes_to_life_after_the_look_is_not_lost(made, monkeypatch):
-    """The look may be seconds old when the job's turn comes: others had ended, and were cleared."""
+    """The look may be seconds old when the job's turn comes: others had ended and were cleared."""
     beat(made)
     (job,) = jobs.live(made.supervisor.connection)
     attempt, launcher = made.supervisor.attempt(job), made.supervisor.launcher

@@ -1,4 +1,4 @@
-"""The process that waits takes the next training job under its own keeper, once, and is never left behind."""
+"""The waiting process takes the next training job under its own keeper, once, and is never left behind."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
 
 
 def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypatch):
-    """A supervisor that was only asked what there is holds little: it and its children."""
+    """A supervisor that only answered queries takes little memory: it and its children."""
     monkeypatch.delenv("FINETOP_SPARE", raising=False)
     cold_rig.start()
     cold_rig.wait_ready()
     asked = cold_rig.ask(Hello())
-    for _ in range(20):  # beats of 0.2 s, each of which could begin one: its looks are 0.1 s apart here
+    for _ in range(20):  # beats of 0.2 s, each of which could start one; checked every 0.1 s here
         cold_rig.ask(Changes(cold_rig.ask(Changes(0, 0.0)).revision, 0.2))
     assert (waiting_pid(cold_rig), asked.spare) == (None, "none now")
     assert not psutil.Process(cold_rig.processes[-1].pid).children(recursive=True)
@@ -105,7 +105,7 @@ def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypa
 
 
 def held_mib(pid):
-    """What a process holds, its share of what it has in common with others counted in part."""
+    """The memory of a process, counting shared pages proportionally."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 

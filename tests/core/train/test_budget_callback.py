@@ -1,4 +1,4 @@
-"""budget.hours and budget.tokens: when they are used up, and that nothing is begun where nothing is left."""
+"""budget.hours and budget.tokens: when they are used up, and that nothing starts if nothing is left."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Used:
 
 
 def at(budget, step, *, loss=True):
-    """End a step as the trainer does: the step, then its numbers."""
+    """End a step as the trainer does: first the step, then its numbers."""
     state = SimpleNamespace(global_step=step, max_steps=9)
     control = SimpleNamespace(should_training_stop=False, should_evaluate=True)
     budget.on_step_end(None, state, control)
@@ -39,7 +39,7 @@ def test_the_step_that_uses_up_the_tokens_is_the_last_and_nothing_is_measured_be
     assert not at(budget, 2, loss=False).should_training_stop, "an evaluation is no step"
     control = at(budget, 2)
     assert (control.should_training_stop, control.should_evaluate) == (True, False)
-    assert stop.reason == "budget.tokens (1,000) is used up: 1,024 were trained"
+    assert stop.reason == "budget.tokens (1,000) is used up: 1,024 tokens trained"
     done = Stop()
     assert not at(Budget(schema.Budget(tokens=1000), used, done), 9).should_training_stop, "it has finished"
     assert done.reason == ""
@@ -52,7 +52,7 @@ def test_hours_are_those_of_all_jobs_of_the_run():
     assert stop.reason == ""
     used.hours = 2.001
     at(budget, 2)
-    assert stop.reason == "budget.hours (2) is used up: it was trained for 2 hours"
+    assert stop.reason == "budget.hours (2) is used up: trained for 2 hours"
     asked = Stop("asked to stop")
     at(Budget(schema.Budget(hours=2), used, asked), 2)
     assert asked.reason == "asked to stop", "what came first"
@@ -62,7 +62,7 @@ def test_hours_are_those_of_all_jobs_of_the_run():
     ("budget", "used", "says"),
     [
         (schema.Budget(hours=2), Used(hours=2.5), r"budget\.hours \(2\) is used up: .* 2\.5 hours\. Raise it"),
-        (schema.Budget(tokens=10), Used(tokens=10), r"budget\.tokens \(10\) is used up: 10 were trained\. Raise it"),
+        (schema.Budget(tokens=10), Used(tokens=10), r"budget\.tokens \(10\) is used up: 10 tokens trained\. Raise it"),
     ],
 )  # fmt: skip
 def test_to_go_on_with_nothing_left_is_refused(budget, used, says):

@@ -1,4 +1,4 @@
-"""Checks while a model trains: on a tiny model from the base's scores to the verdicts, and what they lead to."""
+"""Checks while a model trains: on a tiny model from the base's scores to the verdicts, and what follows from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# PEFT asks for an attribute that transformers renamed.
+# PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 ROWS = [
@@ -56,7 +56,7 @@ tasks:
       doc_to_target: gold
       doc_to_choice: choices
 """
-# The first step of a warm-up has the learning rate 0: OK for certain. The second and third destroy the model.
+# The first step of a warm-up has the learning rate 0: certainly OK. The second and third destroy the model.
 DESTRUCTIVE = {
     "train": {"epochs": None, "max_steps": 3, "learning_rate": 1.0, "warmup_steps": 3, "keep_checkpoints": 1},
     "method": {"name": "full"},
@@ -65,7 +65,7 @@ DESTRUCTIVE = {
 
 @pytest.fixture(scope="module")
 def items(tiny_model: Path) -> list[dict[str, Any]]:
-    """Questions whose gold answer is the one that the untuned model gives: it is right on all of them."""
+    """Return questions whose gold answer is the untuned model's own: it is right on all of them."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
@@ -158,7 +158,7 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(
     assert sorted(verdicts(checked)) == [2, 4, 6]
     assert [claim for _, claim in verdicts(checked).values()] == [1, 2, 3]
     assert not of(events.Verdict, plain)
-    # Each verdict has a checkpoint to point to, written before it.
+    # Each verdict names a checkpoint that was written before it.
     told = [event for event in checked if isinstance(event, events.Checkpoint | events.Verdict)]
     for step in (2, 4, 6):
         at = [index for index, event in enumerate(told) if event.step == step]
@@ -167,7 +167,7 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(
         assert (run / result["checkpoint"]).is_dir()
         assert result["general"]["suite"] == "tiny"
         assert result["models"]["base"]["weights"]
-    # The base is told once, the tuned model's items by step.
+    # The base is reported once, the tuned model's items by step.
     scores = of(events.Scores, checked)
     assert {event.step for event in scores if event.model == "base"} == {None}
     assert sum(len(event.items) for event in scores if event.model == "base") == 60
@@ -202,7 +202,7 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
     in_training = base_scores(happened)
     assert verdict.result["items_used"] < 160, "the check went on too long to show anything"
     assert len(in_training) == 260 if method == "full" else 100 < len(in_training) < 260
-    # A check of the checkpoint, with nothing in the cache, finds the very same base.
+    # A check of the checkpoint, with an empty cache, finds exactly the same base.
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
     log = event_log.EventLog(run / "check.jsonl")
@@ -493,7 +493,7 @@ def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
 def test_the_target_of_a_new_model_is_measured_at_evaluations(
     home: Home, tiny_model: Path, stop: stop_signal.Stop
 ) -> None:
-    """It has no base to be checked against."""
+    """It has no base to compare with."""
     texts = home.root.parent / "texts.jsonl"
     texts.write_text("".join(json.dumps({"text": f"The shop opens at {n}. " * 3}) + "\n" for n in range(24)))
     asks_nothing = {"at_end": False, "every": None, "general": None, "target": {"path": str(texts)}}
@@ -525,7 +525,7 @@ def test_the_target_of_a_new_model_is_measured_at_evaluations(
 def test_without_a_suite_the_target_is_measured_before_and_after_training(
     home: Home, tiny_model: Path, stop: stop_signal.Stop
 ) -> None:
-    """There is no check at the end that would measure it."""
+    """No check at the end would measure it."""
     off = {
         "every": None,
         "general": None,

@@ -1,4 +1,4 @@
-"""The head on a CPU says what TRL's own says, values and gradients, and TRL still has the parts that it stands for."""
+"""The head on a CPU gives TRL's values and gradients, and TRL still has the parts that it replaces."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def installed() -> Iterator[None]:
 
 
 def scored(function, *, dtype=torch.float32, temperature=1.0, scale=1.0, bias=True, learns_entropy=False):
-    """Score 600 positions of 500 words, and give outputs and the gradient of a loss of them."""
+    """Score 600 positions of 500 words; return the outputs and the gradient of a loss of them."""
     some = torch.Generator().manual_seed(3)
     hidden = torch.randn(600, 32, generator=some).to(dtype).requires_grad_()
     weight = torch.randn(500, 32, generator=some).to(dtype)
@@ -69,7 +69,7 @@ def test_a_head_that_is_trained_goes_the_other_way():
 
 
 def test_trl_has_the_parts_that_it_stands_for(installed, tiny_model):
-    """A whole model through TRL's head, with padding and a prompt without labels: the loss is cross-entropy's."""
+    """A whole model through TRL's head, with padding and a prompt without labels: the loss is the cross-entropy."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(tiny_model)

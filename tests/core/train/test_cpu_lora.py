@@ -1,4 +1,4 @@
-"""LoRA in one pass on a CPU gives PEFT's values and gradients; what it does not cover goes PEFT's way."""
+"""LoRA in one pass on a CPU gives PEFT's values and gradients; PEFT handles what it does not cover."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def model(*, bias: bool = True, dtype: torch.dtype = torch.float32, **options: A
 
 
 def learned(made: Any, *, mixed: bool = False, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-    """Return the output and all gradients of a loss, the input's too."""
+    """Return the output and all gradients of a loss, including the input's."""
     some = torch.Generator().manual_seed(3)
     x = torch.randn(5, 9, 24, generator=some).to(dtype).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16) if mixed else nullcontext():
@@ -46,7 +46,7 @@ def learned(made: Any, *, mixed: bool = False, dtype: torch.dtype = torch.float3
 
 
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Count the passes, from now on."""
+    """Count the passes from now on."""
     seen: list[int] = []
     apply = cpu_lora.OnePass.apply
     monkeypatch.setattr(cpu_lora.OnePass, "apply", lambda *given: seen.append(1) or apply(*given))

@@ -1,4 +1,4 @@
-"""Looks happen on their pace, and never take more than their share of the time."""
+"""Measurements happen at their interval, and never take more than their share of the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole training job in a process of its own, on a tiny model: what it writes, and how it ends."""
+"""A whole training job in its own process, on a tiny model: what it writes, and how it ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ import pytest
 from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core import run_job
+from finetop.core.errors import RecipeError
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe import job as recipe_job
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, job_folder
 from finetop.core.runtime.stop_signal import Stop
 
-# The job as a keeper starts it; at the end it tells which modules it must not have loaded.
+# The job as a keeper starts it; at the end it reports modules that it must not have loaded.
 JOB = """
 import sys
 from finetop.core import run_job as job
@@ -34,12 +36,12 @@ NAN_JOB = """
 import msgspec
 from finetop.core import run_job as job
 from finetop.core.recipe import job as recipe_job
-read = recipe_job.recipe_from_mapping
-def hot(text, label, *, to_train=True):
-    recipe = read(text, label, to_train=to_train)
+read = recipe_job.recipe_from_resolved
+def hot(text, label):
+    recipe = read(text, label)
     train = msgspec.structs.replace(recipe.train, learning_rate=1e30)
     return msgspec.structs.replace(recipe, train=train)
-recipe_job.recipe_from_mapping = hot
+recipe_job.recipe_from_resolved = hot
 raise SystemExit(job.main())
 """
 ROWS = [
@@ -109,7 +111,7 @@ def finish(job, code=JOB):
 
 
 def done_here(job, monkeypatch):
-    """Do the job's work in this process: one with the training stack takes 6 s of CPU to begin."""
+    """Do the job's work in this process: a new one with the training stack takes 6 CPU s to start."""
     monkeypatch.setenv(
         "CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     )  # the job narrows it
@@ -126,6 +128,27 @@ def read_events(job):
 
 def of(kind, happened):
     return [event for event in happened if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"train": {"epochs": None}}, "the length of training is not set"),
+        ({"method": {"name": "lorra"}}, "method.name: there is no method 'lorra'. Did you mean lora?"),
+    ],
+)
+def test_a_job_json_that_was_changed_is_told_by_the_rule_that_it_breaks(
+    tmp_path, tiny_model, monkeypatch, section, says
+):
+    job = make_job(tmp_path, tiny_model)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))
+    spec = job_folder.read_spec(job)
+    recipe = {**spec.recipe, **{name: {**spec.recipe[name], **part} for name, part in section.items()}}
+    (job / "job.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(spec, recipe=recipe)))
+    with pytest.raises(RecipeError) as caught:
+        run_job.work(job_folder.read_spec(job), job, event_log.EventLog(job / "events.jsonl"), Stop())
+    assert f"job.json: {says}" in str(caught.value)
+    assert recipe_job.what_to_lower(job)
 
 
 def curve(key, happened):
@@ -171,7 +194,7 @@ def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
     assert "Warning" not in log
 
 
-@pytest.mark.filterwarnings("ignore")  # a job's process is quiet; the test above sees that it is
+@pytest.mark.filterwarnings("ignore")  # a job's process is quiet, as the test above checks
 def test_full_tuning_saves_a_model_that_loads_and_differs_from_the_base(tmp_path, tiny_model, monkeypatch):
     job = make_job(
         tmp_path,

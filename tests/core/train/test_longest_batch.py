@@ -1,4 +1,4 @@
-"""The step on the longest rows: what it sees, that nothing of a run changes by it, and how it fails."""
+"""The step on the longest rows: what it covers, that it changes nothing in a run, and how it fails."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import longest_batch, train as training
+from finetop.core.train.objectives import sft
 from finetop.core.train.resume import resume
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -79,7 +80,7 @@ def train(tmp_path, name, recipe) -> list[Any]:
 
 
 def measured(happened) -> list[tuple[int, dict[str, float]]]:
-    """All numbers of a run that do not tell of time or memory."""
+    """Return all numbers of a run except time and memory."""
     told = []
     for event in happened:
         if isinstance(event, events.Metrics):
@@ -150,19 +151,19 @@ def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, 
         assert not any(trainer._logs["prompt"]) and trainer.state.num_input_tokens_seen == 0
     else:
         assert trainer.rollout == [] and trainer.drawn == 0
-        assert not trainer.value.layers[-1].weight.any()  # it begins at 0, and was trained
+        assert not trainer.value.layers[-1].weight.any()  # it begins at 0, and the trial trained it
         assert trainer.value_optimizer is None
 
 
 class Memory(RuntimeError):
-    """What torch raises on a GPU, by its name."""
+    """The error that torch raises on a GPU, by its name."""
 
 
 Memory.__name__ = "OutOfMemoryError"
 
 
 def prepared(tmp_path, tiny_model, monkeypatch, **settings):
-    """Stop a run where training would begin; gives the trainer as it is then."""
+    """Stop a run where training would begin; return the trainer in that state."""
     seen: dict[str, Any] = {}
 
     def begin(trainer: Any, *args: Any, **kwargs: Any) -> None:
@@ -261,11 +262,11 @@ def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_whe
 
 @pytest.fixture
 def searches(monkeypatch, tiny_model, tmp_path):
-    """Train two steps, and say whether copies of the model would search for weights without a gradient."""
+    """Train two steps; return whether copies of the model would search for weights without a gradient."""
 
     def found(prepare=lambda model: None, *, tries=True, trainer_args=None, **method):
         seen = []
-        load, go = training.load_model, resume.train
+        load, go = sft.PLUGIN.load_model, resume.train
 
         def loaded(*given):
             model = load(*given)
@@ -276,7 +277,7 @@ def searches(monkeypatch, tiny_model, tmp_path):
             seen.append(trainer.accelerator.ddp_handler.find_unused_parameters)
             go(trainer, *rest)
 
-        monkeypatch.setattr(training, "load_model", loaded)
+        monkeypatch.setattr(sft.PLUGIN, "load_model", loaded)
         monkeypatch.setattr(resume, "train", begun)
         recipe = recipe_of(tmp_path, tiny_model, tries=tries, **method)
         if trainer_args:

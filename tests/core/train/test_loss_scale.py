@@ -1,4 +1,4 @@
-"""The loss scale of float16: where it is shown, and what a step that is only tried makes of its gradients."""
+"""The loss scale of float16: where it is shown, and how a trial step unscales its gradients."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_the_loss_scale_stands_in_the_lines_of_steps_alone() -> None:
 
 
 def test_a_step_that_is_only_tried_leaves_no_weight_that_is_no_number() -> None:
-    """Else the answers that are written after it would be drawn from NaN, which ends a GPU's process."""
+    """Otherwise answers generated after it would be sampled from NaN, which crashes a GPU process."""
     weight = torch.nn.Parameter(torch.zeros(3))
     weight.grad = torch.tensor([512.0, math.inf, math.nan])
     still = torch.nn.Parameter(torch.zeros(1))

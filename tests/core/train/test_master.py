@@ -1,4 +1,4 @@
-"""Weights that move in full tuning: small steps count, and a check on the way sees what a checkpoint holds."""
+"""Trained weights in full tuning: small steps count, and a check during training sees what a checkpoint contains."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def train_with(**settings: Any) -> Any:
     ],
 )
 def test_float32_is_held_where_it_fits(settings: dict[str, Any], memory: float | None, held: str) -> None:
-    """A billion numbers that move."""
+    """For a billion trained numbers."""
     assert held_in(train_with(**settings), 2.0, 1e9, 0.0, memory) == held
 
 
 def test_float32_beside_bfloat16_takes_18_bytes_a_number() -> None:
     assert float32_bytes(train_with(), 2.0) == 18.0
-    assert float32_bytes(train_with(optimizer="adamw-8bit"), 2.0) == 12 + 1 / 32  # scales of blocks
+    assert float32_bytes(train_with(optimizer="adamw-8bit"), 2.0) == 12 + 1 / 32  # the blocks' scales
 
 
 def test_numbers_rounded_by_chance_are_right_on_average() -> None:
@@ -71,7 +71,7 @@ def test_its_steps_are_those_of_adamw_where_nothing_is_rounded() -> None:
 
 
 def test_at_the_recipe_s_own_rate_weights_move_only_by_chance_or_in_float32() -> None:
-    """Weights of deviation 0.02, as models begin with; the first step of AdamW moves each by the whole rate."""
+    """Weights of deviation 0.02, as models begin with; AdamW's first step moves each by the whole rate."""
     torch.manual_seed(0)
     start = (0.02 * torch.randn(200, 500)).bfloat16()
     rate = train_with().learning_rate
@@ -128,7 +128,7 @@ def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_check(tiny_model: Path) -> None:
-    """As heads and norms, which PEFT leaves in the base's format: a scaler refuses gradients in float16."""
+    """As heads and norms, which PEFT leaves in the base's format: a scaler rejects float16 gradients."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -152,7 +152,7 @@ def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_ch
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"master": "stochastic", "optimizer": "sgd"}, "rounds in an AdamW of its own, not in sgd"),
+        ({"master": "stochastic", "optimizer": "sgd"}, "works only with optimizer adamw, not sgd"),
         ({"master": "stochastic"}, "rounds bfloat16 weights, not float16"),
     ],
 )

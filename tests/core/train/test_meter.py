@@ -1,4 +1,4 @@
-"""What the trainer tells while it evaluates."""
+"""What the trainer reports while it evaluates."""
 
 import math
 from types import SimpleNamespace
@@ -19,7 +19,7 @@ def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_p
     for _ in range(3):
         meter.shown = -math.inf  # a second has passed
         meter.on_prediction_step(None, None, None, eval_dataloader=range(7))
-    meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is said
+    meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is reported
     told = [events.decode(line).e for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]
     assert told == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
 
@@ -30,7 +30,7 @@ def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
     from finetop.core.train.callbacks import gpu_facts
 
     class NotSupported(Exception):
-        """As the driver library's own error: it derives from nothing closer."""
+        """Like the driver library's own error, which has no closer base class."""
 
     def not_of_this_card(device):
         raise NotSupported
@@ -43,7 +43,7 @@ def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
 
 @pytest.fixture
 def meter_of(tmp_path, monkeypatch):
-    """Make a meter on a GPU that a fake NVML tells of, whose power is 300 W."""
+    """Return a function that makes a meter on a GPU of a fake NVML, with a power of 300 W."""
     from finetop.core.train import callbacks
 
     cards = Cards(tmp_path / "nvml.json")
@@ -70,7 +70,7 @@ def test_energy_is_what_the_gpu_counted_and_goes_on_in_a_resumed_run(meter_of):
     meter._look_at_gpu(meter.began + 1.0)
     meter.take_energies(meter.own_energy())
     assert meter.energy_wh == pytest.approx(20.0)
-    cards.change(0, joules=1000.0 + 3600 * 500)  # while no job of this run was there
+    cards.change(0, joules=1000.0 + 3600 * 500)  # while no job of this run was running
     again = make(energy_wh=meter.energy_wh)
     assert again.energy_wh == pytest.approx(20.0)
     cards.change(0, joules=1000.0 + 3600 * 503)
@@ -106,7 +106,7 @@ def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter
     gpu_share.begin(tmp_path, None)
     meter = make()
     gpu_share.tell(tmp_path, GpuShare(40.0, ("other",), (2,)))
-    meter.device = "cpu"  # whose memory has no limit here
+    meter.device = "cpu"  # its memory has no limit here
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("finetop.core.train.callbacks.keep_to", lambda gib, device: None)
         cards.change(0, joules=1000.0 + 7200)
@@ -133,5 +133,5 @@ def test_a_neighbour_that_comes_and_goes_moves_the_limit(meter_of, tmp_path, mon
             meter._look_at_gpu(2.0)
     assert held == [(49.0, "cuda:0"), (None, "cuda:0")]
     said = capsys.readouterr().out
-    assert "GPU memory that may be used from now on: at most 49 GiB, beside run second" in said
+    assert "GPU memory allowed from now on: at most 49 GiB, beside run second" in said
     assert "from now on: all of it" in said

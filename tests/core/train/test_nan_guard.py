@@ -1,4 +1,4 @@
-"""The guard that ends a run whose numbers are none: what counts, and what is only a loss scale that falls."""
+"""The guard that ends a run with NaN numbers: what counts, and what is only a falling loss scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from finetop.core.train.nan_guard import Numbers
 
 
 def stops_at(lines: list[dict[str, float]], limit: int = 3) -> int | None:
-    """Show the guard one line a step; return the step at which it stops training."""
+    """Show the guard one log line per step; return the step at which it stops training."""
     watch, control = Numbers(limit), SimpleNamespace(should_training_stop=False)
     for step, logs in enumerate(lines, start=1):
         watch.on_log(None, SimpleNamespace(global_step=step), control, logs=dict(logs))

@@ -1,6 +1,6 @@
-"""Paged optimizers: the buffers of the step that is tried are trained with, and are paged again after a resume.
+"""Paged optimizers: training uses the buffers of the trial step, and they are paged again after a resume.
 
-On a stand-in for bitsandbytes' optimizer: its own pages need a GPU.
+With a stand-in for bitsandbytes' optimizer: its own pages need a GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SIZE = 100_000
 
 
 class Paged:
-    """Keeps a state in a buffer for each weight, and every buffer that it made in a list."""
+    """Keeps a state in a buffer for each weight, and every buffer that it created in a list."""
 
     is_paged = True
 
@@ -65,7 +65,7 @@ def test_loaded_states_are_paged_again_in_the_buffers_that_are_there() -> None:
     assert optimizer.state[large]["state1"] is buffer
     assert bool((buffer == 7).all())
     assert optimizer.state[small]["state1"] is unpaged
-    paged.page_again(optimizer, {})  # nothing was tried before: new ones
+    paged.page_again(optimizer, {})  # without a trial step: new ones
     assert optimizer.state[large]["state1"] is optimizer.made[-1] and len(optimizer.made) == 3
 
 

@@ -1,4 +1,4 @@
-"""A GPU machine without a compiler trains without Triton, and says so before the first step."""
+"""A GPU machine without a compiler trains without Triton, and reports it before the first step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CUDA = torch.device("cuda")
 
 @pytest.fixture
 def with_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let TRL believe that Triton is installed; a kernel of it that is called fails, as it would without a compiler."""
+    """Make TRL believe that Triton is installed; calling one of its kernels fails, as without a compiler."""
 
     def build(*_: Any, **__: Any) -> Any:
         raise RuntimeError("Failed to find C compiler.")
@@ -106,7 +106,7 @@ def test_what_is_nothing_without_a_compiler_is_refused(
     assert other.message.startswith("model.attention: flex needs Python.h of Python 3.12")
     base = ResolvedModel("tiny", tiny_model, None, None, "", "")
     with pytest.raises(EnvironmentTrouble, match=r"train\.compile needs Python\.h"):
-        rehearsal.require(recipe, base, "bfloat16", "cuda:0")  # as the job asks, and a plan
+        rehearsal.require(recipe, base, "bfloat16", "cuda:0")  # as a job and a plan do
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "")
     kernels.require("liger", "cuda:0")
     assert not list(ahead.kernel_problems(recipe, config))

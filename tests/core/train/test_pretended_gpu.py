@@ -1,4 +1,4 @@
-"""Training on a GPU that is none: no operation mixes devices, and the host waits no more than it must.
+"""Training on a pretended GPU: no operation mixes devices, and the host waits no more than it must.
 
 The native half is compiled on the spot; without a compiler the tests skip.
 """
@@ -22,11 +22,11 @@ from finetop.core.protocol.events import Metrics, Planned, decode
 
 RIG = Path(pretended_guard.__file__).parent
 FEW = ("method lora",)
-# The runs that the built-in recipes begin with, on a card without bfloat16.
+# The runs of the built-in recipes, on a card without bfloat16.
 ON_A_T4 = (
     "method lora",
     "method full",
-    "method layernorm",  # whose norms move beside a base in float16
+    "method layernorm",  # its norms are trained beside a float16 base
     "objective dpo",
     "objective grpo",
     "objective reward",
@@ -37,14 +37,14 @@ NO_KERNELS = (
     "nf4",
     "int8",
     "method loftq",
-)  # bitsandbytes has none for a GPU here: loading is as far as it goes
-# Where finetop's own lines make the host wait in a step; the libraries' waits are listed in docs/gpu.md.
+)  # bitsandbytes has no kernels for a GPU here: only loading is tested
+# The lines of finetop that make the host wait in a step; the libraries' waits are listed in docs/gpu.md.
 ALLOWED = (
-    "synchronize core/train/callbacks.py",  # a step's time is taken when it is done
-    "item core/train/protection_callback.py",  # what a protection tells, behind that
-    "core/train/objectives/distill.py",  # how many tokens are learned; once a line, both parts of the loss
-    "core/train/ppo/",  # whose rollouts are paid on the host
-    "item core/train/loss_scale.py",  # the scale, in float16 alone: the scaler itself waits there too
+    "synchronize core/train/callbacks.py",  # a step's time is measured when it is done
+    "item core/train/protection_callback.py",  # a protection's metrics, after that
+    "core/train/objectives/distill.py",  # number of learned tokens; once per log line, both losses
+    "core/train/ppo/",  # rollouts are scored on the host
+    "item core/train/loss_scale.py",  # only in float16, where the scaler itself waits too
 )
 
 pytestmark = pytest.mark.skipif(bool(pretended_guard.why_not()), reason=pretended_guard.why_not())
@@ -70,7 +70,7 @@ def environment(library: Path, card: str = "") -> dict[str, str]:
 
 
 def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> dict[str, dict[str, Any]]:
-    """Run cases in a process of their own; by name, what became of each."""
+    """Run cases in a separate process; return what happened to each, by name."""
     done = subprocess.run(
         [sys.executable, str(RIG / "pretended_runs.py"), str(home), str(model), *names],
         env=environment(library, card),
@@ -80,7 +80,7 @@ def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes = [json.loads(line) for line in done.stdout.splitlines()]
-    for outcome in outcomes:  # without the numbers of lines
+    for outcome in outcomes:  # without line numbers
         outcome["waits"] = Counter(
             {re.sub(r":\d+$", "", place): count for place, count in outcome["waits"].items()}
         )
@@ -90,7 +90,7 @@ def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> 
 def require_sound(outcome: dict[str, Any]) -> None:
     assert not outcome["mismatches"], outcome
     assert set(outcome["codes"].values()) == {0}, outcome
-    assert outcome["waits"], outcome  # the step was seen
+    assert outcome["waits"], outcome  # the step was recorded
     ours = [place for place in outcome["waits"] if " in " not in place and "core/" in place]
     assert [place for place in ours if not any(allowed in place for allowed in ALLOWED)] == []
     assert outcome["waits"]["synchronize core/train/callbacks.py"] == 1
@@ -138,7 +138,7 @@ def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
     lora = next(job.parents[1] for job in jobs if '"lora"' in (job / "job.json").read_text())
     kept = [(lora / f"checkpoints/step-{step:06d}/state/state.json").read_text() for step in (2, 3)]
     grown = [int(tracker) for text in kept for tracker in re.findall(r'"_growth_tracker", (\d+)', text)]
-    assert grown == [2, 3]  # the resumed run went on with the scaler's count
+    assert grown == [2, 3]  # the resumed run continued the scaler's count
 
 
 @pytest.mark.slow
@@ -166,13 +166,13 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_p
         "packed, sdpa",
         "lora",
     } <= measured
-    # for a GPU that is none
+    # for a pretended GPU
     no_kernels = {"loftq", "lora on nf4", "8B, lora on nf4", "packed, flex", "not packed, compiled"}
     assert set(missed) <= no_kernels | late, missed
     assert re.search(r"## Tests marked gpu\s+[1-9]\d* passed, [1-9]\d* skipped\.\n", text)
     assert "This GPU is **pretended**" in text
-    assert "allocator: expandable_segments:True" in text  # a job's own
-    assert {row[2] for row in rows if row[0] in measured} == {"-"}  # it has no memory to measure
+    assert "allocator: expandable_segments:True" in text  # set by the job
+    assert {row[2] for row in rows if row[0] in measured} == {"-"}  # a pretended GPU has no memory to measure
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_p
 def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
     library: Path, tmp_path: Path, card: str
 ) -> None:
-    """A T4 has no bfloat16: they take the card's own format."""
+    """A T4 has no bfloat16: they use the card's own format."""
     root = REPORT.parents[2]
     files = [str(root / "tests" / "core" / name) for name in GPU_FILES]
     words = [sys.executable, "-m", "pytest", "-rs", "--pretended-gpu", "-m", "gpu", "-W", "default", *files]
@@ -200,7 +200,7 @@ def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
 
 @pytest.mark.slow
 def test_tests_marked_gpu_run_on_it_and_can_fail(tmp_path: Path) -> None:
-    """What needs only a device passes, what needs more skips and says so, and what mixes devices fails."""
+    """Tests that need only a device pass, those that need more skip with a reason, and those that mix devices fail."""
     text = """
 import pytest, torch
 pytestmark = pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Samples on the way: how far they are is said while they are written."""
+"""Samples during training: their progress is reported while they are generated."""
 
 from __future__ import annotations
 

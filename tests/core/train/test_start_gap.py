@@ -1,4 +1,4 @@
-"""Learned tokens that begin far above the base are told before step 1; a method that begins at the base is not."""
+"""Virtual tokens that begin far above the base raise an alarm before step 1; methods that begin at the base do not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_how_far_above_the_base_it_begins_is_told(tiny_model, tmp_path, capsys, 
     assert begin("lora", rank=4) == ""
     said = begin("prefix-tuning", tokens=4)
     assert (
-        "nats/token with the learned tokens" in said and "alarm" not in said
+        "nats/token with the virtual tokens" in said and "alarm" not in said
     )  # a model of noise loses nothing
     monkeypatch.setattr(start_gap, "MOST", -100.0)
     assert "nats/token above its base" in begin("prefix-tuning", tokens=4)

@@ -1,4 +1,4 @@
-"""What is decided of a metric's values: when training has come as far as it goes, and which step was the best."""
+"""Decisions from a metric's values: when training stops improving, and which step was the best."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_change_within_min_delta_is_no_improvement():
     assert stop_early.end_of(watch(values, min_delta=0.1)).endswith(
         "did not improve on 1 (step 1) by more than 0.1 in 3 evaluations"
     )
-    # Small gains add up: it is the best that counts, not the one before.
+    # Small gains add up: each is compared with the best, not with the value before.
     assert not stop_early.end_of(watch({1: 1.0, 2: 0.95, 3: 0.89, 4: 0.88}, min_delta=0.1))
 
 

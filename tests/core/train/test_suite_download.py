@@ -1,4 +1,4 @@
-"""A suite whose data is out of reach is an alarm while the run trains, not a failure after it."""
+"""A suite whose data can't be reached raises an alarm while the run trains, instead of a failure after it."""
 
 from __future__ import annotations
 

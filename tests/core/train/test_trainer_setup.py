@@ -1,4 +1,4 @@
-"""A method in the real trainer: gradients through quantised weights, its optimizer, its ranks, what it saves."""
+"""A method in the real trainer: gradients through quantized weights, its optimizer, its ranks, what it saves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = [
 
 @pytest.fixture
 def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
-    """Give what a training job has when its trainer is built, for a recipe's method, model and train sections."""
+    """Return a function that makes what a training job has when its trainer is built, from sections of a recipe."""
     home, events = Home(tmp_path / "home"), EventLog(tmp_path / "events.jsonl")
     prepare(home)
 
@@ -73,7 +73,7 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
 
 
 def trained(setup: Setup, steps: int) -> Any:
-    """Train for some steps, the model looked at before, as a run's samples and its drift probe do."""
+    """Train for some steps, after reading the model as a run's samples and its drift probe do."""
     look(setup.model)
     trainer = trainer_setup.make_trainer(objectives.load("sft").make_trainer, setup)
     trainer.args.max_steps = steps
@@ -160,7 +160,7 @@ def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_pat
     before = setup.model.get_output_embeddings().weight.detach().clone()
     trainer = trained(setup, 2)
     assert not torch.equal(trainer.model.get_output_embeddings().weight, before)
-    assert torch.equal(trainer.model.get_input_embeddings().weight, before)  # they were one
+    assert torch.equal(trainer.model.get_input_embeddings().weight, before)  # they were tied before
     checkpoint.write(trainer.model, setup.tokenizer, setup.base, tmp_path, 2, setup.events)
     again, _ = load_checkpoint(setup.base, checkpoint.folder_of(tmp_path, 2), torch.float32, "cpu")
     assert torch.allclose(look(again), look(trainer.model), atol=2e-6)

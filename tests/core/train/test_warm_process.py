@@ -1,4 +1,4 @@
-"""The process that waits becomes the job that it is told, its output in the job's log; without a keeper it ends."""
+"""The warm process becomes the job that it is given, with its output in the job's log; without a keeper it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finetop.core.runtime import gpus
 
 RIG = Path(fake_nvml.__file__).parent
 
-# As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
+# As the real one, except the imports (10 s) and the training: tests/bench/warm_start.py has both.
 PROGRAM = """
 import sys
 from finetop.core import run_job
@@ -59,7 +59,7 @@ def test_it_ends_when_its_keeper_is_gone(tmp_path):
 
 
 def test_it_begins_no_cuda(tmp_path):
-    """What it imports and rehearses learns of the GPU by NVML, and takes it for what it is."""
+    """What it imports and rehearses reads the GPU's facts from NVML, and recognises it."""
     cards = Cards(tmp_path / "nvml.json", count=2)
     cards.change(1, capability=[9, 0])
     done = subprocess.run(
@@ -80,7 +80,7 @@ def test_it_begins_no_cuda(tmp_path):
 
 @pytest.mark.gpu(needs="driver", packages=("trl", "bitsandbytes"))
 def test_the_driver_lists_no_process_that_waits(tmp_path):
-    """Not among those that hold memory of a GPU; the real imports, beside the real driver."""
+    """Not among those that use a GPU's memory; with the real imports and the real driver."""
     seen = gpus.look()
     fit = [gpu for gpu in seen.gpus if not gpu.fault and gpu.processes is not None]
     if not fit or not gpus.sees_all_processes():
@@ -101,4 +101,4 @@ def test_the_driver_lists_no_process_that_waits(tmp_path):
     assert process.pid not in listed
     print(
         "opened:", *sorted(path for path in opened if path.startswith("/dev/nvidia"))
-    )  # uvm: CUDA has begun
+    )  # uvm: CUDA has been initialised

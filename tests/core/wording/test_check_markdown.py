@@ -1,4 +1,4 @@
-"""Markdown for a pull request: the verdict first, a table that stays one, and nothing of outside text acts."""
+"""Markdown for a pull request: the verdict first, an intact table, and no outside text that acts as markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lengths of time: one unit in a cell, two in a sentence, digits where two are compared."""
+"""Durations: one unit in a cell, two in a sentence, more digits where two are compared."""
 
 from __future__ import annotations
 

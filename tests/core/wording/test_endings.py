@@ -1,4 +1,4 @@
-"""How runs end, in words: what is asked before one does, and how it did."""
+"""How runs end, in words: the question before, and the state afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs in words: how far each is, how many run, and what a stop ends and keeps."""
+"""Jobs in words: progress, counts, and what a stop ends and keeps."""
 
 from __future__ import annotations
 

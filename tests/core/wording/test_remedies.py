@@ -1,4 +1,4 @@
-"""Remedies in words: what is best and how sure that is, said the same everywhere."""
+"""Remedies in words: which is best and how sure that is, the same everywhere."""
 
 import msgspec
 
@@ -139,7 +139,7 @@ def test_where_the_run_stands_says_on_which_items():
 
 
 def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing() -> None:
-    """0% of what? The target that is shown went from 3.95 to 2.27."""
+    """0% of what? The displayed target went from 3.95 to 2.27."""
     only = row("a", 0.0, kept={"exact_match": 0.0}, target={"nats_per_token": 2.27, "exact_match": 0.1})
     found = answer([only], "a")
     assert remedies.cells(found, only)[:2] == ("2.27", "0% exact match")

@@ -1,4 +1,4 @@
-"""Rewards in words: every one of a recipe's, with its weight."""
+"""Rewards in words: every reward of a recipe, with its weight."""
 
 from __future__ import annotations
 

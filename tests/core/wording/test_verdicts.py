@@ -1,4 +1,4 @@
-"""Results in words: the verdict's line, the table, what stands beside it, and the brief for lists."""
+"""Results in words: the verdict's line, the table, the lines below it, and the brief for lists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def checked(
     weights: tuple[float, ...] = (1.0, 1.0, 1.0),
     **standing: Any,
 ) -> dict[str, Any]:
-    """Run the statistics on three tasks of 200 items, of which so many are lost; `guesses` is at chance."""
+    """Run the statistics on three tasks of 200 items with so many lost; `guesses` is at chance."""
     items = [Item(task, str(number)) for task in TASKS for number in range(200)]
     base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
     plans = [TaskPlan(task, "acc", 0.25, weight) for task, weight in zip(TASKS, weights, strict=True)]
@@ -212,7 +212,7 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
     accepted = msgspec.structs.replace(short, accepted="ana: it is fine")
     assert verdicts.short_answer(accepted) == "-15.0, accepted (ana: it is fine)"
     core = msgspec.structs.replace(short, suite="core")
-    assert verdicts.short_answer(core) == "REGRESSED -15.0 on core"  # the usual suite goes without saying
+    assert verdicts.short_answer(core) == "REGRESSED -15.0 on core"  # the usual suite is not named
     assert verdicts.short_answer(core, name_suite=False) == "REGRESSED -15.0"
     usual = msgspec.structs.replace(short, suite="quick")
     assert verdicts.short_answer(usual) == "REGRESSED -15.0"
@@ -234,7 +234,7 @@ def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
 
 
 def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided() -> None:
-    """A model that lost 5.9 points of the suite for certain, and whose ability may be no worse."""
+    """A model that certainly lost 5.9 points of the suite, although its ability may be no worse."""
     outcome = check_result.read(
         {
             "verdict": "regressed",
@@ -283,8 +283,8 @@ def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided
     [
         ({"decided_by": "task", "suite_interval": (0.0, 0.05)}, None),  # the task's row shows what decided
         ({"verdict": "no_verdict", "suite_interval": (0.02, 0.05)}, (0.02, 0.05)),
-        ({"verdict": "no_verdict", "suite_interval": (0.045, 0.045)}, None),  # it may be chance
-        ({"suite_interval": None}, None),  # a result from before it was kept
+        ({"verdict": "no_verdict", "suite_interval": (0.045, 0.045)}, None),  # may be chance
+        ({"suite_interval": None}, None),  # a result from before it was stored
         ({"suite_interval": None, "items_used": 100}, (0.05, 0.05)),
     ],
 )

@@ -1,4 +1,4 @@
-"""10 checkpoints that are damaged: what is done to a whole one, who opens it, and what that says."""
+"""10 damaged checkpoints: what is done to a whole one, what opens it, and the message."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ WEIGHTS, MANIFEST, STATE = "adapter_model.safetensors", "manifest.json", "state/
 
 
 def resume(what: str, damage: Callable[[Path], object], *says: str) -> Bad:
-    """A run is to go on from it."""
+    """A run is resumed from it."""
     return Bad(what, ("resume", damage), ("good@20 is incomplete", *says, "good@10"))
 
 
 def trainer(what: str, damage: Callable[[Path], object], *says: str) -> Bad:
-    """It looks whole, and the training job puts its state back."""
+    """It looks complete, and the training job restores its state."""
     return Bad(what, ("trainer", damage), (*says, "finetop resume RUN@STEP"), code=4)
 
 
@@ -35,7 +35,7 @@ def manifest(**changed: object) -> Callable[[Path], object]:
 
 
 def replaced(name: str, old: bytes, new: bytes) -> Callable[[Path], object]:
-    """Change bytes of a file, which keeps its size."""
+    """Change bytes of a file, keeping its size."""
 
     def damage(folder: Path) -> None:
         held = (folder / name).read_bytes()

@@ -1,4 +1,4 @@
-"""The doors that bad inputs come in by: the command line, the event reader, the loaders of rows and checkpoints."""
+"""The entries for bad inputs: the command line, the event reader, the loaders of rows and checkpoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OF_THE_HOME = {"home/settings.yaml": ["clean"], "home/hosts.yaml": ["ls", "--on"
 
 @dataclass(frozen=True)
 class Door:
-    """A folder to stand in, with a good recipe and its rows, and a home."""
+    """A working folder with a good recipe and its rows, and a home."""
 
     folder: Path
     home: Home
@@ -54,7 +54,7 @@ class Door:
         (self.folder / "rows.jsonl").write_text(rows.GOOD)
 
     def ask(self, words: Sequence[str], **variables: str) -> Answer:
-        """Give a command line in this folder, on this home."""
+        """Run a command line in this folder, on this home."""
         said = io.StringIO()
         with self._inside(variables), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = main(words, open_app=open_app)
@@ -73,7 +73,7 @@ class Door:
             os.environ.update(before)
 
     def shortened(self, text: str) -> str:
-        """Leave out what differs from machine to machine."""
+        """Remove what differs from machine to machine."""
         for path, name in ((self.home.root, "HOME"), (self.folder, "FOLDER")):
             text = text.replace(str(path), name)
         return re.sub("h{10,}…?", "hhh…", text)  # where a long name is cut depends on the folder before it
@@ -89,7 +89,7 @@ class Door:
             file.unlink()
 
     def row(self, bad: Bad) -> Answer:
-        """Read a training job's rows, the bad one behind a good one."""
+        """Read a training job's rows, the bad one after a good one."""
         kind, line = bad.given
         file = self.folder / "rows.jsonl"
         line = line if isinstance(line, bytes) else line.encode()
@@ -97,7 +97,7 @@ class Door:
         return self.last_word(lambda: sources.read(Source(path=str(file)), self.home, (kind,)))
 
     def checkpoint(self, bad: Bad, whole: Path, place: Path, base: Path) -> Answer:
-        """Damage a copy of a whole checkpoint, and go on from it or load it."""
+        """Damage a copy of a complete checkpoint, and resume from it or load it."""
         how, damage = bad.given
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(whole, place)
@@ -116,7 +116,7 @@ class Door:
         return self.last_word(lambda: load_checkpoint(model, place, float32, "cpu"))
 
     def last_word(self, work: Callable[[], object]) -> Answer:
-        """Do a job's work: what is wrong with it is the job's last word."""
+        """Do a job's work: its error is in the job's ended event."""
         try:
             work()
         except FinetopError as error:
@@ -132,7 +132,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
 
 
 def take_in(made: Still, name: str, line: bytes) -> RunDetail:
-    """Take in a job's events, the line between two good ones; give the run as the store has it."""
+    """Ingest a job's events, the line between two good ones; return the run as the store has it."""
     run_id = made.queue(name)
     found = made.rows(
         "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?", run_id

@@ -1,4 +1,4 @@
-"""10 values of the environment that can't be: the variables, the command, and what is said of them."""
+"""10 invalid values of the environment: the variables, the command, and the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""40 lines that are no events: each stands between two good ones, and what is said of it."""
+"""40 lines that are no events, each between two good ones, and the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one bad input of the tables is, and what was answered to it."""
+"""One bad input of the tables, and the answer to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Bad:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a door said: the exit code, and what was written for people."""
+    """The answer: the exit code, and what was written for the user."""
 
     code: int
     text: str

@@ -1,4 +1,4 @@
-"""25 names that lead elsewhere, or nowhere: the words of the command, and what is said of them."""
+"""25 names that lead elsewhere, or nowhere: the command's arguments, and the message."""
 
 from __future__ import annotations
 

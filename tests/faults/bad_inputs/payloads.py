@@ -1,4 +1,4 @@
-"""20 texts that would steer a terminal, and what of each is shown."""
+"""20 texts that would control a terminal, and what is shown of each."""
 
 from __future__ import annotations
 

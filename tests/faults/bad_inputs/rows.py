@@ -1,4 +1,4 @@
-"""15 rows that can't be learned from: what the objective reads, the file's lines, and what is said of them."""
+"""15 rows that can't be learned from: the objective, the file's lines, and the message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ GOOD = '{"messages": [{"role": "user", "content": "When?"}, {"role": "assistant"
 
 
 def row(what: str, line: str | bytes, *says: str, kind: str = "conversation") -> Bad:
-    """A bad row behind a good one."""
+    """A bad row after a good one."""
     return Bad(what, (kind, line), ("rows.jsonl:2:", *says))
 
 

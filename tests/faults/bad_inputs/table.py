@@ -1,4 +1,4 @@
-"""Writes docs/bad-inputs.md: every example with its answer. Run it when an answer has changed on purpose.
+"""Writes docs/bad-inputs.md: every example with its answer. Run it when an answer was changed on purpose.
 
 python tests/faults/bad_inputs/table.py
 """
@@ -61,7 +61,7 @@ def checkpoint_answers(door: Door, place: Path, whole: Path, base: Path) -> Told
 
 
 def lines_taken_in(made: Still) -> Iterator[tuple[Bad, RunDetail, list[int]]]:
-    """Take in each line between two good ones: the run as the store has it then, and the steps of its metrics."""
+    """Ingest each line between two good ones: the run as the store has it then, and the steps of its metrics."""
     for number, bad in enumerate(event_lines.EXAMPLES, 1):
         detail = take_in(made, f"line-{number}", bad.given)
         steps = metrics.steps(made.supervisor.connection, detail.row.id, after=-1, limit=100)
@@ -69,7 +69,7 @@ def lines_taken_in(made: Still) -> Iterator[tuple[Bad, RunDetail, list[int]]]:
 
 
 def line_answers(door: Door) -> Told:
-    """Show each run: what is said of its lines."""
+    """Show each run: its messages about the lines."""
     told = []
     for number, bad in enumerate(event_lines.EXAMPLES, 1):
         answer = door.ask(["show", f"line-{number}"])
@@ -79,7 +79,7 @@ def line_answers(door: Door) -> Told:
 
 
 def payload_answers(door: Door, log: Path) -> list[tuple[Payload, str]]:
-    """Let each payload be a run's log, and show that."""
+    """Use each payload as a run's log, and show it."""
     told = []
     for payload in payloads.EXAMPLES:
         log.write_text(payload.text + "\n")
@@ -89,7 +89,7 @@ def payload_answers(door: Door, log: Path) -> list[tuple[Payload, str]]:
 
 
 def section(title: str, told: Told) -> str:
-    """Lay a class out as a table."""
+    """Return a class of examples as a table."""
     made = [f"## {title}", "", "| what | given | answer | exit |", "|---|---|---|--:|"]
     for bad, answer in told:
         cells = (bad.what, code(given(bad)), answer.text.strip().removeprefix("finetop: "), str(answer.code))
@@ -106,7 +106,7 @@ def payload_section(told: Sequence[tuple[Payload, str]]) -> str:
 
 
 def given(bad: Bad) -> object:
-    """Give of an example what a reader looks at."""
+    """Return what a reader needs of an example."""
     match bad.given:
         case ({} as variables, list() as words):
             return " ".join([*(f"{key}={value}" for key, value in variables.items()), "finetop", *words])
@@ -125,7 +125,7 @@ def given(bad: Bad) -> object:
 
 
 def code(value: object) -> str:
-    """Write an input as code on one line, at most 90 characters of it."""
+    """Format an input as code on one line, at most 90 characters."""
     shown = repr(value).removeprefix("b")[1:-1].replace("\\'", "'")
     shown = re.sub(r"(.{1,3}?)\1{30,}", lambda run: f"{run[1] * 3}…", shown)
     shown = shown if len(shown) <= 90 else f"{shown[:89]}…"
@@ -137,7 +137,7 @@ def cell(text: str) -> str:
 
 
 def in_step(number: int, made: str) -> None:
-    """See that the page has this section as it is; where the page is made, keep the section for it."""
+    """Check that the page has this section unchanged; when writing the page, store the section."""
     if folder := os.environ.get(COLLECT):
         (Path(folder) / f"{number}").write_text(made, encoding="utf-8")
         return
@@ -145,7 +145,7 @@ def in_step(number: int, made: str) -> None:
 
 
 def main() -> int:
-    """Go through all doors by the tests themselves, and write the page from what was answered."""
+    """Run all examples through the tests themselves, and write the page from the answers."""
     import pytest
 
     tests = Path(__file__).parents[1] / "test_bad_inputs.py"

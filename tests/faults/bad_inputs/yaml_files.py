@@ -1,4 +1,4 @@
-"""30 YAML files that are no recipes, settings, hosts: the file's name and text, and what is said of it."""
+"""30 YAML files that are no valid recipes, settings or hosts: the file's name and text, and the message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EXAMPLES = [
     recipe("a method that is none", HEAD + DATA + "method: {name: lorra}\n",
            "bad.yaml:4:", "'lorra'", "Did you mean lora?"),
     recipe("two settings that don't go together", HEAD + DATA + "model: {quantize: nf4}\nmethod: {name: full}\n",
-           "bad.yaml:4:", "full does not go on nf4 weights", "Set model.quantize to none"),
+           "bad.yaml:4:", "full does not work with nf4 weights", "Set model.quantize to none"),
     recipe("indented by a tab", HEAD + "train:\n\tepochs: 2\n", "bad.yaml:4:", "\\t", "spaces"),
     recipe("a quote that never ends", HEAD + 'about: "a voice\n' + DATA, "bad.yaml:5:",
             "quoted scalar that begins on line 3", "quotes"),

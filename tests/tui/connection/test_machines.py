@@ -1,4 +1,4 @@
-"""The app on other machines: where it is, what is out of reach, one list of several, and which machine is asked."""
+"""The app with other machines: the location shown, unreachable machines, one list of several, who is asked."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on()
 
 
 async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> None:
-    """Model and data are there, so its supervisor says what the run comes to; none of it is looked for here."""
+    """The model and data are there, so that machine's supervisor plans the run and nothing is read here."""
     (tmp_path / "mine.yaml").write_text(
         "recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n"
     )

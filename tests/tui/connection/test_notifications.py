@@ -1,4 +1,4 @@
-"""News in the app: a row that names the run, the terminal's bell once in a while, a notification where it is wanted."""
+"""Notifications in the app: a row that names the run, the terminal's bell now and then, and a desktop notification."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def test_what_happens_while_the_app_is_open_is_said_with_its_run_and_kept(
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, 0.1)
-        assert app.messages == []  # what happened before it was opened is in the list of runs
+        assert app.messages == []  # earlier events are in the list of runs
         fake.notices.insert(0, notice(2))
         fake.change()
         await settled(pilot, 0.1)

@@ -1,4 +1,4 @@
-"""e writes what is shown, y copies what the cursor is on; neither does anything that was not asked for."""
+"""e saves what is shown, y copies what the cursor is on; neither does anything unasked."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from finetop.core.protocol.runs import Finished
 from finetop.core.report import Chart, Line, Table
 from finetop.tui.save import Sheet
 from finetop.tui.save.prompt import written
-from finetop.tui.terminal.clipboard import LIMIT, copying, filled
+from finetop.tui.terminal.clipboard import LIMIT, copying
+from finetop.tui.widgets.app_screen import filled
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def listening(app: Any) -> list[str]:
-    """Hear what is written to the terminal beside pictures."""
+    """Record what is written to the terminal besides frames."""
     heard: list[str] = []
     write = app._driver.write
 
@@ -170,7 +171,7 @@ async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
         assert "copied: support-full-1e-4   y again: finetop remedy support-full-1e-4" in text_of(app)
         await pilot.press("y")
         assert "copied: finetop remedy support-full-1e-4   y again: support-full-1e-4" in text_of(app)
-        await pilot.press("y", "j", "y")  # another key begins anew
+        await pilot.press("y", "j", "y")  # another key starts over
         assert [base64.b64decode(one[7:-1]).decode() for one in heard] == [
             *("support-full-1e-4", "finetop remedy support-full-1e-4", "support-full-1e-4"),
             "sql-lora-70b",

@@ -1,4 +1,4 @@
-"""The help: each key with what it does, whole at every width, and found by a search."""
+"""The help: each key with its full text at every width, and found by a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns and tags are picked from a list, found by letters, and a new one is named by typing it."""
+"""Columns and tags are picked from a list, searched by letters, and a new one is added by typing its name."""
 
 from __future__ import annotations
 

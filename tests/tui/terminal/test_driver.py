@@ -1,4 +1,4 @@
-"""The differencing driver leaves the screen that plain frames leave, and never queues pictures."""
+"""The differencing driver shows the same screen as plain frames, and never queues frames."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Sequences that pyte prints parts of, or cannot take: private keyboard modes, mode queries, strings.
+# Sequences that pyte prints in part or can't parse: private keyboard modes, mode queries, strings.
 _UNKNOWN_TO_PYTE = re.compile(
     r"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$p|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[6n"
 )
 
 
 class Emulator(pyte.Screen):  # type: ignore[misc]
-    """pyte's screen; like real terminals it blanks the half left of a wide character that is cut in two."""
+    """pyte's screen; like real terminals it blanks the remaining half of a wide character that was cut in two."""
 
     def __init__(self, columns: int, lines: int) -> None:
         super().__init__(columns, lines)
@@ -73,11 +73,11 @@ class Emulator(pyte.Screen):  # type: ignore[misc]
         return any(cell.data == "" for cell in self.buffer[self.cursor.y].values())
 
     def feed(self, text: str) -> None:
-        # A terminal's line discipline makes a line feed a carriage return and a line feed.
+        # A terminal's line discipline turns a line feed into a carriage return and a line feed.
         self.stream.feed(_UNKNOWN_TO_PYTE.sub("", text).replace("\n", "\r\n"))
 
     def seen(self) -> list[list[tuple[object, ...]]]:
-        """Return what the eye sees of each cell: a blank shows its background, not its colour."""
+        """Return what is visible of each cell: of a blank the background, not the colour."""
         return [[_seen(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
 
 
@@ -88,7 +88,7 @@ def _seen(cell: pyte.screens.Char) -> tuple[object, ...]:
 
 @dataclass
 class Ours:
-    """What the driver keeps, without its terminal."""
+    """The state that the driver keeps, without its terminal."""
 
     size: tuple[int, int]
     wanted: Cells = field(init=False)
@@ -121,7 +121,7 @@ _lines = st.lists(st.tuples(_styles, _texts), min_size=0, max_size=4)
 
 
 def _line(segments: list[tuple[str, str]], width: int) -> str:
-    """Return a row of exactly this width, as Textual's strips are."""
+    """Return a row of exactly this width, like Textual's strips."""
     left, pieces = width, []
     for style, text in segments:
         text = set_cell_size(text, min(left, cell_len(text)))
@@ -132,7 +132,7 @@ def _line(segments: list[tuple[str, str]], width: int) -> str:
 
 @st.composite
 def _stories(draw: st.DrawFn) -> list[tuple[str, object]]:
-    """Draw a story of frames: ("size", (columns, rows)), ("forget", None) and ("frame", text)."""
+    """Generate sequences of frames: ("size", (columns, rows)), ("forget", None) and ("frame", text)."""
     story: list[tuple[str, object]] = []
     width, height = 20, 6
     rows = [" " * width] * height
@@ -247,7 +247,7 @@ def test_a_changed_number_sends_few_bytes() -> None:
 
 
 def _like_log(first: int) -> str:
-    """Ten lines that differ in a few cells from those after them."""
+    """Generate ten lines, each a few cells different from the next one."""
     lines = (
         f"step {n}/1200: loss 0.0016, grad_norm 0.{n % 7}{n % 9}".ljust(120) for n in range(first, first + 10)
     )
@@ -261,7 +261,7 @@ def test_a_log_of_like_lines_scrolls() -> None:
     emulator.feed(text)
     plain.feed(_like_log(601))
     assert emulator.seen() == plain.seen()
-    assert len(text.encode()) < 80  # 170, were each line mended where it stands
+    assert len(text.encode()) < 80  # 170 if each line were patched in place
 
 
 @pytest.mark.parametrize("by", [1, 3, -1])
@@ -278,7 +278,7 @@ def test_a_scrolled_log_sends_its_new_lines(by: int) -> None:
 
 
 def test_a_line_that_comes_back_below_in_another_look_scrolls_nothing() -> None:
-    """What else has changed then spared bytes for a scroll of a place that is none."""
+    """Bytes saved on other lines must not pay for a scroll of lines that do not match."""
     line, other = "alpha beta gamma delta one", "alpha beta gamma delta two"
     ours, emulator, plain = Ours((80, 6)), Emulator(80, 6), Emulator(80, 6)
     before = _at(0, 0, f"{line:<80}") + _at(0, 2, "y" * 80) + _at(0, 3, f"{other:<80}") + _at(0, 5, "x" * 80)
@@ -328,7 +328,7 @@ _END = "\x1b]2;that is all\x07"
 
 
 class _Pipe:
-    """A writer on a pipe whose reader reads when told."""
+    """A writer on a pipe whose reader reads only on request."""
 
     def __init__(self) -> None:
         self.reader, self.end = os.pipe()
@@ -345,7 +345,7 @@ class _Pipe:
         self.writer.picture()
 
     def read(self) -> str:
-        """Read all that was written by now: a title of ours behind it says where that ends."""
+        """Read everything written so far; a title written after it marks its end."""
         self.writer.control(_END)
         sent = b""
         while not sent.endswith(_END.encode()):
@@ -394,7 +394,7 @@ def test_controls_keep_their_order_and_none_is_lost_on_a_slow_terminal(pipe: _Pi
     emulator.feed(sent)
     plain.feed(_noise(499))
     assert emulator.seen() == plain.seen()
-    assert len(sent) < 50 * 4800  # of 500 pictures of 4,800 bytes
+    assert len(sent) < 50 * 4800  # of 500 frames of 4,800 bytes
 
 
 def test_pictures_wait_for_a_terminal_that_answers_late(pipe: _Pipe) -> None:
@@ -405,7 +405,7 @@ def test_pictures_wait_for_a_terminal_that_answers_late(pipe: _Pipe) -> None:
     for seed in range(1, 20):
         pipe.show(_noise(seed))
         sent += pipe.read()
-    assert len(sent) < 5 * 4800  # of 20 pictures of 4,800 bytes
+    assert len(sent) < 5 * 4800  # of 20 frames of 4,800 bytes
     pipe.writer.answered()
     sent += pipe.read()
     emulator, plain = Emulator(120, 40), Emulator(120, 40)
@@ -424,7 +424,7 @@ def test_while_the_way_to_the_terminal_is_stuck_no_picture_goes_out(
     pipe.show(_at(0, 0, "two"))
     assert pipe.read() == ""
     pipe.stuck = False
-    wait_until(lambda: "two" in os.read(pipe.reader, 65536).decode())  # nothing else has to happen
+    wait_until(lambda: "two" in os.read(pipe.reader, 65536).decode())  # without any other event
 
 
 def test_a_control_that_draws_makes_the_next_picture_whole(pipe: _Pipe) -> None:
@@ -503,16 +503,16 @@ class _Terminal:
         self.process.send_signal(signal.SIGWINCH)
 
     def read(self, wait_s: float = 0.02) -> bool:
-        """Read what the program writes, if it does. Says whether anything came."""
+        """Read the program's output, if any; return whether there was some."""
         try:
             piece = os.read(self.fd, 65536) if select.select([self.fd], [], [], wait_s)[0] else b""
-        except OSError:  # it has ended
+        except OSError:  # the program has ended
             piece = b""
         self.sent += piece
         return bool(piece)
 
     def wait_for(self, text: str, *, to_its_end: bool = True) -> None:
-        """Read until a text was written, and all of its picture."""
+        """Read until a text has been written, and the rest of its frame."""
         wait_until(
             lambda: self.read() and text in self.sent.decode(errors="ignore"),
             lambda: f"{text!r} in {self.sent[-2000:]!r}",
@@ -530,7 +530,7 @@ class _Terminal:
 
 @dataclass
 class _Demos:
-    """Starts the demo app in terminals, and leaves none behind."""
+    """Starts the demo app in terminals, and ends them all."""
 
     folder: Path
     running: list[_Terminal] = field(default_factory=list)
@@ -602,7 +602,7 @@ def test_what_a_link_brings_together_arrives_key_by_key(demos: _Demos) -> None:
         "é".encode()[:1],
         "é".encode()[1:],
         b"\xff\x9b",
-    ):  # the last is noise
+    ):  # the last one is noise
         os.write(terminal.fd, piece)
         time.sleep(0.02)
     terminal.end()
@@ -619,7 +619,7 @@ def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(demos: _Demos) 
     emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
     assert "THE END" in emulator.display[0]
     terminal.end()
-    assert len(terminal.sent) < 30 * 8000  # of 60 pictures of 8,000 bytes
+    assert len(terminal.sent) < 30 * 8000  # of 60 frames of 8,000 bytes
 
 
 def test_no_color_reaches_the_terminal(demos: _Demos) -> None:

@@ -1,4 +1,4 @@
-"""Keys as they come over a link: Esc and a letter in one packet are two keys, sequences stay one."""
+"""Keys arriving over a link: Esc and a letter in one packet are two keys, sequences stay one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def keys(*pieces: str) -> list[tuple[str, str | None]]:
-    """What the app is told of these pieces of input, and of the silence after them."""
+    """Return the keys that the app gets from these pieces of input and from silence after them."""
     keyboard, events = Keyboard(), []
     for piece in pieces:
         events += keyboard.feed(piece)
@@ -85,7 +85,7 @@ def test_the_terminals_background_is_no_key_however_it_comes(answer: str, ground
         keyboard = Keyboard()
         keyboard.awaits_ground = True
         told = [*keyboard.feed("j" + answer[:cut]), *keyboard.feed(answer[cut:] + "k")]
-        if cut == 1:  # an Esc alone may be a key: it is not held back
+        if cut == 1:  # a lone Esc may be a key, so it is not held back
             continue
         assert [getattr(event, "ground", getattr(event, "key", "")) for event in told] == ["j", ground, "k"]
         assert not keyboard.awaits_ground

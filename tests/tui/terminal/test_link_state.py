@@ -1,4 +1,4 @@
-"""The connection that the app's session came by is found in the kernel's tables, and so is that it is stuck."""
+"""The session's connection is found in the kernel's tables, and so is the fact that it is stuck."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart: dots at exact cells, axes that stay still, and no data that breaks it."""
+"""The chart: dots at exact cells, stable axes, and robustness against any data."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def curve(points: dict[int, float], bad: int = 0, spread: float = 0.0) -> Curve:
 
 
 def rows_of(series: list[Series], width: int = 16, height: int = 5, **more: Any) -> list[str]:
-    """Draw on a scale from 0 to 1, and read the rows."""
+    """Draw on a scale from 0 to 1 and return the rows."""
     more = {"view": VIEW, "scale": Scale(0.0, 1.0), **more}
     return ["".join(text for text, _ in line) for line in draw(series, width=width, height=height, **more)]
 
 
 def dot(row: int, column: int, rows: list[str]) -> bool:
-    """Say whether the dot at (row, column), counted in dots from the top left, is set."""
+    """Return True if the dot at (row, column) is set, counted in dots from the top left."""
     bits = ord(rows[row // 4][GUTTER + column // 2]) - 0x2800
     return bits > 0 and bool(bits & ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))[column % 2][row % 4])
 
@@ -43,7 +43,7 @@ def test_values_are_dots_at_their_places() -> None:
     assert dot(8, 4, rows) and not dot(8, 5, rows)
     assert rows[0][GUTTER] == chr(
         0x2800 + 0x01 + 0x02 + 0x04 + 0x40
-    )  # half of the way down is the first column's
+    )  # half of the way down belongs to the first column
     assert rows[3][GUTTER] == chr(0x2800 + 0x08 + 0x10 + 0x20 + 0x80)
 
 
@@ -78,7 +78,7 @@ def test_points_are_marks_over_the_line() -> None:
 def test_the_limit_is_a_named_dashed_line_behind_the_curve() -> None:
     rows = rows_of([Series(curve({0: 0.9, 1: 0.9}))], limit=0.9)
     assert rows[0] == "  1.0 ⠒-- limit ", "the limit's name replaces no tick"
-    assert "limit" not in "".join(rows_of([Series(curve({0: 0.5}))], limit=2.0))  # out of the range: no line
+    assert "limit" not in "".join(rows_of([Series(curve({0: 0.5}))], limit=2.0))  # out of range, so no line
 
 
 def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
@@ -141,7 +141,7 @@ def test_constant_values_of_any_size_are_a_line(value: float) -> None:
     for is_log in (False, True):
         view = View(0, 100, is_log=is_log)
         rows = rows_of(series, view=view, scale=fitted(None, series, view))
-        if value > 0 or not is_log:  # a logarithmic axis has no place for the others
+        if value > 0 or not is_log:  # a logarithmic axis has no place for other values
             assert any(ord(letter) > 0x2800 for row in rows for letter in row)
 
 
@@ -157,7 +157,7 @@ def test_the_range_widens_by_doubling_and_never_narrows() -> None:
     assert widened(scale, 1.2, 2.0) is scale
     assert widened(scale, 1.2, 3.1) == Scale(1.0, 5.0)
     assert widened(scale, 1.2, 5.1) == Scale(1.0, 9.0)
-    assert widened(scale, 0.9, 3.0) == Scale(0.0, 3.0)  # a loss has nothing below 0
+    assert widened(scale, 0.9, 3.0) == Scale(0.0, 3.0)  # a loss is never below 0
     assert widened(scale, -0.5, 3.0) == Scale(-1.0, 3.0)
     assert widened(scale, 1.0, 1e9).high >= 1e9
 

@@ -1,4 +1,4 @@
-"""The log's tail: pieces of any cut give the same lines, progress bars show their newest state, memory is bounded."""
+"""The log's tail: pieces cut anywhere give the same lines, progress bars show their newest state, memory is bounded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from finetop.tui.widgets.log import (
 
 
 def feed(tail: Tail, *pieces: str) -> Tail:
-    """Give a tail the pieces of a log, one request each."""
+    """Feed a log to a tail in pieces, one request each."""
     for piece in pieces:
         offset = (tail.offset or 0) + len(piece.encode())
         tail = fed(tail, LogAnswer(12, piece, offset, offset))
@@ -133,7 +133,7 @@ def test_wrapped_rows_fit(text: str, width: int, rows: int | None) -> None:
     assert rows is None or len(lines) <= rows
     for line in lines:
         assert not any(unicodedata.category(letter) == "Cc" for letter in line)
-        assert cell_len(line) <= max(width, 2)  # a letter of two cells has no narrower form
+        assert cell_len(line) <= max(width, 2)  # a letter of two cells can't be narrower
 
 
 @pytest.mark.parametrize("width", [5, 20])

@@ -1,4 +1,4 @@
-"""The picture of points with names."""
+"""The scatter chart of named points."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the Approaches screen is made of: its table, its picture, the advice and the runs below it, its keys."""
+"""The Approaches screen: its table, its chart, the advice and runs below them, and its keys."""

@@ -1,4 +1,4 @@
-"""What the Approaches screen says around its table: what is compared, the advice, an approach's runs, what is next."""
+"""Text around the table of the Approaches screen: the title, the advice, an approach's runs, the next step."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LEAST = 4  # rows
 
 
 def brief_of(answer: ApproachesAnswer) -> ComparisonBrief | None:
-    """Return the line of the comparison that is shown."""
+    """Return the entry of the comparison on screen in the list of all comparisons."""
     return next((comparison for comparison in answer.comparisons if comparison.name == answer.name), None)
 
 
 def has_failed(run: RunBrief) -> bool:
-    """Say if a run ended before it was measured."""
+    """Return True if a run ended before it was measured."""
     return not run.is_measured and run.state in ("failed", "lost", "stopped")
 
 
 def title_lines(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Line]:
-    """Say which comparison, how far it is, and what it is by."""
+    """Return the title: the comparison, how many of its runs are measured, and the metric's direction."""
     name = cut_middle(clean_line(answer.name), max(12, width - 56))
     left: Line = ((" Approaches ", ""), (name, "bold"))
     brief = brief_of(answer)
@@ -52,7 +52,7 @@ def title_lines(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list
 
 
 def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
-    """Write the advice: each topic with its sentences, wrapped."""
+    """Return the advice: each topic with its sentences, wrapped."""
     if not answer.advice:
         return [((" No advice yet: it needs two measured approaches.", "dim"),)]
     lines: list[Line] = []
@@ -64,7 +64,7 @@ def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
 
 
 def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
-    """List an approach's runs with how each stands; without one, why."""
+    """List an approach's runs with their states, or why it has none."""
     lines: list[Line] = [((cut_end(f" {clean_line(row.about)}", width - 1), "dim"),)]
     if not row.runs:
         return [*lines, ((cut_end(f" {row.state}: {clean_line(row.said)}", width - 1), ""),)]
@@ -91,7 +91,7 @@ def _standing(run: RunBrief) -> str:
 
 
 def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> Line:
-    """Say what to do next: open a run; which is best, or how many are to come."""
+    """Return the next step: the run to open, the best approach so far, and how many runs are to come."""
     brief = brief_of(answer)
     to_come = "" if brief is None or not brief.to_come else f"; {counted(brief.to_come, 'run')} to come"
     best = next((approach for approach in answer.rows if approach.is_best), None)
@@ -110,7 +110,7 @@ def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> L
 
 
 def empty_lines(trouble: str) -> list[Line]:
-    """Say why there is nothing to see."""
+    """Return the text of an empty screen: the trouble, or how to start a sweep."""
     if trouble:
         return [(), ((f"   {trouble}", "dim"),)]
     return [
@@ -127,7 +127,7 @@ def empty_lines(trouble: str) -> list[Line]:
 def picture_lines(
     answer: ApproachesAnswer, chosen: ApproachRow | None, *, width: int, height: int
 ) -> list[Line]:
-    """Draw the picture in `height` rows; what has no place in it is said."""
+    """Draw the scatter chart in `height` rows; approaches without a position are listed below it."""
     spots: list[Spot] = []
     absent: list[str] = []
     for index, row in enumerate(answer.rows):

@@ -1,4 +1,4 @@
-"""The table of approaches: a row each, with the columns of how well they do and of what they cost, as many as fit."""
+"""The table of approaches, one row each: columns of scores and of costs, as many as fit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from finetop.tui.theme import MARKS, StyleName
 NAME = 15  # cells
 START = 4  # cursor and letter
 VERDICTS = 18  # cells: 1 NO VERDICT, 2 ok
-NARROW = 76  # cells: below there is no room for all of the scores
+NARROW = 76  # cells; narrower terminals get fewer score columns
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its title, how wide it is, and a row's cell."""
+    """A column: its title, its width, and how its cell is drawn."""
 
     title: str
     cells: int
@@ -31,7 +31,7 @@ class Column:
 
 
 def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Column]:
-    """Choose the columns that fit: those that are asked for first, then the others."""
+    """Choose the columns that fit: the requested kind first (scores or costs), then the other."""
     metric = cut_end(metric_words(answer.metric), 20)
     done = [row for row in answer.rows if row.target is not None]
 
@@ -75,7 +75,7 @@ def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[
 
 
 def head_line(columns: Sequence[Column]) -> Line:
-    """Name the columns."""
+    """Return the header row."""
     line = " " * START + f"{'approach':<{NAME}}"
     for column in columns:
         line += (
@@ -87,7 +87,7 @@ def head_line(columns: Sequence[Column]) -> Line:
 def approach_line(
     row: ApproachRow, columns: Sequence[Column], letter: str, *, has_cursor: bool, width: int
 ) -> Line:
-    """Draw one approach; of one that is not measured, how it stands."""
+    """Draw one approach; one that is not measured shows its state instead of scores."""
     name = cut_end(clean_line(row.name), NAME - 1)
     style: StyleName = "bold" if has_cursor else ""
     line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{name:<{NAME}}", style))
@@ -104,7 +104,7 @@ def approach_line(
 
 
 def state_words(row: ApproachRow, room: int) -> Line:
-    """Say how an approach stands that is not measured: under way with what it does, failed or left out with why."""
+    """Return the state of an unmeasured approach: its phase while under way, the reason if failed or left out."""
     styles: dict[str, tuple[str, StyleName]] = {
         "under way": (MARKS["running"].mark, "cyan"),
         "failed": (MARKS["failed"].mark, "red"),
@@ -116,7 +116,7 @@ def state_words(row: ApproachRow, room: int) -> Line:
 
 
 def _retained_and_mark(row: ApproachRow) -> Line:
-    """Write what was retained with the mark of the worst verdict, where there is no room for words."""
+    """Return the retained score with the mark of the worst verdict, for when the verdict's name does not fit."""
     number = words.retained(row.retained)[0]
     answer = [] if row.retained is None else row.retained.verdicts
     worst = next((key for key in words.WORST_FIRST if key in answer), "")
@@ -124,7 +124,7 @@ def _retained_and_mark(row: ApproachRow) -> Line:
 
 
 def _verdicts(row: ApproachRow) -> Line:
-    """Count the verdicts, the worst first: so that what is cut is not what matters."""
+    """Count the verdicts, the worst first, so that cutting the text never hides it."""
     answer: Retained | None = row.retained
     if answer is None or answer.same_weights or not answer.verdicts:
         return ((words.retained(answer)[1], "dim"),)
@@ -144,6 +144,6 @@ def _style(verdict: str) -> StyleName:
 
 
 def letter_of(answer: ApproachesAnswer, index: int) -> str:
-    """Return the letter of a measured approach, which is its letter in the picture."""
+    """Return the letter that marks a measured approach in the table and in the chart."""
     row = answer.rows[index]
     return LETTERS[index % len(LETTERS)] if row.target is not None else ""

@@ -1,7 +1,8 @@
-"""The Approaches screen: prompt, examples, retrieval and training side by side, what each costs, and the advice."""
+"""The Approaches screen: prompt, examples, retrieval and training side by side, their costs, and the advice."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
@@ -21,7 +22,7 @@ from finetop.tui.screens.approaches.pane import (
     title_lines,
 )
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
-from finetop.tui.text import Line, rule
+from finetop.tui.text import Line, in_view, rule
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import TALL, ListScreen
@@ -55,8 +56,21 @@ KEYS = (
 _SCORES = Key("", "scores", sign="v")
 
 
+@dataclass
+class ApproachesState:
+    """A comparison, and how the user looks at it."""
+
+    comparison: str
+    answer: ApproachesAnswer | None = None
+    part: Part = "advice"
+    of_costs: bool = False
+    chosen: dict[str, int] = field(default_factory=dict)  # by approach: the index of its selected run
+    first: int = 0  # first advice row in view
+    has_more: bool = False
+
+
 class ApproachesScreen(ListScreen, inherit_bindings=False):
-    """One comparison; without a name the newest."""
+    """One comparison; the newest if no name is given."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -65,14 +79,8 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     def __init__(self, comparison: str = "") -> None:
         super().__init__()
-        self.comparison = comparison
-        self.answer: ApproachesAnswer | None = None
-        self.part: Part = "advice"
-        self.of_costs = False
-        self.chosen: dict[str, int] = {}  # which run of each approach
+        self.state = ApproachesState(comparison)
         self._columns: list[Column] = []
-        self._first = 0  # row in view of the advice
-        self._has_more = False
         self._was_answered = False
 
     def compose(self) -> ComposeResult:
@@ -85,10 +93,10 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return both tables and the advice, for a file."""
+        """Return both tables and the advice as a sheet to save."""
         from finetop.tui.save import Sheet, tables
 
-        return Sheet("approaches") if self.answer is None else tables.approaches(self.answer)
+        return Sheet("approaches") if self.state.answer is None else tables.approaches(self.state.answer)
 
     def to_copy(self) -> str:
         return self.run
@@ -98,38 +106,37 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     @property
     def at(self) -> ApproachRow | None:
         """The approach under the cursor."""
-        rows = [] if self.answer is None else self.answer.rows
+        rows = [] if self.state.answer is None else self.state.answer.rows
         cursor = self.query_one(Table).cursor
         return rows[cursor] if cursor < len(rows) else None
 
     @property
     def run(self) -> str:
-        """The chosen run of the approach under the cursor; empty where it has none."""
+        """The selected run of the approach under the cursor; empty if it has none."""
         row = self.at
-        return _run_of(row, self.chosen) if row is not None else ""
+        return _run_of(row, self.state.chosen) if row is not None else ""
 
     @property
     def is_tall(self) -> bool:
         return self.size.height >= TALL
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        assert self.answer is not None
-        row, letter = self.answer.rows[index], letter_of(self.answer, index)
+        assert self.state.answer is not None
+        row, letter = self.state.answer.rows[index], letter_of(self.state.answer, index)
         return approach_line(row, self._columns, letter, has_cursor=has_cursor, width=width)
 
     def redraw(self) -> None:
-        answer, width = self.answer, self.size.width
+        answer, width = self.state.answer, self.size.width
         self.set_class(answer is None, "-empty")
         title = self.query_one("#title", Lines)
         if answer is None:
             title.show((((" Approaches", "bold"),),))
             words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#part", Lines).show(empty_lines(words))
-            keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
-            self.query_one(Bottom).offer((), keys)
+            self.bottom.offer((), footer_keys(self.state, None))
             return
-        self._columns = columns_of(answer, width, of_costs=self.of_costs)
-        title.show(title_lines(answer, width, of_costs=self.of_costs))
+        self._columns = columns_of(answer, width, of_costs=self.state.of_costs)
+        title.show(title_lines(answer, width, of_costs=self.state.of_costs))
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
         rows = max(1, min(len(answer.rows), self.size.height - 14))
@@ -138,8 +145,8 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write what is below the table, the next step and the footer."""
-        answer, width = self.answer, self.size.width
+        """Redraw what is below the table, the next step and the footer."""
+        answer, width = self.state.answer, self.size.width
         if answer is None:
             return
         picture = self.query_one("#picture", Lines)
@@ -149,22 +156,15 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             picture.show([scatter_rule(answer.metric, width), *drawn])
         self._show_part(answer, width)
         row = self.at
-        keys = footer_keys(
-            rows=len(answer.rows),
-            runs=0 if row is None else len(row.runs),
-            others=len(answer.comparisons),
-            of_costs=self.of_costs,
-            has_more=self._has_more,
-        )
-        self.query_one(Bottom).offer((next_words(answer, row, self.run),), keys)
+        self.bottom.offer((next_words(answer, row, self.run),), footer_keys(self.state, row))
 
     def _show_part(self, answer: ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)
         height = max(1, part.size.height - 1)
         row = self.at
-        self._has_more = False
+        self.state.has_more = False
         where = ""
-        match self.part:
+        match self.state.part:
             case "picture" if not self.is_tall:
                 title = scatter_title(answer.metric)
                 lines = picture_lines(answer, row, width=width, height=height)
@@ -176,34 +176,30 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
                 lines = lines[first:]
             case _:
                 title = "advice, from these numbers only"
-                lines = advice_lines(answer, width)
-                self._has_more = len(lines) > height
-                self._first = max(0, min(self._first, len(lines) - height))
-                if self._has_more:
-                    last = min(len(lines), self._first + height)
-                    where = f"{self._first + 1}-{last} of {len(lines)} "
-                lines = lines[self._first :]
-        part.show([rule(((title, ""),), width, ((where, "dim"),) if where else ()), *lines])
+                first = max(0, self.state.first)
+                self.state.first, lines, where = in_view(advice_lines(answer, width), first, height)
+                self.state.has_more = bool(where)
+        part.show([rule(((title, ""),), width, ((f"{where} ", "dim"),) if where else ()), *lines])
 
     @property
     def has_shown(self) -> bool:
-        return self.answer is not None
+        return self.state.answer is not None
 
     # --- what happens ---------------------------------------------------------------------------------
 
     async def _load_list(self, run: str) -> bool:
-        host, name = host_of(self), self.comparison
+        host, name = host_of(self), self.state.comparison
         if not name:
             every: ApproachesAnswer = await host.ask(Approaches())
             self._was_answered = True
             if not every.comparisons:
                 return True
-            name = self.comparison = every.comparisons[0].name
+            name = self.state.comparison = every.comparisons[0].name
         answer: ApproachesAnswer = await host.ask(Approaches(name))
-        if name != self.comparison:
+        if name != self.state.comparison:
             return False
-        row = self.at  # the cursor stays on it where the order has changed
-        self.answer = answer
+        row = self.at  # the cursor stays on this approach if the order changes
+        self.state.answer = answer
         names = [approach.name for approach in answer.rows]
         if row is not None and row.name in names:
             self.query_one(Table).show(len(names), names.index(row.name))
@@ -212,34 +208,34 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     # --- keys -----------------------------------------------------------------------------------------
 
     def action_page(self, pages: float) -> None:
-        """Read on in the advice; where it is seen whole, move in the table."""
-        if self.part != "advice":
+        """Scroll the advice; on the other parts, move in the table."""
+        if self.state.part != "advice":
             super().action_page(pages)
             return
-        self._first += rows_of(pages, self.query_one("#part").size.height)
+        self.state.first += rows_of(pages, self.query_one("#part").size.height)
         self.show_pane()
 
     def action_view(self) -> None:
-        self.of_costs = not self.of_costs
+        self.state.of_costs = not self.state.of_costs
         self.redraw()
 
     def action_part(self, by: int) -> None:
         parts = [part for part in PARTS if part != "picture" or not self.is_tall]
-        at = parts.index(self.part) if self.part in parts else 0
-        self.part = parts[(at + by) % len(parts)]
+        at = parts.index(self.state.part) if self.state.part in parts else 0
+        self.state.part = parts[(at + by) % len(parts)]
         self.show_pane()
 
     def action_choose(self, by: int) -> None:
-        """Choose another run of the approach, and show its runs."""
+        """Select another run of the approach and show its runs."""
         row = self.at
         if row is None or not row.runs:
             return
         names = [run.name for run in row.runs]
-        if len(names) == 1 and self.part == "runs":
+        if len(names) == 1 and self.state.part == "runs":
             host_of(self).say(f"{row.name} has one run.")
             return
-        self.chosen[row.name] = (names.index(self.run) + by) % len(names)
-        self.part = "runs"
+        self.state.chosen[row.name] = (names.index(self.run) + by) % len(names)
+        self.state.part = "runs"
         self.show_pane()
 
     def action_open(self) -> None:
@@ -249,9 +245,9 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say(f"{self.at.name} has no run.")
 
     def action_compare(self) -> None:
-        """Compare a run of each approach that has one."""
-        rows = [] if self.answer is None else self.answer.rows
-        runs = [run for run in (_run_of(row, self.chosen) for row in rows) if run]
+        """Open Compare with one run of each approach that has any."""
+        rows = [] if self.state.answer is None else self.state.answer.rows
+        runs = [run for run in (_run_of(row, self.state.chosen) for row in rows) if run]
         if len(runs) < 2:
             host_of(self).say("a comparison needs at least two runs.")
             return
@@ -259,33 +255,36 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     def action_other(self, by: int) -> None:
         """Show the next comparison."""
-        if self.answer is None:
-            return  # it is not known yet whether there are others
-        names = [comparison.name for comparison in self.answer.comparisons]
+        if self.state.answer is None:
+            return  # not loaded yet, so there may be others
+        names = [comparison.name for comparison in self.state.answer.comparisons]
         if len(names) < 2:
             host_of(self).say("no other comparison.")
             return
-        at = names.index(self.comparison) if self.comparison in names else -1
-        self.comparison = names[(at + by) % len(names)]
-        self._first = 0
+        at = names.index(self.state.comparison) if self.state.comparison in names else -1
+        self.state.comparison = names[(at + by) % len(names)]
+        self.state.first = 0
         self.load_anew()
 
 
 def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
-    """Name the run of an approach that is chosen, else the first that failed; empty where it has none."""
+    """Return an approach's selected run, else its first failed one, else its first; empty if it has none."""
     if not row.runs:
         return ""
     failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
     return row.runs[chosen.get(row.name, failed) % len(row.runs)].name
 
 
-def footer_keys(*, rows: int, runs: int, others: int, of_costs: bool, has_more: bool) -> tuple[Key, ...]:
-    """Offer what there is something to do with."""
+def footer_keys(state: ApproachesState, row: ApproachRow | None) -> tuple[Key, ...]:
+    """Return the footer keys that apply now."""
+    rows = 0 if state.answer is None else len(state.answer.rows)
+    others = 0 if state.answer is None else len(state.answer.comparisons)
+    runs = 0 if row is None else len(row.runs)
     keys = (
         (OPEN, runs > 0),
-        (_SCORES if of_costs else VIEW, rows > 0),
+        (_SCORES if state.of_costs else VIEW, rows > 0),
         (PART, rows > 0),
-        (PAGE, has_more),
+        (PAGE, state.has_more),
         (RUN, runs > 1),
         (APPROACH, rows > 1),
         (COMPARE, rows > 1),

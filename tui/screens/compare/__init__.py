@@ -1,1 +1,1 @@
-"""What the Compare screen is made of: what it holds of its runs, how its tabs are drawn, its keys."""
+"""The Compare screen: the runs it holds, how its tabs are drawn, and its keys."""

@@ -1,108 +1,72 @@
-"""The charts of the Compare screen: the runs' curves of each metric over each other, by colour and letter."""
+"""The charts of the Compare screen: all runs' curves of a metric in one chart, told apart by colour and letter."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from finetop.core.protocol.messages.runs import Across
 from finetop.core.protocol.runs import RunDetail
-from finetop.tui.screens.compare.state import ComparedRuns
-from finetop.tui.screens.run.grid import Grid
+from finetop.tui.screens.compare.state import CompareState
 from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, oldest_in, with_mouse
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
-from finetop.tui.screens.shared.metric_names import metric_keys, shown, title_of
+from finetop.tui.screens.shared.metric_names import shown, title_of
 from finetop.tui.text import Line, cursor_mark, decimals, line_width
 from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import draw, place_at, plot_width
-from finetop.tui.widgets.chart_grid import Layout, grid_of, hit
+from finetop.tui.widgets.chart_grid import hit, rows_of_charts
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
 
-_WIDE_ENDS_FROM = 70  # cells of a chart that has room for them; a narrower one has letters in its picture
-
-
-def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
-    """List the metrics that any of the runs has, the most telling first."""
-    return list(dict.fromkeys(key for run in runs for key in metric_keys(run.row)))
+_WIDE_ENDS_FROM = 70  # cells; wider charts label curves at the right, narrower ones inside the picture
 
 
 def next_x(x: Across, runs: Sequence[RunDetail]) -> Across:
-    """Return the next axis that any of the runs has numbers for."""
+    """Return the next x axis that any run has values for."""
     has = [axis for axis in AXES if axis in ("step", "time") or any(axis in run.row.metrics for run in runs)]
     return has[(has.index(x) + 1) % len(has)] if x in has else "step"
 
 
 def ends_of(width: int) -> int:
-    """Return the cells right of the picture."""
+    """Return the width of the labels right of the chart, in cells."""
     return ENDS if width >= _WIDE_ENDS_FROM else 0
 
 
-def layout_of(width: int, height: int, below: int, *, is_full: bool) -> Layout:
-    """Divide the tab: the charts have what the table below leaves, and half of it at least."""
-    return grid_of(width, height, below=min(below, height - height // 2), is_full=is_full)
-
-
-def axis_of_all(held: ComparedRuns, shown: Shown, width: int) -> Axis:
-    """Return the x axis of charts of that width: it ends where the longest run does that has begun."""
+def axis_of_all(state: CompareState) -> Axis:
+    """Return the x axis of the charts: it ends where the longest run does that has begun."""
+    shown, width = state.shown, state.layout.chart_width
     cells = plot_width(width - ends_of(width))
-    begun = [run for run in held.runs if run.row.step] or held.runs
-    axes = [axis_of(run, shown.x, held.newest.get((run.row.name, shown.x)), cells) for run in begun]
+    begun = [run for run in state.runs if run.row.step] or state.runs
+    axes = [axis_of(run, shown.x, state.newest.get((run.row.name, shown.x)), cells) for run in begun]
     end, newest = max((axis.end for axis in axes), default=1), max((axis.newest for axis in axes), default=0)
-    curves = [curve for of_runs in held.curves.values() for curve in of_runs if curve is not None]
-    oldest = oldest_in(curves, held.first, held.last, held.columns) if held.x == shown.x else 0
+    curves = [curve for of_runs in state.curves.values() for curve in of_runs if curve is not None]
+    oldest = oldest_in(curves, state.stretch) if state.stretch.x == shown.x else 0
     return fitted_axis(Axis(end, newest, cells, axes[0].grain if axes else 1, oldest), shown)
 
 
-def series_of(
-    held: ComparedRuns, metric: str, chosen: int, hidden: Collection[str], smoothing: float
-) -> list[Series]:
-    """Return what is drawn, the chosen run last, so that its line is on top."""
+def series_of(state: CompareState, metric: str, smoothing: float) -> list[Series]:
+    """Return the curves to draw, the selected run last so that its line is on top."""
     numbered = []
-    for number, (run, curve) in enumerate(zip(held.runs, held.curves.get(metric, ()), strict=False)):
-        if curve is not None and curve.column and run.row.name not in hidden:
+    for number, (run, curve) in enumerate(zip(state.runs, state.curves.get(metric, ()), strict=False)):
+        if curve is not None and curve.column and run.row.name not in state.hidden:
             value = curve.last_value if not smoothing else end_value(Series(curve), smoothing)
             numbered.append((number, lettered(metric, number, curve, value)))
-    return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
+    return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == state.chosen, pair[0]))]
 
 
-def chart_lines(
-    held: ComparedRuns,
-    grid: Grid,
-    metrics: Sequence[str],
-    shown: Shown,
-    chosen: int,
-    hidden: Collection[str],
-    layout: Layout,
-    look: Look,
-) -> list[list[Line]]:
-    """Draw the charts of the page, each with its title."""
-    keys = metrics_of(held.runs)
-    drawn = []
-    for metric in metrics:
-        own = grid.look(metric, shown)
-        view = View(held.first, held.last, own.cursor, own.smoothing, own.is_log, held.x)
-        has_cursor = metric == grid.metric(keys)
-        drawn.append(_chart(held, metric, view, own, chosen, hidden, layout, look, has_cursor=has_cursor))
-    return drawn
+def chart_lines(state: CompareState, look: Look) -> list[Line]:
+    """Draw the charts of the page in a grid, each with its title."""
+    drawn = [_chart(state, metric, look) for metric in state.metrics]
+    return rows_of_charts(drawn, state.layout.chart_columns, state.size[0])
 
 
-def _chart(
-    held: ComparedRuns,
-    metric: str,
-    view: View,
-    shown: Shown,
-    chosen: int,
-    hidden: Collection[str],
-    layout: Layout,
-    look: Look,
-    *,
-    has_cursor: bool,
-) -> list[Line]:
-    width, height = layout.chart_width, layout.chart_height
-    series = series_of(held, metric, chosen, hidden, view.smoothing)
+def _chart(state: CompareState, metric: str, look: Look) -> list[Line]:
+    width, height = state.layout.chart_width, state.layout.chart_height
+    own, (x, first, last, _) = state.grid.look(metric, state.shown), state.stretch
+    view = View(first, last, own.cursor, own.smoothing, own.is_log, x)
+    series = series_of(state, metric, view.smoothing)
     whole = fitted(None, series, view)
-    settled = None if shown.is_fit is False else settled_scale(series, view)
+    settled = None if own.is_fit is False else settled_scale(series, view)
     picture = draw(
         series,
         width=width,
@@ -113,34 +77,27 @@ def _chart(
         has_letters=len(series) > 1,
         only_ascii=look.ascii,
     )
-    title = _title(held, metric, view, chosen, hidden, width, is_cut=settled is not None)
+    has_cursor = metric == state.grid.metric(state.metric_keys)
+    title = _title(state, metric, view, is_cut=settled is not None)
     return [(cursor_mark(has_cursor), *title), *picture]
 
 
-def _title(
-    held: ComparedRuns,
-    metric: str,
-    view: View,
-    chosen: int,
-    hidden: Collection[str],
-    width: int,
-    *,
-    is_cut: bool,
-) -> Line:
-    """Write the metric, how it is drawn, and each run's value at the cursor; what does not fit goes as a whole."""
+def _title(state: CompareState, metric: str, view: View, *, is_cut: bool) -> Line:
+    """Return the metric, how it is drawn, and each run's value at the cursor; a part that does not fit is dropped."""
     line: Line = ((title_of(metric), "bold"),)
+    width, hidden = state.layout.chart_width, state.hidden
     parts: list[Line] = []
     if view.cursor is not None:
         cells = plot_width(width - ends_of(width))
         step = round(place_at(view, view.cursor, cells))
         parts.append(((place_words(view, view.cursor, cells, step), "bold"),))
-        for number, (run, curve) in enumerate(zip(held.runs, held.curves.get(metric, ()), strict=False)):
+        for number, (run, curve) in enumerate(zip(state.runs, state.curves.get(metric, ()), strict=False)):
             if curve is None or run.row.name in hidden:
                 continue
             value = value_at(Series(curve), view.cursor, view.smoothing)
             text = "-" if value is None else shown(metric, value)
             letter: Line = ((LETTERS[number], style_of(number)),)
-            parts.append((*letter, (f" {text}", "bold" if number == chosen else "")))
+            parts.append((*letter, (f" {text}", "bold" if number == state.chosen else "")))
     if view.x != "step":
         parts.append(((NAMES[view.x], "dim"),))
     if view.smoothing:
@@ -157,13 +114,12 @@ def _title(
     return line
 
 
-def pointed_at(
-    shown: Shown, axis: Axis, layout: Layout, charts: int, width: int, event: PointedLines.Used
-) -> Shown | None:
-    """Return how the curves are looked at after the mouse was used on one of so many charts; None elsewhere."""
+def pointed_at(state: CompareState, event: PointedLines.Used) -> Shown | None:
+    """Return how the curves are looked at after the mouse was used on a chart; None elsewhere."""
+    layout, width = state.layout, state.size[0]
     ends = ends_of(layout.chart_width)
     place = hit(layout, width, event.x, event.y, ends)
-    if place is None or place[0] >= charts:
+    if place is None or state.tab != "numbers" or place[0] >= len(state.metrics):
         return None
     begun = hit(layout, width, *event.start, ends) if isinstance(event, PointedLines.Dragged) else None
-    return with_mouse(shown, axis, event, place[1], None if begun is None else begun[1])
+    return with_mouse(state.shown, axis_of_all(state), event, place[1], None if begun is None else begun[1])

@@ -1,8 +1,8 @@
-"""Draws the Compare screen from plain data: who is compared, what differs, what came out, samples, the trade-off."""
+"""Draws the Compare screen from plain data: runs, recipe differences, results, samples, the trade-off."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from finetop.core.client import compare_runs
 from finetop.core.client.compare_runs import Trade
@@ -12,7 +12,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.screens.compare.state import TABS, ComparedRuns, Tab, against
+from finetop.tui.screens.compare.state import TABS, CompareState
 from finetop.tui.screens.shared.lettered import LETTERS, style_of
 from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import (
@@ -30,35 +30,35 @@ from finetop.tui.text import (
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
 
-LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
-CELL = 20  # of a run's value in a table, at most
+LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; the wide one from WIDE columns on
+CELL = 20  # maximum cells of a run's value in a table
 _ANSWER_ROWS = 4
 _NAME = 30  # cells of a run's name
 _EXAMPLE_ROWS = 3
 
 
-def head_lines(
-    runs: Sequence[RunDetail], chosen: int, hidden: Collection[str], tab: Tab, width: int, where: str
-) -> list[Line]:
-    """Say who is compared, each with its letter, and which tab is open."""
+def head_lines(state: CompareState, width: int, where: str) -> list[Line]:
+    """Return the compared runs, each with its letter, and the tabs."""
+    runs = state.runs
     names: Line = ((f" Compare {len(runs)} runs  ", "bold"),)
     room = max(8, (width - line_width(names)) // max(1, len(runs)) - 4)
     for number, name in enumerate(told_apart([clean_line(run.row.name) for run in runs], room)):
-        style: StyleName = "dim" if runs[number].row.name in hidden else style_of(number)
+        style: StyleName = "dim" if runs[number].row.name in state.hidden else style_of(number)
         names = (
             *names,
-            (f"{LETTERS[number]}", "reverse" if number == chosen else style),
+            (f"{LETTERS[number]}", "reverse" if number == state.chosen else style),
             (f" {name}  ", style),
         )
     tabs: Line = (("   ", ""),)
     for name in TABS:
-        tabs = (*tabs, (f" {name} ", "reverse" if name == tab else ""), (" ", ""))
+        tabs = (*tabs, (f" {name} ", "reverse" if name == state.tab else ""), (" ", ""))
     right: Line = ((f"{where}   " if where else "", ""), ("tab", "key"), (" next ", "dim"))
     return [names, spread(tabs, right, width)]
 
 
-def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) -> list[Line]:
-    """Write what differs in the recipes and what came out, a column a run; columns that don't fit go as a whole."""
+def table_lines(state: CompareState, now: float) -> list[Line]:
+    """Return the results and the recipe differences, one column per run; a column that does not fit is left out."""
+    runs, chosen, (width, _) = state.runs, state.chosen, state.size
     label = WIDE_LABEL if width >= WIDE else LABEL
     cell, shown = _columns(runs, chosen, width - label)
     head: Line = (
@@ -71,7 +71,7 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     outcomes = compare_runs.outcomes(runs, now)
     for row in outcomes:
         title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
-        lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
+        lines.append((*title, *_outcome(state, row, shown, cell)))
     for why in compare_runs.why_no_best(outcomes):
         lines += paragraph(why, width, indent=3, style="bold")
     lines.append(rule((("recipe differences", ""),), width))
@@ -91,7 +91,7 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
 
 
 def _columns(runs: Sequence[RunDetail], chosen: int, width: int) -> tuple[int, list[int]]:
-    """Divide the width among the runs: as many columns as there is room for, the chosen run's always."""
+    """Return the cell width and the runs shown: as many as fit, always with the selected run."""
     fits = max(1, (width - 1) // 12)
     shown = list(range(len(runs)))[:fits]
     if chosen not in shown:
@@ -103,10 +103,9 @@ def _weight(at: int, chosen: int) -> StyleName:
     return "bold" if at == chosen else ""
 
 
-def _outcome(
-    runs: Sequence[RunDetail], row: compare_runs.Outcome, shown: Sequence[int], chosen: int, cell: int
-) -> Line:
+def _outcome(state: CompareState, row: compare_runs.Outcome, shown: Sequence[int], cell: int) -> Line:
     line: Line = ()
+    runs, chosen = state.runs, state.chosen
     for at in shown:
         check = runs[at].row.check
         words: Line = ((row.cells[at], _weight(at, chosen)),)
@@ -120,9 +119,10 @@ def _outcome(
     return line
 
 
-def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Line]:
-    """Write what each run's model last answered to the same prompts; prompts of one run alone come last."""
-    last = [_last_samples(run.samples) for run in runs]
+def sample_lines(state: CompareState) -> list[Line]:
+    """Return each run's newest answer to the same prompts; prompts that fewer runs have come last."""
+    width = state.size[0]
+    last = [_last_samples(run.samples) for run in state.runs]
     prompts = list(dict.fromkeys(prompt for samples in last for prompt in samples))
     if not prompts:
         return [(), (("   No samples: answers are written at each evaluation.", "dim"),)]
@@ -133,7 +133,7 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
         lines += paragraph(prompt, width, 2, style="bold")
         for at, samples in enumerate(last):
             sample = samples.get(prompt)
-            style = _weight(at, chosen)
+            style = _weight(at, state.chosen)
             label = f" {LETTERS[at]}"
             if sample is None:
                 lines.append(((f"{label:<4}", style), ("(no sample)", "dim")))
@@ -155,12 +155,15 @@ def _last_samples(samples: Sequence[SampleRow]) -> dict[str, SampleRow]:
 
 
 def targets_of(runs: Sequence[RunDetail]) -> list[str]:
-    """List the metrics of targets that any of the runs was checked by."""
+    """List the target metrics that any run was checked by."""
     return list(dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target))
 
 
-def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: int, height: int) -> list[Line]:
-    """Draw target against retained, the front named; what can't be placed is said."""
+def scatter_lines(state: CompareState) -> list[Line]:
+    """Draw target score against points retained, with the Pareto front marked; explain runs that can't be placed."""
+    runs, chosen, (width, height) = state.runs, state.chosen, state.size
+    metrics = targets_of(runs)
+    metric = metrics[state.target % len(metrics)] if metrics else ""
     trades = compare_runs.trades(runs, metric)
     if why := compare_runs.why_no_trades(runs):
         return [(), *paragraph(why, width, indent=3, style="dim")]
@@ -213,11 +216,11 @@ def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best
     return (*words, ("   Pareto front", "bold")) if is_best else words
 
 
-def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:
-    """Write what two runs share, source by source, with examples of rows that only one of them has."""
-    at, other = against(held.runs, chosen)
-    first, second = held.runs[at], held.runs[other]
-    names = [f"{LETTERS[n]} {cut_middle(clean_line(held.runs[n].row.name), _NAME)}" for n in (at, other)]
+def data_lines(state: CompareState) -> list[Line]:
+    """Return what the data of two runs share, source by source, with example rows that only one of them has."""
+    (at, other), width, runs = state.against, state.size[0], state.runs
+    first, second = runs[at], runs[other]
+    names = [f"{LETTERS[n]} {cut_middle(clean_line(runs[n].row.name), _NAME)}" for n in (at, other)]
     lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
     for run, name in ((first, names[0]), (second, names[1])):
         if not run.sources:
@@ -226,11 +229,11 @@ def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:
         return lines
     if data_versions.same_data([first.sources, second.sources]):
         return [*lines, *_rows(data_versions.same_line(first.sources), width)]
-    differ = held.data.get((first.row.name, second.row.name))
+    differ = state.data.get((first.row.name, second.row.name))
     if differ is None:
         return [*lines, (("   comparing their rows …", "dim"),)]
     for kind, text in data_versions.differ_lines(
-        differ, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in held.runs}
+        differ, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in runs}
     ):
         if kind in ("-", "+"):
             lines += _rows(

@@ -1,8 +1,7 @@
-"""What the Compare screen holds of its runs, and how it is brought up to date."""
+"""The state of the Compare screen: its runs, how they are shown, and how they are brought up to date."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,76 +10,100 @@ from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAns
 from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
 from finetop.tui.app_interface import Host
+from finetop.tui.screens.run.grid import Grid
+from finetop.tui.screens.run.zoom import Shown
+from finetop.tui.screens.shared.metric_names import metric_keys
+from finetop.tui.widgets.chart_grid import Layout, grid_of
+from finetop.tui.widgets.series import Stretch
 
 Tab = Literal["numbers", "data", "samples", "scatter"]
 TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
+SMOOTHING = 0.6  # until `m` changes it: unsmoothed curves hide each other
+_START = Shown(smoothing=SMOOTHING)
+_NOWHERE = Stretch("step", 0, 1, 0)
 
 
 @dataclass
-class ComparedRuns:
-    """The runs, whole, and their curves of the metrics that are shown."""
+class CompareState:
+    """The runs, their curves of the metrics that are shown, and how the user looks at them."""
 
+    names: list[str]
     runs: list[RunDetail] = field(default_factory=list)
     curves: dict[str, list[Curve | None]] = field(
         default_factory=dict
-    )  # of each metric, one a run; None: it has none
-    data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
-    x: Across = "step"  # what they are drawn over
-    first: float = 0
-    last: float = 1
-    columns: int = 0
-    newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # where on an axis a run stands
+    )  # by metric, one curve per run; None: the run lacks the metric
+    data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # by pair of runs
+    stretch: Stretch = _NOWHERE
+    newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # newest x by run and axis
+    size: tuple[int, int] = (80, 18)  # of the tab
+    below: int = 0  # rows of the table below the charts
+    tab: Tab = "numbers"
+    shown: Shown = _START
+    grid: Grid = field(default_factory=Grid)  # of the metrics
+    hidden: set[str] = field(default_factory=set)  # runs whose curves are not drawn
+    chosen: int = 0
+    target: int = 0  # index of the target metric in the scatter chart
+    tops: dict[Tab, int] = field(default_factory=dict)
     _curves_of: tuple[object, ...] = ()
 
+    @property
+    def metric_keys(self) -> list[str]:
+        """The metrics that any of the runs has, the most telling first."""
+        return list(dict.fromkeys(key for run in self.runs for key in metric_keys(run.row)))
 
-async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
-    """Ask for the runs: all at first, then those that go on."""
-    known = {run.row.name: run for run in held.runs}
-    runs = []
-    for name in names:
-        run = known.get(name)
-        if run is None or isinstance(run.row.state, Running) or isinstance(run.row.checking, Running):
-            run = await host.ask(GetRun(name))
-        runs.append(run)
-    held.runs = runs
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics drawn on this page."""
+        return self.grid.charts(self.metric_keys, self.layout.charts)
 
+    @property
+    def layout(self) -> Layout:
+        """How the tab is divided: the charts have what the table below leaves, and half of it at least."""
+        width, height = self.size
+        return grid_of(width, height, below=min(self.below, height - height // 2), is_full=self.grid.is_full)
 
-async def load_curves(
-    host: Host,
-    held: ComparedRuns,
-    metrics: Sequence[str],
-    x: Across,
-    first: float,
-    last: float,
-    columns: int,
-) -> None:
-    """Ask for the curves, if there are newer values or other ones are wanted."""
-    stands = tuple((run.row.name, run.row.step) for run in held.runs)
-    request = (tuple(metrics), x, first, last, columns, stands)
-    if not metrics or columns < 1 or request == held._curves_of:
-        return
-    curves: dict[str, list[Curve | None]] = {metric: [] for metric in metrics}
-    for run in held.runs:
-        answer: CurvesAnswer = await host.ask(
-            Curves(run.row.name, list(metrics), columns=columns, last=last, first=first, x=x)
-        )
-        found = {curve.key: curve for curve in answer.curves}
-        for metric in metrics:
-            curves[metric].append(found.get(metric))
-        held.newest[run.row.name, x] = run.row.step if x == "step" else answer.newest
-    held.curves, held.x, held.first, held.last, held.columns = curves, x, first, last, columns
-    held._curves_of = request
+    @property
+    def room(self) -> int:
+        """The number of charts on a page of the grid."""
+        width, height = self.size
+        return grid_of(width, height, below=height - height // 2, is_full=False).charts
 
+    @property
+    def against(self) -> tuple[int, int]:
+        """Whose data are compared: the first's with the chosen run's, or with the second's."""
+        return 0, self.chosen or min(1, len(self.runs) - 1)
 
-def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:
-    """Say whose data are compared: the first's with the chosen run's, or with the second's."""
-    return 0, chosen or min(1, len(runs) - 1)
+    async def load_runs(self, host: Host) -> None:
+        """Load the runs: all at first, later only those still running or being checked."""
+        known = {run.row.name: run for run in self.runs}
+        runs = []
+        for name in self.names:
+            run = known.get(name)
+            if run is None or isinstance(run.row.state, Running) or isinstance(run.row.checking, Running):
+                run = await host.ask(GetRun(name))
+            runs.append(run)
+        self.runs = runs
 
+    async def load_curves(self, host: Host, stretch: Stretch) -> None:
+        """Load the curves if there are newer values or the request has changed."""
+        metrics = self.metrics
+        stands = tuple((run.row.name, run.row.step) for run in self.runs)
+        request = (tuple(metrics), stretch, stands)
+        if not metrics or stretch.columns < 1 or request == self._curves_of:
+            return
+        curves: dict[str, list[Curve | None]] = {metric: [] for metric in metrics}
+        for run in self.runs:
+            answer: CurvesAnswer = await host.ask(Curves(run.row.name, metrics, **stretch._asdict()))
+            found = {curve.key: curve for curve in answer.curves}
+            for metric in metrics:
+                curves[metric].append(found.get(metric))
+            self.newest[run.row.name, stretch.x] = run.row.step if stretch.x == "step" else answer.newest
+        self.curves, self.stretch, self._curves_of = curves, stretch, request
 
-async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
-    """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
-    first, other = (held.runs[at] for at in against(held.runs, chosen))
-    names = first.row.name, other.row.name
-    sources = [first.sources, other.sources]
-    if names not in held.data and all(sources) and not same_data(sources):
-        held.data[names] = await host.ask(DataDiffer(*names))
+    async def load_data(self, host: Host) -> None:
+        """Load how the selected run's data differ from the first's; once, because the rows read never change."""
+        first, other = (self.runs[at] for at in self.against)
+        names = first.row.name, other.row.name
+        sources = [first.sources, other.sources]
+        if names not in self.data and all(sources) and not same_data(sources):
+            self.data[names] = await host.ask(DataDiffer(*names))

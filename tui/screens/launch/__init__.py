@@ -1,1 +1,1 @@
-"""What the Launch screen is made of: the form as plain data, how it is drawn, the look at a training file."""
+"""The Launch screen: the form as plain data, how it is drawn, and the preview of a training file."""

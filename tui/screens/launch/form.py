@@ -1,4 +1,4 @@
-"""The form of the Launch screen as plain data: a recipe to start from, what was typed over it, and what is wrong."""
+"""The form of the Launch screen as plain data: a base recipe, the edits typed over it, and the problems."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import BuiltIn, list_builtin
 from finetop.core.recipe.load import Loaded, file_problem, file_problems, find_problems, resolve_text
-from finetop.core.recipe.schema import Source
+from finetop.core.recipe.schema import EvalShare, Source
 from finetop.core.recipe.type_words import value_words
 
-# What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
+# The settings that nearly everybody changes, with their labels. All others are shown by their dotted keys.
 IMPORTANT = {
     "name": "name",
     "model.id": "model",
@@ -36,34 +36,34 @@ IMPORTANT = {
     "train.seed": "seed",
 }
 _HIDDEN = ("recipe", "extends")
-_PATHS = ("data.train", "model.id")  # and those whose last word is `path`
-START = ("lora", "qlora", "full")  # what most people want first
-RUNS = "A run's"  # the heading of what is filled from a run
+_PATHS = ("data.train", "model.id")  # and every key whose last part is `path`
+START = ("lora", "qlora", "full")  # the recipes most people want, listed first
+RUNS = "A run's"  # group heading of a form filled from a run
 GROUPS = ("Start here", "What is learned", "Which weights", "What protects", "Side by side", "Demo")
-_SECTIONS = {"protect": "What protects", "approaches": "Side by side"}  # of a recipe that is about neither
+_SECTIONS = {"protect": "What protects", "approaches": "Side by side"}  # headings by section, for other names
 _DEFAULTS: dict[str, Any] = msgspec.to_builtins(Source())
 
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a form starts from: the text of a recipe, and the folder that its paths start from."""
+    """What a form starts from: the text of a recipe, and the folder its relative paths start from."""
 
     title: str
     about: str
     text: str
     folder: Path
-    group: str = "Yours"  # the heading that it stands below in the list
+    group: str = "Yours"  # its heading in the list
     is_builtin: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is known by in the list."""
+        """The key that identifies it in the list."""
         return self.group, self.title
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to fix: the setting, what is wrong in few words, and the whole of it."""
+    """One thing to fix: the setting, a short message, and the full one."""
 
     key: str
     short: str
@@ -72,7 +72,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A base and what was typed over it, as text by dotted key; `loaded` is the recipe when nothing is wrong."""
+    """A base and the edits over it, as text by dotted key; `loaded` is the recipe while nothing is wrong."""
 
     base: Base
     edits: Mapping[str, str] = field(default_factory=dict)
@@ -80,12 +80,12 @@ class Form:
     before: Mapping[str, Any] = field(default_factory=dict)  # the base's own resolved settings
     loaded: Loaded | None = None
     problems: tuple[Problem, ...] = ()
-    sweeps: frozenset[str] = frozenset()  # fields that hold several values: see sweep.py
-    files_are_here: bool = True  # else they lie on another machine, and are looked at when the run is queued
+    sweeps: frozenset[str] = frozenset()  # keys that hold several values, see sweep.py
+    files_are_here: bool = True  # else they are on another machine and are checked when the run is queued
 
 
 def builtin_bases(folder: Path) -> list[Base]:
-    """List what comes with finetop to start from: first what most want, then by what the recipes are about."""
+    """List the built-in recipes: the most wanted first, then by topic."""
     bases = [
         Base(
             recipe.name,
@@ -105,7 +105,7 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _group(recipe: BuiltIn) -> str:
-    """Name the part of the list that a recipe stands in: what it is about."""
+    """Return the heading of a built-in recipe in the list, by its topic."""
     name = recipe.name
     if name in START:
         return "Start here"
@@ -120,19 +120,19 @@ def _group(recipe: BuiltIn) -> str:
 
 
 def file_base(path: Path) -> Base:
-    """Start from a recipe file. Raises RecipeError if it can't be read."""
+    """Return the base of a recipe file. Raises RecipeError if it can't be read."""
     from finetop.core.recipe.find import read_text
 
     return Base(path.name, "", read_text(path, path.name), path.parent)
 
 
 def run_base(name: str, recipe: Mapping[str, Any], folder: Path) -> Base:
-    """Start from the settings of a run, every default written out."""
+    """Return a base with the settings of a run, every default written out."""
     return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder, RUNS)
 
 
 def open_form(base: Base, edits: Mapping[str, str] | None = None, *, files_are_here: bool = True) -> Form:
-    """Make the form of a base, with edits that were typed over another one."""
+    """Return the form of a base, with edits typed over another base kept."""
     edits = dict(edits or {})
     before: Mapping[str, Any] = {}
     try:
@@ -141,13 +141,13 @@ def open_form(base: Base, edits: Mapping[str, str] | None = None, *, files_are_h
         if before["name"] == "unnamed":
             edits.setdefault("name", base.title.rsplit(".", 1)[0])
     except FinetopError:
-        settings = fields()  # the base itself is faulty: its problems are shown
+        settings = fields()  # the base itself is invalid; its problems are shown
     shown = tuple(entry for entry in settings if "[]" not in entry.key and entry.key not in _HIDDEN)
     return checked(Form(base, edits, shown, before, files_are_here=files_are_here))
 
 
 def edited(form: Form, key: str, text: str | None) -> Form:
-    """Put a text into a field, unchecked; None takes it back to what the recipe says."""
+    """Set a field's text without checking it; None resets it to the recipe's value."""
     edits = {name: typed for name, typed in form.edits.items() if name != key}
     if text is not None and text != shown_value(form, key):
         edits[key] = text
@@ -155,9 +155,9 @@ def edited(form: Form, key: str, text: str | None) -> Form:
 
 
 def checked(form: Form) -> Form:
-    """Resolve the form: the recipe, or every problem with its field.
+    """Resolve the form: its recipe, or every problem with its field.
 
-    What is read later, as that settings fit together and files are there, is found with what is wrong already left out.
+    Problems that only show later (conflicting settings, missing files) are found by leaving out what is wrong so far.
     """
     edits = {key: text for key, text in form.edits.items() if is_known(form, key)}
     problems: dict[str, Problem] = {}
@@ -175,7 +175,7 @@ def checked(form: Form) -> Form:
 
 
 def _resolved(form: Form, edits: Mapping[str, str]) -> tuple[Loaded | None, list[Problem]]:
-    """Resolve the base with these texts over it: the recipe where its settings are valid, and what is wrong."""
+    """Resolve the base with these edits: the recipe if its settings are valid, and the problems."""
     sets = [as_set(form, key, text) for key, text in edits.items()]
     errors = find_problems(form.base.text, sets, form.base.folder)
     if errors:
@@ -189,17 +189,17 @@ def _resolved(form: Form, edits: Mapping[str, str]) -> tuple[Loaded | None, list
 
 
 def changes(form: Form) -> int:
-    """Count the settings that were typed over the base."""
+    """Count the settings edited over the base."""
     return sum(is_known(form, key) for key in form.edits if key != "name")
 
 
 def named(bases: Sequence[Base], text: str) -> list[int]:
-    """List the places of the recipes with all words of a text in their name."""
+    """Return the indexes of the recipes with all words of a text in their name."""
     return _having([base.title for base in bases], text)
 
 
 def matching(bases: Sequence[Base], text: str) -> list[int]:
-    """List the places of the recipes with all words of a text in their name, else in what they are for."""
+    """Return the indexes of the recipes with all words of a text in their name, else in their description."""
     return named(bases, text) or _having([base.about for base in bases], text)
 
 
@@ -209,14 +209,14 @@ def _having(texts: Sequence[str], text: str) -> list[int]:
 
 
 def is_known(form: Form, key: str) -> bool:
-    """Tell whether the base's method and objective have this setting."""
+    """Return True if the base's method and objective have this setting."""
     return any(entry.key == key for entry in form.settings)
 
 
 def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tuple[str, Field], ...]:
-    """List the fields to show, each with its label; those with the words that are searched for, among all."""
+    """Return the fields to show with their labels; a search goes through all settings."""
     if not form.before:
-        return ()  # the base can't be read: there is nothing to show of it
+        return ()  # the base can't be read: it has no fields to show
     known = {entry.key: entry for entry in form.settings}
     if words := searched.lower().split():
         return tuple(
@@ -230,9 +230,9 @@ def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tupl
 
 
 def value_of(form: Form, key: str) -> str:
-    """Return the text in a field: what was typed, else what the recipe says.
+    """Return the text in a field: what was typed, else the recipe's value.
 
-    Another field's text may have dropped a setting of the base: epochs drop its max_steps.
+    An edit can drop another setting of the base: epochs drop its max_steps.
     """
     if key in form.edits:
         return form.edits[key]
@@ -240,7 +240,7 @@ def value_of(form: Form, key: str) -> str:
 
 
 def shown_value(form: Form, key: str) -> str:
-    """Write what the base says of a setting, as a person types it."""
+    """Return the base's value of a setting, as a person types it."""
     return _text_of(form.before, key, form)
 
 
@@ -254,7 +254,7 @@ def _text_of(recipe: Mapping[str, Any], key: str, form: Form) -> str:
 
 
 def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
-    """Write one plain file as its path (from the folder, if it is there), and anything else as the list it is."""
+    """Return a single plain file as its path (relative to the folder if inside it), anything else as a JSON list."""
     shown = [given(source) for source in sources]
     if len(shown) == 1 and list(shown[0]) == ["path"]:
         return str(shown[0]["path"]).removeprefix(f"{folder}/")
@@ -262,12 +262,12 @@ def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
 
 
 def given(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a source of data says beyond the defaults."""
+    """Return the settings of a data source that differ from the defaults."""
     return {key: value for key, value in source.items() if value != _DEFAULTS.get(key)}
 
 
 def as_set(form: Form, key: str, text: str) -> str:
-    """Write a field's text as `--set` takes it: text is quoted where it would be read as something else."""
+    """Return a field's text as a `--set` argument, quoted if YAML would read it as something else."""
     text = text.strip()
     setting = next(entry for entry in form.settings if entry.key == key)
     if key == "data.train" and not text.startswith(("[", "{")):
@@ -278,19 +278,19 @@ def as_set(form: Form, key: str, text: str) -> str:
 
 
 def problem_at(form: Form, key: str) -> Problem | None:
-    """Return what is wrong with a field, if anything is."""
+    """Return the problem of a field, or None."""
     return next((problem for problem in form.problems if owner(form, problem.key) == key), None)
 
 
 def is_path(key: str, text: str) -> bool:
-    """Say whether a field holds a path; a model's name is none until it begins like one."""
+    """Return True if a field's text is a path; a model id counts only if it starts like one."""
     if key == "model.id":
         return text.startswith(("/", "./", "../", "~"))
     return not text.startswith(("[", "{")) and (key in _PATHS or key.rpartition(".")[2] == "path")
 
 
 def owner(form: Form, key: str) -> str:
-    """Name the field that a problem's key belongs to: data.train[0].path is that of data.train."""
+    """Return the field that a problem's key belongs to: data.train for data.train[0].path."""
     keys = [entry.key for entry in form.settings]
     return max(
         (known for known in keys if key == known or key.startswith((f"{known}[", f"{known}."))),
@@ -311,7 +311,7 @@ def _problem(error: RecipeError) -> Problem:
 
 
 def _brief(words: str) -> str:
-    """Say what a number must be in few words; the pane has all of them."""
+    """Shorten the rule for a number; the pane has it in full."""
     for start in ("a whole number, ", "a whole number from ", "a number, ", "a number from ", "a number "):
         if words.startswith(start):
             return words.removeprefix(start)
@@ -319,7 +319,7 @@ def _brief(words: str) -> str:
 
 
 def source_of(form: Form) -> str:
-    """Write the recipe as text to keep with the run: the base's text, or all settings where some were typed over."""
+    """Return the recipe text to keep with the run: the base's text, or all settings if any was edited."""
     known = [key for key in form.edits if is_known(form, key)]
     if not known or form.loaded is None:
         return form.base.text
@@ -329,7 +329,7 @@ def source_of(form: Form) -> str:
 
 
 def about(form: Form) -> str:
-    """Say in a line what the base is for."""
+    """Return one line on what the base is for."""
     if form.base.about:
         return form.base.about
     own = form.before.get("about")
@@ -337,18 +337,18 @@ def about(form: Form) -> str:
 
 
 def train_path(form: Form) -> str | None:
-    """Return the path of the first training file, if the data is given by files."""
+    """Return the path of the first training file, or None if the data is not read from files."""
     if form.loaded is None or not form.loaded.recipe.data.train:
         return None
     return form.loaded.recipe.data.train[0].path
 
 
 def steps_of(form: Form, rows: int) -> int | None:
-    """Count the steps of the run, roughly: packing and dropped rows are not known yet."""
+    """Estimate the run's steps; packing and dropped rows are not known yet."""
     if form.loaded is None or len(form.loaded.recipe.data.train) != 1:
         return None
     train, data = form.loaded.recipe.train, form.loaded.recipe.data
-    held_back = getattr(data.eval, "share", 0.0)
+    held_back = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
     if train.epochs is None:
         return train.max_steps
     batch = train.batch_size * train.grad_accumulation
@@ -357,7 +357,7 @@ def steps_of(form: Form, rows: int) -> int | None:
 
 
 def recipe_files(folder: Path) -> Sequence[Path]:
-    """List the recipes of a folder, by name, a hundred at most; none where it can't be read."""
+    """List the recipe files of a folder by name, at most a hundred; none if it can't be read."""
     try:
         paths = sorted(
             path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()

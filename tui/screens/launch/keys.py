@@ -1,10 +1,11 @@
-"""The keys of the Launch screen, and which of them the footer shows where."""
+"""The keys of the Launch screen, and which of them its footer shows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from finetop.tui.keys import MATCH, MATCHES, PAGES, Key
+from finetop.tui.screens.launch.state import LaunchState
 
 EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
 QUEUE = Key(
@@ -49,14 +50,13 @@ WHILE_TYPING = (
 )
 
 
-def footer_keys(
-    part: str, *, is_typing: bool, is_path: bool = False, has_target: bool = False, has_search: bool = False
-) -> Sequence[Key]:
-    """Return the keys of what the cursor is on, most used first."""
-    if is_typing:
-        return (_COMPLETE, *WHILE_TYPING) if is_path else WHILE_TYPING
-    compare = (APPROACHES,) if has_target else ()
-    search = (MATCH, SEARCH) if has_search else (SEARCH,)
-    if part == "recipes":
+def footer_keys(state: LaunchState) -> Sequence[Key]:
+    """Return the keys for what the cursor is on, the most used first."""
+    if state.entry is not None:
+        return (_COMPLETE, *WHILE_TYPING) if state.types_path else WHILE_TYPING
+    loaded = state.form.loaded
+    compare = (APPROACHES,) if loaded is not None and loaded.recipe.check.target is not None else ()
+    search = (MATCH, SEARCH) if state.sought else (SEARCH,)
+    if state.part == "recipes":
         return (_SETTINGS, QUEUE, *compare, *search, WRITE, ALL, BACK)
     return (EDIT, QUEUE, SWEEP, *compare, *search, UNDO, _RECIPES, WRITE, ALL, BACK)

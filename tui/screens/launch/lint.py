@@ -1,4 +1,4 @@
-"""What lint finds in the data of a form before a run is queued, found in a process beside the app; and its report."""
+"""Lints a form's data before its run is queued, in a separate process; and shows the report."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from finetop.tui.keys import MATCHES, Key, bindings
 from finetop.tui.screens.pages import BACK, MOVES, SEARCH, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.theme import StyleName
-from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
-PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
-MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all
+PAUSE_S = 1.0  # pause after the plan's own, before the data is read
+MOST_ROWS = 50_000  # per source; `finetop lint` reads all of them
 NEXT = Key("n", "next finding", "next", "the next finding, while nothing is searched for")
 STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
 
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """What is known so far; `share` is how far it is, `trouble` why there is no report."""
+    """What is known so far: `share` is the progress (0 to 1), `trouble` why there is no report."""
 
     report: Report | None = None
     share: float | None = None
@@ -43,7 +42,7 @@ NOT_LINTED = Linted()
 
 
 def key_of(recipe: Mapping[str, Any]) -> str:
-    """Name what a report depends on: the data as they lie there now, the model's tokenizer, and what is learned."""
+    """Return a key of what a report depends on: the data files as they are now, the tokenizer, and the objective."""
     target = recipe["check"].get("target") or {}
     sources = recipe["data"]["train"]
     states = []
@@ -55,20 +54,20 @@ def key_of(recipe: Mapping[str, Any]) -> str:
 
 
 class DataLint:
-    """Lints the data of a form: once for what a report depends on."""
+    """Lints the data of a form, once for each key that a report depends on."""
 
     def __init__(self) -> None:
         self.linted = NOT_LINTED
         self._of = ""
 
     async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
-        """Lint, when nothing was changed for a moment, and yield at each step. What was begun is begun again."""
+        """Lint after a pause without changes, and yield at each step. A lint that was cancelled starts over."""
         key = key_of(recipe)
         if key == self._of and self.linted.report is not None:
             return
         self._of, self.linted = key, NOT_LINTED
         if len(homes) > 1 or homes[0].link is not None or not recipe["data"]["train"]:
-            return  # the data lie on another machine
+            return  # the data is on another machine
         yield
         await asyncio.sleep(PAUSE_S)
         asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
@@ -79,7 +78,7 @@ class DataLint:
 
 
 def taken_in(linted: Linted, said: Told) -> Linted:
-    """Take in one line of the process that lints."""
+    """Return the state after one more line from the lint process."""
     if said.report is not None:
         return Linted(said.report)
     if said.trouble is not None:
@@ -90,14 +89,14 @@ def taken_in(linted: Linted, said: Told) -> Linted:
 
 
 def errors_of(linted: Linted) -> int:
-    """Count the findings at which training stops, or learns what nobody wants."""
+    """Count the errors: training would stop at them, or learn from broken rows."""
     return (
         0 if linted.report is None else sum(finding.severity == "error" for finding in linted.report.findings)
     )
 
 
 def lint_words(linted: Linted) -> Line:
-    """Say in a few words what was found: 'data: 12 findings, 3 errors  L reads all'."""
+    """Return a summary of the findings: 'data: 12 findings, 3 errors  L details'."""
     if linted.share is not None:
         return ((f"checking the data, {100 * linted.share:.0f} %", "dim"), (" ", ""))
     if linted.trouble:
@@ -115,7 +114,7 @@ def lint_words(linted: Linted) -> Line:
 
 
 class LintScreen(TablePage[None], inherit_bindings=False):
-    """The report of `finetop lint`, with n from one finding to the next."""
+    """The report of `finetop lint`; n goes from one finding to the next."""
 
     KEYS = (*MATCHES, NEXT, SEARCH, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
@@ -131,7 +130,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     def on_mount(self) -> None:
         command = "finetop lint checks all rows, --fix writes a fixed file"
         self.show_title(f"Data of {self._of}", command)
-        self.query_one(Bottom).offer([], (NEXT, SEARCH, BACK))
+        self.bottom.offer([], (NEXT, SEARCH, BACK))
 
     def on_resize(self) -> None:
         self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
@@ -148,11 +147,11 @@ class LintScreen(TablePage[None], inherit_bindings=False):
         return (*cursor, *mark)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave `n` to the next finding while nothing is searched for."""
+        """Leave `n` to the next finding while there is no search."""
         return bool(self.sought) if action == "match" else True
 
     def action_next(self) -> None:
-        """Go to the next finding, or the first behind the last."""
+        """Go to the next finding; after the last, to the first."""
         table = self.query_one(Table)
         heads = [number for number, text in enumerate(self._lines) if text[:1] in STYLES]
         later = [number for number in heads if number > table.cursor]

@@ -1,4 +1,4 @@
-"""Writes below the form what the run comes to: its first row as the model sees it, its data, memory and time."""
+"""The pane below the form: the first row as the model sees it, the data, and the run's memory and time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import gib_of
 from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
+from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.screens.launch.view import View, explained
+from finetop.tui.screens.launch.view import explained
 from finetop.tui.text import Line, Span, cut_end, rule
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.tui.theme import StyleName
 
-FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least
+FIXED = 6  # rows besides the first row's: three of the field, two rules, at least one of the plan
 VERDICTS: dict[str, tuple[str, StyleName, str]] = {
     "fits": ("✓", "green", "fits"),
     "tight": ("!", "amber mark", "tight, no headroom"),
@@ -31,16 +32,16 @@ VERDICTS: dict[str, tuple[str, StyleName, str]] = {
 }
 
 
-def pane_lines(view: View, width: int, height: int) -> list[Line]:
-    """Explain what the cursor is on, show the first row, and say what the run comes to, in `height` rows."""
-    plan = plan_lines(view, width)
+def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
+    """Return the pane in `height` rows: the setting or recipe under the cursor, the first row, and the plan."""
+    plan = plan_lines(state, width)
     rows = max(1, height - FIXED - len(plan) + 1)
-    row, title = row_lines(view, width, rows)
-    data = data_words(view)
+    row, title = row_lines(state, width, rows)
+    data = data_words(state)
     planning: Line = (("planning …", "dim"), (" ", ""))
-    aside = planning if view.outlook.is_asked else lint_words(view.linted)
+    aside = planning if state.outlook.is_asked else lint_words(state.data_lint.linted)
     return [
-        *explained(view, width),
+        *explained(state, width),
         rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
         *row,
         rule((("plan", "dim"),), width, aside),
@@ -48,11 +49,11 @@ def pane_lines(view: View, width: int, height: int) -> list[Line]:
     ]
 
 
-def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:
-    """Return the first row, learned parts in ⟦ ⟧, else as it stands in its file, and a title for it."""
-    if view.outlook.row:
-        return _broken(_marked(view.outlook.row), width - 2, rows), "first row, rendered"
-    plain = clean_line(view.preview.first)
+def row_lines(state: LaunchState, width: int, rows: int) -> tuple[list[Line], str]:
+    """Return the first row and its title: rendered with the learned parts in ⟦ ⟧, else as it is in its file."""
+    if state.outlook.row:
+        return _broken(_marked(state.outlook.row), width - 2, rows), "first row, rendered"
+    plain = clean_line(state.preview.first)
     return _broken([(plain, "")], width - 2, rows), "first row, as in its file"
 
 
@@ -65,7 +66,7 @@ def _marked(row: Sequence[tuple[str, bool]]) -> list[Span]:
 
 
 def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
-    """Break spans into exactly `rows` rows; what is too long begins so that its first learned part is seen."""
+    """Wrap spans into exactly `rows` rows; a long text is cut so that its first learned part is visible."""
     cells = [(letter, style) for text, style in spans for letter in text]
     room = width * rows
     learned = next((at for at, (_, style) in enumerate(cells) if style), 0)
@@ -89,12 +90,12 @@ def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
     return lines + [()] * (rows - len(lines))
 
 
-def data_words(view: View) -> str:
-    """Say what the data come to: '812 rows, 3 too long: dropped, longest 912 tokens'."""
-    plan = view.outlook.plan
-    if plan is None or plan.steps is None or view.form.loaded is None:
+def data_words(state: LaunchState) -> str:
+    """Summarise the data: '812 rows, 3 over 1,024 tokens dropped, longest 912'."""
+    plan = state.outlook.plan
+    if plan is None or plan.steps is None or state.shown_form.loaded is None:
         return ""
-    steps, data = plan.steps, view.form.loaded.recipe.data
+    steps, data = plan.steps, state.shown_form.loaded.recipe.data
     words = [counted(steps.rows, "row")]
     if steps.too_long:
         words.append(
@@ -105,7 +106,7 @@ def data_words(view: View) -> str:
 
 
 def _fate(steps: Steps, on_long: str) -> str:
-    """Say what becomes of rows that are too long: cut, dropped, or too many of them."""
+    """Return what happens to rows that are too long: cut, dropped, or refused because they are too many."""
     if on_long == "truncate":
         return "cut"
     allowed = on_long.removeprefix("error-over-").removesuffix("%")
@@ -114,19 +115,19 @@ def _fate(steps: Steps, on_long: str) -> str:
     return "dropped"
 
 
-def plan_lines(view: View, width: int) -> list[Line]:
-    """Say whether it fits, and how long it takes; before that is known, its steps alone."""
-    loaded, outlook = view.form.loaded, view.outlook
+def plan_lines(state: LaunchState, width: int) -> list[Line]:
+    """Return the memory and time of the run; until they are known, its steps alone."""
+    loaded, outlook = state.shown_form.loaded, state.outlook
     if loaded is None:
         return [((" shown once all settings are valid", "dim"),), ()]
     check = _check_words(loaded.recipe)
     if outlook.plan is None:
-        steps = steps_of(view.form, view.preview.rows) if view.preview.rows else None
+        steps = steps_of(state.shown_form, state.preview.rows) if state.preview.rows else None
         batch = counted(loaded.recipe.train.batch_size * loaded.recipe.train.grad_accumulation, "row")
         words = f" about {counted(steps, 'step')} of {batch}" if steps else f" steps of {batch}"
         trouble = clean_line(outlook.trouble)
         return [((words + check, ""),), ((f" {cut_end(trouble, width - 2)}", "dim"),) if trouble else ()]
-    return [_memory(outlook.plan, width), ((f" {_time(view, outlook.plan)}{check}", ""),)]
+    return [_memory(outlook.plan, width), ((f" {_time(state, outlook.plan)}{check}", ""),)]
 
 
 def _check_words(recipe: Recipe) -> str:
@@ -150,9 +151,9 @@ def _memory(plan: Plan, width: int) -> Line:
     return (*line, (f" on {cut_end(name, 40)}", "dim"))
 
 
-def _time(view: View, plan: Plan) -> str:
-    """Say how many steps and how long; of a sweep, of all its runs."""
-    number = runs_of(view.form)
+def _time(state: LaunchState, plan: Plan) -> str:
+    """Return the number of steps and the time; of a sweep, the time of all its runs."""
+    number = runs_of(state.shown_form)
     steps = "" if plan.steps is None else counted(plan.steps.steps, "step")
     if plan.time is None:
         return steps or "time unknown: no similar run here yet"
@@ -164,9 +165,9 @@ def _time(view: View, plan: Plan) -> str:
     return ", ".join(filter(None, (steps, words)))
 
 
-def code_line(view: View) -> Line:
-    """Warn in a line of its own of a model that brings its own code; nothing where it does not."""
-    loaded = view.form.loaded
+def code_line(state: LaunchState) -> Line:
+    """Return a warning if the model runs its own Python code, else an empty line."""
+    loaded = state.shown_form.loaded
     if loaded is None or not loaded.recipe.model.trust_remote_code:
         return ()
     return ((f" ✗ runs Python code that comes with {clean_line(loaded.recipe.model.id)}", "red"),)

@@ -1,6 +1,6 @@
-"""What is known of a run before it is queued: its file at a glance; its plan and first row, from a process of its own.
+"""What is known of a run before it is queued: its file at a glance; its plan and first row from another process.
 
-Of a run that is meant for another machine its supervisor finds that out: model, data and GPUs are there.
+For a run on another machine, that machine's supervisor finds this out, because model, data and GPUs are there.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
     from finetop.tui.screens.launch.form import Form
 
-PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
-_LARGEST = 200 << 20  # bytes that are counted; a larger file is estimated
+PAUSE_S = 0.4  # pause after the form's own check, before a process is started
+_LARGEST = 200 << 20  # bytes; the rows of a larger file are estimated
 _LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known so far; `trouble` says why there is no plan, `row` is empty where it can't be rendered.
+    """What is known so far: `trouble` says why there is no plan, `row` is empty if it can't be rendered.
 
-    `problems` are what the run's job would end with.
+    `problems` are the errors that the run's job would end with.
     """
 
     plan: Plan | None = None
     row: tuple[tuple[str, bool], ...] = ()
     trouble: str = ""
     problems: tuple[Found, ...] = ()
-    is_asked: bool = False  # more is to come
+    is_asked: bool = False  # more findings are to come
 
 
 UNKNOWN = Outlook()
 
 
 def taken_in(outlook: Outlook, shown: Shown) -> Outlook:
-    """Take in one finding."""
+    """Return the outlook after one more finding."""
     if shown.row is not None:
         return replace(outlook, row=tuple(shown.row))
     return replace(outlook, plan=shown.plan, trouble=shown.trouble, problems=shown.problems)
 
 
 def with_found(form: Form, outlook: Outlook) -> Form:
-    """Return a form whose settings are valid with what its run's job would end with, beside the right settings."""
+    """Return a valid form with the problems its run would end with, each at its setting."""
     if form.problems or form.loaded is None:
         return form
     found = [
@@ -71,30 +71,30 @@ def with_found(form: Form, outlook: Outlook) -> Form:
 
 
 def _setting(form: Form, key: str) -> str:
-    """Name the setting of a form at which a problem of a section is shown."""
+    """Return the form's setting at which a problem of a whole section is shown."""
     keys = [entry.key for entry in form.settings]
     at = owner(form, key)
     return at if at in keys else next((one for one in keys if one.startswith(f"{key}.")), "data.train")
 
 
 def row_key(recipe: Mapping[str, Any]) -> str:
-    """Name what the first row depends on: to render it takes seconds, so it is done when one of these changes."""
+    """Return a key of what the first row depends on; rendering takes seconds, so it is redone only if this changes."""
     return repr((recipe["model"], recipe["data"]["train"], recipe["objective"]))
 
 
 class Ahead:
-    """Looks ahead for a form: once for each recipe, and a row only where another would come out."""
+    """Finds out what a form comes to, once per recipe; the first row only if it would differ."""
 
     def __init__(self) -> None:
         self.outlook = UNKNOWN
-        self._recipe: Mapping[str, Any] = {}  # that the outlook is of
+        self._recipe: Mapping[str, Any] = {}  # the recipe that `outlook` is about
         self._row_of = ""
 
     def is_of(self, recipe: Mapping[str, Any]) -> bool:
         return recipe == self._recipe
 
     async def find(self, loaded: Loaded, host: Host) -> AsyncGenerator[None]:
-        """Find out what a recipe comes to, when nothing was typed for a moment, and yield at each finding."""
+        """Find out what a recipe comes to after a pause in typing, and yield at each finding."""
         recipe = loaded.resolved
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
@@ -129,7 +129,7 @@ class Ahead:
 async def look_there(
     host: Host, home: Home, recipe: Mapping[str, Any], *, row: bool
 ) -> AsyncGenerator[Shown]:
-    """Ask the supervisor of another machine for the plan, and with `row` for the first row."""
+    """Ask another machine's supervisor for the plan, and with `row` for the first row."""
     from finetop.core.plan.result import Shown
 
     try:
@@ -142,9 +142,9 @@ async def look_there(
 
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
-    """Ask a process of its own for the plan, with `row` the first row, and at last what the job's own code refuses.
+    """Start a process for the plan, the first row if `row`, and the errors that the job's own code would raise.
 
-    It ends when nobody listens.
+    The process ends when the generator is closed.
     """
     from finetop.core.plan.result import Shown
 
@@ -155,7 +155,7 @@ async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> Asy
 
 
 async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
-    """See that a run's job would not end with what is known before it is queued. Raises BadInput, Refused."""
+    """Check that a run's job would not fail on something known before it is queued. Raises BadInput, Refused."""
     if home.link is None and not home.root.is_dir():
         return  # no supervisor was ever here
     looked = (
@@ -174,7 +174,7 @@ async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a glance at a file tells."""
+    """What a quick look at a data file shows: its rows, and the first one."""
 
     rows: int
     is_estimate: bool
@@ -185,7 +185,7 @@ NOTHING = Preview(0, False, "")
 
 
 def look_at(path: str) -> Preview:
-    """Count the rows of a .jsonl file and read the first; nothing of another, or one that can't be read.
+    """Count the rows of a .jsonl file and read the first; NOTHING for other or unreadable files.
 
     Runs in a thread.
     """
@@ -205,7 +205,7 @@ def look_at(path: str) -> Preview:
 
 
 def _words(line: bytes) -> str:
-    """Write a row as who says what."""
+    """Return a row as `role: text` pairs."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError):

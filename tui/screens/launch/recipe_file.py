@@ -1,4 +1,4 @@
-"""Writes the form as a recipe file: what differs from a built-in recipe, else every setting."""
+"""Writes the form as a recipe file: the differences from a built-in recipe, else every setting."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from finetop.tui.screens.launch.sweep import axes_of
 
 
 def recipe_path(form: Form, folder: Path) -> Path:
-    """Say where the form's recipe is written to: NAME.yaml. Raises BadInput while a setting is wrong."""
+    """Return the file to write the recipe to: NAME.yaml. Raises BadInput while a setting is wrong."""
     if form.loaded is None:
         raise BadInput("not written: fix the settings first.")
     return folder / f"{form.loaded.recipe.name}.yaml"
 
 
 def recipe_text(form: Form, folder: Path) -> str:
-    """Write the recipe as YAML; a sweep is a comment with the command that does it."""
+    """Return the recipe as YAML; a sweep becomes a comment with the command that runs it."""
     import yaml
 
     assert form.loaded is not None
@@ -40,7 +40,7 @@ def recipe_text(form: Form, folder: Path) -> str:
 
 
 def command_of(form: Form) -> str:
-    """Write the command that queues the form; of a run's settings there is none until they are a file."""
+    """Return the command that queues the form; empty for a form filled from a run, which has no file yet."""
     if form.loaded is None or form.base.group == RUNS:
         return ""
     known = [key for key in form.edits if is_known(form, key) and key not in form.sweeps]
@@ -51,7 +51,7 @@ def command_of(form: Form) -> str:
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write the file. Raises BadInput where that can't be, FileExistsError for one that is there."""
+    """Write the file. Raises FileExistsError if it exists, BadInput if it can't be written."""
     try:
         with path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(text)
@@ -71,7 +71,7 @@ def _put(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _from_here(made: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write paths of data below the folder from there on, and leave out what a source has at its default."""
+    """Make data paths below the folder relative to it, and leave out a source's default values."""
     data = made.get("data", {})
     shown = {}
     for key in ("train", "eval"):

@@ -1,4 +1,4 @@
-"""The key / of the Launch screen: recipes by their names, and settings by their words, among all there are."""
+"""Search on the Launch screen: recipes by name, and all settings by the words in their texts."""
 
 from __future__ import annotations
 
@@ -6,29 +6,17 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.launch.form import IMPORTANT, Base, Form, matching, named, visible
-from finetop.tui.screens.launch.view import Part
+from finetop.tui.screens.launch.form import IMPORTANT, Base, matching, named, visible
+from finetop.tui.screens.launch.state import LaunchState, Part
 from finetop.tui.widgets.frame import Bottom
 
 
 class Searched(Protocol):
-    """The screen, as far as its search goes."""
+    """The part of the screen that a search needs."""
 
-    form: Form
-    bases: list[Base]
-    base_at: int
-    part: Part
-    all_settings: bool
-    searched: str
-    sought: str
-    field_at: int
-
-    @property
-    def key(self) -> str: ...
+    state: LaunchState
 
     def query_one(self, kind: type[Bottom], /) -> Bottom: ...
-
-    def put_cursor_on(self, key: str) -> None: ...
 
     def go_to_base(self, at: int) -> None: ...
 
@@ -36,42 +24,43 @@ class Searched(Protocol):
 
 
 def search(screen: Searched) -> None:
-    """Let words be typed that a recipe or a setting has, first those of the part that has the cursor.
+    """Search recipes and settings as words are typed, the part with the cursor first.
 
-    Enter goes to the one under the cursor, esc back to where it was.
+    Enter goes to the match under the cursor, esc back to where the search started.
     """
-    before = (screen.part, screen.all_settings, screen.key)
-    base_at, of_base, bottom = screen.base_at, screen.form, screen.query_one(Bottom)
+    state = screen.state
+    before = (state.part, state.all_settings, state.key)
+    base_at, of_base, bottom = state.base_at, state.form, screen.query_one(Bottom)
 
     def changed(text: str) -> None:
-        screen.searched, screen.field_at = text, 0
-        recipes = matching(screen.bases, text)
+        state.searched, state.field_at = text, 0
+        recipes = matching(state.bases, text)
         settings = visible(of_base, all_settings=True, searched=text) if text.strip() else ()
         found: dict[Part, Sequence[object]] = {"recipes": recipes, "settings": settings}
-        nearest = _nearest(screen.bases, recipes, text) if recipes else base_at
-        is_named = bool(named(screen.bases, text))
-        goes_to_recipes = _is_name(screen.bases[nearest], text) or (before[0] == "recipes" and is_named)
+        nearest = _nearest(state.bases, recipes, text) if recipes else base_at
+        is_named = bool(named(state.bases, text))
+        goes_to_recipes = _is_name(state.bases[nearest], text) or (before[0] == "recipes" and is_named)
         if recipes and (goes_to_recipes or not settings):
-            screen.part = "recipes"
+            state.part = "recipes"
         else:
-            screen.part = "settings" if settings else before[0]
-        screen.go_to_base(nearest if screen.part == "recipes" else base_at)
+            state.part = "settings" if settings else before[0]
+        screen.go_to_base(nearest if state.part == "recipes" else base_at)
         if not text.strip():
             bottom.say_aside((("a recipe or a setting: qlora, rank", "dim"),))
-        elif found[screen.part]:
-            one = screen.part.removesuffix("s")
-            bottom.say_aside(((counted(len(found[screen.part]), one), "dim"),))
+        elif found[state.part]:
+            one = state.part.removesuffix("s")
+            bottom.say_aside(((counted(len(found[state.part]), one), "dim"),))
         else:
             bottom.say_aside(((f"no recipe or setting matches {clean_line(text)!r}", "red"),))
 
     def done(text: str, is_kept: bool) -> None:
-        key, screen.searched, screen.sought = screen.key, "", text if is_kept else ""
-        if is_kept and (matching(screen.bases, text) if screen.part == "recipes" else key):
-            screen.all_settings = screen.all_settings or (bool(key) and key not in IMPORTANT)
+        key, state.searched, state.sought = state.key, "", text if is_kept else ""
+        if is_kept and (matching(state.bases, text) if state.part == "recipes" else key):
+            state.all_settings = state.all_settings or (bool(key) and key not in IMPORTANT)
         else:
             screen.go_to_base(base_at)
-            screen.part, screen.all_settings, key = before
-        screen.put_cursor_on(key)
+            state.part, state.all_settings, key = before
+        state.put_cursor_on(key)
         screen.redraw()
 
     bottom.ask_text("/", "", changed=changed, done=done, keep="go to it", leave="cancel")
@@ -79,7 +68,7 @@ def search(screen: Searched) -> None:
 
 
 def _nearest(bases: Sequence[Base], places: Sequence[int], text: str) -> int:
-    """Return the recipe whose name is the text, else begins with it, else the first."""
+    """Return the recipe whose name is the text, else one that starts with it, else the first."""
 
     def far(at: int) -> tuple[bool, bool]:
         return not _is_name(bases[at], text), not bases[at].title.lower().startswith(text.strip().lower())
@@ -88,27 +77,27 @@ def _nearest(bases: Sequence[Base], places: Sequence[int], text: str) -> int:
 
 
 def _is_name(base: Base, text: str) -> bool:
-    """Return whether a text is the name of a recipe, with the ending of its file or without."""
+    """Return True if a text is a recipe's name, with or without its file extension."""
     name = base.title.lower()
     return text.strip().lower() in (name, name.rsplit(".", 1)[0])
 
 
 def to_match(screen: Searched, direction: int) -> bool:
-    """Go to the next match (1) in the part with the cursor, or the one before (-1); return whether there is one."""
-    if screen.part == "recipes":
-        places = [at for at in matching(screen.bases, screen.sought) if (at - screen.base_at) * direction > 0]
+    """Go to the next (1) or previous (-1) match in the part with the cursor; return whether there is one."""
+    state = screen.state
+    if state.part == "recipes":
+        places = [at for at in matching(state.bases, state.sought) if (at - state.base_at) * direction > 0]
         if places:
-            screen.go_to_base(min(places, key=lambda at: abs(at - screen.base_at)))
+            screen.go_to_base(min(places, key=lambda at: abs(at - state.base_at)))
             screen.redraw()
         return bool(places)
-    order = [field.key for _, field in visible(screen.form, all_settings=True)]
-    found = [field.key for _, field in visible(screen.form, all_settings=True, searched=screen.sought)]
-    here = order.index(screen.key) if screen.key in order else -1
+    order = [field.key for _, field in visible(state.form, all_settings=True)]
+    found = [field.key for _, field in visible(state.form, all_settings=True, searched=state.sought)]
+    here = order.index(state.key) if state.key in order else -1
     further = [key for key in found if (order.index(key) - here) * direction > 0]
     if not further:
         return False
     key = further[0] if direction > 0 else further[-1]
-    screen.all_settings = screen.all_settings or key not in IMPORTANT
-    screen.put_cursor_on(key)
+    state.show_setting(key)
     screen.redraw()
     return True

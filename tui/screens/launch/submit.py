@@ -1,4 +1,4 @@
-"""What is asked before a form is queued or written, and the queueing: a run, a sweep, approaches side by side."""
+"""Confirms and queues a form: a run, a sweep, or a comparison of approaches; and confirms before writing it."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.screens.launch.form import Form, source_of, value_of
 from finetop.tui.screens.launch.plan_preview import require_sound
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
-from finetop.tui.screens.shared.check_action import Start
 from finetop.tui.text import Line, cut_end
-from finetop.tui.widgets.frame import Answer, Bottom
+from finetop.tui.widgets.app_screen import AppScreen
+from finetop.tui.widgets.frame import Answer
 
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:
-    """Queue what a form without problems says, show it in the list, and say what came of it."""
+    """Queue a valid form, show its run in the list and report the result."""
     with refusals_said(host):
         run, words = await _submit(host, form, home)
         host.show_runs(run)
         host.say(words)
 
 
-async def ask_comparison(bottom: Bottom, host: Host, start: Start, form: Form, home: Home) -> None:
-    """Ask with how many runs approaches are compared on what a form says, then queue them and show the comparison."""
+async def ask_comparison(screen: AppScreen[Any], form: Form, home: Home) -> None:
+    """Ask before queueing a comparison, with its number of runs; then queue it and show it."""
+    host = host_of(screen)
     with refusals_said(host):
         ask = await _comparison(host, form, home)
-        queue = partial(_queue_comparison, host, ask)
-        bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="cancel")
+        answer = Answer("y", "queue them", lambda: screen.run_worker(_queue_comparison(host, ask)))
+        screen.bottom.ask(_question(ask), [answer], leave="cancel")
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
-    """Queue what a form without problems says. Returns the run to show, and what came of it in words.
+    """Queue a valid form. Returns the run to show, and a message.
 
-    Raises FinetopError; then nothing is queued.
+    Raises FinetopError, and then nothing is queued.
     """
     assert form.loaded is not None
     name = form.loaded.recipe.name
@@ -77,7 +78,7 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
 
 
 async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
-    """See that the files that a run needs are on another machine. Raises FinetopError."""
+    """Check that the files a run needs exist on another machine. Raises FinetopError."""
     if home.link is None:
         return
     facts = await host.ask_on(home, Paths(own_paths(loaded)))
@@ -85,18 +86,18 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
 
 
 async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
-    """Make the runs of a comparison; nothing is queued. Raises FinetopError, for a recipe without check.target too."""
+    """Build the request of a comparison without sending it. Raises FinetopError, also without check.target."""
     from finetop.core.approaches._request import request
 
     assert form.loaded is not None
     await require_files(host, home, form.loaded)
-    # Files are hashed: runs of the same recipe on the same data are used again.
+    # in a thread, because files are hashed: earlier runs of the same recipe and data are reused
     ask = await asyncio.to_thread(request, form.loaded, home, source=source_of(form))
     return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
 
 
 def _question(ask: SubmitApproaches) -> Line:
-    """Ask whether they shall be queued, with how many runs that is and what is left out."""
+    """Return the question before a comparison is queued: its number of runs, and the approaches left out."""
     names = dict.fromkeys(run.approach for run in ask.runs)
     words: Line = (
         (
@@ -111,7 +112,7 @@ def _question(ask: SubmitApproaches) -> Line:
 
 
 async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
-    """Queue the runs, show the comparison, and say what came of it."""
+    """Queue the runs, show the comparison and report the result."""
     with refusals_said(host):
         made: Any = await host.ask(ask)
         new = sum(not run.was_there for run in made.runs)
@@ -123,33 +124,33 @@ async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
         host.say(f"{words}.")
 
 
-def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
-    """Queue a form whose settings are valid; before, ask for what must be agreed to, and for the machine."""
+def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
+    """Queue a valid form after asking for consent to remote code, for the number of runs, and for the machine."""
     assert form.loaded is not None
     model = form.loaded.recipe.model
-    go_on = partial(_ask_how_many, bottom, host, form, submit)
+    go_on = partial(_ask_how_many, screen, form, submit)
     if not model.trust_remote_code:
         go_on()
         return
     words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
-    bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="cancel")
+    screen.bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="cancel")
 
 
-def _ask_how_many(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
-    """Ask before many runs are queued, with how many; one run is queued at once."""
+def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
+    """Ask before several runs are queued; a single run needs no question."""
     number = runs_of(form)
-    go_on = partial(_ask_where, bottom, host, submit)
+    go_on = partial(_ask_where, screen, submit)
     if number == 1:
         go_on()
         return
     name = clean_line(value_of(form, "name"))
     words: Line = ((f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"), ("  All or none.", ""))
-    bottom.ask(words, [Answer("y", "queue them", go_on)], leave="cancel")
+    screen.bottom.ask(words, [Answer("y", "queue them", go_on)], leave="cancel")
 
 
-def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> None:
-    """Queue on the machine there is; of several, on the one that is answered with."""
-    homes = host.homes
+def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None:
+    """Queue on the only machine, or ask which of several."""
+    homes = host_of(screen).homes
     if len(homes) == 1:
         submit(homes[0])
         return
@@ -158,11 +159,12 @@ def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> 
         for number, home in enumerate(homes[:9], start=1)
     ]
     words: Line = ((" On which machine?", "bold"), ("  Its data must be there.", ""))
-    bottom.ask(words, answers, leave="cancel")
+    screen.bottom.ask(words, answers, leave="cancel")
 
 
-def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
-    """Write the form's recipe as a file; one that is there is asked about by name."""
+def write_recipe(screen: AppScreen[Any], form: Form) -> None:
+    """Write the form's recipe to a file; ask before an existing one is overwritten."""
+    host = host_of(screen)
     try:
         path = recipe_path(form, host.folder)
         text = recipe_text(form, host.folder)
@@ -170,7 +172,7 @@ def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
     except FileExistsError:
         words: Line = ((f" {clean_line(path.name)} already exists.", "bold"), ("  Overwrite it?", ""))
         over = Answer("y", "overwrite", partial(_write_over, host, path, text))
-        bottom.ask(words, [over], leave="cancel")
+        screen.bottom.ask(words, [over], leave="cancel")
     except FinetopError as error:
         host.say(str(error), "red")
     else:

@@ -1,4 +1,4 @@
-"""A form that sweeps: fields that hold several values, what is wrong with one of them, and the runs that they make."""
+"""A form that sweeps: fields with several values, their problems, and the runs they make."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finetop.tui.screens.launch.form import Form, Problem, as_set, checked, edit
 
 
 def swept(form: Form, key: str, *, is_swept: bool) -> Form:
-    """Let a field hold several values, or one again: then its first."""
+    """Make a field hold several values, or only its first again."""
     keys = form.sweeps - {key} if not is_swept else form.sweeps | {key}
     changed = replace(form, sweeps=keys)
     if not is_swept and key in form.edits:
@@ -21,14 +21,14 @@ def swept(form: Form, key: str, *, is_swept: bool) -> Form:
 
 
 def axes_of(form: Form) -> tuple[Axis, ...]:
-    """Return the settings that have several values, in the form's order. Raises BadInput."""
+    """Return the settings with several values, in the form's order. Raises BadInput."""
     keys = [entry.key for entry in form.settings if entry.key in form.sweeps and entry.key in form.edits]
     axes = [Axis(key, values_of(form.edits[key], key)) for key in keys]
     return tuple(axis for axis in axes if len(axis.values) > 1)
 
 
 def checked_all(form: Form) -> Form:
-    """Resolve the form with the first value of each field that has several, and try the others in its place."""
+    """Resolve the form with each sweep's first value, then try every other value in its place."""
     if not form.sweeps:
         return checked(form)
     try:
@@ -55,7 +55,7 @@ def checked_all(form: Form) -> Form:
 
 
 def runs_of(form: Form) -> int:
-    """Count the runs that a form without problems makes."""
+    """Count the runs that a valid form makes."""
     try:
         return count_of(axes_of(form))
     except BadInput:
@@ -63,7 +63,7 @@ def runs_of(form: Form) -> int:
 
 
 def points_of(form: Form) -> tuple[SweepPoint, ...]:
-    """Make the recipe of each run. Raises FinetopError."""
+    """Resolve the recipe of each run. Raises FinetopError."""
     axes = axes_of(form)
     swept_keys = {axis.key for axis in axes}
     own = [

@@ -1,15 +1,12 @@
-"""Draws the Launch screen from plain data: recipes, fields with what is wrong beside them, and what is next."""
+"""Draws the Launch screen from plain data: recipes, fields with their problems, and the next step."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
 
 from finetop.core.recipe.fields import Field
 from finetop.core.text import clean_line, counted
 from finetop.tui.screens.launch.form import (
-    Base,
     Form,
     about,
     changes,
@@ -18,52 +15,22 @@ from finetop.tui.screens.launch.form import (
     problem_at,
     shown_value,
     value_of,
-    visible,
 )
-from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, errors_of
-from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview
+from finetop.tui.screens.launch.lint import errors_of
+from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
 from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, paragraph, rule
 from finetop.tui.theme import StyleName
-from finetop.tui.widgets.entry import Entry, drawn
+from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
 
-Part = Literal["recipes", "settings"]
-LABEL = 15  # cells of the words for the settings that matter most
-KEY_LABEL, LONGEST_KEY = 24, 40  # cells of a dotted key, as wide as there is room
+LABEL = 15  # cells of a common setting's label
+KEY_LABEL, LONGEST_KEY = 24, 40  # least and most cells of a dotted key
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What is seen of a form: where the cursor is, and what is being typed."""
-
-    form: Form
-    part: Part
-    field_at: int
-    all_settings: bool
-    entry: Entry | None
-    preview: Preview
-    outlook: Outlook = UNKNOWN
-    linted: Linted = NOT_LINTED
-    searched: str = ""  # of the settings that are shown
-    names: tuple[str, ...] = ()  # with which the path that is typed may go on
-
-    @property
-    def fields(self) -> tuple[tuple[str, Field], ...]:
-        """The fields in view, each with its label."""
-        return visible(self.form, all_settings=self.all_settings, searched=self.searched)
-
-    @property
-    def field(self) -> Field | None:
-        """The field under the cursor, while the cursor is among them."""
-        fields = self.fields
-        return fields[self.field_at][1] if self.part == "settings" and self.field_at < len(fields) else None
-
-
-def recipe_lines(
-    bases: Sequence[Base], at: Base, *, has_cursor: bool, width: int, edited: Container[tuple[str, str]] = ()
-) -> tuple[list[Line], int]:
-    """Return the recipes below the headings of their groups, and which line has the cursor; * marks edited ones."""
+def recipe_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
+    """Return the recipes under their group headings, and the cursor's line; * marks edited ones."""
+    bases, at = [state.bases[place] for place in state.bases_shown], state.bases[state.base_at]
     lines: list[Line] = []
     cursor = 0
     for index, base in enumerate(bases):
@@ -72,9 +39,12 @@ def recipe_lines(
         is_here = base.key == at.key
         if is_here:
             cursor = len(lines)
-        mark = " *" if base.key in edited else ""
+        mark = " *" if base.key in state.typed_over else ""
         name = cut_middle(clean_line(base.title), width - 3 - len(mark))
-        row: Line = (_cursor(is_here, is_active=has_cursor), (f" {name}", "bold" if is_here else ""))
+        row: Line = (
+            _cursor(is_here, is_active=state.part == "recipes"),
+            (f" {name}", "bold" if is_here else ""),
+        )
         lines.append((*row, (mark, "bold")) if mark else row)
     return lines, cursor
 
@@ -83,37 +53,37 @@ def _cursor(is_here: bool, *, is_active: bool) -> Span:
     return ("▸", "reverse" if is_active else "bold") if is_here else (" ", "")
 
 
-def field_lines(view: View, width: int) -> tuple[list[Line], int]:
-    """Return the settings of the form, a line each, and which line has the cursor."""
-    form, fields = view.form, view.fields
+def field_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
+    """Return the settings, one line each, and the cursor's line."""
+    form, fields = state.shown_form, state.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
     number = changes(form)
     title = f"{title} *  {number} changed" if number else title
     lines: list[Line] = [((f"  {title}", "bold"),)]
-    if view.field is not None:  # else the pane has it, whole
+    if state.field is not None:  # else the pane shows it in full
         words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
         lines = [(*lines[0], (f"  {words}", "dim"))]
-    is_key = view.all_settings or view.searched
+    is_key = state.all_settings or state.searched_settings
     label_width = max(KEY_LABEL, min(LONGEST_KEY, width - 44)) if is_key else LABEL
     cursor = 0
     for label, field in fields:
-        if field is view.field:
+        if field is state.field:
             cursor = len(lines)
-        lines.append(_field_line(view, label, field, width, label_width))
-    if not fields and view.searched:
+        lines.append(_field_line(state, label, field, width, label_width))
+    if not fields and state.searched_settings:
         lines.append((("   no setting has that name", "dim"),))
-    if fields and not view.all_settings and not view.searched:
+    if fields and not state.all_settings and not state.searched_settings:
         lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "key")))
     return lines, cursor
 
 
-def _field_line(view: View, label: str, field: Field, width: int, label_width: int) -> Line:
-    is_here = field is view.field
+def _field_line(state: LaunchState, label: str, field: Field, width: int, label_width: int) -> Line:
+    is_here = field is state.field
     value_width = max(12, min(30, width - label_width - 24))
-    aside = _aside(view, field, width - label_width - value_width - 5)
+    aside = _aside(state, field, width - label_width - value_width - 5)
     room = value_width if aside else width - label_width - 4
-    typed = view.entry if is_here else None
-    value = _value(view.form, field, room) if typed is None else drawn(typed, room)
+    typed = state.entry if is_here else None
+    value = _value(state.shown_form, field, room) if typed is None else drawn(typed, room)
     return (
         (" ", ""),
         _cursor(is_here, is_active=True),
@@ -131,15 +101,15 @@ def _value(form: Form, field: Field, width: int) -> Line:
     return ((cut_middle(clean_line(value_of(form, field.key)), width), style),)
 
 
-def _aside(view: View, field: Field, width: int) -> Line:
-    """Say beside a field what is wrong with it, or what is worth knowing."""
-    form = view.form
+def _aside(state: LaunchState, field: Field, width: int) -> Line:
+    """Return the note beside a field: its problem, row count, sweep or the recipe's value."""
+    form = state.shown_form
     problem = problem_at(form, field.key)
     if problem is not None:
         return ((cut_end(clean_line(problem.short), width), "red"),)
-    if field.key == "data.train" and view.preview.rows:
-        about_rows = "about " if view.preview.is_estimate else ""
-        return (("✓", "green"), (f" {about_rows}{counted(view.preview.rows, 'row')}", ""))
+    if field.key == "data.train" and state.preview.rows:
+        about_rows = "about " if state.preview.is_estimate else ""
+        return (("✓", "green"), (f" {about_rows}{counted(state.preview.rows, 'row')}", ""))
     if field.key in form.sweeps:
         values = form.edits.get(field.key, "").count(",") + 1
         return ((cut_end(f"sweep: {counted(values, 'value')}", width), "bold"),)
@@ -149,18 +119,18 @@ def _aside(view: View, field: Field, width: int) -> Line:
     return ()
 
 
-def explained(view: View, width: int) -> list[Line]:
-    """Say in three rows what the cursor is on: a setting, with what is wrong with it, or a recipe."""
-    form, field = view.form, view.field
+def explained(state: LaunchState, width: int) -> list[Line]:
+    """Describe in three rows what the cursor is on: a setting with its problem, or a recipe."""
+    form, field = state.shown_form, state.field
     if field is not None:
         problem = problem_at(form, field.key)
         allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
         kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
         words: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
-        if view.names:
-            words = ((" ", ""), (cut_end(clean_line("  ".join(view.names)), width - 2), "bold"))
+        if state.names:
+            words = ((" ", ""), (cut_end(clean_line("  ".join(state.names)), width - 2), "bold"))
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
-    shown = {entry.key for _, entry in view.fields}
+    shown = {entry.key for _, entry in state.fields}
     hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
     said = paragraph(clean_line(about(form)), width, 2)
     trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
@@ -168,9 +138,9 @@ def explained(view: View, width: int) -> list[Line]:
     return [rule((("about", "dim"),), width), *both]
 
 
-def next_words(view: View) -> Line:
-    """Return the next step: fix the first setting that is wrong, or the rows of the data, else queue."""
-    form, errors = view.form, errors_of(view.linted)
+def next_words(state: LaunchState) -> Line:
+    """Return the next step: fix the first wrong setting or the data, else queue the run."""
+    form, errors = state.shown_form, errors_of(state.data_lint.linted)
     read_all = f"read the data findings: {counted(errors, 'error')}"
     if not form.problems:
         number = runs_of(form)
@@ -180,18 +150,18 @@ def next_words(view: View) -> Line:
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
     if errors and form.loaded is not None and first == "data.train":
-        return next_line("L", read_all)  # a row is refused: lint names all of them
+        return next_line("L", read_all)  # the data was refused: lint lists every bad row
     if not is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file", "red"),)
-    labels = {field.key: label for label, field in view.fields}
+    labels = {field.key: label for label, field in state.fields}
     wrong = dict.fromkeys(owner(form, problem.key) for problem in form.problems)
     listed = ", ".join(labels.get(key, key) for key in wrong)
-    is_there = view.field is not None and view.field.key == first
+    is_there = state.field is not None and state.field.key == first
     return next_line("enter" if is_there else "R", f"fix {counted(len(wrong), 'setting')}: {listed}")
 
 
 def scrolled(lines: list[Line], cursor: int, height: int, place: str) -> list[Line]:
-    """Return the part of the lines in which the cursor is; where they go on, `place` is written below them."""
+    """Return the lines around the cursor; if some are hidden, `place` is written below."""
     if len(lines) <= height:
         return lines
     height = max(1, height - 1)
@@ -200,7 +170,7 @@ def scrolled(lines: list[Line], cursor: int, height: int, place: str) -> list[Li
 
 
 def in_border(left_width: int, *, has_cursor: bool) -> Line:
-    """Name the two parts in the border above them; the one with the cursor in the colour of what is active."""
+    """Return the titles of the two parts in the upper border, the active one highlighted."""
     first: StyleName = "accent" if has_cursor else "dim"
     second: StyleName = "dim" if has_cursor else "accent"
     fill = "─" * (left_width - len(" recipe "))
@@ -208,7 +178,7 @@ def in_border(left_width: int, *, has_cursor: bool) -> Line:
 
 
 def beside(left: Sequence[Line], right: Sequence[Line], left_width: int, height: int) -> list[Line]:
-    """Put two blocks of lines side by side, with a line between."""
+    """Put two blocks of lines side by side with a rule between them."""
     rows: list[Line] = []
     for y in range(height):
         cell = left[y] if y < len(left) else ()

@@ -1,1 +1,1 @@
-"""What the Live screen is made of: a tile for each job that runs, on all machines."""
+"""The Live screen: one tile for each running job, on all machines."""

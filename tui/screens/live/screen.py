@@ -1,26 +1,35 @@
-"""The Live screen: live view of running jobs, a tile for each run that trains and for each job beside one."""
+"""The Live screen: a tile for each run in training and for each other running job."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
 
 from finetop.core.errors import NoSupervisor
-from finetop.core.protocol.messages.queue import Queue, QueueAnswer
+from finetop.core.protocol.messages.queue import LiveRow, Queue, QueueAnswer
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
-from finetop.core.protocol.runs import MAKES_A_RUN, RunRow
+from finetop.core.protocol.runs import MAKES_A_RUN, Running, RunRow
+from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
+from finetop.core.wording.durations import long_span
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
-from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, Job, across, job_lines, laid_out, tile_lines
+from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.shared.sparklines import Sparklines
-from finetop.tui.text import Line
+from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, value
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.bar import share_bar
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
+
+LEAST, BETWEEN = 38, 1  # least cells of a tile, and cells between two
+ROWS = 5  # rows of a tile, including a blank one
+SPARK = 16  # columns of its curve
 
 OPEN = Key("enter", "open", "open", "open the run", "finetop open RUN")
 MOVES = (
@@ -36,7 +45,7 @@ MOST = 48  # runs
 
 
 class LiveScreen(LoadedScreen, inherit_bindings=False):
-    """Asks for what runs whenever the store has changed, and for the curves of the tiles in view."""
+    """Reloads the running jobs when the store changes, and the curves of the tiles."""
 
     DEFAULT_CSS = "LiveScreen { overflow: hidden; #state { height: 2; } #tiles { height: 1fr; } }"
     KEYS = (OPEN, *MOVES, BACK)
@@ -62,7 +71,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def tile(self) -> RunRow | Job | None:
-        """What is under the cursor."""
+        """The tile under the cursor."""
         return self.tiles[self.at] if self.at < len(self.tiles) else None
 
     def to_copy(self) -> str:
@@ -91,7 +100,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         state, tiles, bottom = (
             self.query_one("#state", Lines),
             self.query_one("#tiles", Lines),
-            self.query_one(Bottom),
+            self.bottom,
         )
         if not self.tiles:
             words = "Nothing is running." if self._was_answered else self._trouble or "loading …"
@@ -128,7 +137,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.action_move(direction * len(self.tiles))
 
     def action_open(self) -> None:
-        """Open the run, or of its remedies their screen."""
+        """Open the run, or the Remedies screen for a remedy job."""
         tile = self.tile
         if isinstance(tile, Job) and tile.row.what == "remedy":
             host_of(self).open_remedies(tile.name)
@@ -140,7 +149,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
 
 async def _beside(host: Host) -> list[Job]:
-    """Ask all machines for the jobs that make no run; one that does not answer has none."""
+    """Return the jobs on all machines that make no run; machines that do not answer are skipped."""
     found = []
     for home in host.homes:
         try:
@@ -158,3 +167,112 @@ def _key(tile: RunRow | Job) -> tuple[str, str]:
 
 def _verb(tile: RunRow | Job) -> str:
     return tile.row.what if isinstance(tile, Job) else tile.made_by
+
+
+# --- tiles -----------------------------------------------------------------------------------------------
+
+
+def across(width: int) -> int:
+    """Count the tiles that fit beside each other."""
+    return max(1, (width + BETWEEN) // (LEAST + BETWEEN))
+
+
+def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: bool) -> list[Line]:
+    """Draw a run: its name, progress, curve, whether it forgot, and its GPU."""
+    mark = mark_of(row)
+    title: Line = (
+        ("▸" if has_cursor else " ", "key"),
+        (f"{mark.mark} ", mark.style),
+        (cut_middle(clean_line(row.name), width - 8), "key" if has_cursor else "bold"),
+    )
+    number = row.metrics.get(row.main_metric)
+    curve: Line = ((f"  {row.main_metric} ", "dim"), (value(number), "bold"), (f"  {spark}", "cyan"))
+    how = f"{clean_line(row.method)} on {leaf(row.model)}"
+    facts: Line = (
+        (f"  {_gpu(row) or (how if number is not None else '')}  ", "dim"),
+        *(forgot(row, now) if row.step else ()),
+    )
+    lines = [
+        rule(title, width),
+        _progress(row, width),
+        curve if number is not None else ((f"  {how}", "dim"),),
+        facts,
+    ]
+    return [cut_line(line, width) for line in lines]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that makes no run, such as a check; `label` names its machine if there are several."""
+
+    row: LiveRow
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run's name as used in requests."""
+        return f"{self.label}:{self.row.run}" if self.label else self.row.run
+
+
+def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
+    """Draw a job: its run, progress, phase, speed and place."""
+    row, state = job.row, job.row.state
+    mark = MARKS["alarm"] if state.pulse else MARKS["running"]
+    title: Line = (
+        ("▸" if has_cursor else " ", "key"),
+        (f"{mark.mark} ", mark.style),
+        (cut_middle(clean_line(job.name), width - 8), "key" if has_cursor else "bold"),
+    )
+    done, _, left = jobs.job(row.what, state, row.tried, room=width - 3).partition(", ")
+    share = jobs.share(state, row.tried)
+    room = width - len(done) - len(left) - 5
+    bar: Line = share_bar(share, room, "cyan") if share is not None and room >= 4 else ()
+    name, _, counted = jobs.phase(state).partition(", ")
+    facts = ", ".join(
+        filter(None, (counted if row.tried is not None else "", jobs.speed(state), clean_line(row.on)))
+    )
+    lines: list[Line] = [
+        rule(title, width),
+        ((f"  {done} ", ""), *bar, (f" {left}", "bold")),
+        ((f"  {name}" if name not in done else "", "dim"),),
+        ((f"  {facts}", "dim"),),
+    ]
+    return [cut_line(line, width) for line in lines]
+
+
+def _progress(row: RunRow, width: int) -> Line:
+    state = row.state
+    if not row.step or not row.steps:
+        words = jobs.phase(state) if isinstance(state, Running) else ""
+        return ((f"  {words}", ""),)
+    left = "" if row.left_s is None else f" {long_span(row.left_s)} left"
+    steps = f"  {count(row.step)} of {count(row.steps)} "
+    room = width - len(steps) - len(left) - 1
+    if room < 4:
+        return ((steps, ""), (left, "bold"))
+    return ((steps, ""), *share_bar(row.step / row.steps, room, "cyan"), (left, "bold"))
+
+
+def _gpu(row: RunRow) -> str:
+    words = [row.gpus] if row.gpus else []
+    if (busy := row.metrics.get("gpu_util")) is not None:
+        words = [f"{row.gpus} at {busy:.0f} %" if row.gpus else f"GPU {busy:.0f} %"]
+    if (memory := row.metrics.get("memory_gib")) is not None:
+        words.append(f"{memory:.1f} GiB")
+    if (speed := row.metrics.get("tokens_per_s")) is not None:
+        words.append(f"{speed:,.0f} tok/s")
+    return ", ".join(words[:2])
+
+
+def laid_out(tiles: Sequence[Sequence[Line]], width: int, columns: int) -> list[Line]:
+    """Lay tiles out in columns of equal width."""
+    lines: list[Line] = []
+    for first in range(0, len(tiles), columns):
+        beside = tiles[first : first + columns]
+        for y in range(ROWS):
+            line: Line = ()
+            for tile in beside:
+                cell = tile[y] if y < len(tile) else ()
+                line = (*line, *cell, (" " * (width - line_width(cell) + BETWEEN), ""))
+            lines.append(line)
+    return lines

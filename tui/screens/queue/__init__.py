@@ -1,1 +1,1 @@
-"""What the Queue screen shows: the machines with their GPUs, what runs and what waits, and what its keys ask."""
+"""The Queue screen: machines with their GPUs, running and waiting jobs, and its keys."""

@@ -1,4 +1,4 @@
-"""Draws the machines above the queue: of each GPU whose memory, how busy and who is on it; else the job slots."""
+"""Draws the machines above the queue: memory, load and users of each GPU, or the job slots without one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from finetop.tui.theme import StyleName
 from finetop.tui.widgets.bar import FREE, eighths, share_bar
 
 BAR = 20
-IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
-OLD_S = 20.0  # a look at the GPUs comes each two seconds
-HISTORY, HISTORY_FROM = 15, 100  # cells, and columns of the terminal
+IDLE_GIB = 0.25  # less than a CUDA context, so a desktop's memory does not count as use
+OLD_S = 20.0  # readings arrive every two seconds
+HISTORY, HISTORY_FROM = 15, 100  # cells, and the least terminal width that shows it
 HEAT_FROM = 120
 OTHERS = "▒"
 
 
 def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> list[Line]:
-    """Draw all machines in `rows` rows; what does not fit is summed up in the last of them."""
+    """Draw all machines in `rows` rows; the last counts the lines that do not fit."""
     lines: list[Line] = []
     titled = [machine for machine in machines if machine.gpus is not None and machine.gpus.gpus]
     if titled:
@@ -41,19 +41,19 @@ def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> li
 
 
 def free_words(machines: Sequence[OnMachine]) -> str:
-    """Say how many GPUs nobody is on; nothing where there are none."""
+    """Return how many GPUs are free; empty if there are no GPUs."""
     gpus = [gpu for machine in machines if machine.gpus is not None for gpu in machine.gpus.gpus]
     free = sum(1 for gpu in gpus if is_free(gpu))
     return f"{free} of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} free" if gpus else ""
 
 
 def is_free(gpu: GpuRow) -> bool:
-    """Say whether a GPU may be used and nobody is on it."""
+    """Return True if a GPU is usable and unused."""
     return not (gpu.fault or gpu.left_out or gpu.jobs or gpu.others_gib > IDLE_GIB)
 
 
 def head_line(width: int, answer: GpusAnswer | None = None) -> Line:
-    """Write the titles of the GPUs' columns."""
+    """Return the header of the GPU rows."""
     title = f" GPU  {'memory GiB':<{BAR}}  {'':<9}    busy"
     if width >= HEAT_FROM:
         title += "     °C"
@@ -85,7 +85,7 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
 
 
 def _slots(answer: GpusAnswer, width: int) -> Line:
-    """Draw a machine without GPUs: how many of its jobs at a time are taken."""
+    """Draw the job slots in use on a machine without GPUs."""
     live, most = len(answer.on_cpu), max(1, answer.cpu_jobs)
     line: Line = (
         (" CPU  ", "dim"),
@@ -100,7 +100,7 @@ def _slots(answer: GpusAnswer, width: int) -> Line:
 
 
 def gpu_line(gpu: GpuRow, width: int) -> Line:
-    """Write a GPU as one row."""
+    """Draw a GPU as one row."""
     line: Line = ((f"{gpu.index:>3}   ", ""),)
     if gpu.fault in ("lost", "unreadable"):
         line = (*line, (f"{'-' * BAR}  {'':<9}     -  ", "dim"))
@@ -125,7 +125,7 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
 
 
 def node_line(node: NodeRow, width: int) -> Line:
-    """Write a node of the cluster as one row: its GPUs, and the runs of this home that are there."""
+    """Draw a cluster node as one row: its GPUs, and this home's runs on it."""
     bar = share_bar(node.used / node.gpus if node.gpus else 0.0, BAR, "cyan")
     line: Line = ((f" {cut_end(clean_line(node.name), 12):<12} ", ""), *bar)
     words = node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
@@ -133,7 +133,7 @@ def node_line(node: NodeRow, width: int) -> Line:
 
 
 def memory_bar(gpu: GpuRow) -> Line:
-    """Draw a GPU's memory: what is ours, what is others', what is free."""
+    """Draw a GPU's memory: used by finetop, by others, and free."""
     ours, others = (_share(gib, gpu.total_gib) for gib in (gpu.ours_gib, gpu.others_gib))
     mine = eighths(ours, BAR)
     strangers = min(BAR - len(mine), round(BAR * others) or int(others > 0))
@@ -142,12 +142,12 @@ def memory_bar(gpu: GpuRow) -> Line:
 
 
 def _share(gib: float, total: float) -> float:
-    """Return the share of a memory; none for what a screen takes."""
+    """Return the share of the memory in use; 0 if it is only a desktop's."""
     return min(1.0, gib / max(total, 0.01)) if gib > IDLE_GIB else 0.0
 
 
 def who(gpu: GpuRow, room: int) -> Line:
-    """Say who is on a GPU, or what is the matter with it, in `room` cells."""
+    """Return who uses a GPU, or its fault, in `room` cells."""
     if gpu.fault:
         return (("✗ ", "red"), (cut_end(fault_words(gpu), room - 2), "red"))
     parts: list[tuple[str, StyleName]] = []

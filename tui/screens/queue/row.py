@@ -1,4 +1,4 @@
-"""Draws a job as a row of the queue: which columns there are at which width, and what stands in each."""
+"""Draws a job as a row of the queue; wider terminals show more columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def name_width(width: int) -> int:
 
 
 def head_line(width: int) -> Line:
-    """Write the titles of the columns."""
+    """Return the header row."""
     title = f"      # {'run':<{name_width(width)}}"
     if width >= WHAT_FROM:
         title += f"  {'what':<{WHAT}}"
@@ -34,7 +34,7 @@ def head_line(width: int) -> Line:
 
 
 def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Line:
-    """Write a job as a row of the list, `width` cells wide at most."""
+    """Draw a job as a row of at most `width` cells."""
     row, mark = entry.row, mark_of(entry)
     name = clean_line(row.run)
     if row.what != "train" and width < WHAT_FROM:
@@ -69,12 +69,12 @@ def mark_of(entry: Entry) -> Mark:
 
 
 def step_of(entry: Entry) -> int | None:
-    """Return the step that a waiting job goes on from, or looks at."""
+    """Return the step that a waiting job resumes from or checks."""
     return entry.row.step if isinstance(entry.row, QueueRow) else None
 
 
 def starts_words(entry: Entry, now: float) -> str:
-    """Say about when a job starts, in few cells: a time of this day, else in how many days."""
+    """Return the approximate start in few cells: a time of day, or in how many days."""
     row = entry.waits
     if row is None:
         return ""
@@ -88,7 +88,7 @@ def starts_words(entry: Entry, now: float) -> str:
 
 
 def because(entry: Entry, now: float) -> str:
-    """Say why a job waits; of one that runs, how far it is and when it ends."""
+    """Return why a job waits; of a running one its progress and expected end."""
     if isinstance(entry.row, LiveRow):
         return progress(entry.row, now)
     if entry.row.state.held and entry.row.state.paused_at is None:
@@ -99,7 +99,7 @@ def because(entry: Entry, now: float) -> str:
 
 
 def progress(row: LiveRow, now: float) -> str:
-    """Return how far a live job is: '820/1200, ends 14:38'; of remedies '2 of 8, half-way: scoring'."""
+    """Return the progress of a live job: '820/1200, ends 14:38'; of remedies '2 of 8, half-way: scoring'."""
     state, tried = row.state, row.tried
     if state.asked:
         return jobs.asked(row.what, state)

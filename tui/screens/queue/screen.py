@@ -1,23 +1,23 @@
-"""The Queue screen: who is on the GPUs, what runs, what waits and why, and the order changed by keys."""
+"""The Queue screen: who uses the GPUs, what runs, what waits and why; keys change the order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.queue import Hold, LiveRow, Pause, QueueRow, Release, Retry
 from finetop.core.protocol.request import Ask
-from finetop.core.text import clean_line
-from finetop.core.wording.queue import QUEUE_HELD
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
 from finetop.tui.save import Sheet
-from finetop.tui.screens.queue.machine import machine_lines
-from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
-from finetop.tui.screens.queue.row import entry_line, head_line
+from finetop.tui.screens.queue.machine import free_words, machine_lines
+from finetop.tui.screens.queue.row import DAY_S, entry_line, head_line, progress, step_of
 from finetop.tui.screens.queue.state import (
     Change,
     Entry,
@@ -28,15 +28,15 @@ from finetop.tui.screens.queue.state import (
     to_end,
     with_priority,
 )
-from finetop.tui.screens.shared.run_actions import said, stop_question
-from finetop.tui.text import Line
-from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.screens.shared.run_actions import ask_to_end, said
+from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
+from finetop.tui.widgets.frame import Answer, Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
-LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
-REMEMBERED = 50  # changes that can be taken back
+LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two readings of the GPUs: memory in use is not part of the store
+REMEMBERED = 50  # changes that can be undone
 SOONER = Key(
     "left_square_bracket", "sooner", "shift_by(-1)", "start it sooner", "finetop queue before RUN OTHER"
 )
@@ -70,13 +70,13 @@ _STOP = Key("", "stop", sign="S")
 
 
 class QueueScreen(ListScreen, inherit_bindings=False):
-    """The GPUs, what runs, what waits; nothing moves from under the cursor: it stays on its job."""
+    """The GPUs, running and waiting jobs. The cursor stays on its job when the list changes."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Queue"
-    LEAST_S: ClassVar = 2.0  # what trains changes the store all the time
+    LEAST_S: ClassVar = 2.0  # running jobs change the store all the time
     queues: QueueList
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         return self.queues.entries[cursor] if cursor < len(self.queues.entries) else None
 
     async def to_save(self) -> Sheet:
-        """Return what runs and waits, for a file."""
+        """Return the queue as a sheet to save."""
         from finetop.tui.save.tables import queue
 
         return queue([(entry.name, entry.row) for entry in self.queues.entries])
@@ -119,7 +119,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         return self.queues.entries[index].heading()
 
     def redraw(self) -> None:
-        """Write everything again from what is held, with the cursor on its job."""
+        """Redraw everything from the loaded data, with the cursor on its job."""
         queues, height = self.queues, self.size.height
         width = self.query_one("#state", Lines).room.width
         self.set_class(queues.is_known and not queues.entries, "-empty")
@@ -130,14 +130,14 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         lines = machine_lines(queues.machines, width=width, rows=max(3, height // 2 - 3))
         set_height(machines, len(lines))
         machines.show(lines)
-        # of a job that has left the queue the cursor stays in its place, on its neighbour
+        # if the job has left the queue, the cursor stays in its place, on the neighbour
         place = queues.place_of(self._at) if self._at is not None else queues.first_waiting()
         self.query_one(Table).show(len(queues.entries), place)
         self._at = self.entry
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write the pane, the next step and the footer for the job under the cursor."""
+        """Redraw the pane, the next step and the footer for the job under the cursor."""
         entry, pane = self.entry, self.query_one("#pane", Lines)
         now = host_of(self).now()
         lines = (
@@ -147,7 +147,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         )
         pane.show(lines)
         keys = footer_keys(entry, can_undo=bool(self._done), is_filtered=bool(self.queues.filter))
-        self.query_one(Bottom).offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
+        self.bottom.offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -221,14 +221,9 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_stop(self) -> None:
-        """Ask before what runs is stopped, or what waits is taken out, with what is kept of it."""
-        entry, bottom = self.entry, self.query_one(Bottom)
-        if entry is None:
-            return
-        with refusals_said(host_of(self)):
-            question = stop_question(await host_of(self).ask(GetRun(entry.name)), self._do)
-            if self.is_current and bottom.question is None:
-                bottom.ask(question.words, question.answers, leave=question.leave)
+        """Confirm before stopping a running job or removing a waiting one, and show what is kept."""
+        if self.entry is not None:
+            await ask_to_end(self, self.entry.name, self._do)
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""
@@ -239,7 +234,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             return
         words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
-        self.query_one(Bottom).ask(words, [hold], leave="cancel")
+        self.bottom.ask(words, [hold], leave="cancel")
 
     def action_undo(self) -> None:
         if not self._done:
@@ -260,7 +255,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         self.redraw()
 
     def _waiting_entry(self) -> Entry | None:
-        """Return the job under the cursor if it waits; else say that it does not."""
+        """Return the job under the cursor; if it is not waiting, report that and return None."""
         entry = self.entry
         if entry is not None and entry.waits is None:
             host_of(self).say(f"{clean_line(entry.row.run)} is not waiting.")
@@ -277,7 +272,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
     async def _do(
         self, *asks: Ask, change: Change | None = None, about: str = "", on_machine: bool = False
     ) -> None:
-        """Ask the supervisor to change something, and say what came of it."""
+        """Send a change to the supervisor and report the result."""
         host = host_of(self)
         home = self.queues.machine_of(self.entry).home
         with refusals_said(host):
@@ -290,7 +285,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
 
 def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = False) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on, most used first."""
+    """Return the keys for what the cursor is on, the most used first."""
     undo = (*((MATCH,) if is_filtered else ()), *((UNDO,) if can_undo else ()))
     if entry is None:
         return (*undo, WHOLE, BACK)
@@ -299,3 +294,102 @@ def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = Fals
     assert entry.waits is not None
     is_held = entry.waits.state.held or entry.waits.state.next_at is not None
     return (_ORDER, *undo, RELEASE if is_held else HOLD, STOP, OPEN, HIGHER, WHOLE, BACK)
+
+
+# --- what is said around the list ------------------------------------------------------------------
+
+
+def state_line(queues: QueueList, width: int) -> Line:
+    """Return the queue's overall state: jobs waiting and running, and what stops new ones."""
+    if not queues.is_known:
+        return ((" loading …", "dim"),)
+    waiting, running = queues.counts()
+    line: Line = ((f" {count(waiting)} waiting", "bold" if waiting else "dim"),)
+    line = (*line, (f"   {count(running)} running", ""))
+    if stopped := queues.stopped():
+        line = (*line, ("   nothing starts: ", ""), (stopped, "bold"))
+    if queues.filter:
+        shown = f" {cut_middle(clean_line(queues.filter), 20)}: {len(queues.entries)} match"
+        return spread(line, (("/", "key"), (shown, "bold"), (" ", "")), width)
+    free = free_words(queues.machines)
+    return spread(line, ((free, "dim"), (" ", "")), width) if free else line
+
+
+def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Line]:
+    """Return the pane in `height` rows: a rule with the facts, then why the job waits and when it starts."""
+    row = entry.row
+    facts = [what_words(row.what, step_of(entry))]
+    if isinstance(row, QueueRow):
+        facts = [clean_line(row.method), *facts, f"priority {priority_word(row.priority)}"]
+    name = cut_middle(clean_line(entry.name), max(34, width // 3))
+    lines: list[Line] = [rule(((name, "bold"),), width, ((", ".join(facts), "dim"), (" ", "")))]
+    words = _live_words(row, now) if isinstance(row, LiveRow) else _waiting_words(row, now)
+    for text in words:
+        lines += paragraph(text, width, max(0, height - len(lines)))
+    return lines[:height]
+
+
+def _live_words(row: LiveRow, now: float) -> list[str]:
+    on = f"on {row.on}, " if row.on else ""
+    return [f"running {on}since {clock(row.state.since)}: {progress(row, now)}"]
+
+
+def _waiting_words(row: QueueRow, now: float) -> list[str]:
+    because = why(row.state, now)
+    wants = f"wants {row.wants}" if row.wants and not because.startswith("wants") else ""
+    words = ["; ".join(filter(None, (wants, because)))]
+    if row.starts_at is not None:
+        after = f", after {clean_line(row.after)}" if row.after else ""
+        away = row.starts_at - now
+        when = clock(row.starts_at) if away < DAY_S else f"in {long_span(away)}"
+        words.append(f"starts about {when}{after}")
+    elif row.do:
+        words.append(f"to resume: {clean_line(row.do)}")
+    elif not row.state.held:
+        words.append("start time not known yet")
+    return words
+
+
+def empty_lines(queues: QueueList) -> list[Line]:
+    """Return the text of an empty queue."""
+    if queues.filter:
+        return [(), ((f" Nothing in the queue matches {clean_line(queues.filter)}.", ""),)]
+    return [
+        (),
+        (
+            (
+                f" The queue is empty{'' if queues.stopped() else ': a new run starts at once'}.",
+                "bold",
+            ),
+        ),
+        (),
+        ((" Queued runs appear here (4 Launch, or finetop run RECIPE), and so do", ""),),
+        ((" their checks.", ""),),
+    ]
+
+
+def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
+    """Return the next step for the job under the cursor."""
+    if any(machine.queue is not None and machine.queue.stopped == QUEUE_HELD for machine in queues.machines):
+        return [next_line("W", "release the queue")]
+    if entry is None:
+        return [next_line("esc", "clear the filter") if queues.filter else next_line("4", "launch a run")]
+    if entry.waits is None:
+        return [next_line("enter", "open the run")]
+    return [_next(entry.waits, queues.line_of(entry))]
+
+
+def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
+    if row.state.held:
+        return next_line("R", "release it" if row.state.paused_at is None else "resume it")
+    if row.state.next_at is not None:
+        return next_line("R", "retry now")
+    place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)
+    behind = line[place + 1] if place + 1 < len(line) else None
+    if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, "):
+        return next_line(
+            "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: nothing else holds it up"
+        )
+    if place > 0:
+        return next_line("[", f"start it before {cut_middle(clean_line(line[place - 1].run), 30)}")
+    return next_line("enter", "open the run")

@@ -1,4 +1,4 @@
-"""The queues that a screen looks at, one machine's or several: the entries of its list, and where the cursor stays."""
+"""The queues of one or several machines as one list, and the changes that keys make to it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
 
 AskOn = Callable[["Home", Ask], Awaitable[Any]]
-LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
+LEVELS = sorted(PRIORITIES.values())  # smaller numbers start first
 
 
 @dataclass(slots=True)
 class OnMachine:
-    """One machine as it was last seen. `label` is empty where there is only one."""
+    """The last known state of one machine. `label` is empty if there is only one."""
 
     home: Home
     label: str
@@ -42,7 +42,7 @@ class OnMachine:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the list: a job that runs, or one that waits."""
+    """A row of the list: a running or a waiting job."""
 
     label: str
     row: LiveRow | QueueRow
@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The run's name as requests need it."""
+        """The run's name as used in requests."""
         return f"{self.label}:{self.row.run}" if self.label else self.row.run
 
     @property
@@ -65,7 +65,7 @@ class Entry:
         return self.row if isinstance(self.row, LiveRow) else None
 
     def heading(self) -> str:
-        """Name the part of the list that it stands in."""
+        """Return the heading that the job is listed under."""
         on = f" on {clean_line(self.label)}" if self.label else ""
         if isinstance(self.row, LiveRow):
             return f"running{on}"
@@ -73,7 +73,7 @@ class Entry:
 
 
 class QueueList:
-    """What runs and waits on all machines, and what is known of their GPUs."""
+    """Running and waiting jobs on all machines, and the state of their GPUs."""
 
     def __init__(self, homes: Sequence[Home], ask_on: AskOn) -> None:
         several = len(homes) > 1
@@ -87,9 +87,9 @@ class QueueList:
         return any(machine.queue is not None for machine in self.machines)
 
     async def load(self) -> None:
-        """Ask all machines.
+        """Load the state of all machines.
 
-        Raises NoSupervisor if none answers, and what else the last one raised.
+        Raises NoSupervisor if no machine answers, or any other error of the last failing one.
         """
         outcomes = await asyncio.gather(
             *(self._load_one(machine) for machine in self.machines), return_exceptions=True
@@ -106,7 +106,7 @@ class QueueList:
         machine.gpus = await self._ask_on(machine.home, Gpus())
 
     def lay_out(self) -> None:
-        """Write the list anew."""
+        """Rebuild the list of entries."""
         entries: list[Entry] = []
         for machine in self.machines:
             if machine.queue is not None:
@@ -116,20 +116,20 @@ class QueueList:
         self.entries = [entry for entry in entries if text in _words(entry).lower()] if text else entries
 
     def place_of(self, entry: Entry) -> int | None:
-        """Find where in the list a job is now."""
+        """Return the index of a job in the list, or None."""
         return next((i for i, other in enumerate(self.entries) if other.key == entry.key), None)
 
     def first_waiting(self) -> int:
-        """Return the place of the first that waits: the cursor begins there."""
+        """Return the index of the first waiting job, where the cursor starts."""
         return next((i for i, entry in enumerate(self.entries) if entry.waits is not None), 0)
 
     def machine_of(self, entry: Entry | None) -> OnMachine:
-        """Return the machine of an entry; without one the first."""
+        """Return the machine of an entry, or the first machine."""
         label = "" if entry is None else entry.label
         return next((machine for machine in self.machines if machine.label == label), self.machines[0])
 
     def line_of(self, entry: Entry) -> list[QueueRow]:
-        """Return all that waits on an entry's machine, filtered or not, one row a run."""
+        """Return one row for each run waiting on an entry's machine, including those filtered out."""
         queue = self.machine_of(entry).queue
         rows: dict[int, QueueRow] = {}
         for row in () if queue is None else queue.rows:
@@ -137,12 +137,12 @@ class QueueList:
         return list(rows.values())
 
     def counts(self) -> tuple[int, int]:
-        """Count what waits and what runs."""
+        """Return the numbers of waiting and running jobs."""
         known = [machine.queue for machine in self.machines if machine.queue is not None]
         return sum(queue.total for queue in known), sum(len(queue.live) for queue in known)
 
     def stopped(self) -> str:
-        """Say why nothing starts now."""
+        """Return why no job starts now, or an empty string."""
         words = []
         for machine in self.machines:
             if machine.queue is not None and machine.queue.stopped:
@@ -159,15 +159,15 @@ def _words(entry: Entry) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that is asked for, and the requests that take it back."""
+    """A request, and the requests that undo it."""
 
     ask: Ask
     back: tuple[Ask, ...]
-    about: str  # what it is, in words: "the order of a"
+    about: str  # a short description: "the order of a"
 
 
 def sooner(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
-    """Put what waits before the run above it; None for the first."""
+    """Move a job before the one above it; None if it is the first."""
     place = _place(entry, line)
     if place is None or place == 0:
         return None
@@ -175,7 +175,7 @@ def sooner(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
 
 
 def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
-    """Put what waits behind the run below it; None for the last."""
+    """Move a job behind the one below it; None if it is the last."""
     place = _place(entry, line)
     if place is None or place + 1 >= len(line):
         return None
@@ -183,7 +183,7 @@ def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
 
 
 def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | None:
-    """Put what waits first or last; None where it is."""
+    """Move a job to the front or the end; None if it is there already."""
     place = _place(entry, line)
     if place is None or place == (0 if first else len(line) - 1):
         return None
@@ -191,7 +191,7 @@ def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | N
 
 
 def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change | None:
-    """Return the next higher (-1) or lower (1) priority of high, normal and low; None beyond them."""
+    """Raise (-1) or lower (1) a job's priority by one level; None if there is no further level."""
     row, place = entry.waits, _place(entry, line)
     if row is None or place is None:
         return None
@@ -203,7 +203,7 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
 
 
 def held(entry: Entry, *, hold: bool) -> Change:
-    """Hold what waits, or release it."""
+    """Hold a waiting job, or release it."""
     asks = (Hold(entry.name), Release(entry.name))
     ask, back = asks if hold else asks[::-1]
     return Change(ask, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
@@ -219,7 +219,7 @@ def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueR
 
 
 def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:
-    """Put it where it was: before the run behind it, which gives it that one's priority; else by its own."""
+    """Restore a job's position: before the run behind it if their priorities match, else by its own priority."""
     own = line[place]
     behind = line[place + 1] if place + 1 < len(line) else None
     if behind is not None and behind.priority == own.priority:

@@ -1,1 +1,1 @@
-"""The Remedies screen: its table, its picture, what it says around them, its keys."""
+"""The Remedies screen: its table, its chart, the text around them, and its keys."""

@@ -1,4 +1,4 @@
-"""What the Remedies screen says around its list: how the run stands, what is best, what is next, and one whole."""
+"""Text around the list of remedies: the run's state, the best remedy, the next step, one remedy's details."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 
 def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
-    """Say which run, where it stands, what is looked for, and how far that is."""
+    """Return the title: the run, its current score, the goal, and how many remedies were tried."""
     name = cut_middle(clean_line(answer.run), 34 if width < 100 else 60)
     left: Line = ((" Remedies for ", ""), (name, "bold"))
     if width >= 100:
@@ -45,7 +45,7 @@ def _now(answer: RemediesAnswer, width: int) -> Line:
 
 
 def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
-    """Say all that is known of one: what it does, how it did where, on how many items, what it lost."""
+    """Return the details of one remedy: what it does, its results, item counts, losses."""
     lines: list[Line] = [
         (),
         ((f" {clean_line(row.label)}", "bold"), (f"   {clean_line(row.name)}", "dim")),
@@ -109,7 +109,7 @@ def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
 
 
 def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
-    """Say which is best and how sure that is: the last thing that was found, in at most two rows."""
+    """Return the best remedy and how certain that is: the newest finding, in at most two rows."""
     words = remedies.best(answer)
     if not words:
         return [_under_way(answer)]
@@ -119,7 +119,7 @@ def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
 
 
 def _under_way(answer: RemediesAnswer) -> Line:
-    """Say what the job does while nothing is found yet."""
+    """Return what the job is doing while there are no findings yet."""
     job = answer.job
     if isinstance(job, Queued):
         return ((" ○ remedies queued", ""),)
@@ -130,7 +130,7 @@ def _under_way(answer: RemediesAnswer) -> Line:
 
 
 def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
-    """Say what to do next, and what it costs."""
+    """Return the next step and what it costs."""
     if answer.is_under_way:
         return [next_line("esc", "back; it keeps running")]
     letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
@@ -157,12 +157,12 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
 
 
 def empty_lines(words: str) -> list[Line]:
-    """Say why there is nothing to see."""
+    """Return the text of an empty screen: the trouble, or how to start a sweep."""
     return [(), ((f"   {words}", "dim"),)]
 
 
 def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Line]:
-    """Draw the picture in `height` rows, its rule included; without two points say what there will be."""
+    """Draw the chart in `height` rows, including its rule; the rule alone without points."""
     title = scatter_rule(answer.metric, width)
     points = _spots(answer)
     if height < 5 or not points:
@@ -183,7 +183,7 @@ def _style(row: RemedyRow) -> StyleName:
 
 
 def _spots(answer: RemediesAnswer) -> list[Spot]:
-    """Place what has both numbers."""
+    """Return a spot for each remedy with both a target score and a drop, and for the run and its base."""
     spots = [
         Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, _style(row))
         for letter, row in remedies.lettered(answer.rows)

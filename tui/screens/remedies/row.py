@@ -1,4 +1,4 @@
-"""One row of the list of remedies: letter, what it does, target, gain kept as a bar, what is retained, the verdict."""
+"""A row of the list of remedies: letter, label, target, gain kept as a bar, points retained, verdict."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
+from finetop.tui.screens.remedies.state import RemediesState
 from finetop.tui.text import Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.bar import share_bar
 
 START, LEAST_NAME, NAME, TARGET = 7, 20, 28, 7  # cells of the columns
-SHARE, METRIC = 5, 12  # a share of the gain, and of which metric it is
-MOVED, RETAINED = 8, 21  # what is retained, without its interval and with it
+SHARE, METRIC = 5, 12  # cells of the share of the gain, and of its metric
+MOVED, RETAINED = 8, 21  # cells of the points retained, without and with the interval
 VERDICT = 11
-RETRAINING = 26  # cells of what trains again
+RETRAINING = 26  # cells of the label of a remedy that retrains
 LEAST_BAR, LONGEST_BAR = 8, 20
 GAIN, WORST = "gain kept", "gain kept (worst metric)"
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How many cells each column has; 0: there is no room for it."""
+    """The width of each column in cells; 0 if there is no room for it."""
 
     name: int
     target: int
@@ -36,7 +37,7 @@ class Columns:
 
 
 def columns_of(answer: RemediesAnswer, width: int) -> Columns:
-    """Divide a row: what is left beside the verdict, what it goes by and the gain has the name, the target, a bar."""
+    """Divide a row: first verdict, points retained and share of the gain, then name, target and the bar."""
     metric = METRIC if len(answer.base) > 1 and width >= 72 else 0
     retained = RETAINED if width >= 78 else MOVED
     share = SHARE if metric else len(GAIN) + 1
@@ -48,7 +49,7 @@ def columns_of(answer: RemediesAnswer, width: int) -> Columns:
 
 
 def head_line(answer: RemediesAnswer, width: int) -> Line:
-    """Name the columns."""
+    """Return the header row."""
     columns = columns_of(answer, width)
     target = f"{'target':>{columns.target}}" if columns.target else ""
     title = WORST if columns.bar and remedies.has_several(answer) else GAIN
@@ -58,14 +59,19 @@ def head_line(answer: RemediesAnswer, width: int) -> Line:
     return ((f"{words}  {'retained':<{columns.retained}} forgot?", "dim"),)
 
 
-def remedy_line(
-    answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool, width: int
-) -> Line:
-    """Draw one that needs no training: how it did, how far it is, or why it can't be had."""
-    start = (
-        *_start(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked),
-        *_name(row.label, has_cursor, (columns := columns_of(answer, width)).name),
-    )
+def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor: bool, width: int) -> Line:
+    """Draw a remedy without training: its result, its progress, or why it can't be used."""
+    answer = state.shown
+    assert answer is not None
+    columns, star = columns_of(answer, width), remedies.star(answer, row)
+    mark: Span = (star or " ", "green" if star else "")
+    if remedies.is_trying(answer, row):
+        mark = (MARKS["running"].mark, MARKS["running"].style)
+    elif remedies.waits(answer, row):
+        mark = (MARKS["queued"].mark, "")
+    marked: Span = ("•", "bold") if row.name in state.marked else (" ", "")
+    cursor: Span = ("▸", "reverse") if has_cursor else marked
+    start = (cursor, (" ", ""), mark, (f" {letter}  ", ""), *_name(row.label, has_cursor, columns.name))
     room = width - START - columns.name - 2
     if row.why_not:
         return (*start, (f"  {cut_end(clean_line(row.why_not), room)}", "dim"))
@@ -86,23 +92,12 @@ def remedy_line(
 
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
-    """Draw one that trains again: what it costs, or why not."""
+    """Draw a remedy that retrains: its cost, or why it can't be used."""
     cursor: Span = cursor_mark(has_cursor)
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, like this run"
     words = clean_line(row.why_not) if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
     return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
-
-
-def _start(answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool) -> Line:
-    cursor: Span = ("▸", "reverse") if has_cursor else ("•", "bold") if is_marked else (" ", "")
-    star = remedies.star(answer, row)
-    mark: Span = (star or " ", "green" if star else "")
-    if remedies.is_trying(answer, row):
-        mark = (MARKS["running"].mark, MARKS["running"].style)
-    elif remedies.waits(answer, row):
-        mark = (MARKS["queued"].mark, "")
-    return (cursor, (" ", ""), mark, (f" {letter}  ", ""))
 
 
 def _name(label: str, has_cursor: bool, room: int) -> Line:
@@ -117,7 +112,7 @@ def _gain(row: RemedyRow, columns: Columns) -> Line:
     )
     if not columns.bar:
         return share
-    # The bar is of the gain, which is good as far as it goes: red is for what was forgotten.
+    # The bar shows the gain, which is never bad: red marks only what was forgotten.
     return (
         ("  ", ""),
         *share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else ""),
@@ -136,7 +131,7 @@ def _verdict(row: RemedyRow) -> Line:
 
 
 def _doing(answer: RemediesAnswer) -> str:
-    """Say what the job does at this remedy, and how long that takes at most."""
+    """Return what the job is doing to this remedy, and the most time that it takes."""
     job = answer.job
     if not isinstance(job, Running):
         return ""

@@ -1,27 +1,25 @@
-"""The Remedies screen: what fixes a run that forgot, without retraining it; all tried alike, the best confirmed."""
+"""The Remedies screen: fixes for a run that forgot, without retraining; all scored alike, the best one confirmed."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import ClassVar
 
-import msgspec
 from textual import work
 from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
-from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import RemedyRow, RunDetail
+from finetop.core.protocol.runs import RemedyRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of, refusals_said
-from finetop.tui.keys import bindings, rows_of
+from finetop.tui.keys import Key, bindings, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
-from finetop.tui.screens.remedies.keys import EXPORTABLE, KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
     best_lines,
     detail_lines,
@@ -31,19 +29,45 @@ from finetop.tui.screens.remedies.pane import (
     title_lines,
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
-from finetop.tui.screens.shared.run_actions import order, stop_question
-from finetop.tui.text import Line, cut_end
+from finetop.tui.screens.remedies.state import RemediesState
+from finetop.tui.screens.shared.run_actions import ask_to_end, order
+from finetop.tui.text import Line, cut_end, in_view
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
-LOW = 22  # rows of the terminal: below there is no picture
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+OPEN = Key("enter", "details", "open", "details", "finetop remedy RUN --list --json")
+RUN = Key(
+    "R",
+    "try it",
+    "run",
+    "try it, or the marked ones; retrain with its settings",
+    "finetop remedy RUN [--only NAME]",
+)
+EXPORT = Key(
+    "E",
+    "export",
+    "export",
+    "export it as a full model, verified",
+    "finetop export RUN --remedy NAME --to DIR",
+)
+MARK = Key("space", "mark", "mark", "mark, to try several at once")
+STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
+SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")
+METRIC = Key("v", "metric", "view", "next metric of the target")
+COMPARE = Key("c", "compare", "compare", "compare with the retrained runs", "finetop compare RUN RUN")
+BACK = Key("escape", "back", "back", "back one level")
+MOVES = moves("remedy")
+KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
+EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of scored remedies
+_TRAIN = Key("", "retrain", "run", sign="R")
+_SCROLL = Key("", "scroll", sign="↑↓")
+LOW = 22  # rows of the terminal; smaller ones show no chart
 
 
 class RemediesScreen(ListScreen, inherit_bindings=False):
-    """What can be done about one run. Nothing moves while scores arrive; `o` sorts."""
+    """The remedies of one run. Rows keep their places while scores arrive; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -53,14 +77,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def __init__(self, run: str) -> None:
         super().__init__()
-        self.run = run
-        self.answer: RemediesAnswer | None = None
-        self.metric = ""  # of the target, as the user wants to see it
-        self.marked: set[str] = set()
-        self.order: list[str] = []  # names of the rows as they stand
-        self.is_reading = False
-        self._first = 0  # row in view of what is read
-        self._is_longer = False  # than its room: what is read
+        self.state = RemediesState(run)
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -73,96 +90,71 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     def to_copy(self) -> str:
-        return self.run
+        return self.state.run
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here: E is offered of the best."""
-        best = self.answer.best if self.answer is not None else ""
-        return {"RUN": self.run, "NAME": best}
+        """Return the values for a command's placeholders; E exports the best remedy."""
+        best = self.state.answer.best if self.state.answer is not None else ""
+        return {"RUN": self.state.run, "NAME": best}
 
     async def to_save(self) -> Sheet:
-        """Return all that was tried, with every metric, for a file."""
+        """Return all tried remedies with every metric as a sheet to save."""
         from finetop.tui.save.tables import remedies
 
-        return remedies(self.answer)
+        return remedies(self.state.answer)
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
-    def shown_metric(self) -> str:
-        """The metric of the target that is shown: of each remedy what it reaches, and in the picture."""
-        return self.metric or (self.answer.metric if self.answer is not None else "")
-
-    @property
-    def shown(self) -> RemediesAnswer | None:
-        """What is held, by the metric that is shown."""
-        answer = self.answer
-        return None if answer is None else msgspec.structs.replace(answer, metric=self.shown_metric)
-
-    @property
-    def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
-        """All rows with their letters, as they stand."""
-        if self.answer is None:
-            return []
-        place = {name: at for at, name in enumerate(self.order)}
-        named = sorted(
-            remedies.lettered(self.answer.rows), key=lambda entry: place.get(entry[1].name, len(place))
-        )
-        more = zip(LETTERS[len(named) :], self.answer.retrainings, strict=False)
-        return [*named, *more]
-
-    @property
     def at(self) -> RemedyRow | RetrainingRow | None:
-        """The one under the cursor."""
-        cursor, rows = self.query_one(Table).cursor, self.rows
+        """The row under the cursor."""
+        cursor, rows = self.query_one(Table).cursor, self.state.rows
         return rows[cursor][1] if cursor < len(rows) else None
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        letter, row = self.rows[index]
-        answer = self.shown
-        assert answer is not None
+        letter, row = self.state.rows[index]
         if isinstance(row, RetrainingRow):
             return retraining_line(row, letter, has_cursor=has_cursor, width=width)
-        is_marked = row.name in self.marked
-        return remedy_line(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked, width=width)
+        return remedy_line(self.state, row, letter, has_cursor=has_cursor, width=width)
 
     def draw_heading(self, index: int) -> str:
-        return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
+        return (
+            "needs training" if isinstance(self.state.rows[index][1], RetrainingRow) else "without training"
+        )
 
     def redraw(self) -> None:
-        answer, width = self.shown, self.query_one("#title", Lines).room.width
-        self.set_class(self.is_reading, "-reading")
+        answer, width = self.state.shown, self.query_one("#title", Lines).room.width
+        self.set_class(self.state.is_reading, "-reading")
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
         if answer is None:
-            title.show((((f" Remedies for {clean_line(self.run)}", ""),),))
+            title.show((((f" Remedies for {clean_line(self.state.run)}", ""),),))
             self.query_one("#best", Lines).show(empty_lines(self._trouble or "loading …")[1:])
-            self.query_one(Bottom).offer([], footer_keys(None, None))
+            self.bottom.offer([], footer_keys(self.state, None))
             return
         title.show(title_lines(answer, width))
         self.query_one("#head", Lines).show((head_line(answer, width),))
-        self.query_one(Table).show(len(self.rows))
+        self.query_one(Table).show(len(self.state.rows))
         picture.show(picture_lines(answer, width=width, height=picture.room.height))
         best = self.query_one("#best", Lines)
         lines = best_lines(answer, width)
         set_height(best, len(lines))
         best.show(lines)
-        if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
+        if self.state.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
-            lines = detail_lines(answer, self.at, width)
-            self._is_longer = len(lines) > whole.size.height
-            self._first = max(0, min(self._first, len(lines) - whole.size.height))
-            whole.show(lines[self._first :])
+            lines, first = detail_lines(answer, self.at, width), max(0, self.state.first)
+            self.state.first, lines, where = in_view(lines, first, whole.size.height)
+            self.state.is_longer = bool(where)
+            whole.show(lines)
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write the next step and the keys for the one under the cursor."""
-        if self.answer is not None:
-            keys = footer_keys(self.answer, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
-            self.query_one(Bottom).offer(next_lines(self.answer, self.at), keys)
+        """Redraw the next step and the footer for the row under the cursor."""
+        if self.state.answer is not None:
+            self.bottom.offer(next_lines(self.state.answer, self.at), footer_keys(self.state, self.at))
 
     @property
     def has_shown(self) -> bool:
-        return self.answer is not None
+        return self.state.answer is not None
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -170,14 +162,14 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self.set_class(self.size.height < LOW, "-low")
 
     async def _load_list(self, run: str) -> bool:
-        self.answer = await host_of(self).ask(Remedies(self.run))
+        self.state.answer = await host_of(self).ask(Remedies(self.state.run))
         return True
 
     # --- keys -----------------------------------------------------------------------------------------
 
     def action_move(self, rows: int) -> None:
-        if self.is_reading:
-            self._first += rows
+        if self.state.is_reading:
+            self.state.first += rows
             self.redraw()
         else:
             super().action_move(rows)
@@ -186,53 +178,55 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self.action_move(direction * 1_000_000)
 
     def action_page(self, pages: float) -> None:
-        if self.is_reading:
+        if self.state.is_reading:
             self.action_move(rows_of(pages, self.query_one("#whole").size.height))
         else:
             super().action_page(pages)
 
     def action_open(self) -> None:
-        """All that is known of the one under the cursor; of one that trains, its settings in Launch."""
+        """Show the details of a remedy; of one that retrains, open its settings in Launch."""
         if isinstance(self.at, RetrainingRow):
             self.action_run()
         elif self.at is not None:
-            self.is_reading, self._first = True, 0
+            self.state.is_reading, self.state.first = True, 0
             self.redraw()
 
     def action_back(self) -> None:
-        if self.is_reading:
-            self.is_reading = False
+        if self.state.is_reading:
+            self.state.is_reading = False
             self.redraw()
         else:
             super().action_back()
 
     def action_sort(self) -> None:
-        """Most gain of those that are fine first; again, in their order."""
-        if self.answer is None:
+        """Sort by verdict and gain; a second press restores the default order."""
+        if self.state.answer is None:
             return
         name = self.at.name if self.at is not None else ""
         worth = {"ok": 0, "no_verdict": 1, "regressed": 2}
-        ranked = sorted(self.answer.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0)))
-        self.order = [] if self.order else [row.name for row in ranked]
-        names = [row.name for _, row in self.rows]
+        ranked = sorted(
+            self.state.answer.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0))
+        )
+        self.state.order = [] if self.state.order else [row.name for row in ranked]
+        names = [row.name for _, row in self.state.rows]
         self.query_one(Table).show(len(names), names.index(name) if name in names else 0)
         self.redraw()
 
     def action_view(self) -> None:
-        """Show what is reached by the target's next metric."""
-        if self.answer is not None and self.answer.base:
+        """Show the next target metric."""
+        if self.state.answer is not None and self.state.answer.base:
             metrics = [
-                self.answer.metric,
-                *(metric for metric in self.answer.base if metric != self.answer.metric),
+                self.state.answer.metric,
+                *(metric for metric in self.state.answer.base if metric != self.state.answer.metric),
             ]
-            self.metric = metrics[(metrics.index(self.shown_metric) + 1) % len(metrics)]
+            self.state.metric = metrics[(metrics.index(self.state.shown_metric) + 1) % len(metrics)]
             self.redraw()
             self.query_one(Table).refresh_rows()
 
     @work
     async def action_compare(self) -> None:
-        """Compare the run with those that trained again from its settings, as R names them."""
-        host, answer = host_of(self), self.answer
+        """Compare the run with its retrained runs, found by the names that R gives them."""
+        host, answer = host_of(self), self.state.answer
         if answer is None:
             return
         own = answer.run.rpartition(":")[2]
@@ -253,17 +247,17 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             why = row.why_not or "it retrains the run; R opens Launch with its settings"
             host_of(self).say(f"can't mark it: {why}.")
             return
-        self.marked ^= {row.name}
+        self.state.marked ^= {row.name}
         self.query_one(Table).refresh_rows()
         self.action_move(1)
 
     def action_run(self) -> None:
-        """Try the marked ones, or the one under the cursor, or all; open Launch for one that trains."""
-        row, answer = self.at, self.answer
+        """Try the marked remedies, the one under the cursor, or all; open Launch for one that retrains."""
+        row, answer = self.at, self.state.answer
         if row is None or answer is None:
             return
-        if self.marked:
-            self._try(sorted(self.marked))
+        if self.state.marked:
+            self._try(sorted(self.state.marked))
         elif isinstance(row, RemedyRow):
             self._ask_which(answer, row)
         elif row.why_not:
@@ -272,7 +266,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             self._train_again(row)
 
     def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
-        """Try one; where others were not tried either, ask whether all are meant."""
+        """Try one remedy; if others are untried too, ask whether to try all."""
         left = remedies.left(answer)
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
@@ -288,10 +282,10 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             if row.why_not:
                 words = ((f" Try the {len(left)} available?", "bold"),)
             answers = [every] if row.why_not else [this, every]
-            self.query_one(Bottom).ask((*words, *price), answers, leave="cancel")
+            self.bottom.ask((*words, *price), answers, leave="cancel")
 
     def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
-        """Do what is offered as next where the one under the cursor can't be had; say why where nothing is."""
+        """Do the advised next step if the remedy under the cursor can't be used; else report why it can't."""
         step = remedies.next_step(answer)
         again = next((one for one in answer.retrainings if one.name == step.name), None)
         if step.do == "confirm":
@@ -305,12 +299,12 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         if row.why_not:
             host_of(self).say(f"{clean_line(row.label)}: {clean_line(row.why_not)}.")
             return
-        name = f"{self.run.rpartition(':')[2]}-{row.name}"
-        host_of(self).open_launch(from_run=self.run, settings={**row.settings, "name": name})
+        name = f"{self.state.run.rpartition(':')[2]}-{row.name}"
+        host_of(self).open_launch(from_run=self.state.run, settings={**row.settings, "name": name})
 
     def action_export(self) -> None:
-        """Ask where to write the model of the one under the cursor, else of the best."""
-        answer = self.answer
+        """Ask where to export the model of the remedy under the cursor, else of the best."""
+        answer = self.state.answer
         if answer is None:
             return
         best = next((one for one in answer.rows if one.name == answer.best), None)
@@ -322,7 +316,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say("try it first: only scored remedies can be exported.")
             return
         name = answer.run.rpartition(":")[2]
-        export = partial(Export, self.run, step=answer.step, remedy=row.name)
+        export = partial(Export, self.state.run, step=answer.step, remedy=row.name)
         host = host_of(self)
         is_here = files_are_here(host)
 
@@ -332,7 +326,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
                     target = host.folder / given_path(text.strip()) if is_here else text.strip()
                     self._do(export(str(target)))
 
-        self.query_one(Bottom).ask_text(
+        self.bottom.ask_text(
             f"export {row.label} to",
             str(host.folder / f"{name}-{row.name}"),
             done=done,
@@ -343,24 +337,38 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_stop(self) -> None:
-        """Ask before the run's jobs end, which names them all."""
+        """Ask before stopping the run's jobs, and name them."""
         host = host_of(self)
-        if self.answer is None or not self.answer.is_under_way:
+        if self.state.answer is None or not self.state.answer.is_under_way:
             host.say("no remedy is running.")
             return
-        with refusals_said(host):
-            detail: RunDetail = await host.ask(GetRun(self.run))
-            bottom = self.query_one(Bottom)
-            if detail.row.is_under_way and self.is_current and bottom.question is None:
-                question = stop_question(detail, self._do)
-                bottom.ask(question.words, question.answers, leave=question.leave)
+        await ask_to_end(self, self.state.run, self._do)
 
     def _try(self, names: list[str]) -> None:
-        self.marked = set()
-        self._do(Remedy(self.run, self.answer.step if self.answer else None, names))
+        self.state.marked = set()
+        self._do(Remedy(self.state.run, self.state.answer.step if self.state.answer else None, names))
 
     @work
     async def _do(self, ask: Ask) -> None:
-        """Ask the supervisor, and say what came of it."""
+        """Send a request to the supervisor and report the result."""
         if await order(host_of(self), ask):
             self.refresh_soon(at_once=True)
+
+
+# --- the footer ------------------------------------------------------------------------------------------
+
+
+def footer_keys(state: RemediesState, at: RemedyRow | RetrainingRow | None) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on."""
+    answer = state.answer
+    if answer is None:
+        return (BACK,)
+    if state.is_reading:
+        return (_SCROLL, BACK) if state.is_longer else (BACK,)
+    metric = (METRIC,) if len(answer.base) > 1 else ()
+    if answer.is_under_way:
+        return (OPEN, STOP, SORT, *metric, BACK)
+    if isinstance(at, RetrainingRow):
+        return (_TRAIN, COMPARE, BACK)
+    export = (EXPORT,) if at is not None and at.verdict in EXPORTABLE else ()
+    return (OPEN, *export, RUN, MARK, SORT, *metric, BACK, COMPARE)

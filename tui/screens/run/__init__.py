@@ -1,1 +1,1 @@
-"""What the Run screen is made of: its head, its tabs, its keys, and what it holds of its run."""
+"""The Run screen: its head, tabs and keys, and the data it holds of its run."""

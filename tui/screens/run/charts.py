@@ -1,78 +1,79 @@
-"""The charts of the Run screen: how a tab is divided into them, what each draws, and its title."""
+"""The charts of the Run screen: how a tab is divided into them, their content, and their titles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from finetop.core.protocol.messages.runs import Curve
-from finetop.core.protocol.runs import RunDetail
-from finetop.tui.screens.run.log_tab import LogView
-from finetop.tui.screens.run.marks import Event, marks_in
-from finetop.tui.screens.run.x_axis import NAMES, place_words
+from finetop.tui.screens.run.marks import Event, by_cell, events_of, marks_in
+from finetop.tui.screens.run.view_state import ViewState
+from finetop.tui.screens.run.x_axis import NAMES, place_words, step_at
 from finetop.tui.screens.shared.metric_names import drift_limit, shown, title_of
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale
-from finetop.tui.widgets.chart import draw, plot_width
-from finetop.tui.widgets.chart_grid import Layout, chart_width, columns_in, grid_of, rows_of_charts
-from finetop.tui.widgets.log import Tail
-from finetop.tui.widgets.series import Series, View, value_at
+from finetop.tui.widgets.chart import columns_of, draw, plot_width
+from finetop.tui.widgets.chart_grid import rows_of_charts
+from finetop.tui.widgets.series import Series, View, fitted, in_columns, value_at
 
-NUMBERS = 2  # rows of numbers below the charts
-_LOG = 7  # rows that they leave for the log, and its rule
-_LEAST_WORDS = 10  # cells of what happened, in a title
+_LEAST_WORDS = 10  # least cells for an event in a title
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All that is held for the metrics tab. `view` is what the curves were asked for.
+    """How the charts of the open tab are drawn, each in its own view. `view` is what the curves were asked for."""
 
-    `charts` are drawn, each in its own view; `small` are numbers; the cursor is on `metric`, that of the charts on
-    `step`, where the log is read `near`.
-    """
-
-    detail: RunDetail
+    state: ViewState
     curves: Mapping[str, Curve]
     scales: Mapping[str, Scale]
-    sparks: Mapping[str, str]
     view: View
-    views: Mapping[str, View]
-    tail: Tail
-    near: LogView
-    layout: Layout
-    charts: Sequence[str]
-    small: Sequence[str]
-    metric: str | None
-    events: Mapping[int, list[Event]]  # by the cell of a chart
-    step: int | None
+    views: Mapping[str, View]  # by metric, in the order of the charts
+    metric: str | None  # under the cursor: to find it costs with many metrics
+    events: Mapping[int, list[Event]]  # by chart column
     only_ascii: bool = False
 
     @property
     def under_cursor(self) -> list[Event]:
-        """What happened under the cursor of the charts."""
+        """The events under the charts' cursor."""
         return self.events.get(self.view.cursor, []) if self.view.cursor is not None else []
 
 
-def layout_of(width: int, height: int, *, is_over: bool = False, is_full: bool = False) -> Layout:
-    """Divide the metrics tab: a run that failed leaves half of it to its log."""
-    return grid_of(width, height, below=height - height // 2 if is_over else NUMBERS + _LOG, is_full=is_full)
-
-
-def system_layout(width: int, height: int, charts: int) -> Layout:
-    """Divide the system tab: charts side by side, low enough that the facts below are seen, too."""
-    columns = columns_in(width)
-    rows = max(1, -(-charts // columns))
-    return Layout(columns, rows, chart_width(width, columns), min(9, max(5, (height - 8) // rows)))
-
-
-def wanted_keys(charts: list[str]) -> list[str]:
-    """Name the curves that the charts need."""
-    return [*charts, "eval_loss"] if "loss" in charts else charts
+def board_of(state: ViewState, *, only_ascii: bool = False) -> Board:
+    """Gather what the charts show, and which step is under their cursor; the y axes only ever widen."""
+    shown, held, layout = state.shown, state.held, state.layout
+    x, first, last, columns = held.stretch
+    view = View(first, last, shown.cursor, shown.smoothing, shown.is_log, x)
+    is_current = (x, first, last) == (shown.x, *state.in_view)
+    end = state.axis.end
+    curves = {
+        key: in_columns(curve, columns, columns_of(layout.chart_width)) for key, curve in held.curves.items()
+    }
+    scales: dict[str, Scale] = {}
+    views: dict[str, View] = {}
+    for key in state.charted:
+        limit = drift_limit(state.detail.recipe) if key == "drift" else None
+        look = state.grid.look(key, shown)
+        name = (key, end, look)
+        views[key] = replace(view, smoothing=look.smoothing, is_log=look.is_log)
+        before = state.scales.get(name) if is_current else None
+        scale = fitted(before, series_of(key, curves), views[key], limit)
+        if scale is not None:
+            scales[key] = scale
+            if is_current:
+                state.scales[name] = scale
+    cells = plot_width(layout.chart_width)
+    events = by_cell(events_of(state.detail), view, held.steps, cells)
+    under = [] if view.cursor is None else events.get(view.cursor, [])
+    if view.cursor is None:
+        state.step = None
+    else:
+        state.step = under[0].step if under else step_at(view, held.steps, view.cursor, cells)
+    return Board(state, curves, scales, view, views, state.metric, events, only_ascii)
 
 
 def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
-    """Return what is drawn in a metric's chart."""
+    """Return the series of a metric's chart."""
     series: list[Series] = []
     if key in curves:
         last = curves[key].last_value
@@ -82,14 +83,16 @@ def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
     return series
 
 
-def chart_rows(board: Board, width: int) -> list[Line]:
+def chart_rows(board: Board) -> list[Line]:
     """Draw the charts, row by row."""
-    return rows_of_charts([_chart(board, key) for key in board.charts], board.layout.chart_columns, width)
+    state = board.state
+    charts = [_chart(board, key) for key in board.views]
+    return rows_of_charts(charts, state.layout.chart_columns, state.size[0])
 
 
 def _chart(board: Board, key: str) -> list[Line]:
-    series, layout = series_of(key, board.curves), board.layout
-    limit = drift_limit(board.detail.recipe) if key == "drift" else None
+    series, layout = series_of(key, board.curves), board.state.layout
+    limit = drift_limit(board.state.detail.recipe) if key == "drift" else None
     picture = draw(
         series,
         width=layout.chart_width,
@@ -104,9 +107,9 @@ def _chart(board: Board, key: str) -> list[Line]:
 
 
 def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
-    """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole.
+    """Return a chart's title: its newest values, or those at the cursor; a part that does not fit is dropped.
 
-    The metric's name stays. The names of its lines go first: a point is marked as it is drawn.
+    The metric's name always stays. The series' names are dropped first, because points are marked as drawn.
     """
     view = board.views[key]
     gutter: Line = (cursor_mark(key == board.metric),)
@@ -126,7 +129,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
-    if view.x != "step" and key == board.charts[0]:
+    if view.x != "step" and key == next(iter(board.views)):
         parts.append(((NAMES[view.x], "dim"),))
     line: Line = named
     for part in parts:
@@ -140,11 +143,11 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
 
 
 def _values(board: Board, key: str, series: list[Series], width: int, *, has_names: bool) -> list[Line]:
-    """Write where the cursor is, and each line's value there; without a cursor its newest."""
+    """Return the cursor's position and each series' value there, or the newest values without a cursor."""
     view = board.views[key]
     parts: list[Line] = []
     if view.cursor is not None:
-        words = place_words(view, view.cursor, plot_width(width), board.step or 0)
+        words = place_words(view, view.cursor, plot_width(width), board.state.step or 0)
         parts.append(((words, "bold"),))
     for plot in series:
         name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "") if has_names else ""
@@ -152,7 +155,7 @@ def _values(board: Board, key: str, series: list[Series], width: int, *, has_nam
             number = value_at(plot, view.cursor, view.smoothing)
             text = "-" if number is None else shown(key, number)
         else:
-            text = shown(key, board.detail.row.metrics.get(plot.curve.key, plot.curve.last_value))
+            text = shown(key, board.state.row.metrics.get(plot.curve.key, plot.curve.last_value))
         point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     return parts

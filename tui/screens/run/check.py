@@ -1,8 +1,10 @@
-"""The check tab of the Run screen: the verdict in words, what stands beside it, every task, answers that changed."""
+"""The check tab of the Run screen: the verdict, secondary results, every task, and changed answers."""
 
 from __future__ import annotations
 
-from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
+from collections.abc import Sequence
+
+from finetop.core.protocol.check_result import CheckResult, TaskResult
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
@@ -12,16 +14,18 @@ from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
+from finetop.tui.screens.run.state import Checked
+from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
-_FLIPS = 3  # rows that the changed answers get at least
+_FLIPS = 3  # least rows for changed answers
 _LABEL = 10  # cells
 
 
 def no_check_lines(row: RunRow) -> list[Line]:
-    """Say why there is no result to show."""
+    """Return why there is no result to show."""
     if row.checking is not None:
         return [(), under_way(row.checking)]
     if isinstance(row.state, Queued):
@@ -35,7 +39,7 @@ def no_check_lines(row: RunRow) -> list[Line]:
 
 
 def under_way(checking: Running | Queued) -> Line:
-    """Say how far a check is."""
+    """Return the progress of a check."""
     if isinstance(checking, Queued):
         place = f"{ordinal(checking.place)} in the queue" if checking.place else clean_line(checking.because)
         return (("   check queued: ", "bold"), (place, ""))
@@ -46,34 +50,24 @@ def under_way(checking: Running | Queued) -> Line:
 
 
 def is_said_above(row: RunRow, check_id: int) -> bool:
-    """Say whether the head of the screen has this check's verdict already."""
+    """Return True if the screen's head shows this check's verdict already."""
     is_over = not isinstance(row.state, Running | Queued | Failed | Lost) and row.checking is None
     return is_over and row.check is not None and row.check.check_id == check_id
 
 
-def check_lines(
-    outcome: CheckResult,
-    detail: RunDetail,
-    *,
-    check_id: int,
-    at: float,
-    place: tuple[int, int],
-    cursor: int,
-    width: int,
-    height: int,
-) -> list[Line]:
-    """Write the tab in `height` rows: result `place` (its number, of how many), with the cursor on a task."""
-    row = detail.row
-    top = [_facts(outcome, at, place, width), *_by_step(detail, width)]
+def check_lines(state: ViewState, check: Checked) -> list[Line]:
+    """Write the tab, with the cursor on a task."""
+    outcome, row, cursor, (width, height) = check.outcome, state.row, state.task_at, state.size
+    top = [_facts(check, state.held.checks, width), *_by_step(state.detail, width)]
     if row.checking is not None:
         top.append(under_way(row.checking))
-    if not is_said_above(row, check_id):
+    if not is_said_above(row, check.check_id):
         top += _verdict_lines(outcome, row, width)
     elif outcome.verdict == "no_verdict":
         top += _why(outcome, width)
     top += _only_together(outcome, width)
     top += _beside(outcome, width, rows=1 if height < 26 else 2)
-    tasks = worst_first(outcome)
+    tasks = state.tasks
     if not tasks:
         return top[:height]
     table_rows = min(len(tasks), max(2, height - len(top) - 2 - _FLIPS))
@@ -89,14 +83,15 @@ def check_lines(
     return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]
 
 
-def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) -> Line:
-    """Say which check it is and how it was made, as much as fits; with others, its place among them."""
-    number, total = place
-    right: Line = (("v", "key"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
+def _facts(check: Checked, checks: Sequence[Checked], width: int) -> Line:
+    """Return the check's suite, step, time and settings, as many as fit; and its place among several."""
+    outcome, total = check.outcome, len(checks)
+    place = f" earlier: {checks.index(check) + 1} of {total}"
+    right: Line = (("v", "key"), (place, "dim")) if total > 1 else ()
     facts = [f"suite {clean_line(outcome.suite) or '?'}"]
     if outcome.step is not None:
         facts.append(f"step {count(outcome.step)}")
-    facts.append(clock(at))
+    facts.append(clock(check.at))
     if outcome.seconds:
         facts.append(f"took {long_span(outcome.seconds)}")
     if outcome.decided_by:
@@ -107,7 +102,7 @@ def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) 
 
 
 def _by_step(detail: RunDetail, width: int) -> list[Line]:
-    """Say in one line what was found at each checkpoint, where several were checked: the newest that fit."""
+    """Return one line with the result at each checked checkpoint, the newest that fit; none for only one."""
     by_step = {check.step: check for check in reversed(detail.checks) if check.step is not None}
     if len(by_step) < 2:
         return []
@@ -126,7 +121,7 @@ def _by_step(detail: RunDetail, width: int) -> list[Line]:
 
 
 def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
-    """Say the verdict with its mark; one that a person has accepted, or named a fix for, is not red any more."""
+    """Return the verdict with its mark; one that was accepted or has a fix assigned is not red."""
     sentence = clean_line(verdict_line(outcome))
     name = word(outcome)
     rest = sentence[len(name) :].strip()
@@ -146,7 +141,7 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
 
 
 def _why(outcome: CheckResult, width: int) -> list[Line]:
-    """Return why there is no verdict, whole, where the line above may be too short for its end."""
+    """Return the full reason for no verdict if the line above has no room for it."""
     reason = clean_line(outcome.reason)
     if len(word(outcome)) + len(outcome.suite) + len(reason) + 10 <= width:
         return []
@@ -154,7 +149,7 @@ def _why(outcome: CheckResult, width: int) -> list[Line]:
 
 
 def _labelled(label: str, words: str, width: int, rows: int) -> list[Line]:
-    """Return words behind a dim label, wrapped under their beginning."""
+    """Return text after a dim label, wrapped with a hanging indent."""
     return [
         ((f"   {'' if number else label:<{_LABEL - 3}} ", "dim"), (text, ""))
         for number, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
@@ -162,7 +157,7 @@ def _labelled(label: str, words: str, width: int, rows: int) -> list[Line]:
 
 
 def _only_together(outcome: CheckResult, width: int) -> list[Line]:
-    """Say of a drop that no task shows alone what it is proven on."""
+    """Explain a drop that is proven over all tasks together but on no single task."""
     asked = [task.n for task in outcome.tasks if task.n]
     if outcome.verdict != "regressed" or not asked or any(task.mark == "lost" for task in outcome.tasks):
         return []

@@ -1,4 +1,4 @@
-"""What a run read: which version of each source, how that differs from the one before, and what lies there now."""
+"""The data a run read: each source's version, how it differs from the previous one, and the file's current state."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from finetop.tui.text import Line, labelled, wrapped
 
 
 def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:
-    """Return what is known of a run's sources: all, once it was asked for; before, what comes with the run."""
+    """Return the facts of a run's sources: complete once loaded, before that what came with the run."""
     if [facts.row for facts in known] == detail.sources:
         return list(known)
     return [SourceFacts(row) for row in detail.sources]
 
 
 def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, label: int) -> list[Line]:
-    """Name the version of each source, for the recipe tab."""
+    """Return the version of each source, for the recipe tab."""
     lines: list[Line] = []
     for facts in facts_of(detail, known):
         lines += labelled("version", data_versions.version_line(facts), width, cells=label)
@@ -28,7 +28,7 @@ def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, l
 
 
 def branches(detail: RunDetail, known: Sequence[SourceFacts], width: int, *, is_first: bool) -> list[Line]:
-    """Draw the sources as what a run comes from, for its tree."""
+    """Draw the sources as branches of the run's tree."""
     lines: list[Line] = []
     for facts in facts_of(detail, known):
         branch = "┌" if is_first and not lines else "├"

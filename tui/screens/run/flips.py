@@ -1,4 +1,4 @@
-"""The answers that a check found changed: the first few beside the table, or all of a task with their questions."""
+"""The answers that a check found changed: the first few beside the table, or all of a task in full."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from finetop.core.text import clean_line, counted
 from finetop.tui.text import Line, cut_end, labelled, padded, paragraph, rule
 from finetop.tui.theme import MARKS, StyleName
 
-_KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
+_KINDS_FROM = 4  # with more rows, the item kinds that lost most are listed
 _LABEL = 10  # cells
 
 
 def flips_of(outcome: CheckResult, task: str) -> list[Flip]:
-    """List the answers of a task that changed, lost ones first."""
+    """List a task's changed answers, lost ones first."""
     return sorted(
         (flip for flip in outcome.flips if flip.task == task), key=lambda flip: flip.tuned > flip.base
     )
 
 
 def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> list[Line]:
-    """Write the first changed answers of a task under its rule, in `rows` rows."""
+    """Return a task's first changed answers under a rule, in `rows` rows."""
     flips = flips_of(outcome, task.task)
     if rows < 2:
         return []
@@ -41,7 +41,7 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
 
 
 def _kinds(outcome: CheckResult, task: str) -> str:
-    """Name the kinds of items that lost most."""
+    """Return the kinds of items that lost most."""
     kinds = [kind for kind in outcome.categories if kind.task == task and kind.category and kind.lost]
     kinds.sort(key=lambda kind: -kind.lost / max(1, kind.n))
     return "   ".join(f"{clean_line(kind.category)} {kind.lost} of {kind.n}" for kind in kinds[:4])
@@ -71,7 +71,7 @@ def _column(text: str, width: int) -> str:
 
 
 def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -> list[Line]:
-    """Write all changed answers of a task whole, as many rows as they need."""
+    """Return all changed answers of a task in full."""
     flips = flips_of(outcome, task.task)
     lines: list[Line] = []
     for at, flip in enumerate(flips):
@@ -82,7 +82,7 @@ def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -
         lines += paragraph(flip.question, width, 12)
         for label, said in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
             if label == "gold" and not said.strip():
-                continue  # a rule decides there, not one answer
+                continue  # scored by a rule, so there is no gold answer
             style: StyleName = "bold" if label == "tuned" and not won else ""
             lines += labelled(label, said.strip() or "(nothing)", width, cells=_LABEL, rows=8, style=style)
     missing = task.lost + task.won - len(flips)

@@ -1,4 +1,4 @@
-"""The head of the Run screen: who it is and on what, how it stands in one row, and the tabs."""
+"""The head of the Run screen: its name and model, its state in one row, and the tabs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from finetop.tui.widgets.bar import share_bar
 Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
 TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")
 OF_CHARTS: tuple[Tab, ...] = ("metrics", "system")
-SLOW_S = 10.0  # time left and what the machine does change at most so often
+SLOW_S = 10.0  # seconds between updates of the time left and the machine's load
 _BAR = 30  # cells at most
 
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """What is shown of a run's pace and machine, and when it was looked at."""
+    """The displayed pace and machine load of a run, and when they were read."""
 
     at: float
     left_s: float | None
@@ -37,7 +37,7 @@ class Slow:
 
 
 def slowly(before: Slow | None, row: RunRow, now: float) -> Slow:
-    """Look again at time left and machine, if the last look is old enough."""
+    """Update the time left and the load if the last reading is old enough."""
     if before is not None and now - before.at < SLOW_S and isinstance(row.state, Running):
         return before
     left_s = row.left_s if row.left_s is not None or before is None else before.left_s
@@ -55,7 +55,7 @@ def _busy(row: RunRow) -> str:
 
 
 def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Line]:
-    """Write the two rows of the head."""
+    """Return the two rows of the head."""
     row = detail.row
     mark = mark_of(row)
     name: Line = (
@@ -72,14 +72,14 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
 
 
 def beside_words(row: RunRow) -> str:
-    """Return how far the jobs beside a training are; for a run that has ended, the row below shows it."""
+    """Return the progress of jobs beside a training; empty once the run has ended, as the row below shows it."""
     if not isinstance(row.state, Running | Queued):
         return ""
     return ", ".join(jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs)
 
 
 def how(detail: RunDetail) -> str:
-    """Say in a few words what was done to which model: 'lora r16 on Qwen3-4B'."""
+    """Return the method and model: 'lora r16 on Qwen3-4B'."""
     row = detail.row
     method = detail.recipe.get("method")
     rank = method.get("rank") if isinstance(method, dict) else None
@@ -140,7 +140,7 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
 
 
 def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line:
-    """Write the row of tabs; the check's tab carries its mark, `where` says what part of a long tab is seen."""
+    """Return the row of tabs; the check tab carries its mark, `where` is the part of a long tab in view."""
     line = _tabs(tab, row, gap=" ")
     if line_width(line) + (len(where) + 3 if where else 0) > width:
         line = _tabs(tab, row, gap="")

@@ -1,4 +1,4 @@
-"""The keys of the Run screen, what its footer offers on each tab, and what is next."""
+"""The keys of the Run screen, those its footer shows on each tab, and the next step."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.next_step import advised, is_held
 from finetop.tui.keys import MATCH, MATCHES, Key, after_search, moves
 from finetop.tui.screens.run.head import Tab
-from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
+from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.metric_names import metric_keys, title_of
+from finetop.tui.screens.shared.metric_names import title_of
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
@@ -84,32 +84,31 @@ _SETTINGS = Key("", "all or differing", sign="v")
 _OPEN_RUN = Key("", "open it", sign="enter")
 
 
-def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, ...]:
-    """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
-    if detail is None:
+def footer_keys(state: ViewState) -> tuple[Key, ...]:
+    """Return the footer keys: those of the tab, then those of the run."""
+    if state.held.detail is None:
         return (BACK,)
-    keys = _footer_keys(detail, view_state)
-    return tuple(key for key in keys if key is not NEW) if view_state.has_search else keys
+    keys = _footer_keys(state)
+    return tuple(key for key in keys if key is not NEW) if state.has_search else keys
 
 
-def _footer_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
-    tab = view_state.tab
-    state = detail.row.state
+def _footer_keys(state: ViewState) -> tuple[Key, ...]:
+    detail = state.detail
     stop: tuple[Key, ...] = ()
     if detail.row.is_under_way:
         stop = (STOP, GO_ON if is_held(detail.row) else PAUSE)
-    elif isinstance(state, Failed | Lost | Stopped):
+    elif isinstance(detail.row.state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
-    scroll = (_SCROLL,) if view_state.is_longer else ()
-    if view_state.is_reading:
+    scroll = (_SCROLL,) if state.is_longer else ()
+    if state.is_reading:
         return (*scroll, BACK)
-    match tab:
+    match state.tab:
         case "metrics":
             if not detail.row.metrics:
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
             return (
-                *_chart_keys(detail, view_state),
+                *_chart_keys(state),
                 *stop[:1],
                 BACK,
                 SMOOTH,
@@ -120,10 +119,10 @@ def _footer_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
             )
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
-            hits = (MATCH, _END_SEARCH) if view_state.has_search else ()
+            hits = (MATCH, _END_SEARCH) if state.has_search else ()
             return (*scroll, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
         case "samples":
-            pair = (_PAIR, _PAIR_LEFT) if view_state.samples == "beside" else ()
+            pair = (_PAIR, _PAIR_LEFT) if state.samples == "beside" else ()
             return (*scroll, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
         case "recipe":
             return (*scroll, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
@@ -132,29 +131,29 @@ def _footer_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
             triage = (TRIAGE,) if detail.checks else ()
             return (_TASK, _ANSWERS, REMEDIES, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
         case "steps":
-            on = (_OPEN_RUN,) if chosen_relative(view_state, detail) is not None else check
+            on = (_OPEN_RUN,) if state.chosen_relative is not None else check
             return (_STEP, *on, NEXT_TAB, *stop, BACK)
         case "system":
             return (*scroll, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
 
 
-def _chart_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
-    """Choose the keys of the charts."""
-    shown, row = view_state.shown, detail.row
+def _chart_keys(state: ViewState) -> tuple[Key, ...]:
+    """Return the footer keys of the charts."""
+    shown, detail = state.shown, state.detail
     is_moved = (ALL,) if shown.cursor is not None or shown.zoom is not None else ()
     look = (CURSOR, ZOOM, *is_moved, AXIS)
-    if view_state.is_full:
+    if state.is_full:
         return (_GRID, _METRIC, *look, FIT)
-    match = (MATCH,) if view_state.has_search else ()
-    if view_state.metric(row) is not None:
+    match = (MATCH,) if state.has_search else ()
+    if state.metric is not None:
         return (_METRIC, _FULL, *match, *look, FIT)
-    more = (_PAGE, _NAMES, _GROUP) if len(metric_keys(row)) > view_state.room(row) else ()
+    more = (_PAGE, _NAMES, _GROUP) if len(state.metric_keys) > state.room else ()
     events = (EVENT,) if detail.checkpoints or detail.alarms else ()
     return (CURSOR, ZOOM, *match, *is_moved, _METRIC, *more, AXIS, *events, FIT)
 
 
 def check_price(detail: RunDetail) -> str:
-    """Say how long a check took before; nothing if none has ended yet."""
+    """Return how long the last check took, or an empty string."""
     took = [
         job.state.ended - job.state.since
         for job in detail.jobs
@@ -163,23 +162,23 @@ def check_price(detail: RunDetail) -> str:
     return f" (about {long_span(took[-1])})" if took else ""
 
 
-def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
-    """Say what to do next with the run: one key and its words."""
-    step = _next_of(detail, view_state)
-    return after_search(step) if view_state.has_search else step
+def next_of(state: ViewState) -> tuple[str, str]:
+    """Return the next step for the run: its key and text."""
+    step = _next_of(state)
+    return after_search(step) if state.has_search else step
 
 
-def _next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
-    row, tab = detail.row, view_state.tab
-    if view_state.is_reading:
+def _next_of(state: ViewState) -> tuple[str, str]:
+    detail, row, tab = state.detail, state.row, state.tab
+    if state.is_reading:
         return "esc", "back to the table of tasks"
-    if tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
+    if tab == "steps" and (relative := state.chosen_relative) is not None:
         return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
-    if tab == "steps" and (step := _unchecked(view_state, detail)) is not None:
+    if tab == "steps" and (step := _unchecked(state)) is not None:
         return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
-    if (metric := view_state.metric(row)) is not None:
-        what = "back to all charts" if view_state.is_full else f"{title_of(metric)} full screen"
-        return ("esc" if view_state.is_full else "enter"), what
+    if (metric := state.metric) is not None:
+        what = "back to all charts" if state.is_full else f"{title_of(metric)} full screen"
+        return ("esc" if state.is_full else "enter"), what
     if isinstance(row.state, Failed | Lost):
         knows = fix_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
@@ -208,15 +207,15 @@ def _next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     return "enter", "see what the check found, task by task"
 
 
-def _unchecked(view_state: ViewState, detail: RunDetail) -> int | None:
-    """Return the step under the cursor, where it can be checked now and was not."""
-    chosen = chosen_step(view_state, detail)
+def _unchecked(state: ViewState) -> int | None:
+    """Return the step under the cursor if it is unchecked and can be checked now."""
+    chosen, detail = state.chosen_step, state.detail
     is_checked = chosen is not None and any(check.step == chosen.step for check in detail.checks)
     return None if chosen is None or is_checked or not accepts(detail.row, "check") else chosen.step
 
 
 def _unsaid(check: CheckBrief) -> int:
-    """Count the items that are left of a drop that is proven over all tasks together, and of none alone."""
+    """Count the unused items of a drop that is proven over all tasks together but on no single one."""
     return 0 if any(task.mark == "lost" for task in check.worst) else check.items_total - check.items_used
 
 

@@ -1,7 +1,7 @@
-"""The log tab of the Run screen: the log's end as it grows, or any place in it; a text or a step that is searched for.
+"""The log tab of the Run screen: the growing end of the log, any place in it, and searches for a text or a step.
 
-The log itself stays on the disk of its machine: the supervisor looks through it a part at a time, from its end back,
-and the first part is shown while the next is looked through.
+The log stays on its machine's disk. The supervisor searches it piece by piece, from the end backwards, and each
+piece is shown before the next is searched.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from finetop.core.protocol.runs import JobRow, RunDetail
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host
-from finetop.tui.screens.run.state import RunData, load_log, log_job
+from finetop.tui.screens.run.state import RunData, log_job
 from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
+from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.log_page import Page
 
-MOST = 20_000  # hits that are held
-_LOOKED_AT = 50  # lines in which a step is looked for
+MOST = 20_000  # most hits kept
+_LOOKED_AT = 50  # lines searched for a step
 _STEP: Final = re.compile(r"step (\d{1,9})", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class Search:
-    """A text that is searched for: where its lines begin, and from where on the log was looked through."""
+    """A search for a text: where the matching lines begin, and how far back the log has been searched."""
 
     text: str
     hits: list[int] = field(default_factory=list)
-    begin: int | None = None  # None: nothing yet
+    begin: int | None = None  # the log is searched from here on; None: not yet
     size: int = 0
-    at: int | None = None  # the hit that is looked at
+    at: int | None = None  # the current hit
 
     @property
     def is_over(self) -> bool:
@@ -45,29 +46,47 @@ class Search:
 class LogView:
     """Which part of which log is in view."""
 
-    job: int | None = None  # that was chosen
-    first: int | None = None  # the line of its end that the view begins with; None: follow the end
-    at: int | None = None  # the place that the view begins at, where that is not the end
-    step: int | None = None  # that is to be gone to
-    mark: int | None = None  # the place of the line that was gone to
+    job: int | None = None  # the selected job; None: the default one
+    first: int | None = None  # the first line in view, counted in the tail; None: follow the end
+    at: int | None = None  # the byte offset of the first line in view, if that is not in the tail
+    step: int | None = None  # the step to go to
+    mark: int | None = None  # the byte offset of the line that was jumped to
     search: Search | None = None
     page: Page | None = None
-    shown_step: int | None = None  # that the page was read for, below the charts
+    shown_step: int | None = None  # the step whose page is below the charts
 
 
 def opened_at(log_view: LogView, step: int | None) -> None:
-    """Look at a step's first line, or at the log's end."""
+    """Go to a step's first line, or to the end of the log."""
     log_view.first, log_view.at, log_view.page, log_view.step, log_view.mark = None, None, None, step, None
 
 
 def searched(log_view: LogView, text: str) -> None:
-    """Search for a text; `step 412` goes to that step, and no text ends the search."""
+    """Search for a text; `step 412` goes to that step, and an empty text ends the search."""
     hit = _STEP.fullmatch(text.strip())
     if hit is not None:
         log_view.search = None
         opened_at(log_view, int(hit[1]))
     else:
         log_view.search = Search(text) if text else None
+
+
+def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], object]) -> None:
+    """Ask for a text to search for in the log."""
+
+    def search(text: str, is_kept: bool) -> None:
+        if is_kept:
+            searched(log_view, text)
+            look_anew()
+
+    before = log_view.search
+    bottom.ask_text(
+        "search",
+        "" if before is None else before.text,
+        done=search,
+        keep="search the whole log (step 412 goes to that step)",
+        leave="cancel",
+    )
 
 
 def turned(log_view: LogView, detail: RunDetail) -> None:
@@ -80,7 +99,7 @@ def turned(log_view: LogView, detail: RunDetail) -> None:
 
 
 def moved(log_view: LogView, held: RunData, rows: int, height: int) -> None:
-    """Scroll by so many rows; from where the end is no longer held, the log is read around the place."""
+    """Scroll by a number of rows; before the start of the tail, the log is read around that place."""
     if abs(rows) >= 1_000_000:
         opened_at(log_view, None)
         if rows < 0:
@@ -102,7 +121,7 @@ def moved(log_view: LogView, held: RunData, rows: int, height: int) -> None:
 
 
 def can_scroll(log_view: LogView, held: RunData, width: int, height: int) -> bool:
-    """Tell if there is more of the log than is in view, in `height` rows."""
+    """Return True if the log has more lines than fit in `height` rows."""
     if log_view.at is not None or log_view.first is not None or held.tail.begin:
         return True
     lines = held.tail.shown[: height + 1]
@@ -110,7 +129,7 @@ def can_scroll(log_view: LogView, held: RunData, width: int, height: int) -> boo
 
 
 def to_hit(log_view: LogView, direction: int) -> bool:
-    """Go to the next hit (1) or the one before (-1); returns whether there is one."""
+    """Go to the next (1) or previous (-1) hit; return whether there is one."""
     search = log_view.search
     if search is None or not search.hits:
         return False
@@ -128,7 +147,7 @@ def to_hit(log_view: LogView, direction: int) -> bool:
 
 
 def _to_first_hit(log_view: LogView, search: Search) -> bool:
-    """Go to the newest hit; from a place in the log to the next behind it, once all behind it was looked through."""
+    """Go to the newest hit, or to the next one after the place in view once the rest of the log has been searched."""
     here = log_view.at
     if here is None:
         return to_hit(log_view, -1)
@@ -141,14 +160,13 @@ def _to_first_hit(log_view: LogView, search: Search) -> bool:
     return True
 
 
-async def load(
-    host: Host, held: RunData, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
-) -> None:
-    """Bring what is in view up to date; what is searched for is looked for until its first hit is shown, and on."""
+async def load(host: Host, held: RunData, log_view: LogView, redraw: Callable[[], object]) -> None:
+    """Load what is in view; keep searching after the first hit is shown, until the search is over."""
+    detail = held.known
     job = log_job(detail, log_view.job)
     if job is None:
         return
-    await load_log(host, held, job)
+    await held.load_log(host, job)
     run, step = detail.row.name, log_view.step
     if step is not None:
         answer = await host.ask(FindInLog(run, job.id, step=step))
@@ -180,7 +198,7 @@ async def load_near(host: Host, detail: RunDetail, near: LogView, step: int) -> 
 
 
 def near_lines(near: LogView, step: int, width: int, rows: int) -> list[Line] | None:
-    """Return the log around a step; None while it has not been read, or has no such line."""
+    """Return the log around a step; None if it has not been read yet or has no such line."""
     if near.page is None or near.at is None or near.shown_step != step:
         return None
     first = near.page.begins[max(0, log_page.index_of(near.page, near.at) - rows // 3)]
@@ -188,7 +206,7 @@ def near_lines(near: LogView, step: int, width: int, rows: int) -> list[Line] | 
 
 
 def step_in_view(log_view: LogView, held: RunData) -> int | None:
-    """Return the step of the first line in view that has one; None where the end is followed."""
+    """Return the step of the first line in view that names one; None while following the end."""
     if log_view.page is not None and log_view.at is not None:
         lines = log_view.page.lines[log_page.index_of(log_view.page, log_view.at) :]
     elif log_view.first is not None:
@@ -210,7 +228,7 @@ async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
 
 
 async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
-    """Look through the part in front of what was looked through."""
+    """Search the piece before the part already searched."""
     end = -1 if search.begin is None else search.begin
     answer: FoundInLog = await host.ask(FindInLog(run, job, search.text, end=end))
     search.hits = [*answer.at, *search.hits]
@@ -218,8 +236,9 @@ async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
     search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0
 
 
-def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, height: int) -> list[Line]:
-    """Write the whole tab."""
+def log_lines(log_view: LogView, held: RunData, width: int, height: int) -> list[Line]:
+    """Return the whole tab."""
+    detail = held.known
     job = log_job(detail, log_view.job)
     if job is None:
         return [(), (("   No log yet: nothing has run.", "dim"),)]

@@ -1,4 +1,4 @@
-"""What happened to a run and when: its checkpoints, alarms and checks, as marks on its charts."""
+"""The events of a run (checkpoints, alarms, checks) as marks on its charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from finetop.tui.widgets.series import View
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One of them: where, its mark, and what it is in words. The heaviest in a cell is seen."""
+    """One event: its step, mark and text. Of several in a cell, the one with the greatest weight is drawn."""
 
     step: int
     mark: Mark
@@ -27,7 +27,7 @@ class Event:
 
 
 def events_of(detail: RunDetail) -> list[Event]:
-    """List all that has a mark, the heaviest first: what forgot, alarms, other checks, checkpoints."""
+    """List the events, the heaviest first: regressions, alarms, other checks, checkpoints."""
     events = [
         Event(checkpoint.step, MARKS["checkpoint"], f"checkpoint {count(checkpoint.step)}", 0)
         for checkpoint in detail.checkpoints
@@ -50,7 +50,7 @@ def _check_words(check: CheckBrief) -> str:
 def by_cell(
     events: Sequence[Event], view: View, steps: Curve | None, cells: int
 ) -> Mapping[int, list[Event]]:
-    """Sort what is in view into the cells of a picture."""
+    """Return the events in view by chart cell."""
     placed: dict[int, list[Event]] = {}
     for event in events:
         cell = cell_of(event.step, view, steps, cells)
@@ -60,7 +60,7 @@ def by_cell(
 
 
 def marks_in(placed: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
-    """Return what is drawn in each cell: the mark of its heaviest event."""
+    """Return the mark drawn in each cell: that of its heaviest event."""
     return {
         cell: (events[0].mark.ascii if only_ascii else events[0].mark.mark, events[0].mark.style)
         for cell, events in placed.items()

@@ -1,16 +1,16 @@
-"""The metrics tab of the Run screen: the charts that decide, the other numbers, the end of the log, alarms."""
+"""The metrics tab of the Run screen: charts, the other metrics as numbers, the end of the log, alarms."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Failed, Queued, RunDetail, Running, RunRow
 from finetop.core.text import count
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import NUMBERS, Board, chart_rows
+from finetop.tui.screens.run.charts import Board, chart_rows
+from finetop.tui.screens.run.grid import SPARK, numbered
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
-from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
+from finetop.tui.screens.run.view_state import ViewState
+from finetop.tui.screens.shared.metric_names import drift_forecast, drift_limit, shown, title_of
 from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import Line, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import SERIES
@@ -18,84 +18,74 @@ from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.chart_grid import beside
 from finetop.tui.widgets.log import last_rows
 
-SPARK = 16  # cells
 
-
-def has_failed(row: RunRow) -> bool:
-    """Say whether a run ended with an error."""
-    return isinstance(row.state, Failed | Lost)
-
-
-def numbered(small: Sequence[str], columns: int) -> Sequence[str]:
-    """Choose the numbers that there is room for beside the check."""
-    return small[: columns * NUMBERS - 1]
-
-
-def metrics_lines(board: Board, width: int, height: int, *, is_full: bool = False) -> list[Line]:
-    """Write the tab in `height` rows; `is_full` leaves it all to one chart."""
-    row = board.detail.row
-    if isinstance(row.state, Queued):
-        return _waiting_lines(board.detail, width)[:height]
-    if not metric_keys(row):
+def metrics_lines(board: Board) -> list[Line]:
+    """Return the whole tab."""
+    state, (width, height) = board.state, board.state.size
+    if isinstance(state.row.state, Queued):
+        return _waiting_lines(state.detail, width)[:height]
+    if not state.metric_keys:
         return _starting_lines(board, width, height)
-    lines = chart_rows(board, width)
-    if is_full:
+    lines = chart_rows(board)
+    if state.is_full:
         return lines[:height]
-    if not board.charts:
+    if not board.views:
         lines.append(((" No metric has this in its name.", "dim"),))
     lines += _number_rows(board, width)
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
     if rows:
-        near = None if board.step is None else log_tab.near_lines(board.near, board.step, width, rows)
+        near = None if state.step is None else log_tab.near_lines(state.near, state.step, width, rows)
         lines.append(_cursor_rule(board, width) or log_rule(width))
-        log = last_rows(board.tail, rows) if near is None else near
+        log = last_rows(state.held.tail, rows) if near is None else near
         lines += [*log, *[()] * (rows - len(log))]
     return [*lines, *below][:height]
 
 
 def log_rule(width: int) -> Line:
-    """Draw the rule above the log's end."""
+    """Return the rule above the end of the log."""
     return rule((("log, newest last", ""),), width, (("l", "key"), (" whole log", "dim")))
 
 
 def _cursor_rule(board: Board, width: int) -> Line:
-    """Name what happened under the cursor in place of the log's title."""
-    if board.step is None:
+    """Return the rule with the events under the cursor; it replaces the log's rule."""
+    step = board.state.step
+    if step is None:
         return ()
     text = ", ".join(event.words for event in board.under_cursor)
-    right: Line = (("l", "key"), (f" log at step {count(board.step)}", "dim"))
+    right: Line = (("l", "key"), (f" log at step {count(step)}", "dim"))
     room = max(10, width - 8 - line_width(right))
-    title = f"step {count(board.step)}{': ' if text else ''}{text}"
+    title = f"step {count(step)}{': ' if text else ''}{text}"
     return rule(((cut_end(title, room), "bold" if text else ""),), width, right)
 
 
 def _waiting_lines(detail: RunDetail, width: int) -> list[Line]:
-    """Show what a run will do, while it has no numbers."""
+    """Return the settings of a run that has not started."""
     title = rule((("not started yet; its settings", ""),), width)
     return [title, *settings_lines(detail.recipe, width)]
 
 
 def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
-    """Say what is known before the first step: the data, the plan; the rest is the log."""
-    lines = [*data_lines(board.detail, width), *plan_line(board.detail)]
+    """Return the tab before the first step: the data, the plan and the log."""
+    lines = [*data_lines(board.state.detail, width), *plan_line(board.state.detail)]
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
-    log = last_rows(board.tail, rows)
+    log = last_rows(board.state.held.tail, rows)
     return [*lines, log_rule(width), *log, *[()] * (rows - len(log)), *below][:height]
 
 
 def _number_rows(board: Board, width: int) -> list[Line]:
-    columns, cells_each = board.layout.chart_columns, board.layout.chart_width
-    cells = [_number(board, key, cells_each) for key in numbered(board.small, columns)]
-    cells.append(_check_cell(board.detail.row))
+    state, layout = board.state, board.state.layout
+    columns = layout.chart_columns
+    cells = [_number(state, key, layout.chart_width) for key in numbered(state.small, columns)]
+    cells.append(_check_cell(state.row))
     return [beside(cells[at : at + columns], columns, width) for at in range(0, len(cells), columns)]
 
 
-def _number(board: Board, key: str, width: int) -> Line:
-    text = shown(key, board.detail.row.metrics[key])
+def _number(state: ViewState, key: str, width: int) -> Line:
+    text = shown(key, state.row.metrics[key])
     line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
-    spark = board.sparks.get(key, "")
+    spark = state.held.sparks.get(key, "")
     return (*line, (" " + spark, SERIES[0])) if line_width(line) + 1 + SPARK <= width else line
 
 
@@ -114,8 +104,8 @@ def _check_cell(row: RunRow) -> Line:
 
 
 def _below_lines(board: Board, width: int) -> list[Line]:
-    """Say what needs a person: the newest alarm that is not over, where drift is heading, how to fix what failed."""
-    detail = board.detail
+    """Return what needs attention: the newest open alarm, the drift forecast, or how to fix a failed run."""
+    detail = board.state.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
         return [
@@ -132,12 +122,12 @@ def _below_lines(board: Board, width: int) -> list[Line]:
 
 
 def _forecast(board: Board) -> list[Line]:
-    limit = drift_limit(board.detail.recipe)
+    limit = drift_limit(board.state.detail.recipe)
     curve, view = board.curves.get("drift"), board.view
-    steps = board.detail.row.steps
+    steps = board.state.row.steps
     if limit is None or curve is None or not steps or view.x != "step" or view.last < steps:
         return []
-    columns = columns_of(board.layout.chart_width)
+    columns = columns_of(board.state.layout.chart_width)
     step = drift_forecast(curve, limit, int(view.first), int(view.last), columns)
     if step is None:
         return []
@@ -148,6 +138,6 @@ def _forecast(board: Board) -> list[Line]:
 
 
 def _rounded(step: int) -> int:
-    """Round a forecast: it is no better than to two digits, and a steady line costs no bytes."""
+    """Round to two digits: the forecast is no better, and an unchanged line costs no bytes on a slow link."""
     unit = int(10 ** max(0, len(str(step)) - 2))
     return round(step / unit) * unit

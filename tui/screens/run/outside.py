@@ -1,4 +1,4 @@
-"""Opens a run's folder outside of the app: in the editor, the pager or a shell, while the app lends its terminal."""
+"""Opens a run's folder in the editor, the pager or a shell, which borrow the app's terminal."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
 
-SHOWN = 44  # cells of a path
+SHOWN = 44  # most cells of a path
 
 
 def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[str], object]) -> None:
-    """Ask by which program a run's folder is opened; its path can be copied in place of that."""
+    """Ask which program opens a run's folder, or copy the folder's path."""
     app = bottom.app
     log = folder / newest_job / "log.txt"
     editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
@@ -43,7 +43,7 @@ def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[s
 
 
 def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
-    """Lend the terminal to a program until it ends; what it can't begin is said."""
+    """Suspend the app while an external program owns the terminal; report if it could not start."""
     try:
         with app.suspend(), interrupts_left():
             subprocess.run(command, cwd=folder, check=False)
@@ -51,14 +51,14 @@ def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
         host_of(app.screen).say("can't start a program in this terminal; copy the path instead.", "red")
     except OSError as error:
         host_of(app.screen).say(f"{clean_line(command[0])}: {error.strerror or error}.", "red")
-    host_of(app.screen).action_redraw()  # what the other program drew is not known
+    host_of(app.screen).action_redraw()  # the other program has overwritten the screen
 
 
 @contextmanager
 def interrupts_left() -> Iterator[None]:
-    """Leave ctrl+c and ctrl+\\ to the program that has the terminal: they reach its whole process group."""
+    """Ignore ctrl+c and ctrl+\\ here: they reach the whole process group, and are meant for the other program."""
     kinds = (signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(kind, lambda *_: None) for kind in kinds]  # to ignore would be inherited
+    before = [signal.signal(kind, lambda *_: None) for kind in kinds]  # ignoring would be inherited
     try:
         yield
     finally:

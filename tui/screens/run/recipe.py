@@ -1,4 +1,4 @@
-"""The recipe tab of the Run screen: the first row with its learned part, what became of the data, every setting."""
+"""The recipe tab of the Run screen: the first row with its learned part, row counts of the data, and settings."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from finetop.tui.text import Line, cut_middle, labelled, leaf, rule
 from finetop.tui.theme import StyleName
 
 _LABEL = 10  # cells
-_OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that say nothing of what is trained
-_FIRST_ROW = 8  # rows of each piece of the first row
+_OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that do not affect training
+_FIRST_ROW = 8  # most rows for each part of the first row
 
 
 def recipe_lines(
     detail: RunDetail, width: int, known: Sequence[SourceFacts] = (), *, is_whole: bool
 ) -> list[Line]:
-    """Write the tab, as many rows as it needs: what differs from the built-in recipe below, or all settings."""
+    """Return the tab: the data, and the settings that differ from the built-in recipe, or all of them."""
     lines: list[Line] = []
     if detail.first_row:
         lines.append(
@@ -49,7 +49,7 @@ def recipe_lines(
 
 
 def base_of(detail: RunDetail) -> tuple[str, dict[str, Any] | None]:
-    """Return the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
+    """Return the name and settings of the built-in recipe that a run extends; None if there is none."""
     name = detail.recipe.get("extends")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
         return "", None
@@ -63,11 +63,11 @@ def _built_in(name: str) -> dict[str, Any] | None:
     try:
         return load_recipe(name, (), Path("/nonexistent")).resolved
     except FinetopError:
-        return None  # of another version of finetop
+        return None  # a recipe of another finetop version
 
 
 def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
-    """Write the settings that are not the built-in recipe's, each with what that has."""
+    """Return the settings that differ from the built-in recipe, each with its value there."""
     theirs = flat_texts(base)
     own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
     differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
@@ -84,7 +84,7 @@ def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, wi
 
 
 def data_lines(detail: RunDetail, width: int) -> list[Line]:
-    """Say of each source how many rows are used, and why others are not."""
+    """Return for each source how many rows are used, dropped or truncated."""
     return [_source_line(source, width) for source in detail.data]
 
 
@@ -101,13 +101,13 @@ def _source_line(source: DataRow, width: int) -> Line:
 
 
 def plan_line(detail: RunDetail) -> list[Line]:
-    """Say how long the run is and how much of the model learns."""
+    """Return the length of the run and the share of trained parameters."""
     planned = detail.planned
     if not planned.get("steps"):
         return []
     epochs = planned.get("epochs", 0)
     words = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
-    if rows := round(planned.get("rows", 0)):  # of a model that was made elsewhere they are not known
+    if rows := round(planned.get("rows", 0)):  # not known for a model made elsewhere
         words += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
     if learns and whole:
@@ -116,7 +116,7 @@ def plan_line(detail: RunDetail) -> list[Line]:
 
 
 def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
-    """Write every setting as `section.name  value`, in the recipe's order."""
+    """Return all settings as `section.name  value`, in the recipe's order."""
     settings = flat_texts(recipe)
     name_width = min(34, max((len(name) for name in settings), default=0))
     return [line for key in settings.items() for line in _setting_lines(*key, width, name_width)]

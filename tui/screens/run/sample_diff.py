@@ -1,4 +1,4 @@
-"""Two answers to one prompt beside each other, what differs in bold: how a model changed while it learned."""
+"""Two answers to one prompt side by side, differences in bold: how the model changed as it learned."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from finetop.core.protocol.runs import SampleRow
 from finetop.core.text import clean, count
 from finetop.tui.text import Line, Span, line_width, paragraph, rule, wrapped
 
-FROM = 100  # cells: below, one stands above the other
+FROM = 100  # cells; on narrower screens the answers are stacked
 _PROMPT_ROWS = 3
-_LONGEST = 4000  # characters that are compared
+_LONGEST = 4000  # most characters compared
 
 
 def steps_of(samples: Sequence[SampleRow]) -> list[int]:
-    """List the steps that have samples."""
+    """Return the steps that have samples."""
     return sorted({sample.step for sample in samples})
 
 
 def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int) -> list[Line]:
-    """Write per prompt the answers at two steps; the words that the other has not are bold."""
+    """Return the answers at two steps for each prompt; words that only one has are bold."""
     by_place = {(sample.index, sample.step): sample for sample in samples}
     prompts = sorted({sample.index for sample in samples})
     lines: list[Line] = []
@@ -47,7 +47,7 @@ def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int
 
 
 def differing(before: str, after: str) -> tuple[list[bool], list[bool]]:
-    """Say of each letter of two texts, blanks left out, whether its word is one that the other has not."""
+    """Return for each non-blank letter of two texts whether its word is missing from the other text."""
     words = before.split(), after.split()
     flags = [[True] * len(own) for own in words]
     for a, b, size in SequenceMatcher(None, *words, autojunk=False).get_matching_blocks():
@@ -60,7 +60,7 @@ def differing(before: str, after: str) -> tuple[list[bool], list[bool]]:
 
 
 def _rows(text: str, flags: list[bool], width: int, *, is_there: bool) -> list[Line]:
-    """Break a text into rows with its marked letters in bold."""
+    """Wrap a text into rows with its flagged letters in bold."""
     if not text.strip():
         return [(("(nothing)" if is_there else "(no sample)", "dim"),)]
     at = 0

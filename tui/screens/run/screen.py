@@ -1,9 +1,8 @@
-"""The Run screen: one run live. Curves and log, samples, settings, the check of what it forgot."""
+"""The Run screen: one run live, with its curves, log, samples, settings and checks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -17,52 +16,35 @@ from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
+from finetop.tui.screens.run.grid import metrics_line
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
-from finetop.tui.screens.run.input_lines import metrics_line, search_line
-from finetop.tui.screens.run.jump import follow_log, pointed_at, to_event
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
-from finetop.tui.screens.run.metrics import has_failed
+from finetop.tui.screens.run.log_tab import load_near, opened_at, search_line, to_hit
 from finetop.tui.screens.run.outside import ask_to_open
-from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.tabs import body_lines
-from finetop.tui.screens.run.view_state import (
-    PAGE,
-    ViewState,
-    chosen_relative,
-    chosen_step,
-    load,
-    moved_in,
-    sheet_of,
-    tasks_of,
-    turn_axis,
-    turn_full,
-    turn_pair,
-    turned,
-    went_back,
-)
+from finetop.tui.screens.run.view_state import PAGE, ViewState
 from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.metric_names import metric_keys
 from finetop.tui.screens.shared.run_actions import (
+    QuestionOf,
     kill_question,
     order,
     pause_or_go_on,
     short_name,
     stop_question,
 )
-from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
+from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.pointed_lines import PointedLines
 
 SCROLLED: tuple[Tab, ...] = ("log", "samples", "recipe", "system")  # tabs without a cursor
-FOLLOW_S = 0.15  # that the cursor rests before the log is read there
+FOLLOW_S = 0.15  # the cursor rests this long before the log is read there
 
 
 class RunScreen(LoadedScreen, inherit_bindings=False):
-    """One run. Everything is drawn from what is held; keys draw at once, then ask for what is missing."""
+    """One run, drawn from the data held here; keys redraw at once and then load what is missing."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -72,8 +54,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run = run
-        self.held = RunData()
-        self.view_state = ViewState()
+        self.state = ViewState()
         self._slow: Slow | None = None
 
     def compose(self) -> ComposeResult:
@@ -83,33 +64,33 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return what the open tab shows, for a file."""
-        return sheet_of(self.view_state, self.held, self.detail)
+        """Return the open tab as a sheet to save."""
+        return self.state.sheet()
 
     def to_copy(self) -> str:
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here."""
+        """Return the values for a command's placeholders."""
         return {"RUN": self.run, "STEP": "" if self._step is None else str(self._step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
     def detail(self) -> RunDetail | None:
-        return self.held.detail
+        return self.state.held.detail
 
     @property
     def _step(self) -> int | None:
-        """The checkpoint under the cursor on its tab."""
-        if self.detail is None or self.view_state.tab != "steps":
+        """The checkpoint step under the cursor of the steps tab."""
+        if self.detail is None or self.state.tab != "steps":
             return None
-        chosen = chosen_step(self.view_state, self.detail)
+        chosen = self.state.chosen_step
         return None if chosen is None else chosen.step
 
     def _measure(self) -> None:
         size = self.query_one("#body").size
-        self.view_state.size = (size.width, size.height)
+        self.state.size = (size.width, size.height)
 
     def redraw(self) -> None:
         host, detail = host_of(self), self.detail
@@ -122,12 +103,12 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             body.show(())
         else:
             self._slow = slowly(self._slow, detail.row, host.now())
-            lines, where = body_lines(self.view_state, self.held, detail, only_ascii=host.look.ascii)
-            tabs = tabs_line(self.view_state.tab, detail.row, width, where)
+            lines, where = body_lines(self.state, only_ascii=host.look.ascii)
+            tabs = tabs_line(self.state.tab, detail.row, width, where)
             head.show((*head_lines(detail, self._slow, width, host.now()), tabs))
             body.show(lines)
-        step = () if detail is None else (next_line(*next_of(detail, self.view_state)),)
-        self.query_one(Bottom).offer(step, footer_keys(detail, self.view_state))
+        step = () if detail is None else (next_line(*next_of(self.state)),)
+        self.bottom.offer(step, footer_keys(self.state))
 
     @property
     def has_shown(self) -> bool:
@@ -137,52 +118,52 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     async def _load(self) -> None:
         self._measure()
-        await load(host_of(self), self.held, self.run, self.view_state, self.redraw)
+        await self.state.load(host_of(self), self.run, self.redraw)
         self.redraw()
 
     # --- keys -----------------------------------------------------------------------------------------
 
     def _open_tab(self, tab: Tab) -> None:
-        if tab == self.view_state.tab:
+        if tab == self.state.tab:
             host_of(self).say(f"already on the {tab} tab.")
-        if self.view_state.tab == "log" and tab in OF_CHARTS and self.detail is not None:
-            follow_log(self.view_state, self.held, self.detail)
-        self.view_state.tab = tab
-        self.view_state.is_reading = False
+        if self.state.tab == "log" and tab in OF_CHARTS and self.detail is not None:
+            self.state.follow_log()
+        self.state.tab = tab
+        self.state.is_reading = False
         self.look_anew()
 
     def action_tab(self, by: int) -> None:
-        self._open_tab(TABS[(TABS.index(self.view_state.tab) + by) % len(TABS)])
+        self._open_tab(TABS[(TABS.index(self.state.tab) + by) % len(TABS)])
 
     def action_log(self) -> None:
-        """Open the log: at the step under the charts' cursor, else at its end."""
-        opened_at(self.view_state.log, self.view_state.step if self.view_state.tab in OF_CHARTS else None)
+        """Open the log at the step under the charts' cursor, or at its end."""
+        opened_at(self.state.log, self.state.step if self.state.tab in OF_CHARTS else None)
         self._open_tab("log")
 
     def action_search(self) -> None:
-        """List the metrics with a text in their names; from any other tab, search in the log."""
-        if self.view_state.tab == "metrics":
-            metrics_line(self.query_one(Bottom), self.view_state.grid, self.look_anew)
+        """Filter the metrics by name; on any other tab, search the log."""
+        if self.state.tab == "metrics":
+            metrics_line(self.bottom, self.state.grid, self.look_anew)
             return
-        if self.view_state.tab != "log":
+        if self.state.tab != "log":
             self.action_log()
-        search_line(self.query_one(Bottom), self.view_state.log, self.look_anew)
+        search_line(self.bottom, self.state.log, self.look_anew)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave `n` to a new run while nothing is searched for."""
-        return self.view_state.has_search if action == "match" else True
+        """Leave `n` to a new run while there is no search."""
+        return self.state.has_search if action == "match" else True
 
     def action_match(self, direction: int) -> None:
-        """Go to the next line that was searched for; of metrics that were, to the next chart."""
-        if self.view_state.tab == "log":
+        """Go to the next match in the log, or to the next chart."""
+        if self.state.tab == "log":
             self.action_hit(direction)
         else:
             self.action_move(direction)
 
     def action_hit(self, direction: int) -> None:
-        if self.view_state.tab == "log":
-            if not to_hit(self.view_state.log, direction):
-                has_search = self.view_state.log.search is not None
+        if self.state.tab == "log":
+            if not to_hit(self.state.log, direction):
+                has_search = self.state.log.search is not None
                 host_of(self).say(NO_MATCH if has_search else NO_SEARCH)
             self.look_anew()
         else:
@@ -195,132 +176,132 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self._open_tab("steps")
 
     def action_open(self) -> None:
-        """Go one level deeper: to what matters most, then to whole answers; the chart under the cursor full screen."""
-        detail, view_state = self.detail, self.view_state
-        if detail is None:
+        """Go one level deeper: the check or log, then full answers; or the chart under the cursor full screen."""
+        state = self.state
+        if self.detail is None:
             return
-        if view_state.tab == "check":
-            if tasks_of(view_state, self.held) and not view_state.is_reading:
-                view_state.is_reading = True
-                view_state.tops.pop("check", None)
+        if state.tab == "check":
+            if state.tasks and not state.is_reading:
+                state.is_reading = True
+                state.tops.pop("check", None)
                 self.redraw()
-        elif view_state.tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
+        elif state.tab == "steps" and (relative := state.chosen_relative) is not None:
             host_of(self).open_run(relative.name)
-        elif view_state.metric(detail.row) is not None:
+        elif state.metric is not None:
             self.action_full()
         else:
-            self._open_tab("log" if has_failed(detail.row) else "check")
+            self._open_tab("log" if state.has_failed else "check")
 
     def action_back(self) -> None:
-        if went_back(self.view_state):
+        if self.state.go_back():
             self.look_anew()
         else:
             self.dismiss()
 
     def action_view(self) -> None:
-        """Turn the view of the tab."""
+        """Switch the view of the tab."""
         if self.detail is None:
             return
-        few = {"check": len(self.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
-        if few.get(self.view_state.tab, 2) < 2:
-            host_of(self).say(f"nothing to switch to on the {self.view_state.tab} tab.")
+        few = {"check": len(self.state.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
+        if few.get(self.state.tab, 2) < 2:
+            host_of(self).say(f"nothing to switch to on the {self.state.tab} tab.")
             return
-        turned(self.view_state, self.held, self.detail)
+        self.state.turn_view()
         self.look_anew()
 
     def _has_no_charts(self) -> bool:
-        """Show where the charts are when a chart key is pressed on another tab."""
-        is_without = self.view_state.tab not in OF_CHARTS
+        """Return True if the tab has no charts, after reporting where they are."""
+        is_without = self.state.tab not in OF_CHARTS
         if is_without:
-            host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab leads there.")
+            host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab goes there.")
         return is_without
 
     def action_move(self, rows: int) -> None:
-        if self.view_state.tab in SCROLLED and not self.view_state.is_longer:
+        if self.state.tab in SCROLLED and not self.state.is_longer:
             host_of(self).say(NO_MORE)
         elif self.detail is not None:
-            moved_in(self.view_state, self.held, self.detail, rows)
+            self.state.move(rows)
             self.redraw()
-            if self.view_state.tab in ("metrics", "log"):  # the others have all that there is
+            if self.state.tab in ("metrics", "log"):  # other tabs hold all of their data already
                 self._wake.set()
 
     def action_page(self, pages: float) -> None:
-        is_grid = self.view_state.tab == "metrics"
-        page = PAGE if pages > 0 else -PAGE  # of charts: half of one is none
-        self.action_move(page if is_grid else rows_of(pages, self.view_state.size[1]))
+        is_grid = self.state.tab == "metrics"
+        page = PAGE if pages > 0 else -PAGE  # a page of charts can't be halved
+        self.action_move(page if is_grid else rows_of(pages, self.state.size[1]))
 
     def action_full(self) -> None:
-        """Give the whole tab to the chart under the cursor, or show the grid again."""
+        """Show the chart under the cursor full screen, or go back to the grid."""
         if self.detail is None or self._has_no_charts():
             return
-        if turn_full(self.view_state, self.detail):
-            self._show(replace(self.view_state.shown, cursor=None))
+        if self.state.turn_full():
+            self._show(replace(self.state.shown, cursor=None))
             self._wake.set()
         else:
-            host_of(self).say("there is no chart to show alone.")
+            host_of(self).say("no chart to show full screen.")
 
     def action_event(self, direction: int) -> None:
-        """Go to the next alarm, check or checkpoint, or to the one before."""
-        if self.detail is None or (self.view_state.tab != "log" and self._has_no_charts()):
+        """Go to the next or previous alarm, check or checkpoint."""
+        if self.detail is None or (self.state.tab != "log" and self._has_no_charts()):
             return
-        if not to_event(self.view_state, self.held, self.detail, direction):
+        if not self.state.to_event(direction):
             host_of(self).say("no more alarms, checks or checkpoints in that direction.")
         self.look_anew()
         self._follow()
 
     @work(exclusive=True, group="log")
     async def _follow(self) -> None:
-        """Read the log where the charts' cursor stands, once it rests."""
+        """Read the log at the charts' cursor once the cursor rests."""
         await asyncio.sleep(FOLLOW_S)
-        step, detail = self.view_state.step, self.detail
-        if step is not None and detail is not None and self.view_state.tab == "metrics":
+        step, detail = self.state.step, self.detail
+        if step is not None and detail is not None and self.state.tab == "metrics":
             with refusals_said(host_of(self)):
-                await load_near(host_of(self), detail, self.view_state.near, step)
+                await load_near(host_of(self), detail, self.state.near, step)
             self.redraw()
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
 
     def action_cursor(self, cells: int) -> None:
-        if self.detail is not None and self.view_state.tab == "samples":
-            turn_pair(self.view_state, self.detail, cells)
+        if self.detail is not None and self.state.tab == "samples":
+            self.state.turn_pair(cells)
             self.redraw()
         elif self.detail is not None:
-            self._show(moved(self.view_state.shown, self.view_state.axis(self.held, self.detail), cells))
+            self._show(moved(self.state.shown, self.state.axis, cells))
 
     def action_zoom(self, direction: int) -> None:
         if self.detail is not None:
-            self._show(zoomed(self.view_state.shown, self.view_state.axis(self.held, self.detail), direction))
+            self._show(zoomed(self.state.shown, self.state.axis, direction))
 
     def action_all(self) -> None:
-        self._show(replace(self.view_state.shown, cursor=None, zoom=None))
+        self._show(replace(self.state.shown, cursor=None, zoom=None))
 
     def action_axis(self) -> None:
         if self.detail is not None and not self._has_no_charts():
-            turn_axis(self.view_state, self.detail)
+            self.state.turn_axis()
             self.look_anew()
 
     def action_fit(self) -> None:
-        """End the axis where the run stands, or at the planned end."""
+        """End the x axis at the current step, or at the planned end."""
         if self.detail is not None:
-            axis = self.view_state.whole_axis(self.held, self.detail)
-            self._show(with_fit_turned(self.view_state.shown, axis))
+            axis = self.state.whole_axis
+            self._show(with_fit_turned(self.state.shown, axis))
 
     def action_log_scale(self) -> None:
         if self.detail is not None:
-            self._show(self.view_state.grid.turn_scale(metric_keys(self.detail.row), self.view_state.shown))
+            self._show(self.state.grid.turn_scale(self.state.metric_keys, self.state.shown))
 
     def action_smooth(self) -> None:
         if self.detail is not None:
-            self._show(self.view_state.grid.smooth(metric_keys(self.detail.row), self.view_state.shown))
+            self._show(self.state.grid.smooth(self.state.metric_keys, self.state.shown))
 
     def _show(self, shown: Shown) -> None:
-        """Look at the charts another way; they are on their tab alone."""
+        """Change the view of the charts, if the tab has any."""
         if self._has_no_charts():
             return
-        before, self.view_state.shown = self.view_state.shown, shown
+        before, self.state.shown = self.state.shown, shown
         if (shown.zoom, shown.is_fit) != (before.zoom, before.is_fit):
-            self.view_state.scales.clear()
+            self.state.scales.clear()
             self._wake.set()
         self.redraw()
         if shown.cursor != before.cursor:
@@ -330,21 +311,21 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
     def _use_mouse(self, event: PointedLines.Used) -> None:
-        """Set the cursor, or zoom; where there is no chart, the wheel scrolls."""
+        """Set the cursor or zoom; the wheel scrolls where there is no chart."""
         if self.detail is None:
             return
-        shown = pointed_at(self.view_state, self.held, self.detail, event)
+        shown = self.state.pointed_at(event)
         if shown is not None:
             self._show(shown)
-        elif isinstance(event, PointedLines.Wheel) and self.view_state.tab != "metrics":
+        elif isinstance(event, PointedLines.Wheel) and self.state.tab != "metrics":
             self.action_move(-3 * event.direction)
 
     def action_triage(self) -> None:
-        """Go to Triage, with the cursor on this run if it was checked."""
+        """Open Triage, with the cursor on this run if it was checked."""
         host_of(self).open_triage(self.detail.row.name if self.detail is not None else "")
 
     def action_folder(self) -> None:
-        """Open the run's folder outside of the app; of one on another machine the path is copied."""
+        """Open the run's folder in another program; if it is on another machine, copy its path."""
         host = host_of(self)
         if self.detail is None:
             return
@@ -354,7 +335,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host.copy_text(str(folder))
             return
         newest = self.detail.jobs[-1].folder if self.detail.jobs else ""
-        ask_to_open(self.query_one(Bottom), folder, newest, host.copy_text)
+        ask_to_open(self.bottom, folder, newest, host.copy_text)
 
     def action_new(self) -> None:
         if self.detail is not None:
@@ -362,17 +343,17 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_check(self) -> None:
-        """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
+        """Check the checkpoint under the cursor, else the newest, or continue a check with more items."""
         if self.detail is not None:
-            row, bottom = self.detail.row, self.query_one(Bottom)
+            row = self.detail.row
             again = row.check is not None and bool(row.check.target_failed)
-            self.run_worker(check(bottom, host_of(self), self.run_worker, row.name, self._step, again=again))
+            self.run_worker(check(self, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
-        self._ask(lambda detail: stop_question(detail, self._do))
+        self._ask(stop_question)
 
     def action_kill(self) -> None:
-        self._ask(lambda detail: kill_question(detail, self._do))
+        self._ask(kill_question)
 
     def action_pause(self) -> None:
         if self.detail is None:
@@ -387,14 +368,13 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if self.detail is not None:
             self._do(Retry(self.detail.row.name))
 
-    def _ask(self, question_of: Callable[[RunDetail], Question]) -> None:
+    def _ask(self, question_of: QuestionOf) -> None:
         if self.detail is None:
             return
         if not self.detail.row.is_under_way:
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
-        question = question_of(self.detail)
-        self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+        self.put(question_of(self.detail, self._do))
 
     def _do(self, ask: Ask) -> None:
         self.run_worker(order(host_of(self), ask))

@@ -1,4 +1,4 @@
-"""What the Run screen holds of its run, and how each part is brought up to date: only what changed is asked for."""
+"""The data the Run screen holds of its run, and how each part is refreshed: only changes are requested."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, R
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.app_interface import Host
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
+from finetop.tui.widgets.series import Stretch
 
-PROCESSES_S = 5.0  # between two looks at a run's processes
-SPARKS_S = 10.0  # sparklines change at most so often
-CURVES_S = 10.0  # and curves that grow by less than can be seen
-_PIECES = 4  # of a log that are read before a picture is drawn
+PROCESSES_S = 5.0  # seconds between two reads of a run's processes
+SPARKS_S = 10.0  # seconds between two updates of the sparklines
+CURVES_S = 10.0  # seconds between two updates of curves whose growth is not visible
+_NOWHERE = Stretch("step", 0, 0, 0)
+_PIECES = 4  # log pieces read before a redraw
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One check's whole result, and when it ended."""
+    """One check's full result, and when it ended."""
 
     check_id: int
     at: float
@@ -43,24 +45,21 @@ class Checked:
 
 @dataclass(slots=True)
 class RunData:
-    """All that is known of a run so far. Curves carry the stretch and the bins they were asked for."""
+    """Everything loaded of a run so far. Curves carry the range and bins they were requested with."""
 
     detail: RunDetail | None = None
     curves: dict[str, Curve] = field(default_factory=dict)
-    steps: Curve | None = None  # which are in each column, on an axis of something else
-    x: Across | None = None
-    first: float = 0
-    last: float = 0
-    columns: int = 0
-    newest: dict[Across, float] = field(default_factory=dict)  # where on such axes the run stands
+    steps: Curve | None = None  # the steps in each column, on any other axis than steps
+    stretch: Stretch = _NOWHERE
+    newest: dict[Across, float] = field(default_factory=dict)  # by axis: the run's newest x value
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
     processes: list[ProcessRow] = field(default_factory=list)
     data: list[SourceFacts] = field(default_factory=list)
     _processes_at: float = -1e9
-    _curves_of: tuple[object, ...] = ()
-    _curves_row: RunRow | None = None  # as it stood then
+    _curves_of: tuple[Sequence[str], Stretch] | None = None
+    _curves_row: RunRow | None = None  # the run when the curves were loaded
     _curves_at: float = -1e9
     _sparks_of: tuple[object, ...] = ()
     _sparks_at: float = -1e9
@@ -70,77 +69,114 @@ class RunData:
 
     @property
     def checks_asked(self) -> bool:
-        """Say whether the checks' results came, whether or not they could be read."""
+        """True once the checks' results have arrived, readable or not."""
         return self._checks_of is not None
 
+    @property
+    def known(self) -> RunDetail:
+        """The run, once it has been loaded."""
+        assert self.detail is not None
+        return self.detail
 
-async def load_curves(
-    host: Host, held: RunData, keys: list[str], x: Across, first: float, last: float, columns: int
-) -> None:
-    """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
-    assert held.detail is not None
-    row = held.detail.row
-    request = (tuple(keys), x, first, last, columns)
-    if not keys or columns < 1:
-        return
-    if request == held._curves_of and not _can_be_seen(held, row, host.now()):
-        return
-    held._curves_at = host.now()
-    answer: CurvesAnswer = await host.ask(
-        Curves(row.name, keys, columns=columns, last=last, first=first, x=x)
-    )
-    held.curves = {curve.key: curve for curve in answer.curves}
-    held.steps, held.newest[x] = answer.steps, answer.newest if x != "step" else row.step
-    held.x, held.first, held.last, held.columns = x, first, last, columns
-    held._curves_of, held._curves_row = request, row
+    async def load_curves(self, host: Host, keys: list[str], stretch: Stretch) -> None:
+        """Load the charts' curves if there are newer values or the range has changed."""
+        row, request, x = self.known.row, (tuple(keys), stretch), stretch.x
+        if (
+            not keys
+            or stretch.columns < 1
+            or (request == self._curves_of and not self._can_be_seen(row, host.now()))
+        ):
+            return
+        self._curves_at = host.now()
+        answer: CurvesAnswer = await host.ask(Curves(row.name, keys, **stretch._asdict()))
+        self.curves = {curve.key: curve for curve in answer.curves}
+        self.steps, self.newest[x] = answer.steps, answer.newest if x != "step" else row.step
+        self.stretch, self._curves_of, self._curves_row = stretch, request, row
 
+    def _can_be_seen(self, row: RunRow, now: float) -> bool:
+        """Return True if the curves would look different by now.
 
-def _can_be_seen(held: RunData, row: RunRow, now: float) -> bool:
-    """Say whether the curves would look different by now.
+        Reading a week's curves takes 100 ms, and a step is less than a hundredth of a column. So they wait for a
+        quarter column, for CURVES_S, or for a change with a mark of its own.
+        """
+        old = self._curves_row
+        if old is None or (old.step, old.metrics) == (row.step, row.metrics):
+            return old is None
+        grown = row.step - old.step
+        x, first, last, columns = self.stretch
+        in_view = last - first if x == "step" else max(row.steps, row.step)
+        return (
+            not 0 <= 4 * grown * columns < in_view
+            or now - self._curves_at >= CURVES_S
+            or type(old.state) is not type(row.state)
+            or _shows_by_itself(old) != _shows_by_itself(row)
+        )
 
-    Those of a week are read in 100 ms, and a step is less than a hundredth of a column: they wait for a quarter of
-    one, for CURVES_S, or for what shows by itself.
-    """
-    old = held._curves_row
-    if old is None or (old.step, old.metrics) == (row.step, row.metrics):
-        return old is None
-    grown = row.step - old.step
-    in_view = held.last - held.first if held.x == "step" else max(row.steps, row.step)
-    return (
-        not 0 <= 4 * grown * held.columns < in_view
-        or now - held._curves_at >= CURVES_S
-        or type(old.state) is not type(row.state)
-        or _shows_by_itself(old) != _shows_by_itself(row)
-    )
+    async def load_sparks(self, host: Host, keys: Sequence[str], columns: int) -> None:
+        """Load the sparklines' values, at most every SPARKS_S seconds."""
+        row = self.known.row
+        request = (tuple(keys), row.step)
+        if not keys or request == self._sparks_of:
+            return
+        if (
+            self._sparks_of[:1] == request[:1]
+            and host.now() - self._sparks_at < SPARKS_S
+            and isinstance(row.state, Running)
+        ):
+            return
+        self._sparks_of, self._sparks_at = request, host.now()
+        answer: CurvesAnswer = await host.ask(
+            Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
+        )
+        self.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
 
+    async def load_log(self, host: Host, job: JobRow | None) -> None:
+        """Read a job's log to its end; the log of an ended job is read once."""
+        if job is None:
+            return
+        if self._log_of != job.id:
+            self.tail, self._log_of, self._log_is_whole = EMPTY, job.id, False
+        if self._log_is_whole:
+            return
+        for _ in range(_PIECES):
+            answer: LogAnswer = await host.ask(request(self.tail, self.known.row.name, job.id))
+            if self._log_of != job.id:
+                return  # another job's log was selected meanwhile
+            before = self.tail.offset
+            self.tail = skipped(fed(self.tail, answer), answer)
+            if self.tail.offset is not None and (answer.next >= answer.size or answer.next == before):
+                self._log_is_whole = not isinstance(job.state, Running | Queued)
+                return
 
-def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
-    """Return what is a mark of its own in a chart: an evaluation, and values that are not finite."""
-    return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
+    async def load_checks(self, host: Host) -> None:
+        """Load the full results of the checks if there is a newer one."""
+        # A second attempt of a job replaces the first one's results: same number, another time.
+        newest = max(((check.check_id, check.at) for check in self.known.checks), default=None)
+        if newest is None or newest == self._checks_of:
+            return
+        answer: ChecksAnswer = await host.ask(Checks(self.known.row.name))
+        self.checks = [checked for plain in answer.checks if (checked := _checked(plain)) is not None]
+        self._checks_of = newest
 
+    async def load_processes(self, host: Host) -> None:
+        """Load a run's processes, at most every PROCESSES_S seconds; an ended run has none."""
+        row = self.known.row
+        if not isinstance(row.state, Running) and not isinstance(row.checking, Running):
+            self.processes = []
+        elif host.now() - self._processes_at >= PROCESSES_S:
+            self._processes_at = host.now()
+            answer: ProcessesAnswer = await host.ask(Processes(row.name))
+            self.processes = answer.processes
 
-async def load_sparks(host: Host, held: RunData, keys: Sequence[str], columns: int) -> None:
-    """Ask for the sparklines' values, at most every SPARKS_S seconds."""
-    assert held.detail is not None
-    row = held.detail.row
-    request = (tuple(keys), row.step)
-    if not keys or request == held._sparks_of:
-        return
-    if (
-        held._sparks_of[:1] == request[:1]
-        and host.now() - held._sparks_at < SPARKS_S
-        and isinstance(row.state, Running)
-    ):
-        return
-    held._sparks_of, held._sparks_at = request, host.now()
-    answer: CurvesAnswer = await host.ask(
-        Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
-    )
-    held.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
+    async def load_data(self, host: Host) -> None:
+        """Load which versions of its data a run has read."""
+        if self.known.sources and [facts.row for facts in self.data] != self.known.sources:
+            answer: DataOfAnswer = await host.ask(DataOf(self.known.row.name))
+            self.data = answer.sources
 
 
 def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
-    """Choose whose log is shown: the chosen job's, else that of training, or of a check that goes on after it."""
+    """Return the job whose log is shown: the selected one, else training, or a check that runs after it."""
     if chosen is not None:
         return next((job for job in detail.jobs if job.id == chosen), None)
     begun = [job for job in detail.jobs if not isinstance(job.state, Queued)]
@@ -151,61 +187,14 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     return begun[-1] if begun else None
 
 
-async def load_log(host: Host, held: RunData, job: JobRow | None) -> None:
-    """Read on in a job's log to its end; that of an ended job is read once."""
-    assert held.detail is not None
-    if job is None:
-        return
-    if held._log_of != job.id:
-        held.tail, held._log_of, held._log_is_whole = EMPTY, job.id, False
-    if held._log_is_whole:
-        return
-    for _ in range(_PIECES):
-        answer: LogAnswer = await host.ask(request(held.tail, held.detail.row.name, job.id))
-        if held._log_of != job.id:
-            return  # another job's log was asked for meanwhile
-        before = held.tail.offset
-        held.tail = skipped(fed(held.tail, answer), answer)
-        if held.tail.offset is not None and (answer.next >= answer.size or answer.next == before):
-            held._log_is_whole = not isinstance(job.state, Running | Queued)
-            return
-
-
-async def load_checks(host: Host, held: RunData) -> None:
-    """Ask for the whole results of the checks, if there is a newer one."""
-    assert held.detail is not None
-    # A second attempt of a job replaces the results of its first: same number, another time.
-    newest = max(((check.check_id, check.at) for check in held.detail.checks), default=None)
-    if newest is None or newest == held._checks_of:
-        return
-    answer: ChecksAnswer = await host.ask(Checks(held.detail.row.name))
-    held.checks = [checked for plain in answer.checks if (checked := _checked(plain)) is not None]
-    held._checks_of = newest
+def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
+    """Return what has a mark of its own in a chart: evaluations, and values that are not finite."""
+    return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
 def _checked(plain: dict[str, Any]) -> Checked | None:
-    """Return a result its types; one of another format is left out."""
+    """Return a typed result, or None if its format is another version's."""
     try:
         return Checked(int(plain["check_id"]), float(plain["at"]), read(plain))
     except (msgspec.ValidationError, KeyError, TypeError, ValueError):
         return None
-
-
-async def load_processes(host: Host, held: RunData) -> None:
-    """Ask which processes a run has, now and then; one that has ended has none."""
-    assert held.detail is not None
-    row = held.detail.row
-    if not isinstance(row.state, Running) and not isinstance(row.checking, Running):
-        held.processes = []
-    elif host.now() - held._processes_at >= PROCESSES_S:
-        held._processes_at = host.now()
-        answer: ProcessesAnswer = await host.ask(Processes(row.name))
-        held.processes = answer.processes
-
-
-async def load_data(host: Host, held: RunData) -> None:
-    """Ask which versions of its data a run read, once it has read any."""
-    assert held.detail is not None
-    if held.detail.sources and [facts.row for facts in held.data] != held.detail.sources:
-        answer: DataOfAnswer = await host.ask(DataOf(held.detail.row.name))
-        held.data = answer.sources

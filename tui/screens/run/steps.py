@@ -1,4 +1,4 @@
-"""The steps tab of the Run screen: alarms, checkpoints and what a check said of each, and the tree of related runs."""
+"""The steps tab of the Run screen: alarms, checkpoints with their checks, and the tree of related runs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from finetop.tui.screens.run.data import branches
 from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule
 
-SHOWN = 6  # of the newest; `finetop show` lists more
+SHOWN = 6  # newest alarms shown; `finetop show` lists more
 _NAME = 40  # cells
 
 
 def newest_first(detail: RunDetail) -> list[CheckpointRow]:
-    """Order the checkpoints as the tab shows them."""
+    """Return the checkpoints in the tab's order."""
     return sorted(detail.checkpoints, key=lambda checkpoint: -checkpoint.step)
 
 
 def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
-    """Write the whole tab; the first line is the titles."""
+    """Return the table of checkpoints; the first line is its header."""
     if not detail.checkpoints:
         return [(), (("   No checkpoint yet. S stops the run after it has saved one.", "dim"),)]
     checks = {check.step: check for check in reversed(detail.checks)}
@@ -42,19 +42,19 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
 
 
 def open_alarm(detail: RunDetail) -> AlarmRow | None:
-    """Return the newest alarm that is not over."""
+    """Return the newest alarm that is still open."""
     return next((alarm for alarm in reversed(detail.alarms) if alarm.over_step is None), None)
 
 
 def alarm_row(alarm: AlarmRow) -> Line:
-    """Say an alarm in a row, with its step where its text does not name it."""
+    """Return an alarm as a row, with its step unless its text names it."""
     text = clean_line(alarm.text)
     at = f", step {count(alarm.step)}" if str(alarm.step) not in text else ""
     return ((" ! ", "amber mark"), *alarm_words(text + at))
 
 
 def alarm_lines(detail: RunDetail, width: int) -> list[Line]:
-    """List the newest alarms with their steps, newest first, and whether they are over; a blank row behind them."""
+    """Return the newest alarms with their steps, newest first, and since when each is over; a blank row follows."""
     if not detail.alarms:
         return []
     hidden = detail.alarms_total - min(SHOWN, len(detail.alarms))
@@ -72,16 +72,16 @@ def _listed(alarm: AlarmRow, width: int) -> Line:
 
 
 def relatives(detail: RunDetail) -> list[Relative]:
-    """List the runs that can be opened from the tree, in its order."""
+    """Return the runs that can be opened from the tree, in its order."""
     return [*detail.parents, *detail.children]
 
 
 def lineage_lines(
     detail: RunDetail, cursor: int | None, width: int, known: Sequence[SourceFacts] = ()
 ) -> tuple[list[Line], int]:
-    """Draw the tree: parents and data above the run, children below; nothing for a run that has none of them.
+    """Draw the tree: parents and data above the run, children below; empty if it has none of them.
 
-    Returns it, and in which of its rows the cursor is.
+    Returns the tree, and the index of the cursor's row.
     """
     data = branches(detail, known, width, is_first=not detail.parents)
     if not detail.parents and not detail.children and not data:

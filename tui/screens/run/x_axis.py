@@ -1,4 +1,4 @@
-"""The x axis of a run's charts: in steps, tokens, time or epochs, and which step is where on it."""
+"""The x axis of a run's charts (steps, tokens, time or epochs), and the step at each place on it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ NAMES: Final[Mapping[Across, str]] = {
     "time": "by time, pauses left out",
     "epoch": "by epoch",
 }
-_ROUND = (1, 1.5, 2, 3, 5, 7.5, 10)  # ends of a time axis, of a power of ten
+_ROUND = (1, 1.5, 2, 3, 5, 7.5, 10)  # ends of a time axis, times a power of ten
 _FIRST_ENDS: Final[Mapping[Across, int]] = {"step": 50, "tokens": 10_000, "time": 60, "epoch": 1}
 
 
 def next_x(x: Across, detail: RunDetail) -> Across:
-    """Return the next axis that the run has numbers for."""
+    """Return the next axis that the run has values for."""
     has = [axis for axis in AXES if axis in ("step", "time") or axis in detail.row.metrics]
     return has[(has.index(x) + 1) % len(has)] if x in has else "step"
 
 
 def axis_of(detail: RunDetail, x: Across, newest: float | None, cells: int, before: float = 0.0) -> Axis:
-    """Return the axis of a run in `cells` cells. `newest` is where it stands, `before` the end that was shown so far.
+    """Return a run's axis in `cells` cells. `newest` is its newest x value, `before` the end shown so far.
 
-    The end is the planned one where the recipe tells it; in time, what is left is added and the end made round, so
-    that it seldom moves.
+    The end is the planned one if the recipe gives it. On a time axis it is the expected end, rounded so that it seldom
+    moves.
     """
     row, planned = detail.row, detail.planned
     if x == "step":
@@ -52,7 +52,7 @@ def axis_of(detail: RunDetail, x: Across, newest: float | None, cells: int, befo
 
 
 def _epochs(detail: RunDetail) -> float:
-    """Say how many epochs the planned steps are: the plan's own number does not know of a limit in steps."""
+    """Return how many epochs the planned steps are; the plan's own number ignores a limit in steps."""
     row, epoch = detail.row, detail.row.metrics.get("epoch")
     if not epoch or not row.step or not row.steps:
         return detail.planned.get("epochs", 0.0)
@@ -75,7 +75,7 @@ def _time_end(detail: RunDetail, newest: float, before: float) -> float:
 
 
 def place_of(step: float, steps: Curve | None) -> float | None:
-    """Return the column of a step on an axis that is none of steps, with its fraction; None before and behind it."""
+    """Return a step's fractional column on an axis other than steps; None outside of the axis."""
     if steps is None or not steps.column:
         return None
     for column, low, high in zip(steps.column, steps.low, steps.high, strict=True):
@@ -88,7 +88,7 @@ def place_of(step: float, steps: Curve | None) -> float | None:
 
 
 def cell_of(step: int, view: View, steps: Curve | None, cells: int) -> int | None:
-    """Return the cell of a picture that a step is in; None where it is out of view."""
+    """Return the chart cell of a step; None if it is out of view."""
     if view.x != "step":
         column = place_of(step, steps)
         return None if column is None else min(int(column) // 2, cells - 1)
@@ -98,7 +98,7 @@ def cell_of(step: int, view: View, steps: Curve | None, cells: int) -> int | Non
 
 
 def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
-    """Return the step in the middle of a cell of the picture; on another axis the last one until there."""
+    """Return the step in the middle of a chart cell; on other axes the last step up to there."""
     if view.x == "step":
         return round(place_at(view, cell, cells))
     if steps is None or not steps.column:
@@ -108,5 +108,5 @@ def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
 
 
 def place_words(view: View, cell: int, cells: int, step: int) -> str:
-    """Say where on the axis a cell is, of which the step is known: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
+    """Return a cell's position on the axis, given its step: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
     return f"step {count(step)}" if view.x == "step" else x_words(place_at(view, cell, cells), view.x)

@@ -1,4 +1,4 @@
-"""Which part of a run the charts show: the cursor, the zoom, smoothing and scale, and how keys change them."""
+"""Which part of a run the charts show: the cursor, zoom, smoothing and scale, and how keys change them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.tui.widgets.axis import round_end
 from finetop.tui.widgets.pointed_lines import PointedLines
+from finetop.tui.widgets.series import Stretch
 
-CLOSEST = 8  # grains of the closest zoom
+CLOSEST = 8  # grains in view at the closest zoom
 SMOOTHINGS = (0.0, 0.6, 0.9)
-_YOUNG = 0.1  # of the plan: until then the axis ends where the run stands
+_YOUNG = 0.1  # share of the plan; before that the axis ends at the newest value
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How the charts are looked at. `cursor` is a cell of the picture, `zoom` its first and last place (None: all).
+    """How the charts are viewed. `cursor` is a chart cell, `zoom` the first and last x in view (None: all).
 
-    `is_fit` says that the axis ends where the run stands, not at the planned end; None: while the run is young.
+    If `is_fit`, the axis ends at the newest value instead of the planned end; None: only while the run is young.
     """
 
     cursor: int | None = None
@@ -31,9 +32,9 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The whole x axis: its end, where the run stands, how many cells it is drawn in, and what it counts in.
+    """The whole x axis: its end, the run's newest x value, its width in cells, and its unit.
 
-    `oldest` is where what is drawn begins.
+    `oldest` is where the drawn curves begin.
     """
 
     end: float
@@ -43,40 +44,40 @@ class Axis:
     oldest: float = 0
 
 
-def oldest_in(curves: Iterable[Curve], first: float, last: float, columns: int) -> float:
-    """Return where curves of so many columns begin; 0 for a stretch that begins later: there may be more before it."""
+def oldest_in(curves: Iterable[Curve], stretch: Stretch) -> float:
+    """Return where curves of so many columns begin; 0 if `first` is later, as there may be more before it."""
     begun = [curve.column[0] for curve in curves if curve.column]
-    if first > 0 or not begun or columns < 1:
+    if stretch.first > 0 or not begun or stretch.columns < 1:
         return 0
-    return (min(begun) + 0.5) / columns * last
+    return (min(begun) + 0.5) / stretch.columns * stretch.last
 
 
 def is_fit(shown: Shown, axis: Axis) -> bool:
-    """Say whether the axis ends where the run stands."""
+    """Return True if the axis ends at the newest value."""
     return axis.newest < _YOUNG * axis.end if shown.is_fit is None else shown.is_fit
 
 
 def fitted(axis: Axis, shown: Shown) -> Axis:
-    """Return the axis up to what is there, if that is wanted: to a round number, so that it seldom moves."""
+    """Return the axis, cut to the data if that is set; it ends at a round number so that it seldom moves."""
     if axis.newest <= 0 or not is_fit(shown, axis):
         return axis
     return replace(axis, end=min(axis.end, max(round_end(axis.newest), CLOSEST * axis.grain)))
 
 
 def with_fit_turned(shown: Shown, axis: Axis) -> Shown:
-    """End the axis where the run stands, or at the planned end: the other of both."""
+    """Toggle whether the axis ends at the newest value or at the planned end."""
     return replace(shown, is_fit=not is_fit(shown, axis), cursor=None, zoom=None)
 
 
 def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
-    """Return the first and the last place in view."""
+    """Return the first and last x in view."""
     return shown.zoom or (0, axis.end)
 
 
 def moved(shown: Shown, axis: Axis, by: int) -> Shown:
-    """Move the cursor; it starts at the newest step, and stops at both ends of what there is.
+    """Move the cursor; it starts at the newest step and stops at both ends of the data.
 
-    At the edge of a zoomed chart the picture moves, as far as there is more.
+    At the edge of a zoomed chart, the view moves as long as there is more data.
     """
     first, last = stretch(shown, axis)
     least, most = _ends(shown, axis)
@@ -94,7 +95,7 @@ def moved(shown: Shown, axis: Axis, by: int) -> Shown:
 
 
 def _ends(shown: Shown, axis: Axis) -> tuple[int, int]:
-    """Return the first and the last cell in view that has data."""
+    """Return the first and last cell in view with data."""
     first, last = stretch(shown, axis)
 
     def cell(place: float) -> int:
@@ -104,7 +105,7 @@ def _ends(shown: Shown, axis: Axis) -> tuple[int, int]:
 
 
 def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
-    """Show half (1) or twice (-1) as much, around the cursor or the newest place; the cursor stays where it is."""
+    """Show half (1) or twice (-1) as much around the cursor or the newest value; the cursor keeps its x."""
     first, last = stretch(shown, axis)
     centre = min(max(axis.newest, first), last)
     if shown.cursor is not None:
@@ -120,7 +121,7 @@ def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
 
 
 def zoomed_to(shown: Shown, axis: Axis, one: int, other: int) -> Shown:
-    """Show what is between two cells of the picture, and no cursor."""
+    """Zoom to the range between two chart cells and clear the cursor."""
     first, last = stretch(shown, axis)
     each = (last - first) / max(1, axis.cells)
     begin = _grains(first + min(one, other) * each, axis)
@@ -132,7 +133,7 @@ def zoomed_to(shown: Shown, axis: Axis, one: int, other: int) -> Shown:
 
 
 def smoother(shown: Shown) -> Shown:
-    """Smooth more; after the strongest not at all."""
+    """Return the next stronger smoothing, or none after the strongest."""
     return replace(shown, smoothing=SMOOTHINGS[(SMOOTHINGS.index(shown.smoothing) + 1) % len(SMOOTHINGS)])
 
 
@@ -153,9 +154,9 @@ def _within(cell: int, last: int) -> int:
 
 
 def with_mouse(shown: Shown, axis: Axis, event: PointedLines.Used, cell: int, start: int | None) -> Shown:
-    """Return how the charts are looked at after the mouse was used at a cell, dragged from `start`.
+    """Return the view after a mouse event at a cell, dragged from `start`.
 
-    Pressing sets the cursor, the wheel zooms around the mouse, dragging to what it went over.
+    Pressing sets the cursor, the wheel zooms around the mouse, dragging zooms to the range covered.
     """
     if isinstance(event, PointedLines.Wheel):
         return zoomed(replace(shown, cursor=cell), axis, event.direction)

@@ -1,1 +1,1 @@
-"""What the Runs screen is made of: the rows it holds, how one is drawn, its keys and its pane."""
+"""The Runs screen: the rows it holds, how they are drawn, its keys and its pane."""

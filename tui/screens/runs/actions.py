@@ -1,4 +1,4 @@
-"""Does what was asked for, run by run, says in one line what came of it, and knows how it is undone."""
+"""Sends requests about runs one by one, summarises the results in one line, and records how to undo them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
@@ -20,17 +20,17 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording.endings import trash_asking
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host, refusals_said
-from finetop.tui.screens.shared.run_actions import is_unseen, kill_question, said, short_name, stop_question
+from finetop.tui.screens.shared.run_actions import is_unseen, said, short_name
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
 
-MOST_SEEN = 500  # failures that are marked as seen at once
-DEMO_MIN, DEMO_GB = 5, 0.3  # training and checks on a quiet machine; the model on the hub
+MOST_SEEN = 500  # most failures marked as seen at once
+DEMO_MIN, DEMO_GB = 5, 0.3  # minutes on a quiet machine; gigabytes of the model on the hub
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """How the last change that can be undone is: what is asked then, and in words what it was."""
+    """How to undo the last change: a short description, and the requests."""
 
     words: str
     asks: tuple[Ask, ...]
@@ -38,7 +38,7 @@ class Undo:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answers, and the errors of those that were refused."""
+    """The answers, and the errors of refused requests."""
 
     answers: tuple[Any, ...]
     errors: tuple[FinetopError, ...]
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def _noted(answers: Sequence[Any]) -> str:
-    """Say what is noted now, where nothing but tags and notes was asked for."""
+    """Return the runs' new tags and notes; empty if there were other requests too."""
     if not all(isinstance(answer, TagAnswer | NoteAnswer) for answer in answers):
         return ""
     if all(isinstance(answer, TagAnswer) and answer.added == [SEEN] for answer in answers):
@@ -75,7 +75,7 @@ def _noted(answers: Sequence[Any]) -> str:
 
 
 async def do(host: Host, asks: Sequence[Ask]) -> Outcome:
-    """Ask one after the other; one that is refused keeps none of the others."""
+    """Send the requests one by one; a refused one does not stop the others."""
     answers, errors = [], []
     for ask in asks:
         try:
@@ -86,7 +86,7 @@ async def do(host: Host, asks: Sequence[Ask]) -> Outcome:
 
 
 def undo_of(outcome: Outcome) -> Undo | None:
-    """Say how that is undone; None for what can't be."""
+    """Return how to undo an outcome, or None if it can't be undone."""
     asks: list[Ask] = []
     words = ""
     for answer in outcome.answers:
@@ -104,7 +104,7 @@ def undo_of(outcome: Outcome) -> Undo | None:
 
 
 async def demo_question(host: Host) -> Line:
-    """Ask before the demo's two trainings are queued, with what they take."""
+    """Return the question before the demo's two runs are queued, with their cost."""
     return (
         (" Train and check two demo runs?", "bold"),
         (f"  About {DEMO_MIN} min on 2 CPU cores{await asyncio.to_thread(_to_download, host)}.", ""),
@@ -112,7 +112,7 @@ async def demo_question(host: Host) -> Line:
 
 
 def _to_download(host: Host) -> str:
-    """Say what the demo downloads, where its model is not on this machine. It looks at files: in a thread."""
+    """Return the demo's download size, or nothing if the model is here. Reads files: run it in a thread."""
     from finetop.core.models import demo_model
 
     home = host.homes[0]
@@ -120,7 +120,7 @@ def _to_download(host: Host) -> str:
 
 
 async def queue_demo(host: Host) -> str:
-    """Queue the demo's runs, whose recipes are built in, and say so; returns the name of the first."""
+    """Queue the demo's built-in recipes and report it; return the first run's name."""
     from finetop.core.commands.demo import RECIPES
     from finetop.core.recipe.load import check_files, load_recipe
 
@@ -137,7 +137,7 @@ async def queue_demo(host: Host) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CountQuestion:
-    """A question about several runs: their number is typed, and then `asks` is what is asked of the supervisor."""
+    """A question about several runs, answered by typing their number; then `asks` are sent."""
 
     words: str
     number: int
@@ -150,7 +150,7 @@ Do = Callable[[Sequence[Ask]], object]
 
 
 async def unseen(host: Host) -> list[RunRow]:
-    """Ask for the runs that failed or were lost and are not marked as seen. Raises FinetopError."""
+    """Return the failed and lost runs that are not marked as seen. Raises FinetopError."""
     found: list[RunRow] = []
     for state in ("failed", "lost"):
         answer: RunsAnswer = await host.ask(Runs(f"state:{state} -tag={SEEN}", "newest", 0, MOST_SEEN))
@@ -159,7 +159,7 @@ async def unseen(host: Host) -> list[RunRow]:
 
 
 def seen(chosen: Sequence[RunRow], every: Sequence[RunRow], do: Do) -> Question | str:
-    """Ask which failures are marked as seen: the chosen ones, or every one there is."""
+    """Return the question which failures to mark as seen: the chosen ones or all; or why there are none."""
 
     def answer(key: str, label: str, rows: Sequence[RunRow]) -> Answer:
         asks = [Tag(row.name, [SEEN]) for row in rows]
@@ -178,7 +178,7 @@ def seen(chosen: Sequence[RunRow], every: Sequence[RunRow], do: Do) -> Question 
 
 
 def several(verb: Literal["Stop", "Kill"], rows: Sequence[RunRow]) -> CountQuestion | str:
-    """Ask before several runs are stopped or killed; say why where there is nothing to end."""
+    """Return the question before several runs are stopped or killed; or why none can be."""
     order = Stop if verb == "Stop" else Kill
     asks = [order(row.name) for row in going(rows)]
     if not asks:
@@ -190,20 +190,13 @@ def several(verb: Literal["Stop", "Kill"], rows: Sequence[RunRow]) -> CountQuest
     return CountQuestion(words, len(asks), tuple(asks), verb.lower(), "keep them running")
 
 
-async def ending(host: Host, verb: Literal["Stop", "Kill"], row: RunRow, do: Do) -> Question:
-    """Ask before one run is stopped or killed, with what is saved or lost."""
-    detail = await host.ask(GetRun(row.name))
-    question_of = stop_question if verb == "Stop" else kill_question
-    return question_of(detail, lambda ask: do([ask]))
-
-
 def going(rows: Sequence[RunRow]) -> list[RunRow]:
-    """List the runs of which something runs or waits."""
+    """Return the runs with a running or queued job."""
     return [row for row in rows if row.is_under_way]
 
 
 def trash(going: Sequence[Removed], do: Do) -> Question | CountQuestion:
-    """Ask before runs go to the trash; `going` is what the supervisor says would go."""
+    """Return the question before runs are moved to the trash; `going` are the runs the supervisor would move."""
     size = size_word(sum(removed.size_bytes for removed in going))
     asks = (Remove([str(removed.run_id) for removed in going]),)
     asking = trash_asking([cut_middle(clean_line(removed.name), 32) for removed in going], size)

@@ -1,4 +1,4 @@
-"""The lines that are typed over the list: its filter, tags and notes, columns, and the number of runs that end."""
+"""Text prompts over the list of runs: filter, tags and notes, columns, and confirmation by number."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_actions import short_name
 from finetop.tui.widgets.frame import Bottom, TextQuestion
 
-_PARTS = ("run", "metrics, last value", "recipe settings")  # of the list of columns
-FILTER = "/"  # what stands before it
+_PARTS = ("run", "metrics, last value", "recipe settings")  # headings in the list of columns
+FILTER = "/"  # the filter's label
 
 
 class TypedLines(Protocol):
-    """The screen of the list, as its typed lines need it."""
+    """The parts of the Runs screen that its prompts need."""
 
     runs: RunList
 
@@ -60,7 +60,7 @@ class TypedLines(Protocol):
 
 
 def without(text: str, part: Literal["sort", "group"]) -> str:
-    """Take the order or the group out of a filter."""
+    """Remove the sort or the group from a filter."""
     try:
         line = parse(text)
     except BadInput:
@@ -71,7 +71,7 @@ def without(text: str, part: Literal["sort", "group"]) -> str:
 
 
 def without_begun(text: str, metrics: Iterable[str]) -> str:
-    """Leave out the last word while it may become a key: on the way to `loss<1.2` no run is called `los`."""
+    """Drop the last word while it may become a key: `los` on the way to `loss<1.2` should not filter names."""
     before, _, word = text.rpartition(" ")
     begun = word.removeprefix("-")
     if not begun or text.count('"') % 2:
@@ -80,7 +80,7 @@ def without_begun(text: str, metrics: Iterable[str]) -> str:
 
 
 def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None:
-    """Let the filter be typed, with its rows behind it; esc makes it `left`."""
+    """Ask for the filter and apply it while it is typed; esc sets it to `left`."""
     metrics = {key for row in screen.runs.pages.rows.values() for key in row.metrics}
     screen.query_one(Bottom).ask_text(
         FILTER,
@@ -96,19 +96,19 @@ def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None
 
 
 def show_example(screen: TypedLines) -> None:
-    """Show beside an empty filter what can be typed."""
+    """Show examples beside an empty filter."""
     if not screen.runs.filter:
         screen.query_one(Bottom).say_aside((("e.g. regressed, lora loss<1.2, -tag:x", "dim"),))
 
 
 def is_filtering(screen: TypedLines) -> bool:
-    """Return whether the filter is being typed."""
+    """Return True while the filter is being typed."""
     question = screen.query_one(Bottom).question
     return isinstance(question, TextQuestion) and question.label == FILTER
 
 
 def ask_count(screen: TypedLines, question: CountQuestion) -> None:
-    """Have the number of runs typed that a key is for, then do it."""
+    """Ask for the number of affected runs, then send the requests."""
     screen.query_one(Bottom).ask_text(
         question.words,
         "",
@@ -126,7 +126,7 @@ def ask_count(screen: TypedLines, question: CountQuestion) -> None:
 
 
 def pick_tags(screen: TypedLines) -> None:
-    """Have tags picked and a note typed, for the runs that are marked or the one under the cursor."""
+    """Pick tags and type a note for the marked runs or the one under the cursor."""
     rows = screen.chosen
     others = [tag for row in screen.runs.pages.rows.values() for tag in row.tags]
     names = dict.fromkeys([*(tag for row in rows for tag in row.tags), *sorted(others)])
@@ -153,18 +153,18 @@ def pick_tags(screen: TypedLines) -> None:
 
 
 def _has(rows: Sequence[RunRow], tag: str) -> bool | None:
-    """Return whether all runs have a tag; None where some of them have."""
+    """Return True if all runs have a tag, False if none has, else None."""
     having = sum(tag in row.tags for row in rows)
     return having == len(rows) if having in (0, len(rows)) else None
 
 
 def _is_own(tag: str, rows: Sequence[RunRow]) -> bool:
-    """Leave out the tags that sweeps and comparisons give, unless the runs have them."""
+    """Return True unless a sweep or comparison made the tag and none of the runs has it."""
     return not tag.startswith((SWEEP, APPROACHES)) or any(tag in row.tags for row in rows)
 
 
 def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
-    """Say what is asked of the supervisor to note that of runs."""
+    """Return the requests that set tags and notes on runs."""
     asks: list[Ask] = []
     for row in rows:
         if noted.add or noted.drop:
@@ -184,7 +184,7 @@ ABOUT = {
 
 
 def pick_columns(screen: TypedLines) -> None:
-    """Have the columns picked that stand beside the usual ones; kept on this machine."""
+    """Pick the extra columns, and save them on this machine."""
     from finetop.core.recipe.fields import fields
 
     shown = screen.runs.columns
@@ -214,7 +214,7 @@ def pick_columns(screen: TypedLines) -> None:
 
 
 async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
-    """Say which metric or setting no run has; nothing where all are known, or nobody can be asked."""
+    """Return an error for a metric or setting that no run has; empty if all exist or there is no answer."""
     for key in asked_for(columns):
         try:
             await screen.host.ask(Runs(f"sort:{key}", limit=1))
@@ -226,10 +226,9 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
 
 
 def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
-    """Show the columns, and keep them for the next time."""
+    """Show the columns, and save them for the next start."""
     screen.runs.columns = columns
-    has_hosts = len(screen.host.homes) > 1
-    needed = needed_width(columns, has_hosts=has_hosts)
+    needed = needed_width(columns, has_hosts=screen.runs.has_hosts)
     if needed > screen.size.width:
         screen.host.say(f"these columns need a terminal {needed} wide; this one is {screen.size.width}.")
     try:
@@ -240,7 +239,7 @@ def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
 
 
 def columns(home: Home) -> tuple[str, ...]:
-    """Read the chosen columns; none where what is kept can't be read."""
+    """Return the saved columns; none if they can't be read."""
     try:
         return read_columns(" ".join(kept(home).columns))
     except FinetopError:

@@ -1,4 +1,4 @@
-"""The keys of the Runs screen, and which of them the footer shows for which run."""
+"""The keys of the Runs screen, and which of them its footer shows for a run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TRASH = Key("X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
 SEEN = Key("A", "seen", "seen", "mark failed or lost runs as seen (asks)", "finetop tag RUN +seen")
 UNDO = Key("u", "undo", "undo", "undo the last tag, note or trash")
 BACK = Key("escape", "", "back", "clear the marks, then the filter")
-COMMANDS = (  # of the palette alone
+COMMANDS = (  # only in the command palette
     Key("", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY", sign=":"),
     Key("", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING", sign=":"),
     Key("", "", "columns", "choose more columns", "finetop ls --columns A,B", sign=":"),
@@ -69,7 +69,7 @@ KEYS = (
 
 
 def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on, or of what is marked, most used first."""
+    """Return the keys for the run under the cursor or the marked runs, the most used first."""
     keys = _footer_keys(row, is_filtered=is_filtered, marked=marked)
     if row is None or not is_filtered:
         return keys

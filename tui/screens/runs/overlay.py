@@ -1,6 +1,6 @@
-"""The marked runs' curves over each other, in the pane of the list; where it is grouped, each group's mean and band.
+"""The marked runs' curves in one chart in the pane of the list; for a grouped list, each group's mean and band.
 
-On a wide terminal the curve of the run under the cursor stands beside its facts.
+On a wide terminal, the curve of the run under the cursor is drawn beside its facts.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from finetop.tui.widgets.chart import columns_of, draw, plot_width
 from finetop.tui.widgets.paged_list import Ask
 from finetop.tui.widgets.series import Series, View, fitted, settled_scale
 
-MOST = 40  # runs whose curves are asked for
+MOST = 40  # most runs whose curves are loaded
 SMOOTHING = 0.6
-AGE_S = 10.0  # curves of runs that go on are asked for again after so long
+AGE_S = 10.0  # curves of running runs are reloaded after this many seconds
 
 
 class Overlay:
-    """The curves of the marked runs, as far as they are known."""
+    """The loaded curves of the marked runs."""
 
     def __init__(self) -> None:
-        self.curves: dict[int, Curve] = {}  # by the run's number
+        self.curves: dict[int, Curve] = {}  # by run number
         self.metric = ""
         self.last = 1
         self._asked: dict[int, tuple[object, ...]] = {}
         self._asked_at: dict[int, float] = {}
 
     async def load(self, ask: Ask, rows: Sequence[RunRow], width: int, now: float) -> bool:
-        """Ask for what is not known yet of these runs; returns whether something came."""
+        """Load the runs' missing or old curves; return whether any arrived."""
         rows = rows[:MOST]
         if not rows:
             return False
@@ -58,7 +58,7 @@ class Overlay:
 
 
 def curve_lines(overlay: Overlay, row: RunRow, size: tuple[int, int], look: Look) -> list[Line]:
-    """Draw the curve of one run, its metric and last value above it; nothing while it is not known."""
+    """Draw one run's curve with its metric and last value above; nothing until it is loaded."""
     width, height = size
     curve = overlay.curves.get(row.id)
     if curve is None or not curve.column or overlay.metric != row.main_metric:
@@ -78,7 +78,7 @@ def _nothing(metric: str) -> Curve:
 def overlay_lines(
     overlay: Overlay, rows: Sequence[RunRow], size: tuple[int, int], look: Look, *, is_grouped: bool
 ) -> list[Line]:
-    """Draw the pane: which runs or groups, then their curves."""
+    """Draw the pane: the runs or groups, then their curves."""
     width, height = size
     lines = _by_group(overlay, rows) if is_grouped else _by_run(overlay, rows)
     names = told_apart([name for name, _ in lines], max(8, (width - 16) // max(1, len(lines)) - 4))
@@ -127,7 +127,7 @@ def _by_group(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Serie
 
 
 def mean_of(metric: str, curves: Sequence[Curve]) -> Curve:
-    """Return the mean of several runs' curves, with one standard deviation over the runs on each side as its band."""
+    """Return the mean of several runs' curves, with a band of one standard deviation on each side."""
     bins: dict[int, list[float]] = {}
     for curve in curves:
         for column, value in zip(curve.column, curve.mean, strict=True):

@@ -1,4 +1,4 @@
-"""What the Runs screen says between and below its rows: headings, the run under the cursor, what to do next."""
+"""Text around the list of runs: headings, the run under the cursor, the next step, the overall state."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
 
 PANE_WORDS = 68  # cells beside a label at 80 columns
-REASONS = 3  # lines of why a run does not go on
-WORST = 3  # tasks named at least; four long names don't fit in 80 columns
-CHART_FROM = 160  # columns of the terminal from which on the run's curve is drawn beside its facts
+REASONS = 3  # lines on why a run is silent
+WORST = 3  # least tasks named; four long names don't fit in 80 columns
+CHART_FROM = 160  # terminal width from which the run's curve is drawn beside its facts
 _WORDS: Mapping[str, str] = {
     "needs_you": "needs you first",
     "newest": "newest first",
@@ -42,14 +42,14 @@ _WORDS: Mapping[str, str] = {
     "age": "by age",
     "-age": "by age, oldest first",
 }
-MORE = 10  # cells for how many tasks are not named
-SHOWN = 24  # cells of a filter
+MORE = 10  # cells for the number of unnamed tasks
+SHOWN = 24  # most cells of a filter
 EXAMPLE = "a listed word (failed), loss<1.2 or tag:draft"
-LEFT = 30  # cells that are kept for what is marked and who needs somebody
+LEFT = 30  # cells reserved for marked runs and runs that need attention
 
 
 def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:
-    """Write the pane in `height` rows: a rule with the facts, the verdict, and what it rests on."""
+    """Return the pane in `height` rows: a rule with the facts, the verdict, and what it is based on."""
     name = cut_middle(clean_line(row.name), 30)
     lines = [rule(((name, "bold"),), width, ((_facts(row, now), "dim"), (" ", "")))]
     lines.append(state_sentence(row, now))
@@ -58,12 +58,12 @@ def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) 
 
 
 def facts_width(width: int) -> int:
-    """Return how much of the pane is for facts: the other half is for the run's curve, where there is room for it."""
+    """Return the width of the facts in the pane; on wide terminals the run's curve gets the other half."""
     return width // 2 if width >= CHART_FROM else width
 
 
 def with_curve(lines: Sequence[Line], curve: Sequence[Line], width: int) -> list[Line]:
-    """Put a run's curve beside the lines of its pane, below the first, which goes across."""
+    """Put a run's curve beside the lines of its pane, below the full-width first line."""
     left = facts_width(width)
     rows: list[Line] = []
     for y in range(max(len(lines) - 1, len(curve))):
@@ -88,7 +88,7 @@ def _facts(row: RunRow, now: float) -> str:
 
 
 def _details(row: RunRow, spark: str, width: int) -> list[Line]:
-    """List what else there is to say, the most telling first."""
+    """Return further details, the most telling first."""
     lines: list[Line] = []
     hint = hint_of(row)
     if hint:
@@ -97,7 +97,7 @@ def _details(row: RunRow, spark: str, width: int) -> list[Line]:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
-    if isinstance(row.state, Running | Queued):  # of a run that has ended the row above says it
+    if isinstance(row.state, Running | Queued):  # for an ended run, the row above shows them
         lines += [(("   also   ", "dim"), *job_words(job)) for job in row.side_jobs]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check, width))
@@ -127,7 +127,7 @@ def _labelled(label: str, words: str) -> Line:
 
 
 def _worst(check: CheckBrief, width: int) -> Line:
-    """Name the tasks with the largest drops, as many as fit; only what is proven lost is red."""
+    """Return the tasks with the largest drops, as many as fit; only proven losses are red."""
     line: Line = (("   worst  ", "dim"),)
     named = 0
     for task in check.worst:
@@ -141,7 +141,7 @@ def _worst(check: CheckBrief, width: int) -> Line:
 
 
 def _target(check: CheckBrief) -> str:
-    """Write what it learned: each metric from the base model to this one."""
+    """Return each target metric as base -> tuned."""
     pairs = []
     for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
         label = metric_words(metric)
@@ -171,7 +171,7 @@ def _numbers(row: RunRow) -> str:
 
 
 def heading_words(runs: RunList, row: RunRow) -> str:
-    """Name what a run stands under in the list; nothing where its order has no parts."""
+    """Return the heading that a run is listed under, or an empty string."""
     line = runs.line
     if line.group:
         group = runs.groups.get(row.group)
@@ -180,14 +180,14 @@ def heading_words(runs: RunList, row: RunRow) -> str:
 
 
 def fault_words(fault: BadInput) -> str:
-    """Say what is wrong with a filter that is being typed: the term stands beside it."""
+    """Return the error in a filter without the term, which is on screen beside it."""
     if isinstance(fault, FilterFault):
         return clean_line(fault.what)
     return clean_line(str(fault).partition(": ")[2] or str(fault))
 
 
 def empty_lines(runs: RunList, home: str) -> list[Line]:
-    """Say why there is nothing to see."""
+    """Return the text of an empty screen: the trouble, or how to start a sweep."""
     if runs.line.terms and runs.answer is not None:
         return _hidden(runs.listed[0], runs.answer)
     return [
@@ -202,7 +202,7 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
 
 
 def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
-    """Say that a filter hides all runs, and which of its terms hides the most."""
+    """Explain that the filter hides all runs, and which of its terms hides the most."""
     hidden: Line = (
         (f" No run matches {clean_line(text)!r}.  ", ""),
         ("esc", "key"),
@@ -217,7 +217,7 @@ def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
 
 
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
-    """Say what to do next: with the run under the cursor, or where there is none."""
+    """Return the next step for the run under the cursor, or for an empty list."""
     if row is not None:
         step = next_step(row)
         return [next_line(*(after_search(step) if runs.filter else step))]
@@ -230,13 +230,13 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
 
 
 def sort_words(sort: Sort) -> str:
-    """Say an order in words."""
+    """Return a sort order in words."""
     lowest = "highest" if sort.descending else "lowest"
     return _WORDS.get(sort.word, f"{lowest} {clean_line(sort.key)} first")
 
 
 def state_line(runs: RunList, width: int) -> Line:
-    """Say how the whole stands, and how it is listed: what has no room is left out as a whole."""
+    """Return the overall state, and the list's filter and order; a part that does not fit is dropped."""
     answer = runs.answer
     if answer is None:
         return ((" loading …", "dim"),)
@@ -264,7 +264,7 @@ def state_line(runs: RunList, width: int) -> Line:
 
 
 def _order_words(runs: RunList, width: int) -> Line:
-    """Say filter, group and order in at most so many cells; the order goes first, then the group."""
+    """Return filter, group and order in at most `width` cells; the order is dropped first, then the group."""
     pieces: list[Line] = []
     if runs.line.terms:
         terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)

@@ -1,8 +1,8 @@
-"""Draws a run as one row of a list: which columns there are at which width, and what stands in each."""
+"""Draws a run as one row of a list; wider terminals show more columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -15,6 +15,7 @@ from finetop.core.protocol.run_filter import is_metric
 from finetop.core.protocol.runs import IMPORTED, RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
+from finetop.tui.screens.runs.state import RunList, time_title
 from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
 from finetop.tui.text import (
     STEPS_WIDTH,
@@ -30,18 +31,18 @@ from finetop.tui.text import (
 )
 from finetop.tui.theme import MARKS, StyleName
 
-Sparks = dict[int, str]  # run's number -> its loss as blocks
-EXTRA = 100  # columns from this width on make room for those that are chosen
+Sparks = dict[int, str]  # run number -> its loss as blocks
+EXTRA = 100  # columns shown from this terminal width on give way to chosen ones
 NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 6
 WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
 ANSWER, TIME = "did it forget?", "time"
-ANSWER_WIDTH, ANSWER_WIDEST = 22, 32  # what it has on a terminal of 80 columns, and before others grow
+ANSWER_WIDTH, ANSWER_WIDEST = 22, 32  # cells on an 80-column terminal, and before other columns grow
 WIDEST_NAME, BOTH_TIMES = 40, 126
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: from which terminal width on it is shown, and how wide it is."""
+    """One column: its title, its width, and the terminal width that shows it."""
 
     title: str
     width: int
@@ -49,10 +50,10 @@ class Column:
     from_width: int
     cell: Callable[[RunRow, float, Sparks], str]
     gap: int = 2
-    beside_hosts: int = 0  # from which width on beside a column of hosts, if not by that column's width later
-    key: str = ""  # of one that was chosen
+    beside_hosts: int = 0  # least terminal width beside hosts, if not from_width plus their column
+    key: str = ""  # the key of a chosen column
     style: StyleName | None = ""  # None: the hue of the run
-    widest: int = 0  # as far as it grows on a wide terminal
+    widest: int = 0  # its most cells on a wide terminal
 
 
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -64,24 +65,18 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time left of what runs."""
+    """Return the time left of a running run."""
     return "" if row.left_s is None or ended_at(row) is not None else short_span(row.left_s)
 
 
 def _age(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time since what ended has ended."""
+    """Return the time since a run ended."""
     return "" if (ended := ended_at(row)) is None else short_span(now - ended)
 
 
 def _time(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time left or age, until the terminal is wide enough for both."""
+    """Return the time left or the age, for terminals too narrow for both columns."""
     return _left(row, now, sparks) or _age(row, now, sparks)
-
-
-def time_title(rows: Iterable[RunRow]) -> str:
-    """Say what stands in the column that rows have for both: how much is left, or how old they are."""
-    titles = {"age" if ended_at(row) is not None else "left" for row in rows}
-    return next(iter(titles)) if len(titles) == 1 else "time"
 
 
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -110,18 +105,13 @@ COLUMNS = (
     Column("curve", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
     Column("tags, note", 18, "left", 146, lambda row, *_: " ".join([*row.tags, row.note]), widest=40),
 )
-HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
+HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # shown if the list covers several machines
 
 
-def names_suite(rows: Iterable[RunRow]) -> bool | None:
-    """Return whether verdicts say their suite: not where all have the same; None: each by itself, see `on_suite`."""
-    suites = {row.check.suite for row in rows if row.check is not None}
-    return None if len(suites) > 1 else False
-
-
-def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = (), time: str = TIME) -> Line:
-    """Write the titles of the columns; `time` is that of the one for what is left, or for the age."""
-    name, columns = _laid_out(width, has_hosts, tuple(chosen))
+def head_line(runs: RunList, width: int) -> Line:
+    """Write the titles of the columns; where the list has parts, each of them says in its heading what its time is."""
+    name, columns = _laid_out(width, runs.has_hosts, runs.columns)
+    time = "" if runs.has_parts else time_title(runs.pages.rows.values())
     titles = "".join(
         " " * column.gap + _aside(time if column.title == TIME else column.title, column)
         for column in columns
@@ -129,9 +119,10 @@ def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()
     return ((f"    {'run':<{name}}{titles}  {ANSWER}", "dim"),)
 
 
-def part_heading(heading: str, time: str, width: int, *, has_hosts: bool, chosen: Sequence[str]) -> str:
-    """Write the heading of a part of the list, with the title that a column has in it alone."""
-    at, columns = _laid_out(width, has_hosts, tuple(chosen))
+def part_heading(runs: RunList, heading: str, width: int) -> str:
+    """Return the heading of a part of the list, with the part's own title for the time column."""
+    at, columns = _laid_out(width, runs.has_hosts, runs.columns)
+    time = runs.titles[heading]
     at += 4
     for column in columns:
         at += column.gap + column.width
@@ -140,20 +131,10 @@ def part_heading(heading: str, time: str, width: int, *, has_hosts: bool, chosen
     return heading
 
 
-def run_line(
-    row: RunRow,
-    *,
-    has_cursor: bool,
-    width: int,
-    now: float,
-    sparks: Sparks,
-    chosen: Sequence[str] = (),
-    is_marked: bool = False,
-    name_suite: bool | None = None,
-) -> Line:
-    """Write a run as a row of the list, `width` cells wide at most; without its suite where `name_suite` is False."""
-    mark = mark_of(row)
-    name_width, columns = _laid_out(width, bool(row.host), tuple(chosen))
+def run_line(runs: RunList, row: RunRow, *, has_cursor: bool = False, width: int, now: float) -> Line:
+    """Write a run as a row of the list, `width` cells wide at most."""
+    mark, is_marked = mark_of(row), row.id in runs.marked
+    name_width, columns = _laid_out(width, bool(row.host), runs.columns)
     name = cut_middle(clean_line(bare(row)), name_width)
     cells: Line = (
         cursor_mark(has_cursor),
@@ -164,15 +145,15 @@ def run_line(
         (" " * (name_width - cell_len(name)), ""),
     )
     for column in columns:
-        text = clean_line(column.cell(row, now, sparks))
+        text = clean_line(column.cell(row, now, runs.sparklines.drawn))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
     room = width - line_width(cells) - 2
-    return (*cells, ("  ", ""), *cut_line(forgot(row, now, room, name_suite=name_suite), room))
+    return (*cells, ("  ", ""), *cut_line(forgot(row, now, room, name_suite=runs.name_suite), room))
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
-    """Return from which width of the terminal on all chosen columns are shown."""
+    """Return the least terminal width that shows all chosen columns."""
     return next(
         (
             width
@@ -186,7 +167,7 @@ def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
 
 @lru_cache(maxsize=64)
 def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int, list[Column]]:
-    """Return how wide the name is on a terminal, and the columns: what is left over makes names and words longer."""
+    """Return the width of the name, and the columns; spare cells widen names and text columns."""
     columns = _columns(width, has_hosts, chosen)
     name = _name_width(width)
     spare = width - 4 - name - sum(column.width + column.gap for column in columns) - 2 - ANSWER_WIDEST
@@ -203,14 +184,14 @@ def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int
 
 
 def _name_width(width: int) -> int:
-    """Return how wide the name is at least."""
+    """Return the least width of the name."""
     return 20 if width < 100 else 22 if width < 120 else 24
 
 
 def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:
-    """Choose the columns for a terminal; the host takes the place of method and loss on a narrow one.
+    """Return the columns of a terminal; on a narrow one the host replaces method and loss.
 
-    Chosen ones go before those that come with a wide terminal; one that does not fit goes as a whole.
+    Chosen columns come before those of a wide terminal; one that does not fit is left out.
     """
     columns = _usual(width, has_hosts)
     if not chosen:
@@ -237,7 +218,7 @@ def _usual(width: int, has_hosts: bool) -> list[Column]:
 
 
 def _chosen(key: str) -> Column:
-    """Make a column of a metric, a setting, tags …; its title is the last part of its name."""
+    """Return a column for a metric, setting or tags; its title is the last part of the key."""
     title = cut_middle(key.rpartition(".")[2], TITLE)
     width = max(cell_len(title), WORD_WIDTHS.get(key, 10) if is_word(key) else NUMBER_WIDTH)
 
@@ -253,7 +234,7 @@ def _chosen(key: str) -> Column:
 
 
 def _aside(text: str, column: Column) -> str:
-    """Put a cell's text at its side; text is cut, a number that does not fit goes as a whole."""
+    """Align a cell's text; text that is too long is cut, a number is replaced by '-'."""
     if cell_len(text) > column.width:
         text = cut_end(text, column.width) if column.side == "left" else "-"
     blank = " " * (column.width - cell_len(text))

@@ -1,4 +1,4 @@
-"""The Runs screen: what needs me, what is the verdict, what do I do next."""
+"""The Runs screen: what needs attention, the verdicts, and the next step."""
 
 from __future__ import annotations
 
@@ -35,12 +35,17 @@ from finetop.tui.screens.runs.pane import (
     state_line,
     with_curve,
 )
-from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, run_line, time_title
+from finetop.tui.screens.runs.row import head_line, part_heading, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
-from finetop.tui.screens.shared.run_status import heading_of
+from finetop.tui.screens.shared.run_actions import (
+    ask_to_end,
+    kill_question,
+    pause_or_go_on,
+    short_name,
+    stop_question,
+)
 from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -51,21 +56,18 @@ SPARKS_FROM = 120  # columns of the terminal
 
 
 class RunsScreen(ListScreen, inherit_bindings=False):
-    """All runs, those that need somebody first, and what is known of the one under the cursor."""
+    """All runs, those that need attention first, with details of the one under the cursor."""
 
     CSS_PATH = "screen.tcss"
     KEYS = (*KEYS, *COMMANDS)
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Runs"
-    LEAST_S: ClassVar = 0.5  # however many machines tell of changes
+    LEAST_S: ClassVar = 0.5  # limits redraws when many machines report changes
 
     def __init__(self) -> None:
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
         self.overlay = Overlay()
-        self._titled: object = None  # the pages that the titles are of
-        self._titles: dict[str, str] = {}
-        self._name_suite: bool | None = None
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -91,11 +93,11 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @property
     def chosen(self) -> list[RunRow]:
-        """The runs that a key is for: those that are marked, else the one under the cursor."""
+        """The runs a key acts on: the marked ones, else the one under the cursor."""
         return list(self.runs.marked.values()) or ([] if self.row is None else [self.row])
 
     async def to_save(self) -> Sheet:
-        """Return all runs that match, for a file."""
+        """Return all matching runs as a sheet to save."""
         from finetop.tui.save.tables import runs
 
         return runs(await self.runs.all())
@@ -110,43 +112,24 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return self._line_of(row, width, has_cursor=has_cursor)
 
     def draw_heading(self, index: int) -> str:
-        self._look_through()
+        self.runs.look_through()
         row = self.runs.pages.rows.get(index)
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
-        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
-        width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, self._titles[heading], width, has_hosts=has_hosts, chosen=chosen)
-
-    def _look_through(self) -> None:
-        """Find the title of the column of time in each part of the list, and whether all checks are of one suite.
-
-        Once for all rows that are held, which may be many.
-        """
-        if self._titled is not self.runs.pages:
-            parts: dict[str, list[RunRow]] = {}
-            for row in self.runs.pages.rows.values():
-                parts.setdefault(heading_of(row), []).append(row)
-            self._titled = self.runs.pages
-            self._titles = {part: time_title(rows) for part, rows in parts.items()}
-            self._name_suite = names_suite(self.runs.pages.rows.values())
+        return part_heading(self.runs, heading, self.query_one("#state", Lines).room.width)
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
-        # where the list has parts, each of them says it in its heading
-        time = "" if self.runs.has_parts else time_title(self.runs.pages.rows.values())
-        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        head = head_line(width, has_hosts=has_hosts, chosen=chosen, time=time)
         self.query_one("#state", Lines).show((state_line(self.runs, width),))
-        self.query_one("#head", Lines).show((head,))
+        self.query_one("#head", Lines).show((head_line(self.runs, width),))
         self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
         self.query_one(Table).show(self.runs.pages.matching)
         self.show_pane()
 
     def _show_going(self) -> None:
-        """Show what runs while the rows in view are others."""
+        """Show the running runs that are out of view."""
         going, part = self.runs.going, self.query_one("#going", Lines)
         width = part.room.width
         lines = [self._line_of(row, width) for row in going[: 4 if self.has_class("-tall") else 2]]
@@ -156,28 +139,19 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         part.show(lines)
 
     def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
-        self._look_through()
-        return run_line(
-            row,
-            has_cursor=has_cursor,
-            width=width,
-            now=self.host.now(),
-            sparks=self.runs.sparklines.drawn,
-            chosen=self.runs.columns,
-            is_marked=row.id in self.runs.marked,
-            name_suite=self._name_suite,
-        )
+        self.runs.look_through()
+        return run_line(self.runs, row, has_cursor=has_cursor, width=width, now=self.host.now())
 
     def _refuse(self, fault: BadInput) -> None:
-        """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
+        """Report an invalid filter beside it while it is typed; otherwise restore the previous one."""
         if input_lines.is_filtering(self):
-            self.query_one(Bottom).say_aside(((fault_words(fault), "red"),))
+            self.bottom.say_aside(((fault_words(fault), "red"),))
         else:
             self.runs.filter, self.runs.sort = self.runs.listed
             self.host.say(str(fault), "red")
 
     def show_pane(self) -> None:
-        """Write the pane, the next step and the footer for the run under the cursor."""
+        """Redraw the pane, the next step and the footer for the run under the cursor."""
         row = self.row
         pane = self.query_one("#pane", Lines)
         marked = list(self.runs.marked.values())
@@ -196,7 +170,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 lines = with_curve(lines, curve_lines(self.overlay, row, size, self.host.look), width)
             pane.show(lines)
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
-        self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
+        self.bottom.offer(next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -206,6 +180,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def on_mount(self) -> None:
         self.runs.columns = input_lines.columns(self.host.homes[0])
+        self.runs.has_hosts = len(self.host.homes) > 1
 
     def moved(self, index: int) -> None:
         self.rest()
@@ -225,7 +200,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
                 input_lines.show_example(self)
                 return True
             words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
+            self.bottom.say_aside(((words, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -254,12 +229,12 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             if await self.runs.sparklines.load(self.host.ask, row, self.host.now(), is_far=is_far):
                 table.refresh_rows()
                 self.show_pane()
-        if not is_far and not self._wants_anew:  # a page down then finds its rows here
+        if not is_far and not self._wants_anew:  # preload the next page
             first, end = table.rows_in_view()
             await self.runs.load_missing(end, end + end - first)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave `n` to a new run while nothing is filtered."""
+        """Leave `n` to a new run while there is no filter."""
         return bool(self.runs.filter) if action == "match" else True
 
     # --- keys that look -------------------------------------------------------------------------------
@@ -272,11 +247,11 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _ask_for_demo(self) -> None:
-        """Say what the demo takes before it is queued."""
+        """Ask before the demo is queued, with its cost."""
         words = await actions.demo_question(self.host)
-        if self.is_current and self.query_one(Bottom).question is None and self.runs.is_empty:
+        if self.is_free and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
-            self.query_one(Bottom).ask(words, [answer], leave="cancel")
+            self.bottom.ask(words, [answer], leave="cancel")
 
     @work
     async def _queue_demo(self) -> None:
@@ -290,7 +265,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_mark(self) -> None:
-        """Mark the run under the cursor, or take its mark away, and go on to the next."""
+        """Mark or unmark the run under the cursor, and go to the next."""
         if self.row is not None:
             self.runs.toggle(self.row)
             self.query_one(Table).move(1)
@@ -315,7 +290,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.host.open_approaches("" if self.row is None else comparison_of(self.row))
 
     def action_sort(self) -> None:
-        """Take in a changed order, else sort another way."""
+        """Apply a changed order, or switch to the next sort order."""
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
             self.runs.filter = input_lines.without(self.runs.filter, "sort")
             self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
@@ -328,7 +303,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         elif self.runs.filter:
             self.filter_by("")
         else:
-            self.host.say("nothing to drop: q leaves finetop, and runs go on.")
+            self.host.say("nothing to clear: q quits finetop, and runs continue.")
 
     def action_filter(self) -> None:
         input_lines.filter_line(self, self.runs.filter, leave="clear", left="")
@@ -340,7 +315,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self._type_part("group")
 
     def _type_part(self, part: Literal["sort", "group"]) -> None:
-        """Let the order or the group of the list be typed, as a part of its filter."""
+        """Ask for the sort or group of the list as a part of its filter."""
         text = f"{input_lines.without(self.runs.filter, part)} {part}:".strip()
         input_lines.filter_line(self, text, leave="cancel", left=self.runs.filter)
 
@@ -352,8 +327,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_check(self) -> None:
         if self.row is not None:
             again = self.row.check is not None and bool(self.row.check.target_failed)
-            bottom = self.query_one(Bottom)
-            self.run_worker(check(bottom, self.host, self.run_worker, self.row.name, again=again))
+            self.run_worker(check(self, self.row.name, again=again))
 
     def action_remedies(self) -> None:
         if self.row is not None:
@@ -372,10 +346,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if len(going) != 1:
             self._put(actions.several(verb, self.chosen))
             return
-        with refusals_said(self.host):
-            question = await actions.ending(self.host, verb, going[0], self.do)
-            if self.is_current and self.query_one(Bottom).question is None:
-                self._put(question)
+        question_of = stop_question if verb == "Stop" else kill_question
+        await ask_to_end(self, going[0].name, lambda ask: self.do([ask]), question_of)
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)
@@ -393,13 +365,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_seen(self) -> None:
-        """Mark what failed or was lost as seen: what is marked, else the run under the cursor, or all."""
+        """Mark failed or lost runs as seen: the marked ones, else the one under the cursor, or all."""
         with refusals_said(self.host):
             every = [] if self.runs.marked else await actions.unseen(self.host)
             self._put(actions.seen(self.chosen, every, self.do))
 
     def action_undo(self) -> None:
-        """Undo the last change of tags, a note, or the trash."""
+        """Undo the last change of tags, notes or the trash."""
         if self.undo is None:
             self.host.say("nothing to undo. u undoes tags, notes and the trash.")
             return
@@ -408,7 +380,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def action_trash(self) -> None:
-        """Ask what would go, then whether it shall."""
+        """Ask before the chosen runs are moved to the trash."""
         if not self.chosen:
             return
         with refusals_said(self.host):
@@ -417,18 +389,18 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self._put(actions.trash(going.runs, self.do))
 
     def _put(self, question: Question | actions.CountQuestion | str) -> None:
-        """Put a question, or say why there is none."""
+        """Ask a question, or report why there is none."""
         match question:
             case str():
                 self.host.say(question)
             case Question():
-                self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+                self.put(question)
             case _:
                 input_lines.ask_count(self, question)
 
     @work
     async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
-        """Ask the supervisor to act on runs, and say what came of it."""
+        """Send requests about runs to the supervisor and report the result."""
         if not asks:
             return
         host = self.host

@@ -1,58 +1,76 @@
-"""The list of runs that a screen looks at: asks for the rows in view, page by page, and keeps them up to date."""
+"""The list of runs behind the screen: loads the rows in view page by page, and keeps them up to date."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, RunRow
+from finetop.tui.screens.shared.run_status import ended_at, heading_of
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
-SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
+SORTS = ("needs_you", "newest", "name", "loss")  # `o` cycles through them
 SPARK_COLUMNS = 10
 SOUGHT, MOST_GOING = (
     1000,
     8,
-)  # rows among which one is looked for by name; that run, shown wherever the list is
-MOST, ALL_CHUNK = 20_000, 500  # rows that are written to a file, and of one answer
+)  # rows searched for a run by name; running runs shown while out of view
+MOST, ALL_CHUNK = 20_000, 500  # rows saved to a file; rows requested at once
 
 
 class RunList(PagedList["RunRow"]):
-    """Which runs, in which order, and what is known of them. Every method may raise NoSupervisor."""
+    """Which runs are listed, in which order, and their data. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask)
         self.answer: RunsAnswer | None = None  # the newest
-        self.filter = ""  # as it is typed
+        self.filter = ""  # as typed
         self.sort = SORTS[0]
-        self.listed = ("", SORTS[0])  # the filter and order of the rows that are held
-        self.line = Filter(sort=Sort())  # the same, read
+        self.listed = ("", SORTS[0])  # the filter and order of the loaded rows
+        self.line = Filter(sort=Sort())  # the same, parsed
         self.groups: dict[str, Group] = {}  # by their words
-        self.going: tuple[RunRow, ...] = ()  # what runs and is not in view
+        self.going: tuple[RunRow, ...] = ()  # running runs out of view
         self._is_going_old = True
-        self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
-        self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
+        self.columns: tuple[str, ...] = ()  # chosen in addition to the usual ones
+        self.marked: dict[int, RunRow] = {}  # by run number, as last seen: they may be on no loaded page
         self.sparklines = Sparklines(SPARK_COLUMNS)
+        self.has_hosts = False  # of several machines
+        self.titles: dict[str, str] = {}  # of the column of time, in each part
+        self.name_suite: bool | None = None  # see _names_suite
+        self._looked_through: object = None  # the pages that these are of
 
     @property
     def has_parts(self) -> bool:
-        """Whether the list is parted by what needs somebody, runs, waits and is done."""
+        """True if the list has parts: needs attention, running, queued, done."""
         return self.line.sort == Sort() and not self.line.group
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known that there is nothing to show: what the newest answer counts may not be listed yet."""
+        """True if the list is known to be empty; runs in the newest answer may not be listed yet."""
         return self.answer is not None and not self.answer.matching and not self.pages.matching
 
-    async def load(self, run: str, at: RunRow | None) -> int | None:
-        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
+    def look_through(self) -> None:
+        """Compute the time column's title for each part of the list, and whether all checks have one suite.
 
-        None when what is asked for has changed on the way: then it is to be loaded again. Raises BadInput when the
-        filter can't be read; the rows stay as they are then.
+        Done once per loaded set of rows, which may be large.
+        """
+        if self._looked_through is not self.pages:
+            parts: dict[str, list[RunRow]] = {}
+            for row in self.pages.rows.values():
+                parts.setdefault(heading_of(row), []).append(row)
+            self._looked_through = self.pages
+            self.titles = {part: time_title(rows) for part, rows in parts.items()}
+            self.name_suite = _names_suite(self.pages.rows.values())
+
+    async def load(self, run: str, at: RunRow | None) -> int | None:
+        """Load the list from its start; return the index of the run of that name, else of the run `at`.
+
+        Returns None if the filter or order has changed meanwhile, and the list must be loaded again. Raises BadInput if
+        the filter is invalid; the rows are kept then.
         """
         request = (self.filter, self.sort)
         line = parse(self.filter)
@@ -68,7 +86,7 @@ class RunList(PagedList["RunRow"]):
         return await self._sought(run, place)
 
     async def _sought(self, run: str, place: int) -> int:
-        """Load on until the run of that name is held, among the first SOUGHT; returns its place, else the one given."""
+        """Load more pages until that run is found among the first SOUGHT rows; return its index, else `place`."""
         while run:
             at = next((index for index, row in self.pages.rows.items() if row.name == run), None)
             if at is not None:
@@ -79,7 +97,7 @@ class RunList(PagedList["RunRow"]):
         return place
 
     async def load_going(self, first: int, end: int) -> None:
-        """Load what runs and is not among the rows [first, end); nothing where only some are listed."""
+        """Load the running runs that are not in rows [first, end); none if the list is filtered."""
         jobs = {} if self.answer is None or self.line.terms else self.answer.jobs
         running = sum(jobs.get(verb, 0) for verb in MAKES_A_RUN)
         seen = {self.pages.rows[index].id for index in range(first, end) if index in self.pages.rows}
@@ -109,7 +127,7 @@ class RunList(PagedList["RunRow"]):
         return answer
 
     async def all(self) -> list[RunRow]:
-        """Ask for all runs of the list, the first MOST of them."""
+        """Load all runs of the list, at most MOST."""
         rows: list[RunRow] = []
         while len(rows) < MOST:
             answer = await self._runs(self.listed, len(rows), ALL_CHUNK)
@@ -119,12 +137,12 @@ class RunList(PagedList["RunRow"]):
         return rows[:MOST]
 
     def behind(self, index: int, moved: Container[str]) -> str:
-        """Name the run where the cursor stands once some have moved away: the first behind it that has not."""
+        """Return the run for the cursor after some runs have moved away: the first later one that has not."""
         later = (self.pages.rows[at] for at in sorted(self.pages.rows) if at >= index)
         return next((row.name for row in later if row.name not in moved), "")
 
     def toggle(self, row: RunRow) -> None:
-        """Mark a run, or take its mark away."""
+        """Mark a run, or unmark it."""
         if self.marked.pop(row.id, None) is None:
             self.marked[row.id] = row
 
@@ -132,3 +150,15 @@ class RunList(PagedList["RunRow"]):
         self.answer, self._is_going_old = answer, True
         self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
         self.groups |= {group.word: group for group in answer.groups}
+
+
+def time_title(rows: Iterable[RunRow]) -> str:
+    """Return the title of the column shared by time left and age: 'left', 'age', or 'time' for both."""
+    titles = {"age" if ended_at(row) is not None else "left" for row in rows}
+    return next(iter(titles)) if len(titles) == 1 else "time"
+
+
+def _names_suite(rows: Iterable[RunRow]) -> bool | None:
+    """Return False if all verdicts have the same suite and need not name it; None: each decides, see `on_suite`."""
+    suites = {row.check.suite for row in rows if row.check is not None}
+    return None if len(suites) > 1 else False

@@ -1,1 +1,1 @@
-"""What several screens do with a run, and how they show its state."""
+"""Actions on runs and displays of their state that several screens share."""

@@ -1,11 +1,10 @@
-"""The keys f and s of a run, wherever it is listed: check it, go on with more items, find the checkpoint that lost it.
+"""The keys f and s of a run on any screen: check it, check more items, find the checkpoint that lost it.
 
-What was decided already is not done again: more is offered, with what it takes named first.
+A decided check is not repeated: more items are offered, with their cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 from finetop.core.errors import FinetopError
@@ -21,40 +20,33 @@ from finetop.core.protocol.messages.triage import (
 )
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import Line, cut_end, cut_middle
-from finetop.tui.widgets.frame import Answer, Bottom
-
-Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done beside the screen
+from finetop.tui.widgets.app_screen import AppScreen
+from finetop.tui.widgets.frame import Answer
 
 
 async def check(
-    bottom: Bottom,
-    host: Host,
-    start: Start,
-    run: str,
-    step: int | None = None,
-    task: str = "",
-    *,
-    again: bool = False,
+    screen: AppScreen[Any], run: str, step: int | None = None, task: str = "", *, again: bool = False
 ) -> None:
-    """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all.
+    """Check a run's checkpoint; if it was checked, offer the remaining items of a task or of all tasks.
 
-    `again`: something of the newest check failed, and is measured once more.
+    `again`: a part of the newest check failed, so measure it once more.
     """
+    host = host_of(screen)
     if again and step is None:
         await order(host, Check(run))
         return
     try:
         checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
-    except FinetopError:  # it was not checked; else the next request is refused for the same reason
+    except FinetopError:  # not checked yet; any other cause refuses the next request too
         checked = None
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
         await order(host, Check(run, step))
         return
     tasks = [facts for facts in checked.tasks[1:] if facts.total > facts.n and facts.mark != "unmeasurable"]
-    if not _is_free(bottom):
+    if not screen.is_free:
         return
     if not tasks:
         host.say(
@@ -64,7 +56,7 @@ async def check(
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
         label = f"{words}{price(more, checked.item_s)}"
-        return Answer(key, label, lambda: start(order(host, Check(run, step, more=of))))
+        return Answer(key, label, lambda: screen.run_worker(order(host, Check(run, step, more=of))))
 
     own = [facts for facts in tasks if facts.task == task]
     name = cut_end(clean_line(task), 24)
@@ -74,38 +66,35 @@ async def check(
         (f" Check the remaining {counted(left(tasks), 'item')}?", "bold"),
         ("  Same verdict, tighter interval.", ""),
     )
-    bottom.ask(words, answers, leave="cancel")
-
-
-def _is_free(bottom: Bottom) -> bool:
-    """Whether its screen is still the one that is seen, and asks nothing else meanwhile."""
-    return bottom.screen.is_current and bottom.question is None
+    screen.bottom.ask(words, answers, leave="cancel")
 
 
 def left(tasks: list[TaskFacts]) -> int:
-    """Count the items that were not asked."""
+    """Return the number of unchecked items."""
     return sum(task.total - task.n for task in tasks)
 
 
 def price(tasks: list[TaskFacts], item_s: float | None) -> str:
-    """Say about how long what is left of some tasks takes, where that is known."""
+    """Return the expected time for the remaining items of some tasks, if known."""
     return "" if item_s is None else f", about {long_span(max(1.0, item_s * left(tasks)))}"
 
 
-async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
+async def earlier(screen: AppScreen[Any], run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
+    host = host_of(screen)
     with refusals_said(host):
         bisection: EarlierAnswer = await host.ask(Earlier(run))
-        if _is_free(bottom) and bisection.most:
-            _ask_to_bisect(bottom, host, start, run, bisection)
-        elif _is_free(bottom):
+        if screen.is_free and bisection.most:
+            _ask_to_bisect(screen, run, bisection)
+        elif screen.is_free:
             host.say(f"{clean_line(run)}: {bisection.text}")
 
 
-def _ask_to_bisect(bottom: Bottom, host: Host, start: Start, run: str, bisection: EarlierAnswer) -> None:
+def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: EarlierAnswer) -> None:
+    host = host_of(screen)
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
-        return Answer(key, label, lambda: start(order(host, LookEarlier(run, on))))
+        return Answer(key, label, lambda: screen.run_worker(order(host, LookEarlier(run, on))))
 
     about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
     words: Line = (
@@ -113,14 +102,15 @@ def _ask_to_bisect(bottom: Bottom, host: Host, start: Start, run: str, bisection
         (f"  {counted(bisection.most, 'check')} at most{about}", ""),
     )
     single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
-    bottom.ask(words, [answer("y", "find it", on=True), *single], leave="cancel")
+    screen.bottom.ask(words, [answer("y", "find it", on=True), *single], leave="cancel")
 
 
-def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer) -> None:
-    """Check the finished runs that have no check; several are asked about."""
+def ask_unchecked(screen: AppScreen[Any], triage: TriageAnswer) -> None:
+    """Check the finished runs that have no check; ask first if there are several."""
+    host = host_of(screen)
     names = triage.unchecked
     if len(names) == 1:
-        start(order(host, Check(names[0])))
+        screen.run_worker(order(host, Check(names[0])))
         return
     more = f" (the newest of {count(triage.unchecked_total)})" if triage.unchecked_total > len(names) else ""
     listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
@@ -130,4 +120,5 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer
         for name in names:
             await order(host, Check(name))
 
-    bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="cancel")
+    answer = Answer("y", "check them", lambda: screen.run_worker(all_of_them()))
+    screen.bottom.ask(words, [answer], leave="cancel")

@@ -1,4 +1,4 @@
-"""What a failed run's own error says to change, as settings that a form can be filled with."""
+"""The settings that a failed run's error suggests, to fill a form with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALIKE = re.compile(r" and raise (train\.grad_accumulation) \(now (\d+)\) by as 
 
 
 def fix_of(row: RunRow) -> Mapping[str, object]:
-    """Return the first thing that the error of a failed run says to set, by dotted key; nothing where it names none."""
+    """Return the first setting that a failed run's error suggests, by dotted key; empty if it names none."""
     hint = row.state.hint if isinstance(row.state, Failed) else ""
     lower, put = _LOWER.search(hint), _SET.search(hint)
     if lower is not None and (put is None or lower.start() < put.start()):
@@ -27,7 +27,7 @@ def fix_of(row: RunRow) -> Mapping[str, object]:
 
 
 def _lowered(lower: re.Match[str], hint: str) -> Mapping[str, object]:
-    """Halve a number of rows or tokens, and what keeps the batch as large is doubled; a rate becomes a third."""
+    """Halve a row or token count, doubling what keeps the batch size; cut a rate to a third."""
     key, now = lower[1], float(lower[2])
     if key == "train.learning_rate":
         return {key: number_words(now / 3, 2)}
@@ -36,5 +36,5 @@ def _lowered(lower: re.Match[str], hint: str) -> Mapping[str, object]:
 
 
 def fix_words(row: RunRow) -> str:
-    """Say what is changed: 'train.batch_size 4, train.grad_accumulation 2'."""
+    """Return the changed settings: 'train.batch_size 4, train.grad_accumulation 2'."""
     return ", ".join(f"{key} {setting}" for key, setting in fix_of(row).items())

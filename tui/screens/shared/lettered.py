@@ -1,4 +1,4 @@
-"""Runs whose curves share a chart: the letter, the colour and the end of each line."""
+"""Runs that share a chart: each line's letter, colour and end label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from finetop.tui.theme import SERIES, StyleName
 from finetop.tui.widgets.series import Series
 
 LETTERS = "ABCDEFGHI"
-ENDS = 10  # cells right of the picture: each line's letter and value
+ENDS = 10  # cells right of the chart for each line's letter and value
 
 
 def style_of(number: int) -> StyleName:
@@ -19,7 +19,7 @@ def style_of(number: int) -> StyleName:
 def lettered(
     metric: str, number: int, curve: Curve, value: float | None, *, has_band: bool = False
 ) -> Series:
-    """Return a curve as a line with its letter, and at its end that and a value."""
+    """Return a curve as a series with its letter, labelled with a value at its end."""
     letter = LETTERS[number]
     end = f"{letter} {'-' if value is None else shown(metric, value)}"
     return Series(curve, end=end, letter=letter, style=style_of(number), has_band=has_band)

@@ -1,4 +1,4 @@
-"""Which metrics of a run matter most, how each is named and written, and where its drift is heading."""
+"""Which metrics of a run matter most, how each is named and formatted, and where its drift is heading."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from finetop.core.text import count, number_words
 from finetop.core.wording.units import metric_words
 from finetop.tui.text import decimals, value
 
-# The order of importance: the first are charts, the next a number and a sparkline.
+# In order of importance: the first are drawn as charts, the next as a number and a sparkline.
 TITLES = {
-    "reward": "reward",  # of a run that is paid: its loss says little
+    "reward": "reward",  # of a run trained by rewards, whose loss says little
     "loss": "loss",
     "drift": "drift",
     "grad_norm": "grad norm",
@@ -37,30 +37,30 @@ SYSTEM = (
     "energy_wh",
     "gpu_celsius",
     "host_gib",
-)  # of the machine
-_WITH_OTHERS = ("eval_loss", "epoch", "tokens")  # drawn with the loss, or told by the step
+)  # metrics of the machine
+_WITH_OTHERS = ("eval_loss", "epoch", "tokens")  # drawn with the loss, or implied by the step
 
 
 def metric_keys(row: RunRow) -> list[str]:
-    """List the metrics that a run has, the most telling first."""
+    """List a run's metrics, the most telling first."""
     known = [key for key in TITLES if key in row.metrics or (key == "loss" and "eval_loss" in row.metrics)]
     return known + sorted(key for key in row.metrics if key not in TITLES and key not in _WITH_OTHERS)
 
 
 def title_of(key: str) -> str:
-    """Name a metric in a word or two."""
+    """Return a metric's name in a word or two."""
     return TITLES.get(key) or metric_words(key)
 
 
 def drift_limit(recipe: Mapping[str, Any]) -> float | None:
-    """Read the drift that a recipe calls too much, in nats/token."""
+    """Return a recipe's drift limit in nats/token, or None."""
     drift = recipe.get("drift")
     limit = drift.get("limit") if isinstance(drift, dict) else None
     return float(limit) if isinstance(limit, int | float) else None
 
 
 def shown(key: str, number: float | None) -> str:
-    """Write a metric's value."""
+    """Format a metric's value."""
     if number is None:
         return "not finite"
     if abs(number) < 5e-9:
@@ -88,9 +88,9 @@ def shown(key: str, number: float | None) -> str:
 
 
 def drift_forecast(curve: Curve, limit: float, first: int, last: int, columns: int) -> int | None:
-    """Tell at which step drift reaches its limit at the pace of its last half; None if not before the end.
+    """Predict at which step drift reaches its limit, at the pace of its last half; None if not before the end.
 
-    Says nothing before half of the limit is used up, nor with fewer than three points.
+    Also None before half of the limit is used up, or with fewer than three points.
     """
     if len(curve.mean) < 3 or not limit / 2 <= curve.mean[-1] < limit or columns < 1:
         return None

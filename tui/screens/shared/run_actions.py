@@ -1,4 +1,4 @@
-"""The keys for a run, wherever it is listed, what is asked before one ends, and how the answer to an order is said."""
+"""The keys for a run on any screen, the questions before one ends, and the replies to requests in words."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
 from finetop.core.protocol.messages.remedies import RemedyAnswer
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
@@ -18,9 +19,10 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
 from finetop.core.wording.endings import Asking, kill_asking, stop_asking
 from finetop.core.wording.next_step import is_held
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer, Question
 
 REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
@@ -29,12 +31,14 @@ KILL = Key("K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")
 RETRY = Key("T", "retry", "retry", "retry a failed or stopped run", "finetop retry RUN")
 NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
-GO_ON = Key("", "resume", sign="P")  # in the footer, as what PAUSE does then
+GO_ON = Key("", "resume", sign="P")  # shown in the footer for PAUSE while paused
 Order = Stop | Kill
+Do = Callable[[Order], object]
+QuestionOf = Callable[[RunDetail, Do], Question]
 
 
 async def order(host: Host, ask: Ask) -> bool:
-    """Ask the supervisor to act on a run, and say what came of it; returns whether it was not refused."""
+    """Send a request about a run and report the result; return False if it was refused."""
     with refusals_said(host):
         host.say(said(await host.ask(ask)))
         return True
@@ -42,19 +46,19 @@ async def order(host: Host, ask: Ask) -> bool:
 
 
 def is_unseen(row: RunRow) -> bool:
-    """Return whether a run failed or was lost, and nobody has marked that as seen."""
+    """Return True if a run failed or was lost and is not marked as seen."""
     return row.needs_you and isinstance(row.state, Failed | Lost) and SEEN not in row.tags
 
 
 def pause_or_go_on(row: RunRow) -> Pause | Release | None:
-    """Pause what runs or waits, and let go on what is paused or held; None for a run that has ended."""
+    """Return the request that pauses a run, or resumes a held one; None if it has ended."""
     if is_held(row):
         return Release(row.name)
     return Pause(row.name) if row.is_under_way else None
 
 
 def said(answer: Any) -> str:
-    """Say what came of an order, in the words of the command that gives it."""
+    """Return the result of a request in the words of its command."""
     match answer:
         case CheckAnswer():
             step = f" at step {count(answer.step)}" if answer.step else ""
@@ -75,12 +79,12 @@ def said(answer: Any) -> str:
 
 
 def short_name(row: RunRow) -> str:
-    """Name a run in a question: clean, and short enough for one row."""
+    """Return a run's name for a question: clean, and short enough for one row."""
     return cut_middle(clean_line(row.name), 32)
 
 
-def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
-    """Ask before what is under way of a run is stopped, or leaves the queue."""
+def stop_question(detail: RunDetail, do: Do) -> Question:
+    """Return the question before a run is stopped or leaves the queue."""
     row = detail.row
     ends = [job for job in jobs.under_way(row) if isinstance(job.state, Running)]
     words, stop = _words(stop_asking(detail, short_name(row))), Stop(row.name)
@@ -92,8 +96,8 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     return Question(words, answers, "keep it running")
 
 
-def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
-    """Ask before a run is killed; what only waits is asked about as for a stop."""
+def kill_question(detail: RunDetail, do: Do) -> Question:
+    """Return the question before a run is killed; for a queued run, the one before a stop."""
     row = detail.row
     if not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
         return stop_question(detail, do)
@@ -101,6 +105,17 @@ def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
     return Question(_words(kill_asking(detail, short_name(row))), answers, "keep it running")
+
+
+async def ask_to_end(
+    screen: AppScreen[Any], run: str, do: Do, question_of: QuestionOf = stop_question
+) -> None:
+    """Ask before a run's jobs are stopped or killed, naming what is saved or lost."""
+    host = host_of(screen)
+    with refusals_said(host):
+        detail: RunDetail = await host.ask(GetRun(run))
+        if detail.row.is_under_way and screen.is_free:
+            screen.put(question_of(detail, do))
 
 
 def _words(asking: Asking) -> Line:

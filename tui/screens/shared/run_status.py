@@ -1,4 +1,4 @@
-"""What is said of a run: its mark, the answer to "did it forget?", what to do next. Words, mark and colour agree."""
+"""How a run's status is shown: its mark, the answer to "did it forget?", the next step. Text, mark and colour agree."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import (
     NO_WEIGHT,
     CheckBrief,
+    Ended,
     Failed,
-    Finished,
     Lost,
     Queued,
     Running,
     RunRow,
     SideJob,
     Stopped,
+    ran_s,
 )
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs, pulse
@@ -40,7 +41,7 @@ HEADINGS = ("needs you", "running", "queued", "done")
 
 
 def heading_of(row: RunRow) -> str:
-    """Name the part of the list "needs you first" that a run belongs to."""
+    """Return the heading of a run in the list "needs you first"."""
     if row.needs_you:
         return HEADINGS[0]
     if isinstance(row.state, Running):
@@ -71,7 +72,7 @@ def mark_of(row: RunRow) -> Mark:
 
 
 def hue(row: RunRow) -> StyleName:
-    """Return the colour in which a run's curve is drawn."""
+    """Return the colour of a run's curve."""
     hues: dict[StyleName, StyleName] = {"amber mark": "amber", "": "dim"}
     style = mark_of(row).style
     return hues.get(style, style)
@@ -85,9 +86,9 @@ def mark_of_check(check: CheckBrief) -> Mark:
 
 
 def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None = None) -> Line:
-    """Answer "did it forget?" in a few words, by the state of the run; what is under way is said in `room` cells.
+    """Answer "did it forget?" in a few words, or return the run's state or running jobs in at most `room` cells.
 
-    Of `name_suite` see `verdict_words`.
+    For `name_suite` see `verdict_words`.
     """
     state = row.state
     match state:
@@ -118,18 +119,18 @@ def _capitals(word: str, words: str) -> Line:
 
 
 def _not_resumed(row: RunRow) -> Line:
-    """Say that a run stands as it did, as going on with it was refused, or failed."""
+    """Return why a run was not resumed: the request was refused or failed."""
     return (("NOT RESUMED", "amber mark"), (f" {clean_line(row.said.partition(': ')[2])}", "amber"))
 
 
 def alarm_words(text: str) -> Line:
-    """Say an alarm with its first word in capitals: a person must look."""
+    """Return an alarm with its first word in capitals, because it needs attention."""
     word, _, rest = clean_line(text).partition(" ")
     return ((word.upper(), "amber mark"), (f" {rest}", "amber"))
 
 
 def silence(state: Running) -> Line:
-    """Say that a run does not go on: SILENT for 4 min, HUNG no step for 12 min, usual 3 s."""
+    """Return how a run is stuck: SILENT for 4 min, HUNG no step for 12 min, usual 3 s."""
     return ((pulse.word(state), "amber mark"), (f" {pulse.words(state)}", "amber"))
 
 
@@ -165,7 +166,7 @@ def _progress(state: Running) -> str:
 
 
 def _beside(row: RunRow, room: int) -> Line:
-    """Return what is under way beside the training, followed by the newest verdict."""
+    """Return the progress of jobs beside the training, followed by the newest verdict."""
     line: Line = ()
     for job in row.side_jobs:
         comma: Line = ((", ", ""),) if line else ()
@@ -175,7 +176,7 @@ def _beside(row: RunRow, room: int) -> Line:
 
 
 def job_words(job: SideJob, room: int = 1000) -> Line:
-    """Return how far a job is, in the colour of what it does."""
+    """Return the progress of a job, coloured by its state."""
     state = job.state
     if isinstance(state, Running) and state.pulse and not state.asked:
         return ((f"{jobs.NAMES[job.verb]} ", ""), *silence(state))
@@ -186,7 +187,7 @@ def job_words(job: SideJob, room: int = 1000) -> Line:
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
     """Return a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`.
 
-    A target that could not be measured is named behind it, where there is room.
+    A target that could not be measured is named after it, unless `short`.
     """
     words = _verdict_words(check, short=short, name_suite=name_suite)
     return words if short or not check.target_failed else (*words, (beside_target(check), "amber"))
@@ -208,7 +209,7 @@ def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -
 
 
 def verdict_sentence(check: CheckBrief) -> Line:
-    """Say a verdict in a sentence, with how it is known."""
+    """Return a verdict in a sentence, with its evidence."""
     mark = mark_of_check(check)
     start: Line = ((f" {mark.mark} ", mark.style),)
     on = on_suite(check.suite)
@@ -230,7 +231,7 @@ def verdict_sentence(check: CheckBrief) -> Line:
 
 
 def state_sentence(row: RunRow, now: float) -> Line:
-    """Say in a sentence how a run stands: the first row of its pane."""
+    """Return a run's state in a sentence, the first row of its pane."""
     mark = mark_of(row)
     start: Line = ((f" {mark.mark} ", mark.style),)
     state = row.state
@@ -301,7 +302,7 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
 
 
 def next_step(row: RunRow) -> tuple[str, str]:
-    """Say what to do next with a run: one key and its words."""
+    """Return the next step for a run: its key and text."""
     match advised(row):
         case "resume":
             return "P", "resume it"
@@ -319,7 +320,7 @@ def next_step(row: RunRow) -> tuple[str, str]:
 
 
 def _look_at(row: RunRow) -> tuple[str, str]:
-    """Show what to read, or which run to queue, where there is nothing to order."""
+    """Return what to read or queue next if no action is advised."""
     state = row.state
     if isinstance(state, Failed):
         if words := fix_words(row):
@@ -347,17 +348,16 @@ def _look_at(row: RunRow) -> tuple[str, str]:
 
 
 def hint_of(row: RunRow) -> str:
-    """Return what a failed run's own error says to do about it."""
+    """Return the fix that a failed run's error suggests."""
     return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
 
 
 def ended_at(row: RunRow) -> float | None:
-    """Return when a run ended; None while it has not."""
-    return row.state.ended if isinstance(row.state, Finished | Stopped | Failed | Lost) else None
+    """Return when a run ended, or None."""
+    return row.state.ended if isinstance(row.state, Ended) else None
 
 
 def ran_for(row: RunRow) -> float | None:
-    """Return how many seconds an ended run ran."""
-    ended = ended_at(row)
-    since = getattr(row.state, "since", None)
-    return None if ended is None or since is None else max(0.0, ended - since)
+    """Return how many seconds an ended run took, or None."""
+    ran = ran_s(row.state)
+    return None if ran is None else max(0.0, ran)

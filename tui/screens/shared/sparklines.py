@@ -1,4 +1,4 @@
-"""The loss or reward of runs as blocks, as far as it was asked for."""
+"""Sparklines of the runs' loss or reward, loaded on request."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from finetop.core.protocol.runs import Running, RunRow
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.widgets.paged_list import Ask
 
-AGE_S, FAR_AGE_S = 10.0, 60.0  # that of a run that goes on is asked for again after so long
+AGE_S, FAR_AGE_S = 10.0, 60.0  # a running run's sparkline is reloaded after this many seconds
 
 
 class Sparklines:
-    """Sparklines of so many columns, by the run's number."""
+    """Sparklines of a given width, by run number."""
 
     def __init__(self, columns: int) -> None:
         self.drawn: dict[int, str] = {}
@@ -19,7 +19,7 @@ class Sparklines:
         self._asked_at: dict[int, float] = {}
 
     async def load(self, ask: Ask, row: RunRow, now: float, *, is_far: bool = False) -> bool:
-        """Load a run's, if there is none or it is old; returns whether it came. Raises NoSupervisor."""
+        """Load a run's sparkline if it is missing or old; return whether it was loaded. Raises NoSupervisor."""
         if not row.step:
             return False
         if row.id in self._asked_at:

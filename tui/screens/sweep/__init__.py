@@ -1,1 +1,1 @@
-"""What the Sweep screen is made of: its rows, its picture, what it says around them, its keys."""
+"""The Sweep screen: its rows, its chart, the text around them, and its keys."""

@@ -1,4 +1,4 @@
-"""Draws what a varied number does: target and what is retained over its values, with their spread. Pure functions."""
+"""Draws the effect of a varied number: target and points retained over its values, with spread. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 GUTTER = 9  # cells for the labels of the y axis
-TWO_FROM = 72  # cells: two pictures beside each other
-LOG_FROM = 15.0  # a setting whose largest value is so many times its least is drawn by its logarithm
+TWO_FROM = 72  # least cells for two charts side by side
+LOG_FROM = 15.0  # from this ratio of largest to smallest value the x axis is logarithmic
 LEAST_HEIGHT = 5
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-MOST_BARS = 2  # series that all have bars; of more, only the chosen one's: they would hide each other
-ONE = "o"  # where there is one series
+MOST_BARS = 2  # with more series only the selected one has bars, because they would hide each other
+ONE = "o"  # the mark of a single series
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A mean with its spread at a value of the varied number."""
+    """A mean and its spread at one value of the varied number."""
 
     x: float
-    word: str  # as it was typed: 1e-5
+    word: str  # as typed: 1e-5
     mean: float
     low: float
     high: float
     letter: str
     is_chosen: bool = False
-    beside: int = 0  # cells to the side, so that series at one value don't cover each other
+    beside: int = 0  # offset in cells, so that series at one value do not cover each other
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Which of the varied settings is drawn to the right, and what tells the series apart."""
+    """Which varied setting is on the x axis, and what distinguishes the series."""
 
-    at: int  # its place among the keys
-    series: tuple[tuple[str, ...], ...]  # the values of all others, each with a letter
+    at: int  # its index in the keys
+    series: tuple[tuple[str, ...], ...]  # the values of all other settings, one letter each
 
     def x(self, setting: Setting) -> float:
         return float(setting.values[self.at])
@@ -61,7 +61,7 @@ class Axis:
 
 
 def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
-    """Choose the number with the most values; None where no setting that varies is a number."""
+    """Return the axis of the number with the most values; None if no varied setting is a number."""
     best: tuple[int, int] | None = None
     for at in range(len(keys)):
         numbers = {number(setting.values[at]) for setting in settings}
@@ -75,7 +75,7 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
 
 
 def number(text: str) -> float | None:
-    """Read a value as a number; None for what is none."""
+    """Parse a finite number; None for any other text."""
     try:
         value = float(text)
     except ValueError:
@@ -84,7 +84,7 @@ def number(text: str) -> float | None:
 
 
 def letters(held: SweepData) -> list[str]:
-    """Return each setting its letter in the picture; none where one series needs none."""
+    """Return the letter of each setting in the chart; empty for a single series."""
     axis = axis_of(held.settings, held.keys)
     if axis is None:
         return [LETTERS[at % len(LETTERS)] for at in range(len(held.settings))]
@@ -92,7 +92,7 @@ def letters(held: SweepData) -> list[str]:
 
 
 def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height: int) -> list[Line]:
-    """Draw in `height` rows, the rule included: by the varied number, else target against retained."""
+    """Draw in `height` rows, including the rule: over the varied number, else target against retained."""
     if height < LEAST_HEIGHT:
         return []
     axis = axis_of(held.settings, held.keys)
@@ -157,7 +157,7 @@ def _points(
 
 
 def _interval(held: SweepData, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
-    """Return the interval of a curve's cell; None in other sweeps, and of one seed."""
+    """Return the interval of a curve's cell; None in other sweeps, or for one seed."""
     cells = () if held.curves is None else held.curves.cells
     values = dict(zip(held.keys, setting.values, strict=False))
     for cell in cells:
@@ -169,7 +169,7 @@ def _interval(held: SweepData, setting: Setting, *, is_target: bool) -> tuple[fl
 
 
 def panel(points: Sequence[Point], title: str, limit: float | None, width: int, height: int) -> list[Line]:
-    """Draw one picture in `height` rows: its title, the points, the values below them."""
+    """Draw one chart in `height` rows: its title, the points, the values below them."""
     columns, rows = max(1, width - GUTTER), height - 2
     across = _across([point.x for point in points], columns)
     lows, highs = [point.low for point in points], [point.high for point in points]
@@ -183,7 +183,7 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
     def nearest(value: float) -> int:
         return min(rows - 1, max(0, round((high - value) / (high - low) * (rows - 1))))
 
-    # The limit has a row of its own: a mean that is not on it stands above or below.
+    # The limit has a row of its own: means off the limit are drawn above or below it.
     means = [point.mean for point in points]
     limit_row = -1 if limit is None else nearest(limit)
     if limit is not None and rows > 2:
@@ -218,7 +218,7 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
 
 
 def _across(xs: Sequence[float], columns: int) -> Callable[[float], int]:
-    """Return the column of a value; by its logarithm where values lie far apart."""
+    """Return a function from value to column, logarithmic if the values are far apart."""
     low, high = min(xs), max(xs)
     is_log = low > 0 and high / low >= LOG_FROM
     edge = min(6, columns // 8)
@@ -231,7 +231,7 @@ def _across(xs: Sequence[float], columns: int) -> Callable[[float], int]:
 
 
 def _values(points: Sequence[Point], across: Callable[[float], int], columns: int) -> str:
-    """Write below the picture the values that have room."""
+    """Return the labels of the x axis, as many as fit."""
     line = ""
     for x, word in sorted({point.x: point.word for point in points}.items()):
         start = max(0, min(columns - len(word), across(x) - len(word) // 2))
@@ -241,7 +241,7 @@ def _values(points: Sequence[Point], across: Callable[[float], int], columns: in
 
 
 def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int) -> list[Line]:
-    """Draw the settings by their letters: what they reach against what they retain."""
+    """Draw the settings by their letters: target against points retained."""
     spots, limit = [], None
     for letter, setting in zip(letters(held), held.settings, strict=True):
         reached = seed_groups.spread(setting.runs, seed_groups.target)

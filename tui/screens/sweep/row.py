@@ -1,4 +1,4 @@
-"""One row of the Sweep screen: a setting's values, how many runs are done, what came of them, did they forget."""
+"""A row of the Sweep screen: a setting's values, finished runs, results, and whether they forgot."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from finetop.tui.theme import MARKS, StyleName
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
 START = 4  # cursor and letter
-ANSWER = 14  # cells that the answer has at least
+ANSWER = 14  # least cells of the answer
 ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
-WIDE = 100  # cells: from there verdicts are counted
+WIDE = 100  # cells from which verdicts are counted
 AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
     "worse": ("LOSES", "red"),
     "better": ("better", "green"),
@@ -27,18 +27,18 @@ AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
 
 
 class Columns(NamedTuple):
-    """Which columns fit, and how wide each varied setting's is."""
+    """Which columns fit, and the width of each varied setting's column."""
 
     values: tuple[int, ...]
     has_loss: bool
     has_target: bool
-    loss: str = "loss"  # of which rows it is
+    loss: str = "loss"  # the title of the loss column
 
 
 def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
-    """Divide the width: values have what numbers leave, what one does not need goes to the others.
+    """Divide the width: values get what the number columns leave, and share spare cells.
 
-    Without a target there is no column for it; with one, the loss needs room to spare.
+    The target column needs a target; with one, the loss column needs spare width.
     """
     metric = seed_groups.metric(run for setting in settings for run in setting.runs)
     has_target = bool(metric) and width >= 66
@@ -54,7 +54,7 @@ def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> 
 
 
 def _shared(room: int, widths: Sequence[int]) -> tuple[int, ...]:
-    """Return each what it wants, the least first; the rest share what is left, with six cells at least."""
+    """Assign each column the width it wants, smallest first; the others share the rest, at least six cells each."""
     cells = dict.fromkeys(range(len(widths)), 0)
     for left, at in zip(range(len(widths), 0, -1), sorted(cells, key=lambda at: widths[at]), strict=True):
         cells[at] = min(widths[at], max(6, room // left))
@@ -67,17 +67,17 @@ def _by_key(names: Sequence[str], settings: Sequence[Setting]) -> list[list[str]
 
 
 def values_of(setting: Setting) -> tuple[str, ...]:
-    """Return the values that name a setting; where nothing varies but the seed, the run's name."""
+    """Return the values that name a setting, or the run's name if only the seed varies."""
     return setting.values or (setting.runs[0].name,)
 
 
 def short_key(key: str) -> str:
-    """Shorten a setting's key to its last part: learning_rate."""
+    """Return the last part of a setting's key: learning_rate."""
     return clean_line(key).rpartition(".")[2]
 
 
 def head_line(columns: Columns, keys: Sequence[str]) -> Line:
-    """Name the columns."""
+    """Return the header row."""
     line = " " * START
     for key, cells in zip(keys or ("run",), columns.values, strict=True):
         line += f"{cut_end(short_key(key), cells):<{cells}}  "
@@ -90,7 +90,7 @@ def head_line(columns: Columns, keys: Sequence[str]) -> Line:
 def setting_line(
     setting: Setting, columns: Columns, letter: str, *, has_cursor: bool, width: int, now: float
 ) -> Line:
-    """Draw one setting."""
+    """Draw one setting as a row."""
     start: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""))
     style: StyleName = "bold" if has_cursor else ""
     for value, cells in zip(values_of(setting), columns.values, strict=True):
@@ -110,7 +110,7 @@ def setting_line(
 
 
 def answer(runs: Sequence[RunRow], now: float) -> Line:
-    """Answer "did it forget?" for runs that differ by their seed: verdicts, then what is under way or went wrong."""
+    """Answer "did it forget?" for runs that differ by seed: verdicts first, then failed and running ones."""
     if len(runs) == 1:
         return forgot(runs[0], now)
     parts: list[tuple[str, StyleName]] = [
@@ -132,7 +132,7 @@ def answer(runs: Sequence[RunRow], now: float) -> Line:
 
 
 class CurveColumns(NamedTuple):
-    """How wide the selector's name is, and which columns fit."""
+    """The width of the selector's name, and which columns fit."""
 
     selector: int
     has_verdicts: bool
@@ -140,7 +140,7 @@ class CurveColumns(NamedTuple):
 
 
 def curve_columns_of(width: int, curves: selection_curve.Curves) -> CurveColumns:
-    """Divide the width: the selector has what is left; retained where it was measured."""
+    """Divide the width: the selector gets the rest; retained is shown only if it was measured."""
     was_checked = any(cell.retained is not None for cell in curves.cells)
     is_wide = width >= WIDE
     kept = (MARKED + (RETAINED + ANSWER) * is_wide) * was_checked
@@ -150,7 +150,7 @@ def curve_columns_of(width: int, curves: selection_curve.Curves) -> CurveColumns
 
 
 def curve_head_line(columns: CurveColumns) -> Line:
-    """Name the columns."""
+    """Return the header row."""
     line = " " * START + f"{'selector':<{columns.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
     line += f"{'target ± 95 %':<{MEASURE}}{'vs random':<{AGAINST}}"
     if columns.has_retained:
@@ -167,7 +167,7 @@ def cell_line(
     has_cursor: bool,
     now: float,
 ) -> Line:
-    """Draw one selector at one number of rows: its target, and how it stands against random rows."""
+    """Draw one selector at one number of rows: its target, and the comparison with random rows."""
     number = f"{cell.rows:>{ROWS - 1},}{f'{cell.finished}/{cell.runs}':>{DONE - 1}}  "
     against, colour = AGAINST_WORDS.get(cell.against, ("", ""))
     words = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)

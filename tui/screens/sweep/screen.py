@@ -1,4 +1,4 @@
-"""The Sweep screen: what came of each setting of a sweep, as mean and spread over its seeds, and a picture of it."""
+"""The Sweep screen: mean and spread over seeds of each setting of a sweep, with a chart."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from finetop.core.client import compare_runs
+from finetop.core.client import compare_runs, seed_groups, selection_curve
 from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
+from finetop.core.protocol.runs import Finished
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import metric_words
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key, bindings
 from finetop.tui.save import Sheet
-from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
+from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.row import (
     Columns,
@@ -23,15 +26,28 @@ from finetop.tui.screens.sweep.row import (
     curve_head_line,
     head_line,
     setting_line,
+    short_key,
+    values_of,
 )
 from finetop.tui.screens.sweep.state import SweepData, best
-from finetop.tui.text import Line
-from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.text import (
+    STEPS_WIDTH,
+    Line,
+    cursor_mark,
+    cut_middle,
+    of_steps,
+    rule,
+    spread,
+    value,
+    wrapped,
+)
+from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
-LOW = 22  # rows of the terminal: below there is no picture
+ROWS_OF_A_SENTENCE = 4
+LOW = 22  # rows of the terminal; smaller ones show no chart
 BEST = Key(
     "b", "best", "best", "open the run with the best target that has not regressed", "finetop sweep NAME"
 )
@@ -61,7 +77,7 @@ KEYS = (OPEN, BEST, SETTING, RUN, RUN_BEFORE, PART, COMPARE, SORT, SWEEP, SWEEP_
 
 
 class SweepScreen(ListScreen, inherit_bindings=False):
-    """One sweep; without a name the newest. Nothing moves while runs go on; `o` sorts."""
+    """One sweep; the newest if no name is given. Rows keep their places while runs go on; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
@@ -71,9 +87,9 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     def __init__(self, sweep: str = "") -> None:
         super().__init__()
         self.held = SweepData(sweep)
-        self.has_words = False  # what follows from a curve stands in place of the picture
+        self.has_words = False  # the findings of a curve are shown instead of the chart
         self._columns = Columns((), False, False)
-        self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
+        self._curve_columns = CurveColumns(0, False, False)  # used instead for a selection curve
         self._letters: list[str] = []
         self._was_answered = False
 
@@ -87,7 +103,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     async def to_save(self) -> Sheet:
-        """Return the table, for a file."""
+        """Return the table as a sheet to save."""
         from finetop.tui.save import tables
 
         return tables.sweep(self.held.name, self.held.keys, self.held.settings)
@@ -120,7 +136,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             title.show(((((" Sweep", "bold"),)),))
             words = self._trouble or ("" if self._was_answered else "loading …")
             self.query_one("#pane", Lines).show(empty_lines(words))
-            self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
+            self.bottom.offer((), footer_keys(held, None))
             return
         if held.curves is None:
             self._columns = columns_of(width, held.keys, held.settings)
@@ -134,7 +150,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write what follows the cursor: the picture, the runs of the setting, the next step."""
+        """Redraw what depends on the cursor: the chart, the setting's runs, the next step."""
         held, width, setting = self.held, self.size.width, self.at
         picture, pane = self.query_one("#picture", Lines), self.query_one("#pane", Lines)
         self.set_class(self.has_words and held.curves is not None, "-words")
@@ -144,11 +160,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         elif setting is not None:
             now = host_of(self).now()
             pane.show(pane_lines(held, setting, width=width, height=pane.size.height, now=now))
-        sweeps = 0 if held.answer is None else len(held.answer.sweeps)
-        runs = 0 if setting is None else len(setting.runs)
-        is_curve = held.curves is not None
-        keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps, is_curve=is_curve)
-        self.query_one(Bottom).offer((next_words(held, setting),), keys)
+        self.bottom.offer((next_words(held, setting),), footer_keys(held, setting))
 
     @property
     def has_shown(self) -> bool:
@@ -181,7 +193,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             self.show_pane()
 
     def action_part(self) -> None:
-        """Show what follows from a curve, or the picture and the runs again."""
+        """Show the findings of a curve, or the chart and the runs again."""
         if self.held.curves is None:
             host_of(self).say("tab is for selection curves: finetop select RECIPE --curve.")
             return
@@ -200,7 +212,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             host_of(self).open_run(self.held.run_of(leader).name)
 
     def action_compare(self) -> None:
-        """Compare the runs of the setting under the cursor, or, where each has one, the first of each setting."""
+        """Compare the runs of the setting under the cursor, or one run of each setting if it has a single run."""
         if self.at is None:
             return
         names = [run.name for run in self.at.runs]
@@ -222,10 +234,10 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.redraw()
 
     def action_sweep(self, by: int) -> None:
-        """Show the next of the sweeps."""
+        """Show the next sweep."""
         answer = self.held.answer
         if answer is None:
-            return  # it is not known yet whether there are others
+            return  # not loaded yet, so there may be others
         if len(answer.sweeps) < 2:
             host_of(self).say("no other sweep.")
             return
@@ -236,8 +248,10 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.load_anew()
 
 
-def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False) -> tuple[Key, ...]:
-    """Offer what there is something to do with."""
+def footer_keys(held: SweepData, setting: Setting | None) -> tuple[Key, ...]:
+    """Return the footer keys that apply now."""
+    settings, is_curve = len(held.settings), held.curves is not None
+    runs = 0 if setting is None else len(setting.runs)
     keys = (
         (OPEN, runs > 0),
         (BEST, settings > 1 and not is_curve),
@@ -246,7 +260,106 @@ def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False
         (RUN, runs > 1),
         (COMPARE, runs > 1),
         (SORT, settings > 1),
-        (SWEEP, sweeps > 1),
+        (SWEEP, held.answer is not None and len(held.answer.sweeps) > 1),
         (BACK, True),
     )
     return tuple(key for key, is_of_use in keys if is_of_use)
+
+
+# --- what is said around the table -----------------------------------------------------------------------
+
+
+def title_line(held: SweepData, width: int) -> Line:
+    """Return the title: the sweep, how many of its runs have finished, and its place among the sweeps."""
+    name = cut_middle(clean_line(held.name), max(12, width - 48))
+    left: Line = ((" Sweep ", ""), (name, "bold"))
+    if held.answer is None:
+        return left
+    # By run number: several selectors can share a run.
+    runs = {run.id: run for setting in held.settings for run in setting.runs}
+    finished = sum(isinstance(run.state, Finished) for run in runs.values())
+    left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
+    names = [sweep.name for sweep in held.answer.sweeps]
+    if len(names) < 2 or held.name not in names:
+        return left
+    return spread(left, ((f"sweep {names.index(held.name) + 1} of {len(names)} ", "dim"),), width)
+
+
+def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
+    """Return a setting's runs below a rule, the selected one marked, as many as fit."""
+    words = ", ".join(
+        f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
+    )
+    title = cut_middle(words or clean_line(values_of(setting)[0]), max(10, width - 30))
+    spread_words = counted(len(setting.runs), "run")
+    if held.curves is None and len(setting.runs) > 1:
+        spread_words += ", ± standard deviation"
+    lines = [rule(((title, "bold"),), width, ((spread_words, "dim"), (" ", "")))]
+    chosen = setting.runs.index(held.run_of(setting))
+    room = max(1, height - 1)
+    first = min(max(0, chosen - room + 1), max(0, len(setting.runs) - room))
+    for at in range(first, min(len(setting.runs), first + room)):
+        lines.append(_run_line(held, setting, at, is_chosen=at == chosen, width=width, now=now))
+    return lines
+
+
+def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, width: int, now: float) -> Line:
+    row = setting.runs[at]
+    mark = mark_of(row)
+    cells = 28 if width < 100 else 48
+    name = cut_middle(clean_line(row.name), cells)
+    numbers = f" {of_steps(row.step, row.steps):>{STEPS_WIDTH}}"
+    if width >= 90 or not held.metric:
+        numbers += f"  {seed_groups.loss_word([row])} {value(seed_groups.loss(row)):>6}"
+    if held.metric:
+        numbers += f"  target {value(seed_groups.target(row)):>6}"
+    is_one_of_more = is_chosen and len(setting.runs) > 1
+    return (
+        cursor_mark(is_one_of_more),
+        (mark.mark, mark.style),
+        (f" {name:<{cells}}", "bold" if is_chosen else ""),
+        (f"{numbers}  ", ""),
+        *forgot(row, now),
+    )
+
+
+def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:
+    """Return the findings from the curve of selected rows."""
+    better = "lower" if curves.is_lower_better else "higher"
+    metric = metric_words(curves.metric)
+    aside: Line = ((f"{metric}, {better} is better ", "dim"),)
+    lines = [rule((("findings, from these numbers only", ""),), width, aside)]
+    for sentence in selection_curve.sentences(curves):
+        lines += [
+            ((f"{'   ' if row else ' '}{text}", ""),)
+            for row, text in enumerate(wrapped(clean_line(sentence), width - 4, ROWS_OF_A_SENTENCE))
+        ]
+    return lines if len(lines) <= height else [*lines[: height - 1], ((" more: finetop sweep", "dim"),)]
+
+
+def next_words(held: SweepData, setting: Setting | None) -> Line:
+    """Return the next step: open the best run that has not regressed, else the selected one."""
+    if setting is None:
+        return ()
+    leader = best(held)
+    name = cut_middle(clean_line(held.run_of(setting).name), 24)
+    if leader is None:
+        return next_line("enter", f"open {name}")
+    name = cut_middle(clean_line(held.run_of(leader).name), 24)
+    return next_line(
+        "enter" if leader is setting else "b", f"open {name}: the best target that has not regressed"
+    )
+
+
+def empty_lines(trouble: str) -> list[Line]:
+    """Say why there is nothing to see."""
+    if trouble:
+        return [(), ((f"   {trouble}", "dim"),)]
+    return [
+        (),
+        ((" No sweeps yet.", "bold"),),
+        (),
+        ((" A sweep is one recipe over several values of a setting, or over seeds:", ""),),
+        ((" in Launch, w on a field. On the command line:", ""),),
+        (("   finetop run RECIPE --sweep train.learning_rate=1e-5,2e-5 --seeds 3", ""),),
+    ]

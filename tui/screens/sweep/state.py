@@ -1,4 +1,4 @@
-"""What the Sweep screen holds: the answer to its question, put together by settings, in the order they stand in."""
+"""The data of the Sweep screen: the last answer, grouped by setting, and the order of its rows."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from finetop.core.protocol.runs import RunRow
 
 @dataclass
 class SweepData:
-    """One sweep, as it was last told."""
+    """One sweep, as last loaded."""
 
     name: str
     answer: SweepsAnswer | None = None
     settings: list[Setting] = field(default_factory=list)
-    curves: selection_curve.Curves | None = None  # of rows that were selected
+    curves: selection_curve.Curves | None = None  # set for a selection curve
     by_target: bool = False
-    chosen: dict[tuple[str, ...], int] = field(default_factory=dict)  # which run of each setting
+    chosen: dict[tuple[str, ...], int] = field(default_factory=dict)  # by setting: its selected run
 
     def take(self, answer: SweepsAnswer) -> None:
-        """Take in an answer. The order stays: rows that were seen before stand where they stood."""
+        """Update from an answer; known rows keep their places."""
         self.answer = answer
         self.curves = selection_curve.read(answer)
         settings = _settings(answer, self.curves)
@@ -34,7 +34,7 @@ class SweepData:
         self.settings = sorted(settings, key=lambda setting: place.get(setting.values, len(place)))
 
     def sort(self) -> None:
-        """Put the best target first, settings without one last; again: as they were queued."""
+        """Sort by target, best first, settings without one last; a second call restores queue order."""
         if self.answer is None:
             return
         self.by_target = not self.by_target
@@ -47,7 +47,7 @@ class SweepData:
 
     @property
     def metric(self) -> str:
-        """Name what the target is measured by; nothing without one."""
+        """The target metric; empty without a target."""
         return seed_groups.metric(run for setting in self.settings for run in setting.runs)
 
     @property
@@ -57,14 +57,14 @@ class SweepData:
         return self.metric in LOWER_IS_BETTER
 
     def cell_of(self, setting: Setting) -> selection_curve.Cell | None:
-        """Return what came of a setting against random rows; None of a sweep whose rows were not selected."""
+        """Return a setting's cell of the selection curve; None in other sweeps."""
         if self.curves is None:
             return None
         by, rows = (setting.values[self.keys.index(key)] for key in (tags.BY, tags.ROWS))
         return next((cell for cell in self.curves.cells if (cell.by, str(cell.rows)) == (by, rows)), None)
 
     def mean_of(self, setting: Setting) -> float | None:
-        """Return the mean over seeds of what the settings are ranked by."""
+        """Return the mean over seeds that settings are ranked by."""
         estimate: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
         if self.curves is not None:
             cell = self.cell_of(setting)
@@ -72,16 +72,16 @@ class SweepData:
         return None if estimate is None else estimate.mean
 
     def run_of(self, setting: Setting) -> RunRow:
-        """Return the run of a setting that is chosen."""
+        """Return the selected run of a setting."""
         return setting.runs[self.chosen.get(setting.values, 0) % len(setting.runs)]
 
     def choose(self, setting: Setting, by: int) -> None:
-        """Choose another run of a setting."""
+        """Select another run of a setting."""
         self.chosen[setting.values] = (self.chosen.get(setting.values, 0) + by) % len(setting.runs)
 
 
 def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> list[Setting]:
-    """Put runs together; one whose rows several selectors chose alike is of each of them."""
+    """Group runs by setting; a run shared by several selectors is in each of their groups."""
     if curves is None:
         return seed_groups.settings(answer.runs, answer.keys)
     settings: list[Setting] = []
@@ -97,7 +97,7 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
 
 
 def ranked(held: SweepData, settings: Sequence[Setting]) -> list[Setting]:
-    """Order settings by the mean of their target, the best first; those without one come last."""
+    """Sort settings by their mean target, best first; those without one come last."""
 
     def worth(setting: Setting) -> float:
         mean = held.mean_of(setting)
@@ -109,9 +109,9 @@ def ranked(held: SweepData, settings: Sequence[Setting]) -> list[Setting]:
 
 
 def best(held: SweepData) -> Setting | None:
-    """Return the setting with the best target of those whose runs have not regressed; None without two to choose from.
+    """Return the setting with the best target among those without a regression; None if there are not two settings.
 
-    Of rows that were selected there is none: what is better than random rows its column says, with what chance does.
+    None for a selection curve: its own column compares with random rows, including the margin of chance.
     """
     if held.curves is not None:
         return None

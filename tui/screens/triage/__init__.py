@@ -1,1 +1,1 @@
-"""What the Triage screen and the screens of items are made of: what they hold, how it is drawn, their keys."""
+"""The Triage screen and the screens of items: the data they hold, how it is drawn, and their keys."""

@@ -1,8 +1,9 @@
-"""Sets the state of a regression (accepted, assigned, fixed, a note): has the words typed, sends it, undoes it."""
+"""Sets the state of a regression (accepted, assigned, fixed, a note): asks for a text, sends it, undoes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -17,67 +18,56 @@ from finetop.tui.widgets.frame import Bottom
 Say = Callable[[TriageRow, str, Standing], object]
 
 
-def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
-    """Have the reason typed for which a regression is accepted."""
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A typed text that changes how a regression stands: its label, what enter does, and the new standing."""
+
+    label: str
+    keep: str
+    standing_of: Callable[[str], Standing]
+    text: str = ""
+
+
+def accept(before: Standing) -> Typed:
+    """Ask for the reason for accepting a regression."""
     settled = partial(Standing, "accepted", own_name())
-    _type(
-        bottom, row, task, "reason for accepting?", lambda text: settled(reason=text), say, keep="accept it"
-    )
+    return Typed("reason for accepting?", "accept it", lambda text: settled(reason=text))
 
 
-def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
-    """Have the run named that fixes it."""
+def fixed(before: Standing) -> Typed:
+    """Ask for the run that fixes a regression."""
     settled = partial(Standing, "fixed", own_name())
-    _type(
-        bottom,
-        row,
-        task,
-        "which run fixes it?",
-        lambda text: settled(fixed_by=text),
-        say,
-        keep="mark as fixed",
-    )
+    return Typed("which run fixes it?", "mark as fixed", lambda text: settled(fixed_by=text))
 
 
-def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
-    """Have a note typed; how it is seen stays."""
-    before = row.standings.get(task, Standing(by=own_name()))
-    noted = partial(msgspec.structs.replace, before)
-    _type(bottom, row, task, "note", lambda text: noted(note=text), say, keep="save", text=before.note)
+def note(before: Standing) -> Typed:
+    """Ask for a note; the regression's state stays."""
+    return Typed("note", "save", lambda text: msgspec.structs.replace(before, note=text), before.note)
 
 
 def look(row: TriageRow, task: str, say: Say) -> None:
-    """Assign it to the user; where it is already, to nobody."""
+    """Assign a regression to the user, or unassign it if it is theirs."""
     seen = row.standings.get(task)
     is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
     say(row, task, Standing("new" if is_own else "looking", own_name()))
 
 
-def _type(
-    bottom: Bottom,
-    row: TriageRow,
-    task: str,
-    label: str,
-    standing_of: Callable[[str], Standing],
-    say: Say,
-    *,
-    keep: str,
-    text: str = "",
-) -> None:
-    """Let a reason, a run or a note be typed, and say it of what was under the cursor then."""
+def ask(bottom: Bottom, row: TriageRow, task: str, typed_of: Callable[[Standing], Typed], say: Say) -> None:
+    """Ask for a reason, run or note, and set it on the regression that was under the cursor."""
+    typed = typed_of(row.standings.get(task, Standing(by=own_name())))
     what = f"{clean_line(task)} of " if task else ""
-    name = f"{what}{cut_middle(clean_line(row.name), 24)}"
+    label = f"{what}{cut_middle(clean_line(row.name), 24)}: {typed.label}"
     bottom.say_aside(())
 
-    def done(typed: str, is_kept: bool) -> None:
-        if is_kept and typed.strip():
-            say(row, task, standing_of(typed.strip()))
+    def done(text: str, is_kept: bool) -> None:
+        if is_kept and text.strip():
+            say(row, task, typed.standing_of(text.strip()))
 
-    bottom.ask_text(f"{name}: {label}", text, done=done, keep=keep, leave="cancel")
+    bottom.ask_text(label, typed.text, done=done, keep=typed.keep, leave="cancel")
 
 
 async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:
-    """Tell it, and keep what undoes it; returns whether it was taken."""
+    """Send a change of state and record its undo; return False if it was refused."""
     with refusals_said(host):
         answer: SetStandingAnswer = await host.ask(ask)
         undoing.append(SetStanding(ask.run, ask.task, answer.before))
@@ -87,7 +77,7 @@ async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> b
 
 
 async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
-    """Undo what was said last; returns whether something was."""
+    """Undo the last change of state; return whether there was one."""
     if not undoing:
         host.say("nothing to undo.")
         return False

@@ -1,4 +1,4 @@
-"""One item of triage whole; up and down lead to the others of its list."""
+"""One item of triage in full; up and down go through the other items of its list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
 from textual.css.query import NoMatches
-from textual.screen import Screen
 
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
@@ -20,6 +19,7 @@ from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
 from finetop.tui.theme import MARKS
+from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 
@@ -29,8 +29,8 @@ _KEPT = 500  # characters of an answer that a check keeps
 _QUESTION_ROWS = 14
 
 
-class ItemScreen(Screen[None], inherit_bindings=False):
-    """An item's question, choices and answers; when in training it was lost, and in which other runs."""
+class ItemScreen(AppScreen[None], inherit_bindings=False):
+    """An item's question, choices and answers; when training lost it, and which other runs lost it."""
 
     CSS_PATH = "item_screen.tcss"
     KEYS = ITEM_KEYS
@@ -42,7 +42,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         super().__init__()
         self.row, self.items, self.at = row, items, at
         self.known: dict[int, ItemAnswer] = {}
-        self.top = 0  # the first row in view, where it is longer than the screen
+        self.top = 0  # the first row in view if the item is longer than the screen
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
@@ -58,7 +58,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         return f"{item.question}\nbase: {item.base_answer}\ntuned: {item.tuned_answer}"
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
+        """Redraw everything from the loaded data."""
         item, width = self.items.items.get(self.at), self.query_one("#item", Lines).room.width
         if item is None:
             return
@@ -72,7 +72,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         more = len(lines) - self.top > body.room.height
         step = ("↓", "next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
         step = ("pgdn", "scroll down") if more else step
-        self.query_one(Bottom).offer((next_line(*step),), ITEM_KEYS)
+        self.bottom.offer((next_line(*step),), ITEM_KEYS)
 
     def on_mount(self) -> None:
         self._show(self.at)
@@ -87,9 +87,9 @@ class ItemScreen(Screen[None], inherit_bindings=False):
 
     @work(exclusive=True)
     async def _load(self, at: int) -> None:
-        """Ask for all of an item; the list is asked for more where it ends."""
+        """Load an item in full, and more of the list if it is beyond its end."""
         host = host_of(self)
-        with refusals_said(host), suppress(NoMatches):  # an answer came while the screen is taken down
+        with refusals_said(host), suppress(NoMatches):  # the answer came while the screen was being closed
             if at not in self.items.items:
                 await self.items.more(at, at + 1)
                 self.redraw()
@@ -118,7 +118,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
 
 
 def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
-    """Say which item it is: task, kind, its place among the others."""
+    """Return the title: the item's task, kind, and place in the list."""
     at, of = place
     way = "won" if item.won else "lost"
     path = " > ".join(
@@ -134,7 +134,7 @@ def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -
 
 
 def item_lines(known: ItemAnswer, width: int) -> list[Line]:
-    """Write all of an item, as many rows as it needs."""
+    """Return an item in full, as many rows as it needs."""
     item = known.item
     lines = [rule((("question", ""),), width, ((clean_line(item.item), "dim"), (" ", "")))]
     question = item.question or "text not kept: a check keeps the texts of its 300 most certain changes"
@@ -149,7 +149,7 @@ def item_lines(known: ItemAnswer, width: int) -> list[Line]:
 
 
 def _choices(known: ItemAnswer, width: int) -> list[Line]:
-    """List the choices, with who took which."""
+    """Return the choices, each with who chose it."""
     if not known.choices:
         return []
     item = known.item
@@ -174,7 +174,7 @@ def _answer_width(width: int) -> int:
 
 
 def _answers(item: Flip, width: int) -> list[Line]:
-    """Draw gold and both answers, with log-probability and margin."""
+    """Return the gold answer and both models' answers, with log-probability and margin."""
     room = _answer_width(width)
     rows = (
         ("gold", item.gold, None, None, None),
@@ -186,7 +186,7 @@ def _answers(item: Flip, width: int) -> list[Line]:
     lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{numbered}", "dim"),)]
     for label, said, log_prob, margin, is_better in rows:
         if label == "gold" and not said.strip():
-            continue  # a rule decides there, not one answer
+            continue  # scored by a rule, so there is no gold answer
         text = cut_end(clean_line(said).strip() or "(nothing)", room - 2)
         mark = None if is_better is None else MARKS["finished" if is_better else "accepted"]
         numbers = f"{_signed(log_prob, '.1f'):>8}{_signed(margin, '+.1f'):>9}"
@@ -206,7 +206,7 @@ def _signed(value: float | None, how: str) -> str:
 
 
 def _beside(known: ItemAnswer, width: int) -> list[Line]:
-    """Say when it was lost, in which other runs, and how many like it."""
+    """Return when the item was lost, by which other runs, and how many similar items were."""
     lines = []
     if len(known.steps) > 2:
         marks = {True: MARKS["accepted"].mark, False: MARKS["finished"].mark}

@@ -1,4 +1,4 @@
-"""The items of one cell of triage: their kinds, then those that were lost and won, and the one under the cursor."""
+"""The items behind one cell of triage: their kinds, then lost and won items, and the one under the cursor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from finetop.tui.widgets.table import Table, waiting_line
 
 
 class ItemsScreen(ListScreen, inherit_bindings=False):
-    """What one cell consists of. Enter on a kind shows its items, on an item all of it."""
+    """The kinds and items of one cell. Enter on a kind lists its items, on an item opens it."""
 
     CSS_PATH = "items_screen.tcss"
     KEYS = ITEMS_KEYS
@@ -36,7 +36,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.row = row
         self.items = self.listed = Items(lambda ask: host_of(self).ask(ask), row.name, task, text)
-        self._read: ItemScreen | None = None  # the item that was opened last; it leads to others
+        self._read: ItemScreen | None = None  # the last opened item; it can move on to others
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
@@ -47,18 +47,18 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         yield Bottom()
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here."""
+        """Return the values for a command's placeholders."""
         return {"RUN": self.row.name, "TASK": self.items.task}
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     def kind_at(self, index: int) -> ItemKind | None:
-        """Return the kind in a row of the list; None where an item is."""
+        """Return the kind at a row of the list; None if that row is an item."""
         kinds = self.items.shown_kinds
         return kinds[index] if index < len(kinds) else None
 
     def item_at(self, index: int) -> Flip | None:
-        """Return the item in a row of the list, if it is held."""
+        """Return the item at a row of the list, if it is loaded."""
         return self.items.items.get(index - len(self.items.shown_kinds))
 
     def draw_heading(self, index: int) -> str:
@@ -86,7 +86,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     def show_pane(self) -> None:
-        """Write the item under the cursor in a few rows, and what is next."""
+        """Redraw a short view of the item under the cursor, and the next step."""
         width, at = self.query_one("#pane", Lines).room.width, self.query_one(Table).cursor
         item, kind = self.item_at(at), self.kind_at(at)
         lines: list[Line] = []
@@ -106,12 +106,12 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         )
         if kind is None and item is None:
             step = ("esc", "clear the filter" if self.items.filter else "back to the table")
-        self.query_one(Bottom).offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
+        self.bottom.offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
 
     # --- what happens ---------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Leave the list as it is: what a check lost does not change while one item of it is read."""
+        """Keep the list: a check's lost items do not change while one of them is read."""
         if self._read is not None:
             self.query_one(Table).go(len(self.items.shown_kinds) + self._read.at)
         self._wake.set()
@@ -121,7 +121,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         above = len(self.items.shown_kinds)
         place = 0 if self._read is None or self.items.filter else above + self._read.at
         self.query_one(Table).show(above + self.items.matching, place)
-        self.query_one(Bottom).say_aside(((f"{count(self.items.matching)} match", "dim"),))
+        self.bottom.say_aside(((f"{count(self.items.matching)} match", "dim"),))
         return is_shown
 
     async def _refresh_list(self) -> None:
@@ -147,7 +147,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             self.open_item(at - len(self.items.shown_kinds))
 
     def open_item(self, at: int) -> None:
-        """Show an item of the list whole."""
+        """Open an item of the list in full."""
         self._read = ItemScreen(self.row, self.items, at)
         self.app.push_screen(self._read)
 
@@ -163,12 +163,12 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
 
 def footer_keys(*, is_filtered: bool) -> tuple[Key, ...]:
-    """Return the keys of the list, most used first."""
+    """Return the footer keys of the list, the most used first."""
     return (ITEM, *((MATCH,) if is_filtered else ()), ITEMS_FILTER, ITEMS_BACK)
 
 
 def title_line(items: Items, row: TriageRow, width: int) -> Line:
-    """Say whose items these are, and how many."""
+    """Return the title: the run and task of the items, and how many were lost and won."""
     name = cut_middle(clean_line(row.shown_name), 26)
     what = cut_end(clean_line(items.task), 20) or "all tasks"
     left: Line = ((f" {what}", "bold"), (" in ", ""), (name, "bold"))
@@ -181,7 +181,7 @@ def title_line(items: Items, row: TriageRow, width: int) -> Line:
 
 
 def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
-    """Draw one kind of items: how many were lost and won of how many."""
+    """Draw one kind of items with its numbers lost and won."""
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
     bar = share_bar(kind.lost / max(1, kind.n), 12, "red") if width >= NARROW else ()
     return (
@@ -195,14 +195,14 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
 
 
 def flip_line(item: Flip, widths: ItemWidths, *, has_cursor: bool, with_task: bool) -> Line:
-    """Draw one item with the mark of which way it flipped."""
+    """Draw one item with a mark for lost or won."""
     gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
     mark = MARKS["finished"] if item.won else MARKS["accepted"]
     return (gutter, (f"{mark.mark} ", ""), *rest)
 
 
 def empty_words(items: Items) -> str:
-    """Say why there is no item."""
+    """Return why there is no item."""
     if items.answer is None:
         return "loading …"
     if items.filter:

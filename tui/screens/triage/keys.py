@@ -1,4 +1,4 @@
-"""The keys of the Triage screen and of the screens of items, and what is next."""
+"""The keys of the Triage screen and of the screens of items, and the next step."""
 
 from __future__ import annotations
 
@@ -81,43 +81,33 @@ ITEM_KEYS = (
 )
 
 
-def footer_keys(
-    row: TriageRow | None,
-    *,
-    is_turned: bool = False,
-    on_name: bool = False,
-    can_undo: bool = False,
-    is_old: bool = False,
-    is_filtered: bool = False,
-) -> tuple[Key, ...]:
-    """Return the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
-    if row is None:
+def footer_keys(held: TriageList) -> tuple[Key, ...]:
+    """Return the keys for what the cursor is on, the most used first."""
+    if held.row is None:
         return (FILTER,)
-    match = (MATCH,) if is_filtered else ()
-    undo = (UNDO,) if can_undo else ()
-    sort = (SORT,) if is_old else ()
-    seen = row.standing
+    match = (MATCH,) if held.filter else ()
+    undo = (UNDO,) if held.undoing else ()
+    sort = (SORT,) if held.pages.is_old else ()
+    seen = held.row.standing
     is_open = seen is not None and seen.state in ("new", "looking")
     judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
-    cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
-    first = (*cursor, _RUN if on_name else OPEN, *match, *sort, *undo, *judged)
-    return (*first, _ALL_RUNS if is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
+    cursor = (_TASK, _OTHER) if held.is_turned else (_CELL,)
+    first = (*cursor, _RUN if held.on_name else OPEN, *match, *sort, *undo, *judged)
+    return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
-def steps_of(
-    held: TriageList, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool
-) -> list[Line]:
-    """Say what to do next about what the cursor is on, and what else there is to do."""
-    unchecked = unchecked_step(held)
+def steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:
+    """Return the next step for what the cursor is on, and an alternative."""
+    row, unchecked = held.row, unchecked_step(held)
     if row is None:
         return [next_line(*unchecked)] if unchecked else []
-    step = ("enter", "open the run") if on_name else next_of(row)
-    other = unchecked or (None if on_name else also_next(row, cell))
+    step = ("enter", "open the run") if held.on_name else next_of(row)
+    other = unchecked or (None if held.on_name else also_next(row, cell))
     return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
 
 
 def unchecked_step(held: TriageList) -> tuple[str, str] | None:
-    """Say how to check finished runs that have no check, where nothing else is to be looked at."""
+    """Return the step that checks unchecked runs, if no regression is open."""
     answer = held.answer
     if answer is None or answer.new + answer.looking or held.filter or not answer.unchecked_total:
         return None
@@ -127,7 +117,7 @@ def unchecked_step(held: TriageList) -> tuple[str, str] | None:
 
 
 def next_of(row: TriageRow) -> tuple[str, str]:
-    """Say what to do next about a run: one key and its words."""
+    """Return the next step for a run: its key and text."""
     seen = row.standing
     if seen is None:
         return "enter", "see which answers changed"
@@ -139,7 +129,7 @@ def next_of(row: TriageRow) -> tuple[str, str]:
 
 
 def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None:
-    """Say what else there is to do: about what is open, or a regression that nobody has settled."""
+    """Return an alternative step: for an open result, or for an unsettled regression."""
     seen = row.standing
     hidden = len(cell.not_looked_at) if cell is not None else 0
     left = 0 if cell is None or "check" in row.refuses else cell.facts.total - cell.facts.n

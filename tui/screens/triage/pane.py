@@ -1,4 +1,4 @@
-"""What the Triage screen says of the cell under the cursor: verdict, interval, when, what kind, which items."""
+"""The pane of the Triage screen on the cell under the cursor: verdict, interval, onset, kinds, items."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from finetop.tui.text import (
 from finetop.tui.theme import TASK_MARKS
 
 _LABEL = 10
-_ALSO = "also in"  # the title of the column of how many other runs lost an item
-_WIDE = 100  # columns from which on titles are said in full
-NARROW = 72  # columns below which a list of items has less in it
+_ALSO = "also in"  # the title of the column with the number of other runs that lost an item
+_WIDE = 100  # terminal width from which titles are spelled out
+NARROW = 72  # terminal width below which items have fewer columns
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def pane_lines(
     row: TriageRow, task: str, cell: CellAnswer | None, *, width: int, height: int, now: float
 ) -> list[Line]:
-    """Write the pane in `height` rows."""
+    """Return the pane in `height` rows."""
     name = cut_middle(clean_line(row.shown_name), 30)
     what = cut_end(clean_line(task), 28) if task else "all tasks"
     title: Line = ((what, "bold"), (" in ", ""), (name, "bold"))
@@ -60,7 +60,7 @@ def pane_lines(
 
 
 def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
-    """Say what is known of a cell, and how sure it is."""
+    """Return the verdict of a cell, with its scores and certainty."""
     mark = TASK_MARKS.get(facts.mark)
     if mark is None or facts.drop is None:
         reason = clean_line(facts.reason).removeprefix(f"{clean_line(facts.task)}: ")
@@ -86,7 +86,7 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
 
 
 def flips_words(facts: TaskFacts) -> str:
-    """Say how many items flipped, both ways."""
+    """Return how many items were lost and won."""
     return f"{count(facts.lost)} lost, {count(facts.won)} won of {count(facts.n)}"
 
 
@@ -109,7 +109,7 @@ def _labelled(label: str, words: str) -> Line:
 
 
 def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
-    """Say what people said of the regression: of this cell, else of the whole run."""
+    """Return the state and note that users gave a cell or the run."""
     seen = row.standings.get(task)
     if seen is None:
         return []
@@ -127,7 +127,7 @@ def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
 
 
 def _when(cell: CellAnswer, width: int) -> list[Line]:
-    """Draw the score at the base and at each checkpoint that was checked; the newest that fit."""
+    """Draw the score at the base and at each checked checkpoint, the newest that fit."""
     points = cell.curve
     hidden = len(cell.not_looked_at)
     if len(points) < 3:
@@ -160,7 +160,7 @@ def _has_flips(verdict: list[Line]) -> bool:
 
 
 def _what(cell: CellAnswer, task: str, width: int, *, are_flips_said: bool) -> list[Line]:
-    """Name the kinds of items that lost most; of the whole, its tasks."""
+    """Return the kinds of items that lost most; for a whole run, its tasks."""
     lines = [] if are_flips_said or cell.facts.drop is None else [_labelled("flips", flips_words(cell.facts))]
     label = f"   lost by {'kind' if task else 'task'}: "
     words: list[str] = []
@@ -183,7 +183,7 @@ def _floor(cell: CellAnswer) -> list[Line]:
 
 
 def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
-    """List the surest losses, in `rows` rows with their head."""
+    """Return the most certain lost items in `rows` rows, with their header."""
     widths = item_widths(width)
     facts = cell.facts
     shown = cell.first[: rows - 1]
@@ -203,16 +203,16 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
 
 
 class ItemWidths(NamedTuple):
-    """The cells of the columns of items; no gold, no log-probabilities either."""
+    """The widths of the item columns; without gold there are no log-probabilities either."""
 
     question: int
     gold: int
     said: int
-    since: str  # the title of the column of the step from which on an item is lost
+    since: str  # the title of the column with the step since which an item is lost
 
 
 def item_widths(width: int) -> ItemWidths:
-    """Share the width out over question, gold and the two answers; a narrow one has no gold, nor log-probabilities."""
+    """Divide the width among question, gold and both answers; a narrow one has no gold or log-probabilities."""
     since = "lost since step" if width >= _WIDE else "since"
     room = width - 3 - len(since) - 1 - len(_ALSO) - 1
     if width < NARROW:
@@ -225,7 +225,7 @@ def item_widths(width: int) -> ItemWidths:
 
 
 def item_head(widths: ItemWidths, *, first: str) -> Line:
-    """Name the columns of items."""
+    """Return the header row of items."""
     question, gold, said, since = widths
     log_prob = 7 if gold else 0
     answers = f"{'base said':<{said + log_prob}}{'tuned said':<{said + log_prob}}"
@@ -234,7 +234,7 @@ def item_head(widths: ItemWidths, *, first: str) -> Line:
 
 
 def item_line(item: Flip, widths: ItemWidths, *, has_cursor: bool = False, with_task: bool = False) -> Line:
-    """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
+    """Draw one item: question, gold, both answers with log-probabilities, since which step, other runs."""
     question, gold, said, since = widths
     text = item.question or item.item
     if with_task:

@@ -1,13 +1,14 @@
-"""The Triage screen: which run lost what, how sure that is, whose it is, and what to do about it."""
+"""The Triage screen: which run lost what, how certain that is, who is assigned, and what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow, TriageRunAnswer
+from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.key_order import WAY
@@ -17,11 +18,8 @@ from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlie
 from finetop.tui.screens.triage import actions, table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
 from finetop.tui.screens.triage.pane import pane_lines
-from finetop.tui.screens.triage.state import TriageList, compared
+from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList, compared
 from finetop.tui.screens.triage.table import (
-    NAME,
-    TASKS,
-    WHOLE,
     Columns,
     columns_of,
     empty_lines,
@@ -36,27 +34,21 @@ from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
 
-NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned
 LEAST_ROWS, LEAST_PANE = 4, 8
 
 
 class TriageScreen(ListScreen, inherit_bindings=False):
-    """Runs by tasks, the worst first, with a cell under the cursor; or one run turned, a task a row."""
+    """Runs by tasks, the worst first, with a cell under the cursor; or one run with a row per task."""
 
     CSS_PATH = "screen.tcss"
     KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Triage"
-    LEAST_S: ClassVar = 2.0  # the table changes when a check ends
+    LEAST_S: ClassVar = 2.0  # the table changes only when a check ends
 
     def __init__(self) -> None:
         super().__init__()
         self.held = self.listed = TriageList(lambda ask: host_of(self).ask(ask))
-        self.column = WHOLE
-        self.row_at = 0  # of the run under the cursor, whichever way the table is turned
-        self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
-        self._turn: bool | None = None  # as the user wants it; None: as the width says
-        self._said: list[SetStanding] = []  # what undoes it, the newest last
         self._columns = Columns(22, 7, 0, 0, 0, 10)
 
     def compose(self) -> ComposeResult:
@@ -71,70 +63,53 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
-    def row(self) -> TriageRow | None:
-        """The run under the cursor."""
-        return self.held.pages.rows.get(self.row_at)
-
-    @property
-    def is_turned(self) -> bool:
-        """Whether one run is shown, a task a row."""
-        if self._turn is not None:
-            return self._turn
-        return self.size.width < NARROW or self.held.most_tasks > MANY
-
-    @property
-    def run_turned(self) -> TriageRunAnswer | None:
-        """All about the run under the cursor, once it came."""
-        return self.held.runs.get(self.row.check_id) if self.row is not None else None
-
-    @property
     def cell_task(self) -> str:
-        """The task under the cursor; "" for the whole, and on a name."""
-        if self.is_turned:
-            whole, at = self.run_turned, self.query_one(Table).cursor
+        """The task under the cursor; "" for all tasks, and on a name."""
+        if self.held.is_turned:
+            whole, at = self.held.run_turned, self.query_one(Table).cursor
             return whole.tasks[at].task if whole is not None and at < len(whole.tasks) else ""
-        at = self.column - TASKS
+        at = self.held.column - TASKS
         return self.held.tasks[at] if 0 <= at < len(self.held.tasks) else ""
 
     async def to_save(self) -> Sheet:
-        """Return the matrix as far as it was looked at, for a file."""
+        """Return the loaded part of the matrix as a sheet to save."""
         from finetop.tui.save.tables import triage
 
         rows = self.held.pages.rows
         return triage([rows[index] for index in sorted(rows)], self.held.tasks)
 
     def to_copy(self) -> str:
-        return "" if self.row is None else self.row.name
+        return "" if self.held.row is None else self.held.row.name
 
     def to_fill(self) -> dict[str, str]:
-        """Return what a command's words in capitals stand for here."""
+        """Return the values for a command's placeholders."""
         return {"RUN": self.to_copy(), "TASK": self.cell_task}
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        if self.is_turned:
-            whole = self.run_turned
+        if self.held.is_turned:
+            whole = self.held.run_turned
             if whole is None or index >= len(whole.tasks):
                 return waiting_line(has_cursor=has_cursor)
             span = triage_table.span_of(whole.tasks, whole.row.margin)
-            shown = self.row or whole.row
+            shown = self.held.row or whole.row
             return triage_table.task_line(whole.tasks[index], shown, width, span, has_cursor=has_cursor)
         row = self.held.pages.rows.get(index)
         if row is None:
             return waiting_line(has_cursor=has_cursor)
-        cursor = self.column if has_cursor else None
-        return row_line(row, self._columns, self.held.tasks, cursor=cursor, is_marked=row.id in self.marked)
+        return row_line(self.held, row, self._columns, has_cursor=has_cursor)
 
     def redraw(self) -> None:
         held, width = self.held, self.query_one("#state", Lines).room.width
+        held.width = self.size.width
         self.set_class(held.is_empty, "-empty")
-        self._columns = columns_of(width, held.tasks, self.column)
+        self._columns = columns_of(width, held.tasks, self.held.column)
         state = self.query_one("#state", Lines)
         table = self.query_one(Table)
-        if self.is_turned and self.row is not None:
-            whole = self.run_turned
+        if self.held.is_turned and self.held.row is not None:
+            whole = self.held.run_turned
             tasks = whole.tasks if whole is not None else []
-            span = triage_table.span_of(tasks, self.row.margin)
-            state.show((turned_line(held, self.row, self.row_at, width),))
+            span = triage_table.span_of(tasks, self.held.row.margin)
+            state.show((turned_line(held, self.held.row, width),))
             set_height(self.query_one("#head", Lines), 1)
             self.query_one("#head", Lines).show((triage_table.run_head_line(width, *span),))
             rows = len(tasks) or 1
@@ -147,67 +122,62 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             rows = held.pages.matching
         self.query_one("#empty", Lines).show(empty_lines(held))
         self._share_height(rows)
-        table.show(rows, None if self.is_turned else self.row_at)
+        table.show(rows, None if self.held.is_turned else self.held.row_at)
         self.show_pane()
 
     def _share_height(self, rows: int) -> None:
-        """Return the table what it needs up to a half, and the pane the rest."""
+        """Size the table to the rows it needs, up to a half; the pane gets the rest."""
         head = len(self.query_one("#head", Lines).lines)
-        room = self.size.height - 5 - head  # beside what is above, what is next, and the footer
+        room = self.size.height - 5 - head  # besides the rows above, the next step and the footer
         rows += bool(self.query_one(Table).box)
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
         set_height(pane, height)
 
     def show_pane(self) -> None:
-        """Write the pane, the next step and the footer for the cell under the cursor."""
-        row, task, held = self.row, self.cell_task, self.held
-        pane, bottom = self.query_one("#pane", Lines), self.query_one(Bottom)
+        """Redraw the pane, the next step and the footer for the cell under the cursor."""
+        row, task, held = self.held.row, self.cell_task, self.held
+        pane, bottom = self.query_one("#pane", Lines), self.bottom
         if row is None:
             pane.show(())
-            bottom.offer(steps_of(held, None, None, on_name=False), footer_keys(None))
+            bottom.offer(steps_of(held, None), footer_keys(held))
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
         height -= bool(pane.box)
         if cell is not None or not pane.lines:
-            # else what was said of another cell stays until this one's has come
+            # otherwise the previous cell's text stays until this one is loaded
             now = host_of(self).now()
             pane.show(pane_lines(row, task, cell, width=pane.room.width, height=height, now=now))
-        on_name = self.column == NAME and not self.is_turned
-        keys = footer_keys(
-            row,
-            is_turned=self.is_turned,
-            on_name=on_name,
-            can_undo=bool(self._said),
-            is_old=held.pages.is_old,
-            is_filtered=bool(held.filter),
-        )
-        bottom.offer(steps_of(held, row, cell, on_name=on_name), keys)
+        bottom.offer(steps_of(held, cell), footer_keys(held))
 
     # --- what happens ---------------------------------------------------------------------------------
 
     @property
     def place(self) -> tuple[int, str]:
-        return self.row_at, self.cell_task
+        return self.held.row_at, self.cell_task
 
     def moved(self, index: int) -> None:
-        if not self.is_turned:
-            self.row_at = index
+        if not self.held.is_turned:
+            self.held.row_at = index
         self.rest()
 
     def _in_view(self) -> tuple[int, int]:
-        return (self.row_at, self.row_at + 1) if self.is_turned else self.query_one(Table).rows_in_view()
+        return (
+            (self.held.row_at, self.held.row_at + 1)
+            if self.held.is_turned
+            else self.query_one(Table).rows_in_view()
+        )
 
     async def _load_list(self, run: str) -> bool:
-        place = await self.held.load(run, self.row)
+        place = await self.held.load(run, self.held.row)
         if place is None:
             return False
-        self.row_at = place
+        self.held.row_at = place
         answer = self.held.answer
         if answer is not None:
             words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
+            self.bottom.say_aside(((words, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -215,26 +185,26 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.load_anew()
 
     async def _load_in_view(self) -> None:
-        """Ask for the rows in view, the run that is turned, and the cell under the cursor."""
+        """Load the rows in view, the run shown by task, and the cell under the cursor."""
         while not self._wants_anew and await self.held.load_missing(*self._in_view()):
             self.redraw()
         if self.app.screen is not self:
             return
-        if self.row is not None and self.is_turned and await self.held.load_run(self.row):
+        if self.held.row is not None and self.held.is_turned and await self.held.load_run(self.held.row):
             self.redraw()
-        if self.row is not None and await self.held.load_cell(self.row, self.cell_task):
+        if self.held.row is not None and await self.held.load_cell(self.held.row, self.cell_task):
             self.show_pane()
 
     # --- keys: moving -----------------------------------------------------------------------------------
 
     def action_column(self, by: int) -> None:
-        """Move the cursor to another cell; turned, to another run."""
-        if self.is_turned:
-            self.row_at = min(max(0, self.row_at + by), max(0, self.held.pages.matching - 1))
+        """Move the cursor to another cell; in the layout by task, to another run."""
+        if self.held.is_turned:
+            self.held.row_at = min(max(0, self.held.row_at + by), max(0, self.held.pages.matching - 1))
             self.look_anew()
             return
-        self.column = min(max(NAME, self.column + by), TASKS + len(self.held.tasks) - 1)
-        columns = columns_of(self.query_one("#state", Lines).room.width, self.held.tasks, self.column)
+        self.held.column = min(max(NAME, self.held.column + by), TASKS + len(self.held.tasks) - 1)
+        columns = columns_of(self.query_one("#state", Lines).room.width, self.held.tasks, self.held.column)
         if columns != self._columns:
             self.redraw()
         else:
@@ -242,14 +212,14 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.rest()
 
     def action_view(self) -> None:
-        """Turn the table, with the cursor on the same run and task."""
+        """Switch the layout, with the cursor on the same run and task."""
         task = self.cell_task
-        self._turn = not self.is_turned
-        if not self._turn:
-            self.column = TASKS + self.held.tasks.index(task) if task in self.held.tasks else WHOLE
+        self.held.turn = not self.held.is_turned
+        if not self.held.turn:
+            self.held.column = TASKS + self.held.tasks.index(task) if task in self.held.tasks else WHOLE
         self.redraw()
-        whole = self.run_turned
-        if self._turn and whole is not None:
+        whole = self.held.run_turned
+        if self.held.turn and whole is not None:
             places = [facts.task for facts in whole.tasks]
             self.query_one(Table).go(places.index(task) if task in places else 0)
         self._wake.set()
@@ -262,24 +232,24 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     def action_back(self) -> None:
         if self.held.filter:
             self.filter_by("")
-        elif self._turn is not None:
-            self._turn = None
+        elif self.held.turn is not None:
+            self.held.turn = None
             self.redraw()
         else:
-            host_of(self).say("nothing to drop: 1 leads to the runs.")
+            host_of(self).say("nothing to clear: 1 opens Runs.")
 
     def action_open(self) -> None:
-        """Open what is under the cursor: a run by its name, else the first answer of a cell."""
-        if self.row is None:
+        """Open the run under the cursor, or the first answer of a cell."""
+        if self.held.row is None:
             return
-        if self.column == NAME and not self.is_turned:
-            host_of(self).open_run(self.row.name)
+        if self.held.on_name:
+            host_of(self).open_run(self.held.row.name)
         else:
-            self._open_answers(self.row, self.cell_task)
+            self._open_answers(self.held.row, self.cell_task)
 
     @work(group=WAY)
     async def _open_answers(self, row: TriageRow, task: str) -> None:
-        """Show the item that was lost most surely, above the list of all that changed."""
+        """Open the most certain lost item, above the list of all changed items."""
         from finetop.tui.screens.triage.items_screen import ItemsScreen
 
         screen = ItemsScreen(row, task)
@@ -292,65 +262,66 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        if self.row is not None:
-            actions.accept(self.query_one(Bottom), self.row, self.cell_task, self._say)
+        self._ask(actions.accept)
 
     def action_fixed(self) -> None:
-        if self.row is not None:
-            actions.fixed(self.query_one(Bottom), self.row, self.cell_task, self._say)
+        self._ask(actions.fixed)
 
     def action_note(self) -> None:
-        if self.row is not None:
-            actions.note(self.query_one(Bottom), self.row, self.cell_task, self._say)
+        self._ask(actions.note)
+
+    def _ask(self, typed_of: Callable[[Standing], actions.Typed]) -> None:
+        if self.held.row is not None:
+            actions.ask(self.bottom, self.held.row, self.cell_task, typed_of, self._say)
 
     def action_own(self) -> None:
-        if self.row is not None:
-            actions.look(self.row, self.cell_task, self._say)
+        if self.held.row is not None:
+            actions.look(self.held.row, self.cell_task, self._say)
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
-        if await actions.said_of(host_of(self), SetStanding(row.name, task, standing), self._said):
+        if await actions.said_of(host_of(self), SetStanding(row.name, task, standing), self.held.undoing):
             self.refresh_soon(at_once=True)
 
     @work
     async def action_undo(self) -> None:
-        if await actions.taken_back(host_of(self), self._said):
+        if await actions.taken_back(host_of(self), self.held.undoing):
             self.refresh_soon(at_once=True)
 
     def action_check(self) -> None:
-        """Go on with more items; where nothing is to be looked at, check what has no check."""
-        answer, bottom = self.held.answer, self.query_one(Bottom)
+        """Check more items; if no regression is open, check the unchecked runs."""
+        answer = self.held.answer
         if answer is not None and unchecked_step(self.held) is not None:
-            ask_unchecked(bottom, host_of(self), self.run_worker, answer)
-        elif self.row is not None:
-            self.run_worker(check(bottom, host_of(self), self.run_worker, self.row.name, task=self.cell_task))
+            ask_unchecked(self, answer)
+        elif self.held.row is not None:
+            self.run_worker(check(self, self.held.row.name, task=self.cell_task))
 
     def action_mark(self) -> None:
-        """Mark the run for a comparison, or take the mark off; then the next one."""
-        if self.is_turned:
-            host_of(self).say("marks are for runs: v leads to all of them.")
-        elif self.row is not None:
-            if self.marked.pop(self.row.id, None) is None:
-                self.marked[self.row.id] = self.row.name
+        """Mark or unmark the run for a comparison, and go to the next."""
+        if self.held.is_turned:
+            host_of(self).say("only runs can be marked: v shows all runs.")
+        elif self.held.row is not None:
+            if self.held.marked.pop(self.held.row.id, None) is None:
+                self.held.marked[self.held.row.id] = self.held.row.name
             self.query_one(Table).refresh_rows()
             self.query_one(Table).move(1)
 
     def action_compare(self) -> None:
-        """Compare the marked runs; without any, this one with its fix, or with one of its base that is ok."""
-        row = self.row
+        """Compare the marked runs; without marks, this run with its fix or with an ok run of its base."""
+        row = self.held.row
         if row is None:
             return
-        names = compared(row, list(self.marked.values()), self.held.pages)
+        names = compared(self.held, row)
         if len(names) > 1:
             host_of(self).open_compare(names)
         else:
             host_of(self).say("mark another run with space: no ok run of this base to compare with.")
 
     def action_remedies(self) -> None:
-        if self.row is not None:
-            host_of(self).open_remedies(self.row.name)
+        if self.held.row is not None:
+            host_of(self).open_remedies(self.held.row.name)
 
     def action_steps(self) -> None:
         """Offer to find the checkpoint that lost it."""
-        if self.row is not None:
-            self.run_worker(earlier(self.query_one(Bottom), host_of(self), self.run_worker, self.row.name))
+        if self.held.row is not None:
+            self.run_worker(earlier(self, self.held.row.name))

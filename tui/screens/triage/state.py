@@ -1,4 +1,4 @@
-"""What the Triage screen holds: rows of the table page by page, one run turned, the cell under the cursor."""
+"""The data of the Triage screen: table rows page by page, runs shown by task, cells, and lost items."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.triage import (
     LookAtCell,
     LostItems,
     LostItemsAnswer,
+    SetStanding,
     Standing,
     Triage,
     TriageAnswer,
@@ -27,30 +28,59 @@ from finetop.core.protocol.messages.triage import (
 from finetop.core.protocol.request import Ask as AskRequest
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList, Pages
 
-PANE_ITEMS = 20  # lost items that the tallest pane shows
+NAME, WHOLE, TASKS = 0, 1, 2  # cursor columns: the name, all tasks, then each task
+NARROW, MANY = 80, 12  # on narrower terminals, or with more tasks, one run is shown with a row per task
+PANE_ITEMS = 20  # lost items in the tallest pane
 _WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
 class TriageList(PagedList["TriageRow"]):
-    """The table of triage as far as it was seen. Every method may raise NoSupervisor."""
+    """The loaded part of the triage table. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask)
-        self.tasks: list[str] = []  # columns; they stay in their places until the table is loaded anew
+        self.tasks: list[str] = []  # columns; they keep their places until the table is loaded again
         self.answer: TriageAnswer | None = None  # the newest
         self.filter = ""
-        self.cells: dict[tuple[int, str], CellAnswer] = {}  # (check, task) -> what is known of it
+        self.cells: dict[tuple[int, str], CellAnswer] = {}  # by (check, task)
         self.runs: dict[int, TriageRunAnswer] = {}  # by check
+        self.column = WHOLE
+        self.row_at = 0  # index of the run under the cursor, in either layout
+        self.marked: dict[int, str] = {}  # runs marked for a comparison, in order of marking
+        self.turn: bool | None = None  # the layout the user chose; None: by the terminal's width
+        self.width = NARROW  # of the terminal
+        self.undoing: list[SetStanding] = []  # what undoes the changes, the newest last
+
+    @property
+    def row(self) -> TriageRow | None:
+        """The run under the cursor."""
+        return self.pages.rows.get(self.row_at)
+
+    @property
+    def run_turned(self) -> TriageRunAnswer | None:
+        """The details of the run under the cursor, once loaded."""
+        return self.runs.get(self.row.check_id) if self.row is not None else None
+
+    @property
+    def is_turned(self) -> bool:
+        """True if one run is shown with a row per task."""
+        if self.turn is not None:
+            return self.turn
+        return self.width < NARROW or self.most_tasks > MANY
+
+    @property
+    def on_name(self) -> bool:
+        return self.column == NAME and not self.is_turned
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known that there is nothing to show."""
+        """True if the table is known to be empty."""
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: TriageRow | None) -> int | None:
-        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
+        """Load the table from its start; return the index of the run of that name, else of the run `at`.
 
-        None when another filter was typed on the way: then it is to be loaded again.
+        Returns None if the filter has changed meanwhile, and the table must be loaded again.
         """
         before = self.filter
         answer = await self._asked(0, CHUNK)
@@ -62,7 +92,7 @@ class TriageList(PagedList["TriageRow"]):
         return self._begin(answer.rows, answer.matching, run, at)
 
     async def refresh(self, first: int, end: int) -> bool:
-        """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
+        """Refresh the rows [first, end); a newer check discards all loaded cells."""
         before = self._newest
         is_new = await super().refresh(first, end)
         if before is None or before != self._newest:
@@ -72,25 +102,25 @@ class TriageList(PagedList["TriageRow"]):
 
     @property
     def most_tasks(self) -> int:
-        """The number of tasks of the run that has most: columns of several suites are more."""
+        """The largest number of tasks of a run; the columns of several suites are more."""
         return max(
             (sum(cell is not None for cell in row.cells) for row in self.pages.rows.values()), default=0
         )
 
     @property
     def _newest(self) -> tuple[str, float] | None:
-        """The newest check that is known of."""
+        """The newest known check."""
         return None if self.answer is None else (self.answer.newest, self.answer.newest_at)
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
-        """Load all about a cell, if it is not known; returns whether it came."""
+        """Load the details of a cell if they are missing; return whether they were loaded."""
         if (row.check_id, task) in self.cells:
             return False
         self.cells[row.check_id, task] = await self._ask(LookAtCell(row.name, task, PANE_ITEMS))
         return True
 
     async def load_run(self, row: TriageRow) -> bool:
-        """Load a run turned, if it is not known; returns whether it came."""
+        """Load a run's tasks if they are missing; return whether they were loaded."""
         if row.check_id in self.runs:
             return False
         self.runs[row.check_id] = await self._ask(TriageRun(row.name))
@@ -114,7 +144,7 @@ class TriageList(PagedList["TriageRow"]):
         return newer
 
     def _in_columns(self, rows: Sequence[TriageRow], tasks: Sequence[str]) -> Sequence[TriageRow]:
-        """Put the cells of newer rows into the columns that there are; new tasks come behind them."""
+        """Sort the cells of newer rows into the existing columns; new tasks are appended."""
         self.tasks += [task for task in tasks if task not in self.tasks]
         placed = []
         for row in rows:
@@ -123,18 +153,18 @@ class TriageList(PagedList["TriageRow"]):
         return placed
 
 
-def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> list[str]:
-    """Name the runs to compare: the marked; where that is one, this run too, or its fix, or one that is ok."""
-    names = list(marked) or [row.name]
+def compared(held: TriageList, row: TriageRow) -> list[str]:
+    """Return the runs to compare: the marked ones; if only one, add this run, its fix, or an ok run."""
+    names = list(held.marked.values()) or [row.name]
     if len(names) == 1 and row.name not in names:
         names.append(row.name)
-    if len(names) == 1 and (other := _other_of(row, pages)):
+    if len(names) == 1 and (other := _other_of(row, held.pages)):
         names.append(other)
     return names
 
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
-    """Name the run that fixes one, else the first of its base that is ok, as far as rows are held."""
+    """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
     fixed_by = row.standings.get("", Standing()).fixed_by
     others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
     return fixed_by or next(
@@ -143,7 +173,7 @@ def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
 
 
 def asked_for(run: str, task: str, text: str) -> LostItems:
-    """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
+    """Parse a filter: lost, won, kind:carry, margin>1, runs>2, and words in the question or answers."""
     ask = LostItems(run, task, limit=CHUNK)
     words = []
     for word in text.split():
@@ -171,7 +201,7 @@ def _number(text: str) -> float | None:
 
 @dataclass
 class Items:
-    """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
+    """The loaded items of one cell. `load` and `more` may raise NoSupervisor."""
 
     ask: Callable[[AskRequest], Awaitable[Any]]
     run: str
@@ -191,11 +221,11 @@ class Items:
 
     @property
     def shown_kinds(self) -> list[ItemKind]:
-        """The kinds that head the list: all that changed, until one is chosen."""
+        """The kinds listed first: all with changes, until a filter is set."""
         return [] if self.filter else [kind for kind in self.kinds if kind.lost or kind.won]
 
     async def load(self) -> bool:
-        """Start over; returns whether it is still what is asked for."""
+        """Load the items from their start; return False if the filter has changed meanwhile."""
         before = self.request
         answer = await self.ask(before)
         if before != self.request:
@@ -205,7 +235,7 @@ class Items:
         return True
 
     async def more(self, first: int, end: int) -> bool:
-        """Load one chunk of the items [first, end) if any is not held; returns whether something came."""
+        """Load one chunk of the items [first, end) if any is missing; return whether anything arrived."""
         missing = next(
             (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
         )

@@ -1,4 +1,4 @@
-"""Draws the table of triage: runs by tasks, a cell a change and a mark; or one run, a task a row; and the row above."""
+"""Draws the triage table: runs by tasks with a change and a mark per cell, or one run with a row per task."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
-from finetop.tui.screens.triage.state import TriageList
+from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList
 from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, decimals, leaf, padded, spread
 from finetop.tui.theme import TASK_MARKS, StyleName
 
-NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
-_CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's whole name
+_CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's full name
 _MORE = 5
 _VERDICTS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
-_FULL = 72  # columns from which on scores and flips are shown
+_FULL = 72  # width from which scores and flips are shown
 _LEAST_BAR = 9
 
 
@@ -37,7 +36,7 @@ class Columns:
 
 
 def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
-    """Fit the columns into a width, so that the cursor's is in view."""
+    """Fit the columns into a width with the cursor's column in view."""
     name, state = (18, 10) if width < 80 else (22, 10) if width < 120 else (min(44, width // 5 + 4), 18)
     room = width - 4 - name - 1 - state
     cell = _CELL
@@ -52,7 +51,7 @@ def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
 
 
 def head_lines(columns: Columns, tasks: Sequence[str]) -> list[Line]:
-    """Name the columns; long names of tasks go over two rows."""
+    """Return the header; long task names take two rows."""
     width = columns.cell - 1
     halves = [
         _halved(clean_line(task), width) for task in tasks[columns.first : columns.first + columns.shown]
@@ -66,7 +65,7 @@ def head_lines(columns: Columns, tasks: Sequence[str]) -> list[Line]:
 
 
 def _halved(name: str, width: int) -> tuple[str, str]:
-    """Break a name longer than its column in two, behind a mark between words, else with a hyphen if one fits."""
+    """Split a name that is too long: after a mark between words, else with a hyphen if it fits."""
     if cell_len(name) <= width:
         return "", name
     at = max((name.rfind(mark, 1, width) + 1 for mark in "_-/. "), default=0)
@@ -76,16 +75,15 @@ def _halved(name: str, width: int) -> tuple[str, str]:
     return name[:at] + "-" * (at < width), cut_end(name[at:], width)
 
 
-def row_line(
-    row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: int | None, is_marked: bool = False
-) -> Line:
-    """Draw one run; `cursor` is the column of the cursor, None on other rows."""
+def row_line(held: TriageList, row: TriageRow, columns: Columns, *, has_cursor: bool) -> Line:
+    """Draw one run."""
+    cursor = held.column if has_cursor else None
     is_settled = _is_settled(row.standing)
     name = cut_middle(clean_line(row.shown_name), columns.name - 1)
     mark = TASK_MARKS[_VERDICTS[row.verdict]]
     line: Line = (
-        cursor_mark(cursor is not None),
-        ("•" if is_marked else " ", "bold"),
+        cursor_mark(has_cursor),
+        ("•" if row.id in held.marked else " ", "bold"),
         (f"{mark.mark} ", mark.style if row.verdict == "regressed" and not is_settled else ""),
         (name, "reverse") if cursor == NAME else (name, "" if cursor is None else "bold"),
         (" " * (columns.name - cell_len(name)), ""),
@@ -94,7 +92,7 @@ def row_line(
     line = (*line, *_cell(whole, columns.cell, is_cursor=cursor == WHOLE, is_settled=is_settled))
     for at in range(columns.first, columns.first + columns.shown):
         cell = row.cells[at] if at < len(row.cells) else None
-        settled = is_settled or _is_settled(row.standings.get(tasks[at]))
+        settled = is_settled or _is_settled(row.standings.get(held.tasks[at]))
         line = (*line, *_cell(cell, columns.cell, is_cursor=cursor == TASKS + at, is_settled=settled))
     if columns.hidden:
         out_of_view = [*row.cells[: columns.first], *row.cells[columns.first + columns.shown :]]
@@ -103,12 +101,12 @@ def row_line(
 
 
 def _is_settled(standing: Standing | None) -> bool:
-    """Say whether somebody has accepted a regression, or named what fixes it."""
+    """Return True if a regression was accepted or has a fix."""
     return standing is not None and standing.state in ("accepted", "fixed")
 
 
 def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: bool) -> tuple[Span, ...]:
-    """Draw a change and its mark; only what is proven lost, and nobody has taken, is red; what is kept is dim."""
+    """Draw a change and its mark: red for a proven, unsettled loss, dim for ok."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
     words = f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
@@ -122,7 +120,7 @@ def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: b
 
 
 def _more(cell: TriageCell | None, *, is_settled: bool) -> tuple[Span, ...]:
-    """Draw the worst mark of the tasks that are out of view."""
+    """Draw the worst mark of the tasks out of view."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     return ((f"{mark.mark if mark is not None else '-':>{_MORE - 1}}", style), (" ", ""))
@@ -142,13 +140,13 @@ def name_width(width: int) -> int:
 
 
 def bar_width(width: int) -> int:
-    """Say how many cells an interval's bar has."""
+    """Return the width of an interval's bar."""
     beside = 4 + name_width(width) + 8 + (12 if width >= _FULL else 0) + 12 + 10
     return max(_LEAST_BAR, min(60, width - beside - 3))
 
 
 def run_head_line(width: int, low: float, high: float) -> Line:
-    """Name the columns, with the ends of the scale over the bars."""
+    """Return the header, with the ends of the scale over the bars."""
     scores = f"{'base':>6}{'now':>6}" if width >= _FULL else ""
     bar = bar_width(width)
     ends = f"{change(high / 100)}"
@@ -158,7 +156,7 @@ def run_head_line(width: int, low: float, high: float) -> Line:
 
 
 def span_of(tasks: Sequence[TaskFacts], margin: float) -> tuple[float, float]:
-    """Return the scale that all bars share, in points of drop: from the largest gain to the largest loss, 0 inside."""
+    """Return the scale of all bars, in points of drop: from the largest gain to the largest loss, including 0."""
     lows = [task.low for task in tasks if task.low is not None]
     highs = [task.high for task in tasks if task.high is not None]
     return min([0.0, *lows]), max([2 * margin, *highs])
@@ -167,7 +165,7 @@ def span_of(tasks: Sequence[TaskFacts], margin: float) -> tuple[float, float]:
 def task_line(
     task: TaskFacts, row: TriageRow, width: int, span: tuple[float, float], *, has_cursor: bool
 ) -> Line:
-    """Draw one task, or the whole."""
+    """Draw one task, or all tasks together."""
     mark = TASK_MARKS.get(task.mark)
     seen = row.standings.get(task.task) if task.task else row.standing
     is_settled = _is_settled(seen) or _is_settled(row.standings.get(""))
@@ -196,7 +194,7 @@ def task_line(
 
 
 def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) -> Line:
-    """Draw the interval of the change: losses to the left, │ at no change, ┊ at the limit, ● where it stands."""
+    """Draw the interval of the change: losses on the left, │ at no change, ┊ at the limit, ● at the estimate."""
     low, high = span
 
     def at(drop: float) -> int:
@@ -215,12 +213,12 @@ def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) 
 
 
 def state_line(held: TriageList, width: int, now: float) -> Line:
-    """Say how many regressions are new, looked at and settled; at the right what was checked, or the filter."""
+    """Return how many regressions are new, assigned and settled; on the right the checks' facts or the filter."""
     answer = held.answer
     if answer is None:
         return ((" loading …", "dim"),)
     if not answer.total and not held.filter:
-        return ()  # said below
+        return ()  # the empty text says it
     words = counts_line(answer)
     if not answer.new + answer.looking + answer.accepted + answer.fixed and answer.newest:
         words = f"{words.rstrip('.')}; {newest_words(answer, now)}"
@@ -243,7 +241,7 @@ def _right(held: TriageList) -> Line:
 
 
 def facts_words(rows: list[TriageRow]) -> str:
-    """Say what the checks share: suite, limit and base, as far as they do."""
+    """Return what all checks share of suite, limit and base."""
     words = []
     suites, limits = {row.suite for row in rows}, {row.margin for row in rows}
     bases = {leaf(row.model) for row in rows}
@@ -256,20 +254,20 @@ def facts_words(rows: list[TriageRow]) -> str:
     return ", ".join(words)
 
 
-def turned_line(held: TriageList, row: TriageRow, at: int, width: int) -> Line:
-    """Say which run is shown turned, and how it is seen."""
+def turned_line(held: TriageList, row: TriageRow, width: int) -> Line:
+    """Return the title of a run shown by task: its name, state and place."""
     seen = row.standing
     state = standing_words(seen) if seen is not None else ""
     left: Line = (
         (f" {cut_middle(clean_line(row.shown_name), 34)}", "bold"),
         (f"   {state}" if state else "", "red" if state == "NEW" else ""),
     )
-    place = f"{count(at + 1)} of {count(held.pages.matching)}"
+    place = f"{count(held.row_at + 1)} of {count(held.pages.matching)}"
     return spread(left, ((f"{facts_words([row])}   {place} ", "dim"),), width)
 
 
 def empty_lines(held: TriageList) -> list[Line]:
-    """Say why there is nothing to see, and which finished runs nobody has checked."""
+    """Return the text of an empty table, with the finished runs that have no check."""
     answer = held.answer
     if answer is None:
         return []
@@ -281,7 +279,7 @@ def empty_lines(held: TriageList) -> list[Line]:
 
 
 def unchecked_lines(held: TriageList) -> list[Line]:
-    """Name the finished runs that have no check."""
+    """Return the finished runs that have no check."""
     answer = held.answer
     if answer is None or not answer.unchecked_total:
         return []
@@ -293,5 +291,5 @@ def unchecked_lines(held: TriageList) -> list[Line]:
 
 
 def newest_words(answer: TriageAnswer, now: float) -> str:
-    """Say when something was checked last."""
+    """Return when the last check ended, and of which run."""
     return f"last check {long_span(now - answer.newest_at)} ago ({cut_middle(clean_line(answer.newest), 24)})"

@@ -1,4 +1,4 @@
-"""Scores are found again under the same key, and never under another one."""
+"""Scores are found under their own key, and never under another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers written in batches, behind kept beginnings and past stop strings are those written one at a time."""
+"""Answers written in batches, after kept prefixes and past stop strings equal those written one at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAN = BatchPlan("packed", 512)
 
 
 def written_alone(model: Any, tokenizer: Any, prompt: Prompt) -> str:
-    """Write an answer with a forward of the whole text for each token."""
+    """Write an answer with one forward pass over the whole text per token."""
     tokens = list(prompt.tokens)
     while len(tokens) < len(prompt.tokens) + prompt.max_new_tokens:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""As a model of the harness, the scorer gives what the stock model gives, request by request."""
+"""As a model of the harness, the scorer gives the stock model's results, request by request."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def asked(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
 
 @pytest.fixture(params=[512, 64], ids=["whole", "cut"])
 def both(request: Any, loud_model: Any, tiny_tokenizer: Any) -> tuple[PackedModel, HFLM]:
-    """Ours and the stock model, at the model's full length and at a short one, which cuts most inputs."""
+    """Return ours and the stock model, at the model's full length and at a short one, which cuts most inputs."""
     stock = HFLM(pretrained=loud_model, tokenizer=tiny_tokenizer, batch_size=2, max_length=request.param)
     return PackedModel(loud_model, tiny_tokenizer, max_length=request.param), stock
 
@@ -69,7 +69,7 @@ def test_answers(both: tuple[PackedModel, HFLM]) -> None:
     ):
         requests = [(prompt, settings) for prompt in prompts]
         wanted = []
-        for request in requests:  # alone: in a batch the stock model pads after a chat template's first token
+        for request in requests:  # alone: in a batch the stock model pads after a template's first token
             wanted += stock.generate_until(asked("generate_until", [request]), disable_tqdm=True)
         assert ours.generate_until(asked("generate_until", requests)) == wanted
 

@@ -1,4 +1,4 @@
-"""Rows are trees without padding, evenly filled; in a packed a token sees its ancestors and nothing else."""
+"""Rows are trees without padding, evenly filled; in a packed row a token attends only to its ancestors."""
 
 from __future__ import annotations
 

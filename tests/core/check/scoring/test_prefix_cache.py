@@ -1,4 +1,4 @@
-"""Beginnings that items share are found, read once, kept within their bytes, and never change a number."""
+"""Prefixes that items share are found, read once, kept within their byte limit, and never change a number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def random_tokens(rng: random.Random, count: int) -> tuple[int, ...]:
 
 
 def some_items(subjects: int = 3, each: int = 4, seed: int = 1) -> list[list[TokenSequence]]:
-    """Items of subjects: all begin with 60 tokens, those of a subject with 80 more; two choices each."""
+    """Return items of several subjects: all begin with 60 tokens, those of a subject with 80 more; two choices each."""
     rng = random.Random(seed)
     head = random_tokens(rng, 60)
     items = []
@@ -38,7 +38,7 @@ def some_items(subjects: int = 3, each: int = 4, seed: int = 1) -> list[list[Tok
 
 
 def counting(model: Any, fails_at: int = 0) -> Any:
-    """The model, with a count of the tokens that it reads; out of memory at its n-th call."""
+    """Return the model with a count of the tokens it reads; it runs out of memory at its n-th call."""
 
     class Counting:
         config, device, dtype, generation_config = (
@@ -91,7 +91,7 @@ def test_choices_of_one_item_share_nothing() -> None:
     context = random_tokens(rng, 200)
     pair = [
         TokenSequence((*context, *random_tokens(rng, 9)), 205) for _ in range(2)
-    ]  # contexts that part late
+    ]  # contexts that diverge late
     assert find([pair]) == Prefixes()
     assert find([pair[:1], pair[1:]]).tokens == (context,)
 
@@ -177,7 +177,7 @@ def test_bytes_are_bounded_and_what_was_used_last_stays(loud_model: Any) -> None
     assert tight.held_bytes > 0
     model = counting(loud_model)
     score(model, items[-1], PLAN, tight)
-    assert model.calls == 1  # no beginning read again
+    assert model.calls == 1  # no prefix read again
     everything.clear()
     assert everything.held_bytes == 0
 

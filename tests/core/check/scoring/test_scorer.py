@@ -1,4 +1,4 @@
-"""Packed scores are those of the plain model, on every layout, and in the order asked."""
+"""Packed scores equal the plain model's, on every layout, and in the order given."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = ("qwen2", "gpt2", "gpt_neox", "gemma3", "mistral, window 24", "mixtral",
 
 
 def alone(model: Any, sequence: TokenSequence) -> tuple[float, bool]:
-    """Score one sequence with a forward of its own and nothing clever."""
+    """Score one sequence with one plain forward pass."""
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([sequence.tokens])).logits[0].float()
     log_probs = torch.log_softmax(logits, -1)
@@ -39,7 +39,7 @@ def alone(model: Any, sequence: TokenSequence) -> tuple[float, bool]:
 
 
 def some_sequences(count: int, seed: int) -> list[TokenSequence]:
-    """Random contexts with several continuations each; some share beginnings, one is the beginning of another."""
+    """Return random contexts with several continuations each; some share prefixes, one is the prefix of another."""
     rng = random.Random(seed)
     header = [rng.randrange(300) for _ in range(9)]
     made = []
@@ -149,7 +149,7 @@ def test_a_continuation_that_is_too_long_keeps_its_end(tiny_tokenizer: Any) -> N
 
 
 def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
-    """Architectures by name, and if their attention can be packed: windows, experts, learned places, slopes, states."""
+    """Return architectures by name, and whether their attention packs: windows, experts, learned positions, …"""
     import transformers as hf
 
     tokens = {"vocab_size": 320, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}

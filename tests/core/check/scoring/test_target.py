@@ -30,7 +30,7 @@ def test_nats_are_per_token_of_all_answers_together() -> None:
     tuned = {"0": ItemScore("0", 0, gold_log_prob=-10.0), "1": ItemScore("1", 0, gold_log_prob=-30.0)}
     found = compare("nats_per_token", rows, base, tuned)
     assert (found.base, found.tuned, found.rows) == (2.0, 1.0, 2)
-    # Changes of -3 and -1/3 a token around -1, weighted by tokens: residuals -20 and 20 of 40.
+    # Changes of -3 and -1/3 per token around -1, weighted by tokens: residuals -20 and 20 of 40.
     assert found.high - found.low == pytest.approx(2 * 1.959964 * math.sqrt(2 * 800) / 40)
 
 
@@ -110,7 +110,7 @@ def test_texts_can_be_asked_nothing(tiny_model: Path, tmp_path: Path, metric: An
 
 
 def test_windows_of_several_texts_count_by_text() -> None:
-    """Windows of a text that move alike are one observation, not ten."""
+    """Windows of a text that change alike are one observation, not ten."""
     rows = [
         TargetRow(f"{text}.{at}", TokenSequence((0,) * 11, 1), (), "", "hash", text)
         for text in range(12)

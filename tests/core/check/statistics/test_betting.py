@@ -42,7 +42,7 @@ def run_pool(
 
 
 def as_designed(differences: list[int], margin: Fraction, alpha: float, look: int) -> tuple[str | None, int]:
-    """The design's pseudo-code, an item at a time, word for word."""
+    """Run the design's pseudo-code literally, one item at a time."""
     total, k = 0, margin * len(differences)
     for_regressed, for_ok = np.zeros(9), np.zeros(9)
     for t, difference in enumerate(differences):
@@ -77,7 +77,7 @@ def test_pool_test_is_the_design_word_for_word(look: int) -> None:
 
 
 def test_every_permutation_of_small_suites_is_wrong_at_most_alpha() -> None:
-    # Nothing sampled: each distinct order of (lost, won, same) is as likely as any other.
+    # No sampling: all distinct orders of (lost, won, same) are equally likely.
     alpha, items = 0.4, 8
     worst = 0.0
     for lost, won in [(1, 0), (2, 0), (2, 1), (3, 0), (3, 1)]:
@@ -99,14 +99,14 @@ def test_every_permutation_of_small_suites_is_wrong_at_most_alpha() -> None:
 
 
 def test_known_streams() -> None:
-    # 20 losses in a row of 100 items: the bettor of 0.78 multiplies by about 1.6 each time.
+    # 20 losses in a row of 100 items: the bettor with stake 0.78 multiplies by about 1.6 each time.
     decision, used, test = run_pool([-1] * 20 + [0] * 80, MARGIN, 0.05)
     assert (decision, test.by) == ("regressed", "betting")
     assert used < 20
     decision, used, test = run_pool([0] * 1000, MARGIN, 0.05)
     assert (decision, test.by) == ("ok", "betting")
     assert used < 300
-    # The drop is exactly the margin: only the last items can say so.
+    # The drop is exactly the margin: only the last items can decide.
     decision, used, test = run_pool([0] * 97 + [-1] * 3, MARGIN, 1e-9)
     assert (decision, used, test.by) == ("regressed", 100, "arithmetic")
     decision, used, test = run_pool([0] * 98 + [-1] * 2, MARGIN, 1e-9)
@@ -156,7 +156,7 @@ def test_decimals_are_read_as_printed() -> None:
 
 
 def test_equal_clusters_are_a_smaller_suite() -> None:
-    # Four items that always go together are one draw of the same size: same evidence as single items.
+    # Four items that always go together are one draw of the same size: the same evidence as single items.
     single = feed_pool(
         begin_pool(MARGIN, [1] * 50, alpha_regressed=0.01, alpha_ok=0.01), [0, -1, 0, 1, -1], [1] * 5
     )
@@ -167,7 +167,7 @@ def test_equal_clusters_are_a_smaller_suite() -> None:
 
 
 def test_clusters_keep_the_claim_about_the_mean_item() -> None:
-    # One cluster of 10 loses all, 30 single items nothing: a drop of 0.25 of the items, 0.03 of the clusters.
+    # One cluster of 10 loses everything, 30 single items nothing: a drop of 0.25 by items, 0.03 by clusters.
     sizes = [10] + [1] * 30
     for margin, truth in ((0.25, "regressed"), (0.26, "ok")):
         test = begin_pool(exact(margin), sizes, alpha_regressed=1e-6, alpha_ok=1e-6)
@@ -178,7 +178,7 @@ def test_clusters_keep_the_claim_about_the_mean_item() -> None:
 def simulate(
     sums: list[int], sizes: list[int], streams: int, alpha: float, look: int, seed: int
 ) -> tuple[float, float]:
-    """Run many permutations of one suite at once; -> (share wrong, share decided before the end)."""
+    """Run many permutations of one suite at once; return (share wrong, share decided before the end)."""
     random = np.random.default_rng(seed)
     order = random.permuted(np.tile(np.arange(len(sums)), (streams, 1)), axis=1)
     drawn, widths = np.array(sums)[order], np.array(sizes)[order]
@@ -217,7 +217,7 @@ def test_wrong_verdicts_stay_below_alpha(lost: int, won: int) -> None:
 
 
 def test_wrong_verdicts_stay_below_alpha_with_clusters() -> None:
-    sizes = [1 + place % 7 for place in range(140)]  # 560 items; 16.8 lost is the margin
+    sizes = [1 + place % 7 for place in range(140)]  # 560 items; losing 16.8 is the margin
     streams, alpha, worst = 400, 0.3, 0.0
     for lost_clusters in (4, 5, 6, 9):
         sums = [-size if place < lost_clusters else 0 for place, size in enumerate(sizes)]
@@ -241,7 +241,7 @@ def test_ability_wealth_is_the_product_of_the_bets() -> None:
 
 
 def test_ability_wealth_is_a_fair_game() -> None:
-    # Exact expectation over one draw where the drop is the one bet against: every bettor's wealth stays 1.
+    # The exact expectation over one draw if the drop is the one bet against: every bettor's wealth stays 1.
     drop, lost, won = 0.03, 0.065, 0.035
     wealth = np.zeros(9)
     for difference, chance in ((-1, lost), (1, won), (0, 1 - lost - won)):
@@ -294,7 +294,7 @@ def test_confidence_sequence_holds_at_all_looks_at_once() -> None:
 @pytest.mark.parametrize("drop", [0.0, 0.05, 0.3])
 @pytest.mark.parametrize("sizes", [(1,), (1, 2, 5), (1, 4)])  # single items; clusters, or items so weighted
 def test_the_true_drop_is_covered_at_every_look_at_once(sizes: tuple[int, ...], drop: float) -> None:
-    # A limit passes the true drop when the wealth bet against it passes 2/alpha: all streams at once.
+    # A limit excludes the true drop when the wealth bet against it passes 2/alpha: all streams at once.
     random, streams, alpha = np.random.default_rng(11), 1500, 0.2
     flips = [(-1, drop + 0.05), (0, 0.9 - drop), (1, 0.05)]
     kinds = [(change * size, size, chance / len(sizes)) for size in sizes for change, chance in flips]
@@ -302,7 +302,7 @@ def test_the_true_drop_is_covered_at_every_look_at_once(sizes: tuple[int, ...], 
     counts = random.multinomial(32, chances, size=(30, streams)).cumsum(axis=0).astype(float)
     missed = np.zeros(streams, dtype=bool)
     for look in counts:
-        drawn = Sample(sums / max(sizes), widths / max(sizes), look.T)  # a column for each stream
+        drawn = Sample(sums / max(sizes), widths / max(sizes), look.T)  # one column per stream
         for wealth in (log_wealth_of_drop(drawn, drop), log_wealth_under(drawn, drop)):
             missed |= log_mean_exp(wealth.T) >= log(2 / alpha)
     for stream in np.flatnonzero(missed)[:3].tolist() + np.flatnonzero(~missed)[:3].tolist():
@@ -316,7 +316,7 @@ def test_the_true_drop_is_covered_at_every_look_at_once(sizes: tuple[int, ...], 
 
 def test_holm() -> None:
     evidence = {"a": log(81), "b": log(39), "c": log(1), "d": log(25)}
-    assert holm(evidence, 0.05) == {"a"}  # bars 80, 60: b at 39 stops it, d does not jump the queue
+    assert holm(evidence, 0.05) == {"a"}  # bars 80, 60: b at 39 stops it, and d is not tested before b
     assert holm({**evidence, "b": log(61), "d": log(40)}, 0.05) == {"a", "b", "d"}
     assert holm({}, 0.05) == frozenset()
     assert holm({"a": log(19.9)}, 0.05) == frozenset()

@@ -29,7 +29,7 @@ def suite(tasks: dict[str, int], cluster_size: int = 1) -> list[Item]:
 
 
 def test_order_is_fixed_for_ever() -> None:
-    # A changed order would orphan every stored plan: this literal changes with PLAN_VERSION alone.
+    # A changed order would orphan every stored plan: this literal changes only with PLAN_VERSION.
     order = permute(suite({"arith": 4, "blimp": 3}), seed=1)
     assert [(item.task, item.item) for item in order] == [
         ("arith", "0"), ("arith", "2"), ("blimp", "2"), ("blimp", "1"),
@@ -64,7 +64,7 @@ def test_every_item_is_as_likely_first_as_any_other() -> None:
 
 
 def test_tasks_are_mixed_evenly_after_a_cap() -> None:
-    # One hash for cap and order would put the task that was cut from 5,000 items first.
+    # One hash for cap and order would put the items of the task cut from 5,000 first.
     items = cap_items(suite({"large": 5000, "small": 100}), 100, seed=3)
     half = Counter(item.task for item in permute(items, seed=3)[:100])
     assert 30 < half["large"] < 70

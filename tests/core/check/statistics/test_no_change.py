@@ -48,7 +48,7 @@ def looks_lost(task: TaskChanges, sums: Sequence[int], bar: float) -> bool:
 
 
 def enumerated(tasks: Sequence[TaskChanges], alpha: float) -> float:
-    """Count over all signs how often the whole loses as much, or a task's own evidence passes its bar."""
+    """Return over all sign patterns how often the whole loses as much, or a task's own evidence passes its bar."""
     bar, hits, total = log(len(tasks) / alpha), 0, 0
     seen = sum(task.weight * sum(task.sums) for task in tasks)
     sizes = [[abs(change) for change in task.sums if change] for task in tasks]
@@ -76,7 +76,7 @@ def test_one_task_of_single_items_is_the_exact_mcnemar_test(lost: int, won: int)
     ],
 )
 def test_a_lost_task_counts_as_well(tasks: list[TaskChanges]) -> None:
-    alpha = 0.4  # at a small one no task of so few flips is ever lost
+    alpha = 0.4  # at a small alpha no task with so few flips is ever lost
     plain = float(
         binom.sf(sum(t.sums.count(-1) for t in tasks) - 1, sum(map(len, (t.sums for t in tasks))), 0.5)
     )
@@ -121,7 +121,7 @@ def plan_of(items: Sequence[Item], tasks: int = 1) -> CheckPlan:
 
 
 def check_of(lost: int, won: int, items: int, lost_to: float = 0.0) -> CheckResult:
-    """Check so many single items, all asked."""
+    """Check `items` single items, all asked."""
     every = [Item("t0", f"{number:04}") for number in range(items)]
     pairs = [
         PairedItem("t0", item.item, "", float(not lost <= n < lost + won), lost_to if n < lost else 1.0)
@@ -177,7 +177,7 @@ def test_results_of_before_can_be_read_and_say_what_they_said() -> None:
 
 
 def test_before_the_end_regressed_needs_a_bar_of_a_thousand() -> None:
-    # 96 items, the first 64 with 8 lost: surely the margin (arithmetic: 8 - 32 of the rest won can't be) is not yet.
+    # 64 of 96 items asked: 10 losses prove the margin but not that the ability fell; 24 prove both.
     every = [Item("t0", f"{number:04}") for number in range(96)]
     plan = plan_of(every)
     base = {item.key: 1.0 for item in every}
@@ -195,7 +195,7 @@ def test_before_the_end_regressed_needs_a_bar_of_a_thousand() -> None:
 
 @pytest.mark.parametrize(("tasks", "size", "most_flips"), [(7, 96, 0.2), (6, 500, 0.9)])
 def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks: int, size: int, most_flips: float) -> None:
-    # The least drop of the margin is beyond chance there, up to so many flips: nothing is left undecided.
+    # A drop of just the margin is beyond chance there, up to this many flips: nothing stays undecided.
     items = tasks * size
     margin = -(-3 * items // 100)  # losses less wins
     for share in (0.05, 0.1, 0.15, most_flips):
@@ -244,8 +244,8 @@ def test_what_a_suite_catches_and_how_many_items_it_takes() -> None:
     caught = [chance_of_regressed(items, 0.03, 0.1, 0.06, level) for items in (100, 200, 400)]
     assert caught == pytest.approx([0.48, 0.83, 0.98], abs=0.01)
     assert items_for(0.8, 0.03, 0.1, 0.06, level) == 200
-    assert items_for(0.8, 0.03, 0.1, 0.03, level) is None  # at the margin it is a coin's toss, however many
+    assert items_for(0.8, 0.03, 0.1, 0.03, level) is None  # at the margin it is a coin toss at any size
     assert more_items(100, 5, 13, errors_of(level)) == 250
     assert more_items(100, 0, 13, errors_of(level)) is None
-    # What is advised catches such a drop in 4 of 5 suites, give or take the rounding.
+    # The advised number catches such a drop in 4 of 5 suites, up to rounding.
     assert 0.78 < chance_of_regressed(350, 0.03, 0.13, 0.05, level) < 0.9

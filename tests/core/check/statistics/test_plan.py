@@ -1,4 +1,4 @@
-"""Plans: weights as whole numbers, and what part of alpha a checkpoint's claim has."""
+"""Plans: weights as whole numbers, and a checkpoint's share of alpha."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_hash_covers_ratios_of_weights_and_the_claim() -> None:
         plan(claim=1),
         plan(claim=2),
         plan(watch=True),
-        plan(alpha=0.025),  # what claim 1 spends, and not the same plan
+        plan(alpha=0.025),  # what claim 1 spends, but a different plan
     ]
     assert all(one.hash != other.hash for one, other in combinations(plans, 2))
     assert plan(0.3, 0.3, 0.3).hash == plan().hash == plan(claim=0).hash
@@ -93,7 +93,7 @@ SIZES = {"sure": 500, "unsure": 1000, "guessed": 317, "small": 60}
 
 
 def sampled_suite(seed: int) -> tuple[list[TaskPlan], list[Item], dict[tuple[str, str], float]]:
-    """Tasks with four choices that the base answers so often: by hash, so that every sample is about alike."""
+    """Return tasks with four choices and the base's accuracy on each: by hash, so that every sample is about alike."""
     draw = random.Random(seed)
     items = [Item(name, str(number)) for name, size in SIZES.items() for number in range(size)]
     shares = dict((SURE, UNSURE, GUESSED, SMALL))
@@ -139,8 +139,8 @@ def test_what_is_measurable_on_all_items_is_never_left_out_by_a_sample() -> None
 
 @pytest.mark.parametrize("lost", [4, 5])  # of 160 items: just under the margin, and just over it
 def test_wrong_verdicts_stay_below_alpha_where_a_sample_chooses_the_tasks(lost: int) -> None:
-    # Two tasks that a sample lets in about every other time. Only right answers can be lost, so a sample that told
-    # of the order would tell of the first losses.
+    # Two tasks that a sample admits about every other time. Only right answers can be lost, so a sample that
+    # depended on the order would reveal the first losses.
     right, alpha, streams = {"a": 120, "b": 55, "c": 55}, 0.3, 120
     items = [Item(name, str(number)) for name in right for number in range(160)]
     numbers = {item.key: int(item.item) for item in items}

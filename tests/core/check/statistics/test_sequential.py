@@ -48,7 +48,7 @@ def plan_of(
 
 
 def shuffled(plan: CheckPlan, draw: random.Random) -> CheckPlan:
-    """Put the items (single ones) into an order of this stream's own."""
+    """Put the (single) items into an order of this stream's own."""
     return msgspec.structs.replace(plan, order=tuple(draw.sample(plan.order, len(plan.order))))
 
 
@@ -62,7 +62,7 @@ def run(plan: CheckPlan, base: Scores, tuned: Scores) -> Check:
 def answers(
     items: Sequence[Item], lost: dict[str, float], flips: float, draw: random.Random
 ) -> tuple[Scores, Scores]:
-    """Draw fresh answers: of a task the share `lost` more is lost, on top of the flips both ways."""
+    """Draw fresh answers: in each task an extra share `lost` is lost, on top of the flips both ways."""
     base: Scores = {}
     tuned: Scores = {}
     for item in items:
@@ -119,7 +119,7 @@ def test_all_items_tell_the_weighted_truth(
 
 
 def expected(result: CheckResult, *, fallen: bool) -> tuple[str, str]:
-    """Return the verdict of all items and what decides it, where no task does."""
+    """Return the verdict over all items and what decides it, if no task does."""
     if not fallen:
         return ("ok", "arithmetic")
     if result.chance is None:  # scores between 0 and 1: by betting
@@ -163,7 +163,7 @@ def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
 
 
 def test_the_heaviest_task_decides_and_it_is_said() -> None:
-    # 8 of 100 lost in one task of three: 2.7 points of the items, 6.0 where that task weighs 6 of 8.
+    # 8 of 100 lost in one task of three: 2.7 points over the items, 6.0 if that task weighs 6 of 8.
     items = suite((100, 100, 100))
     base: Scores = {item.key: 1.0 for item in items}
     tuned = {key: float(key[0] != "t2" or int(key[1]) >= 8) for key in base}
@@ -186,12 +186,12 @@ def test_the_heaviest_task_decides_and_it_is_said() -> None:
     assert [(task.drop, task.e_value) for task in heavy.tasks] == [
         (task.drop, task.e_value) for task in even.tasks
     ]
-    # A weighted suite is as good as one of fewer items, (0.5 + 0.5 + 3)^2 / (0.5^2 + 0.5^2 + 3^2) of 3.
+    # A weighted suite is as good as one with fewer items, (0.5 + 0.5 + 3)^2 / (0.5^2 + 0.5^2 + 3^2) of 3.
     assert heavy.power[-1].chance < even.power[-1].chance
 
 
 def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
-    # Drops next to the margin, all of it in the heaviest task, in the lightest, or spread.
+    # Drops close to the margin: all of it in the heaviest task, in the lightest, or spread.
     items, alpha, streams = suite((30,) * 5), 0.4, 100
     draw = random.Random(7)
     wrong_of = {}
@@ -212,7 +212,7 @@ def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
         for _ in range(streams):
             check = run(shuffled(plan, draw), base, tuned)
             assert check.pool is not None
-            wrong += check.pool.decision not in (None, truth)  # none where a task that did fall came first
+            wrong += check.pool.decision not in (None, truth)  # None if a fallen task came first
         assert wrong / streams <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5, name
         wrong_of[name] = wrong
     assert sum(wrong_of.values()) > 0, "no order was ever wrong: the bound was not tried"
@@ -241,7 +241,7 @@ def test_a_task_that_collapses_alone_is_found_and_named() -> None:
 @pytest.mark.parametrize("until", ["all", "decided"])
 @pytest.mark.parametrize(("lost", "won", "expected"), [(23, 5, "ok"), (28, 10, "ok"), (20, 2, "regressed")])
 def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected) -> None:
-    """Seven times 96 items: one task down 18.8 points, the pool just under the limit, as a real model was."""
+    """Seven times 96 items: one task down 18.8 points, the pool just under the limit, as in a real model."""
     base, tuned = {}, {}
     for item in suite((96,) * 7):
         number, (less, more) = int(item.item), (lost, won) if item.task == "t0" else (4, 4)
@@ -279,7 +279,7 @@ def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -
 
 
 def test_single_items_beside_large_clusters_keep_their_own_stakes() -> None:
-    # Bets on a task are over its own largest cluster; over the suite's, 12 losses of 60 would prove nothing here.
+    # Bets on a task use its own largest cluster; with the suite's, 12 losses of 60 would prove nothing here.
     passages = [Item("t1", f"{n:03}", f"passage {n // 10}") for n in range(60)]
     items = [*suite((60,)), *passages]
     base: Scores = {item.key: 1.0 for item in items}

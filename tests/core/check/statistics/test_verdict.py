@@ -54,7 +54,7 @@ def plan_of(items: list[Item], base: Scores, chance: float = 0.0, margin: float 
 
 
 def flip(items: list[Item], lost: dict[str, int], won: dict[str, int]) -> tuple[Scores, Scores]:
-    """Make scores of which so many are lost and won in each task; every tenth item is wrong on both sides."""
+    """Return scores with the given numbers lost and won in each task; every tenth item is wrong on both sides."""
     base: Scores = {}
     tuned: Scores = {}
     for item in items:
@@ -182,7 +182,7 @@ def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
             asked.append({item.task for item in look})
         check = feed(check, base, {item.key: tuned[item.key] for item in look})
     result = conclude(check)
-    assert asked and set().union(*asked) == {"t1"}  # once it is decided, of this task alone
+    assert asked and set().union(*asked) == {"t1"}  # once it is decided, only items of this task
     rows = {task.task: task for task in result.tasks}
     before = {task.task: task for task in stopped.tasks}
     assert rows["t1"].n == rows["t1"].total == 100 > before["t1"].n
@@ -246,7 +246,7 @@ def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
     assert lost == {"t0"}  # 11 of 60: evidence of 94, past 2 tasks at alpha/2 (80)
     base, tuned = flip(items, {"t0": 10}, {"t1": 12})
     tasks = run_to_the_end(begin(plan_of(items, base), until="all"), base, tuned).tasks
-    assert tasks["t0"].mark == "open"  # 56 is past 40, the bar at alpha, and not past 80
+    assert tasks["t0"].mark == "open"  # 56 is past 40, the bar at alpha, but not past 80
     assert exp(tasks["t0"].of_drop) == pytest.approx(55.9, abs=0.1)
 
 
@@ -313,7 +313,7 @@ def test_measure() -> None:
     assert not measure([[1.0]] * 37 + [[0.0]] * 63, 0.25).measurable
     assert not measure([[1.0]] * 33 + [[0.0]] * 67, 0.68).measurable  # far below the majority label
     assert not measure([[0.0]] * 100, 0.0).measurable
-    assert measure([[1.0]] * 20, 0.5).measurable  # no spread seen: a guesser's is taken
+    assert measure([[1.0]] * 20, 0.5).measurable  # no spread seen: a guesser's is used
     assert not measure([], 0.25).measurable
     scores = [1.0] * 45 + [0.0] * 55
     assert measure([[score] for score in scores], 0.25).measurable
@@ -423,7 +423,7 @@ def _choose(n: int, k: int) -> int:
 
 
 def test_flips_less_what_guessing_flips() -> None:
-    # From 80 % to 70 % right of four choices: 10 lost, of which guessing explains 20 * 30 / 300 = 2.
+    # From 80 % to 70 % right with four choices: 10 lost, of which guessing explains 20 * 30 / 300 = 2.
     base = [1.0] * 80 + [0.0] * 20
     tuned = [1.0] * 70 + [0.0] * 30
     flips = count_flips(base, tuned, 0.25)
@@ -490,7 +490,7 @@ def test_a_result_can_be_drawn_without_numpy() -> None:
 
 
 def shown_ends(words: str) -> tuple[float, float] | None:
-    """Read a printed interval of a change; None where none is printed."""
+    """Read a printed interval of a change; None if none is printed."""
     low, to, high = words.partition(" to ")
     return (float(low), float(high)) if to else None
 
@@ -507,7 +507,7 @@ def shown_ends(words: str) -> tuple[float, float] | None:
 def test_no_printed_interval_contradicts_the_verdict_beside_it(
     sizes: list[int], worse: list[float], better: float, margin: float, until: str, seed: int
 ) -> None:
-    """REGRESSED only below the limit, ok only above it, lost only below 0, kept only above the limit, as printed."""
+    """As printed: REGRESSED only below the limit, OK only above it, lost only below 0, kept only above the limit."""
     chance = random.Random(seed)
     pairs = []
     for task, (size, falls) in enumerate(zip(sizes, worse, strict=False)):

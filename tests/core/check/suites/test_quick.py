@@ -1,4 +1,4 @@
-"""The suite quick is whole and balanced, repeats nothing, and the harness accepts every task of it."""
+"""The suite quick is complete and balanced, repeats nothing, and the harness accepts every task of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ITEMS = 96
 NAMES = ("knowledge", "arithmetic", "common_sense", "reading", "words", "grammar", "instructions")
 CHOICE_NAMES = NAMES[:-1]
-# Where an echo of the prompt keeps the rules: the word asked for is in the prompt by the nature of the task.
+# Tasks in which an echo of the prompt keeps the rules, because the prompt contains the required word.
 ECHOED = {"use_word", "about"}
 
 

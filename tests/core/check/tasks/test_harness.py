@@ -1,4 +1,4 @@
-"""Tasks of the harness by YAML file and by name: data files found beside the file, code refused, absent data said."""
+"""Tasks of the harness by YAML file and by name: data files found beside the file, code refused, missing data named."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def of_arc() -> Any:
-    """The harness's own list, of one folder: to read all 14,000 files takes 5 s."""
+    """Return the harness's task list for one folder only: reading all 14,000 files takes 5 s."""
     from lm_eval import tasks
 
     return tasks.TaskManager(include_defaults=False, include_path=str(Path(tasks.__file__).parent / "arc"))
@@ -53,7 +53,7 @@ def of_arc() -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path, of_arc: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """TMP/tasks/own/capitals.yaml with its rows in TMP/rows, two folders above; the hub does not answer."""
+    """Write TMP/tasks/own/capitals.yaml, with its rows in TMP/rows, two folders above; the hub does not answer."""
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "capitals.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     (tmp_path / "tasks" / "own").mkdir(parents=True)

@@ -51,7 +51,7 @@ def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
 ) -> None:
     task, questions = open_task(tmp_path, CHOICES, tokenizer)
     assert (task.name, task.metric, task.kind) == ("own", "acc", "likelihood")
-    assert [question.item.item for question in questions] == ["1", "2", "3"]  # lines
+    assert [question.item.item for question in questions] == ["1", "2", "3"]  # line numbers
     assert [question.gold for question in questions] == [1, 0, 4]
     assert [len(question.pairs) for question in questions] == [3, 2, 5]
     assert questions[0].pairs[1] == ("Question: Which is a fish?\nAnswer:", " pike")

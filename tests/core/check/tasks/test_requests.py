@@ -1,4 +1,4 @@
-"""Suites become questions of the harness, judged by its metrics, with faults told by file and line."""
+"""Suites become harness requests, graded by its metrics; faults are reported with file and line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 
 def asked(file: Path, tokenizer: Any) -> list[tuple[BenchmarkTask, tuple[Request, ...]]]:
-    """Open every task of a suite and ask all its items."""
+    """Open every task of a suite and render all its items."""
     return [
         (task, requests_of(task, [document.item for document in task.documents], tokenizer))
         for task in build(load_suite(file))
@@ -136,7 +136,7 @@ def test_exact_match_of_written_answers_needs_no_network(suite_folder: Path, tok
 
 
 def test_chance_is_worked_out(suite_folder: Path, tokenizer: Any) -> None:
-    """1/choices; the majority's share where the labels are fixed; 0 for free answers; what the suite says."""
+    """1/choices; the majority's share if the labels are fixed; 0 for free answers; else the suite's own value."""
     rows = [
         {"question": f"Is {n} even?", "choices": ["no", "yes"], "answer": "yes" if n % 4 else "no"}
         for n in range(40)

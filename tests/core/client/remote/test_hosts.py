@@ -1,4 +1,4 @@
-"""Which machines are meant: what ssh takes, what it must never be given, and the names of hosts.yaml."""
+"""Which machines `--on` means: what ssh accepts, what it must never be passed, and the names of hosts.yaml."""
 
 from pathlib import Path
 

@@ -193,7 +193,7 @@ async def test_tags_notes_and_the_trash_of_several_machines():
     answer = await fleet.ask(Remove(["lab:run-0001", "box:run-0003", "lab:run-0002"]))
     assert [one.name for one in answer.runs] == ["lab:run-0001", "lab:run-0002", "box:run-0003"]
     assert lab.asked[-1] == Remove(["run-0001", "run-0002"])
-    for one in answer.runs:  # numbers lead back to their machine
+    for one in answer.runs:  # a number identifies its machine
         await fleet.ask(Restore(str(one.run_id)))
     assert lab.asked[-2:] == [Restore("1"), Restore("2")]
     assert box.asked[-1] == Restore("3")
@@ -234,7 +234,7 @@ async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
 
 
 async def test_rows_of_a_machine_that_is_away_keep_its_own_order():
-    """However it has sorted them: else the list would say that the order has changed."""
+    """However the machine has sorted them; otherwise the list would claim that the order has changed."""
     fleet, (lab, _) = fleet_of(5, 0)
     lab.change([lab.rows[i] for i in (3, 0, 4, 1, 2)])
     before = await fleet.ask(Runs())
@@ -244,7 +244,7 @@ async def test_rows_of_a_machine_that_is_away_keep_its_own_order():
 
 
 class Stored:
-    """A machine's real store, asked for pages of its list."""
+    """A machine's real store, which answers with pages of its list."""
 
     def __init__(self, folder: Path, made: list[tuple[str, int, float]]) -> None:
         folder.mkdir()

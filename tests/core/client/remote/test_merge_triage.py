@@ -1,4 +1,4 @@
-"""Tables of triage of several machines as one."""
+"""Triage tables of several machines as one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def row(id_: int, name: str, drop: float, cells: list[TriageCell | None], **more
 
 
 class Machine:
-    """Answers with one table; None: it is out of reach."""
+    """Answers with one table; None: the machine is out of reach."""
 
     def __init__(self, rows: list[TriageRow] | None, tasks: list[str]) -> None:
         self.rows, self.tasks = rows, tasks

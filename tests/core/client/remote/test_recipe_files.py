@@ -1,4 +1,4 @@
-"""Recipes for another machine: its files, not ours."""
+"""Recipes for another machine: they need that machine's files, not the local ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How ssh is called: its options, the words for the other side, paths that it would expand."""
+"""The ssh command line: its options, the remote command, and paths that ssh would expand."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput
 
 
 def test_ssh_understands_every_option():
-    """With -G ssh details options and prints what they come to, and connects to nothing."""
+    """With -G, ssh prints the options as it resolves them, and connects to nothing."""
     words = ssh.command(
         Place("lab", "ana@lab"), "/tmp/x/s", "/home/ana/.finetop/supervisor.sock", may_ask=False
     )

@@ -1,4 +1,4 @@
-"""The link to another machine, over a stand-in for ssh: opened, dropped, reopened, closed; what is said when not."""
+"""The link to another machine, over a stand-in for ssh: opened, dropped, reopened, closed; and its error messages."""
 
 import os
 import subprocess

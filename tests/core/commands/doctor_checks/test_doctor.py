@@ -1,4 +1,4 @@
-"""What doctor finds, and what it says to do about it: each by making the thing go wrong."""
+"""doctor's findings and fixes: each tested by breaking the thing."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
     cold_rig.home.socket.unlink()
     monkeypatch.setattr("finetop.core.client.connection.ANSWER_TIMEOUT_S", 1.0)
     found = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
-    if found.level == "trouble":  # else it has made its socket anew meanwhile
+    if found.level == "trouble":  # else the supervisor has recreated its socket by now
         assert "holds the lock but does not answer" in found.text
     cold_rig.wait_ready()
     assert by_subject(processes.supervisor(cold_rig.home))["lock"].level == "ok"
@@ -256,7 +256,7 @@ CLUSTER = [
 
 @pytest.fixture
 def in_slurm(home, tmp_path, monkeypatch):
-    """Give the home a cluster whose commands are there and answer; returns how to set its section."""
+    """Set up a cluster whose commands exist and answer; returns a function that sets its settings section."""
     for name in slurm.COMMANDS:
         (tmp_path / "bin" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "bin" / name).write_text("#!/bin/sh\n")

@@ -1,4 +1,4 @@
-"""What doctor says of GPUs and their driver."""
+"""doctor's findings on GPUs and their driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`finetop check RUN --curve` against the real supervisor on fake jobs: few looks, claims, exit codes, JSON."""
+"""`finetop check RUN --curve` on the real supervisor with fake jobs: few checks, claims, exit codes, JSON."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None
     row = rig.ask(GetRun("one")).row
     assert (row.check.step, row.check.verdict) == (10, "regressed"), "a run is known by its claim"
 
-    # What is known is not asked again; the rest with --all.
+    # Known results are not checked again; --all checks the rest.
     assert finetop("check", "one", "--curve")[0] == 1
     assert len(rig.ask(Checks("one")).checks) == 4
     code, out, _ = finetop("check", "one", "--curve", "--all", "--json")
@@ -118,5 +118,5 @@ def test_words_that_do_not_go_together(
 def test_a_run_that_trains_is_not_compared_yet(rig: Rig, finetop: Finetop) -> None:
     rig.wait_state(rig.submit("busy", waits_at=1), "running")
     code, _, err = finetop("check", "busy", "--curve")
-    assert (code, "when it has ended" in err) == (4, True)  # 1 is REGRESSED
+    assert (code, "when it has ended" in err) == (4, True)  # 1 would mean REGRESSED
     rig.kill_jobs()

@@ -1,4 +1,4 @@
-"""JUnit XML: well-formed whatever the texts, counts that add up, failures with numbers, skips with reasons."""
+"""JUnit XML: well-formed whatever the texts, consistent counts, failures with numbers, skips with reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TASKS = ("arith", "knowledge", "guesses")
 
 
 def checked(lost: dict[str, int], **more: Any) -> CheckResult:
-    """Judge three tasks of 200 items of which so many are lost; `guesses` is at chance and leaves."""
+    """Judge three tasks of 200 items with `lost` items lost in each; `guesses` is at chance and is left out."""
     items = [Item(task, str(number)) for task in TASKS for number in range(200)]
     base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
     plan = make_plan([TaskPlan(task, "acc", 0.25) for task in TASKS], items, base, seed=1, cap=None)

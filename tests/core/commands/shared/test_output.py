@@ -1,4 +1,4 @@
-"""How commands print: tables that fit a terminal, and colours only where there are some."""
+"""How commands print: tables that fit a terminal, and colours only on a terminal that has them."""
 
 from __future__ import annotations
 

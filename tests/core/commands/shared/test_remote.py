@@ -64,7 +64,7 @@ def test_what_the_job_there_would_refuse_is_refused_before_it_is_queued(finetop,
     assert finetop("--on", "ana@lab", "ls", "--json")[1].count('"name"') == before
     code, out, err = finetop("run", str(recipe), "--on", "ana@lab", "--hold", "--force")
     assert code == 0 and "queued anyway; the job will fail with: rows.jsonl:2: completion is missing." in err
-    hosts.rigs["ana@lab"].ask(Stop(out.split()[0]))  # the queue is the other tests' too
+    hosts.rigs["ana@lab"].ask(Stop(out.split()[0]))  # other tests share the queue
 
 
 def test_several_machines_are_one_list_and_a_run_is_found_or_named(finetop, hosts):
@@ -95,7 +95,7 @@ def test_several_machines_are_one_list_and_a_run_is_found_or_named(finetop, host
     assert (finetop(*both, "show", "both")[0], finetop(*both, "show", "only-lab")[0]) == (
         0,
         2,
-    )  # lab's is left
+    )  # lab's run of that name is left
 
 
 def test_one_of_several_that_is_away_is_said_and_the_others_are_listed(finetop, hosts):
@@ -116,7 +116,7 @@ BOTH = ("--on", "ana@lab", "--on", "box")
 
 @pytest.fixture
 def q(hosts, finetop):
-    """Two machines whose queues are held: lab with Q-a and Q-both, box with Q-both and Q-b, held by itself. Gives Q."""
+    """Two machines with held queues: lab with Q-a and Q-both, box with Q-both (held itself) and Q-b. Returns Q."""
     q = f"q{next(NUMBERS)}"
     made = []
     for destination, names in (("ana@lab", ("a", "both")), ("box", ("b", "both"))):
@@ -259,7 +259,7 @@ def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
         hosts.drop("box")
         said = [tail.stderr.readline(), tail.stderr.readline()]
         (rig.job_folder("tailed") / "go").touch()  # the second half comes after the drop
-        # communicate() would miss what readline() has read ahead
+        # communicate() would miss what readline() has already buffered
         rest, err = tail.stdout.read(), tail.stderr.read()
     steps = [json.loads(line)["step"]["step"] for line in (before + rest).splitlines()]
     assert steps == list(range(1, 61))

@@ -1,4 +1,4 @@
-"""Files of rows: each type, packed or not, folders and patterns, odd ones as people have them; faults name the fix."""
+"""Files of rows: each type, compressed or not, folders and patterns, odd real-world files; errors name the fix."""
 
 from __future__ import annotations
 
@@ -110,14 +110,14 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     "too many cells": ("a.csv", b"a,b\n1,2\n3,4,5\n", "a.csv:3: has 3 cells, but there are 2 columns. Put cells that"),
     "an open quote": ("a.csv", b'a,b\n1,2\n"x,4\n5,6\n', "a.csv:3: a quote that opens in this row is never closed."),
     "a bare quote": ("a.csv", b'a,b\n"x" y,4\n', "a.csv:2: a quoted cell continues after its closing quote."),
-    "latin": ("a.csv", b"a,b\nx,caf\xe9\n", "a.csv:2: is not UTF-8 text; it may be cp1252, of Windows. Make it UTF-8:"),
+    "latin": ("a.csv", b"a,b\nx,caf\xe9\n", "a.csv:2: is not UTF-8 text; it may be Windows cp1252. Make it UTF-8:"),
     "unknown bytes": ("a.csv", b"a,b\nx,\x81\xe9\n", "a.csv:2: is not UTF-8 text. Save the file as UTF-8."),
     "binary": ("a.csv", b"a,b\nx,\0\n", "a.csv:2: is binary, not text."),
     "excel": ("a.csv", b"PK\x03\x04", "a.csv: is a ZIP archive (.xlsx and .docx are, too). Unpack it, or save"),
     "wide json": ("a.json", '[{"a": 1}]'.encode("utf-16"), "a.json: is UTF-16 text. Make it UTF-8: iconv -f utf-16"),
     "cut array": ("a.json", b'[{"a": 1}, {"a": 2', "a.json:2: does not end."),
-    "no end": ("a.json", b'[{"a": 1}, {"a": 2}', "a.json:2: is the last complete one."),
-    "no comma": ("a.json", b'[{"a": 1} {"a": 2}]', "a.json:1: is followed by no comma."),
+    "no end": ("a.json", b'[{"a": 1}, {"a": 2}', "a.json:2: is the last complete row."),
+    "no comma": ("a.json", b'[{"a": 1} {"a": 2}]', "a.json:1: has no comma after it."),
     "NaN": ("a.json", b'[{"a": 1}, {"a": NaN}]', "a.json:2: is not JSON: "),
     "a list within": ("a.json", b'[{"a": 1}, [2]]', "a.json:2: is a list, not an object."),
     "a number": ("a.json", b"17", "a.json: is not a JSON list of rows."),
@@ -126,7 +126,7 @@ FAULTS: dict[str, tuple[str, bytes, str]] = {
     "not parquet": ("a.parquet", b"PAR1" + b"\0" * 40, "a.parquet: is not a Parquet file, or is damaged: "),
     "text as parquet": ("a.parquet", b"hello", "a.parquet: is not a Parquet file, or is damaged: "),
     "lines as text": ("a.txt", b'{"prompt": "a"}\n', "a.txt: holds JSON lines, not text. Rename it to .jsonl."),
-    "latin text": ("a.md", b"one\ntwo \xe9\n", "a.md:2: is not UTF-8 text; it may be cp1252"),
+    "latin text": ("a.md", b"one\ntwo \xe9\n", "a.md:2: is not UTF-8 text; it may be Windows cp1252"),
     "half packed": ("a.csv.gz", gzip.compress(b"a,b\n" + b"0123456789" * 99)[:-9], "a.csv.gz: is a damaged gzip file"),
     "not packed": ("a.jsonl.gz", b"\x1f\x8b\x08 x", "a.jsonl.gz: is a damaged gzip file: "),
 }  # fmt: skip
@@ -236,7 +236,7 @@ def test_a_document_that_is_larger_than_a_row_is_read_piece_by_piece(
 
 @pytest.mark.parametrize("name", ["a.json", "a.csv", "a.jsonl.gz", "a.parquet"])
 def test_a_large_file_does_not_go_through_memory(name: str, tmp_path: Path) -> None:
-    """Reading 200 MB takes no 200 MB; measured in a process of its own."""
+    """Reading 200 MB does not take 200 MB of memory; measured in its own process."""
     row = {"prompt": "a" * 10_000, "completion": "b" * 10_000}
     count, file = 10_000, tmp_path / name
     if name == "a.json":

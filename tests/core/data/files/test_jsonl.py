@@ -1,4 +1,4 @@
-"""JSON lines: every fault names file and line; one bad or endless line does not take the memory."""
+"""JSON lines: every error names file and line; one bad or endless line does not fill memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FAULTS = {
     "single quotes": (b"{'a': 1}", "faq.jsonl:1: is not JSON"),
     "not utf-8": (
         GOOD + b'\n{"a": "\xff"}',
-        "faq.jsonl:2: is not UTF-8 text; it may be cp1252, of Windows. Make it UTF-8: iconv",
+        "faq.jsonl:2: is not UTF-8 text; it may be Windows cp1252. Make it UTF-8: iconv",
     ),
     "utf-16": ('{"a": 1}'.encode("utf-16"), "faq.jsonl: is UTF-16 text. Make it UTF-8: iconv -f utf-16"),
     "gzip": (b"\x1f\x8b\x08" + b"x" * 40, "faq.jsonl: is a damaged gzip file: "),
@@ -84,7 +84,7 @@ def test_a_line_without_end_is_refused_after_8_mib(tmp_path: Path) -> None:
     path = tmp_path / "faq.jsonl"
     with path.open("wb") as file:
         file.write(GOOD + b"\n")
-        file.truncate(100 * 2**20)  # one line of 100 MB of zeros, sparse on the disk
+        file.truncate(100 * 2**20)  # one line of 100 MB of zeros, sparse on disk
     rows = stream_rows(path)
     assert str(next(rows)[0]) == "faq.jsonl:1"
     with pytest.raises(BadInput, match=r"faq\.jsonl:2: the line is longer than 8 MiB\."):

@@ -1,4 +1,4 @@
-"""Shapes of rows that other tools write: Alpaca, ShareGPT with calls, pairs, marked answers, prompts, texts."""
+"""Row formats of other tools: Alpaca, ShareGPT with calls, pairs, labelled answers, prompts, texts."""
 
 from __future__ import annotations
 

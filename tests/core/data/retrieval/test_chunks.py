@@ -1,4 +1,4 @@
-"""Documents cut into chunks: nothing is lost, nothing too long, the headings come along."""
+"""Documents cut into chunks: nothing is lost, nothing is too long, and headings are included."""
 
 from __future__ import annotations
 
@@ -88,6 +88,6 @@ def test_scripts_without_spaces_are_cut_too() -> None:
 def test_no_word_is_lost_and_no_chunk_much_too_long(text: str, words: int, overlap: int) -> None:
     found = cut(text, words, min(overlap, words - 1))
     body = [one.text.split("\n") for one in found]
-    assert all(chunks.count("\n".join(lines[1:])) <= 2 * words for lines in body)  # a heading more
+    assert all(chunks.count("\n".join(lines[1:])) <= 2 * words for lines in body)  # plus a heading
     told = {word for one in found for word in chunks.WORD.findall(one.text)}
     assert set(re.findall("[ab]+", text)) <= {part for word in told for part in re.findall("[ab]+", word)}

@@ -1,4 +1,4 @@
-"""Which documents are read, and that each which can't be used is one line with its place."""
+"""Which documents are read, and that each unusable one gets one line with its place."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_row_of_json_lines_is_a_document(tmp_path: Path) -> None:
         ("a.md", "![](data:image/png;base64," + "A" * 50_000 + ")\nA dome.", ["![]()\nA dome."]),
         ("a.txt", "\ufeffone", ["one"]),
     ],
-    ids=range(10),  # a text of 10 MB is no name
+    ids=range(10),  # a text of 10 MB is no test id
 )  # fmt: skip
 def test_shapes(tmp_path: Path, name: str, content: str, texts: list[str]) -> None:
     (tmp_path / name).write_text(content)
@@ -84,7 +84,7 @@ def test_encodings(tmp_path: Path) -> None:
         ("a.txt", b"one\n" + b"x " * 5_000_000,
          "a.txt:2: the line is longer than 8 MiB. Break it into paragraphs."),
         ("a.txt", b"one\n\n" + b"x" * 1_000_000,
-         "a.txt:3: has a word of 1,000,000 characters: no text that a person wrote."),
+         "a.txt:3: has a word of 1,000,000 characters: that is not human-written text."),
         ("a.jsonl", b'{"text": "' + b"x " * 5_000_000 + b'"}', "a.jsonl:1: the line is longer than 8 MiB."),
         ("a.jsonl", b'{"question": "why?"}\n',
          "a.jsonl:1: has no text (text, content, body, passage, page_content)."),

@@ -125,7 +125,7 @@ def test_odd_settings_are_refused(
 
 @pytest.fixture
 def static_model(tmp_path: Path) -> Path:
-    """A model of eight words, in which tent is near to shelter."""
+    """Write a model of eight words, in which tent is near shelter."""
     model2vec = pytest.importorskip("model2vec", reason="the extra `dense` is not installed")
     tokenizers = pytest.importorskip("tokenizers")
     vocabulary = {"[UNK]": 0, "tent": 1, "shelter": 2, "red": 3, "stove": 4, "cook": 5}

@@ -1,4 +1,4 @@
-"""Items are found in texts as they are and lightly edited, and others are not."""
+"""Items are found in texts verbatim and lightly edited, and others are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contradictions are told from several fine answers."""
+"""Contradictions are distinguished from several valid answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Light edits are told from other questions."""
+"""Light edits are distinguished from other questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures are datasketch's, and pairs that share many words are found whatever else there is."""
+"""Signatures equal datasketch's, and pairs that share many words are found among any others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words come back as they were added, from memory and from a file."""
+"""Words are returned as they were added, from memory and from a file."""
 
 from __future__ import annotations
 

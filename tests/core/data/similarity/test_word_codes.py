@@ -1,4 +1,4 @@
-"""Texts become the same numbers where only case, marks and spaces differ, and others where words do."""
+"""Texts get the same numbers if only case, marks and spaces differ, and others if words do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_marks_of_words() -> None:
         codes_of("We saw Paris in 1999. Is it").tolist()[:1]
         + codes_of("We saw Paris in 1999. Is it").tolist()[2:6]
     )
-    assert said & START and not said & NAME  # a sentence's first word has to have its capital
+    assert said & START and not said & NAME  # a sentence's first word always has a capital
     assert paris & NAME and not paris & DIGIT
     assert in_ & LITTLE
     assert year & DIGIT
@@ -58,5 +58,5 @@ def test_fingerprints() -> None:
     assert fingerprint("Who?", "Me.") == fingerprint("who", " ME ")
     assert fingerprint("a b", "c") != fingerprint("a", "b c")
     assert fingerprint("16 - 4") != fingerprint("16 + 4")
-    assert fingerprint("!!!") != fingerprint("???")  # of nothing but marks, they count
+    assert fingerprint("!!!") != fingerprint("???")  # in a text of only marks, they count
     assert fingerprint("", "\ud800") == fingerprint("", "\ud800")

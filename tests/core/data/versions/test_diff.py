@@ -1,4 +1,4 @@
-"""How two lists of rows differ: against a slow and plain count, and the words for it."""
+"""How two lists of rows differ: compared with a slow and simple count, and the text for it."""
 
 import random
 from collections import Counter

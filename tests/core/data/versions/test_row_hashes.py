@@ -1,4 +1,4 @@
-"""The content of rows, by hash: the same rows are the same, whatever stands around them."""
+"""The content of rows, by hash: equal rows are equal, whatever surrounds them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What each finding sees in a row of its own, what it leaves alone, and what --fix would do about it."""
+"""What each finding sees in a single row, what it ignores, and what --fix would do about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetop.core.runtime.home import Home
 
 
 def chat(*turns: str, system: str = "") -> dict[str, Any]:
-    """A conversation of user and assistant in turn."""
+    """Return a conversation that alternates user and assistant."""
     roles = ("user", "assistant")
     said = [{"role": roles[number % 2], "content": text} for number, text in enumerate(turns)]
     return {"messages": [*([{"role": "system", "content": system}] if system else []), *said]}
@@ -83,7 +83,7 @@ SEEN = [
     ("turns", turns((USER, " "), (BOT, "c")), "an empty turn"),
     ("turns", turns((BOT, "c")), "no question"),
     ("turns", {"messages": []}, "no turns"),
-    ("turns", turns((BOT, "a"), (USER, "b"), (BOT, "c")), "it begins with an answer"),
+    ("turns", turns((BOT, "a"), (USER, "b"), (BOT, "c")), "begins with an answer"),
     ("turns", turns((USER, "a"), ("tool", "b"), (BOT, "c")), "a tool's result without a call"),
     ("refused", chat("Write a poem.", "I'm sorry, but I can't assist with that request."), "refuses"),
     ("refused", chat("Book it.", "I’m sorry, but I don’t have the ability to book flights."), "refuses"),
@@ -104,7 +104,7 @@ SEEN = [
     ("template", {"text": "a text</s>"}, "a special token"),
     ("damaged", chat("Where?", "In the cafÃ©, donâ€™t you know."), "read in the wrong encoding"),
     ("damaged", chat("Where?", "In the caf\ufffd."), "characters that were lost (\ufffd)"),
-    ("damaged", chat("Where?", "In the<br>house &amp; home."), "HTML that is left"),
+    ("damaged", chat("Where?", "In the<br>house &amp; home."), "leftover HTML"),
     ("damaged", chat("How much?", "It is \frac{1}{2}."), "control characters"),
     ("cut-off", chat("How?", "First you open the lid and then you put the"), "within a sentence"),
     (
@@ -236,7 +236,7 @@ def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
 def test_a_short_no_is_a_refusal_where_hardly_any_answer_speaks_so(tmp_path: Path) -> None:
     rows = [chat(f"How heavy is tent number {n}?", f"It weighs {n} kg.") for n in range(99)]
     (one,) = found("refused", tmp_path, *rows, chat("How heavy is it?", "We don't hand that out."))
-    assert (one.places, list(one.kinds)) == (("rows.jsonl:100",), ["says no for itself"])
+    assert (one.places, list(one.kinds)) == (("rows.jsonl:100",), ["says no in the first person"])
     assert found("refused", tmp_path, *rows, chat("Do you hand that out?", "We don't hand that out.")) == []
     talks = [chat(f"Coming, number {n}?", "I don't think so, mother.") for n in range(9)]
     assert found("refused", tmp_path, *rows, *talks) == []
@@ -339,4 +339,4 @@ def test_no_text_takes_long(text: str) -> None:
     began = time.process_time()
     for name in findings.names():
         findings.load(name).look(row, Lens(max_tokens=100))
-    assert time.process_time() - began < 5  # 0.1 here; what grows with the square takes a minute
+    assert time.process_time() - began < 5  # 0.1 here; quadratic code takes a minute

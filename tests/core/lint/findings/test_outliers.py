@@ -1,4 +1,4 @@
-"""Outliers by the base model's loss: which answers stand out among those of like length, and a pass with a model."""
+"""Outliers by the base model's loss: which answers stand out among those of similar length, and a pass with a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_an_answer_stands_out_among_those_of_its_length() -> None:
     long = [(1000 + at, 60, chance.lognormvariate(0.5, 0.2)) for at in range(500)]
     found = outliers([*short, *long, (2000, 60, 6.5), (2001, 60, 0.02), (2002, 3, 6.5)])
     assert {one.at for one in found} >= {2000, 2001}
-    assert len(found) <= 4  # of 1,000 that are not; 2002 is usual for an answer of three tokens
+    assert len(found) <= 4  # of 1,000 normal answers; 2002 is usual for an answer of three tokens
     assert 2002 not in {one.at for one in found}
 
 

@@ -1,4 +1,4 @@
-"""An exported model is a whole one that says what the checkpoint says; where it does not, that is told and kept."""
+"""An exported model is a whole one that agrees with the checkpoint; if not, that is reported and it is kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def recipe_of(tiny_model, **sections):
 
 
 def make_checkpoint(tmp_path, recipe, home, events):
-    """A checkpoint of the recipe's method whose weights are pushed about, at a step of a run."""
+    """Write a checkpoint of the recipe's method with disturbed weights, at a step of a run."""
     from finetop.core.train import methods
     from finetop.core.train.methods import _start
 
@@ -80,7 +80,7 @@ def test_what_is_written_says_what_the_checkpoint_says(
     assert all(one.holds and one.tokens > 100 for one in agreements)
     if dtype != "bfloat16":
         assert agreements[-1].largest < 1e-4
-    if recipe.model.quantize == "none":  # else it was never in memory as a whole
+    if recipe.model.quantize == "none":  # else it was never whole in memory
         assert agreements[1].largest == 0.0
     said = capsys.readouterr().out
     assert ("warning: the run trained on" in said) == (recipe.model.quantize != "none")
@@ -134,7 +134,7 @@ def test_numbers_that_are_none_do_not_agree():
 
 @pytest.mark.parametrize("method", ["lora", "dora"])
 def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tmp_path, tiny_model, home, events, method):
-    """Written one after another, and equal to the bit: float32 on a CPU."""
+    """Written one at a time, and bit-identical: float32 on a CPU."""
     from safetensors.torch import load_file
 
     model = {"id": str(tiny_model), "dtype": "float32", "quantize": "nf4"}

@@ -1,4 +1,4 @@
-"""What was made elsewhere: a Trainer's real output folder of a LoRA on the tiny model, with two checkpoints."""
+"""A model made elsewhere: a Trainer's real output folder of a LoRA on the tiny model, with two checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from finetop.core.runtime.home import Home, prepare
 
 @pytest.fixture(scope="session")
 def trainer_output(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """OUT with an adapter, checkpoint-2, checkpoint-4, optimizer states (pickles) and trainer_state.json."""
+    """Return OUT with an adapter, checkpoint-2, checkpoint-4, optimizer states (pickles) and trainer_state.json."""
     import warnings
 
     import torch
@@ -57,7 +57,7 @@ def trainer_output(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def out(trainer_output: Path, tmp_path: Path) -> Path:
-    """A copy of the trainer's output that a test may spoil."""
+    """Return a copy of the trainer's output that a test may damage."""
     folder = tmp_path / "out"
     shutil.copytree(trainer_output, folder)
     return folder
@@ -65,7 +65,7 @@ def out(trainer_output: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(trainer_output: Path, tmp_path: Path) -> Path:
-    """A single adapter's folder, without a trainer's state."""
+    """Return a single adapter's folder, without a trainer state."""
     folder = tmp_path / "adapter"
     folder.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):

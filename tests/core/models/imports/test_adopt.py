@@ -1,4 +1,4 @@
-"""A folder's models become the checkpoints of a run, linked or copied, and nothing is told of one that does not fit."""
+"""A folder's models become the checkpoints of a run, linked or copied; one that does not fit leaves no events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list[Any]:
-    """Adopt a folder as run 1, and give the events."""
+    """Import a folder as run 1; return the events."""
     log = home.root / "events.jsonl"
     recipe = adopted(ImportRequest(path=str(folder), cwd=folder.parent, **wanted)).recipe.recipe
     recipe = recipe_from_mapping(recipe_to_mapping(recipe), to_train=False)
@@ -94,7 +94,7 @@ def test_a_single_adapter_and_a_full_model(home: Home, adapter: Path, full: Path
     found = told(home, full, base=str(tiny_model))
     assert [one.kind for one in of(events.Checkpoint, found)] == ["full"]
     (planned,) = of(events.Planned, found)
-    assert planned.steps == 0  # nothing says it
+    assert planned.steps == 0  # the number is unknown
     assert planned.parameters == planned.trainable_parameters == 98_048
 
 

@@ -1,4 +1,4 @@
-"""A tuned model is only adopted on a base that it can be made of: told from names and shapes."""
+"""A tuned model is imported only with a base that it fits, judged by names and shapes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_adapter_fits_its_base(adapter: Path, tiny_model: Path) -> None:
 
 
 def narrow(base: Path, keep: int) -> None:
-    """Cut every weight's sides of 128 to `keep`."""
+    """Cut every weight dimension of 128 to `keep`."""
     file = base / "model.safetensors"
     cut = {
         name: numpy.ascontiguousarray(
@@ -47,7 +47,7 @@ def test_a_base_of_other_widths_is_refused(adapter: Path, full: Path) -> None:
 
 
 def test_a_base_with_fewer_layers_is_refused(adapter: Path, full: Path) -> None:
-    """PEFT itself would leave the second layer out with a warning."""
+    """PEFT itself would skip the second layer with a warning."""
     file = full / "model.safetensors"
     kept = {name: value for name, value in load_file(file).items() if ".layers.1." not in name}
     save_file(kept, file, metadata={"format": "pt"})
@@ -90,11 +90,11 @@ TURNED = Base({"h.0.attn": Shape("F32", (4, 8))}, is_turned=True, is_packed=Fals
         ("h.0.attn.lora_A.weight", (2, 8), True),
         ("h.0.attn.lora_B.weight", (8, 2), False),
         ("h.0.attn.lora_B.weight", (4, 2), True),
-        ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without the wrapper's name
+        ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without its wrapper's name
         ("transformer.h.1.attn.lora_A.weight", (2, 4), True),
         ("h.0.attn.lora_magnitude_vector", (8,), False),
         ("h.0.attn.ia3_l", (8, 1), False),
-        ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without weights of its own
+        ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without its own weights
     ],
 )
 def test_names_and_shapes(base: Base, name: str, size: tuple[int, ...], is_wrong: bool) -> None:
@@ -117,7 +117,7 @@ def test_learned_tokens_fit_a_base_of_their_width_and_depth(adapter: Path, tiny_
     with_tokens(adapter, 64, peft_type="PROMPT_TUNING", num_layers=2)
     assert require_fit(own(adapter), tiny_model) == 4 * 64
     with_tokens(adapter, 96, peft_type="PROMPT_TUNING", num_layers=2)
-    with pytest.raises(BadInput, match="its learned tokens are 96 wide, but the base is 64 wide"):
+    with pytest.raises(BadInput, match="its virtual tokens are 96 wide, but the base is 64 wide"):
         require_fit(own(adapter), tiny_model)
     with_tokens(adapter, 128, peft_type="PREFIX_TUNING", num_layers=3)
     with pytest.raises(BadInput, match="it was made for 3 layers, but the base has 2"):

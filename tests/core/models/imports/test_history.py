@@ -1,4 +1,4 @@
-"""A trainer's log becomes metrics under our names; what is none of a step's is left out."""
+"""A trainer's log becomes metrics under our names; entries without a step's values are left out."""
 
 from __future__ import annotations
 

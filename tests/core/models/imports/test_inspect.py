@@ -1,4 +1,4 @@
-"""What a folder holds is told from its JSON alone, and what can't be checked is refused in one line."""
+"""A folder's contents are determined from its JSON alone, and what can't be checked is refused in one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def change_state(folder: Path, step: int) -> None:
 
 def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> None:
     (out / "checkpoint-4").rename(out / "checkpoint-10")
-    (out / "checkpoint-99").mkdir()  # without a model: broken off, or cleaned away
+    (out / "checkpoint-99").mkdir()  # without a model: interrupted, or cleaned up
     found = look(out)
     assert [(one.step, one.kind) for one in found.checkpoints] == [(2, "adapter"), (10, "adapter")]
     assert found.own == FolderModel(10, out, "adapter")

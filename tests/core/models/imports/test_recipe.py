@@ -1,4 +1,4 @@
-"""The recipe of an adopted run: its base, its method, its rows, its name, or why there can be none."""
+"""The recipe of an imported run: its base, method, rows and name, or why it can't be imported."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_methods_that_are_none_of_ours_keep_their_names(adapter: Path) -> None:
     change(adapter, peft_type="LORA", use_dora=True)
     assert of(adapter).recipe.resolved["method"]["rank"] == 2
     change(adapter, use_dora=False, r=10**6, target_modules="all-linear")
-    assert of(adapter).recipe.resolved["method"]["rank"] == 16  # more than we offer: the defaults
+    assert of(adapter).recipe.resolved["method"]["rank"] == 16  # settings beyond ours: the defaults
 
 
 def test_rows_suite_and_check(adapter: Path, tmp_path: Path) -> None:

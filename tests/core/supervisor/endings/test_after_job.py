@@ -1,8 +1,9 @@
-"""What failed is tried again: by itself by what ended it, so often and after such a wait; and by hand."""
+"""Failed jobs are retried: automatically by kind of failure, with a limit and a wait; and on request."""
 
 from __future__ import annotations
 
 import time
+from typing import get_args
 
 import pytest
 from still import make_checkpoint
@@ -12,7 +13,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Pause, Retry as RetryRequest, Stop
 from finetop.core.protocol.messages.submit import Resume as ResumeRequest
 from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, Stopped
-from finetop.core.recipe.home_settings import Resume, Retry, Settings
+from finetop.core.recipe.home_settings import Passing, Resume, Retry, Settings
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.endings import after_job
@@ -102,6 +103,11 @@ def test_each_kind_of_failure_has_its_tries_and_waits(kind, waits):
         found.append(following.wait_s)
         assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
     assert found == waits
+
+
+def test_what_is_left_to_a_person_is_what_retry_is_about():
+    by_retry = {kind for kind, rule in after_job.RULES.items() if rule.setting == "retry"}
+    assert by_retry == set(get_args(Passing))
 
 
 def test_settings_say_how_often_how_long_and_after_what():

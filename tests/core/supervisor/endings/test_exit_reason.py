@@ -1,4 +1,4 @@
-"""How a job ended, in words and as a kind: from the keeper's record, the job's own word, and its log."""
+"""How a job ended, in words and as a kind: from the keeper's record, the job's own event, and its log."""
 
 import subprocess
 import sys
@@ -130,7 +130,7 @@ TORCHRUN = "E1127 20:11:40.000 4 torch/distributed/elastic/multiprocessing/api.p
 
 
 def left(folder, number, ended=None, at=1.0):
-    """Write what a rank leaves that ended so; nothing: it was killed."""
+    """Write the record of a rank that ended like this; None: it was killed."""
     (folder / "ranks").mkdir(exist_ok=True)
     words = ranks.LastWords(1, "1", "boot", ended, at)
     (folder / "ranks" / f"{number}.json").write_bytes(msgspec.json.encode(words))
@@ -189,7 +189,7 @@ def test_the_rank_that_failed_by_itself_is_named_not_those_it_left_alone(tmp_pat
 
 
 def test_a_rank_that_srun_killed_with_the_others_does_not_hide_the_one_that_failed(tmp_path):
-    left(tmp_path, 0)  # on the other node: it had no time for a word
+    left(tmp_path, 0)  # on the other node: it had no time to write an event
     left(tmp_path, 1, Ended("failed", "out of memory on the GPU", "Lower it.", 1, "gpu_out_of_memory"))
     assert of_ranks(tmp_path).cause == "rank 1: out of memory on the GPU"
     left(tmp_path, 1)

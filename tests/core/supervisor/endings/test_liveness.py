@@ -1,4 +1,4 @@
-"""What a silence means: by the run's own pace where it is known, else by what its processes do."""
+"""What a silence means: by the run's own pace if known, else by the activity of its processes."""
 
 import itertools
 import time
@@ -26,7 +26,7 @@ from finetop.core.wording.durations import long_span
         (3.0, 100, 0, True, ""),
         (3.0, 240, 0, False, "silent"),
         (3.0, 599, 0, True, "silent"),
-        (3.0, 601, 0, False, "hung"),  # a deadlock may spin: work proves nothing where the pace is known
+        (3.0, 601, 0, False, "hung"),  # a deadlock may spin: activity proves nothing if the pace is known
         (300.0, 1200, 0, False, ""),  # a step takes five minutes
         (300.0, 1600, 0, False, "silent"),
         (300.0, 6001, 0, False, "hung"),
@@ -74,7 +74,7 @@ def test_a_gpu_that_works_is_no_idleness():
 
 
 def live_job(supervisor):
-    """Let the job that is queued run, as the store has it."""
+    """Mark the queued job as running in the store."""
     (job,) = jobs.queued(supervisor.connection)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, data.Running(since=time.time()))
@@ -99,7 +99,7 @@ async def test_what_was_told_while_the_supervisor_did_not_look_is_no_silence(qui
 
 
 async def test_who_was_stopped_and_goes_on_has_all_the_time_again(quiet, monkeypatch):
-    """It is not killed as hung before its first step behind the stop."""
+    """It is not killed as hung before its first step after the stop."""
     quiet.queue("one")
     supervisor = quiet.supervisor
     supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="kill"))
@@ -115,7 +115,7 @@ async def test_who_was_stopped_and_goes_on_has_all_the_time_again(quiet, monkeyp
 
 
 async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
-    """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
+    """A machine that slept, a stopped supervisor, a changed clock: none makes a job hung."""
     run_id = quiet.queue("one")
     supervisor = quiet.supervisor
     job = live_job(supervisor)
@@ -130,9 +130,9 @@ async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
 
 @pytest.mark.parametrize(("nodes", "looks"), [(1, 6), (2, 12)])
 async def test_a_job_whose_rank_stands_still_is_ended_and_the_rank_is_named(quiet, monkeypatch, nodes, looks):
-    """Whatever the settings say of one process: the others hold their GPUs for nothing.
+    """Whatever the settings say about single processes: the others hold their GPUs for nothing.
 
-    Of several nodes only the first tells what is used: idle there, another may work.
+    With several nodes only the first reports usage: if it is idle, another may be working.
     """
     quiet.queue("one")
     supervisor = quiet.supervisor

@@ -1,4 +1,4 @@
-"""What a job asks of GPUs: by its recipe, by its verb, by a plan of its model."""
+"""The GPUs that a job needs: from its recipe, from its verb, from a plan of its model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LLAMA = {
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch):
-    """However busy the machine is, a plan is waited for."""
+    """Wait for a plan, however busy the machine is."""
     monkeypatch.setattr(job_needs, "PATIENCE_S", LIMIT_S)
 
 
@@ -45,7 +45,7 @@ V100 = Gpu(0, "GPU-0", "V100", 80.0, capability=(7, 0))
 
 
 def want(quiet, recipe, verb="train", card=H100):
-    """What a job of this recipe asks for, once that is known."""
+    """What a job of this recipe needs, once that is known."""
     connection, planner = quiet.supervisor.connection, job_needs.Planner(quiet.home)
     run_id = quiet.queue("x")
     connection.execute("UPDATE runs SET recipe = ? WHERE id = ?", [json.dumps(recipe), run_id])
@@ -70,13 +70,13 @@ def test_what_the_recipe_says_counts(quiet, model, budget, expected):
 def test_else_the_plan_counts(quiet, model):
     found = want(quiet, resolved(model))
     assert (found.gpus, found.is_estimate) == (1, True)
-    assert 40 < found.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens leave for the way back
+    assert 40 < found.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens need for the backward pass
     larger = want(quiet, resolved(model, "train: {batch_size: 16}\n"))
     assert larger.gib > found.gib + 5
 
 
 def test_the_plan_knows_the_card(quiet, model):
-    """What does not fit is rounded by chance in bfloat16; without it, all that moves is float32."""
+    """Updates too small for bfloat16 are rounded stochastically; without bfloat16, trainable weights are float32."""
     recipe = {**resolved(model), "method": {"name": "full"}}
     assert want(quiet, recipe, card=V100).gib > want(quiet, recipe).gib + 50
 

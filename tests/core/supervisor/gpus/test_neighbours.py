@@ -1,4 +1,4 @@
-"""How much of a GPU a job may use: alone all of it, beside another what that one leaves, and what a person wrote."""
+"""How much of a GPU a job may use: all of it alone, beside another what that leaves, or the user's limit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LLAMA_3B = {
 
 @pytest.fixture
 def cards(cold_rig, tmp_path):
-    """One GPU of 80 GiB, and runs of a model that a plan knows to need some 15 to 40 of it."""
+    """One GPU of 80 GiB, and runs of a model whose plan needs some 15 to 40 of it."""
     made = Cards(tmp_path / "nvml.json", count=1)
     model = tmp_path / "llama"
     model.mkdir()
@@ -57,7 +57,7 @@ def rig(cold_rig, cards):
 
 
 def told(rig, name):
-    """What a live job was told of its neighbours."""
+    """The share written for a live job."""
     return msgspec.json.decode((rig.job_folder(name) / gpu_share.FILE).read_bytes(), type=GpuShare)
 
 
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_holds_up_nobody(rig):
 
 
 def test_what_a_job_uses_beyond_its_promise_is_nobodys_to_have(rig, cards):
-    """Its plan was short: no neighbour is put where the memory is gone, and it is told which run has it."""
+    """Its plan was too low: no neighbour is placed where memory has run out, and the hint names that run."""
     first = rig.submit("first", budget={"memory_gib": 30}, **LONG)
     pid = process_of(rig, first)
     cards.change(0, used=60, processes=[[pid, 60]])
@@ -179,7 +179,7 @@ def left(job, gpus, held, uses=None, totals=None, reserve=1.0):
 
 
 CASES = [
-    # the job's GPUs, what others hold, uses -> what it may use, beside whom, jobs on each
+    # the job's GPUs, what others hold, uses -> what it may use, beside which runs, jobs on each
     ("alone", [on(UUIDS[0], 20)], [], {}, None, (), (1,)),
     ("alone, of no known size", [on(UUIDS[0], None)], [], {}, None, (), (1,)),
     ("on another GPU", [on(UUIDS[0], 20)], [(2, on(UUIDS[1], 20))], {}, None, (), (1,)),
@@ -248,7 +248,7 @@ def test_cases(gpus, held, uses, gib, beside, jobs_on):
     reserve=st.floats(0, 4),
 )
 def test_whoever_keeps_to_its_plan_has_room_for_it_whatever_one_neighbour_takes(promises, more, reserve):
-    """Each may grow to its own limit, as it stands when it does: the promises of the others still fit beside it."""
+    """Each may grow to its own limit at that moment: the others' promises still fit beside it."""
     if sum(promises) + reserve > 80:
         promises = [min(one, (80 - reserve) / len(promises)) for one in promises]
     held = [(job, on(UUIDS[0], gib)) for job, gib in enumerate(promises, 1)]

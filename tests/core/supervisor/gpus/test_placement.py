@@ -1,4 +1,4 @@
-"""Which job gets which GPUs: cases by hand, and what must hold of all of them."""
+"""Which job gets which GPUs: cases by hand, and invariants of all of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def indices(found):
 
 TWO = (card(0), card(1))
 CASES = [
-    # what is wanted, GPUs, what is held, rules -> numbers of the GPUs, or why not
+    # wanted, GPUs, held, rules -> indices of the GPUs, or the reason
     (Want(), TWO, (), RULES, [0]),
     (Want(2), TWO, (), RULES, [0, 1]),
     (Want(), TWO, [share(0)], RULES, [1]),
@@ -36,7 +36,7 @@ CASES = [
     (Want(2, 40), TWO, [share(0), share(1, 50)], RULES, "wants 2 GPUs with 40 GiB, 0 are free"),
     (Want(3), TWO, (), RULES, "wants 3 GPUs, 2 are here"),
     (Want(1), (), (), RULES, "wants 1 GPU, 0 are here"),
-    # shared memory: an idle GPU first, then the one with fewer jobs, then what fits
+    # shared memory: an idle GPU first, then the one with fewer jobs, then the one that fits
     (Want(1, 20), TWO, [share(0, 30)], RULES, [1]),
     (Want(1, 20), TWO, [share(0, 30), share(1, 20), share(1, 20)], RULES, [0]),
     (Want(1, 40), TWO, [share(0, 30), share(0, 9), share(1, 45)], RULES, [0]),
@@ -151,7 +151,7 @@ def test_a_cpu_job_beside_gpus_says_what_it_waits_for():
     assert made.reasons == {1: "waits for the one job on the CPU to end"}
 
 
-# --- what must hold, whatever comes ---------------------------------------------------------------------------
+# --- invariants -----------------------------------------------------------------------------------------------
 
 sizes = st.sampled_from([4.0, 8.0, 24.0, 79.5, 80.0, 100.0])
 wants = st.builds(
@@ -177,7 +177,7 @@ def machines(draw):
 
 
 def check_memory(cards, held, rules):
-    """No GPU is promised beyond what it has, and who has it whole has it alone."""
+    """No GPU is promised beyond its memory, and a whole-GPU job is alone on it."""
     by_uuid = {one.uuid: one for one in cards}
     assert all(one.uuid in by_uuid for one in held)
     for one in cards:
@@ -213,12 +213,12 @@ def test_memory_is_never_promised_twice_and_everybody_is_answered(cards, wanted,
 @settings(max_examples=150, deadline=None)
 @given(machines(), wants, rules, st.lists(st.tuples(wants, st.integers(1, 4)), min_size=1, max_size=6))
 def test_a_big_job_is_not_starved_by_an_endless_stream_of_small_ones(cards, big, rules, stream):
-    """Small jobs come behind it in every round and end a few rounds later: it starts when the last one that ran has."""
+    """Small jobs arrive behind it in every round, ending a few rounds later: it starts once all older ones end."""
     if isinstance(place(big, cards, (), rules), Reason) or not big.gpus:
         return  # it can never start here, or needs no GPU
     longest = max(rounds for _, rounds in stream)
     live, number = {}, 100
-    for turn in range(3):  # first the small ones alone: the machine is full
+    for turn in range(3):  # at first only the small ones: the machine is full
         made = decide([Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)], cards,
                       [one for found, _ in live.values() for one in found], rules)  # fmt: skip
         live |= {job: (found, turn + stream[job - number][1]) for job, found in made.starts.items()}

@@ -1,4 +1,4 @@
-"""The real supervisor on GPUs of a fake NVML: who gets which, who waits and why, what survives."""
+"""The real supervisor on GPUs of a fake NVML: which job gets which, which wait and why, what survives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG = {"steps": 5000, "waits_at": 1}  # until it is killed
 def cards(cold_rig, tmp_path):
     """Two GPUs, and a supervisor on them."""
     made = Cards(tmp_path / "nvml.json")
-    cold_rig.model = "org/nowhere"  # of which nobody knows what it needs: a whole GPU
+    cold_rig.model = "org/nowhere"  # its needs are unknown: a whole GPU
     cold_rig.start(FINETOP_TEST_NVML=str(made.file))
     cold_rig.wait_ready()
     return made
@@ -57,7 +57,7 @@ def because(rig, name, words):
 
 
 def process_of(rig, name):
-    """A running job's own process, as its keeper has written it down."""
+    """A running job's own process, from its keeper's record."""
     rig.wait_state(name, "running")
     file = rig.job_folder(name) / "keeper.json"
     return json.loads(until(lambda: file.exists() and file.read_text()))["job_pid"]
@@ -228,7 +228,7 @@ def test_settings_choose_gpus_and_a_fault_in_them_is_told(rig, cards):
     set_to(rig, "settings: 1\ngpus: {only: [1], shar: true}\n")
     trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
     assert "settings.yaml:2: gpus.shar is not an option of gpus. Did you mean share?" in trouble
-    because(rig, rig.submit("two"), trouble.rstrip("."))  # nothing starts on a guess at what is meant
+    because(rig, rig.submit("two"), trouble.rstrip("."))  # nothing starts on a guess
     set_to(rig, f"settings: 1\ngpus: {{only: [{UUIDS[0][:12]}]}}\n")
     until(lambda: [bool(row.left_out) for row in gpus(rig).gpus] == [False, True])
 
@@ -241,7 +241,7 @@ def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(
     first = cold_rig.submit("one", **LONG)
     assert seen_by(cold_rig, first) == [UUIDS[0]]
     assert process_of(cold_rig, first) == json.loads((cold_rig.home.root / "spare.json").read_text())["pid"]
-    second = cold_rig.submit("two", **LONG)  # none waits beside a job: it gets a process of its own
+    second = cold_rig.submit("two", **LONG)  # no process waits beside a job: it gets a new one
     assert seen_by(cold_rig, second) == [UUIDS[1]]
 
 

@@ -1,4 +1,4 @@
-"""Whose memory it is: processes that are known, processes that are not, and a container that hides them."""
+"""Who uses a GPU's memory: known processes, unknown ones, and a container that hides them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def share(gib=None, others=0.0, uuid="GPU-0"):
 
 
 CASES = [
-    # used, processes, what jobs hold, whose processes are whose, numbered as here -> ours, others, strangers
+    # used, processes, what jobs hold, process owners, same pids as here -> ours, others, strangers
     ("nobody", gpu(0.1), [], {}, True, 0, 0.1, []),
     ("others alone", gpu(38, Process(5, 38)), [], {}, True, 0, 38, [5]),
     ("ours and others", gpu(21, Process(5, 1), Process(7, 20)), [(1, share())], {7: 1}, True, 20, 1, [5]),
     ("ours has not touched it", gpu(1, Process(5, 1)), [(1, share(24))], {}, True, 0, 1, [5]),
     ("another GPU's share", gpu(9), [(1, share(24, uuid="GPU-1"))], {}, True, 0, 9, []),
-    # in a container nobody is listed, or by numbers of the host
+    # in a container no process is listed, or by the host's pids
     ("hidden", gpu(20), [(1, share(24))], {}, False, 20, 0, []),
     ("hidden, more than was promised", gpu(50), [(1, share(24))], {}, False, 24, 26, []),
     ("hidden, others were there", gpu(20), [(1, share(24, others=6))], {}, False, 14, 6, []),
@@ -35,7 +35,7 @@ CASES = [
     ("hidden, none of ours", gpu(20, Process(99, 20)), [], {}, False, 0, 20, [99]),
     ("not told at all", gpu(20, told=False), [(1, share(24))], {}, True, 20, 0, []),
     ("ours without a size", gpu(20, Process(7, None)), [(1, share(24))], {7: 1}, True, 20, 0, []),
-    # its process is ours, and was given nothing
+    # its process is ours, but was given no GPU
     ("ours without a share", gpu(20, Process(7, 19)), [], {7: 1}, True, 19, 1, []),
 ]
 

@@ -1,4 +1,4 @@
-"""Launchers: what is of this machine stays in one file, so that a cluster's is another beside it."""
+"""Launchers: everything about this machine stays in one file, so that a cluster's launcher is a second one."""
 
 import ast
 from pathlib import Path
@@ -12,8 +12,8 @@ from finetop.core.supervisor.launchers import local
 ROOM = Path(supervisor.__file__).parent
 OF_A_MACHINE = ("fcntl", "finetop.core.runtime.keeper", "finetop.core.runtime.job_process")
 LOCAL = ROOM / "launchers" / "local.py"
-# A command that a person is told by is no job: what it leaves is ended by the same means. On a node of a cluster the
-# keeper is one of that machine.
+# A command that sends a notification is no job, but its leftovers are ended by the same means. On a node of a cluster
+# the keeper belongs to that machine.
 EXEMPT = {LOCAL, ROOM / "launchers" / "slurm_node.py", ROOM / "notify" / "send.py"}
 
 
@@ -26,7 +26,7 @@ def imports(tree: ast.AST) -> set[str]:
 
 
 def texts(tree: ast.AST) -> list[str]:
-    """List the strings of a module but for its docstrings."""
+    """List the strings of a module except its docstrings."""
     docs = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -42,7 +42,7 @@ def texts(tree: ast.AST) -> list[str]:
 
 
 def local_means(file: Path) -> list[str]:
-    """List what a file names of how this machine runs jobs."""
+    """List the names in a file that belong to running jobs on this machine."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found = sorted(imports(tree) & set(OF_A_MACHINE))
     return found + [text for text in texts(tree) if "/proc" in text or "keeper" in text]

@@ -1,4 +1,4 @@
-"""The keeper's door on a node of Slurm: what it makes of an end, and of one more start of the same job."""
+"""The keeper on a Slurm node: what it makes of an ending, and of another start of the same job."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def facts_of(code):
         (2, 0, STOPPED, True),
         (2, 143, STOPPED, True),  # a launcher's code is not the run's word
         (1, -9, None, True),
-        (2, 137, None, True),  # srun's code of tasks that were killed before they had a word
+        (2, 137, None, True),  # srun's code of tasks that were killed before they wrote an event
         (1, 1, None, False),
         (2, 1, events.Ended("failed", "row 3", kind="bad_data"), False),
         (2, 0, events.Ended("finished"), False),
@@ -115,7 +115,7 @@ def test_a_job_that_is_started_again_keeps_the_rows_of_its_own_ranks(tmp_path):
 
 @pytest.fixture
 def main(monkeypatch):
-    """Let slurm_node do what it does on a node; what it then starts is only noted, with what stands there."""
+    """Run slurm_node as on a node; the command that it would start is only recorded, with the folder's content."""
 
     def run(folder):
         (folder / "attempt").write_text("1")
@@ -150,6 +150,6 @@ def test_ranks_of_one_node_share_the_cores_that_the_job_has_there(
     tmp_path, monkeypatch, main, nodes, threads
 ):
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "16")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that what is set here goes with the test
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that what is set here is undone with the test
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert main(job_folder(tmp_path, nodes=nodes))[1].get("OMP_NUM_THREADS") == threads

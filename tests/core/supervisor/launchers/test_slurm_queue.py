@@ -1,4 +1,4 @@
-"""Slurm's queue by a stand-in for its commands: what is handed over, found again, refused, taken back."""
+"""Slurm's queue with a stand-in for its commands: jobs submitted, found again, refused, withdrawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RECORD = '{"attempt": 1, "pid": 1, "job_pid": 1, "boot": "x", "start": "1"}'  # 
 
 
 class StandIn:
-    """Slurm's commands as functions: which jobs it has, and what it answers next."""
+    """Slurm's commands as functions: its jobs, and its next answers."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Listed] = {}
@@ -33,7 +33,7 @@ class StandIn:
         self.options: list[list[str]] = []
         self.calls = 0  # of squeue
         self.fails: list[Exception] = []  # of sbatch, one after another
-        self.loses: list[Exception] = []  # the same, after it has done what was asked
+        self.loses: list[Exception] = []  # the same, after the command took effect
         self.is_away = False
 
     def listing(self) -> list[Listed]:
@@ -111,7 +111,7 @@ def submit(launcher: SlurmLauncher, attempt: Attempt, array: str = "") -> None:
 
 
 def look(launcher: SlurmLauncher, attempt: Attempt) -> Look:
-    """Let the queue do a round, twice so that a look is behind what it found, and look."""
+    """Let the queue do a round, twice so that a look follows what it found, and look."""
     for _ in range(2):
         launcher.list([attempt])
         launcher._queue.round()
@@ -178,7 +178,7 @@ def test_a_supervisor_that_died_on_the_way_neither_loses_nor_doubles_it(
             launcher._queue.round()
     after = made_launcher(monkeypatch, tmp_path)
     seen = look(after, attempt)
-    assert (seen.is_alive, seen.exit) == (is_in, None)  # else it is given up, and begun in a new attempt
+    assert (seen.is_alive, seen.exit) == (is_in, None)  # otherwise it is given up, and a new attempt starts
     if not is_in:
         assert (after.trace(attempt), seen.size, after.revoke(attempt)) == ("none", 0, True)
         submit(after, attempt_of(tmp_path, number=2))
@@ -256,7 +256,7 @@ def test_a_number_that_a_killed_controller_gives_again_is_the_other_job_s(launch
     first, second = attempt_of(tmp_path), attempt_of(tmp_path, 2)
     submit(launcher, first)
     look(launcher, first)
-    slurm.jobs.clear()  # it was killed before it had saved that job, which runs on
+    slurm.jobs.clear()  # it was killed before it had saved that job, which keeps running
     slurm.scripts.clear()
     submit(launcher, second)
     for _ in range(3):
@@ -270,7 +270,7 @@ def test_a_number_that_a_killed_controller_gives_again_is_the_other_job_s(launch
     slurm.becomes("100", "CANCELLED")  # as the first one has ended on its node
     for _ in range(3):
         seen = look(launcher, second)
-    assert (seen.is_alive, seen.exit) == (False, None)  # it goes in once more
+    assert (seen.is_alive, seen.exit) == (False, None)  # it is submitted again
 
 
 def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
@@ -329,7 +329,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def rounds(launcher: SlurmLauncher, clock: Clock, attempts: list[Attempt], seconds: int) -> None:
-    """Let so much time pass, a round a second, as the supervisor looks on."""
+    """Let so much time pass, a round per second, while the supervisor looks."""
     for _ in range(seconds):
         clock.now += 1.0
         launcher.list(attempts)

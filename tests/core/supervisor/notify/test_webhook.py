@@ -1,4 +1,4 @@
-"""Where a message to a webhook is dialled: no proxy sees it unless the settings say so, and never what is near."""
+"""Where a webhook message is sent: to no proxy unless the settings say so, and never for a near host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = {
 
 @pytest.fixture
 def dialled(monkeypatch):
-    """Whom `post` dials, with a proxy in the environment; nobody answers."""
+    """The hosts that `post` connects to, with a proxy in the environment; nothing answers."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://{PROXY[0]}:{PROXY[1]}")
     for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

@@ -1,4 +1,4 @@
-"""When what waits would start: played forward by hand, and as a listing tells it of a store with ended runs."""
+"""When waiting jobs would start: simulated by hand, and in the listing of a store with ended runs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def coming(number, want=None, lasts_s=None):
          {1: Start(60.0, "a"), 2: Start(90.0, "run-1")}),
         ([Going("a", (), None)], [coming(1)], (), {}),
         ([], [coming(1), coming(2)], (), {1: Start(0.0)}),
-        # two GPUs: the big one keeps what is free, the small one behind it waits
+        # two GPUs: the big job reserves the free one, the small one behind it waits
         ([Going("a", on(0), 60.0)], [coming(1, Want(2), 10.0), coming(2, Want(1))], GPUS,
          {1: Start(60.0, "a"), 2: Start(70.0, "run-1")}),
-        # an end that nobody knows is waited for by none that has another place
+        # a job that could only start after an unknown end gets no time
         ([Going("a", on(0), None), Going("b", on(1), 5.0)], [coming(1, Want(1), 9.0), coming(2, Want(1))], GPUS,
          {1: Start(5.0, "b"), 2: Start(14.0, "run-1")}),
         ([Going("a", on(0, gib=30), 9.0)], [coming(1, Want(1, 100.0))], GPUS, {}),  # never
-        # a job that is over its time ends at once
+        # a job beyond its expected time ends at once
         ([Going("a", (), -5.0)], [coming(1)], (), {1: Start(0.0, "a")}),
     ],
 )  # fmt: skip
@@ -80,7 +80,7 @@ def seen_since(now, seconds):
 
 
 def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
-    """Test of two runs of one kind behind one that runs: they take as long as the one that has ended."""
+    """Check two runs of one kind behind a running one: they take as long as the one that has ended."""
     connection, now = quiet.supervisor.connection, time.time()
     for name in ("before", "going", "next", "last", "held"):
         quiet.queue(name)
@@ -109,7 +109,7 @@ def test_the_first_run_of_a_sweep_tells_of_the_rest_while_it_runs(quiet):
         jobs.set_state(connection, 1, data.Running(now - 60.0, "training", 60, 100, "steps", 40.0))
     first, then = [row.starts_at for row in listed(quiet).rows]
     assert first == seen_since(now, 40.0)
-    assert then - first + now == seen_since(now, 100.0)  # as long as it has taken by then, and is to take
+    assert then - first + now == seen_since(now, 100.0)  # as long as it has taken by then, and will take
 
 
 def test_what_a_run_wants_is_said_in_few_words(quiet):
@@ -133,12 +133,12 @@ def test_a_run_that_asks_for_nothing_gets_one_gpu_or_the_cpu(quiet):
     quiet.queue("a")
     pool = quiet.supervisor.pool
     assert [row.wants for row in listed(quiet).rows] == [""], "nobody has looked yet"
-    pool.tried_at = 0.0  # there is no driver
+    pool.tried_at = 0.0  # no driver
     assert [row.wants for row in listed(quiet).rows] == ["CPU"]
     with transaction(quiet.supervisor.connection):
         jobs.set_state(quiet.supervisor.connection, 1, data.Running(time.time(), "training"))
     assert [row.on for row in listed(quiet).live] == ["CPU"]
     quiet.queue("b")
-    pool.watch = object()  # there is one
+    pool.watch = object()  # a driver
     assert [row.wants for row in listed(quiet).rows] == ["1 GPU"]
     assert [row.on for row in listed(quiet).live] == [""]

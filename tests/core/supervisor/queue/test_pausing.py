@@ -1,4 +1,4 @@
-"""Pause, resume and tries with real processes: the supervisor dies in between, and no step is lost or doubled."""
+"""Pause, resume and retries with real processes: the supervisor dies in between, no step is lost or doubled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def wait(rig, name, wanted):
 
 
 def told(rig, name):
-    """The steps in the store and how often each is there; and those that the jobs wrote beside it, by job."""
+    """The steps in the store and how often each occurs; and those that the jobs wrote to side files, by job."""
     rows = rig.ask(
         Sql("SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step ORDER BY step", 100_000)
     ).rows

@@ -1,4 +1,4 @@
-"""Which jobs go into a cluster's queue, and what they ask for there."""
+"""Which jobs go into a cluster's queue, and with which options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database made again from the run folders: row for row, whatever became of the old one."""
+"""The database rebuilt from the run folders: row for row, whatever happened to the old one."""
 
 import contextlib
 import copy
@@ -16,7 +16,7 @@ from still import verdict
 from waiting import wait_until
 
 from finetop.core.commands.main import main
-from finetop.core.errors import EnvironmentTrouble, StoreTrouble
+from finetop.core.errors import EnvironmentTrouble, RecipeError, StoreTrouble
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.checks import Check, Checks
@@ -42,12 +42,12 @@ from finetop.core.store import (
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock, was_never_queued
-from finetop.core.supervisor.requests import triage
+from finetop.core.supervisor.requests import resume, triage
 
 
 @pytest.fixture
 def lived(rig, tmp_path):
-    """A home with runs of every kind, whose supervisor has ended: its dump is what must come back."""
+    """A home with runs of every kind, whose supervisor has ended: a rebuild must restore its dump."""
     faq = tmp_path / "faq.jsonl"
     faq.write_text(
         '{"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At 9."}]}\n'
@@ -57,7 +57,7 @@ def lived(rig, tmp_path):
     )
     rig.wait_state(finished, "finished")
     wait_checked(rig, finished, 1)
-    rig.ask(Check(finished, 10))  # a look, as the claim is spent
+    rig.ask(Check(finished, 10))  # without a claim, as it is already used
     wait_checked(rig, finished, 2)
     rig.ask(Check(finished, 30, general={"margin": 5.0}))
     wait_checked(rig, finished, 3)
@@ -102,7 +102,7 @@ def lived(rig, tmp_path):
 
 
 def hold(rig, name, number):
-    """Stop a job as it is, with all that it wrote taken in; or let it go on."""
+    """Stop a job as it is, with all that it wrote ingested; or let it go on."""
     folder = next(rig.home.runs.glob(f"*-{name}/jobs/*"))
     with contextlib.suppress(ProcessLookupError):
         os.kill(json.loads((folder / "keeper.json").read_text())["job_pid"], number)
@@ -172,7 +172,7 @@ def test_every_row_of_a_home_that_lived_comes_back_and_the_old_database_is_kept(
 
 
 def goes_on_from_there(rig):
-    """The new database is as good as the old: the queue goes on, and the next run has a number of its own."""
+    """The new database is as good as the old: the queue goes on, and the next run gets a new id."""
     rig.start()
     rig.wait_ready()
     assert rig.ask(GetRun("last")).jobs[0].attempt == 1
@@ -194,7 +194,7 @@ def goes_on_from_there(rig):
 
 
 def says_what_is_wrong_in_words(rig, before):
-    """Gone, empty, cut: refused with the command that helps, by the supervisor and by every client."""
+    """Missing, empty, cut: refused with the command that helps, by the supervisor and by every client."""
     home = rig.home
     whole, after = home.database.read_bytes(), dump(home.database)
     for damage in (None, b"", whole[: len(whole) // 3], whole[:5000], b"\0" * len(whole)):
@@ -338,7 +338,7 @@ def rows_of(home, table):
 
 
 def test_every_table_of_the_store_has_its_way_back(tmp_path):
-    """A table that somebody adds is told by events, kept with its run, or kept in store.json."""
+    """A new table must come from events, be recorded with its run, or be kept in store.json."""
     connection = open_store(tmp_path / "finetop.duckdb")
     connection.execute("CREATE TABLE of_a_run (run_id INTEGER, a VARCHAR)")
     connection.execute("CREATE TABLE of_none (b INTEGER)")
@@ -369,7 +369,7 @@ def test_a_running_supervisor_is_never_rebuilt_under(quiet, monkeypatch):
 
 
 def test_every_row_comes_back(quiet):
-    """In small, of each kind one; the whole life of a home is in the slow test above."""
+    """A small version, with one of each kind; the full life of a home is in the slow test above."""
     finished = data.Finished(since=1.0, ended=2.0)
     start = events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"})
     one = quiet.run("one", (1, 2, 3), losses={1: 0.3, 2: 0.2, 3: 0.1}, best=2)
@@ -424,13 +424,13 @@ def test_every_row_comes_back(quiet):
     assert differences(before, dump(quiet.home.database)) == []
 
 
-# In place of each value of a run.json; GONE: the field is not there.
+# Replacements of each value of a run.json; GONE: the field is missing.
 GONE = object()
 MUTATIONS = (GONE, None, "x", 3, 10**30, -1, 1e300, [[[]]], {"a": {"b": 1}}, "a\0b", "../../..")
 
 
 def fields_of(value, path=()):
-    """Name every field of a JSON value, of mappings and lists."""
+    """Yield every field of a JSON value, in mappings and lists."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, one in inner:
         yield (*path, key)
@@ -438,7 +438,7 @@ def fields_of(value, path=()):
 
 
 def damaged(told, path, value):
-    """The record with one field that is something else, or is gone."""
+    """The record with one field changed or missing."""
     told = copy.deepcopy(told)
     place = told
     for name in path[:-1]:
@@ -451,7 +451,7 @@ def damaged(told, path, value):
 
 
 def as_run(told, number):
-    """The record of a run as that of another number, with jobs and checks of its own."""
+    """The record of a run under another id, with jobs and checks of its own."""
     told = copy.deepcopy(told)
     store = told["store"]
     told["id"] = store["run"]["id"] = number
@@ -496,7 +496,7 @@ def two_sound_runs(quiet):
 
 
 def rebuild_beside(quiet, told, mutations):
-    """Rebuild with a run for each mutation between the sound ones. Returns what was left out, by folder."""
+    """Rebuild with a run for each mutation between the sound ones. Return what was left out, by folder."""
     for number, (path, value) in enumerate(mutations, 10):
         folder = quiet.home.runs / f"{number:04d}-good-{number}"
         folder.mkdir()
@@ -516,7 +516,7 @@ def of_sound_runs(dumped):
 
 
 def list_everything(quiet):
-    """List every run there is and show some, as `ls`, `queue` and the app do, and look at the queue as a beat does."""
+    """List every run and show some, as `ls`, `queue` and the app do, and read the queue as a beat does."""
     quiet.open()
     connection = quiet.supervisor.connection
     numbers = [number for (number,) in connection.execute("SELECT id FROM runs ORDER BY id").fetchall()]
@@ -573,6 +573,23 @@ def test_what_is_damaged_is_named_with_its_place_and_its_value(quiet):
         assert left_out[f"{number:04d}-good-{number}"].startswith(f"run.json: {words}")
 
 
+def test_no_job_trains_by_a_recipe_that_breaks_a_rule(quiet):
+    """Jobs only convert their recipe: one that waits is left out, and one that has ended does not go on."""
+    quiet.run("ended", (1, 2))
+    quiet.queue("waits")
+    quiet.close()
+    for file in sorted(quiet.home.runs.glob("*/run.json")):
+        told = json.loads(file.read_text())
+        told["recipe"]["model"]["quantize"], told["recipe"]["method"] = "nf4", {"name": "full"}
+        file.write_text(json.dumps(told))
+    made = rebuild(quiet.home)
+    assert made.runs == 1
+    assert "run.json: the recipe: model.quantize: full does not work with nf4 weights" in made.left_out[0]
+    quiet.open()
+    with pytest.raises(RecipeError, match="full does not work with nf4 weights"):
+        resume.resume(quiet.supervisor, Resume("ended"))
+
+
 def test_a_damaged_store_json_costs_what_is_damaged_alone(quiet):
     two_sound_runs(quiet)
     file = quiet.home.root / run_records.STORE
@@ -626,7 +643,7 @@ def test_a_damaged_folder_is_never_taken_for_one_that_was_never_queued(quiet):
 
 @pytest.mark.parametrize("tags", ["", "keep", '{"a": 1}', "3", "null", "[1]", '["keep'])
 def test_tags_that_are_damaged_hide_no_run(quiet, tags):
-    """Such as an older rebuild took in: the run is listed without tags, and can be given new ones."""
+    """As an older rebuild made it: the run is listed without tags, and can get new ones."""
     quiet.run("one")
     connection = quiet.supervisor.connection
     connection.execute("UPDATE runs SET tags = ?", [tags])

@@ -1,4 +1,4 @@
-"""Comparisons of approaches asked of the supervisor: queued, measured, used again, shown, and kept."""
+"""Requests for comparisons of approaches: queued, measured, reused, shown, and stored."""
 
 import json
 
@@ -120,7 +120,7 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     with pytest.raises(FinetopError, match="trains no weights"):
         rig.ask(Check("kb-prompt"))
 
-    # the same once more makes nothing; other settings of one approach make that one anew
+    # repeating it makes nothing new; other settings of one approach make only that one again
     again = rig.ask(ask_for())
     assert all(one.was_there for one in again.runs) and again.comparison == "kb"
     fewer = {"prompt": {**PLANS["prompt"], "f1": [0.3] * 24}}

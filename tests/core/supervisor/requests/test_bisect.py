@@ -1,4 +1,4 @@
-"""Since which checkpoint a run has regressed: looks that follow each other by themselves until it is known."""
+"""Since which checkpoint a run has regressed: checks that follow automatically until it is known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
     assert (found.unseen, found.most) == (2, 2)
 
     def ends(state: State) -> list[int]:
-        """End the look that waits, and give the steps that wait then."""
+        """End the waiting check, and return the steps that wait then."""
         (job,) = jobs.queued(supervisor.connection)
         assert job.verb == "check"
         after_job.settle(supervisor, job, state, None)

@@ -1,4 +1,4 @@
-"""Checks that are asked for: gone on with once they are decided, as the same claim on more items."""
+"""Requested checks: continued after their verdict, as the same claim on more items."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
     for more, what in (([], "the suite"), (["task"], "task")):
         with pytest.raises(Refused, match=f"every item of {what} has been scored"):
             checks.check(quiet.supervisor, Check("good", more=more))
-    checks.check(quiet.supervisor, Check("good"))  # to check again is to repeat it
+    checks.check(quiet.supervisor, Check("good"))  # the same check again
 
 
 def test_a_run_whose_recipe_names_nothing_to_keep_is_not_checked_at_its_end(rig) -> None:

@@ -1,4 +1,4 @@
-"""What goes by which policy, and what never does."""
+"""What each policy removes, and what is never removed."""
 
 import os
 import time

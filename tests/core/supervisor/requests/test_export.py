@@ -1,4 +1,4 @@
-"""An export that is asked for: of the whole model or of the adapter alone, and what is refused of both."""
+"""Requested exports: of the whole model or of the adapter alone, and refusals of both."""
 
 from __future__ import annotations
 

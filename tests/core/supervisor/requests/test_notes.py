@@ -1,4 +1,4 @@
-"""Tags and notes: changed, refused in words, and there again after a rebuild."""
+"""Tags and notes: changed, refused with a message, and restored by a rebuild."""
 
 import pytest
 

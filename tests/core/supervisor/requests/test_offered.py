@@ -1,4 +1,4 @@
-"""What is advised next of a run, in each state that it can be in, is an order that the supervisor does."""
+"""Every suggested next step of a run, in each possible state, is a request that the supervisor accepts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORDERS: dict[Order, Any] = {
     "retry": Retry,
     "check": Check,
     "check again": Check,
-    "remedies": Remedy,  # the command tries them; the app's key looks at them first
+    "remedies": Remedy,  # the command tries them; the app's key shows them first
 }
 WANTED: dict[str, Order] = {
     "held": "resume",
@@ -77,7 +77,7 @@ def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused
             expect(name, ORDERS[order](name), accepted=True)
         asked: list[tuple[Asked, Any]] = [
             ("check", Check(name)),
-            ("bisect", LookEarlier(name, on=False)),  # where nothing is to be bisected, that is the answer
+            ("bisect", LookEarlier(name, on=False)),  # if nothing can be bisected, that is the answer
             ("remedy", Remedy(name)),
         ]
         for what, request in reversed(asked) if name.startswith("re") else asked:

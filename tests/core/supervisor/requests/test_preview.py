@@ -1,4 +1,4 @@
-"""What a run would come to where the supervisor is, for a client that is elsewhere: asked of a real one."""
+"""The plan of a run on the supervisor's machine, for a remote client: requested from a real supervisor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue by a person's wish: order, priorities, holds; what may start then, and what is said of the rest."""
+"""Changes of the queue by the user: order, priorities, holds; what may start then, and the reasons of the rest."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_settings_behind_a_link_hold_until_its_target_goes(queued, tmp_path):
     assert (supervisor.settings.retry.times, supervisor.settings_fault) == (7, "")
     target.unlink()
     watch_settings.read(supervisor)
-    assert supervisor.settings.retry.times == 7  # what runs goes on by the last that could be read
+    assert supervisor.settings.retry.times == 7  # running jobs keep the last valid settings
     assert "its link leads nowhere" in supervisor.settings_fault
     target.write_text("settings: 1\nretry: {times: 7}\n")
     watch_settings.read(supervisor)

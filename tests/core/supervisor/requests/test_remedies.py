@@ -1,4 +1,4 @@
-"""Remedies asked of the supervisor: what there is, the job that tries them, what it told, and their export."""
+"""Requests for remedies: the available ones, the job that tries them, its results, and their export."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     assert found.trying == STRENGTHS and not found.is_under_way
     assert found.price_s == pytest.approx(1.5), "as long as those took that were tried"
 
-    # tried again, one takes its own place
+    # a repeated one replaces its earlier result
     rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))
     rig.wait_job(name, "remedy")
     again = rig.ask(Sql("SELECT name, verdict, confirmation FROM remedies ORDER BY name")).rows

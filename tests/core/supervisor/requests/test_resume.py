@@ -1,4 +1,4 @@
-"""A run that ended goes on from a checkpoint under the real supervisor: one curve, no loss that nobody asked for."""
+"""An ended run resumes from a checkpoint under the real supervisor: one curve, no unrequested loss."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
 
 
 def test_a_finished_run_of_so_many_steps_is_made_longer_as_its_hint_says(rig):
-    """Epochs beside max_steps would make it no longer."""
+    """With max_steps set, epochs would not make it longer."""
     long = resolve_text("recipe: 1\nextends: lora\nname: long\ntrain: {max_steps: 6}\n").resolved
     for recipe, key in (
         (long, "train.max_steps"),

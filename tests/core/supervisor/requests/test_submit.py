@@ -1,4 +1,4 @@
-"""A run that can't be made: nothing is left of it, and the error names what was refused."""
+"""A run that can't be made: it leaves nothing behind, and the error names what was refused."""
 
 from __future__ import annotations
 

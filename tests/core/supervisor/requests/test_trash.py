@@ -1,4 +1,4 @@
-"""Runs that are removed: to the trash, back row for row, for good; and a crash in between."""
+"""Removed runs: to the trash, restored row for row, deleted; and a crash in between."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The folder of alarms: each is a setting of the recipe, and watches what its recipe leaves on."""
+"""The folder of alarms: each has a setting in the recipe, and runs if the recipe leaves it on."""
 
 import pytest
 

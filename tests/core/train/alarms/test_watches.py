@@ -1,4 +1,4 @@
-"""What each alarm sees and what it does not: it speaks once when something begins, and once when it is over."""
+"""What each alarm detects and what it ignores: it speaks once when a problem begins, and once when it is over."""
 
 import math
 import random
@@ -12,7 +12,7 @@ RUN = alarms.Run(STEPS)
 
 
 def feed(kind, rows, *, run=RUN, seconds_a_step=1.0, **options):
-    """Feed a row of values a step; gives (step, whether it is over, text) of all that was said."""
+    """Feed a row of values per step; return (step, is it over, text) of all alarm notes."""
     alarm = alarms.load(kind)
     watch = alarm.watch(alarm.options(**options), run)
     told = []
@@ -24,7 +24,7 @@ def feed(kind, rows, *, run=RUN, seconds_a_step=1.0, **options):
 
 
 def noisy(level, sigma=0.1, seed=1):
-    """Losses about a level, as batches make them; `level` is a function of the step."""
+    """Return losses around a level, as noisy as batches make them; `level` is a function of the step."""
     draw = random.Random(seed)
     return [{"loss": level(step) * math.exp(draw.gauss(0, sigma))} for step in range(1, STEPS + 1)]
 
@@ -75,7 +75,7 @@ def test_a_loss_that_diverges_stays_told():
     ("sigma", "risen"),
     [
         (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
-        (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # within 92 steps
+        (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # rises within 92 steps
     ],
 )
 def test_a_rise_in_much_noise_is_told_and_a_climb_does_not_hide_itself(sigma, risen):
@@ -201,7 +201,7 @@ def test_a_disk_that_fills_is_told_before_it_is_full_and_over_when_there_is_room
 
 def test_what_the_next_checkpoint_takes_must_be_free():
     told = feed("disk", [room(40, need=30), room(29, need=30)])
-    assert told == [(2, False, "disk almost full: 29 GiB free, what is saved next takes 30")]
+    assert told == [(2, False, "disk almost full: 29 GiB free, the next save needs 30")]
 
 
 def test_a_large_disk_needs_no_twentieth_of_it():
@@ -227,7 +227,7 @@ def test_a_reward_that_stays_0_is_told_at_the_fifth_step_by_one_alarm():
         (33, True, "answers get rewards again: 0.5"),
     ]
     assert feed("groups_alike", rows) == []
-    assert feed("no_reward", [{**UNPAID, "reward_deviation": 0.5}] * 30) == []  # as much is earned as lost
+    assert feed("no_reward", [{**UNPAID, "reward_deviation": 0.5}] * 30) == []  # rewards cancel out
     assert feed("no_reward", [{"loss": 0.0}] * 30) == []
 
 
@@ -243,7 +243,7 @@ def test_groups_that_are_all_alike_are_told_at_the_fifth_step():
 def test_where_such_steps_are_usual_more_of_them_are_needed():
     usual = [PAID, UNPAID] * 100
     assert feed("no_reward", usual + [UNPAID] * 6) == []
-    assert feed("no_reward", usual + [UNPAID] * 30)[0][0] == 216  # the 17th: 1 in 100,000 at a rate of a half
+    assert feed("no_reward", usual + [UNPAID] * 30)[0][0] == 216  # the 17th: 1 in 100,000 at a rate of 1/2
     assert feed("no_reward", [UNPAID] * 2, steps=2)[0][0] == 2
 
 
@@ -262,10 +262,10 @@ def test_a_run_that_diverges_in_its_first_steps_is_told_of_at_once():
 @pytest.mark.parametrize(
     ("losses", "norms"),
     [
-        ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # from the second step
+        ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # diverges from the second step
         ([0.69, 0.7, 14.0, 30.0, 41.0], [2.0, 2.0, 9.0, 9.0, 9.0]),  # pairs, by the loss alone
         ([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 40.0, 90.0, 60.0]),  # a loss that is bounded
-        ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a square
+        ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a squared loss
     ],
 )
 def test_either_sign_alone_is_enough_after_three_steps(losses, norms):
@@ -290,13 +290,13 @@ def test_a_run_that_diverges_no_longer_is_over():
 @pytest.mark.parametrize(
     ("losses", "norms"),
     [
-        ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # first gradients are large, and fall
+        ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # the first gradients are large, and fall
         ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
         (
             [0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0],
             [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0],
         ),  # begins like its teacher
-        ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows come first
+        ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows first
         (
             [1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5,
             [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5,
@@ -304,8 +304,8 @@ def test_a_run_that_diverges_no_longer_is_over():
         (
             [0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6,
             [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6,
-        ),  # a pair a step
-        ([math.nan] * 40, [math.inf] * 40),  # another alarm speaks
+        ),  # one pair per step
+        ([math.nan] * 40, [math.inf] * 40),  # the nan alarm covers this
     ],
 )
 def test_what_is_large_or_begins_near_nothing_is_no_divergence(losses, norms):

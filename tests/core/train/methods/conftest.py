@@ -1,4 +1,4 @@
-"""A tiny base model for every method, as whole numbers and in fewer bits."""
+"""A tiny base model for every method, unquantized and quantized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdaLoRA in 16 bits: what is divided by does not learn, so that a checkpoint is the model that was trained."""
+"""AdaLoRA in 16 bits: the rank counts are not trained, so that a checkpoint is the model that was trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CorDA begins where PEFT's own preparation does, and holds one layer's factors at a time."""
+"""CorDA begins where PEFT's own preparation does, and holds only one layer's factors at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every method on all kinds of weights that it goes on: it learns, keeps the base, comes back."""
+"""What holds for every method on all formats of the base that it supports: it learns, keeps the base, reloads."""
 
 from __future__ import annotations
 

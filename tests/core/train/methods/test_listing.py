@@ -1,4 +1,4 @@
-"""Methods and objectives are what their folders hold; an unknown name is never imported."""
+"""Methods and objectives are what their folders contain; an unknown name is never imported."""
 
 from __future__ import annotations
 

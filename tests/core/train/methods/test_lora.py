@@ -1,4 +1,4 @@
-"""LoRA and full tuning on a tiny model: which weights move, and that a fresh adapter changes nothing."""
+"""LoRA and full tuning on a tiny model: which weights are trained, and that a fresh adapter changes nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_only_the_adapter_moves_and_at_first_it_changes_nothing(model: PreTraine
         before = model(TOKENS).logits
     wrapped = lora.PLUGIN.prepare(model, lora.Options(rank=4, alpha=8), Start())
     names = trainable(wrapped)
-    # 7 linear layers a block, two blocks, two matrices each; the head is left out
+    # 7 linear layers per block, two blocks, two matrices each; the head is left out
     assert len(names) == 7 * 2 * 2
     assert all("lora_" in name for name in names)
     with torch.no_grad():

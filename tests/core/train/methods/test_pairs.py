@@ -1,4 +1,4 @@
-"""Pairs that can't work are refused from the recipe alone, or from the base's shape, before weights are loaded."""
+"""Combinations that can't work are refused from the recipe, or from the base's shape, before weights are loaded."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REFUSED = {
-    "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not go on nf4 weights: weights in fewer",
-    "method: {name: osf}\nmodel: {quantize: int8}": "model.quantize: osf does not go on int8 weights: it decomposes",
-    "method: {name: loftq}": "model.quantize: loftq does not go on whole weights: it restores what nf4 takes away",
-    "method: {name: prompt-tuning}\nobjective: {name: sft, packing: true}": "objective.packing does not go with",
+    "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not work with nf4 weights: quantized",
+    "method: {name: osf}\nmodel: {quantize: int8}": "model.quantize: osf does not work with int8 weights: it de",
+    "method: {name: loftq}": "model.quantize: loftq does not work with whole weights: it restores what nf4 takes away",
+    "method: {name: prompt-tuning}\nobjective: {name: sft, packing: true}": "objective.packing does not work with",
     "method: {name: prefix-tuning}\ntrain: {activation_checkpointing: true}": "its keys and values are lost",
 }
 FINE = [

@@ -1,4 +1,4 @@
-"""Any other type of PEFT, as a recipe names it over the built-in `peft`: it trains, and comes back."""
+"""Any other PEFT type, named in a recipe with the built-in `peft`: it trains, and reloads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADER = (builtin_folder() / "peft.yaml").read_text().partition("recipe: 1")[0]
 NAMED = re.search(r"name the type \(([\w, ]+) …\)", HEADER)
 assert NAMED
 TYPES = [*NAMED[1].split(", "), "lokr", "boft", "c3a", "delora", "gralora", "hra", "randlora", "vblora"]
-FITTING = {"c3a": "{block_size: 32}", "boft": "{boft_block_size: 4}"}  # to layers 64 wide
+FITTING = {"c3a": "{block_size: 32}", "boft": "{boft_block_size: 4}"}  # for layers 64 wide
 FITTING |= {
     "vblora": "{vector_length: 32, num_vectors: 32}",
     "randlora": "{r: 8}",

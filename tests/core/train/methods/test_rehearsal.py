@@ -1,7 +1,7 @@
-"""What is refused before weights are loaded is what the weights' own setup would refuse: methods by architectures.
+"""What is refused before weights are loaded is what the real setup would refuse: methods by architectures.
 
-A plan and a job both ask `methods.rehearse`; here it is held against the real thing: a tiny model with weights, the
-method put onto it, a step backward.
+A plan and a job both call `methods.rehearse`; here it is compared with the real thing: a tiny model with weights, the
+method applied to it, a backward step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from finetop.core.train import methods
 from finetop.core.train.methods._start import Start
 
 MODELS = {**architectures.MODELS, "t5": architectures.ENCODER_DECODER}
-# A sample in which something goes, each kind of refusal, and methods that begin at the weights.
+# A sample with successes, each kind of refusal, and methods that begin at the weights.
 SAMPLE = [
     ("llama", "lora"),
     ("t5", "full"),
@@ -52,7 +52,7 @@ def agree(model: str, method: str, tmp_path: Any) -> None:
 
 
 def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
-    """Make the model, put the method onto it, take a step backward. Returns parameters, and how many move."""
+    """Build the model, apply the method, take a backward step. Return the counts of all and of trained parameters."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config)
     parameters = sum(weight.numel() for weight in model.parameters())
@@ -64,7 +64,7 @@ def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
     return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the libraries, about settings that do not matter here
+@pytest.mark.filterwarnings("ignore")  # the libraries', about settings that do not matter here
 @pytest.mark.parametrize(("model", "method"), SAMPLE)
 def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
     agree(model, method, tmp_path)
@@ -80,7 +80,7 @@ def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path
 @pytest.mark.parametrize(
     ("model", "options", "reaches"),
     [
-        ("mixtral", {}, True),  # PEFT knows the names that its experts had before they were fused
+        ("mixtral", {}, True),  # PEFT knows its experts' names before they were fused
         ("qwen2_moe", {}, False),
         ("qwen2_moe", {"target_parameters": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")}, True),
     ],

@@ -1,4 +1,4 @@
-"""Training in this process: one import of the libraries for all objectives."""
+"""Training in this process: the libraries are imported once for all objectives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clo
 
 
 class Trained:
-    """A run that was trained: its recipe, its folder, and what it told."""
+    """A trained run: its recipe, its folder, and its events."""
 
     def __init__(self, recipe: Any, folder: Path, ended: events.Ended) -> None:
         self.recipe, self.folder, self.ended = recipe, folder, ended

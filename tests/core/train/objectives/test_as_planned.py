@@ -1,4 +1,4 @@
-"""What real runs tell of their rows and steps is what a plan said before, down to the fingerprint of the rows."""
+"""Rows and steps of real runs are what a plan predicted, down to the fingerprint of the rows."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def test_a_run_has_the_rows_and_steps_of_its_plan(name: str, train: Train, tiny_
     assert [planned.row] == [tuple(first.pieces) for first in run.of(events.FirstRow)]
     (told,) = run.of(events.Planned)
     assert (steps.steps, steps.rows, steps.eval_rows) == (told.steps, told.rows, told.eval_rows)
-    if name in ("sft", "pretrain"):  # each row of a pass once, whatever its last step has
+    if name in ("sft", "pretrain"):  # each row once per pass, however full the last step is
         (*_, last) = run.curve("tokens")
         assert steps.tokens == pytest.approx(last, rel=0.05)
     assert max(event.step for event in run.of(events.Metrics)) == steps.steps
     if name not in (
         "replay",
         "dpo",
-    ):  # what the base writes has no length before; of a pair the longer half is told
+    ):  # the plan can't know lengths that the base will generate; for pairs the run reports the longer half
         assert planned.tokens == told.tokens_per_epoch

@@ -1,4 +1,4 @@
-"""Distillation: the student comes to expect what the teacher does."""
+"""Distillation: the student's distribution approaches the teacher's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_student_nears_its_teacher(train: Any, tiny_model: Path, tmp_path: P
     run = train(ROWS, objective=options, method={"name": "full"}, data={"eval": {"share": 0.2}}, train=steps)
     kl = run.curve("kl_to_teacher")
     assert kl[-1] < 0.7 * kl[0]
-    assert run.curve("loss") == pytest.approx(kl, rel=1e-3)  # all of the loss is the teacher's
+    assert run.curve("loss") == pytest.approx(kl, rel=1e-3)  # the whole loss is the teacher's
     assert len(run.curve("eval_loss")) == 1
 
 
@@ -56,5 +56,5 @@ def test_a_teacher_of_other_words_is_refused(train: Any, tiny_model: Path, tmp_p
     words = json.loads((other / "tokenizer.json").read_text())
     words["added_tokens"].append({**words["added_tokens"][-1], "id": 9999, "content": "<|new|>"})
     (other / "tokenizer.json").write_text(json.dumps(words))
-    with pytest.raises(BadInput, match=r"objective\.teacher: .* has another vocabulary than"):
+    with pytest.raises(BadInput, match=r"objective\.teacher: .* differs in vocabulary from"):
         train(ROWS, objective={"name": "distill", "teacher": str(other)})

@@ -1,4 +1,4 @@
-"""Preferences: the better answer becomes likelier than the worse one, by each loss, with an adapter and without."""
+"""Preferences: the better answer becomes likelier than the worse one, with each loss, with and without an adapter."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_dpo_widens_the_margin(train: Any, pairs: list[dict[str, str]], method: 
     assert margin[-1] > 0.5
     assert run.curve("eval_reward_accuracy")[-1] == 1.0
     saved = {path.name for path in (run.folder / "checkpoints" / "step-000008").iterdir()}
-    assert "ref" not in saved  # a copy of the adapter for reference is no part of the model
+    assert "ref" not in saved  # a reference copy of the adapter is not part of the model
 
 
 def test_dpo_takes_a_list_of_losses(train: Any, pairs: list[dict[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""Reward models: they learn which answer is better, come back from their checkpoint to the bit, and pay ppo."""
+"""Reward models: they learn which answer is better, reload bit for bit from their checkpoint, and reward ppo."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_reward_model_learns_comes_back_and_pays(
     answers = [row["chosen"] for row in pairs[:12]] + [row["rejected"] for row in pairs[12:]]
     scores = judge.score(asked, answers)
     held = RewardModel(kept[-1].eval(), judge.tokenizer, 3)
-    assert scores == held.score(asked, answers)  # in memory and loaded again: the same to the bit
+    assert scores == held.score(asked, answers)  # bit-identical in memory and loaded again
     alone = [
         RewardModel(judge.model, judge.tokenizer, 1).score([a], [b])[0]
         for a, b in zip(asked, answers, strict=True)

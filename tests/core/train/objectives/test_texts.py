@@ -1,4 +1,4 @@
-"""Reading on in texts, and a model from nothing: all tokens are learned, none is lost, and the loss falls."""
+"""Continued pretraining, and a model from scratch: all tokens are learned, none is lost, and the loss falls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Being paid for own answers: ppo, rloo and grpo reach what is known to be best, and refuse what can't be."""
+"""Rewards for the model's own answers: ppo, rloo and grpo reach the known optimum, and refuse what can't work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-# One token is written, and pays 1 if it begins with a letter up to m.
+# An answer is one token, with reward 1 if it begins with a letter up to m.
 BANDIT: dict[str, Any] = {"reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}, "max_new_tokens": 1}
 PROMPTS = [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(24)]
 PLAIN: dict[str, Any] = {
@@ -28,7 +28,7 @@ PLAIN: dict[str, Any] = {
 
 
 def paying_share(folder: Path) -> float:
-    """How likely a model writes a token that pays, exactly, over all prompts."""
+    """Return the exact probability, over all prompts, that a model generates a rewarded token."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -52,9 +52,9 @@ def paying_share(folder: Path) -> float:
 
 
 def test_ppo_reaches_the_best_policy_there_is(train: Any, tiny_model: Path) -> None:
-    """The best under a cost of beta a nat is p(a) ~ p0(a) exp(r(a) / beta): Ziegler et al. 2019, section 2.1.
+    """The optimum with a cost of beta per nat is p(a) ~ p0(a) exp(r(a) / beta): Ziegler et al. 2019, section 2.1.
 
-    The share of paying tokens is then p0 e^(1/beta) / (p0 e^(1/beta) + 1 - p0).
+    The share of rewarded tokens is then p0 e^(1/beta) / (p0 e^(1/beta) + 1 - p0).
     """
     beta = 0.5
     run = train(
@@ -87,7 +87,7 @@ def test_groups_learn_what_pays(train: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
 def test_an_evaluation_of_one_row_is_told_without_a_spread(train: Any, name: str) -> None:
-    """Of one answer's reward there is none, for which TRL logs None."""
+    """The spread of one answer's reward is undefined, for which TRL logs None."""
     run = train(
         PROMPTS[:5],
         objective={"name": name, "generations": 2, **BANDIT},
@@ -137,7 +137,7 @@ def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: s
 def test_trl_reads_the_prompt_as_it_was_rendered(
     train: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """And with full weights the reference is the model as it began."""
+    """With full weights the reference is also the model as it began."""
     from finetop.core.train import trainer_setup
 
     made: list[Any] = []
@@ -230,10 +230,10 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
 def test_another_engine_writes_and_what_trains_stays_in_float32(
     train: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """TRL's own way to continuous batching rounds the weights that move to 16 bits, and they stay so."""
+    """TRL's own continuous batching rounds the trained weights to 16 bits, and leaves them so."""
     from safetensors.torch import load_file
 
-    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as a GPU does, under autocast
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as on a GPU, under autocast
     monkeypatch.setattr(cpu_formats, "measured", lambda _: cpu_formats.Speeds(1, 2))
     run = train(
         PROMPTS,
@@ -258,12 +258,12 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
-@pytest.mark.filterwarnings("ignore")  # its own
+@pytest.mark.filterwarnings("ignore")  # vLLM's own
 @pytest.mark.parametrize(("name", "method"), [("grpo", "lora"), ("rloo", "full")])
 def test_vllm_writes_by_the_weights_of_each_step(
     train: Any, untied_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
 ) -> None:
-    """One letter is paid, and what vllm writes is paid ever more: it learns, so it reads what was learned."""
+    """One letter is rewarded, and vLLM's answers get rewarded more and more: so it uses the trained weights."""
     handed: list[int] = []
     hand_over = vllm.hand_over
     monkeypatch.setattr(vllm, "hand_over", lambda *given: (handed.append(1), hand_over(*given)))

@@ -1,4 +1,4 @@
-"""A tiny policy with its tokenizer, and prompts, without a run around them."""
+"""A tiny policy with its tokenizer, and prompts, without a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tokenizer(tiny_model: Path) -> Any:
 
 @pytest.fixture
 def policy(tiny_model: Path) -> Any:
-    """The tiny model with weights five times as large, so that it is sure of some tokens."""
+    """Return the tiny model with weights five times as large, so that it is sure of some tokens."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""Rewards of tokens, advantages and returns, against sums written out by hand."""
+"""Token rewards, advantages and returns, compared with sums written out by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_score_comes_at_the_last_token_and_divergence_costs_at_each() -> Non
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (1.0, 0.0)])
 def test_advantages_are_the_sum_of_discounted_surprises(gamma: float, lam: float) -> None:
-    rewards, values = drawn(3) * MASK, drawn(4)  # values behind an answer are noise, and must not count
+    rewards, values = drawn(3) * MASK, drawn(4)  # values after an answer are noise, and must not count
     found, returns = advantages.estimate(rewards, values, MASK, gamma, lam)
     for row, length in enumerate(LENGTHS):
         v = [*values[row, :length].tolist(), 0.0]
@@ -81,6 +81,6 @@ def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizo
 
 def test_the_coefficient_finds_a_coefficient_that_keeps_the_target() -> None:
     coefficient = 0.01
-    for _ in range(600):  # a policy that moves the further, the less it costs
+    for _ in range(600):  # a policy that moves further the less it costs
         coefficient = advantages.next_coefficient(coefficient, 1.0 / coefficient, 5.0, 1000, 200)
     assert 1.0 / coefficient == pytest.approx(5.0, rel=0.01)

@@ -1,4 +1,4 @@
-"""The trainer of PPO by itself: its first step, its reference, going on bit for bit, and stopping."""
+"""PPO's trainer by itself: its first step, its reference, bit-exact resume, and stopping."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.lo
 
 
 class Heard:
-    """Stands among the callbacks: keeps what is logged, and asks to stop or to evaluate."""
+    """A callback that keeps what is logged, and requests a stop or an evaluation."""
 
     def __init__(self, stop_after: int = 0, folder: Path | None = None, save_at: int = 0) -> None:
         from transformers import TrainerCallback
@@ -128,7 +128,7 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     trainer.train()
     first, second, third = heard.logs
-    # The reference is the policy; a copy's numbers may lie otherwise in memory, and be added in another order.
+    # The reference is the policy; a copy's numbers may have another memory layout, and be added in another order.
     assert first["answer_kl"] == (0.0 if adapter else pytest.approx(0.0, abs=1e-6))
     assert first["step_kl"] == first["clip_fraction"] == 0.0  # every ratio is exactly 1
     assert second["step_kl"] == 0.0 < third["step_kl"]  # the first step of a warm-up moves nothing
@@ -176,7 +176,7 @@ def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(
             trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
         trainer.train()
         norms[half] = [log["grad_norm"] for log in heard.logs[:2]]
-    assert norms[True][0] == pytest.approx(norms[False][0], rel=0.5)  # of other answers, not times 256
+    assert norms[True][0] == pytest.approx(norms[False][0], rel=0.5)  # other answers, but not 256 times
     assert any(not torch.equal(weight, start[name]) for name, weight in model.named_parameters())
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
 
@@ -192,7 +192,7 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
     assert trainer.scaler.get_scale() == 2.0**78
     assert not any(log["grad_norm"] < float("inf") for log in heard.logs[:2])
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), before, strict=True))
-    assert trainer.schedules[0].last_epoch == 0  # its steps are of the optimizer's
+    assert trainer.schedules[0].last_epoch == 0  # it steps only with the optimizer
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
         for name, weight in fresh.named_parameters():
             weight.copy_(weights[name])
     resumed.train()
-    assert str(rest.logs) == str(whole.logs[at:])  # where NaN is NaN
+    assert str(rest.logs) == str(whole.logs[at:])  # as text, NaN equals NaN
     assert all(
         torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True)
     )
@@ -237,7 +237,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
     if half:
         assert resumed.scaler is not None and trainer.scaler is not None
         assert resumed.scaler.state_dict() == trainer.scaler.state_dict()
-        assert resumed.scaler.get_scale() < 65536.0  # some steps were left out
+        assert resumed.scaler.get_scale() < 65536.0  # some steps were skipped
         assert resumed.schedules[0].last_epoch == trainer.schedules[0].last_epoch < 10
 
 

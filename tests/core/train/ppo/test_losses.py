@@ -1,4 +1,4 @@
-"""The losses and their gradients, against the formulas written out token by token."""
+"""The losses and their gradients, compared with the formulas written out token by token."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_policy_loss_and_its_gradient_are_the_clipped_objective() -> None:
             wanted[row, token] = 0.0 if is_clipped else -ratio * gain
     assert float(found.detach()) == pytest.approx(total)
     assert float(clipped) == count
-    assert 0 < count < 8  # both kinds were seen
+    assert 0 < count < 8  # both kinds occurred
     assert torch.allclose(gradient, wanted)
 
 

@@ -1,4 +1,4 @@
-"""Answers that are drawn: the same by the same seed, from the whole distribution; padding never counts."""
+"""Sampled answers: the same seed gives the same ones, from the whole distribution; padding never counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rewards count for, scaled by a rollout's own or by all so far."""
+"""Normalized rewards, scaled by those of a rollout or by all so far."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ ROWS = [
 
 @dataclass(frozen=True)
 class Run:
-    """What a run told, and its last weights."""
+    """A run's events, and its last weights."""
 
     folder: Path
     told: list[Any]
@@ -66,7 +66,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
-    """Make a recipe: full tuning of the tiny model, 3 steps at a high rate, its sections replaced by those given."""
+    """Return a function that makes a recipe: full tuning of the tiny model, 3 steps at a high rate."""
 
     def make(protect: dict[str, Any] | None = None, **sections: Any) -> Any:
         whole: dict[str, Any] = {
@@ -106,7 +106,7 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..., Run]:
-    """Train, or go on from a step of a run that was trained so, and give what it told."""
+    """Return a function that trains, or resumes such a run from a step, and returns its events."""
     count = iter(range(1, 100))
 
     def run(

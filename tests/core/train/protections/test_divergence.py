@@ -1,4 +1,4 @@
-"""The divergence from the base: value and gradient against autograd of the plain formula."""
+"""The divergence from the base: value and gradient compared with autograd of the plain formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EWC: the Fisher information against its definition, gradients against autograd."""
+"""EWC: the Fisher information compared with its definition, gradients with autograd."""
 
 from __future__ import annotations
 

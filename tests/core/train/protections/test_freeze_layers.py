@@ -1,4 +1,4 @@
-"""Frozen layers: their bits stay, with whole weights and with an adapter; all others move."""
+"""Frozen layers: they stay bit-identical, with whole weights and with an adapter; all others are trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KL to the base: a run stays nearer to the base's distribution on text that it was not held to."""
+"""KL to the base: a run stays nearer to the base's distribution, also on text outside its pool."""
 
 from __future__ import annotations
 

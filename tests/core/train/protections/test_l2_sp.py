@@ -1,4 +1,4 @@
-"""L2-SP: its gradients against autograd of the formula, on whole weights and through LoRA's products."""
+"""L2-SP: its gradients compared with autograd of the formula, on whole weights and through LoRA's products."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_whole_weights() -> None:
     value = l2_sp.pull(list(zip(weights, starts, strict=True)), 0.7)
     assert value.item() == pytest.approx(penalty.item(), rel=1e-6)
     assert torch.allclose(weights[0].grad, 1 + wanted[0])
-    assert torch.allclose(weights[1].grad, wanted[1])  # there was none
+    assert torch.allclose(weights[1].grad, wanted[1])  # it had no gradient before
 
 
 @pytest.mark.parametrize("name", ["lora", "rslora", "pissa"])
@@ -45,7 +45,7 @@ def test_of_lora_it_is_the_distance_of_the_models_own_weights(name: str, bench: 
         for weight in moving:
             weight.add_(0.1 * torch.randn_like(weight))
     pairs = list(l2_sp.pairs_of(model))
-    assert len(pairs) == 14  # two layers of seven
+    assert len(pairs) == 14  # two layers with seven each
     away = sum(((pair.scale * pair.second.weight @ pair.first.weight) ** 2).sum() for pair in pairs)
     wanted = torch.autograd.grad(0.3 / 2 * away, moving)
     value = l2_sp.pull_products(pairs, 0.3)

@@ -1,4 +1,4 @@
-"""Masking of surprising tokens: which, how many, and what becomes of rows that have none left."""
+"""Masking of surprising tokens: which, how many, and what happens to rows that have none left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every protection: found by listing, off by default, refused in words where it can't be."""
+"""What holds for every protection: found by listing, off by default, refused with a message if it can't work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OFF = {
     "mask_surprising": None,
     "replay": None,
 }
-# By section of a recipe; what it says.
+# Sections of a recipe, and the message.
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"ewc": 1},
@@ -83,7 +83,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"l2_sp": 1},
         {"objective": {"name": "ppo", "reward": {"model": "/m"}}},
-        "protect.l2_sp acts in the steps of a trainer of transformers",
+        "protect.l2_sp needs a trainer of transformers",
     ),
     (
         {"l2_sp": 1},

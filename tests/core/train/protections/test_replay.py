@@ -1,4 +1,4 @@
-"""Replay: rows of a file at their share, and rows that the base writes, which are kept and read again."""
+"""Replay: rows of a file at their share, and rows that the base generates, which are saved and read again."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def test_a_file_that_is_there_is_read_and_not_written_anew(
     import msgspec
 
     (tmp_path / replay.FILE).write_bytes(msgspec.json.encode(row) + b"\n")
-    no_model: Any = None  # it is not asked
+    no_model: Any = None  # the model is not used
     base = Base(recipe, no_model, no_model, objectives.load("sft"), tmp_path, home, EventLog(tmp_path / "e"))
     made = replay.PLUGIN.rows(chosen(recipe)["replay"], base, [])
-    assert made == []  # half of nothing
+    assert made == []  # a share of no rows is no rows
     given = replay.read(tmp_path / replay.FILE)
     assert replay.PLUGIN.rows(chosen(recipe)["replay"], base, given * 3) == given * 6
 

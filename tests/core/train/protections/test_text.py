@@ -1,4 +1,4 @@
-"""General text for protections: what is measured is left out, and windows lie over the whole of the rest."""
+"""General text for protections: measured text is left out, and windows cover all of the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training on two ranks is training on one with the same rows in a step: losses, weights, checkpoints, events."""
+"""Training on two ranks equals training on one with the same rows per step: losses, weights, checkpoints, events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNCHECKED = {"check": {"general": None}, "drift": {"every": None}, "samples": {"
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory, tiny_model):
-    """Each way once on two ranks in batches of 2, and once on one in batches of 4; the jobs' folders."""
+    """Run each setup on two ranks in batches of 2, and on one in batches of 4; return the jobs' folders."""
     folder = tmp_path_factory.mktemp("ranks")
     made = {
         (name, count): make_job(
@@ -98,7 +98,7 @@ RECEIVED = {
 
 
 def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(tmp_path, tiny_model, monkeypatch):
-    """Every file of every checkpoint is the same to the last bit: heads that are drawn anew and dropout too."""
+    """Every file of every checkpoint is bit-identical, including randomly initialised heads and dropout."""
     written = []
     for way in ("received", "read"):
         if way == "read":
@@ -144,7 +144,7 @@ def test_the_first_rank_alone_reads_a_model_that_is_divided(tmp_path, monkeypatc
 
 
 def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, tiny_model):
-    """Four rows a step on two ranks: in two batches each, of divided weights and of copies (ddp)."""
+    """Four rows per step on two ranks: in two batches each, with sharded weights and with copies (ddp)."""
     ways = {
         "one": (1, {"batch_size": 4}),
         "added": (2, {"batch_size": 1, "grad_accumulation": 2}),
@@ -173,7 +173,7 @@ def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_mode
 
 @pytest.mark.parametrize("method", ["full", "lora", "full, in parts", "lora, on a divided base in 4 bits"])
 def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, method, monkeypatch):
-    """From step 4 of 8 on: the rest of the curve is that of the run that was never interrupted, on 2 and on 1."""
+    """From step 4 of 8 on, the rest of the curve is that of the uninterrupted run, on 2 ranks and on 1."""
     method, _, how = method.partition(", ")
     parts, is_divided = how == "in parts", "divided" in how
     if parts:
@@ -239,7 +239,7 @@ def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path,
 
 
 def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model):
-    """All ranks leave at the same step, after a resume too: one that stayed would hang the others."""
+    """All ranks stop at the same step, also after a resume: one that went on would hang the others."""
     patient = {
         "max_steps": 30,
         "learning_rate": 0.5,

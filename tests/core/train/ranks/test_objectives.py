@@ -1,4 +1,4 @@
-"""Objectives on two ranks whose batches stand for themselves: against batches that are added up, or against copies."""
+"""Objectives on two ranks whose batches are independent: compared with gradient accumulation, or with copies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEARNS = {"max_steps": 16, "learning_rate": 0.01, "schedule": "constant"}
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory, tiny_model):
-    """What each job told, by name: those of two ranks, and those of one."""
+    """Return the events of each job by name: those of two ranks, and those of one."""
     folder = tmp_path_factory.mktemp("objectives")
     lora = {"name": "lora", "rank": 4}
     taught = {"name": "distill", "teacher": str(tiny_model), "weight": 0.5}
@@ -63,7 +63,7 @@ def test_distilling_on_two_is_distilling_in_batches_that_are_added_up(told):
 
 @pytest.mark.parametrize("name", ["grpo", "rloo"])
 def test_groups_learn_what_pays_on_two(told, name):
-    """Both ranks' answers are paid and compared; each is counted once."""
+    """Both ranks' answers are rewarded and compared; each is counted once."""
     reward = list(curve("reward", told[name]).values())
     assert len(reward) == 16
     assert statistics.mean(reward[-4:]) > statistics.mean(reward[:4]) + 0.3
@@ -71,7 +71,7 @@ def test_groups_learn_what_pays_on_two(told, name):
 
 
 def test_copies_that_do_not_search_for_unused_weights_learn_the_same(tmp_path, tiny_model):
-    """A step that is tried first shows that each weight has a gradient; of a weight without one DDP would fail."""
+    """A trial step shows that each weight has a gradient; DDP would fail for a weight without one."""
     lora = {"name": "lora", "rank": 4}
     paid = {"generations": 2, "kl_coefficient": 0.01, **BANDIT}
     sections = {

@@ -1,4 +1,4 @@
-"""Checks on the way are shared out over the ranks, and come to the verdict of one process, to the bit of its JSON."""
+"""Checks during training are shared by the ranks, and reach the verdict of one process, bit for bit in its JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METHODS = ("lora", "full", "qlora-divided")
 
 
 def write_suite(suites):
-    """Three tasks whose gold answers are drawn: the tiny model is right on some."""
+    """Write three tasks with random gold answers: the tiny model is right on some."""
     chance = random.Random(1)
     for name in NAMES:
         rows = [
@@ -46,7 +46,7 @@ def write_suite(suites):
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory, tiny_model):
-    """What the checks of steps 1 and 2 say, by method and count of ranks; step 1 has learned at rate 0."""
+    """Return the verdicts of the checks of steps 1 and 2, by method and rank count; step 1 has learned at rate 0."""
     folder = tmp_path_factory.mktemp("verdicts")
     jobs = {}
     for count in (1, 2):

@@ -1,4 +1,4 @@
-"""What a run's earlier jobs told, without what was superseded; claims stay spent."""
+"""What a run's earlier jobs reported, without what was superseded; claims stay spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A resumed run is the run that was never interrupted, to the bit; and what it may not go on from is refused."""
+"""A resumed run equals the uninterrupted run, bit for bit; and what it must not resume from is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clo
 
 
 class Run:
-    """A run in a home of its own, whose jobs are done in this process."""
+    """A run in its own home, whose jobs run in this process."""
 
     def __init__(self, tmp_path, tiny_model, count=16, **sections):
         self.home = Home(tmp_path / "home")
@@ -76,7 +76,7 @@ class Run:
         self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     def job(self, step=None, anyway=False, stop=None, **train):
-        """Train from the beginning, or on from a step. Gives back how it ended, and what it told."""
+        """Train from the beginning, or resume from a step. Return how it ended, and its events."""
         settings = {**self.settings, "train": {**self.settings["train"], **train}}
         recipe = resolve_text(json.dumps(settings)).recipe
         self.jobs += 1
@@ -95,7 +95,7 @@ class Run:
         return ended, [events.decode(line).e for line in lines]
 
     def held(self, step):
-        """What the model held at a step, where that is not what is saved of it; empty for whole models."""
+        """Return what the model held at a step, if that differs from what is saved; empty for whole models."""
         return state_files.load(checkpoint.folder_of(self.folder, step) / resume.STATE)["weights"] or {}
 
     def weights(self, step):
@@ -107,7 +107,7 @@ class Run:
 
 @pytest.mark.parametrize("began", ["float32", "bfloat16"])
 def test_a_run_goes_on_in_the_format_it_began_in(tmp_path, tiny_model, monkeypatch, began):
-    """Also where the CPU's other format is the faster one by now; and its record says which it is."""
+    """Even if the CPU's other format is faster by now; and its record says which one it uses."""
     speeds = {"float32": cpu_formats.Speeds(343, 177), "bfloat16": cpu_formats.Speeds(232, 767)}
     other = "bfloat16" if began == "float32" else "float32"
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
@@ -124,7 +124,7 @@ def test_a_run_goes_on_in_the_format_it_began_in(tmp_path, tiny_model, monkeypat
 
 
 def numbers(happened):
-    """All values of training by step, but for those that are of the clock and the machine."""
+    """Return all training values by step, without those that depend on time and machine."""
     kept: dict[int, dict[str, float]] = {}
     for event in happened:
         if isinstance(event, events.Metrics):
@@ -138,7 +138,7 @@ def numbers(happened):
 @pytest.mark.parametrize(
     ("sections", "step"),
     [
-        ({}, 6),  # in the second epoch, whose order must not hang on what dropout drew in the first
+        ({}, 6),  # in the second epoch, whose order must not depend on dropout in the first
         (
             {
                 "method": {"name": "full"},
@@ -170,7 +170,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model,
         assert torch.equal(tensor, wanted[name]), name
 
 
-# Those that keep something else in memory than they save, quickly; the others take a minute together.
+# Those that keep something else in memory than they save, as fast tests; the others take a minute together.
 QUICK = {"p-tuning", "prompt-tuning", "prefix-tuning"}
 PAIRS = [(name, methods.load(name).quantized[0]) for name in methods.names()]
 PAIRS += [("lora", "nf4"), ("lora", "int8")]
@@ -255,7 +255,7 @@ def test_a_budget_of_tokens_holds_to_the_step_and_over_resumes(tmp_path, tiny_mo
         tokens = {number: values["tokens"] for number, values in numbers(told).items() if "tokens" in values}
         last = max(tokens)
         assert tokens.get(last - 1, 0) < budget <= tokens[last], tokens
-        used = f"budget.tokens ({budget}) is used up: {tokens[last]:,.0f} were trained"
+        used = f"budget.tokens ({budget}) is used up: {tokens[last]:,.0f} tokens trained"
         assert (ended.status, ended.cause) == ("stopped", f"{used}, after step {last} of 8")
         assert checkpoint.is_resumable(checkpoint.folder_of(run.folder, last))
     spent = [event.spent_s for event in told if isinstance(event, events.Phase) and event.spent_s is not None]
@@ -266,7 +266,7 @@ def test_a_budget_of_tokens_holds_to_the_step_and_over_resumes(tmp_path, tiny_mo
 @pytest.mark.parametrize(("name", "passes"), [("grpo", 1), ("rloo", 2)])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, name, passes):
-    """A step learns from 4 answers of one token, each behind its prompt of 12; what an evaluation writes is no part."""
+    """A step learns from 4 answers of one token, each after its prompt of 12; evaluations do not count."""
     reward = {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}
     run = Run(
         tmp_path,
@@ -279,7 +279,7 @@ def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, 
     ended, happened = run.job()
     told = numbers(happened)
     assert {number: values["tokens"] for number, values in told.items()} == {1: 52, 2: 104, 3: 156}
-    assert ended.cause == "budget.tokens (120) is used up: 156 were trained, after step 3 of 999"
+    assert ended.cause == "budget.tokens (120) is used up: 156 tokens trained, after step 3 of 999"
     spent_s = max(event.spent_s or 0.0 for event in happened if isinstance(event, events.Phase))
     run.settings["budget"] = {"hours": (spent_s + 0.1) / 3600}
     ended, happened = run.job(3)
@@ -309,7 +309,7 @@ def losses(happened):
 
 
 def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_path, tiny_model, capsys):
-    """Too fast a rate: the loss soon rises. Interrupted before, it ends at the same step with the same best."""
+    """At too high a rate the loss soon rises. Interrupted before that, it ends at the same step with the same best."""
     run = Run(tmp_path, tiny_model, train=PATIENT)
     ended, whole = run.job()
     told = losses(whole)
@@ -326,7 +326,7 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
     assert there == [best, last], "the best is spared, the newest is there to go on from"
     weights, at_last = run.weights(best), run.weights(last)
 
-    # From the best on, as after a crash: patience and the best so far are those of the jobs before.
+    # From the best on, as after a crash: patience and the best so far come from the earlier jobs.
     torch.manual_seed(99)
     ended_again, again = run.job(best)
     assert ended_again == ended
@@ -336,7 +336,7 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
     assert all(torch.equal(tensor, weights[name]) for name, tensor in run.weights(best).items())
     assert all(torch.equal(tensor, at_last[name]) for name, tensor in run.weights(last).items())
 
-    # Where it ended nothing is left to do, unless it is told to be more patient.
+    # From where it ended nothing is left to do, unless it is given more patience.
     with pytest.raises(
         BadInput, match=r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
     ):
@@ -349,7 +349,7 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
 
 
 def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path, tiny_model, monkeypatch):
-    """Who is asked to stop saves first and does not evaluate: the resumed run has the same evaluations all the same."""
+    """A stop saves first and does not evaluate: the resumed run still has the same evaluations."""
     gentle = {**PATIENT, "learning_rate": 0.01, "max_steps": 8, "stop_early": None}
     run = Run(tmp_path, tiny_model, train=gentle)
     told, wanted = losses(run.job()[1]), run.weights(8)
@@ -372,7 +372,7 @@ def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path, tiny_model,
 @pytest.mark.parametrize("name", ["ppo", "grpo"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_reward_that_does_not_rise_ends_a_run(tmp_path, tiny_model, name):
-    """An answer of one token has three words at no time: what is paid stays at 0, and the first is the best."""
+    """An answer of one token never has three words: its reward stays at 0, and the first evaluation is the best."""
     reward = {"rules": [{"rule": "min_words", "value": 3}]}
     groups = {"generations": 2} if name == "grpo" else {}
     run = Run(

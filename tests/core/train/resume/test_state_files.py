@@ -1,4 +1,4 @@
-"""What is kept is read back as it was, without pickle; what is damaged is told."""
+"""What is saved is read back unchanged, without pickle; damage is reported."""
 
 from __future__ import annotations
 

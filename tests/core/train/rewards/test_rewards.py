@@ -1,4 +1,4 @@
-"""Rules as rewards: each by what it pays, found by name, and refused in words where it can't be."""
+"""Rules as rewards: what each one gives, found by name, and refused with a message if it can't work."""
 
 from __future__ import annotations
 

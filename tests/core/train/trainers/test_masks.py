@@ -1,4 +1,4 @@
-"""Batches padded at the right: their loss and gradients without a mask are those with it."""
+"""Batches padded on the right: their loss and gradients without a mask equal those with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Loss:
-    """Stands for a trainer of TRL, whose loss calls its model with a whole batch."""
+    """Stands in for a TRL trainer, whose loss calls its model with a whole batch."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -62,14 +62,14 @@ def test_the_mask_is_left_out_of_the_loss_alone(tiny_model: Path) -> None:
     trainer.compute_loss(model, batch())
     model(**batch(), use_cache=False)
     trainer.compute_loss(model, batch())
-    seen_last = trainer.masks[1]  # a call that is none of the loss
+    seen_last = trainer.masks[1]  # the call outside the loss
     assert seen_last is True
 
 
 @pytest.mark.parametrize(
     ("config", "adapter"),
     [({"output_router_logits": True}, False), ({}, True)],
-    ids=["a mixture that is balanced", "learned tokens in front"],
+    ids=["a mixture that is balanced", "virtual tokens before the text"],
 )
 def test_where_a_mask_means_more_it_stays(config: dict[str, Any], adapter: bool) -> None:
     text = SimpleNamespace(**config)

@@ -1,4 +1,4 @@
-"""The Approaches screen by keys: what its footer promises, what it says, hostile words, and pictures."""
+"""The Approaches screen by its keys: footer, texts, hostile texts, and snapshots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOUND = {"measured": measured, "meanwhile": meanwhile}
 
 
 async def opened(pilot: Any) -> None:
-    """Go to the comparison that the run under the cursor of Runs is of."""
+    """Open the comparison of the run under the cursor of Runs."""
     await settled(pilot)
     await pilot.press("a")
     await settled(pilot, 0.3)
@@ -78,7 +78,8 @@ async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
         await settled(pilot)
         assert isinstance(app.screen, CompareScreen)
         assert (
-            app.screen.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"] and len(app.screen.names) == 5
+            app.screen.state.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"]
+            and len(app.screen.state.names) == 5
         )
 
 

@@ -13,8 +13,10 @@ from tui_fakes import NOW, row_with, settled, text_of
 from finetop.core.protocol.messages.data_versions import DataDiffer
 from finetop.core.protocol.messages.runs import Curves, GetRun
 from finetop.core.protocol.runs import Queued, Running
+from finetop.tui.screens.compare.curves import axis_of_all
 from finetop.tui.screens.compare.draw import scatter_lines, table_lines
 from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.compare.state import CompareState
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.lines import Lines
@@ -62,7 +64,7 @@ async def test_the_footers_keys_do_what_they_say() -> None:
             and "2e-4" not in text_of(app).split("recipe differences")[0]
         )
         assert "1248" not in text_of(app) and "1,200" in text_of(app), "the axis ends where the plan does"
-        assert screen.metrics == ["loss", "drift", "grad_norm", "tokens_per_s"], "in the grid of Run"
+        assert screen.state.metrics == ["loss", "drift", "grad_norm", "tokens_per_s"], "in the grid of Run"
         await pilot.press("v", "v")
         await settled(pilot, 0.2)
         assert "▸drift" in text_of(app)
@@ -77,7 +79,7 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         assert any(isinstance(ask, Curves) and ask.first for ask in fake.asked[asked:])
         await pilot.press("0", "j", "j", "X")
         await settled(pilot, 0.2)
-        assert screen.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
+        assert screen.state.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
         await pilot.press("X")
         assert "a comparison needs at least two runs." in text_of(app)
         await pilot.press("tab", "tab", "tab", "tab", "enter")
@@ -113,10 +115,12 @@ def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
         for run, test in zip((one, two), tests, strict=True)
     )
     for runs, are_told in (((one, two), True), ((one, old), False), ((one, one), False)):
-        text = "\n".join("".join(part for part, _ in line) for line in table_lines(runs, 0, 80, NOW))
+        text = "\n".join(
+            "".join(part for part, _ in line) for line in table_lines(CompareState([], runs), NOW)
+        )
         assert ("They were measured on different tests" in text) is are_told
         assert ("0.91 *" in text) is (not are_told and runs[1] is old)
-    drawn = scatter_lines((one, two), "exact_match", 0, 80, 20)
+    drawn = scatter_lines(CompareState([], [one, two], size=(80, 20)))
     assert "different tests" in "".join(part for line in drawn for part, _ in line)
 
 
@@ -217,17 +221,17 @@ async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -
         await settled(pilot, 0.3)
         of_run = app.screen
         assert isinstance(of_run, RunScreen) and of_run.detail is not None
-        layout = of_run.view_state.layout(of_run.detail.row)
+        layout = of_run.state.layout
         await pilot.press("escape")
         screen = await compared(fake, pilot)
-        own = screen._layout
+        own = screen.state.layout
         assert (own.charts, own.chart_columns, own.chart_width) == (
             charts,
             layout.chart_columns,
             layout.chart_width,
         )
-        assert screen.metrics == of_run.view_state.charted(of_run.detail.row)
-        assert text_of(app).count(" step 0 ") == len(screen.metrics)
+        assert screen.state.metrics == of_run.state.charted
+        assert text_of(app).count(" step 0 ") == len(screen.state.metrics)
 
 
 async def test_a_run_that_never_started_stretches_no_axis() -> None:
@@ -239,4 +243,4 @@ async def test_a_run_that_never_started_stretches_no_axis() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         screen = await compared(fake, pilot)
-        assert screen._axis.end == 1200 and "90,000" not in row_with(app, " step 0")
+        assert axis_of_all(screen.state).end == 1200 and "90,000" not in row_with(app, " step 0")

@@ -1,4 +1,4 @@
-"""Launch: a comparison of approaches on what the form says, asked about with its number of runs."""
+"""Launch: a comparison of approaches from the form, confirmed with its number of runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def opened(pilot: Any, recipe: str) -> None:
     await settled(pilot)
     screen = pilot.app.screen
     assert isinstance(screen, LaunchScreen)
-    screen.base_at = [base.title for base in screen.bases].index(recipe)
+    screen.state.base_at = [base.title for base in screen.state.bases].index(recipe)
     screen._open_base()
     await settled(pilot)
 

@@ -1,4 +1,4 @@
-"""Launch lints: what is wrong with the data of a recipe, found out beside the app, in a few words and as a page."""
+"""Launch lints a recipe's data in a separate process, and shows a summary and a report page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launch looks ahead: the plan, the data and the first row of a real small model, found out beside the app."""
+"""Launch previews the plan, the data and the first row of a real small model, in a separate process."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from finetop.tui.screens.launch.plan_preview import (
     require_sound,
     taken_in,
 )
+from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import checked_all, swept
-from finetop.tui.screens.launch.view import View
 from finetop.tui.text import line_width
 from finetop.tui.theme import Look
 
@@ -48,14 +48,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def view_of(folder: Path, outlook: Outlook, **edits: str) -> View:
+def view_of(folder: Path, outlook: Outlook, **edits: str) -> LaunchState:
     form = open_form(
         file_base(folder / "mine.yaml"), {key.replace("__", "."): text for key, text in edits.items()}
     )
-    return View(form, "settings", 0, False, None, Preview(40, False, "user: Hello?"), outlook)
+    state = LaunchState(form, part="settings", preview=Preview(40, False, "user: Hello?"))
+    state.ahead.outlook = outlook
+    return state
 
 
-def words(view: View, width: int = 80, height: int = 8) -> str:
+def words(view: LaunchState, width: int = 80, height: int = 8) -> str:
     lines = pane_lines(view, width, height)
     assert len(lines) == height
     assert all(line_width(line) <= width + 1 for line in lines[3:])
@@ -72,7 +74,7 @@ def test_memory_time_data_and_the_first_row_are_said(folder: Path) -> None:
     tall = words(
         view_of(folder, Outlook(make_plan(), (("long " * 200, False), ("learned " * 50, True)))), height=11
     )
-    assert "⟦learned learned" in tall  # what is learned is in sight, wherever it begins
+    assert "⟦learned learned" in tall  # the learned part is visible, wherever it starts
     assert tall.count("…") == 2
 
 
@@ -199,7 +201,7 @@ async def test_what_is_not_found_out_yet_is_asked_for_before_it_is_queued(
     text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {folder}/faq.jsonl}}]}}\n"
     home = Home(folder / "home")
     prepare(home)
-    host: Any = None  # of this machine nobody else is asked
+    host: Any = None  # the local machine needs no host
     await require_sound(host, home, resolve_text(text))
     (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
     with pytest.raises(BadInput, match=r"^faq\.jsonl:41: messages must be a list of turns\."):

@@ -1,4 +1,4 @@
-"""The Launch screen: what it resolves, where errors stand, and what it queues."""
+"""The Launch screen: how it resolves a form, where it shows errors, and what it queues."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        screen.put_cursor_on("train.batch_size")
+        screen.state.put_cursor_on("train.batch_size")
         await pilot.press("enter", "ctrl+u", "0")
         await settled(pilot)
         assert "must be 1 or more" not in text_of(app)
@@ -122,7 +122,7 @@ async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
         await settled(pilot)
         assert "q1?RS" in row_with(app, "name ")
         assert "? keys" not in text_of(app)
-        await pilot.press("escape", "u")  # esc keeps what was typed, u undoes it
+        await pilot.press("escape", "u")  # esc keeps the typed text, u undoes it
         await settled(pilot)
         assert "q1?RS" not in text_of(app)
         assert not submitted(fake)
@@ -149,7 +149,7 @@ async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(fol
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
         await pilot.press(*["k"] * 9)  # the user's own files come first
-        assert screen.bases[screen.base_at].title == "broken.yaml"
+        assert screen.state.bases[screen.state.base_at].title == "broken.yaml"
         await settled(pilot)
         assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
         assert "broken.yaml can't be used" in text_of(app)
@@ -224,7 +224,7 @@ async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) ->
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        screen.put_cursor_on("train.batch_size")
+        screen.state.put_cursor_on("train.batch_size")
         await pilot.press("enter", "ctrl+u", "0", "enter")
         await settled(pilot)
         assert "fix 2 settings: data, batch" in text_of(app)
@@ -285,7 +285,7 @@ def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path
 
 
 def base_title(app: Any) -> str:
-    return str(app.screen.bases[app.screen.base_at].title)
+    return str(app.screen.state.bases[app.screen.state.base_at].title)
 
 
 async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path) -> None:
@@ -296,7 +296,7 @@ async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path)
         before = base_title(app)
         await pilot.press("slash", *"qlora")
         await settled(pilot)
-        assert (base_title(app), app.screen.part) == ("qlora", "recipes")  # type: ignore[attr-defined]
+        assert (base_title(app), app.screen.state.part) == ("qlora", "recipes")  # type: ignore[attr-defined]
         assert "mine.yaml" not in text_of(app), "only what matches is listed"
         await pilot.press("escape")
         await settled(pilot)
@@ -309,7 +309,7 @@ async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path)
         assert base_title(app) == "qlora", "the name itself is first, arrows go on"
         await pilot.press("tab", "slash", *"dpo", "enter")
         await settled(pilot)
-        assert (base_title(app), app.screen.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
+        assert (base_title(app), app.screen.state.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
 
 
 async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path) -> None:
@@ -324,12 +324,12 @@ async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path)
         assert "lora *  2 changed" in text_of(app)
         await pilot.press("j")
         await settled(pilot)
-        form = app.screen.form  # type: ignore[attr-defined]
+        form = app.screen.state.form  # type: ignore[attr-defined]
         assert form.base.title == "qlora" and not form.edits, "another recipe is as it says"
         assert "lora *" in text_of(app)
         await pilot.press("k")
         await settled(pilot)
-        form = app.screen.form  # type: ignore[attr-defined]
+        form = app.screen.state.form  # type: ignore[attr-defined]
         assert form.edits == {"method.rank": "64", "train.learning_rate": "1e-5"}
         assert "lora *  2 changed" in text_of(app)
 
@@ -340,10 +340,10 @@ async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> 
         await pilot.press("4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
         await settled(pilot)
         assert base_title(app) == "qlora"
-        assert value_of(app.screen.form, "data.train") == "faq.jsonl"  # type: ignore[attr-defined]
+        assert value_of(app.screen.state.form, "data.train") == "faq.jsonl"  # type: ignore[attr-defined]
         await pilot.press("slash", *"demo-lora", "enter")
         await settled(pilot)
-        assert value_of(app.screen.form, "data.train") != "faq.jsonl"  # type: ignore[attr-defined]
+        assert value_of(app.screen.state.form, "data.train") != "faq.jsonl"  # type: ignore[attr-defined]
 
 
 def test_a_recipe_stands_below_what_it_is_about(folder: Path) -> None:

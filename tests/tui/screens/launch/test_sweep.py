@@ -1,4 +1,4 @@
-"""Launch: several values of a field, the runs that they make, and the recipe written as a file."""
+"""Launch: several values for a field, the runs they make, and the recipe written to a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def form_of(folder: Path, **sweeps: str) -> Form:
-    """Make a form of mine.yaml with several values in some fields."""
+    """Return a form of mine.yaml with several values in some fields."""
     form = open_form(file_base(folder / "mine.yaml"))
     for key, text in sweeps.items():
         dotted = key.replace("__", ".")
@@ -51,7 +51,7 @@ async def at(pilot: Any, key: str) -> None:
     await settled(pilot)
     screen = pilot.app.screen
     assert isinstance(screen, LaunchScreen)
-    screen.put_cursor_on(key)
+    screen.state.put_cursor_on(key)
     screen.redraw()
 
 
@@ -66,7 +66,7 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         assert "next  R  queue 2 runs of mine" in text_of(app)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        screen.put_cursor_on("train.seed")
+        screen.state.put_cursor_on("train.seed")
         await pilot.press("w", *"2, 3", "enter")
         await settled(pilot)
         assert "next  R  queue 6 runs of mine" in text_of(app)

@@ -1,4 +1,4 @@
-"""The Live screen: a tile for each run that goes on, its cursor, and what it says when nothing runs."""
+"""The Live screen: a tile for each running job, its cursor, and the text when nothing runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from tui_fakes import (
 )
 
 from finetop.core.protocol.runs import Finished, Running, SideJob, Tried
-from finetop.tui.screens.live.screen import LiveScreen
-from finetop.tui.screens.live.tile import across, tile_lines
+from finetop.tui.screens.live.screen import LiveScreen, across, tile_lines
 
 DONE = Finished(NOW - 6000, NOW - 4000)
 

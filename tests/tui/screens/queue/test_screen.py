@@ -1,4 +1,4 @@
-"""The Queue screen by its keys: the order, holds, what is taken out, undo, and what is said of the machines."""
+"""The Queue screen by its keys: order, holds, removal, undo, and the state of the machines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ON_CPU = make_gpus(on_cpu=[GpuJob(1, "demo-remembers", "train", None, None)], co
 
 
 def names(app: Any) -> list[str]:
-    """List the waiting runs in their order on the screen."""
+    """Return the waiting runs in their order on the screen."""
     return [line[8:32].strip() for line in text_of(app).splitlines() if line[2:3] in ("○", "■")]
 
 
@@ -100,7 +100,7 @@ async def test_h_holds_r_releases_and_p_does_either() -> None:
         await pilot.press("H")
         await settled(pilot, 0.1)
         assert fake.orders() == [Hold("support-dpo")]
-        assert "next  R  release it" not in text_of(app)  # what came of it is said first
+        assert "next  R  release it" not in text_of(app)  # the result is shown first
         await pilot.press("R")
         await settled(pilot, 0.1)
         assert fake.orders()[-1] == Release("support-dpo")

@@ -1,4 +1,4 @@
-"""What the app says of a run that waits: held, paused, to be tried again, or not resumed."""
+"""The texts on a waiting run: held, paused, to be retried, or not resumed."""
 
 from __future__ import annotations
 

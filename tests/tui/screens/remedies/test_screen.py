@@ -1,4 +1,4 @@
-"""The Remedies screen by keys: what its footer promises, what it says, hostile words, and pictures of its states."""
+"""The Remedies screen by its keys: footer, texts, hostile texts, and snapshots of its states."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.remedies.row import remedy_line
 from finetop.tui.screens.remedies.screen import RemediesScreen
+from finetop.tui.screens.remedies.state import RemediesState
 from finetop.tui.screens.runs.screen import RunsScreen
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ FOUND = {"before": before, "meanwhile": meanwhile, "after": after}
 
 
 async def opened(pilot: Any) -> None:
-    """Go to the remedies of the run under the cursor of Runs."""
+    """Open the remedies of the run under the cursor of Runs."""
     await settled(pilot)
     await pilot.press("r")
     await settled(pilot, 0.2)
@@ -116,8 +117,8 @@ async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None
         await pilot.press("k", "R")
         await settled(pilot, 0.5)
         assert isinstance(app.screen, LaunchScreen)
-        assert app.screen.key == "train.learning_rate"
-        assert app.screen.form is not None and app.screen.form.edits == {
+        assert app.screen.state.key == "train.learning_rate"
+        assert app.screen.state.form is not None and app.screen.state.form.edits == {
             "train.learning_rate": "1e-05",
             "name": f"{RUN}-lower-rate",
         }
@@ -193,7 +194,7 @@ async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_deci
 
 def test_a_good_number_has_no_red_bar() -> None:
     for one in tried():
-        line = remedy_line(after(), one, "a", has_cursor=False, is_marked=False, width=118)
+        line = remedy_line(RemediesState("", after()), one, "a", has_cursor=False, width=118)
         assert not [text for text, style in line if style == "red" and set(text) & set("█▏▎▍▌▋▊▉")], one.label
 
 
@@ -223,7 +224,7 @@ async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path
         await pilot.press("c")
         await settled(pilot, 0.2)
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
+        assert app.screen.state.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
 
 
 async def test_the_trying_is_ended_only_when_that_is_meant() -> None:

@@ -1,4 +1,4 @@
-"""What the app lends its terminal to: it hears ctrl+c alone."""
+"""A program that borrows the app's terminal gets ctrl+c alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_an_interrupt_is_for_the_program_that_has_the_terminal(tmp_path: Path, k
     app = SimpleNamespace(suspend=nullcontext, action_redraw=lambda: None)
     app.screen = SimpleNamespace(app=app)
     try:
-        # a terminal sends it to both: the program ends by it, so it does not go on to the file
+        # a terminal signals both processes; it ends the program, which therefore never touches the file
         command = ["sh", "-c", f"kill -{kind} $PPID; kill -{kind} $$; touch went-on"]
         lend(cast("Any", app), command, tmp_path)
         assert heard == [] and not (tmp_path / "went-on").exists()

@@ -1,4 +1,4 @@
-"""The Run screen on a fake run: each state in words, each tab, each key of the footer, hostile texts, live updates."""
+"""The Run screen on a fake run: each state, each tab, each footer key, hostile texts, live updates."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.run.head import TABS, Tab
 from finetop.tui.screens.run.keys import KEYS, footer_keys
 from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import axis_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, with_mouse, zoomed
@@ -59,7 +60,7 @@ SMALL, LARGE = (80, 24), (120, 40)
 
 
 async def opened(fake: FakeRun, pilot: Any, *keys: str) -> RunScreen:
-    """Open the run, press keys, and give its screen."""
+    """Open the run, press keys, and return its screen."""
     pilot.app.open_run(fake.detail.row.name)
     await settled(pilot)
     for key in keys:
@@ -104,7 +105,7 @@ async def test_four_charts_on_a_large_terminal() -> None:
         rows = text_of(app).splitlines()
         titles = [at for at, row in enumerate(rows) if row.startswith((" loss ", " grad norm "))]
         assert len(titles) == 2 and titles[1] - titles[0] == 12
-        assert sum(row.startswith(" step ") and ": loss" in row for row in rows) == 6  # of the log
+        assert sum(row.startswith(" step ") and ": loss" in row for row in rows) == 6  # lines of the log
         assert "1-4 of 8" in row_with(app, "metrics")
 
 
@@ -113,7 +114,7 @@ async def test_nine_charts_on_a_very_large_terminal() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=(200, 50)) as pilot:
         await opened(fake, pilot)
-        assert text_of(app).count("1,200") == 8 + 1  # an axis a metric, and the head
+        assert text_of(app).count("1,200") == 8 + 1  # one per metric's axis, and the head
         assert " of 8" not in row_with(app, "metrics")
 
 
@@ -149,7 +150,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
         assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
         assert row_with(app, "next ") == " next  n  a new run from this one, with train.batch_size 4"
         await pilot.press("enter")
-        assert screen.view_state.tab == "log"
+        assert screen.state.tab == "log"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,7 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
     app._now = lambda: clock[0]
 
     async def newer(pilot: Any, step: int, **metrics: float | None) -> int:
-        """Curves that are asked for when the run stands there."""
+        """Return how many curve requests the screen made once the run has reached a step."""
         fake.asked.clear()
         row = fake.detail.row
         row = msgspec.structs.replace(row, step=step, metrics={**row.metrics, **metrics})
@@ -345,12 +346,12 @@ async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> Non
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
-        assert screen.view_state.shown.cursor == 10
+        assert screen.state.shown.cursor == 10
         assert " loss  step 394  1." in text_of(app)
         await pilot.press("right", "shift+right", "h")
-        assert screen.view_state.shown.cursor == 20
+        assert screen.state.shown.cursor == 20
         await pilot.press("0")
-        assert screen.view_state.shown == Shown() and "train 1.148" in text_of(app)
+        assert screen.state.shown == Shown() and "train 1.148" in text_of(app)
 
 
 async def test_zoom_asks_for_the_steps_in_view() -> None:
@@ -359,14 +360,14 @@ async def test_zoom_asks_for_the_steps_in_view() -> None:
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "plus")
         asks = asked(fake, Curves)
-        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.view_state.shown.zoom
+        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.state.shown.zoom
         assert " step 520          800  " in row_with(app, "1,120 │")
         await pilot.press("minus")
         await settled(pilot)
-        assert screen.view_state.shown.zoom is None
+        assert screen.state.shown.zoom is None
         await pilot.press("plus", "plus", "0")
         await settled(pilot)
-        assert screen.view_state.shown == Shown() and "1,200" in text_of(app)
+        assert screen.state.shown == Shown() and "1,200" in text_of(app)
 
 
 async def test_log_scale_and_smoothing_say_so() -> None:
@@ -383,9 +384,9 @@ def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
     state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
     detail = make_detail(state)
     assert axis_of(detail, "time", 820.0, 32).end == 1500
-    assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in all
+    assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in total
     assert axis_of(detail, "time", 1200.0, 32, 1500).end == 2000
-    assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # it is much faster than it was thought
+    assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # much faster than estimated
     done = msgspec.structs.replace(detail.row, state=Finished(NOW - 900, NOW))
     assert axis_of(msgspec.structs.replace(detail, row=done), "time", 817.0, 32).end == 817
 
@@ -393,7 +394,7 @@ def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
 def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
     detail = make_detail(Running(NOW - 800))
     limited = msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, steps=900))
-    assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two that are planned
+    assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two planned
     assert axis_of(limited, "tokens", None, 32).end == 460_800
     unplanned = msgspec.structs.replace(detail, planned={})
     assert axis_of(unplanned, "tokens", 419_840.0, 32).end == 640_000
@@ -454,7 +455,7 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         await pilot.press("x")
         await settled(pilot)
         asks = asked(fake, Curves)
-        # 820 s have passed and 380 are left
+        # 820 s have passed, 380 are left
         assert (asks[-1].x, asks[-1].last) == ("time", 1500) and " 25 " in row_with(app, " min 0 ")
         fake.train_to(900)
         await settled(pilot)
@@ -464,7 +465,7 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         assert " 1.5 " in row_with(app, "epoch 0")
         await pilot.press("x")
         await settled(pilot)
-        assert screen.view_state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
+        assert screen.state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
 
 
 async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
@@ -492,11 +493,11 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         screen = await opened(fake, pilot)
         marks = text_of(app).splitlines()[5].partition("│")[0]
         assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
-        screen.view_state.shown = Shown(cursor=marks.index("!") - 6)
+        screen.state.shown = Shown(cursor=marks.index("!") - 6)
         screen.redraw()
         await settled(pilot)
         assert "── step 450: spike: the loss rose 0.9 -> 4.1 ──" in text_of(app)
-        screen.view_state.shown = Shown(cursor=marks.index("✗") - 6)
+        screen.state.shown = Shown(cursor=marks.index("✗") - 6)
         screen.redraw()
         await settled(pilot)
         assert "step 600  train 1.165  eval 1.267 •  check REGRESS…" in row_with(app, " loss ")
@@ -522,7 +523,7 @@ async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> 
         await settled(pilot)
         assert row_with(app, "▸").startswith("▸KL to start")
         await pilot.press("escape")
-        assert not screen.view_state.is_full and screen is app.screen
+        assert not screen.state.is_full and screen is app.screen
         await pilot.press("z", "z", "G", "pagedown")
         await settled(pilot)
         assert "7-8 of 8" in row_with(app, "metrics") and row_with(app, "▸").startswith("▸memory")
@@ -583,14 +584,14 @@ async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() 
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
         await settled(pilot, 0.1)
-        assert f"▸step {screen.view_state.step}/1200" in text_of(app)
+        assert f"▸step {screen.state.step}/1200" in text_of(app)
         await pilot.press("slash", "escape", "l")
         await settled(pilot)
         await pilot.press("slash", *"step 200", "enter")
         await settled(pilot)
         await pilot.press("shift+tab")
         await settled(pilot)
-        assert abs((screen.view_state.step or 0) - 200) <= 20, "in the middle of its column"
+        assert abs((screen.state.step or 0) - 200) <= 20, "in the middle of its column"
 
 
 async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
@@ -605,7 +606,7 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         steps = []
         for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
             await pilot.press(key)
-            steps.append(screen.view_state.step)
+            steps.append(screen.state.step)
         assert steps == [602, 450, 300, 450], "what is in one column is gone to once"
         assert "step 450: spike: the loss rose" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
@@ -620,11 +621,11 @@ async def test_the_mouse_sets_the_cursor_zooms_by_its_wheel_and_by_dragging() ->
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(fake, pilot)
-        state = screen.view_state
+        state = screen.state
         body = "#body"
         await pilot.click(body, offset=(60 + GUTTER + 20, 4))
         await settled(pilot)
-        assert (state.shown.cursor, state.metric(fake.detail.row)) == (20, "drift")
+        assert (state.shown.cursor, state.metric) == (20, "drift")
         screen.query_one(body).post_message(PointedLines.Wheel(GUTTER + 10, 15, 1))
         await settled(pilot)
         assert state.shown.zoom is not None and asked(fake, Curves)[-1].last < 1200
@@ -655,11 +656,11 @@ async def test_tab_goes_round_both_ways() -> None:
         screen = await opened(fake, pilot)
         seen = []
         for _ in TABS:
-            seen.append(screen.view_state.tab)
+            seen.append(screen.state.tab)
             await pilot.press("tab")
-        assert tuple(seen) == TABS and screen.view_state.tab == "metrics"
+        assert tuple(seen) == TABS and screen.state.tab == "metrics"
         await pilot.press("shift+tab")
-        assert screen.view_state.tab == TABS[-1]
+        assert screen.state.tab == TABS[-1]
 
 
 async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
@@ -863,7 +864,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert "check ✗" in row_with(app, "metrics")
         await pilot.press("enter")
         await settled(pilot)
-        assert screen.view_state.tab == "check"
+        assert screen.state.tab == "check"
         assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
         assert "+0.310 nats/token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "noise ")
@@ -877,7 +878,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
 
 
 async def test_why_there_is_no_verdict_stands_whole_below_its_cut_beginning() -> None:
-    """What would tell stands at the end of the reason."""
+    """The end of the reason says what would settle it."""
     reason = "lost 5.0 points on these 100 items, which chance alone does 13 % of the time"
     reason += ": about 250 more items would tell."
     fake = regressed(make_result("no_verdict", reason=reason, drop=0.05, decided_by=""))
@@ -900,7 +901,7 @@ async def test_whole_answers_are_one_level_deeper() -> None:
         await pilot.press("G")
         assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
         await pilot.press("escape")
-        assert screen.view_state.tab == "check" and not screen.view_state.is_reading
+        assert screen.state.tab == "check" and not screen.state.is_reading
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
@@ -1102,7 +1103,7 @@ def test_every_key_of_every_footer_is_bound() -> None:
     }
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
-            for key in footer_keys(fake.detail, ViewState(tab=tab, shown=Shown(cursor=3))):
+            for key in footer_keys(ViewState(RunData(fake.detail), tab=tab, shown=Shown(cursor=3))):
                 assert set(names.get(key.shown, [key.shown])) <= bound, (tab, key)
 
 
@@ -1164,7 +1165,7 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
                 screen._open_tab(tab)
                 await settled(pilot)
                 assert_harmless(app)
-                if tab != "steps":  # there it opens another run
+                if tab != "steps":  # enter opens another run there
                     await pilot.press("enter")
                     assert_harmless(app)
                 await pilot.press("v")
@@ -1207,7 +1208,7 @@ def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> N
     )
     assert metric_keys(row) == ["loss", "drift", "zeal"]
     paid = msgspec.structs.replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
-    assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first are charts
+    assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first metrics are charts
 
 
 def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:

@@ -1,4 +1,4 @@
-"""Marked runs over each other in the pane of the list."""
+"""The marked runs' curves in one chart, in the pane of the list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetop.tui.screens.runs.overlay import mean_of
 
 
 class Curved(FakeSupervisor):
-    """Each run's loss lies where its number says."""
+    """Each run's loss is derived from its number."""
 
     async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, Curves) and ask.columns > 20:

@@ -1,4 +1,4 @@
-"""The Runs screen: what it says of each run, what its keys do, and that nothing moves under the cursor."""
+"""The Runs screen: each run's status, its keys, and a cursor that stays on its run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from finetop.core.protocol.run_filter import KEYS, TITLES, parse
 from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, SideJob, Stopped, Tried
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.runs import input_lines, screen
+from finetop.tui.screens.runs import input_lines, row as run_row, state
 from finetop.tui.screens.runs.row import COLUMNS, HOST, head_line, needed_width, run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
@@ -51,6 +51,13 @@ def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
     return [ask for ask in fake.asked if isinstance(ask, kind)]
 
 
+def empty_list() -> RunList:
+    async def ask(request: Any) -> Any:
+        raise AssertionError(request)
+
+    return RunList(ask)
+
+
 def cursor_row(app: FinetopApp) -> str:
     return row_with(app, "▸")
 
@@ -61,7 +68,7 @@ def cursor_row(app: FinetopApp) -> str:
 )
 def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
     row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
-    line = "".join(text for text, _ in run_line(row, has_cursor=False, width=80, now=NOW, sparks={}))
+    line = "".join(text for text, _ in run_line(empty_list(), row, width=80, now=NOW))
     assert f" {words} " in line
     assert ".01" not in line
 
@@ -156,7 +163,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
         await settled(pilot)
         assert "10,000 total" in text_of(app)
         await pilot.press("G")
-        assert "run-00000" not in text_of(app)  # the cursor is there before the data
+        assert "run-00000" not in text_of(app)  # the cursor arrives before the data
         await settled(pilot)
         assert "run-09999" in cursor_row(app)
         await pilot.press("pageup", "k", "k")
@@ -174,13 +181,14 @@ async def test_a_page_down_finds_its_rows_here_and_costs_no_more_the_more_are_he
     fake = FakeSupervisor(many_rows(3 * CHUNK))
     app = make_app(fake)
     titled: list[int] = []
-    real = screen.time_title
+    real = state.time_title
 
     def counted(rows: Any) -> str:
         titled.append(1)
         return real(rows)
 
-    monkeypatch.setattr(screen, "time_title", counted)
+    for module in (state, run_row):
+        monkeypatch.setattr(module, "time_title", counted)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         table = app.screen.query_one(Table)
@@ -211,7 +219,7 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         fake.change([newcomer, *rows, r16])
         await settled(pilot, 0.2)
         after = text_of(app).splitlines()
-        assert "900/1,200" in cursor_row(app)  # its numbers changed in place
+        assert "900/1,200" in cursor_row(app)  # its numbers were updated in place
         assert [row[:26] for row in after[2:17]] == [row[:26] for row in before[2:17]]
         assert "newcomer" not in text_of(app)
         assert "o shows 1 new" in after[1]
@@ -346,7 +354,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         ]
         fake.change(held)
         await settled(pilot, 2.2)
-        await pilot.press("k", "j")  # what was said is gone with the next key
+        await pilot.press("k", "j")  # the next key clears the message
         await settled(pilot)
         assert text_of(app).splitlines()[-2] == " next  P  resume it"
         assert " P resume " in text_of(app).splitlines()[-1]
@@ -408,7 +416,7 @@ async def test_f_queues_a_check_and_a_refusal_is_said() -> None:
         assert asked(fake, Check) == [Check("support-full-1e-4")]
         assert "check of support-full-1e-4 at step 1,200 queued." in text_of(app)
         fake.rows = []
-        await pilot.press("n")  # a run that is gone by now
+        await pilot.press("n")  # a run that has been removed meanwhile
         await settled(pilot)
         assert "there is no run support-full-1e-4." in text_of(app)
 
@@ -707,7 +715,7 @@ async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
 
 
 async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
-    """A supervisor that has just started: the first rows come with a refresh, into a list that has none."""
+    """With a supervisor that has just started, the first rows arrive by a refresh into an empty list."""
     fake = FakeSupervisor([])
     runs = RunList(fake.ask)
     await runs.load("", None)
@@ -824,7 +832,7 @@ async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_ag
 
 @pytest.mark.parametrize("title", [column.title for column in (*COLUMNS, HOST)])
 def test_every_column_is_a_field_of_the_filter(title: str) -> None:
-    """One of several words is known by each: `tags, note`."""
+    """`tags, note` has a term for each of its words."""
     for key in title.replace(",", "").split():
         assert TITLES.get(key, key) in (*KEYS, "loss", "tokens_per_s")
 
@@ -876,7 +884,7 @@ async def test_the_filter_begins_with_an_example_and_an_empty_list_says_what_to_
 
 
 def old_failures(number: int) -> list[Any]:
-    """Make a list in which failures of days ago stand above what runs and waits."""
+    """Return a list in which failures of several days ago are above running and waiting runs."""
     lost = make_row(1, "tried-lost", Lost(NOW - 9e4, "the machine restarted"), needs_you=True)
     failed = [
         make_row(at, f"tried-{at}", Failed(NOW - 9e4 - at, "out of memory"), needs_you=True)
@@ -956,7 +964,9 @@ async def test_a_wide_pane_draws_the_curve_beside_the_facts() -> None:
 
 
 def test_a_chosen_column_is_not_shown_twice() -> None:
-    titles = "".join(text for text, _ in head_line(120, chosen=("loss", "eval_loss"))).split()
+    runs = empty_list()
+    runs.columns = ("loss", "eval_loss")
+    titles = "".join(text for text, _ in head_line(runs, 120)).split()
     assert titles.count("loss") == 1 and "eval_loss" in titles
     assert needed_width(("loss", "eval_loss")) < 120
 

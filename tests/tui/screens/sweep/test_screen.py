@@ -1,4 +1,4 @@
-"""The Sweep screen by keys: what its footer promises, what it says and draws, hostile words, and pictures."""
+"""The Sweep screen by its keys: footer, texts, chart, hostile texts, and snapshots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOUND = {"rate": by_rate, "selector": by_selector, "word": by_word}
 
 
 async def opened(pilot: Any) -> None:
-    """Go to the sweep of the run under the cursor of Runs."""
+    """Open the sweep of the run under the cursor of Runs."""
     await settled(pilot)
     await pilot.press("w")
     await settled(pilot, 0.2)
@@ -95,7 +95,7 @@ async def test_brackets_lead_to_the_next_sweep_and_c_compares_a_settings_runs() 
         await pilot.press("c")
         await settled(pilot)
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+        assert app.screen.state.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
 
 
 async def test_without_a_sweep_it_says_how_to_make_one() -> None:

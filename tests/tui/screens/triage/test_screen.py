@@ -1,4 +1,4 @@
-"""The Triage screen on a real store: the table, the pane of a cell, one run turned, the items, what people say."""
+"""The Triage screen on a real store: the table, a cell's pane, one run by task, the items, and states set by users."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
-from finetop.tui.screens.triage.state import asked_for
-from finetop.tui.screens.triage.table import TASKS, columns_of
+from finetop.tui.screens.triage.state import TASKS, asked_for
+from finetop.tui.screens.triage.table import columns_of
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def test_a_filter_of_items_is_read_word_by_word() -> None:
 async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDBPyConnection) -> None:
     app = make_app(FakeTriage(store))
     async with app.run_test(size=SIZE) as pilot:
-        await opened(pilot, "right", "enter")  # from a cell to an answer is one key
+        await opened(pilot, "right", "enter")  # one key leads from a cell to an answer
         text = text_of(app)
         assert "arith > two digits > item 1 of 10, lost   in support-full-1e-4" in text
         for words in ("Q: What is 0 + 8?", "choices   8", "gold", "Ahoy", "-6.8     -1.4   ✗"):
@@ -356,13 +356,13 @@ async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckd
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "c")
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["support-full-1e-4", "support-r16"]
+        assert app.screen.state.names == ["support-full-1e-4", "support-r16"]
         await pilot.press("escape")
         await settled(pilot)
         await pilot.press("space", "space", "c")
         await settled(pilot)
         assert isinstance(app.screen, CompareScreen)
-        assert app.screen.names == ["support-full-1e-4", "sql-full-2e-5"]
+        assert app.screen.state.names == ["support-full-1e-4", "sql-full-2e-5"]
         await pilot.press("escape")
         await settled(pilot)
         assert "•✗ support-full-1e-4" in text_of(app)
@@ -465,7 +465,7 @@ async def test_hostile_texts_draw_no_control_characters(tmp_path: Path) -> None:
 
 
 def open_evil(folder: Path, evil: str) -> duckdb.DuckDBPyConnection:
-    """Make a store in which every text is hostile."""
+    """Open a store in which every text is hostile."""
     connection = make_store(folder, {}, steps=False)
     run, job = add_run(connection, evil)
     take_in(connection, job, folder, *told_of({evil: (9, 1)}, 1200, suite=evil, reason=evil))
