@@ -13,7 +13,7 @@ MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    findings = list(doctor_checks.look(home))
+    findings = list(doctor_checks.find_all(home))
     if args.json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:

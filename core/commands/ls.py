@@ -26,7 +26,7 @@ from finetop.core.protocol.run_filter import Filter, parse, read_sort
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import ago, short_span
-from finetop.core.wording.run_groups import of_rows, words
+from finetop.core.wording.run_groups import group_heading, of_rows
 
 WIDEST = 60  # cells of a column in a pipe; --json has the whole text
 FILTER = """\
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         page = client.ask(_ask(text, args, more))
     if args.json:
         counts = {"matching": page.matching, "total": page.total, "stopped": page.stopped}
-        tell_json(page.rows, page.groups, line, counts)
+        print_rows_json(page.rows, page.groups, line, counts)
         return 0
     if not page.total:
         print(
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif not page.rows:
         print_none(page, text)
     else:
-        tell(page.rows, page.groups, line, more, page.matching)
+        print_rows(page.rows, page.groups, line, more, page.matching)
     if page.stopped:
         print(f"Nothing starts: {clean_line(page.stopped)}.")
     return 0
@@ -90,16 +90,16 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """
     text, line, more = wanted(args)
     merged = Merged([home.label for home in homes])
-    found, missing = remote.ask_all(homes, _ask(text, args, more))
-    for label, page in found.items():
+    pages, missing = remote.ask_all(homes, _ask(text, args, more))
+    for label, page in pages.items():
         merged.take(label, page)
-    stopped = {label: page.stopped for label, page in found.items() if page.stopped}
+    stopped = {label: page.stopped for label, page in pages.items() if page.stopped}
     rows = merged.rows(line.sort or read_sort(args.sort), line.group)[: args.limit]
     if args.json:
         counts = {"matching": merged.matching, "total": merged.total, "stopped": stopped, "missing": missing}
-        tell_json(rows, merged.groups, line, counts)
+        print_rows_json(rows, merged.groups, line, counts)
     elif rows:
-        tell(rows, merged.groups, line, more, merged.matching)
+        print_rows(rows, merged.groups, line, more, merged.matching)
         for label, why in stopped.items():
             print(f"Nothing starts on {label}: {why}.")
     else:
@@ -107,13 +107,13 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     return 4 if missing else 0
 
 
-def tell_json(
+def print_rows_json(
     rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, counts: Mapping[str, object]
 ) -> None:
     print_json({"runs": plain(rows), **counts, **({"groups": plain(groups)} if line.group else {})})
 
 
-def tell(
+def print_rows(
     rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, more: tuple[str, ...], matching: int
 ) -> None:
     """Print the table; with a host column if the runs are of several machines."""
@@ -175,7 +175,8 @@ def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> 
     if not key:
         return {}
     return {
-        index: f"{'' if index == 0 else chr(10)}{words(key, group)}" for index, group in of_rows(rows, groups)
+        index: f"{'' if index == 0 else chr(10)}{group_heading(key, group)}"
+        for index, group in of_rows(rows, groups)
     }
 
 
@@ -205,12 +206,12 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
 
 
 def _cell(row: data.RunRow, key: str) -> str:
-    found = run_columns.cell(row, key, time.time())
-    if isinstance(found, str):
-        return found
-    if found is None:
+    value = run_columns.cell(row, key, time.time())
+    if isinstance(value, str):
+        return value
+    if value is None:
         return "-"
-    return short_span(found) if key == "age" else run_columns.word_of(found)
+    return short_span(value) if key == "age" else run_columns.word_of(value)
 
 
 PLUGIN = Command("list the runs and whether they forgot", "watch", run, arguments, run_several)

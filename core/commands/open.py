@@ -23,8 +23,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
             "the app is not available here.", hint=f"`finetop show {args.run}` prints the run."
         )
     with Client(home) as client:
-        found = client.ask(GetRun(args.run))
-    return int(args.open_app([home], found.row.name))
+        detail = client.ask(GetRun(args.run))
+    return int(args.open_app([home], detail.row.name))
 
 
 PLUGIN = Command("open one run in the app", "watch", run, arguments)

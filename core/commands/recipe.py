@@ -117,7 +117,9 @@ def show_recipe(args: argparse.Namespace) -> int:
 
 def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[resolved_recipe.Setting]:
     return [
-        one for one in resolved_recipe.settings_of(loaded) if all_of_it or one[2] != resolved_recipe.DEFAULT
+        setting
+        for setting in resolved_recipe.settings_of(loaded)
+        if all_of_it or setting[2] != resolved_recipe.DEFAULT
     ]
 
 

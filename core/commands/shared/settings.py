@@ -33,8 +33,8 @@ setting; a section can be null only where this page says so (`general: null`).
 
 def as_json(field: Field) -> dict[str, Any]:
     """Return a setting as plain data."""
-    made: dict[str, Any] = msgspec.to_builtins(field)
-    return made
+    setting: dict[str, Any] = msgspec.to_builtins(field)
+    return setting
 
 
 def print_settings(fields: Iterable[Field]) -> None:
@@ -60,8 +60,8 @@ def page() -> str:
 def _page() -> Iterator[str]:
     yield HEAD
     yield "## The recipe\n"
-    of_the_run = [field for key in sections() for field in fields_of_section(key) if field.key == key]
-    yield from _table(of_the_run, "")
+    top_level = [field for key in sections() for field in fields_of_section(key) if field.key == key]
+    yield from _table(top_level, "")
     for key, about in sections().items():
         below = [field for field in fields_of_section(key) if field.key != key]
         if below:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from finetop.core.report import Block, Table
 
 if TYPE_CHECKING:
-    from finetop.core.report.load import Told
+    from finetop.core.report.load import RunFacts
 
 TITLE = "Alarms"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    detail = told.detail
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    detail = facts.detail
     if not detail.alarms:
         return ()
     rows = [

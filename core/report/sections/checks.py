@@ -8,13 +8,13 @@ from finetop.core.report import Block, Table, moment
 from finetop.core.wording.verdicts import short_answer
 
 if TYPE_CHECKING:
-    from finetop.core.report.load import Told
+    from finetop.core.report.load import RunFacts
 
 TITLE = "Checks"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    detail = told.detail
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    detail = facts.detail
     if not detail.checks:
         return ()
     rows = [

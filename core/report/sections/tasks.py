@@ -10,14 +10,14 @@ from finetop.core.report.sections.verdict import TONES
 from finetop.core.wording.verdicts import task_cells
 
 if TYPE_CHECKING:
-    from finetop.core.report.load import Told
+    from finetop.core.report.load import RunFacts
 
 TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    return tasks(told.outcome)
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    return tasks(facts.outcome)
 
 
 def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:
@@ -33,10 +33,10 @@ def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:
         tuple((*task_cells(task, outcome.margin)[:-1], f"{task.n:,} of {task.total:,}") for task in worst),
         right=(2, 3, 4, 6, 7, 8),
     )
-    found: list[Block] = [table]
+    blocks_found: list[Block] = [table]
     if shown:
-        found.insert(0, Bars("Change against the base, points of 100", shown, -100 * outcome.margin))
-    return tuple(found)
+        blocks_found.insert(0, Bars("Change against the base, points of 100", shown, -100 * outcome.margin))
+    return tuple(blocks_found)
 
 
 def _bar(name: str, drop: float | None, interval: tuple[float, float] | None, tone: Tone) -> Bar | None:
