@@ -119,8 +119,8 @@ class StoreTrouble(EnvironmentTrouble):
 def first_line(error: BaseException) -> str:
     """Return a library's error in one line of at most 300 characters; its type name if it has no text."""
     lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
-    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return f"{said} is missing"[:300] if isinstance(error, KeyError) else said[:300]
+    text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{text} is missing"[:300] if isinstance(error, KeyError) else text[:300]
 
 
 LISTED = 8  # names listed if a command shows all of them
@@ -149,7 +149,9 @@ def near(value: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     slips = [
-        (found, -_alike(value, name), name) for name in names if (found := _slips(value, name)) is not None
+        (distance, -_alike(value, name), name)
+        for name in names
+        if (distance := _slips(value, name)) is not None
     ]
     if slips:
         return min(slips)[2]
@@ -171,7 +173,9 @@ def folded_name(name: str) -> str:
 def _alike(value: str, name: str) -> int:
     """Return the length of the common prefix."""
     pairs = zip(value, name, strict=False)
-    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(value), len(name)))
+    return next(
+        (at for at, (first, second) in enumerate(pairs) if first != second), min(len(value), len(name))
+    )
 
 
 def _slips(value: str, name: str) -> int | None:
@@ -201,9 +205,9 @@ def _distance(word: str, other: str, most: int) -> int:
     before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
     for at, letter in enumerate(word, 1):
         last, before, row = before, row, [at]
-        for place, wanted in enumerate(other, 1):
-            cost = min(before[place] + 1, row[-1] + 1, before[place - 1] + (letter != wanted))
-            if at > 1 < place and letter == other[place - 2] and word[at - 2] == wanted:
+        for place, expected in enumerate(other, 1):
+            cost = min(before[place] + 1, row[-1] + 1, before[place - 1] + (letter != expected))
+            if at > 1 < place and letter == other[place - 2] and word[at - 2] == expected:
                 cost = min(cost, last[place - 2] + 1)
             row.append(cost)
         if min(row) > most:

@@ -43,8 +43,8 @@ def main() -> None:
         recording.press(ENTER, read_s=0.2)
         if not recording.fast(LONGEST_S, lambda: recording.is_at_prompt):
             sys.exit(f"{recording.text}\nnever ended: {line}")
-        took = time.monotonic() - began
-        marks.append((typed_at, "m", f"{line.partition('#')[0].rstrip()}: {took:.1f} s"))
+        seconds = time.monotonic() - began
+        marks.append((typed_at, "m", f"{line.partition('#')[0].rstrip()}: {seconds:.1f} s"))
         print(marks[-1][2], flush=True)
         recording.look(1.0)
     events = sorted([*marks, *((at, "o", text) for at, text in recording.events)], key=lambda event: event[0])

@@ -26,7 +26,7 @@ from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener,
 from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
 from finetop.tui.kept import kept
 from finetop.tui.keys import Key, bindings, key_of
-from finetop.tui.messages import GroundTold, Said, StoreChanged
+from finetop.tui.messages import GroundTold, ShownMessage, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
 from finetop.tui.navigation import NavigatingApp
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
-    from finetop.tui.finder import Found
+    from finetop.tui.finder import Match
     from finetop.tui.widgets.app_screen import AppScreen
 
 MINUTE_S = 60.0
@@ -89,13 +89,15 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.homes = (home, *others)
         self.folder = Path.cwd() if folder is None else folder
         own = clean_line(socket.gethostname()) if machine is None else machine
-        self.machines = [Machine(one, own if one.link is None else "") for one in self.homes]
+        self.machines = [
+            Machine(shown_home, own if shown_home.link is None else "") for shown_home in self.homes
+        ]
         self.trouble = ""
         self.fault: Fault | None = None  # the fault that ended the app
-        self.said: Said | None = None
-        self._hushed: Said | None = None  # the message that the latest key has hidden
+        self.said: ShownMessage | None = None
+        self._hushed: ShownMessage | None = None  # the message that the latest key has hidden
         self._copied = Copied()
-        self.messages: list[Said] = []
+        self.messages: list[ShownMessage] = []
         self.running: Mapping[str, int] = {}  # jobs, by their verbs
         self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
@@ -166,7 +168,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def say(self, text: str, style: StyleName = "") -> None:
         """Show a message above the footer until the next key, and keep it."""
-        self.said = Said(self.now(), clean_line(text), style)
+        self.said = ShownMessage(self.now(), clean_line(text), style)
         self.messages.append(self.said)
         self.redraw_frame()
 
@@ -180,8 +182,8 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         """Return whether to query the terminal's background."""
         return self.look.colours == "either"
 
-    def on_ground_told(self, told: GroundTold) -> None:
-        self._ground = told.ground
+    def on_ground_told(self, event: GroundTold) -> None:
+        self._ground = event.ground
         self.show_theme(self.theme_chosen)
 
     def show_theme(self, theme: str) -> None:
@@ -197,7 +199,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         from finetop.tui.app_interface import host_of
         from finetop.tui.screens import themes
 
-        themes.choose(host_of(self), theme)
+        themes.apply_theme(host_of(self), theme)
 
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE
@@ -267,14 +269,14 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     def _fatal_error(self) -> None:
         """Exit after a bug in the app: one line reports it, a file has the traceback."""
         error = self._exception
-        words = f"the app crashed: {clean_line(repr(error))}"
+        message = f"the app crashed: {clean_line(repr(error))}"
         try:
             write_whole(self.fault_file, "".join(traceback.format_exception(error)).encode())
         except OSError:
-            self.fault = Fault(f"{words}.", hint="Running jobs keep running.")
+            self.fault = Fault(f"{message}.", hint="Running jobs keep running.")
         else:
             hint = f"Running jobs keep running. The traceback is in {self.fault_file}."
-            self.fault = Fault(f"{words}.", hint=hint)
+            self.fault = Fault(f"{message}.", hint=hint)
         self._close_messages_no_wait()
 
     @property
@@ -289,8 +291,8 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         if event.key in known or not event.is_printable or event.character is None:
             return
         near = known.get(event.character.swapcase())
-        words = f" {event.character.swapcase()}: {near.binding.description}." if near is not None else ""
-        self.say(f"{event.character} does nothing here.{words} ? lists the keys.")
+        suggestion = f" {event.character.swapcase()}: {near.binding.description}." if near is not None else ""
+        self.say(f"{event.character} does nothing here.{suggestion} ? lists the keys.")
 
     def press(self, sign: str, keys: Sequence[Key] = ()) -> None:
         """Perform the key shown by a sign that was clicked."""
@@ -310,7 +312,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         if isinstance(behind, CommandsPage):
             return
 
-        async def chosen(choice: Key | Found | None) -> None:
+        async def chosen(choice: Key | Match | None) -> None:
             if isinstance(choice, Key):
                 is_ours = choice in (*EVERYWHERE, MESSAGES, THEME)
                 await self.run_action(choice.action, self if is_ours else behind)

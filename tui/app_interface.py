@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home
 from finetop.tui.keys import Key
-from finetop.tui.messages import Said
+from finetop.tui.messages import ShownMessage
 from finetop.tui.text import Line
 from finetop.tui.theme import Look, StyleName
 
@@ -34,8 +34,8 @@ class Host(Protocol):
     theme_chosen: str  # "" follows the terminal
     trouble: str  # what is wrong overall, in words; empty if nothing is
     supervisor_is_lost: bool
-    said: Said | None  # the message above the footer, until the next key
-    messages: list[Said]
+    said: ShownMessage | None  # the message above the footer, until the next key
+    messages: list[ShownMessage]
     homes: Sequence[Home]  # on one machine or several
     home_shown: str
     restart: str  # what R does while a connection is lost
@@ -109,7 +109,7 @@ def files_are_here(host: Host) -> bool:
 
 
 @contextmanager
-def refusals_said(host: Host) -> Iterator[None]:
+def show_refusals(host: Host) -> Iterator[None]:
     """Show a FinetopError raised in the block in red; the rest of the block is skipped."""
     try:
         yield

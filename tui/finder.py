@@ -31,7 +31,7 @@ _IN_A_WORD = 4  # rank of a match inside a word; one more if only its letters ma
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Match:
     """One match: its name, kind, a few words about it, and what opens it."""
 
     name: str
@@ -48,24 +48,24 @@ def command_names(key: Key) -> tuple[str, ...]:
     return (*_OTHER_NAMES.get(name, ()), name.replace("_", " "))
 
 
-def kind_of(thing: Key | Found) -> str:
+def kind_of(thing: Key | Match) -> str:
     """Return the kind of a thing in one word: command, screen, run, recipe …"""
-    if isinstance(thing, Found):
+    if isinstance(thing, Match):
         return thing.kind
     return "screen" if thing.action.partition("(")[0] in _SCREENS else "command"
 
 
-def ranked(text: str, commands: Sequence[Key], found: Sequence[Found] = ()) -> list[Key | Found]:
+def ranked(text: str, commands: Sequence[Key], others: Sequence[Match] = ()) -> list[Key | Match]:
     """Return the commands and other things that match a text, best match first, commands before the rest."""
-    ranks: list[tuple[int, Key | Found]] = []
+    ranks: list[tuple[int, Key | Match]] = []
     for key in commands:
         signs = {key.shown} if len(key.shown) == 1 and key.keys else set()
         fit = 0 if text in signs else _fit(text, command_names(key), key.about)
         ranks += [(fit, key)] if fit is not None else []
-    for thing in found:
+    for thing in others:
         fit = _fit(text, (thing.name,), "")
         ranks.append((_IN_A_WORD if fit is None or thing.kind == "item" else fit, thing))
-    return [thing for _, thing in sorted(ranks, key=lambda pair: (pair[0], isinstance(pair[1], Found)))]
+    return [thing for _, thing in sorted(ranks, key=lambda pair: (pair[0], isinstance(pair[1], Match)))]
 
 
 def _fit(text: str, names: Sequence[str], about: str) -> int | None:
@@ -86,7 +86,7 @@ def _fit(text: str, names: Sequence[str], about: str) -> int | None:
     return _IN_A_WORD + 1 if all(letter in letters for letter in text) else None
 
 
-async def find(host: Host, text: str) -> list[Found]:
+async def find(host: Host, text: str) -> list[Match]:
     """Return runs, tasks, recipes and metrics with all words in their names, and lost items with the text."""
     words = text.lower().split()
     if not words:
@@ -97,48 +97,48 @@ async def find(host: Host, text: str) -> list[Found]:
     tasks = {
         task.task: row for row in reversed(newest) if row.check is not None for task in row.check.worst
     }  # the newest run that has the task
-    found = [
-        Found(row.name, "run", _words(forgot(row, host.now())), partial(host.open_run, row.name))
+    matches = [
+        Match(row.name, "run", _text_of(forgot(row, host.now())), partial(host.open_run, row.name))
         for row in runs
     ]
-    found += _named(
+    matches += _named(
         words,
         (
-            Found(clean_line(task), "task", f"in {clean_line(row.name)}", partial(host.open_triage, row.name))
+            Match(clean_line(task), "task", f"in {clean_line(row.name)}", partial(host.open_triage, row.name))
             for task, row in tasks.items()
         ),
     )
-    found += _named(
+    matches += _named(
         words,
         (
-            Found(
+            Match(
                 recipe.name, "recipe", recipe.about.strip('"'), partial(host.open_launch, recipe=recipe.name)
             )
             for recipe in list_builtin()
         ),
     )
-    found += _named(
+    matches += _named(
         words,
         (
-            Found(clean_line(key), "metric", "sort runs by this metric", partial(host.sort_runs, key))
+            Match(clean_line(key), "metric", "sort runs by this metric", partial(host.sort_runs, key))
             for key in metrics
         ),
     )
-    found += _named(
+    matches += _named(
         words,
         (
-            Found(theme, "theme", f"colours {THEME_ABOUT[theme]}", partial(host.choose_theme, theme))
+            Match(theme, "theme", f"colours {THEME_ABOUT[theme]}", partial(host.choose_theme, theme))
             for theme in THEMES
         ),
     )
-    return found + await _items(host, " ".join(words))
+    return matches + await _items(host, " ".join(words))
 
 
-async def _items(host: Host, text: str) -> list[Found]:
+async def _items(host: Host, text: str) -> list[Match]:
     """Find lost items by question, answers or name, in the runs at the top of Triage."""
     if len(text) < SHORTEST:
         return []
-    found = []
+    matches = []
     try:
         table: TriageAnswer = await host.ask(Triage("", 0, REGRESSED))
         for row in table.rows:
@@ -146,17 +146,17 @@ async def _items(host: Host, text: str) -> list[Found]:
             for item in lost.items:
                 about = f"of {item.task}, lost in {clean_line(row.name)}"
                 opens = partial(host.open_items, row, item.task, f"lost {text}")
-                found.append(Found(clean_line(item.question or item.item), "item", about, opens))
+                matches.append(Match(clean_line(item.question or item.item), "item", about, opens))
     except FinetopError:
-        return found
-    return found[:MOST]
+        return matches
+    return matches[:MOST]
 
 
-def _words(line: Line) -> str:
+def _text_of(line: Line) -> str:
     return "".join(text for text, _ in line)
 
 
-def _named(words: list[str], things: Iterable[Found]) -> list[Found]:
+def _named(words: list[str], things: Iterable[Match]) -> list[Match]:
     return [thing for thing in things if all(word in thing.name.lower() for word in words)][:MOST]
 
 

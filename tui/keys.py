@@ -88,7 +88,7 @@ def paired(keys: Sequence[Key]) -> list[Key]:
         if first is None:
             rows.append(key)
             continue
-        own = [_SIGNS.get(one.keys.partition(",")[0], one.shown).split() for one in (first, key)]
+        own = [_SIGNS.get(entry.keys.partition(",")[0], entry.shown).split() for entry in (first, key)]
         is_shown = key.shown.partition(" ")[0] in first.shown
         sign = (
             first.shown if is_shown else " ".join(name for pair in zip(*own, strict=False) for name in pair)

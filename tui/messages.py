@@ -30,7 +30,7 @@ class GroundTold(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ShownMessage:
     """A message to the user: shown above the footer until the next key, and kept under :messages."""
 
     at: float

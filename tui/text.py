@@ -49,7 +49,7 @@ def cut_middle(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def told_apart(names: Sequence[str], width: int) -> list[str]:
+def distinct_names(names: Sequence[str], width: int) -> list[str]:
     """Cut names to `width` cells so that they differ: their common beginning is cut first."""
     if all(cell_len(name) <= width for name in names):
         return list(names)
@@ -62,7 +62,7 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
             return cut
     for short in {short for short in cut if 1 < cut.count(short) < len(cut)}:
         same = [at for at, other in enumerate(cut) if other == short]
-        for at, better in zip(same, told_apart([names[at] for at in same], width), strict=True):
+        for at, better in zip(same, distinct_names([names[at] for at in same], width), strict=True):
             cut[at] = better
     return cut
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Any] | str  # of a recipe, by dotted key, or why there are none
 TAG = tags.APPROACHES  # prefix of the comparison's name in its runs' tags
-MOST = 200  # largest number of runs in a comparison
+MOST_RUNS = 200  # largest number of runs in a comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def subject(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def points(
+def planned_runs(
     recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
 ) -> tuple[list[PlannedRun], list[LeftOut]]:
     """Return the runs of a comparison, those that do not train first. `only` and `seeds` override the recipe's.
@@ -103,27 +103,28 @@ def points(
         raise BadInput(
             f"approaches compare ways to answer, but objective is {recipe.objective.name}.", hint=hint
         )
-    asked = tuple(only) or recipe.approaches.only
-    _require_known((*asked, *recipe.approaches.settings))
+    wanted = tuple(only) or recipe.approaches.only
+    _require_known((*wanted, *recipe.approaches.settings))
     count = recipe.approaches.seeds if seeds is None else seeds
-    made: list[PlannedRun] = []
+    planned: list[PlannedRun] = []
     left_out: list[LeftOut] = []
-    for name in sorted(asked or names(), key=lambda one: (load(one).trains, one)):
-        found = load(name).settings(recipe)
-        if isinstance(found, str):
-            left_out.append(LeftOut(name, found))
+    for name in sorted(wanted or names(), key=lambda approach: (load(approach).trains, approach)):
+        settings = load(name).settings(recipe)
+        if isinstance(settings, str):
+            left_out.append(LeftOut(name, settings))
         else:
-            made += _runs(recipe, name, found, count)
-    if not made:
-        why = "; ".join(f"{one.approach}: {one.why}" for one in left_out)
+            planned += _runs(recipe, name, settings, count)
+    if not planned:
+        why = "; ".join(f"{approach.approach}: {approach.why}" for approach in left_out)
         raise BadInput(
             f"no approach is available for this recipe: {why}.", hint="Set data.train or ask.documents."
         )
-    if len(made) > MOST:
+    if len(planned) > MOST_RUNS:
         raise BadInput(
-            f"that is {len(made)} runs, and at most {MOST} are queued at once.", hint="Use fewer seeds."
+            f"that is {len(planned)} runs, and at most {MOST_RUNS} are queued at once.",
+            hint="Use fewer seeds.",
         )
-    return made, left_out
+    return planned, left_out
 
 
 def _require_known(wanted: Sequence[str]) -> None:
@@ -134,56 +135,58 @@ def _require_known(wanted: Sequence[str]) -> None:
 
 def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[PlannedRun]:
     """Return the runs of one approach: one per seed if it trains, and one that also learns the new facts."""
-    kind, own = load(approach), recipe.approaches.settings.get(approach, {})
+    kind, own_settings = load(approach), recipe.approaches.settings.get(approach, {})
     if not kind.trains:
-        mapping = with_settings(_untrained(recipe, approach), {**settings, **own})
-        return [_point(mapping, f"{recipe.name}-{approach}", approach, 1)]
-    made = []
+        mapping = with_settings(_untrained(recipe, approach), {**settings, **own_settings})
+        return [_planned_run(mapping, f"{recipe.name}-{approach}", approach, 1)]
+    planned = []
     first = recipe.train.seed
     for seed in range(first, first + seeds):
         name = f"{recipe.name}-{approach}" + (f"-s{seed}" if seeds > 1 else "")
-        mapping = with_settings(_trained(recipe, approach), {**settings, **own, "train.seed": seed})
-        made.append(_point(mapping, name, approach, seed))
+        mapping = with_settings(_trained(recipe, approach), {**settings, **own_settings, "train.seed": seed})
+        planned.append(_planned_run(mapping, name, approach, seed))
     update = recipe.approaches.update
     if update is not None and update.train and kind.updates == "train":
         rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
-        news = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
+        update_settings = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
         name = f"{recipe.name}-{approach}-update"
-        made.append(_point(with_settings(mapping, news), name, approach, first, learns_news=True))
-    return made
+        planned.append(
+            _planned_run(with_settings(mapping, update_settings), name, approach, first, learns_news=True)
+        )
+    return planned
 
 
 def _untrained(recipe: Recipe, approach: str) -> dict[str, Any]:
     """Return the parts of a recipe that matter without training."""
     whole = recipe_to_mapping(recipe)
-    kept = {key: whole[key] for key in ("recipe", "name", "model", "data", "ask", "budget")}
+    shared_sections = {key: whole[key] for key in ("recipe", "name", "model", "data", "ask", "budget")}
     target = whole["check"]["target"]
     return {
-        **kept,
+        **shared_sections,
         "method": {"name": NO_WEIGHT},
         "objective": {"name": NO_WEIGHT},
         "check": {"target": target, "general": None, "at_end": False},
-        "approaches": _own(recipe, approach),
+        "approaches": _own_section(recipe, approach),
     }
 
 
 def _trained(recipe: Recipe, approach: str) -> dict[str, Any]:
     whole = recipe_to_mapping(recipe)
-    return {**whole, "ask": {**whole["ask"], "shots": 0}, "approaches": _own(recipe, approach)}
+    return {**whole, "ask": {**whole["ask"], "shots": 0}, "approaches": _own_section(recipe, approach)}
 
 
-def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
+def _own_section(recipe: Recipe, approach: str) -> dict[str, Any]:
     """Return a run's own section: not the other approaches, but the new facts, which it is asked about too."""
     return {"only": [approach], "update": msgspec.to_builtins(recipe.approaches.update)}
 
 
-def _point(
+def _planned_run(
     mapping: dict[str, Any], name: str, approach: str, seed: int, *, learns_news: bool = False
 ) -> PlannedRun:
     kind = load(approach)
     whole = {**mapping, "name": name, "about": f"{approach}: {kind.about}", "extends": None}
     try:
-        read = recipe_from_mapping(whole, to_train=kind.trains)
+        parsed = recipe_from_mapping(whole, to_train=kind.trains)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
-    return PlannedRun(name, approach, seed, recipe_to_mapping(read), learns_news)
+    return PlannedRun(name, approach, seed, recipe_to_mapping(parsed), learns_news)

@@ -39,7 +39,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
         few = "nothing is measured yet" if not done else f"only {done[0].name} is measured yet"
         return [Advice("on this target", f"No advice: {few}.")]
     so_far = "So far: " if any(row.state == "under way" for row in rows) else ""
-    found = [
+    pieces = [
         Advice("on this target", so_far + _on_target(done, metric)),
         Advice("what each saw", _saw(done)),
         Advice("changing knowledge", _knowledge(done, metric)),
@@ -49,7 +49,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
         *(Advice("what would change this", text) for text in _changes(rows, done)),
         *(Advice("not measured", text) for text in _not_measured(rows, metric)),
     ]
-    return [one for one in found if one.text]
+    return [piece for piece in pieces if piece.text]
 
 
 def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
@@ -87,18 +87,18 @@ def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:
 
 def _saw(done: Sequence[ApproachRow]) -> str:
     """Return how many rows each approach read or was shown, and whose loss rose."""
-    said = []
+    parts = []
     for row in done:
         if row.rows_seen is None:
             continue
         if row.trains:
             rose = f", and its loss rose {_moved(row)}" if _rose(row) else ""
-            said.append(f"{row.name} read {_read(row)}{rose}")
+            parts.append(f"{row.name} read {_read(row)}{rose}")
         elif row.rows_seen:
-            said.append(f"{row.name} was shown {counted(row.rows_seen, 'example')} with each question")
+            parts.append(f"{row.name} was shown {counted(row.rows_seen, 'example')} with each question")
         else:
-            said.append(f"{row.name} saw none")
-    return f"{'; '.join(said)}." if said else ""
+            parts.append(f"{row.name} saw none")
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _moved(row: ApproachRow) -> str:
@@ -127,14 +127,16 @@ def _no_fair_chance(row: ApproachRow) -> str:
         return f"how much {row.name} read is not known"
     short, few = row.epochs_seen < LEAST_EPOCHS, row.rows_seen < LEAST_ROWS
     falls = _still_falls(row)
-    found = [f"saw {_read(row)}"] if short or few else []
-    found += ["its loss rose"] if _rose(row) else ["its loss was still falling"] if falls else []
-    if not found:
+    findings = [f"saw {_read(row)}"] if short or few else []
+    findings += ["its loss rose"] if _rose(row) else ["its loss was still falling"] if falls else []
+    if not findings:
         return ""
-    found = found if found[0].startswith("saw") else [f"saw {_read(row)}", *found]
+    findings = findings if findings[0].startswith("saw") else [f"saw {_read(row)}", *findings]
     more = "on more rows" if few and not short else "longer" if short or falls else ""
     ways = [more, *(["with a lower train.learning_rate"] if _rose(row) else [])]
-    return f"{row.name} {' and '.join(found)}: train it {' or '.join(filter(None, ways))} before you decide"
+    return (
+        f"{row.name} {' and '.join(findings)}: train it {' or '.join(filter(None, ways))} before you decide"
+    )
 
 
 def _against_training(done: Sequence[ApproachRow]) -> str:
@@ -149,8 +151,8 @@ def _read(row: ApproachRow) -> str:
     rows = f"{row.rows_seen:,}{given} {'row' if not given and row.rows_seen == 1 else 'rows'}"
     if row.epochs_seen is None:
         return rows
-    said = words.epochs(row)
-    return f"{rows}, {said} {'epoch' if said == '1' else 'epochs'}"
+    epochs = words.epochs(row)
+    return f"{rows}, {epochs} {'epoch' if epochs == '1' else 'epochs'}"
 
 
 def _misses(best: ApproachRow, metric: str) -> str:
@@ -183,51 +185,55 @@ def _forgot(row: ApproachRow) -> str:
 
 def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
     """Return which approach takes in new facts, and how fast."""
-    asked = [row for row in done if row.news is not None and row.news.before is not None]
-    if not asked:
+    with_questions = [row for row in done if row.news is not None and row.news.before is not None]
+    if not with_questions:
         return "Not measured: no new facts arrived. Set approaches.update, with questions about them."
-    tried = [row for row in asked if row.news is not None and row.news.after is not None]
-    if not tried:
+    given = [row for row in with_questions if row.news is not None and row.news.after is not None]
+    if not given:
         return "Not measured: no approach here was given the new facts."
-    took = [row for row in tried if row.news and row.news.gain and statistics.gains(metric, row.news.gain)]
-    took.sort(key=_until_known)
-    lost = [row for row in tried if row.news and row.news.gain and _loses(metric, row.news.gain)]
-    missed = [row for row in tried if row not in took and row not in lost]
-    text = _taken_in(took, metric)
-    if missed and took:
+    gained = [row for row in given if row.news and row.news.gain and statistics.gains(metric, row.news.gain)]
+    gained.sort(key=_until_known)
+    lost = [row for row in given if row.news and row.news.gain and _loses(metric, row.news.gain)]
+    missed = [row for row in given if row not in gained and row not in lost]
+    text = _taken_in(gained, metric)
+    if missed and gained:
         text += f" Not proven for {listed([f'{row.name}, {_by(row)}' for row in missed], '; and ', '; ')}."
-        text += _higher(missed, took, metric)
+        text += _higher(missed, gained, metric)
     elif missed:
         ways = listed([f"{row.name}, {_by(row)}" for row in missed], "; and ", "; ")
         text = f"No approach is proven to answer new facts better once it has them: {ways}."
     if lost:
         text += f" With them {listed([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
-    again = [row for row in missed if row.news is not None and row.news.how == "train"]
-    if again and (why := _against_training(again)):
+    retrained = [row for row in missed if row.news is not None and row.news.how == "train"]
+    if retrained and (why := _against_training(retrained)):
         text += f" That says little about training: {why}."
-    cannot = [row.name for row in asked if row not in tried]
+    cannot = [row.name for row in with_questions if row not in given]
     return f"{text} {listed(cannot)} learned none of them.".strip() if cannot else text.strip()
 
 
-def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
+def _taken_in(gained: Sequence[ApproachRow], metric: str) -> str:
     """Return which approaches are proven to answer new facts, the fastest first, and what that suggests."""
-    if not took:
+    if not gained:
         return ""
-    ways = {row.news.how for row in took if row.news is not None}
+    ways = {row.news.how for row in gained if row.news is not None}
     head = "Retrieve" if ways == {"index"} else "Retrain" if ways == {"train"} else "Either way"
-    words = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in took)
-    text = f"{head}: new facts are answered better by {words}."
+    ways_text = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in gained)
+    text = f"{head}: new facts are answered better by {ways_text}."
     sign = -1 if metric in LOWER_IS_BETTER else 1
-    best = max(took, key=lambda row: sign * (row.news.after.mean if row.news and row.news.after else 0))
-    return text if best is took[0] else f"{text} Best on them is {best.name}."
+    best = max(gained, key=lambda row: sign * (row.news.after.mean if row.news and row.news.after else 0))
+    return text if best is gained[0] else f"{text} Best on them is {best.name}."
 
 
-def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: str) -> str:
+def _higher(missed: Sequence[ApproachRow], gained: Sequence[ApproachRow], metric: str) -> str:
     """Return who scores better on new facts than all that are proven to have taken them in."""
-    means = [row.news.after.mean for row in took if row.news is not None and row.news.after is not None]
+    means = [row.news.after.mean for row in gained if row.news is not None and row.news.after is not None]
     best = min(means) if metric in LOWER_IS_BETTER else max(means)
     news = [(row.name, row.news.before, row.news.after) for row in missed if row.news is not None]
-    pairs = [(name, one, two) for name, one, two in news if one is not None and two is not None]
+    pairs = [
+        (name, score_before, score_after)
+        for name, score_before, score_after in news
+        if score_before is not None and score_after is not None
+    ]
     higher = [pair for pair in pairs if statistics.is_better(metric, pair[2].mean, best)]
     if not higher:
         return ""
@@ -264,14 +270,14 @@ def _form(done: Sequence[ApproachRow], metric: str) -> str:
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
         name = metric_words(metric)
         return f"Not measured: {name} is not a score of form. Add rules to check.target, and to its metric."
-    return _trained_against_asked(done, "rules", metric, "keeps the rules")
+    return _trained_against_untrained(done, "rules", metric, "keeps the rules")
 
 
 def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
     """Return the advice by nats per token of right answers: how expected a domain's wording is to the model."""
     if not any(_by_metric(row, "nats_per_token", metric)[0] for row in done):
         return "Not measured: add nats_per_token to check.target.metric, which measures how expected the wording is."
-    return _trained_against_asked(done, "nats_per_token", metric, "expects the wording of right answers")
+    return _trained_against_untrained(done, "nats_per_token", metric, "expects the wording of right answers")
 
 
 def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None, Gap | None]:
@@ -281,24 +287,29 @@ def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None
     return row.others.get(wanted), row.other_gaps.get(wanted)
 
 
-def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str, does: str) -> str:
+def _trained_against_untrained(done: Sequence[ApproachRow], wanted: str, metric: str, does: str) -> str:
     """Compare the best trained with the best untrained approach: one of them has its difference from the best."""
     scored = [(row, *_by_metric(row, wanted, metric)) for row in done if row.name != "from-scratch"]
     known = [(row, score, gap) for row, score, gap in scored if score is not None]
     sign = 1 if wanted in LOWER_IS_BETTER else -1
-    known.sort(key=lambda one: sign * one[1].mean)
-    sides = [next((one for one in known if one[0].trains is trains), None) for trains in (True, False)]
-    trained, asked = sides
-    if trained is None or asked is None:
+    known.sort(key=lambda scored_row: sign * scored_row[1].mean)
+    sides = [
+        next((scored_row for scored_row in known if scored_row[0].trains is trains), None)
+        for trains in (True, False)
+    ]
+    trained, untrained = sides
+    if trained is None or untrained is None:
         which = "that trains" if trained is None else "that does not train"
         return f"Not measured: no approach {which} has such a score."
-    better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
+    better, other = (
+        (trained, untrained) if known.index(trained) < known.index(untrained) else (untrained, trained)
+    )
     unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best has no difference from itself
     if gap is None or gap.is_open:
         return f"No proven difference: the best that trains and the best that does not ({numbers})."
-    if better is asked and (why := _against_training(done)):
+    if better is untrained and (why := _against_training(done)):
         return f"Not proven: {better[0].name} {does} better than {other[0].name} ({numbers}), but {why}."
     verb = "Train" if better is trained else "Don't train"
     head = f"{verb}: {better[0].name} {does} better than {other[0].name}"
@@ -308,10 +319,10 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
 def _price(done: Sequence[ApproachRow], metric: str) -> str:
     """Compare a query's price with and without training; in GPU time, also when training pays off."""
     trained = [row for row in done if row.trains and row.name != "from-scratch" and row.query]
-    asked = [row for row in done if not row.trains and row.query]
-    if not trained or not asked:
+    untrained = [row for row in done if not row.trains and row.query]
+    if not trained or not untrained:
         return ""
-    row, other = trained[0], asked[0]
+    row, other = trained[0], untrained[0]
     assert row.query is not None and other.query is not None
     text = f"{row.name}: {_cost_words(row)}; {other.name}: {_cost_words(other)}."
     if statistics.is_same_price(row.query, other.query):
@@ -323,7 +334,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
         text += f" In GPU time, {row.name} pays off after {math.ceil(row.gpu_s / saved):,} queries."
     else:
         text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
-    busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]
+    busy = [side.name for side in (row, other) if side.query is not None and words.is_busy(side.query)]
     return (
         f"{text} {listed(busy)}: priced on a busy machine, so price again on an idle one." if busy else text
     )
@@ -340,33 +351,33 @@ def _cost_words(row: ApproachRow) -> str:
 
 
 def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[str]:
-    found = []
+    lines = []
     best = done[0].target
     level = [(row, row.gap) for row in done[1:] if row.gap is not None and row.gap.is_open]
     if best is not None and (level or best.rows < FEW_ROWS):
         text = f"More target rows: {best.rows} were scored"
         if level:
             text += f", and {listed([row.name for row, _ in level])} can't be distinguished from the best"
-        nearest = min(level, key=lambda one: _nearness(one[1]), default=None)
-        found.append(f"{text}.{'' if nearest is None else _needed(*nearest)}")
+        nearest = min(level, key=lambda level_row: _nearness(level_row[1]), default=None)
+        lines.append(f"{text}.{'' if nearest is None else _needed(*nearest)}")
     missing = [row.name for row in rows if row.state in ("under way", "failed") and row.target is None]
     if missing:
-        found.append(f"What {listed(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
+        lines.append(f"What {listed(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
     single = [row.name for row in done if row.trains and row.target is not None and row.target.seeds == 1]
     if single:
-        found.append(
+        lines.append(
             f"Other seeds: {listed(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
         )
     spread = [row for row in done if row.target is not None and row.target.spread is not None]
     wide_ones = [row.name for row in spread if row.target and row.target.spread and _is_wide(row.target)]
     if wide_ones:
-        found.append(f"The seed: for {listed(wide_ones)} it moves the score more than the rows do.")
-    found += [
+        lines.append(f"The seed: for {listed(wide_ones)} it moves the score more than the rows do.")
+    lines += [
         f"A gentler setting of {row.name}: it REGRESSED, so what it gains costs what the base could."
         for row in done
         if _forgot(row)
     ]
-    return found
+    return lines
 
 
 def _nearness(gap: Gap) -> float:
@@ -379,8 +390,8 @@ def _needed(row: ApproachRow, gap: Gap) -> str:
     if not gap.mean:
         return ""
     rows = math.ceil(gap.rows * (half / abs(gap.mean)) ** 2)
-    said = f" Were the difference of {row.name} real, about {rows:,} rows would show it."
-    return said if rows < 100_000 else ""
+    text = f" Were the difference of {row.name} real, about {rows:,} rows would show it."
+    return text if rows < 100_000 else ""
 
 
 def _is_wide(score: Score) -> bool:
@@ -388,34 +399,34 @@ def _is_wide(score: Score) -> bool:
 
 
 def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
-    found = [f"{row.name}: {row.said}." for row in rows if row.target is None]
-    found += [f"{row.name}, in part: {row.said}." for row in rows if row.target is not None and row.said]
+    lines = [f"{row.name}: {row.said}." for row in rows if row.target is None]
+    lines += [f"{row.name}, in part: {row.said}." for row in rows if row.target is not None and row.said]
     done = [row for row in rows if row.target is not None]
     absent = [name for name in approaches.names() if name not in {row.name for row in rows}]
     if absent:
-        found.append(
+        lines.append(
             f"{listed(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
         )
     for row in done:
         more = [f"and {len(row.notes) - NOTES} more"] if len(row.notes) > NOTES else []
-        found += [f"{row.name}: {' '.join([*row.notes[:NOTES], *more])}"] if row.notes else []
+        lines += [f"{row.name}: {' '.join([*row.notes[:NOTES], *more])}"] if row.notes else []
     unchecked = [row.name for row in done if row.retained is None and row.name != "from-scratch"]
     if unchecked:
-        found.append(f"Whether {listed(unchecked)} forgot: no check, or no base to compare with.")
+        lines.append(f"Whether {listed(unchecked)} forgot: no check, or no base to compare with.")
     open_ones = [row.name for row in done if row.retained and "no_verdict" in row.retained.verdicts]
     if open_ones:
-        found.append(f"Whether {listed(open_ones)} forgot: the check came to no verdict.")
+        lines.append(f"Whether {listed(open_ones)} forgot: the check came to no verdict.")
     if all(row.gpu_s is None for row in done):
-        found.append(
+        lines.append(
             "GPU time and energy: n/a (no GPU). Set-up is wall-clock time, measured while other work ran."
         )
     elif all(row.energy_wh is None for row in done):
-        found.append("Energy: the GPUs report no power.")
-    asked = f"{metric.replace('_', ' ')} is all that they were compared by"
-    found.append(
-        f"Other models, other settings (each had one), and whether people like the answers: {asked}."
+        lines.append("Energy: the GPUs report no power.")
+    metric_text = f"{metric.replace('_', ' ')} is all that they were compared by"
+    lines.append(
+        f"Other models, other settings (each had one), and whether people like the answers: {metric_text}."
     )
-    return found
+    return lines
 
 
 def _score(score: Score | None) -> str:

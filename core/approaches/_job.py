@@ -26,7 +26,7 @@ from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
-from finetop.core.data.prompts import open_asker, tell
+from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.errors import BadInput
 from finetop.core.models import devices, load, resolve
 from finetop.core.models.devices import scoring_dtype
@@ -35,7 +35,7 @@ from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, QueryPrice, RowScore
 from finetop.core.recipe.schema import Target
-from finetop.core.runtime.job_process import quiet
+from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,20 +58,20 @@ TIMED = 8  # queries per round,
 TIMED_S = 60.0  # but only as many as fit into this time for all rounds, judged by the first,
 TIMED_LEAST = 2  # and at least this many
 GIB = 2**30
-SAID = 20  # unusable documents that are named
-ASKS_NOTHING = "the target's rows are plain texts, which get no prompt: this is the score without it."
+NAMED_DOCUMENTS = 20  # unusable documents that are named
+NO_PROMPTS = "the target's rows are plain texts, which get no prompt: this is the score without it."
 SHOWN_ANSWER = 300  # characters of an answer that are stored with its score
 Scores = dict[str, list[RowScore]]
 
 
 def work(job: Job) -> Ended:
     """Record who runs on what, then measure."""
-    quiet()
+    silence_libraries()
     device = devices.open_device(job.gpu_gib)
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
-    measured = measure(request_of(job, device), job.home, job.events, job.run_folder)
-    job.events.write(measured)
-    print(words(measured), flush=True)
+    result = measure(request_of(job, device), job.home, job.events, job.run_folder)
+    job.events.write(result)
+    print(result_line(result), flush=True)
     return Ended("finished")
 
 
@@ -128,7 +128,7 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
     if recipe.ask.documents or recipe.ask.shots:
         events.write(Phase("indexing"))
     asker = open_asker(recipe.ask, recipe.data.train, home)
-    tell(asker)
+    print_skipped(asker)
     loaded = open_approach(request, home, events)
     rows = target.read_rows(
         recipe.check.target,
@@ -140,7 +140,7 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
         run_folder,
         recipe.data.max_tokens,
     )
-    said = [ASKS_NOTHING] if asker is not None and rows[0].text is not None else _of_documents(asker)
+    notes = [NO_PROMPTS] if asker is not None and rows[0].text is not None else _of_documents(asker)
     events.write(Phase("pricing queries"))
     prices = price_queries(loaded, rows, recipe.check.target, asker)
     memory = peak_memory(request.device)
@@ -161,7 +161,7 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
         news=news.before,
         news_after=news.after,
         news_s=news.seconds,
-        said=said,
+        said=notes,
     )
 
 
@@ -169,16 +169,19 @@ def _of_documents(asker: Asker | None) -> list[str]:
     """Return which documents could not be used, and for how many questions no passage was found."""
     if asker is None or asker.index is None:
         return []
-    told = asker.passed_over
-    if len(told) > SAID:
-        told = [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
-    missed = sum(number == 0 for number in asker.found)
-    if missed:
-        told = [
-            f"no passage fits {missed} of {len(asker.found)} questions: they got none.",
-            *told,
+    notes = asker.passed_over
+    if len(notes) > NAMED_DOCUMENTS:
+        notes = [
+            *notes[: NAMED_DOCUMENTS - 1],
+            f"documents: {len(notes) - NAMED_DOCUMENTS + 1} more are not used.",
         ]
-    return told
+    without_passage = sum(number == 0 for number in asker.found)
+    if without_passage:
+        notes = [
+            f"no passage fits {without_passage} of {len(asker.found)} questions: they got none.",
+            *notes,
+        ]
+    return notes
 
 
 def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Loaded:
@@ -197,11 +200,11 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
         if recipe.objective.name != "pretrain":  # pretrain may have its own tokenizer
             tokenizer = load.load_tokenizer(base)
     model.eval()
-    alone = request.checkpoint is not None and pair.reads_rows_alone
+    reads_alone = request.checkpoint is not None and pair.reads_rows_alone
     plan = plan_for(
-        device, engine_for(recipe.model.engine, device, pair.dtype, model.config, learned_tokens=alone)
+        device, engine_for(recipe.model.engine, device, pair.dtype, model.config, learned_tokens=reads_alone)
     )
-    if alone or not packs_exactly(model):
+    if reads_alone or not packs_exactly(model):
         plan = replace(plan, layout="plain")
     facts = facts_of(pair, "base" if request.checkpoint is None else "tuned", tokenizer, home)
     return Loaded(model, tokenizer, facts, plan, longest_input(model.config, tokenizer), device)
@@ -226,7 +229,7 @@ def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, a
         return Prices([], 0.0)  # plain texts have no queries
     most = target.longest_answer(rows, settings)
     count = min(TIMED, len(rows))
-    chosen = [rows[at * len(rows) // count] for at in range(count)]
+    priced_rows = [rows[at * len(rows) // count] for at in range(count)]
     looked_up = statistics.median(asker.spent) if asker is not None and asker.spent else 0.0
     on_gpu = loaded.device.startswith("cuda")
     clock = time.perf_counter if on_gpu else time.process_time
@@ -241,16 +244,17 @@ def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, a
         torch.set_num_threads(1)
     try:
         began = time.monotonic()
-        spent_on(chosen[0])
+        spent_on(priced_rows[0])
         first_s = time.monotonic() - began
-        chosen = chosen[: max(TIMED_LEAST, int(TIMED_S / ROUNDS / max(first_s, 1e-3)))]
+        priced_rows = priced_rows[: max(TIMED_LEAST, int(TIMED_S / ROUNDS / max(first_s, 1e-3)))]
         load = Load()
-        rounds = [[spent_on(row) for row in chosen] for _ in range(ROUNDS)]
+        rounds = [[spent_on(row) for row in priced_rows] for _ in range(ROUNDS)]
     finally:
         torch.set_num_threads(threads)
     spent = zip(*rounds, strict=True)
     return Prices(
-        [QueryPrice(row.item, list(each)) for row, each in zip(chosen, spent, strict=True)], load.others()
+        [QueryPrice(row.item, list(seconds)) for row, seconds in zip(priced_rows, spent, strict=True)],
+        load.others(),
     )
 
 
@@ -292,24 +296,24 @@ def score_all(
     loaded: Loaded, rows: Sequence[TargetRow], settings: Target, home: Home, events: EventLog, what: str
 ) -> Scores:
     """Score the rows by every metric of the target, using cached scores."""
-    found: Scores = {}
+    scores_by_metric: Scores = {}
     for metric in settings.metrics:
-        asked = target.rows_for(metric, rows, loaded.device, settings)
-        events.write(Phase(f"{what}: {metric}", done=0.0, total=float(len(asked)), unit="rows"))
-        scores = kept(loaded, asked, metric, settings, home)
-        found[metric] = [
+        metric_rows = target.rows_for(metric, rows, loaded.device, settings)
+        events.write(Phase(f"{what}: {metric}", done=0.0, total=float(len(metric_rows)), unit="rows"))
+        scores = cached_or_scored(loaded, metric_rows, metric, settings, home)
+        scores_by_metric[metric] = [
             RowScore(
                 row.item,
                 target.value_of(metric, scores[row.item]),
                 target.weight_of(metric, row),
                 scores[row.item].answer[:SHOWN_ANSWER],
             )
-            for row in asked
+            for row in metric_rows
         ]
-    return found
+    return scores_by_metric
 
 
-def kept(
+def cached_or_scored(
     loaded: Loaded, rows: Sequence[TargetRow], metric: Metric, settings: Target, home: Home
 ) -> dict[str, ItemScore]:
     """Return scores from the cache if all are there, else score the rows and cache them, under the key of a check."""
@@ -342,14 +346,14 @@ def measure_news(
 ) -> NewsScores:
     """Score the questions about the new facts; then add the facts to this approach's index, and score again."""
     recipe = request.recipe
-    update, asked = recipe.approaches.update, recipe.check.target
-    if update is None or asked is None:
+    update, target_settings = recipe.approaches.update, recipe.check.target
+    if update is None or target_settings is None:
         return NewsScores({}, {}, None)
-    questions = msgspec.structs.replace(asked, path=update.test)
+    questions = msgspec.structs.replace(target_settings, path=update.test)
 
-    def ask_by(one: Asker | None, what: str) -> Scores:
+    def ask_by(row_asker: Asker | None, what: str) -> Scores:
         rows = target.read_rows(
-            questions, loaded.tokenizer, home, loaded.longest, one, window=recipe.data.max_tokens
+            questions, loaded.tokenizer, home, loaded.longest, row_asker, window=recipe.data.max_tokens
         )
         return score_all(loaded, rows, questions, home, events, what)
 
@@ -360,10 +364,10 @@ def measure_news(
     events.write(Phase("indexing the new facts"))
     train = (*recipe.data.train, *update.train)
     began = time.perf_counter()
-    anew = open_asker(grown, train, home)
+    grown_asker = open_asker(grown, train, home)
     spent = time.perf_counter() - began
-    assert anew is not None
-    return NewsScores(before, ask_by(anew, "new facts, after"), max(spent, anew.seconds))
+    assert grown_asker is not None
+    return NewsScores(before, ask_by(grown_asker, "new facts, after"), max(spent, grown_asker.seconds))
 
 
 def with_news(request: MeasureRequest) -> Ask | None:
@@ -377,13 +381,13 @@ def with_news(request: MeasureRequest) -> Ask | None:
     return ask if ask.shots and ask.pick == "nearest" and update.train else None
 
 
-def words(told: ApproachMeasured) -> str:
+def result_line(result: ApproachMeasured) -> str:
     """Return the result in one line."""
     means = [
         f"{metric} {sum(row.value for row in rows) / sum(row.weight for row in rows):.3f}"
-        for metric, rows in told.scores.items()
+        for metric, rows in result.scores.items()
         if rows
     ]
-    spent = statistics.fmean(statistics.median(one.spent_s) for one in told.queries)
-    price = f"{spent:.2f} {told.price_of} s a query"
-    return f"{told.approach}: {', '.join(means)}; {told.prompt_tokens:.0f} tokens of prompt, {price}"
+    spent = statistics.fmean(statistics.median(query.spent_s) for query in result.queries)
+    price = f"{spent:.2f} {result.price_of} s a query"
+    return f"{result.approach}: {', '.join(means)}; {result.prompt_tokens:.0f} tokens of prompt, {price}"

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 
-def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) -> None:
+def _require_readable(recipe: Recipe, planned: Sequence[PlannedRun], home: Home) -> None:
     """Read the first row of each file, and one document, so that an unreadable one is reported before queueing."""
     update = recipe.approaches.update
     trained = [*recipe.data.train, *(update.train if update is not None else ())]
-    reads_rows = any(approaches.load(one.approach).trains or one.recipe["ask"]["shots"] for one in made)
+    reads_rows = any(approaches.load(run.approach).trains or run.recipe["ask"]["shots"] for run in planned)
     kinds = OBJECTIVES.load(recipe.objective.name).rows
     for source in trained if reads_rows else ():
         if source.path is not None:
@@ -37,7 +37,7 @@ def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) ->
         for path in (wanted.path, *((update.test,) if update is not None else ())):
             target = replace(wanted, path=path)
             target_rows.read(target, replace(target.source, rows=1), home)
-    if any(one.recipe["ask"]["documents"] for one in made):
+    if any(run.recipe["ask"]["documents"] for run in planned):
         from finetop.core.data.retrieval import documents
 
         documents.require_some(recipe.ask.documents)
@@ -59,26 +59,26 @@ def request(
     approach.
     """
     recipe = loaded.recipe
-    made, left_out = approaches.points(recipe, only, seeds)
+    planned, left_out = approaches.planned_runs(recipe, only, seeds)
     if home.link is None:
-        _require_readable(recipe, made, home)
+        _require_readable(recipe, planned, home)
     runs = [
         ApproachRun(
-            point.name,
-            point.approach,
-            point.seed,
-            point.recipe if home.link is None else by_name(point.recipe),
-            fingerprint(point.recipe, home),
-            point.learns_news,
+            planned_run.name,
+            planned_run.approach,
+            planned_run.seed,
+            planned_run.recipe if home.link is None else by_name(planned_run.recipe),
+            fingerprint(planned_run.recipe, home),
+            planned_run.learns_news,
         )
-        for point in made
+        for planned_run in planned
     ]
     return SubmitApproaches(
         name=recipe.name,
         subject=fingerprint(approaches.subject(recipe), home),
         metric=approaches.metric_of(recipe),
         runs=runs,
-        left_out={one.approach: one.why for one in left_out},
+        left_out={skipped.approach: skipped.why for skipped in left_out},
         source=source,
         held=held,
         priority=priority,

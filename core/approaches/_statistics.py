@@ -63,14 +63,14 @@ def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | N
     )
 
 
-def is_same_price(one: Price, other: Price) -> bool:
+def is_same_price(first: Price, other: Price) -> bool:
     """Return True if two prices can't be distinguished: their ranges overlap or nearly do, in seconds of one kind."""
-    low, high = (one, other) if one.median <= other.median else (other, one)
-    return one.of == other.of and low.high * (1 + SAME_PRICE) >= high.low
+    low, high = (first, other) if first.median <= other.median else (other, first)
+    return first.of == other.of and low.high * (1 + SAME_PRICE) >= high.low
 
 
-def is_better(metric: str, one: float, other: float) -> bool:
-    return one < other if metric in LOWER_IS_BETTER else one > other
+def is_better(metric: str, value: float, other: float) -> bool:
+    return value < other if metric in LOWER_IS_BETTER else value > other
 
 
 def gains(metric: str, change: Gap) -> bool:

@@ -54,11 +54,13 @@ class Member:
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
     """Return a row per approach: measured ones best first, then the others, then those left out."""
     named = dict.fromkeys(member.approach for member in members)
-    made = {name: _row(name, [one for one in members if one.approach == name], metric) for name in named}
+    rows_by_name = {
+        name: _row(name, [entry for entry in members if entry.approach == name], metric) for name in named
+    }
     prices = _prices(members)
     done = [
         msgspec.structs.replace(row, query=prices.get(row.name))
-        for row in made.values()
+        for row in rows_by_name.values()
         if row.target is not None
     ]
     done.sort(key=lambda row: (_sort_key(row, metric), row.name))
@@ -68,7 +70,7 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
         done = [_beside(row, best, statistics.gap(own[row.name], own[best])) for row in done]
         for other in dict.fromkeys(key for row in done for key in row.others):
             done = _beside_by(members, done, other)
-    waiting = [row for row in made.values() if row.target is None]
+    waiting = [row for row in rows_by_name.values() if row.target is None]
     absent = [
         ApproachRow(
             name=name,
@@ -85,23 +87,29 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
 
 def _prices(members: Sequence[Member]) -> dict[str, Price]:
     """Return each approach's price per query: over the rows that all priced, else over its own."""
-    told = [one.measured for one in members if one.measured is not None and not one.learns_news]
-    told = [one for one in told if one.queries]
+    measurements = [
+        measurement.measured
+        for measurement in members
+        if measurement.measured is not None and not measurement.learns_news
+    ]
+    measurements = [measurement for measurement in measurements if measurement.queries]
     shared = [
         query.row
-        for query in (told[0].queries if told else ())
-        if all(any(own.row == query.row for own in one.queries) for one in told)
+        for query in (measurements[0].queries if measurements else ())
+        if all(any(own.row == query.row for own in measurement.queries) for measurement in measurements)
     ]
-    found = {}
-    for name in dict.fromkeys(one.approach for one in told):
-        own = [one for one in told if one.approach == name]
-        runs = [{query.row: query.spent_s for query in one.queries} for one in own]
-        others = max((one.others for one in own if one.others is not None), default=None)
+    prices = {}
+    for name in dict.fromkeys(measurement.approach for measurement in measurements):
+        own = [measurement for measurement in measurements if measurement.approach == name]
+        runs = [{query.row: query.spent_s for query in measurement.queries} for measurement in own]
+        others = max(
+            (measurement.others for measurement in own if measurement.others is not None), default=None
+        )
         rows = shared or [row for row in runs[0] if all(row in run for run in runs)]
         price = statistics.price(runs, rows, own[0].price_of, others)
         if price is not None:
-            found[name] = price
-    return found
+            prices[name] = price
+    return prices
 
 
 def _sort_key(row: ApproachRow, metric: str) -> float:
@@ -117,25 +125,29 @@ def _beside(row: ApproachRow, best: str, gap: Gap | None) -> ApproachRow:
 def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: str) -> list[ApproachRow]:
     """Return the rows with their paired differences, by another metric, from the best by that metric."""
     sign = 1.0 if statistics.is_better(metric, 0.0, 1.0) else -1.0
-    asked = [row for row in done if metric in row.others]
-    best = min(asked, key=lambda row: (sign * row.others[metric].mean, row.name)).name
+    with_metric = [row for row in done if metric in row.others]
+    best = min(with_metric, key=lambda row: (sign * row.others[metric].mean, row.name)).name
     items = _items_of(members, best, metric)
-    found = []
+    rows_with_gaps = []
     for row in done:
-        gap = statistics.gap(_items_of(members, row.name, metric), items) if row in asked else None
+        gap = statistics.gap(_items_of(members, row.name, metric), items) if row in with_metric else None
         if row.name != best and gap is not None:
             row = msgspec.structs.replace(row, other_gaps={**row.other_gaps, metric: gap})
-        found.append(row)
-    return found
+        rows_with_gaps.append(row)
+    return rows_with_gaps
 
 
 def _items_of(members: Iterable[Member], approach: str, metric: str) -> list[statistics.Items]:
-    found = [
+    measured_members = [
         member
         for member in members
         if member.approach == approach and not member.learns_news and member.measured
     ]
-    return [_items(one.measured.scores.get(metric, ())) for one in found if one.measured is not None]
+    return [
+        _items(entry.measured.scores.get(metric, ()))
+        for entry in measured_members
+        if entry.measured is not None
+    ]
 
 
 def _items(scores: Iterable[RowScore]) -> statistics.Items:
@@ -145,23 +157,26 @@ def _items(scores: Iterable[RowScore]) -> statistics.Items:
 def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     approach = approaches.load(name)
     own = [member for member in members if not member.learns_news]
-    told = [one.measured for one in own if one.measured is not None]
-    metrics = dict.fromkeys(key for one in told for key in one.scores)
-    scores = {key: statistics.score([_items(one.scores.get(key, ())) for one in told]) for key in metrics}
-    state, said = _state(members)
-    gpu_s = [seconds * len(job.gpus) for one in own for job, seconds in _made(one) if job.gpus]
+    measurements = [entry.measured for entry in own if entry.measured is not None]
+    metrics = dict.fromkeys(key for entry in measurements for key in entry.scores)
+    scores = {
+        key: statistics.score([_items(entry.scores.get(key, ())) for entry in measurements])
+        for key in metrics
+    }
+    state, reason = _state(members)
+    gpu_s = [seconds * len(job.gpus) for entry in own for job, seconds in _making_jobs(entry) if job.gpus]
     energy = [
-        watts * seconds * (len(job.gpus) or (one.recipe.get("budget") or {}).get("gpus") or 1) / 3600
-        for one in own
-        if (watts := one.watts)
-        for job, seconds in _made(one)
+        watts * seconds * (len(job.gpus) or (entry.recipe.get("budget") or {}).get("gpus") or 1) / 3600
+        for entry in own
+        if (watts := entry.watts)
+        for job, seconds in _making_jobs(entry)
     ]
     return ApproachRow(
         name=name,
         about=approach.about,
         trains=approach.trains,
         state=state,
-        said=said,
+        said=reason,
         runs=[_brief(member) for member in members],
         target=scores.get(metric),
         others={key: score for key, score in scores.items() if key != metric and score is not None},
@@ -169,13 +184,13 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         setup_s=_setup(own, approach.trains),
         gpu_s=fmean(gpu_s) if gpu_s else None,
         energy_wh=fmean(energy) if energy else None,
-        prompt_tokens=_mean(one.prompt_tokens for one in told),
-        memory_gib=_mean(one.memory_gib for one in told),
-        memory_of=next((one.memory_of for one in told), ""),
-        news=_news(approach.updates, members, metric),
+        prompt_tokens=_mean(entry.prompt_tokens for entry in measurements),
+        memory_gib=_mean(entry.memory_gib for entry in measurements),
+        memory_of=next((entry.memory_of for entry in measurements), ""),
+        news=_new_facts(approach.updates, members, metric),
         **_seen(own, approach.trains),
         **_losses(own),
-        notes=list(dict.fromkeys(line for one in told for line in one.said)),
+        notes=list(dict.fromkeys(line for entry in measurements for line in entry.said)),
     )
 
 
@@ -189,13 +204,17 @@ def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:
     if not trains:
         return {
             "rows_seen": max(
-                (int(one.recipe.get("ask", {}).get("shots", 0)) for one in members), default=None
+                (int(member.recipe.get("ask", {}).get("shots", 0)) for member in members), default=None
             )
         }
-    read = [(*_read(one, one.trained), one.trained.rows) for one in members if one.trained is not None]
+    read = [
+        (*_read(member, member.trained), member.trained.rows)
+        for member in members
+        if member.trained is not None
+    ]
     if not read:
         return {}
-    rows, epochs, given = min(read, key=lambda one: one[0])
+    rows, epochs, given = min(read, key=lambda member: member[0])
     return {"rows_seen": rows, "epochs_seen": epochs, "rows_given": given}
 
 
@@ -210,11 +229,13 @@ def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
 
 def _losses(members: Sequence[Member]) -> dict[str, Any]:
     """Return the mean loss of an approach's seeds: first and last, and midway if all have it."""
-    told = [one.trained for one in members if one.trained is not None and one.trained.losses is not None]
-    known = [one.losses for one in told if one.losses is not None]
+    trained = [
+        facts.trained for facts in members if facts.trained is not None and facts.trained.losses is not None
+    ]
+    known = [facts.losses for facts in trained if facts.losses is not None]
     if not known:
         return {}
-    midway = [one.midway for one in told if one.midway is not None]
+    midway = [facts.midway for facts in trained if facts.midway is not None]
     return {
         "losses": (fmean(first for first, _ in known), fmean(last for _, last in known)),
         "loss_midway": fmean(midway) if len(midway) == len(known) else None,
@@ -247,10 +268,10 @@ def _state(members: Sequence[Member]) -> tuple[State, str]:
     missing = [member for member in members if member.measured is None]
     if not missing:
         return "measured", ""
-    for one in missing:
-        for state in (one.row.state, one.measuring):
+    for entry in missing:
+        for state in (entry.row.state, entry.measuring):
             if _ended_badly(state):
-                return "failed", f"{one.row.name}: {_cause(state)}"
+                return "failed", f"{entry.row.name}: {_cause(state)}"
     done = len(members) - len(missing)
     if done:
         return "under way", f"{done} of {len(members)} runs are measured"
@@ -258,7 +279,7 @@ def _state(members: Sequence[Member]) -> tuple[State, str]:
     return "under way", "trained, not measured yet" if isinstance(state, Finished) else word(state)
 
 
-def _made(member: Member) -> list[tuple[JobRow, float]]:
+def _making_jobs(member: Member) -> list[tuple[JobRow, float]]:
     """Return the jobs that made a run, with the seconds of each."""
     spans = [(job, ran_s(job.state)) for job in member.jobs if job.verb in MAKES_A_RUN]
     return [(job, span) for job, span in spans if span is not None]
@@ -266,13 +287,13 @@ def _made(member: Member) -> list[tuple[JobRow, float]]:
 
 def _setup(members: Sequence[Member], trains: bool) -> float | None:
     """Return the seconds until an approach can answer: its training, and building its index."""
-    found = []
+    set_up_seconds = []
     for member in members:
         if member.measured is None:
             continue
-        trained = sum(seconds for _, seconds in _made(member)) if trains else 0.0
-        found.append(trained + member.measured.index_s)
-    return fmean(found) if found else None
+        trained = sum(seconds for _, seconds in _making_jobs(member)) if trains else 0.0
+        set_up_seconds.append(trained + member.measured.index_s)
+    return fmean(set_up_seconds) if set_up_seconds else None
 
 
 def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
@@ -287,15 +308,19 @@ def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
     return Retained(fmean(drops) if drops else None, verdicts, spread=spread, margin=checks[0].margin)
 
 
-def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
+def _new_facts(updates: str, members: Sequence[Member], metric: str) -> News | None:
     """Return how an approach took in the new facts; None if there are none."""
     own = [member.measured for member in members if member.measured is not None and not member.learns_news]
-    before = [_items(one.news.get(metric, ())) for one in own if one.news.get(metric)]
+    before = [_items(measurement.news.get(metric, ())) for measurement in own if measurement.news.get(metric)]
     if not before:
         return None
     if updates == "train":
         return _trained_anew(members, before, metric)
-    after = [_items(one.news_after.get(metric, ())) for one in own if one.news_after.get(metric)]
+    after = [
+        _items(measurement.news_after.get(metric, ()))
+        for measurement in own
+        if measurement.news_after.get(metric)
+    ]
     if not after:
         why = NOT_FOR.get(members[0].approach, "none of its documents has the new facts")
         return News("", statistics.score(before), said=why)
@@ -304,28 +329,32 @@ def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
         statistics.score(before),
         statistics.score(after),
         statistics.gap(after, before),
-        _mean(one.news_s for one in own),
+        _mean(measurement.news_s for measurement in own),
     )
 
 
 def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
     """Compare the run that also learned the new facts with the run of the same seed that did not."""
-    anew = next((member for member in members if member.learns_news), None)
-    if anew is None:
+    retrained = next((member for member in members if member.learns_news), None)
+    if retrained is None:
         return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
     first = [
         _items(member.measured.news[metric])
         for member in members
-        if member.seed == anew.seed
+        if member.seed == retrained.seed
         and not member.learns_news
         and member.measured is not None
         and member.measured.news.get(metric)
     ]
-    begun = statistics.score(first or before)
-    if anew.measured is None or not anew.measured.news.get(metric):
-        return News("train", begun, said=_state([anew])[1] or "it was not scored")
-    after = [_items(anew.measured.news[metric])]
-    seconds = sum(spent for _, spent in _made(anew))
+    score_before = statistics.score(first or before)
+    if retrained.measured is None or not retrained.measured.news.get(metric):
+        return News("train", score_before, said=_state([retrained])[1] or "it was not scored")
+    after = [_items(retrained.measured.news[metric])]
+    seconds = sum(spent for _, spent in _making_jobs(retrained))
     return News(
-        "train", begun, statistics.score(after), statistics.gap(after, first or before), seconds or None
+        "train",
+        score_before,
+        statistics.score(after),
+        statistics.gap(after, first or before),
+        seconds or None,
     )

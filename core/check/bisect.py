@@ -126,7 +126,7 @@ def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:
     unseen = tuple(step for step in steps if step not in seen)
     in_vain = tuple(step for step in steps if seen.get(step) == "no_verdict")
     gone = tuple(step for step in steps if seen.get(step) == "missing")
-    made = Curve(
+    curve = Curve(
         newest=newest,
         newest_verdict=verdict if verdict == "ok" or verdict == "regressed" else "no_verdict",
         since=None if since == float("inf") else int(since),
@@ -137,7 +137,7 @@ def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:
         missing=gone,
         recovered=tuple(step for step in steps if seen.get(step) == "regressed" and step < after),
     )
-    return msgspec.structs.replace(made, text=_sentence(made))
+    return msgspec.structs.replace(curve, text=_sentence(curve))
 
 
 def _sentence(curve: Curve) -> str:

@@ -13,7 +13,7 @@ from finetop.core.check.scoring.batches import prepare
 from finetop.core.check.tasks.requests import build
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data.formats import texts_of
-from finetop.core.data.prompts import open_asker, tell
+from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, vllm
 from finetop.core.models.engine import engine_for, filled
@@ -103,7 +103,7 @@ def open_context(
     if wanted is not None:
         try:
             asker = open_asker(recipe.ask, recipe.data.train, home)
-            tell(asker)
+            print_skipped(asker)
             window = recipe.data.max_tokens
             target_rows = target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder, window)
         except FinetopError as error:

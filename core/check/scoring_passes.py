@@ -150,8 +150,8 @@ def score_missing(
         report()
         together = batches[at : at + at_once]
         pieces = [partial(score_batch, scoring.prepared, scoring.scored_model, batch) for batch in together]
-        made = take_turns(pieces, shares=context.shares, stops=context.stops)
-        for batch, scores in zip(together, made, strict=True):
+        batch_scores = take_turns(pieces, shares=context.shares, stops=context.stops)
+        for batch, scores in zip(together, batch_scores, strict=True):
             if scoring.keys:
                 prompts = scoring.prepared.prompts[batch.task]
                 cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)

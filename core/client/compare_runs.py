@@ -17,10 +17,10 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import short_answer
 
-SAYS_NOTHING = ("name", "about", "recipe", "extends")  # a recipe's origin, not what it does
-MOST = 9  # runs at a time: each has a letter and a column
+NOT_COMPARED = ("name", "about", "recipe", "extends")  # a recipe's origin, not what it does
+MOST_RUNS = 9  # runs at a time: each has a letter and a column
 NOT_SET = "-"
-FIRST = "train.learning_rate"  # listed first among the differences
+FIRST_LISTED = "train.learning_rate"  # listed first among the differences
 USUAL = {"method": "lora", "objective": "sft"}
 SAME_LOSS = ("packing",)  # settings of an objective that leave its loss as it is
 SUITES_DIFFER = "They were checked on different suites: what they retained can't be compared."
@@ -63,16 +63,23 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
         {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
         for recipe in recipes
     ]
-    keys = sorted(dict.fromkeys(key for one in flat for key in one), key=lambda key: key != FIRST)
+    keys = sorted(
+        dict.fromkeys(key for settings in flat for key in settings), key=lambda key: key != FIRST_LISTED
+    )
     unset = [_defaults(recipe) for recipe in recipes]
     return [
-        Difference(key, tuple(_said(one[key]) if key in one else NOT_SET for one in flat))
+        Difference(
+            key, tuple(_value_text(settings[key]) if key in settings else NOT_SET for settings in flat)
+        )
         for key in keys
-        if key.partition(".")[0] not in SAYS_NOTHING
-        and any(key not in one or one[key] != flat[0].get(key) for one in flat)
+        if key.partition(".")[0] not in NOT_COMPARED
+        and any(key not in settings or settings[key] != flat[0].get(key) for settings in flat)
         and not (
-            any(key not in one for one in flat)
-            and all(key not in one or unset[at].get(key, NOT_SET) == one[key] for at, one in enumerate(flat))
+            any(key not in settings for settings in flat)
+            and all(
+                key not in settings or unset[at].get(key, NOT_SET) == settings[key]
+                for at, settings in enumerate(flat)
+            )
         )
     ]
 
@@ -94,19 +101,19 @@ def _numbered(key: str, at: int) -> str:
 
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
     """List the sources that runs have read in different versions, with each run's version."""
-    read = [
+    versions_by_run = [
         {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
         for run in runs
     ]
-    keys = dict.fromkeys(key for one in read for key in one)
+    keys = dict.fromkeys(key for versions in versions_by_run for key in versions)
     return [
-        Difference(name, tuple(one.get((name, use), NOT_SET) for one in read))
+        Difference(name, tuple(versions.get((name, use), NOT_SET) for versions in versions_by_run))
         for name, use in keys
-        if len({one.get((name, use)) for one in read}) > 1
+        if len({versions.get((name, use)) for versions in versions_by_run}) > 1
     ]
 
 
-def _said(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -158,7 +165,7 @@ def _differ_in(key: str, runs: Sequence[RunDetail]) -> str:
     if len(runs) < 2:
         return ""
     objectives = [_objective(run.recipe) for run in runs]
-    names = list(dict.fromkeys(clean_line(str(one["name"])) for one in objectives))
+    names = list(dict.fromkeys(clean_line(str(objective["name"])) for objective in objectives))
     if key == "reward":
         if _varies([run.recipe.get("reward") for run in runs]):
             return "their rewards differ"
@@ -173,8 +180,8 @@ def _differ_in(key: str, runs: Sequence[RunDetail]) -> str:
 
 def _objective(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return a recipe's objective without the settings that leave its loss unchanged."""
-    own = {"name": USUAL["objective"], **(recipe.get("objective") or {})}
-    return {key: value for key, value in own.items() if key not in SAME_LOSS}
+    settings = {"name": USUAL["objective"], **(recipe.get("objective") or {})}
+    return {key: value for key, value in settings.items() if key not in SAME_LOSS}
 
 
 def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
@@ -183,8 +190,10 @@ def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
     Rows set aside for evaluation are drawn by the seed, so the rows left for training depend on it too.
     """
     data = run.recipe.get("data") or {}
-    aside = data.get("eval", {"share": None})
-    drawn = (aside, (run.recipe.get("train") or {}).get("seed")) if isinstance(aside, Mapping) else None
+    eval_rows = data.get("eval", {"share": None})
+    drawn = (
+        (eval_rows, (run.recipe.get("train") or {}).get("seed")) if isinstance(eval_rows, Mapping) else None
+    )
     uses = ("eval",) if of_eval and drawn is None else ("train", "replay")
     read = [(row.content, row.use, row.share, row.learned) for row in run.sources if row.use in uses]
     return drawn, read or (data.get("eval") if uses == ("eval",) else data.get("train"))
@@ -194,9 +203,9 @@ def _varies(values: Sequence[Any]) -> bool:
     return any(value != values[0] for value in values)
 
 
-def why_no_best(found: Sequence[Outcome]) -> list[str]:
+def why_no_best(outcomes_of_runs: Sequence[Outcome]) -> list[str]:
     """Return the reasons, each once, why rows of outcomes have no best run."""
-    return list(dict.fromkeys(row.why_no_best for row in found if row.why_no_best))
+    return list(dict.fromkeys(row.why_no_best for row in outcomes_of_runs if row.why_no_best))
 
 
 def suites_differ(runs: Sequence[RunDetail]) -> bool:
@@ -265,36 +274,36 @@ def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
         return []
     if not metric:
         metric = next((name for run in runs if run.row.check for name in run.row.check.target), "")
-    found = []
+    points = []
     for number, run in enumerate(runs):
         target, kept = target_of(run, metric), retained(run.row)
         if target is not None and kept is not None:
-            found.append(Trade(number, metric, target, kept))
-    return found
+            points.append(Trade(number, metric, target, kept))
+    return points
 
 
-def front(found: Sequence[Trade]) -> tuple[int, ...]:
+def front(points: Sequence[Trade]) -> tuple[int, ...]:
     """Return the runs on the Pareto front: no other is at least as good in both and better in one."""
 
-    def ends(one: Trade) -> tuple[float, float]:
-        return (-one.target if one.metric in LOWER_IS_BETTER else one.target), one.kept
+    def ends(point: Trade) -> tuple[float, float]:
+        return (-point.target if point.metric in LOWER_IS_BETTER else point.target), point.kept
 
-    def betters(other: Trade, one: Trade) -> bool:
-        theirs, own = ends(other), ends(one)
+    def betters(other: Trade, point: Trade) -> bool:
+        theirs, own = ends(other), ends(point)
         return theirs != own and theirs[0] >= own[0] and theirs[1] >= own[1]
 
-    return tuple(one.run for one in found if not any(betters(other, one) for other in found))
+    return tuple(point.run for point in points if not any(betters(other, point) for other in points))
 
 
 def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
     """Return the sentence on which runs are on the Pareto front, or why there is none."""
-    found = trades(runs)
+    points = trades(runs)
     if why := why_no_trades(runs):
         return why
-    if len(found) < 2:
-        return f"Can't rank: {'only one' if found else 'no'} run has a target score."
-    on_it = [names[number] for number in front(found)]
-    left_out = len(runs) - len(found)
+    if len(points) < 2:
+        return f"Can't rank: {'only one' if points else 'no'} run has a target score."
+    on_it = [names[number] for number in front(points)]
+    left_out = len(runs) - len(points)
     is_are = "is" if len(on_it) == 1 else "are"
     verb = "is" if left_out == 1 else "are"
     rest = f"; {left_out} without a check of both {verb} left out" if left_out else ""

@@ -20,7 +20,7 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
 from finetop.core.protocol import wire
 from finetop.core.protocol.patch import DoesNotFit
-from finetop.core.protocol.patch_cache import Heard
+from finetop.core.protocol.patch_cache import HeldAnswers
 from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
 from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.files import end_of, open_own
@@ -48,7 +48,7 @@ class Client:
         self._open(start=start, makes_home=makes_home)
 
     def _open(self, *, start: bool, makes_home: bool) -> None:
-        self._heard = None if self.home.link is None else Heard()
+        self._heard = None if self.home.link is None else HeldAnswers()
         if start and not makes_home and self.home.link is None and not is_made(self.home):
             self._socket, self._stand_in = stand_in(self.home)
         else:
@@ -76,18 +76,18 @@ class Client:
                 self._stand_in.wait()
             self._stand_in = None
 
-    def ask(self, ask: Request[Answer]) -> Answer:
+    def ask(self, message: Request[Answer]) -> Answer:
         """Send one request and return its answer.
 
         Without a home, it is answered as by an empty one and nothing is created, unless the request starts something.
         Over a link, a read-only request is repeated when the link drops, for as long as it takes; one that changes
         something is not, because it may have been carried out.
         """
-        if self._stand_in is not None and ask.makes_home:
+        if self._stand_in is not None and message.makes_home:
             self.close()
             self._open(start=True, makes_home=True)
         link = self.home.link
-        return self._ask(ask) if link is None else self._ask_over(link, ask)
+        return self._ask(message) if link is None else self._ask_over(link, message)
 
     def _ask_over(self, link: Link, ask: Request[Answer]) -> Answer:
         attempts = 0
@@ -99,7 +99,7 @@ class Client:
             except NoSupervisor as error:
                 self.close()
                 if not isinstance(ask, Question):
-                    raise broken(link.label) from error
+                    raise broken_link(link.label) from error
                 attempts = attempts + 1 if link.is_up else 0  # a break may not have been noticed yet
                 if attempts >= ATTEMPTS:
                     raise NoSupervisor(
@@ -135,7 +135,7 @@ class AsyncClient:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._number = 0
-        self._heard = None if home.link is None else Heard()
+        self._heard = None if home.link is None else HeldAnswers()
 
     async def ask(self, ask: Request[Answer]) -> Answer:
         """Send one request and return its answer. Reconnects after a break; raises NoSupervisor if that fails."""
@@ -164,7 +164,7 @@ class AsyncClient:
             if not line:
                 self.close()
                 if link is not None and not isinstance(ask, Question):
-                    raise broken(link.label)
+                    raise broken_link(link.label)
                 raise NoSupervisor("the supervisor went away.")
             return decode(line, ask, self._heard)
 
@@ -176,7 +176,7 @@ class AsyncClient:
         self._reader = self._writer = None
 
 
-def broken(label: str) -> NoSupervisor:
+def broken_link(label: str) -> NoSupervisor:
     """Return the error for a connection that broke between a request and its answer."""
     return NoSupervisor(
         f"the link to {label} broke before it answered: the request may or may not have been carried out.",
@@ -184,11 +184,11 @@ def broken(label: str) -> NoSupervisor:
     )
 
 
-def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
+def encode(number: int, ask: Ask, heard: HeldAnswers | None = None) -> bytes:
     """Encode a request as one line. Raises BadInput if it is too long or not valid text."""
     try:
-        held = None if heard is None else heard.number(ask)
-        line = wire.envelope(number, ask, held) + b"\n"
+        number_of_known = None if heard is None else heard.number(ask)
+        line = wire.envelope(number, ask, number_of_known) + b"\n"
     except UnicodeEncodeError as error:  # an argument of the command line that is not UTF-8
         raise BadInput(
             f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
@@ -201,7 +201,7 @@ def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
     return line
 
 
-def decode(line: bytes, ask: Request[Answer], heard: Heard | None = None) -> Answer:
+def decode(line: bytes, ask: Request[Answer], heard: HeldAnswers | None = None) -> Answer:
     """Decode an answer, or raise the error that it holds. Raises NoSupervisor if it can't be decoded."""
     if not line:
         raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")

@@ -10,7 +10,7 @@ from finetop.core.plan.schedule import PastRun
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 
-PAST = """
+PAST_RUNS_SQL = """
 SELECT r.name, r.model, r.method, r.objective, j.device, j.planned, median(m.value)
 FROM runs r
 JOIN jobs j ON j.run_id = r.id AND j.verb = 'train'
@@ -25,7 +25,7 @@ def past_runs(home: Home) -> list[PastRun]:
     if not home.database.exists():
         return []
     try:
-        answer = ask_once(home, Sql(PAST, limit=200))
+        answer = ask_once(home, Sql(PAST_RUNS_SQL, limit=200))
     except FinetopError:
         return []  # a plan works without them
     runs = []

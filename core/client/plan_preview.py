@@ -21,41 +21,41 @@ from finetop.core.client.past_runs import past_runs
 from finetop.core.errors import FinetopError
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.estimate import Known, estimate
-from finetop.core.plan.machine import as_measured, look
+from finetop.core.plan.machine import as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
-from finetop.core.plan.result import Asked, Shown
+from finetop.core.plan.result import PlanRequest, Shown
 from finetop.core.recipe.load import recipe_from_resolved
 from finetop.core.runtime.home import Home
 
 
 def main() -> int:
     os.nice(5)
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=PlanRequest)
     home = Home(Path(sys.argv[1]))
-    recipe = recipe_from_resolved(asked.recipe, "the form")
+    recipe = recipe_from_resolved(request.recipe, "the form")
     try:
-        looked = ahead.before(recipe, ahead.Looker(home))
-        problems = looked.told()
-        if trouble := next((one.message for one in problems if one.key != ahead.ROOM), ""):
-            say(Shown(trouble=trouble, problems=problems))
+        preflight = ahead.check_before_queue(recipe, ahead.RunChecker(home))
+        problems = preflight.told()
+        if trouble := next((problem.message for problem in problems if problem.key != ahead.ROOM), ""):
+            write_line(Shown(trouble=trouble, problems=problems))
             return 0
-        found = inputs.find_config(recipe.model, home)
-        machine = look(home.root, use_gpu=recipe.budget.gpus != 0)
-        known = Known(looked.lengths, past_runs(home), note=found.note)
-        say(Shown(plan=estimate(recipe, found.config, machine, known), problems=problems))
-        if asked.row:
-            say(Shown(row=[] if looked.lengths is None else list(looked.lengths.row)))
-        if asked.rehearse:
-            moving = Rehearsal(recipe, found.file, machine).answer()
+        model_config = inputs.find_config(recipe.model, home)
+        machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
+        known = Known(preflight.lengths, past_runs(home), note=model_config.note)
+        write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
+        if request.row:
+            write_line(Shown(row=[] if preflight.lengths is None else list(preflight.lengths.row)))
+        if request.rehearse:
+            rehearsed = Rehearsal(recipe, model_config.file, machine).answer()
             machine = as_measured(machine)
-            known = replace(known, trainable=moving.trainable, still_experts=moving.experts)
-            say(Shown(plan=estimate(recipe, found.config, machine, known), problems=problems))
+            known = replace(known, trainable=rehearsed.trainable, still_experts=rehearsed.experts)
+            write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
     except FinetopError as error:
-        say(Shown(trouble=error.message))
+        write_line(Shown(trouble=error.message))
     return 0
 
 
-def say(shown: Shown) -> None:
+def write_line(shown: Shown) -> None:
     print(msgspec.json.encode(shown).decode(), flush=True)
 
 

@@ -37,15 +37,15 @@ class Setting:
 def settings(runs: Sequence[SweptRun], keys: Sequence[str]) -> list[Setting]:
     """Group the runs of a sweep by the values of `keys`, in the order of their first runs."""
     groups: dict[tuple[str, ...], list[RunRow]] = {}
-    for one in runs:
-        groups.setdefault(tuple(one.values.get(key, "") for key in keys), []).append(one.row)
+    for swept in runs:
+        groups.setdefault(tuple(swept.values.get(key, "") for key in keys), []).append(swept.row)
     return [Setting(values, tuple(rows)) for values, rows in groups.items()]
 
 
 def spread(runs: Sequence[RunRow], number: Callable[[RunRow], float | None]) -> Spread | None:
     """Return the mean and spread of a number over the finished runs; None if none has it."""
-    found = [number(run) for run in runs if isinstance(run.state, Finished)]
-    known = [one for one in found if one is not None]
+    numbers = [number(run) for run in runs if isinstance(run.state, Finished)]
+    known = [value for value in numbers if value is not None]
     if not known:
         return None
     return Spread(len(known), fmean(known), stdev(known) if len(known) > 1 else None)
@@ -56,7 +56,7 @@ def loss(run: RunRow) -> float | None:
     return run.metrics.get("eval_loss", run.metrics.get("loss"))
 
 
-def loss_word(runs: Iterable[RunRow]) -> str:
+def loss_label(runs: Iterable[RunRow]) -> str:
     """Return which loss that is: of evaluation or of training."""
     return "eval loss" if any("eval_loss" in run.metrics for run in runs) else "train loss"
 
@@ -79,16 +79,18 @@ def retained(run: RunRow) -> float | None:
 
 def verdicts(runs: Sequence[RunRow]) -> list[tuple[int, str, str]]:
     """Count the verdicts of runs that differ by their seed: [(2, "ok", "ok"), (1, "regressed", "REGRESSED")]."""
-    found: list[str] = [run.check.verdict for run in runs if run.check is not None]
+    run_verdicts: list[str] = [run.check.verdict for run in runs if run.check is not None]
     return [
-        (found.count(verdict), verdict, name) for verdict, name in SHORT_WORDS.items() if verdict in found
+        (run_verdicts.count(verdict), verdict, name)
+        for verdict, name in SHORT_WORDS.items()
+        if verdict in run_verdicts
     ]
 
 
-def words(found: Spread | None, digits: int, *, sign: bool = False) -> str:
+def spread_text(value: Spread | None, digits: int, *, sign: bool = False) -> str:
     """Format a mean with its spread: '0.982 ± 0.011'; one run's number stands alone."""
-    if found is None:
+    if value is None:
         return "-"
-    rounded = round(found.mean, digits) or 0.0  # no -0.0
+    rounded = round(value.mean, digits) or 0.0  # no -0.0
     mean = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
-    return mean if found.deviation is None else f"{mean} ± {found.deviation:.{digits}f}"
+    return mean if value.deviation is None else f"{mean} ± {value.deviation:.{digits}f}"

@@ -67,16 +67,16 @@ class Curves:
     last: tuple[int, int]  # rows before and after the last doubling
 
 
-def read(found: SweepsAnswer) -> Curves | None:
+def read(answer: SweepsAnswer) -> Curves | None:
     """Return the runs of a sweep as curves; None for a sweep whose rows were not selected."""
-    if not {BY, ROWS} <= set(found.keys):
+    if not {BY, ROWS} <= set(answer.keys):
         return None
     groups: dict[tuple[str, int], dict[int, RunRow]] = {}
-    for one in found.runs:
-        for by in one.values[BY].split(","):
-            seed = int(one.values[seed_groups.SEED])
-            groups.setdefault((by, int(one.values[ROWS])), {})[seed] = one.row
-    metric, number = _measure([one.row for one in found.runs])
+    for swept in answer.runs:
+        for by in swept.values[BY].split(","):
+            seed = int(swept.values[seed_groups.SEED])
+            groups.setdefault((by, int(swept.values[ROWS])), {})[seed] = swept.row
+    metric, number = _measure([swept.row for swept in answer.runs])
     is_lower = metric in (*LOWER_IS_BETTER, EVALUATION)
     order = sorted(groups, key=lambda key: (key[0] == ALL, key[0] != CONTROL, key))
     cells = tuple(_cell(key, groups, number, is_lower=is_lower) for key in order)
@@ -106,8 +106,10 @@ def _cell(
     difference: Estimate | None = None
     against: Against = ""
     if by not in (CONTROL, ALL) and control:
-        mine, theirs = _numbers(runs, number), _numbers(control, number)
-        difference = estimate([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
+        own_numbers, control_numbers = _numbers(runs, number), _numbers(control, number)
+        difference = estimate(
+            [own_numbers[seed] - control_numbers[seed] for seed in own_numbers if seed in control_numbers]
+        )
         against = _against(difference, is_lower=is_lower)
         if all(run is control.get(seed) for seed, run in runs.items()):
             against = "same rows"
@@ -127,15 +129,17 @@ def _against(difference: Estimate | None, *, is_lower: bool) -> Against:
 
 def _numbers(runs: Mapping[int, RunRow], number: Callable[[RunRow], float | None]) -> dict[int, float]:
     """Return the number of each seed whose run has finished and has it."""
-    found = {seed: number(run) for seed, run in runs.items() if isinstance(run.state, Finished)}
-    return {seed: one for seed, one in found.items() if one is not None}
+    numbers = {seed: number(run) for seed, run in runs.items() if isinstance(run.state, Finished)}
+    return {seed: value for seed, value in numbers.items() if value is not None}
 
 
 def _doubling(
     control: Mapping[int, Mapping[int, RunRow]], number: Callable[[RunRow], float | None]
 ) -> tuple[Estimate | None, tuple[int, int]]:
     """Return the effect of the data curve's last step, scaled to one doubling."""
-    measured = {rows: found for rows, runs in sorted(control.items()) if (found := _numbers(runs, number))}
+    measured = {
+        rows: numbers for rows, runs in sorted(control.items()) if (numbers := _numbers(runs, number))
+    }
     last = next(reversed(list(pairwise(measured))), (0, 0))
     if not last[0]:
         return None, last
@@ -157,61 +161,61 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, count)
 
 
-def sentences(found: Curves) -> list[str]:
+def sentences(curves: Curves) -> list[str]:
     """Return who loses to random, who wins, and whether more rows would help: from these numbers alone."""
-    return [*_about_selectors(found), about_rows(found)]
+    return [*_about_selectors(curves), about_rows(curves)]
 
 
-def _about_selectors(found: Curves) -> list[str]:
-    said = []
-    for against, words in (("worse", "loses to random"), ("better", "is better than random")):
-        for cell in found.cells:
+def _about_selectors(curves: Curves) -> list[str]:
+    lines = []
+    for against, verb_text in (("worse", "loses to random"), ("better", "is better than random")):
+        for cell in curves.cells:
             if cell.against == against and cell.difference is not None:
-                said.append(
-                    f"{cell.by} {words} at {cell.rows:,} rows: {interval(cell.difference, sign=True)}."
+                lines.append(
+                    f"{cell.by} {verb_text} at {cell.rows:,} rows: {interval(cell.difference, sign=True)}."
                 )
-    compared = [cell for cell in found.cells if cell.against in ("worse", "better", "open")]
-    if compared and not said:
-        said.append("Between random and the others these seeds show no difference.")
-    for cell in found.cells:
+    compared = [cell for cell in curves.cells if cell.against in ("worse", "better", "open")]
+    if compared and not lines:
+        lines.append("Between random and the others these seeds show no difference.")
+    for cell in curves.cells:
         if cell.against == "same rows":
-            said.append(f"{cell.by} chose the same {cell.rows:,} rows as random.")
-    return said
+            lines.append(f"{cell.by} chose the same {cell.rows:,} rows as random.")
+    return lines
 
 
-def about_rows(found: Curves) -> str:
+def about_rows(curves: Curves) -> str:
     """Answer whether more rows would help, from the last doubling of random rows."""
-    few, many = found.last
-    if found.doubling is None:
+    few, many = curves.last
+    if curves.doubling is None:
         return "Would more rows help? Not known before random rows of two sizes have finished with one seed."
-    change = found.doubling
+    change = curves.doubling
     what = (
-        f"From {few:,} to {many:,} rows, {found.metric} changed by {interval(change, sign=True)} a doubling"
+        f"From {few:,} to {many:,} rows, {curves.metric} changed by {interval(change, sign=True)} a doubling"
     )
     if change.count == 1:
         return f"Would more rows help? {what}, with one seed: not distinguishable from chance."
     if not change.is_known:
         return f"Would more rows help? {what}: these {change.count} seeds don't decide it."
-    if (change.mean < 0) == found.is_lower_better:
+    if (change.mean < 0) == curves.is_lower_better:
         return f"Would more rows help? Probably: {what[0].lower()}{what[1:]}."
     return f"Would more rows help? Not more of these: {what[0].lower()}{what[1:]}."
 
 
-def interval(one: Estimate, *, sign: bool = False, digits: int = 3) -> str:
+def interval(value: Estimate, *, sign: bool = False, digits: int = 3) -> str:
     """Format a mean with its interval: '1.204 (1.187 to 1.221)'."""
     plus = "+" if sign else ""
-    mean = f"{one.mean:{plus}.{digits}f}"
-    if one.low is None or one.high is None:
+    mean = f"{value.mean:{plus}.{digits}f}"
+    if value.low is None or value.high is None:
         return mean
-    return f"{mean} ({one.low:{plus}.{digits}f} to {one.high:{plus}.{digits}f})"
+    return f"{mean} ({value.low:{plus}.{digits}f} to {value.high:{plus}.{digits}f})"
 
 
-def short(one: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
+def short(value: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
     """Format a mean with half its interval: '1.204 ± 0.017'."""
-    if one is None:
+    if value is None:
         return "-"
-    mean, half = f"{round(one.mean, digits) + 0.0:.{digits}f}", ""
-    if one.high is not None:
-        mean, half = plus_minus(one.mean, one.high - one.mean, digits)
+    mean, half = f"{round(value.mean, digits) + 0.0:.{digits}f}", ""
+    if value.high is not None:
+        mean, half = plus_minus(value.mean, value.high - value.mean, digits)
     plus = "+" if sign and float(mean) > 0 else ""
-    return f"{plus}{mean}" if one.high is None else f"{plus}{mean} ± {half}"
+    return f"{plus}{mean}" if value.high is None else f"{plus}{mean} ± {half}"

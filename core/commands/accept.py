@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    return triage_state.say(
+    return triage_state.record(
         home, args, Standing("accepted", triage_state.own_name(), reason=args.reason.strip())
     )
 

@@ -33,17 +33,17 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return 0
     with Client(home) as client:
         if args.test:
-            tested = client.ask(SendTest())
-            return show_test(tested, home, as_json=args.json)
-        found = client.ask(notices_of(args))
+            test_answer = client.ask(SendTest())
+            return print_test(test_answer, home, as_json=args.json)
+        answer = client.ask(notices_of(args))
     if args.json:
-        print_json(plain(found))
+        print_json(plain(answer))
         return 0
-    if found.notices:
-        print_table(HEAD, [cells(one) for one in found.notices], right=(0, 3))
+    if answer.notices:
+        print_table(HEAD, [cells(notice) for notice in answer.notices], right=(0, 3))
     else:
         print(NOTHING)
-    print(told_words(found, home))
+    print(notification_line(answer, home))
     return 0
 
 
@@ -54,25 +54,25 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """
     if args.kinds:
         return run(args, homes[0])
-    found, missing = remote.ask_all(homes, SendTest() if args.test else notices_of(args))
+    answers, missing = remote.ask_all(homes, SendTest() if args.test else notices_of(args))
     if args.json:
-        print_json({"machines": plain(found), "missing": missing})
-    answered = [home for home in homes if home.label in found]
+        print_json({"machines": plain(answers), "missing": missing})
+    answered = [home for home in homes if home.label in answers]
     if args.test:
         codes = [4] if missing else [0]
         for home in answered:
             if not args.json:
                 print(clean_line(home.label))
-                show_test(found[home.label], home, as_json=False)
-            codes.append(code_of(found[home.label]))
+                print_test(answers[home.label], home, as_json=False)
+            codes.append(code_of(answers[home.label]))
         return max(codes)
     if not args.json and answered:
-        happened = [(one, label) for label, answer in found.items() for one in answer.notices]
-        happened = sorted(happened, key=lambda pair: -pair[0].at)[: max(1, args.limit)]
-        rows = [(label, *cells(one)) for one, label in happened]
+        notices = [(notice, label) for label, answer in answers.items() for notice in answer.notices]
+        notices = sorted(notices, key=lambda pair: -pair[0].at)[: max(1, args.limit)]
+        rows = [(label, *cells(notice)) for notice, label in notices]
         print_table(("host", *HEAD), rows, right=(1, 4)) if rows else print(NOTHING)
         for home in answered:
-            print(f"{clean_line(home.label)}: {told_words(found[home.label], home)}")
+            print(f"{clean_line(home.label)}: {notification_line(answers[home.label], home)}")
     return 4 if missing else 0
 
 
@@ -80,42 +80,48 @@ def notices_of(args: argparse.Namespace) -> Notices:
     return Notices(0, max(1, args.limit))
 
 
-def cells(one: Notice) -> tuple[str, ...]:
-    return (ago(one.at), one.run or "-", one.kind, "" if one.step is None else str(one.step), one.text)
+def cells(notice: Notice) -> tuple[str, ...]:
+    return (
+        ago(notice.at),
+        notice.run or "-",
+        notice.kind,
+        "" if notice.step is None else str(notice.step),
+        notice.text,
+    )
 
 
-def told_words(found: NoticesAnswer, home: Home) -> str:
+def notification_line(answer: NoticesAnswer, home: Home) -> str:
     """Return the line on notifications: which kinds are sent, and how many each way delivered, holds and gave up."""
-    if not found.ways:
+    if not answer.ways:
         return f"no notifications: name a command or a webhook under tell: in {home.shown}/{FILE}"
-    fares = []
-    for one in found.ways:
-        waiting = f", {one.waiting} waiting" if one.waiting else ""
-        lost = f", {one.given_up} given up ({clean(one.why)})" if one.given_up else ""
-        fares.append(f"by {one.way}: {one.sent} sent{waiting}{lost}")
-    return f"notifies about {', '.join(found.on)}; {'; '.join(fares)}"
+    deliveries = []
+    for way in answer.ways:
+        waiting = f", {way.waiting} waiting" if way.waiting else ""
+        lost = f", {way.given_up} given up ({clean(way.why)})" if way.given_up else ""
+        deliveries.append(f"by {way.way}: {way.sent} sent{waiting}{lost}")
+    return f"notifies about {', '.join(answer.on)}; {'; '.join(deliveries)}"
 
 
-def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
+def print_test(answer: SendTestAnswer, home: Home, *, as_json: bool) -> int:
     """Print the results of a test. Exit code 0 if every way delivered, 4 if one failed, 2 if none is set up."""
     if as_json:
-        print_json(plain(found))
-    elif not found.tested:
+        print_json(plain(answer))
+    elif not answer.tested:
         print(f"No notifications are set up: name a command or a webhook under tell: in {home.shown}/{FILE}")
     else:
-        for one in found.tested:
-            mark, word = ("✓", "delivered it") if one.is_through else ("✗", "failed to deliver it")
-            print(f"{mark} {one.way} {word}, after {one.seconds:.1f} s")
-            for line in clean(one.said).splitlines():
+        for way in answer.tested:
+            mark, word = ("✓", "delivered it") if way.is_through else ("✗", "failed to deliver it")
+            print(f"{mark} {way.way} {word}, after {way.seconds:.1f} s")
+            for line in clean(way.said).splitlines():
                 print(f"    {line}")
-    return code_of(found)
+    return code_of(answer)
 
 
-def code_of(found: SendTestAnswer) -> int:
+def code_of(answer: SendTestAnswer) -> int:
     """Return a test's exit code."""
-    if not found.tested:
+    if not answer.tested:
         return 2
-    return 0 if all(one.is_through for one in found.tested) else 4
+    return 0 if all(way.is_through for way in answer.tested) else 4
 
 
 PLUGIN = Command(ABOUT, "watch", run, arguments, run_several)

@@ -54,12 +54,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if not args.what:
         if queues:
             raise BadInput("which recipe?", hint="finetop approaches RECIPE --only prompt,lora.")
-        return tell_all(args, home)
+        return print_comparisons(args, home)
     is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
     if not queues and not is_file:
-        known = [one.name for one in ask_once(home, Approaches()).comparisons]
+        known = [comparison.name for comparison in ask_once(home, Approaches()).comparisons]
         if args.what.removeprefix(approaches.TAG) in known:
-            return follow(args, home, args.what) if args.wait else tell(args, home, args.what)
+            return follow(args, home, args.what) if args.wait else print_comparison(args, home, args.what)
     try:
         return queue(args, home)
     except NotFound as error:
@@ -75,22 +75,22 @@ def queue(args: argparse.Namespace, home: Home) -> int:
     priority = priority_of(args.priority)
     loaded = load_recipe(args.what, [*args.set, *options.name_set(args)])
     require_files(loaded, home)
-    only = [one.strip() for one in args.only.split(",") if one.strip()]
-    ask = request(
+    only = [queued_run.strip() for queued_run in args.only.split(",") if queued_run.strip()]
+    message = request(
         loaded, home, source=loaded.text, only=only, seeds=args.seeds, held=args.hold, priority=priority
     )
-    queued = ask_once(home, ask)
+    queued = ask_once(home, message)
     if args.wait:
         return follow(args, home, queued.comparison)
     if args.json:
         print_json({"comparison": plain(queued)})
         return 0
-    for one in queued.runs:
-        said = f"is queued{', held' if args.hold else ''}"
-        print(f"{one.name} {'already exists; reusing it' if one.was_there else said}")
+    for queued_run in queued.runs:
+        status = f"is queued{', held' if args.hold else ''}"
+        print(f"{queued_run.name} {'already exists; reusing it' if queued_run.was_there else status}")
     for approach, why in sorted(queued.left_out.items()):
         print(f"{approach} is left out: {clean_line(why)}")
-    new = sum(not one.was_there for one in queued.runs)
+    new = sum(not queued_run.was_there for queued_run in queued.runs)
     print(f"{new} of {len(queued.runs)} runs are new. Results: finetop approaches {queued.comparison}")
     return 0
 
@@ -112,73 +112,82 @@ def follow(args: argparse.Namespace, home: Home, name: str) -> int:
     except KeyboardInterrupt:
         print(f"\nThe runs keep running. Results: finetop approaches {clean_line(name)}", file=sys.stderr)
         raise
-    return tell(args, home, name)
+    return print_comparison(args, home, name)
 
 
-def tell_all(args: argparse.Namespace, home: Home) -> int:
-    found = ask_once(home, Approaches())
+def print_comparisons(args: argparse.Namespace, home: Home) -> int:
+    answer = ask_once(home, Approaches())
     if args.json:
-        print_json({"comparisons": plain(found.comparisons)})
-    elif not found.comparisons:
+        print_json({"comparisons": plain(answer.comparisons)})
+    elif not answer.comparisons:
         print("No comparisons yet. Queue one: finetop approaches RECIPE (see finetop methods).")
     else:
         print_table(
             ("comparison", "compared by", "approaches", "runs", "measured", "pending", "failed", "queued"),
             [
                 (
-                    *(clean_line(one.name), clean_line(one.metric), str(one.approaches), str(one.runs)),
-                    *(str(one.measured), str(one.to_come), str(one.runs - one.measured - one.to_come)),
-                    f"{ago(one.created)} ago",
+                    *(
+                        clean_line(comparison.name),
+                        clean_line(comparison.metric),
+                        str(comparison.approaches),
+                        str(comparison.runs),
+                    ),
+                    *(
+                        str(comparison.measured),
+                        str(comparison.to_come),
+                        str(comparison.runs - comparison.measured - comparison.to_come),
+                    ),
+                    f"{ago(comparison.created)} ago",
                 )
-                for one in found.comparisons
+                for comparison in answer.comparisons
             ],
             right=(2, 3, 4, 5, 6),
         )
     return 0
 
 
-def tell(args: argparse.Namespace, home: Home, name: str) -> int:
+def print_comparison(args: argparse.Namespace, home: Home, name: str) -> int:
     """Print a comparison. Exit code 1 if an approach failed."""
-    found = ask_once(home, Approaches(name))
+    answer = ask_once(home, Approaches(name))
     if args.json:
-        print_json({"approaches": plain(found)})
+        print_json({"approaches": plain(answer)})
     else:
-        print_all(found)
-    return int(any(row.state == "failed" for row in found.rows))
+        print_answer(answer)
+    return int(any(row.state == "failed" for row in answer.rows))
 
 
-def print_all(found: ApproachesAnswer) -> None:
+def print_answer(answer: ApproachesAnswer) -> None:
     """Print each approach's results, its costs, and the advice."""
-    better = "lower is better" if found.lower_is_better else "higher is better"
-    by = metric_words(found.metric)
+    better = "lower is better" if answer.lower_is_better else "higher is better"
+    by = metric_words(answer.metric)
     print(
-        f"{clean_line(found.name)}: {clean_line(found.model)} on {clean_line(found.target)}, by {by} ({better})"
+        f"{clean_line(answer.name)}: {clean_line(answer.model)} on {clean_line(answer.target)}, by {by} ({better})"
     )
-    done = [row for row in found.rows if row.target is not None]
+    done = [row for row in answer.rows if row.target is not None]
     if done:
-        print_table(words.head(found), [words.cells(row) for row in done], right=(1, 2, 3, 4))
+        print_table(words.head(answer), [words.cells(row) for row in done], right=(1, 2, 3, 4))
         print()
         print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3))
         print()
-        print_table(words.seen_head(found), [words.seen(row) for row in done], right=(1, 2, 3, 4))
-    for line in words.asides(found):
+        print_table(words.seen_head(answer), [words.seen_cells(row) for row in done], right=(1, 2, 3, 4))
+    for line in words.notes_on_table(answer):
         print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)))
-    for topic, texts in groupby(found.advice, key=lambda one: one.topic):
+    for topic, texts in groupby(answer.advice, key=lambda advice: advice.topic):
         print(f"{topic}:")
-        for one in texts:
-            for line in textwrap.wrap(clean_line(one.text), WIDTH - 2, break_on_hyphens=False):
+        for advice in texts:
+            for line in textwrap.wrap(clean_line(advice.text), WIDTH - 2, break_on_hyphens=False):
                 print(f"  {line}")
 
 
 def prices(row: ApproachRow) -> tuple[str, ...]:
     """Return an approach's price cells: as many columns as fit in 80 characters."""
-    name, setup, gpu, prompt, memory, news, _, spent = words.prices(row)
+    name, setup, gpu, prompt, memory, new_facts, _, spent = words.prices(row)
     return (
         name,
         setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}",
         prompt,
         memory,
-        f"{news}, {spent}" if spent else news,
+        f"{new_facts}, {spent}" if spent else new_facts,
     )
 
 

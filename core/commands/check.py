@@ -26,11 +26,11 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import report
 
 Reuse = Literal["none", "under_way", "made"]
-OF_MODEL = ("base", "name", "data")  # options that describe --model and don't apply to a run
+MODEL_OPTIONS = ("base", "name", "data")  # options that describe --model and don't apply to a run
 
 
 @dataclass(frozen=True)
-class Asked:
+class WantedCheck:
     """What to check, the settings of this check alone, and whether stdout is reserved for a report."""
 
     name: str
@@ -87,35 +87,35 @@ def checked(args: argparse.Namespace, home: Home) -> int:
     """Check, and return the verdict's exit code."""
     silent = ci_reports.on_stdout(args) or args.json
     settings = settings_of(args, home)
-    require_sense(args, settings, home)
+    require_compatible(args, settings, home)
     if args.model:
-        asked = Asked(adopt(args, home, silent), None, settings, silent, args.more)
+        wanted = WantedCheck(adopt(args, home, silent), None, settings, silent, args.more)
     else:
         name, _, step_text = args.run.partition("@")
         if step_text and not step_text.isdecimal():
             raise BadInput(f"{args.run}: {step_text!r} is not a step.", hint="Try RUN@120.")
-        asked = Asked(name, int(step_text) if step_text else None, settings, silent, args.more)
+        wanted = WantedCheck(name, int(step_text) if step_text else None, settings, silent, args.more)
     if args.curve:
-        return curve(home, asked, every=args.all)
+        return curve(home, wanted, every=args.all)
     wants_new = args.again or args.more is not None
-    answer = None if args.last else check_now(home, asked, reuse="under_way" if wants_new else "made")
-    found = newest(home, asked) if answer is None else result_of(home, answer)
-    ci_reports.write(args, asked.name, read(found))
+    answer = None if args.last else check_now(home, wanted, reuse="under_way" if wants_new else "made")
+    result = newest(home, wanted) if answer is None else result_of(home, answer)
+    ci_reports.write(args, wanted.name, read(result))
     is_new = answer is not None and answer.stands != "made"
     if args.json:
-        print_json({"run": asked.name, "check": found, "new": is_new})
+        print_json({"run": wanted.name, "check": result, "new": is_new})
     elif not silent:
-        print(report(asked.name, read(found)))
+        print(report(wanted.name, read(result)))
         if not is_new:
-            print(f"\n{made_before(asked, read(found), found['at'])}")
-    return ci_reports.CODES[str(found["verdict"])]
+            print(f"\n{reused_line(wanted, read(result), result['at'])}")
+    return ci_reports.CODES[str(result["verdict"])]
 
 
-def made_before(asked: Asked, result: CheckResult, at: float) -> str:
+def reused_line(wanted: WantedCheck, result: CheckResult, at: float) -> str:
     """Return when a check was made, and how to request more."""
     has_more = result.items_used < result.items_total
-    more = f"; score the remaining items: finetop check {asked.text} --more" if has_more else ""
-    return f"Checked {ago(at)} ago. Check again: finetop check {asked.text} --again{more}"
+    more = f"; score the remaining items: finetop check {wanted.text} --more" if has_more else ""
+    return f"Checked {ago(at)} ago. Check again: finetop check {wanted.text} --again{more}"
 
 
 def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
@@ -141,19 +141,19 @@ def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
     return given
 
 
-def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home) -> None:
+def require_compatible(args: argparse.Namespace, settings: dict[str, Any], home: Home) -> None:
     """Refuse options that contradict each other. Raises BadInput."""
     if bool(args.run) == bool(args.model):
-        said = f"both {args.run} and --model" if args.run else "neither a run nor --model"
+        given = f"both {args.run} and --model" if args.run else "neither a run nor --model"
         raise BadInput(
-            f"{said}: name what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
+            f"{given}: name what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
         )
     if args.model and home.link is not None:
         raise BadInput(
             f"--model {args.model} is a folder on this machine, but {home.label} is another.",
             hint=f"Run it there: ssh {home.label} finetop check --model …",
         )
-    of_model = [f"--{word}" for word in OF_MODEL if getattr(args, word)]
+    of_model = [f"--{option}" for option in MODEL_OPTIONS if getattr(args, option)]
     if args.quantize != "none":
         of_model.append("--quantize")
     if args.run and of_model:
@@ -163,19 +163,19 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
             "--all works only with --curve.", hint=f"Try `finetop check {args.run or 'RUN'} --curve --all`."
         )
     if args.curve and (args.last or "@" in (args.run or "")):
-        word = "--last" if args.last else f"step {args.run.partition('@')[2]}"
+        option = "--last" if args.last else f"step {args.run.partition('@')[2]}"
         name = (args.run or "RUN").partition("@")[0]
         raise BadInput(
-            f"--curve checks a whole run, not {word}.", hint=f"Try `finetop check {name} --curve`."
+            f"--curve checks a whole run, not {option}.", hint=f"Try `finetop check {name} --curve`."
         )
     if args.curve and (args.junit or args.markdown):
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
     if args.again and (args.last or args.curve or args.more is not None):
-        word = "--last" if args.last else "--curve" if args.curve else "--more"
-        raise BadInput(f"--again starts a new check; {word} does not.", hint="Leave one of them out.")
+        option = "--last" if args.last else "--curve" if args.curve else "--more"
+        raise BadInput(f"--again starts a new check; {option} does not.", hint="Leave one of them out.")
     if args.more is not None and (args.last or args.curve):
-        word = "--last" if args.last else "--curve"
-        raise BadInput(f"--more continues a check; {word} does not.", hint="Leave one of them out.")
+        option = "--last" if args.last else "--curve"
+        raise BadInput(f"--more continues a check; {option} does not.", hint="Leave one of them out.")
     if args.last and settings:
         raise BadInput(
             f"--last only prints the newest check; it can't use --{next(iter(settings))}.",
@@ -185,47 +185,51 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
 
 def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
     """Adopt the model, or find the run that it was adopted as, and return the run's name."""
-    asked = imports.queue(home, adopted(imports.wanted(args, args.model)), reuse=True)
-    imports.until_adopted(home, asked.name, quiet=silent)
-    return asked.name
+    adoption = imports.queue(home, adopted(imports.request_of(args, args.model)), reuse=True)
+    imports.until_adopted(home, adoption.name, quiet=silent)
+    return adoption.name
 
 
-def newest(home: Home, asked: Asked) -> dict[str, Any]:
+def newest(home: Home, wanted: WantedCheck) -> dict[str, Any]:
     """Return the newest check of a run, or of the step that was named. Raises NotFound if there is none."""
-    found: list[dict[str, Any]] = ask_once(home, Checks(asked.name)).checks
-    found = [check for check in found if asked.step in (None, check["step"])]
-    if not found:
-        raise NotFound(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
-    return found[0]
+    checks: list[dict[str, Any]] = ask_once(home, Checks(wanted.name)).checks
+    checks = [check for check in checks if wanted.step in (None, check["step"])]
+    if not checks:
+        raise NotFound(f"{wanted.text} has no check yet.", hint=f"Run `finetop check {wanted.text}`.")
+    return checks[0]
 
 
-def curve(home: Home, asked: Asked, *, every: bool) -> int:
+def curve(home: Home, wanted: WantedCheck, *, every: bool) -> int:
     """Check several checkpoints under the same settings."""
 
-    def look(step: int, is_look: bool) -> None:
-        check_now(home, Asked(asked.name, step, asked.settings, asked.silent), watch=is_look)
+    def look(step: int, watch: bool) -> None:
+        check_now(home, WantedCheck(wanted.name, step, wanted.settings, wanted.silent), watch=watch)
 
-    return check_curve.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
+    return check_curve.run(
+        home, wanted.name, look, settings=wanted.settings, every=every, as_json=wanted.silent
+    )
 
 
-def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "under_way") -> CheckAnswer:
+def check_now(
+    home: Home, wanted: WantedCheck, *, watch: bool = False, reuse: Reuse = "under_way"
+) -> CheckAnswer:
     """Request a check and wait for it, or for the existing one, showing progress.
 
     Raises FinetopError with the cause when its job fails.
     """
-    name, progress = asked.name, follow.JobProgress(sys.stderr if asked.silent else sys.stdout)
-    ask = Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more, reuse=reuse)
+    name, progress = wanted.name, follow.JobProgress(sys.stderr if wanted.silent else sys.stdout)
+    message = Check(name, wanted.step, watch=watch, general=wanted.settings, more=wanted.more, reuse=reuse)
     while True:
-        answer = ask_once(home, ask)
+        answer = ask_once(home, message)
         if answer.stands == "made":
             return answer
-        if words := standing_words(asked, answer):
-            progress.say(words)
+        if waiting := waiting_line(wanted, answer):
+            progress.say(waiting)
         try:
             job = follow.until_ended(home, name, answer.job_id, progress)
         except KeyboardInterrupt:
-            going = name if answer.stands == "after" and not answer.step else f"the check of {name}"
-            warn(f"{going} keeps running. To follow it again: finetop check {asked.text}")
+            job_text = name if answer.stands == "after" and not answer.step else f"the check of {name}"
+            warn(f"{job_text} keeps running. To follow it again: finetop check {wanted.text}")
             raise
         if answer.stands != "after":
             what = f"the check of {name} ended without a verdict"
@@ -233,12 +237,14 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "
             return answer
 
 
-def standing_words(asked: Asked, answer: CheckAnswer) -> str:
+def waiting_line(wanted: WantedCheck, answer: CheckAnswer) -> str:
     """Return what the check waits for; empty if it is the one just requested."""
-    name = asked.name
+    name = wanted.name
     match answer.stands:
         case "after" if answer.step:
-            return f"{name} is being checked at step {answer.step}; the check of {asked.text} comes after it."
+            return (
+                f"{name} is being checked at step {answer.step}; the check of {wanted.text} comes after it."
+            )
         case "after":
             return f"waits for {name} to be trained and checked. A saved checkpoint now: finetop check {name}@STEP"
         case "under_way":
@@ -248,9 +254,9 @@ def standing_words(asked: Asked, answer: CheckAnswer) -> str:
 
 def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
     """Return the check that was made. Raises FinetopError if there is none."""
-    found = ask_once(home, Checks(answer.run)).checks
+    checks = ask_once(home, Checks(answer.run)).checks
     by, wanted = ("step", answer.step) if answer.check_id is None else ("check_id", answer.check_id)
-    for check in found:
+    for check in checks:
         if check[by] == wanted:
             return check
     raise EnvironmentTrouble(

@@ -37,24 +37,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    keep = {name: number(name, getattr(args, name)) for name in OPTIONS if getattr(args, name) is not None}
+    keep = {name: limit_of(name, getattr(args, name)) for name in OPTIONS if getattr(args, name) is not None}
     with Client(home) as client:
-        found = client.ask(Clean(keep))
+        answer = client.ask(Clean(keep))
         if not args.json:
-            show(found)
-        if args.yes and found.items:
-            found = client.ask(Clean(keep, [item.path for item in found.items]))
-    total = sum(item.size_bytes for item in found.items)
+            print_items(answer)
+        if args.yes and answer.items:
+            answer = client.ask(Clean(keep, [item.path for item in answer.items]))
+    total = sum(item.size_bytes for item in answer.items)
     if args.json:
-        print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
+        print_json({"items": plain(answer.items), "size_bytes": total, "done": args.yes})
     elif args.yes:
-        print(f"{len(found.items)} deleted, {size_word(total)}.")
-    elif found.items:
+        print(f"{len(answer.items)} deleted, {size_word(total)}.")
+    elif answer.items:
         print(f"{size_word(total)} can be deleted: finetop clean --yes with the same options.")
     return 0
 
 
-def number(name: str, text: str) -> float | int | None:
+def limit_of(name: str, text: str) -> float | int | None:
     """Read an option's number. Raises BadInput."""
     if text == "none":
         return None
@@ -66,11 +66,11 @@ def number(name: str, text: str) -> float | int | None:
         ) from None
 
 
-def show(found: CleanAnswer) -> None:
-    if not found.items:
+def print_items(answer: CleanAnswer) -> None:
+    if not answer.items:
         print("Nothing to clean.")
         return
-    rows = [(item.kind, item.what, size_word(item.size_bytes), item.why) for item in found.items]
+    rows = [(item.kind, item.what, size_word(item.size_bytes), item.why) for item in answer.items]
     print_table(("what", "", "size", "why"), rows, right=(2,))
 
 

@@ -31,18 +31,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     wanted = list(dict.fromkeys(args.runs))
-    if not 2 <= len(wanted) <= compare_runs.MOST:
+    if not 2 <= len(wanted) <= compare_runs.MOST_RUNS:
         raise BadInput(
-            f"finetop compare takes 2 to {compare_runs.MOST} different runs, not {len(wanted)}.",
+            f"finetop compare takes 2 to {compare_runs.MOST_RUNS} different runs, not {len(wanted)}.",
             hint="Name them: finetop compare RUN RUN.",
         )
     with Client(home) as client:
-        found: list[data.RunDetail] = [client.ask(GetRun(one)) for one in wanted]
-        read = [] if args.recipe else differing_data(client, found, MANY if args.data else FEW)
-    names = [one.row.name for one in found]
-    differing = compare_runs.differences([one.recipe for one in found])
-    outcomes = [] if args.recipe else compare_runs.outcomes(found, time.time())
-    trades = compare_runs.trades(found)
+        details: list[data.RunDetail] = [client.ask(GetRun(detail)) for detail in wanted]
+        data_answers = [] if args.recipe else differing_data(client, details, MANY if args.data else FEW)
+    names = [detail.row.name for detail in details]
+    differing = compare_runs.differences([detail.recipe for detail in details])
+    outcomes = [] if args.recipe else compare_runs.outcomes(details, time.time())
+    trades = compare_runs.trades(details)
     if args.json:
         print_json(
             {
@@ -51,15 +51,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 "outcomes": plain(outcomes),
                 "trades": plain(trades),
                 "front": [names[number] for number in compare_runs.front(trades)],
-                "data": plain(read),
+                "data": plain(data_answers),
             }
         )
         return 0
     if args.data:
-        print_data(found, read)
+        print_data(details, data_answers)
         return 0
     if differing:
-        print_table(("what differs", *names), [(one.key, *one.values) for one in differing])
+        print_table(("what differs", *names), [(detail.key, *detail.values) for detail in differing])
     else:
         print("Their recipes are the same.")
     if outcomes:
@@ -71,30 +71,32 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_table(("results (* best)", *names), rows)
         for why in compare_runs.why_no_best(outcomes):
             print(why)
-        print(f"\n{compare_runs.front_sentence(found, names)}")
+        print(f"\n{compare_runs.front_sentence(details, names)}")
     if not args.recipe:
         print()
-        print_data(found, read)
+        print_data(details, data_answers)
     return 0
 
 
-def differing_data(client: Client, found: Sequence[data.RunDetail], examples: int) -> list[DataDifferAnswer]:
+def differing_data(
+    client: Client, details: Sequence[data.RunDetail], examples: int
+) -> list[DataDifferAnswer]:
     """Request how the data of each run differ from the first's; empty if all have read the same data."""
-    if data_versions.same_data([run.sources for run in found]):
+    if data_versions.same_data([run.sources for run in details]):
         return []
-    first, *others = (run.row.name for run in found)
+    first, *others = (run.row.name for run in details)
     return [client.ask(DataDiffer(first, other, examples)) for other in others]
 
 
-def print_data(found: Sequence[data.RunDetail], read: Sequence[DataDifferAnswer]) -> None:
+def print_data(details: Sequence[data.RunDetail], answers: Sequence[DataDifferAnswer]) -> None:
     """Print how the data of each run differ from the first's, or that they don't."""
-    if not read:
-        print(data_versions.same_line(found[0].sources))
-    for one in read:
-        first, other = clean_line(one.run), clean_line(one.other)
+    if not answers:
+        print(data_versions.same_line(details[0].sources))
+    for answer in answers:
+        first, other = clean_line(answer.run), clean_line(answer.other)
         print(f"how the data of {first} (A) and {other} (B) differ")
         for kind, text in data_versions.differ_lines(
-            one, "A", "B", {run.row.name: run.recipe for run in found}
+            answer, "A", "B", {run.row.name: run.recipe for run in details}
         ):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")
 

@@ -24,10 +24,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    found = ask_once(home, DataVersions(args.path, args.limit))
+    answer = ask_once(home, DataVersions(args.path, args.limit))
     if args.json:
-        print_json({"versions": plain(found.versions), "total": found.total})
-    elif not found.versions:
+        print_json({"versions": plain(answer.versions), "total": answer.total})
+    elif not answer.versions:
         print(
             f"No version of a source with {clean_line(args.path)!r} in its path."
             if args.path
@@ -36,33 +36,37 @@ def run(args: argparse.Namespace, home: Home) -> int:
     else:
         print_table(
             ("source", "version", "rows", "first read", "runs", "read by, newest first"),
-            [_line(one) for one in found.versions],
+            [_line(version) for version in answer.versions],
             right=(2, 4),
-            below=[_origin(one) for one in found.versions],
+            below=[_origin(version) for version in answer.versions],
         )
-        if found.total > len(found.versions):
-            print(f"… {found.total - len(found.versions)} more: --limit {found.total}")
+        if answer.total > len(answer.versions):
+            print(f"… {answer.total - len(answer.versions)} more: --limit {answer.total}")
         print("How the data of two runs differ: finetop compare RUN RUN --data")
     return 0
 
 
-def _line(one: DataVersion) -> Sequence[str]:
-    more = one.runs - min(len(one.names), RUNS_SHOWN)
-    names = ", ".join(one.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    of = "" if one.number == one.newest else f" of {one.newest}"
-    version = f"v{one.number}{of}  #{one.content[:6]}"
+def _line(version_row: DataVersion) -> Sequence[str]:
+    more = version_row.runs - min(len(version_row.names), RUNS_SHOWN)
+    names = ", ".join(version_row.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    of = "" if version_row.number == version_row.newest else f" of {version_row.newest}"
+    version = f"v{version_row.number}{of}  #{version_row.content[:6]}"
     return (
-        data_versions.source_words(one),
+        data_versions.source_words(version_row),
         version,
-        f"{one.rows:,}",
-        day(one.first_seen),
-        f"{one.runs}",
+        f"{version_row.rows:,}",
+        day(version_row.first_seen),
+        f"{version_row.runs}",
         names or "-",
     )
 
 
-def _origin(one: DataVersion) -> list[str]:
-    return [] if one.origin is None else [f"  {data_versions.origin_words(one.origin, one.origin_number)}"]
+def _origin(version: DataVersion) -> list[str]:
+    return (
+        []
+        if version.origin is None
+        else [f"  {data_versions.origin_words(version.origin, version.origin_number)}"]
+    )
 
 
 PLUGIN = Command("list versions of data and the runs that used them", "data", run, arguments)

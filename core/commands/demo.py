@@ -33,11 +33,11 @@ EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
 
 # Seconds of each part on two idle CPU cores; the time left scales them by the pace so far.
 # The second reuses the base's scores.
-PARTS = {
+PART_SECONDS = {
     "demo-lora": {"prepare": 30.0, "train": 70.0, "base": 85.0, "tuned": 75.0},
     "demo-full-hot": {"prepare": 18.0, "train": 32.0, "base": 12.0, "tuned": 30.0},
 }
-WHOLE_S = sum(sum(parts.values()) for parts in PARTS.values())
+WHOLE_S = sum(sum(parts.values()) for parts in PART_SECONDS.values())
 TRUSTED_S = 30.0  # the expected pace weighs as much as this many seconds of finished parts
 LINE_S = 10.0  # between two lines of the same phase
 
@@ -58,23 +58,25 @@ def run(args: argparse.Namespace, home: Home) -> int:
         )
     rows, checks, began = [], [], time.monotonic()
     for recipe, name in names.items():
-        row = until_over(home, name, (lambda new: None) if args.json else Told(recipe, name, began))
+        row = until_over(
+            home, name, (lambda new: None) if args.json else ProgressPrinter(recipe, name, began)
+        )
         rows.append((recipe, row))
         checks.append(newest_check(home, name))
         if not args.json:
-            tell(row, checks[-1])
+            print_outcome(row, checks[-1])
     if args.json:
         print_json({"runs": plain([row for _, row in rows]), "checks": checks})
     else:
-        tell_together(rows)
+        print_both(rows)
     return 0 if all(as_expected(recipe, row) for recipe, row in rows) else 1
 
 
 def time_left(recipe: str, row: data.RunRow, elapsed_s: float) -> float:
     """Return about how many seconds of the demo are left during this run, by the pace so far."""
-    done = sum(sum(PARTS[before].values()) for before in RECIPES[: RECIPES.index(recipe)])
-    part, share = at_work(row)
-    for name, seconds in PARTS[recipe].items():
+    done = sum(sum(PART_SECONDS[before].values()) for before in RECIPES[: RECIPES.index(recipe)])
+    part, share = part_under_way(row)
+    for name, seconds in PART_SECONDS[recipe].items():
         if name == part:
             done += share * seconds
             break
@@ -82,7 +84,7 @@ def time_left(recipe: str, row: data.RunRow, elapsed_s: float) -> float:
     return (WHOLE_S - done) * (elapsed_s + TRUSTED_S) / (done + TRUSTED_S)
 
 
-def at_work(row: data.RunRow) -> tuple[str, float]:
+def part_under_way(row: data.RunRow) -> tuple[str, float]:
     """Return which part of a run is under way and the fraction of it that is done."""
     checking = row.checking
     if isinstance(row.state, data.Queued | data.Running):
@@ -93,7 +95,7 @@ def at_work(row: data.RunRow) -> tuple[str, float]:
     return part, checking.done / checking.total if checking.done and checking.total else 0.0
 
 
-class Told:
+class ProgressPrinter:
     """Prints the demo's progress: one line overwritten in place in a terminal, else a new line now and then."""
 
     def __init__(self, recipe: str, name: str, began: float) -> None:
@@ -145,15 +147,15 @@ def queue(home: Home, seed: int | None) -> dict[str, str]:
 
 
 def newest_check(home: Home, name: str) -> dict[str, object] | None:
-    found: list[dict[str, object]] = ask_once(home, Checks(name)).checks
-    return found[0] if found else None
+    checks: list[dict[str, object]] = ask_once(home, Checks(name)).checks
+    return checks[0] if checks else None
 
 
 def as_expected(recipe: str, row: data.RunRow) -> bool:
     return row.check is not None and row.check.verdict == EXPECTED[recipe]
 
 
-def tell(row: data.RunRow, check: dict[str, object] | None) -> None:
+def print_outcome(row: data.RunRow, check: dict[str, object] | None) -> None:
     """Print a run's outcome as soon as it is known."""
     print()
     if check is None:
@@ -163,10 +165,11 @@ def tell(row: data.RunRow, check: dict[str, object] | None) -> None:
     print(flush=True)
 
 
-def tell_together(rows: list[tuple[str, data.RunRow]]) -> None:
+def print_both(rows: list[tuple[str, data.RunRow]]) -> None:
     """Print both runs side by side, and whether each had the expected outcome."""
     print_table(
-        ("run", "how", "target, nats/token", "target, style", "did it forget?"), [line(r) for _, r in rows]
+        ("run", "how", "target, nats/token", "target, style", "did it forget?"),
+        [run_cells(r) for _, r in rows],
     )
     print()
     for recipe, row in rows:
@@ -176,7 +179,7 @@ def tell_together(rows: list[tuple[str, data.RunRow]]) -> None:
         print(f"\nnext: finetop flips {worst}    the items it lost, both answers")
 
 
-def line(row: data.RunRow) -> tuple[str, ...]:
+def run_cells(row: data.RunRow) -> tuple[str, ...]:
     target = row.check.target if row.check else {}
     loss = target.get("nats_per_token", [None, None])
     rules = target.get("rules", [None, None])
@@ -190,11 +193,11 @@ def line(row: data.RunRow) -> tuple[str, ...]:
 
 
 def verdict_line(recipe: str, row: data.RunRow) -> str:
-    hope = {"ok": "to learn and remember", "regressed": "to forget"}[EXPECTED[recipe]]
+    goal = {"ok": "to learn and remember", "regressed": "to forget"}[EXPECTED[recipe]]
     if as_expected(recipe, row):
-        return f"✓ {row.name} was made {hope}, and did."
-    came = row.check.verdict.replace("_", " ") if row.check else state_words(row)
-    return f"✗ {row.name} was made {hope}, but did not: {came}."
+        return f"✓ {row.name} was made {goal}, and did."
+    outcome = row.check.verdict.replace("_", " ") if row.check else state_words(row)
+    return f"✗ {row.name} was made {goal}, but did not: {outcome}."
 
 
 PLUGIN = Command(

@@ -10,7 +10,7 @@ from finetop.core.commands.shared import ci_reports, options
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.harness_logs.diff import diff
-from finetop.core.harness_logs.join import JOINED, Asked
+from finetop.core.harness_logs.join import JOINED, DiffOptions
 from finetop.core.protocol.check_result import ALPHA, MARGIN, read
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
@@ -71,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     silent = ci_reports.on_stdout(args)
-    asked = Asked(
+    wanted = DiffOptions(
         metrics=metrics_of(args.metric),
         filter=args.filter,
         margin=args.margin / 100,
@@ -80,22 +80,22 @@ def run(args: argparse.Namespace, home: Home) -> int:
         cap=args.cap,
         joined=args.joined,
     )
-    found = diff(given_path(args.base), given_path(args.tuned), asked)
+    result = diff(given_path(args.base), given_path(args.tuned), wanted)
     name = f"{args.base} -> {args.tuned}"
-    ci_reports.write(args, name, read(found))
+    ci_reports.write(args, name, read(result))
     if args.json:
-        print_json({"base": args.base, "tuned": args.tuned, "check": found})
+        print_json({"base": args.base, "tuned": args.tuned, "check": result})
     elif not silent:
-        print(report(name, read(found)))
+        print(report(name, read(result)))
         print()
-        print_joined(found["joined"]["tasks"])
-    return ci_reports.CODES[str(found["verdict"])]
+        print_joined(result["joined"]["tasks"])
+    return ci_reports.CODES[str(result["verdict"])]
 
 
-def metrics_of(words: list[str]) -> dict[str, str]:
+def metrics_of(texts: list[str]) -> dict[str, str]:
     """Parse --metric: TASK=NAME for one task, NAME for all others. Raises BadInput if one is empty or given twice."""
     metrics: dict[str, str] = {}
-    for word in words:
+    for word in texts:
         task, _, name = word.rpartition("=")
         if not name or word.startswith("="):
             raise BadInput(f"--metric {word[:60]!r} names no metric.", hint="Give NAME or TASK=NAME.")

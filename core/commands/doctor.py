@@ -16,7 +16,7 @@ MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    findings = list(look(home))
+    findings = list(find_all(home))
     if args.json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 4 if any(finding.level == "trouble" for finding in findings) else 0
 
 
-def look(home: Home) -> Iterator[Finding]:
+def find_all(home: Home) -> Iterator[Finding]:
     """Yield the findings on the machine, the home and its processes. Nothing is changed or created."""
     from finetop.core.commands.doctor_checks import folders, gpus, machine, processes, slurm
 
@@ -40,10 +40,10 @@ def look(home: Home) -> Iterator[Finding]:
     except FinetopError as error:
         yield Finding("trouble", "home", error.message, error.hint)
         return
-    yield from folders.look(home) if is_there else folders.look_ahead(home)
-    yield from processes.look(home) if is_there else ()
-    yield from gpus.look()
-    yield from slurm.look(home)
+    yield from folders.folder_findings(home) if is_there else folders.future_home_findings(home)
+    yield from processes.process_findings(home) if is_there else ()
+    yield from gpus.gpu_findings()
+    yield from slurm.slurm_findings(home)
     yield machine.lingering()
     yield machine.clock(home)
 

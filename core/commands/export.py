@@ -44,12 +44,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = options.run_and_step(args.run)
     with Client(home) as client:
-        found = client.ask(GetRun(name))
+        detail = client.ask(GetRun(name))
         if step is None:
-            steps = [one.step for one in found.checkpoints]
-            step = found.best.step if found.best is not None else max(steps, default=None)
+            steps = [checkpoint.step for checkpoint in detail.checkpoints]
+            step = detail.best.step if detail.best is not None else max(steps, default=None)
         what = args.remedy or ("adapter" if args.adapter else "")
-        wanted = f"{found.row.name}-{step or 0}{f'-{what}' if what else ''}"
+        wanted = f"{detail.row.name}-{step or 0}{f'-{what}' if what else ''}"
         target = target_of(args.to or "", wanted, home)
         queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy, args.adapter))
     job = until_done(home, queued, quiet=args.json)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         more = {"remedy": args.remedy} if args.remedy else {"adapter": True} if args.adapter else {}
         print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more})
         return 0
-    print(said(home, queued))
+    print(closing_lines(home, queued))
     return 0
 
 
@@ -78,7 +78,7 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) 
     with Client(home) as client:
         while True:
             jobs = client.ask(GetRun(queued.run)).jobs
-            job: data.JobRow = next(one for one in jobs if one.id == queued.job_id)
+            job: data.JobRow = next(job_row for job_row in jobs if job_row.id == queued.job_id)
             if not job.is_under_way:
                 return job
             phase = job.state.phase if isinstance(job.state, data.Running) else "queued"
@@ -88,7 +88,7 @@ def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) 
             revision = client.ask(Changes(revision, 10.0)).revision
 
 
-def said(home: Home, queued: ExportAnswer) -> str:
+def closing_lines(home: Home, queued: ExportAnswer) -> str:
     """Return the job's closing lines: how well the outputs agree, and where the model is."""
     log = ask_once(home, ReadLog(queued.run, queued.job_id, -8192))
     lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]

@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.kind or args.margin or args.in_runs or (args.check is None and (args.only or not args.json)):
-        return sifted(args, home)
+        return print_filtered(args, home)
     answer = ask_once(home, Flips(args.run, args.check, args.task))
     flips = [flip for flip in answer.flips if not args.only or flip.won == (args.only == "won")]
     if args.json:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def sifted(args: argparse.Namespace, home: Home) -> int:
+def print_filtered(args: argparse.Namespace, home: Home) -> int:
     """Print the items that a filter leaves of the check that decided the run's verdict. Raises BadInput."""
     if args.check is not None:
         raise BadInput(
@@ -68,21 +68,21 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
         )
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}; it must be 0 or more nats.")
-    ask = LostItems(
+    message = LostItems(
         args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
     )
-    found = ask_once(home, ask)
+    answer = ask_once(home, message)
     if args.json:
-        items = [item_facts(item) for item in found.items]
-        print_json({"check_id": found.check_id, "matching": found.matching, "items": items})
+        items = [item_facts(item) for item in answer.items]
+        print_json({"check_id": answer.check_id, "matching": answer.matching, "items": items})
         return 0
     print(
-        f"{found.matching} of {found.lost + found.won} changed items in check {found.check_id} of {args.run}"
+        f"{answer.matching} of {answer.lost + answer.won} changed items in check {answer.check_id} of {args.run}"
     )
-    for item in found.items:
+    for item in answer.items:
         print_item(item)
-    if found.matching > len(found.items):
-        print(f"… {found.matching - len(found.items)} more: --limit {found.matching}")
+    if answer.matching > len(answer.items):
+        print(f"… {answer.matching - len(answer.items)} more: --limit {answer.matching}")
     return 0
 
 
@@ -103,19 +103,27 @@ def print_item(item: Flip) -> None:
         if not text:
             continue
         aside = "" if log_prob is None else f"   (log p {number(log_prob, 2)})"
-        words = clean_line(text)
-        print(f"  {label:<6} {words if len(words) <= LONGEST else words[:LONGEST] + '…'}{aside}")
+        line = clean_line(text)
+        print(f"  {label:<6} {line if len(line) <= LONGEST else line[:LONGEST] + '…'}{aside}")
 
 
-BOTH = ("task", "item", "won", "base_answer", "tuned_answer")
-IF_KNOWN = ("question", "gold", "base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin", "since")
+ALWAYS_KEYS = ("task", "item", "won", "base_answer", "tuned_answer")
+OPTIONAL_KEYS = (
+    "question",
+    "gold",
+    "base_log_prob",
+    "tuned_log_prob",
+    "base_margin",
+    "tuned_margin",
+    "since",
+)
 
 
 def facts(flip: Flip) -> dict[str, Any]:
     """Return a flip's keys of --json."""
     probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
     return {
-        **{key: getattr(flip, key) for key in BOTH},
+        **{key: getattr(flip, key) for key in ALWAYS_KEYS},
         "base_score": flip.base,
         "tuned_score": flip.tuned,
         **probs,
@@ -126,10 +134,10 @@ def item_facts(item: Flip) -> dict[str, Any]:
     """Return the --json keys of a filtered item; unknown ones are left out."""
     known = {
         "kind": item.category,
-        **{key: getattr(item, key) for key in IF_KNOWN},
+        **{key: getattr(item, key) for key in OPTIONAL_KEYS},
         "also": item.also or None,
     }
-    both = {key: getattr(item, key) for key in BOTH}
+    both = {key: getattr(item, key) for key in ALWAYS_KEYS}
     return {**both, **{key: value for key, value in known.items() if value not in ("", None)}}
 
 

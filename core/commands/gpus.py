@@ -20,49 +20,50 @@ HEAD = ("GPU", "name", "GiB", "ours", "others", "free", "busy", "°C")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    found = ask_once(home, Gpus())
+    answer = ask_once(home, Gpus())
     if args.json:
-        print_json({**plain(found)})
+        print_json({**plain(answer)})
     else:
-        tell(found)
-    return 4 if found.trouble else 0
+        print_answer(answer)
+    return 4 if answer.trouble else 0
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """Print the GPUs of several machines, one after another. Exit code 4 if one of them did not answer."""
-    found, missing = remote.ask_all(homes, Gpus())
+    answers, missing = remote.ask_all(homes, Gpus())
     if args.json:
-        print_json({"machines": plain(found), "missing": missing})
+        print_json({"machines": plain(answers), "missing": missing})
     else:
-        for number, (label, answer) in enumerate(found.items()):
+        for number, (label, answer) in enumerate(answers.items()):
             print(f"{'' if number == 0 else chr(10)}{clean_line(label)}")
-            tell(answer)
-    return 4 if missing or any(answer.trouble for answer in found.values()) else 0
+            print_answer(answer)
+    return 4 if missing or any(answer.trouble for answer in answers.values()) else 0
 
 
-def tell(found: GpusAnswer) -> None:
+def print_answer(answer: GpusAnswer) -> None:
     """Print a row for each GPU with its jobs below it, then the jobs that wait."""
-    if found.trouble:
-        print(f"✗ {clean_line(found.trouble)}. See finetop doctor.")
-    elif not found.gpus and not found.nodes:
-        print(f"No GPU here: {machine_words(found)} (settings.yaml slots.cpu_jobs).")
-    if found.gpus:
-        print_gpus(found)
-    if found.nodes:
-        print_nodes(found.nodes)
-    for job in found.on_cpu:
-        print(f"{clean_line(job.run)} ({job.verb}) {'is on the CPU' if found.gpus else 'runs'}")
-    for one in found.waiting:
+    if answer.trouble:
+        print(f"✗ {clean_line(answer.trouble)}. See finetop doctor.")
+    elif not answer.gpus and not answer.nodes:
+        print(f"No GPU here: {machine_words(answer)} (settings.yaml slots.cpu_jobs).")
+    if answer.gpus:
+        print_gpus(answer)
+    if answer.nodes:
+        print_nodes(answer.nodes)
+    for job in answer.on_cpu:
+        print(f"{clean_line(job.run)} ({job.verb}) {'is on the CPU' if answer.gpus else 'runs'}")
+    for job_waiting in answer.waiting:
         print(
-            f"{clean_line(one.run)} {'' if one.because.startswith('wait') else 'waits: '}{clean_line(one.because)}"
+            f"{clean_line(job_waiting.run)} {'' if job_waiting.because.startswith('wait') else 'waits: '}"
+            f"{clean_line(job_waiting.because)}"
         )
 
 
-def print_gpus(found: GpusAnswer) -> None:
+def print_gpus(answer: GpusAnswer) -> None:
     """Print the table, each row followed by the jobs on that GPU."""
-    minutes = CELLS * 2 * found.column_s / 60
-    rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in found.gpus]
-    below = [[f"     {line}" for line in lines_of(gpu)] for gpu in found.gpus]
+    minutes = CELLS * 2 * answer.column_s / 60
+    rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in answer.gpus]
+    below = [[f"     {line}" for line in lines_of(gpu)] for gpu in answer.gpus]
     print_table((*HEAD, f"last {minutes:.0f} min"), rows, right=(0, 2, 3, 4, 5, 6, 7), below=below)
 
 

@@ -24,16 +24,16 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.suite:
         find_suite(args.suite, home)
     general = {"suite": args.suite} if args.suite else {}
-    wanted = imports.wanted(args, args.path, general=general, at_end=args.check)
-    asked = imports.queue(home, adopted(wanted), copy=args.copy)
-    detail = imports.until_adopted(home, asked.name, quiet=args.json)
+    wanted = imports.request_of(args, args.path, general=general, at_end=args.check)
+    adoption = imports.queue(home, adopted(wanted), copy=args.copy)
+    detail = imports.until_adopted(home, adoption.name, quiet=args.json)
     if args.json:
         print_json({"run": plain(detail.row), "checkpoints": plain(detail.checkpoints)})
         return 0
-    steps = ", ".join(str(one.step) for one in detail.checkpoints)
+    steps = ", ".join(str(checkpoint.step) for checkpoint in detail.checkpoints)
     kept = "copied" if args.copy else "linked"
-    print(f"{asked.name}: {detail.row.method} on {detail.row.model}, {kept}, at step {steps}")
-    print(f"next: finetop check {asked.name}{' --last' if args.check else ''}")
+    print(f"{adoption.name}: {detail.row.method} on {detail.row.model}, {kept}, at step {steps}")
+    print(f"next: finetop check {adoption.name}{' --last' if args.check else ''}")
     return 0
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from finetop.core.commands.shared import several
 from finetop.core.protocol.messages.queue import Kill
-from finetop.core.wording.endings import kill_asking
+from finetop.core.wording.endings import kill_confirmation
 
-PLUGIN = several.ordering("end a run at once, without a checkpoint", Kill, kill_asking)
+PLUGIN = several.ordering("end a run at once, without a checkpoint", Kill, kill_confirmation)

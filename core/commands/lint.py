@@ -14,7 +14,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data import files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.lint.report import Asked, Given, Progress, Report, Told
+from finetop.core.lint.report import Given, LintMessage, LintRequest, Progress, Report
 from finetop.core.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
 from finetop.core.runtime.files import given_path
@@ -76,19 +76,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    asked = asked_of(args)
-    shows = sys.stderr.isatty() and not args.json
+    requests = requests_of(args)
+    shows_progress = sys.stderr.isatty() and not args.json
     reports: dict[str, Report] = {}
-    for stage, one in asked.items():
-        reports[stage] = linted(one, home, shows=shows, stage=stage)
+    for stage, request in requests.items():
+        reports[stage] = linted(request, home, shows=shows_progress, stage=stage)
         if not args.json:
             for line in report_lines(reports[stage], stage=stage):
                 print(line)
-            print(end="\n" if len(reports) < len(asked) else "", flush=True)
+            print(end="\n" if len(reports) < len(requests) else "", flush=True)
     if args.json and WHOLE in reports:
         print_json({"lint": plain(reports[WHOLE])})
     elif args.json:
-        print_json({"stages": [{"stage": stage, "lint": plain(one)} for stage, one in reports.items()]})
+        print_json(
+            {"stages": [{"stage": stage, "lint": plain(request)} for stage, request in reports.items()]}
+        )
     for report in reports.values():
         if report.unfixed is not None:
             raise _error(report.unfixed.message, report.unfixed.hint, report.unfixed.exit_code)
@@ -102,7 +104,7 @@ def require_new_file(text: str) -> None:
         raise BadInput(f"--fix {quoted(text)}: not a file name.", hint="Try --fix fixed.jsonl.")
 
 
-def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
+def requests_of(args: argparse.Namespace) -> dict[str, LintRequest]:
     """Return what to lint, by stage of a chain, or under WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}; it must be 8 or more.")
@@ -127,7 +129,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
                 "--set changes a recipe, but files were given.", hint="Name a recipe, or leave it out."
             )
         named = tuple(Given("train", {"path": path, **columns}) for path in args.data)
-        return {WHOLE: Asked((*named, *tests), model=args.model, **common)}
+        return {WHOLE: LintRequest((*named, *tests), model=args.model, **common)}
     if len(args.data) > 1:
         raise BadInput("several names: give files of rows, or one recipe.")
     from finetop.core.recipe.load import load_recipe
@@ -141,7 +143,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     if args.model is not None:
         raise BadInput("--model is for files; a recipe names its own.", hint="Use --set model.id=ID.")
     if chain is None:
-        return {WHOLE: Asked(tests, recipe=load_recipe(args.data[0], args.set).resolved, **common)}
+        return {WHOLE: LintRequest(tests, recipe=load_recipe(args.data[0], args.set).resolved, **common)}
     if args.fix is not None:
         raise BadInput(
             f"--fix writes one file, but {args.data[0]} has {len(chain.stages)} stages.",
@@ -150,14 +152,14 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     return _of_stages(chain, tests, common)
 
 
-def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]) -> dict[str, Asked]:
+def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]) -> dict[str, LintRequest]:
     """Return a request for each stage: tokens are counted for the chain's first model, and no row of a stage may be in
     the test of any stage.
     """
     from finetop.core.recipe.dotted import with_settings
     from finetop.core.recipe.references import is_reference, parse
 
-    asked: dict[str, Asked] = {}
+    requests: dict[str, LintRequest] = {}
     models: dict[str, str] = {}
     targets = {stage.name: stage.loaded.recipe.check.target for stage in chain.stages}
     for stage in chain.stages:
@@ -166,13 +168,15 @@ def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]
             model = models[reference.name]
         models[stage.name] = model
         own = targets[stage.name]
-        others = {one.path: one.source for one in targets.values() if one is not None and one != own}
+        others = {
+            target.path: target.source for target in targets.values() if target is not None and target != own
+        }
         others = others if stage.loaded.recipe.data.train else {}
         elsewhere = tuple(Given("test", msgspec.to_builtins(others[path])) for path in sorted(others))
-        asked[stage.name] = Asked(
+        requests[stage.name] = LintRequest(
             (*tests, *elsewhere), recipe=with_settings(recipe, {"model.id": model}), **common
         )
-    return asked
+    return requests
 
 
 def _names(given: list[str]) -> tuple[str, ...]:
@@ -186,22 +190,24 @@ def _is_data(word: str) -> bool:
     return files.ending_of(path.name) in files.endings() or files.is_there(path)
 
 
-def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:
+def linted(request: LintRequest, home: Home, *, shows: bool, stage: str = "") -> Report:
     """Lint in a separate process, showing progress. Raises the error it reports, or EnvironmentTrouble if it dies."""
     of_stage = f"stage {stage}: " if stage else ""
     try:
-        with asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(asked)) as (
+        with asked_child("finetop.core.lint", str(home.root), asked=msgspec.json.encode(request)) as (
             process,
             lines,
         ):
             for line in lines:
-                told = msgspec.json.decode(line, type=Told)
-                if told.progress is not None and shows:
-                    show(told.progress, of_stage)
-                if told.report is not None:
-                    return told.report
-                if told.trouble is not None:
-                    raise _error(of_stage + told.trouble.message, told.trouble.hint, told.trouble.exit_code)
+                message = msgspec.json.decode(line, type=LintMessage)
+                if message.progress is not None and shows:
+                    show_progress(message.progress, of_stage)
+                if message.report is not None:
+                    return message.report
+                if message.trouble is not None:
+                    raise _error(
+                        of_stage + message.trouble.message, message.trouble.hint, message.trouble.exit_code
+                    )
             raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
     finally:
         if shows:
@@ -214,7 +220,7 @@ def _error(message: str, hint: str, exit_code: int) -> FinetopError:
     return error
 
 
-def show(progress: Progress, before: str) -> None:
+def show_progress(progress: Progress, before: str) -> None:
     """Show the progress on one line of the terminal."""
     share = 100 * progress.done / progress.total if progress.total else 0
     print(

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         page = client.ask(_ask(text, args, more))
     if args.json:
         counts = {"matching": page.matching, "total": page.total, "stopped": page.stopped}
-        tell_json(page.rows, page.groups, line, counts)
+        print_rows_json(page.rows, page.groups, line, counts)
         return 0
     if not page.total:
         print(
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     elif not page.rows:
         print_none(page, text)
     else:
-        tell(page.rows, page.groups, line, more, page.matching)
+        print_rows(page.rows, page.groups, line, more, page.matching)
     if page.stopped:
         print(f"Nothing starts: {clean_line(page.stopped)}.")
     return 0
@@ -99,9 +99,9 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     total = sum(page.total for page in found.values())
     if args.json:
         counts = {"matching": matching, "total": total, "stopped": stopped, "missing": missing}
-        tell_json(rows, groups, line, counts)
+        print_rows_json(rows, groups, line, counts)
     elif rows:
-        tell(rows, groups, line, more, matching)
+        print_rows(rows, groups, line, more, matching)
         for label, why in stopped.items():
             print(f"Nothing starts on {label}: {why}.")
     else:
@@ -109,13 +109,13 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     return 4 if missing else 0
 
 
-def tell_json(
+def print_rows_json(
     rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, counts: Mapping[str, object]
 ) -> None:
     print_json({"runs": plain(rows), **counts, **({"groups": plain(groups)} if line.group else {})})
 
 
-def tell(
+def print_rows(
     rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, more: tuple[str, ...], matching: int
 ) -> None:
     """Print the table; with a host column if the runs are of several machines."""
@@ -177,7 +177,7 @@ def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> 
     if not key:
         return {}
     return {
-        index: f"{'' if index == 0 else chr(10)}{run_groups.words(key, group)}"
+        index: f"{'' if index == 0 else chr(10)}{run_groups.group_heading(key, group)}"
         for index, group in run_groups.of_rows(rows, groups)
     }
 
@@ -208,12 +208,12 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
 
 
 def _cell(row: data.RunRow, key: str) -> str:
-    found = run_columns.cell(row, key, time.time())
-    if isinstance(found, str):
-        return found
-    if found is None:
+    value = run_columns.cell(row, key, time.time())
+    if isinstance(value, str):
+        return value
+    if value is None:
         return "-"
-    return short_span(found) if key == "age" else run_columns.word_of(found)
+    return short_span(value) if key == "age" else run_columns.word_of(value)
 
 
 PLUGIN = Command("list the runs and whether they forgot", "watch", run, arguments, run_several)

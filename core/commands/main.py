@@ -77,9 +77,9 @@ def load(verb: str) -> Command:
 
 def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> int:
     """Run one command. `open_app` opens the app on homes, which is what no verb means."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return dispatch(words, open_app)
+        return dispatch(arguments, open_app)
     except FinetopError as error:
         print(f"finetop: {clean_line(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -109,8 +109,8 @@ def has_folder() -> bool:
     return True
 
 
-def dispatch(words: list[str], open_app: OpenApp | None) -> int:
-    where, rest = take_where(words)
+def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
+    where, rest = split_where(arguments)
     if not rest:
         if open_app is None:
             raise BadInput("no command.", hint="See `finetop --help`.")
@@ -145,8 +145,8 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
 
 def _meant(word: str) -> str:
     """Return the hint for a word that is not a verb."""
-    meant = near(word, [*verbs(), *OTHER_WORDS])
-    verb = OTHER_WORDS.get(meant, meant)
+    nearest = near(word, [*verbs(), *OTHER_WORDS])
+    verb = OTHER_WORDS.get(nearest, nearest)
     return f"Did you mean {verb}?" if verb else "See `finetop --help` for all of them."
 
 
@@ -163,9 +163,9 @@ def run_app(where: Where, open_app: OpenApp) -> int:
     if not where.on:
         require_machine(where)
         return open_app([find_home(where.home)])
-    from finetop.core.client.remote.connect import opened
+    from finetop.core.client.remote.connect import open_homes
 
-    with opened(where.on, home=where.home, command=where.remote_command, say=False) as homes:
+    with open_homes(where.on, home=where.home, command=where.remote_command, say=False) as homes:
         return open_app(homes)
 
 
@@ -176,9 +176,9 @@ def require_machine(where: Where) -> None:
         )
 
 
-def take_where(words: list[str]) -> tuple[Where, list[str]]:
+def split_where(arguments: list[str]) -> tuple[Where, list[str]]:
     """Parse `--home DIR`, `--on HOST` and `--remote-command WORDS` before the verb. Raises BadInput."""
-    where, rest = Where(), list(words)
+    where, rest = Where(), list(arguments)
     while rest and rest[0].partition("=")[0] in ("--home", "--on", "--remote-command"):
         option, is_joined, value = rest.pop(0).partition("=")
         if not is_joined:

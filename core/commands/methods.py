@@ -21,35 +21,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.name is not None:
-        return show(args.name, args.json)
-    moves = [(name, methods.load(name).about) for name in methods.names()]
-    goes_on = {name: list(methods.load(name).quantized) for name in methods.names()}
-    protects = [(name, protections.load(name).about) for name in protections.names()]
-    learns = [(name, objectives.load(name).about) for name in objectives.names()]
+        return print_plugin(args.name, args.json)
+    method_rows = [(name, methods.load(name).about) for name in methods.names()]
+    quantized = {name: list(methods.load(name).quantized) for name in methods.names()}
+    protection_rows = [(name, protections.load(name).about) for name in protections.names()]
+    objective_rows = [(name, objectives.load(name).about) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:
         print_json(
             {
-                "methods": dict(moves),
-                "model.quantize": goes_on,
-                "objectives": dict(learns),
-                "protections": dict(protects),
+                "methods": dict(method_rows),
+                "model.quantize": quantized,
+                "objectives": dict(objective_rows),
+                "protections": dict(protection_rows),
                 "recipes": dict(recipes),
             }
         )
         return 0
-    rows = [(name, " ".join(goes_on[name]), about) for name, about in moves]
+    rows = [(name, " ".join(quantized[name]), about) for name, about in method_rows]
     print_table(("method", "model.quantize", "which weights are trained"), rows)
     print()
-    print_table(("objective", "the training objective"), learns)
+    print_table(("objective", "the training objective"), objective_rows)
     print()
-    print_table(("protect", "reduces forgetting during training"), protects)
+    print_table(("protect", "reduces forgetting during training"), protection_rows)
     print()
     print_table(("recipe", "built in: finetop run RECIPE"), recipes)
     return 0
 
 
-def show(name: str, json: bool) -> int:
+def print_plugin(name: str, json: bool) -> int:
     """Print every setting of the method, objective or protection of this name. Raises NotFound."""
     known = fields_of_plugin(name)
     if json:

@@ -22,8 +22,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         raise EnvironmentTrouble(
             "the app is not available here.", hint=f"`finetop show {args.run}` prints the run."
         )
-    found = ask_once(home, GetRun(args.run))
-    return int(args.open_app([home], found.row.name))
+    detail = ask_once(home, GetRun(args.run))
+    return int(args.open_app([home], detail.row.name))
 
 
 PLUGIN = Command("open one run in the app", "watch", run, arguments)

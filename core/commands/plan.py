@@ -18,9 +18,9 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.plan import inputs
-from finetop.core.plan.ahead import Looker
+from finetop.core.plan.ahead import RunChecker
 from finetop.core.plan.estimate import Known, estimate
-from finetop.core.plan.machine import Machine, as_measured, look
+from finetop.core.plan.machine import Machine, as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Disk, Plan, Sampled, Steps, Time
 from finetop.core.plan.shape import billions
@@ -68,7 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     chain = load_chain(args.recipe, args.set)
-    require_sense(args)
+    require_valid_gpus(args)
     if chain is None:
         parts = {"": load_recipe(args.recipe, args.set)}
     else:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         }
     plans: dict[str, Plan] = {}
     for stage, loaded in parts.items():
-        plan = planned(args, home, loaded)
+        plan = plan_of(args, home, loaded)
         if not args.json:
             if stage:
                 print("\n" if plans else "", f"stage {stage}", sep="")
@@ -88,50 +88,50 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"stages": [{"stage": stage, "plan": plain(plan)} for stage, plan in plans.items()]})
     elif args.json:
         print_json({"plan": plain(plans[""])})
-    return int(any(map(lacks, plans.values())))
+    return int(any(map(does_not_fit, plans.values())))
 
 
-def lacks(plan: Plan) -> bool:
+def does_not_fit(plan: Plan) -> bool:
     """Return True if a run does not fit its GPU or the machine's memory."""
     return plan.verdict == "no" or (plan.host is not None and plan.host.lacks)
 
 
-def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
+def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     """Plan one run; refuse what its job would refuse. Raises BadInput, EnvironmentTrouble."""
     recipe = loaded.recipe
     if recipe.data.train:
-        check_files(loaded, None if args.config is None else but_for(recipe.model.id))
-    found = inputs.find_config(recipe.model, home, args.config)
+        check_files(loaded, None if args.config is None else skipping_model(recipe.model.id))
+    model_config = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
-    rehearsal = Rehearsal(recipe, found.file, machine)
+    rehearsal = Rehearsal(recipe, model_config.file, machine)
     try:
-        ahead = Looker(home).look(recipe, found)
-        ahead.raise_first()
-        moving = rehearsal.answer()
+        findings_ahead = RunChecker(home).look(recipe, model_config)
+        findings_ahead.raise_first()
+        rehearsed = rehearsal.answer()
         machine = as_measured(machine)
     finally:
         rehearsal.stop()
     known = Known(
-        lengths=ahead.lengths,
+        lengths=findings_ahead.lengths,
         past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
-        trainable=moving.trainable,
-        still_experts=moving.experts,
-        note=found.note,
+        trainable=rehearsed.trainable,
+        still_experts=rehearsed.experts,
+        note=model_config.note,
     )
-    return estimate(recipe, found.config, machine, known, gpus=args.gpus)
+    return estimate(recipe, model_config.config, machine, known, gpus=args.gpus)
 
 
 def on_its_base(recipe: Recipe, chain: Chain) -> Recipe:
     """Replace a reference to a stage by the model that the chain's first stage begins from: it has the same shape."""
     models = {stage.name: stage.loaded.recipe.model for stage in chain.stages}
     model = recipe.model
-    while is_reference(model.id) and (begun := references.parse(model.id, "model.id")).kind == "stage":
-        model = models[begun.name]
+    while is_reference(model.id) and (reference := references.parse(model.id, "model.id")).kind == "stage":
+        model = models[reference.name]
     return structs.replace(recipe, model=structs.replace(recipe.model, id=model.id, revision=model.revision))
 
 
-def but_for(model: str) -> FileCheck:
+def skipping_model(model: str) -> FileCheck:
     """Return a file check that skips the model, whose config.json was given."""
 
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
@@ -140,7 +140,7 @@ def but_for(model: str) -> FileCheck:
     return look
 
 
-def require_sense(args: argparse.Namespace) -> None:
+def require_valid_gpus(args: argparse.Namespace) -> None:
     """Refuse numbers out of range. Raises BadInput."""
     if args.gpus is not None and not 1 <= args.gpus <= 1024:
         raise BadInput(f"--gpus is {args.gpus}; it must be 1 to 1024.")
@@ -150,12 +150,12 @@ def require_sense(args: argparse.Namespace) -> None:
 
 def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine:
     """Return the machine to plan for: the GPU described by options, the recipe's, or this machine's."""
-    here = look(home.root)
+    here = read_machine(home.root)
     wants_gpu = args.gpus is not None or args.gpu_memory is not None or bool(recipe.budget.gpus)
     if wants_gpu and here.device != "gpu":
         here = Machine("gpu", "a GPU", None, free_disk=here.free_disk)
     elif recipe.budget.gpus == 0 and here.device == "gpu" and not wants_gpu:
-        here = look(home.root, use_gpu=False)
+        here = read_machine(home.root, use_gpu=False)
     if args.gpu_memory is not None:
         return replace(here, name="a GPU", memory=args.gpu_memory * GIB, has_bfloat16=True)
     return here
@@ -179,8 +179,8 @@ def report(recipe: Recipe, plan: Plan, model: str) -> Iterator[str]:
         f"{recipe.name}: {recipe.objective.name} with {recipe.method.name} on {name}, {billions(plan.parameters)}"
         f" parameters ({plan.family}), of which {billions(plan.trainable)} are trained ({plan.dtype})"
     )
-    if rewarded := rewards.words(recipe_to_mapping(recipe)["objective"]):
-        yield from labelled("reward", rewarded)
+    if reward_text := rewards.reward_words(recipe_to_mapping(recipe)["objective"]):
+        yield from labelled("reward", reward_text)
     yield ""
     yield from memory_lines(plan)
     yield ""
@@ -204,11 +204,11 @@ def memory_lines(plan: Plan) -> Iterator[str]:
     yield from wrapped(VERDICTS[plan.verdict], mark=MARKS[plan.verdict])
     if plan.fix is not None:
         yield from wrapped(f"fits with {plan.fix.text} ({gib_of(plan.fix.need)} GiB with margin):")
-        yield "  " + " ".join(f"--set {shlex.quote(one)}" for one in plan.fix.sets)
+        yield "  " + " ".join(f"--set {shlex.quote(setting)}" for setting in plan.fix.sets)
     elif plan.verdict in ("tight", "no"):
         yield "no known change makes it fit: use a smaller model"
-    for way in plan.sharded:
-        yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib_of(way.bytes):>8}"
+    for sharding in plan.sharded:
+        yield f"  each of {plan.gpus} GPUs, {sharding.way:<42}{gib_of(sharding.bytes):>8}"
     if plan.host is not None:
         yield f"  memory of each machine, {f'{plan.host.ranks} ranks on it':<34}{gib_of(plan.host.bytes):>8}"
         if plan.host.lacks:
@@ -218,10 +218,10 @@ def memory_lines(plan: Plan) -> Iterator[str]:
 
 
 def data_words(steps: Steps) -> str:
-    part = steps.sampled
-    about = "about " if part else ""
-    rows = about_words(steps.rows, " rows", None if part is None else part.rows, part)
-    edges = None if part is None else part.tokens_per_epoch
+    sample = steps.sampled
+    about = "about " if sample else ""
+    rows = about_words(steps.rows, " rows", None if sample is None else sample.rows, sample)
+    edges = None if sample is None else sample.tokens_per_epoch
     tokens = about_words(steps.tokens_per_epoch, " tokens an epoch", edges)
     aside = f", {about}{steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
     written = f", {steps.written:,} of them generated by the base" if steps.written else ""
@@ -230,11 +230,11 @@ def data_words(steps: Steps) -> str:
     return f"{rows}{written}{aside}, {tokens}, longest {steps.longest:,} ({steps.how}){packed}{too_long}"
 
 
-def about_words(number: int, noun: str, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
+def about_words(number: int, noun: str, edges: tuple[int, int] | None, sample: Sampled | None = None) -> str:
     """Write a count; if it was estimated from a sample of the rows, with its 95 % interval."""
-    if edges is None or (edges[0] == edges[1] == number and part is None):
+    if edges is None or (edges[0] == edges[1] == number and sample is None):
         return f"{number:,}{noun}"
-    read = "" if part is None else f"; {part.read:,} of {part.of:,} rows read"
+    read = "" if sample is None else f"; {sample.read:,} of {sample.of:,} rows read"
     return f"about {number:,}{noun} ({edges[0]:,} to {edges[1]:,}{read})"
 
 

@@ -42,27 +42,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     args.other = args.other.removeprefix(f"{home.label}:")
-    ask = asked(args)
-    answer = ask_once(home, ask)
+    message = request_of(args)
+    answer = ask_once(home, message)
     if isinstance(answer, Done):
         print_json({"message": answer.message}) if args.json else print(answer.message)
     elif args.json:
         print_json(plain(answer))
     else:
-        tell(answer)
+        print_queue(answer)
     return 0
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List the queues of several machines in one table; a change goes to the machine of its RUN."""
-    if isinstance(asked(args), Queue):
+    if isinstance(request_of(args), Queue):
         return list_several(args, homes)
     if not args.run:
-        hint = f"Name one alone: finetop --on {word(homes[0])} queue {args.action}."
+        hint = f"Name one alone: finetop --on {host_word(homes[0])} queue {args.action}."
         raise BadInput(f"finetop queue {args.action}: on which machine?", hint=hint)
-    home, args.run = remote.find(args.run, homes)
+    home, args.run = remote.find_run(args.run, homes)
     other = args.other.partition(":")[0]
-    if other != home.label and other in [one.label for one in homes] and ":" in args.other:
+    if other != home.label and other in [machine.label for machine in homes] and ":" in args.other:
         raise BadInput(
             f"{args.other} is on another machine than {home.label}:{args.run}, and each has a queue of its own.",
             hint=f"Name a run that waits on {home.label}.",
@@ -72,38 +72,38 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List what waits on each machine. Exit code 4 if one of them did not answer."""
-    found, missing = remote.ask_all(homes, Queue())
-    stopped = {label: answer.stopped for label, answer in found.items() if answer.stopped}
-    whole = QueueAnswer(
+    answers, missing = remote.ask_all(homes, Queue())
+    stopped = {label: answer.stopped for label, answer in answers.items() if answer.stopped}
+    merged = QueueAnswer(
         [
-            msgspec.structs.replace(row, host=home.label, do=do_there(row.do, home))
+            msgspec.structs.replace(row, host=home.label, do=command_for(row.do, home))
             for home in homes
-            if home.label in found
-            for row in found[home.label].rows
+            if home.label in answers
+            for row in answers[home.label].rows
         ],
-        sum(answer.total for answer in found.values()),
-        [f"{label}:{name}" for label, answer in found.items() for name in answer.running],
+        sum(answer.total for answer in answers.values()),
+        [f"{label}:{name}" for label, answer in answers.items() for name in answer.running],
     )
     if args.json:
-        print_json({**plain(whole), "stopped": stopped, "missing": missing})
-    elif found:
+        print_json({**plain(merged), "stopped": stopped, "missing": missing})
+    elif answers:
         for label, because in stopped.items():
             print(f"Nothing starts on {label}: {clean_line(because)}")
-        tell(whole)
+        print_queue(merged)
     return 4 if missing else 0
 
 
-def do_there(do: str, home: Home) -> str:
+def command_for(do: str, home: Home) -> str:
     """Return a command as typed for one machine among several."""
-    return do if home.link is None else do.replace("finetop ", f"finetop --on {word(home)} ", 1)
+    return do if home.link is None else do.replace("finetop ", f"finetop --on {host_word(home)} ", 1)
 
 
-def word(home: Home) -> str:
+def host_word(home: Home) -> str:
     """Return the value of `--on` for a machine."""
     return "." if home.link is None else clean_line(home.link.word, limit=80)
 
 
-def asked(args: argparse.Namespace) -> Ask:
+def request_of(args: argparse.Namespace) -> Ask:
     """Parse the arguments into a request. Raises BadInput."""
     action, run, other = args.action, args.run, args.other
     if not action:
@@ -131,35 +131,40 @@ def priority_of(word: str) -> int:
     if word in PRIORITIES:
         return PRIORITIES[word]
     if not word.isdecimal() or not LEAST <= int(word[:9]) <= MOST:
-        words = ", ".join(f"{name} ({number})" for name, number in PRIORITIES.items())
-        hint = f"Use {words} or a number from {LEAST} to {MOST}; smaller starts first, a check has 0."
+        named_priorities = ", ".join(f"{name} ({number})" for name, number in PRIORITIES.items())
+        hint = (
+            f"Use {named_priorities} or a number from {LEAST} to {MOST}; smaller starts first, a check has 0."
+        )
         raise BadInput(f"priority is {word[:60]!r}." if word else "priority: which one?", hint=hint)
     return int(word)
 
 
-def tell(found: QueueAnswer) -> None:
+def print_queue(answer: QueueAnswer) -> None:
     """Print what runs, what waits and why, and the next command."""
-    if stopped := stopped_words(found):
+    if stopped := stopped_words(answer):
         print(sentence(stopped))
-    running = sentence(running_words(found))
-    if not found.rows:
+    running = sentence(running_words(answer))
+    if not answer.rows:
         print(f"Nothing waits. {running}.")
         return
     print(f"{running}. Waiting, next to start first:")
     columns = [
-        column for column in COLUMNS if column[0] in ALWAYS or any(column[1](row) for row in found.rows)
+        column for column in COLUMNS if column[0] in ALWAYS or any(column[1](row) for row in answer.rows)
     ]
     titles = [title for title, _ in columns]
-    rows = [[cell(row) for _, cell in columns] for row in found.rows]
+    rows = [[cell(row) for _, cell in columns] for row in answer.rows]
     print_table(titles, rows, right=(titles.index("#"),))
-    if found.total > len(found.rows):
-        print(f"… and {found.total - len(found.rows)} more")
-    if doing := [row.do for row in found.rows if row.do]:
-        print(f"next: {clean_line(doing[0])}" + (f"   (and {len(doing) - 1} more)" if len(doing) > 1 else ""))
+    if answer.total > len(answer.rows):
+        print(f"… and {answer.total - len(answer.rows)} more")
+    if commands := [row.do for row in answer.rows if row.do]:
+        print(
+            f"next: {clean_line(commands[0])}"
+            + (f"   (and {len(commands) - 1} more)" if len(commands) > 1 else "")
+        )
 
 
-def sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _priority(row: QueueRow) -> str:

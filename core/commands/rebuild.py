@@ -24,25 +24,25 @@ def run(args: argparse.Namespace, home: Home) -> int:
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs keep running; the next command starts a supervisor on the new database
-    made = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)],
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode:
-        lines = made.stderr.strip().splitlines() or ["it ended without a message."]
-        raise {2: BadInput, 4: EnvironmentTrouble}.get(made.returncode, FinetopError)(lines[-1])
-    told = msgspec.json.decode(made.stdout)
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["it ended without a message."]
+        raise {2: BadInput, 4: EnvironmentTrouble}.get(process.returncode, FinetopError)(lines[-1])
+    result = msgspec.json.decode(process.stdout)
     if args.json:
-        print_json(told)
-        return 1 if told["left_out"] else 0
-    print(f"{told['runs']} runs, {told['jobs']} jobs, {told['events']} events read from {home.runs}")
-    if told["kept_as"]:
-        print(f"the old database is kept as {told['kept_as']}")
-    for line in told["left_out"]:
+        print_json(result)
+        return 1 if result["left_out"] else 0
+    print(f"{result['runs']} runs, {result['jobs']} jobs, {result['events']} events read from {home.runs}")
+    if result["kept_as"]:
+        print(f"the old database is kept as {result['kept_as']}")
+    for line in result["left_out"]:
         warn(f"left out: {line}")
-    return 1 if told["left_out"] else 0
+    return 1 if result["left_out"] else 0
 
 
 PLUGIN = Command("rebuild the database from the run folders", "maintenance", run, is_remote=False)

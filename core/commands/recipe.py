@@ -178,19 +178,19 @@ def as_yaml(settings: list[Setting]) -> Iterator[str]:
 
 
 def _block(tree: Mapping[str, Any], key: str, indent: str, lists: set[str]) -> Iterator[str]:
-    for name, held in tree.items():
+    for name, content in tree.items():
         child = f"{key}.{name}" if key else name
-        if isinstance(held, tuple):
-            yield f"{indent}{name}: {_inline(held[0])}  # {held[1]}"
+        if isinstance(content, tuple):
+            yield f"{indent}{name}: {_inline(content[0])}  # {content[1]}"
         elif child in lists:
             yield f"{indent}{name}:"
-            for at, item in held.items():
+            for at, item in content.items():
                 first, *rest = _block(item, f"{child}[{at}]", f"{indent}    ", lists)
                 yield f"{indent}  - {first.lstrip()}"
                 yield from rest
         else:
             yield f"{indent}{name}:"
-            yield from _block(held, child, f"{indent}  ", lists)
+            yield from _block(content, child, f"{indent}  ", lists)
 
 
 def _inline(value: Any) -> str:

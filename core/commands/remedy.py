@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.rerun:
         return rerun(args, home, name)
     if args.list:
-        return tell(args, home, name, step)
+        return print_remedies(args, home, name, step)
     queued = ask_once(home, Remedy(name, step, args.only))
     if not args.wait:
         if args.json:
@@ -57,48 +57,50 @@ def run(args: argparse.Namespace, home: Home) -> int:
     job = until_done(home, queued, quiet=args.json)
     hint = f"See `finetop tail --log {queued.run}`."
     require_finished(job.state, f"the remedies of {queued.run} were not all tried", hint)
-    return tell(args, home, name, step)
+    return print_remedies(args, home, name, step)
 
 
-def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
+def print_remedies(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
     """Print the remedies and their results. Returns 0 if one is confirmed or none was tried, else 1."""
-    found = ask_once(home, Remedies(name, step))
+    answer = ask_once(home, Remedies(name, step))
     if args.json:
-        print_json({"remedies": plain(found)})
+        print_json({"remedies": plain(answer)})
     else:
-        print_all(found, clean_line(args.run))
-    tried = [row for row in found.rows if row.verdict]
+        print_answer(answer, clean_line(args.run))
+    tried = [row for row in answer.rows if row.verdict]
     return 0 if not tried or any(row.confirmation == "ok" for row in tried) else 1
 
 
-def print_all(found: RemediesAnswer, run: str) -> None:
+def print_answer(answer: RemediesAnswer, run: str) -> None:
     """Print the table, the best remedy, the ones that need training, and the next command for the run as typed."""
-    print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
-    kept = "gain kept (worst metric)" if words.has_several(found) else "gain kept"
-    head = ("", "", "remedy", found.metric or "target", kept, "retained", "forgot?", "name")
+    print(f"remedies for {clean_line(answer.run)}@{answer.step}   {words.now(answer)}")
+    kept = "gain kept (worst metric)" if words.has_several(answer) else "gain kept"
+    head = ("", "", "remedy", answer.metric or "target", kept, "retained", "forgot?", "name")
     rows = [
-        (words.star(found, row), letter, row.label, *words.cells(found, row), row.name)
-        for letter, row in words.lettered(found.rows)
+        (words.star(answer, row), letter, row.label, *words.cells(answer, row), row.name)
+        for letter, row in words.lettered(answer.rows)
     ]
     print_table(head, rows, right=(3, 4))
-    if isinstance(found.job, data.Failed | data.Lost):
-        print(f"the job failed: {clean_line(found.job.cause)}")
-    for line in (*words.asides(found), *words.best(found)):
+    if isinstance(answer.job, data.Failed | data.Lost):
+        print(f"the job failed: {clean_line(answer.job.cause)}")
+    for line in (*words.reasons(answer), *words.best(answer)):
         print(line)
     print("needs training:")
-    for one in found.retrainings:
-        if one.why_not:
-            print(f"  {one.label}: not available, {one.why_not}")
+    for retraining in answer.retrainings:
+        if retraining.why_not:
+            print(f"  {retraining.label}: not available, {retraining.why_not}")
             continue
-        price = "" if one.price_s is None else f", about {long_span(one.price_s)}"
-        print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
-    if not found.is_under_way:
-        print_next(found, run)
+        price = "" if retraining.price_s is None else f", about {long_span(retraining.price_s)}"
+        print(
+            f"  {retraining.label}{price}: finetop remedy {clean_line(answer.run)} --rerun {retraining.name}"
+        )
+    if not answer.is_under_way:
+        print_next(answer, run)
 
 
-def print_next(found: RemediesAnswer, run: str) -> None:
+def print_next(answer: RemediesAnswer, run: str) -> None:
     """Print the recommended command, with its reason."""
-    step = words.next_step(found)
+    step = words.next_step(answer)
     comments = [step.why]
     match step.do:
         case "nothing":
@@ -110,39 +112,43 @@ def print_next(found: RemediesAnswer, run: str) -> None:
             command = f"finetop remedy {run} --only {step.name} --wait"
         case "try":
             command = f"finetop remedy {run} --wait"
-            comments.append(words.price(found).removeprefix(": "))
+            comments.append(words.price(answer).removeprefix(": "))
         case "retrain":
-            command = f"finetop remedy {clean_line(found.run)} --rerun {step.name}"
+            command = f"finetop remedy {clean_line(answer.run)} --rerun {step.name}"
     comment = clean_line("; ".join(filter(None, comments)))
     print(f"next: {command}{f'   # {comment}' if comment else ''}")
-    if step.do == "retrain" and (left := words.left(found)):
+    if step.do == "retrain" and (left := words.left(answer)):
         print(f"or: finetop remedy {run} --only {' '.join(left)} --wait")
-    if step.do == "retrain" and any(row.confirmation == "ok" for row in found.rows):
-        print(f"or: finetop export {run} --remedy {found.best} --to DIR")
+    if step.do == "retrain" and any(row.confirmation == "ok" for row in answer.rows):
+        print(f"or: finetop export {run} --remedy {answer.best} --to DIR")
 
 
 def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
     """Queue a copy of the run with the settings that a remedy changes."""
     with Client(home) as client:
-        found = client.ask(Remedies(name))
+        answer = client.ask(Remedies(name))
         detail = client.ask(GetRun(name))
-        one = next((one for one in found.retrainings if one.name == args.rerun), None)
-        if one is None:
-            known = [one.name for one in found.retrainings]
+        retraining = next(
+            (retraining for retraining in answer.retrainings if retraining.name == args.rerun), None
+        )
+        if retraining is None:
+            known = [retraining.name for retraining in answer.retrainings]
             raise NotFound(
                 f"--rerun {args.rerun}: there is no such remedy.", hint=did_you_mean(args.rerun, known)
             )
-        if one.why_not:
-            raise Refused(f"{one.label}: {one.why_not}.", hint="Try another: `finetop remedy RUN --list`.")
-        recipe = with_settings(detail.recipe, one.settings)
-        wanted = f"{detail.row.name.rpartition(':')[2]}-{one.name}"
+        if retraining.why_not:
+            raise Refused(
+                f"{retraining.label}: {retraining.why_not}.", hint="Try another: `finetop remedy RUN --list`."
+            )
+        recipe = with_settings(detail.recipe, retraining.settings)
+        wanted = f"{detail.row.name.rpartition(':')[2]}-{retraining.name}"
         host = detail.row.name.rpartition(":")[0]
-        source = f"# {detail.row.name} with {one.label}\n{detail.recipe_source}"
+        source = f"# {detail.row.name} with {retraining.label}\n{detail.recipe_source}"
         queued = client.ask(
             Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
         )
     if args.json:
-        print_json({"run": queued.name, "run_id": queued.run_id, "settings": one.settings})
+        print_json({"run": queued.name, "run_id": queued.run_id, "settings": retraining.settings})
     else:
         print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
     return 0

@@ -19,8 +19,8 @@ from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.approaches import Approaches
 from finetop.core.report import Page, formats
-from finetop.core.report.approaches_page import compared_of, page_of_comparison
-from finetop.core.report.load import told_of
+from finetop.core.report.approaches_page import comparison_of, page_of_comparison
+from finetop.core.report.load import load_facts
 from finetop.core.report.run_page import page_of
 from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
@@ -61,15 +61,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def page_about(client: Client, name: str) -> Page:
     """Return the page of a run, or of the comparison of that name if there is no such run. Raises FinetopError."""
-    now, own = time.time(), version("finetop")
+    now, own_version = time.time(), version("finetop")
     if not name.startswith(TAG):
         try:
-            return page_of(told_of(client.ask, name), now, own)
+            return page_of(load_facts(client.ask, name), now, own_version)
         except BadInput:  # no run has that name
             known = client.ask(Approaches())
-            if name not in {one.name for one in known.comparisons}:
+            if name not in {comparison.name for comparison in known.comparisons}:
                 raise
-    return page_of_comparison(compared_of(client.ask, name.removeprefix(TAG)), now, own)
+    return page_of_comparison(comparison_of(client.ask, name.removeprefix(TAG)), now, own_version)
 
 
 def format_of(ending: str, *, markdown: bool) -> str:

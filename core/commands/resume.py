@@ -38,10 +38,10 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     def resume(run: str, home: Home) -> tuple[Home, ResumeAnswer]:
         name, step = run_and_step(run)
         with Client(home) as client:
-            recipe = changed(client.ask(GetRun(name)).recipe, args.set, home) if args.set else None
+            recipe = recipe_with(client.ask(GetRun(name)).recipe, args.set, home) if args.set else None
             queued = client.ask(Resume(name, step, recipe, args.anyway))
         if not args.json:
-            tell(queued)
+            print_resumed(queued)
         return home, queued
 
     outcomes, code = several.each(args, homes, resume)
@@ -53,10 +53,13 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
                 code = max(code, 1 if last[run].said else exit_code(last[run]))
     if args.json:
         several.print_outcomes(
-            [(run, made if isinstance(made, FinetopError) else (run, made[1])) for run, made in outcomes],
-            lambda made: {
-                "resumed": plain(made[1]),
-                **({"run": plain(last[made[0]])} if made[0] in last else {}),
+            [
+                (run, result if isinstance(result, FinetopError) else (run, result[1]))
+                for run, result in outcomes
+            ],
+            lambda result: {
+                "resumed": plain(result[1]),
+                **({"run": plain(last[result[0]])} if result[0] in last else {}),
             },
         )
     return code
@@ -70,14 +73,14 @@ def followed(home: Home, queued: ResumeAnswer, json: bool) -> RunRow:
     return last
 
 
-def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, Any]:
+def recipe_with(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, Any]:
     """Apply settings to a run's recipe. Raises RecipeError for an invalid one or a missing file."""
     alone = {**recipe, "extends": None}  # the recipe is already resolved
     loaded = resolve_text(msgspec.json.encode(alone).decode(), sets, label="the run's recipe")
     return {**require_files(loaded, home), "extends": recipe.get("extends")}
 
 
-def tell(queued: ResumeAnswer) -> None:
+def print_resumed(queued: ResumeAnswer) -> None:
     """Print from where the run resumes, and the changed settings."""
     where = f"from step {queued.step}" if queued.step else "from the beginning: it has no checkpoint yet"
     print(f"{queued.run} resumes {where}, place {queued.place}. Follow it: finetop tail {queued.run}")

@@ -12,7 +12,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.trash import Remove, Removed
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
-from finetop.core.wording.endings import trash_asking
+from finetop.core.wording.endings import trash_confirmation
 from finetop.core.wording.units import size_word
 
 
@@ -24,28 +24,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List the runs to remove on all machines and those that can't be removed; then ask once."""
     outcomes, code = several.each(args, homes, lambda run, home: (home, run))
-    asked: dict[str, tuple[Home, list[str]]] = {}  # by machine
-    going: list[tuple[Home, list[Removed]]] = []
+    names_by_label: dict[str, tuple[Home, list[str]]] = {}  # by machine
+    listed: list[tuple[Home, list[Removed]]] = []
     errors = {}
     for run, outcome in outcomes:
         if isinstance(outcome, FinetopError):
             errors[run] = str(outcome)
         else:
             home, name = outcome
-            asked.setdefault(home.label, (home, []))[1].append(name)
-    for home, runs in asked.values():
+            names_by_label.setdefault(home.label, (home, []))[1].append(name)
+    for home, runs in names_by_label.values():
         answer = ask_once(home, Remove(runs, only_show=True, each=len(args.runs) > 1))
-        going.append((home, answer.runs))
+        listed.append((home, answer.runs))
         for kept in answer.kept:
             errors[kept.run] = kept.said
             code = max(code, kept.exit_code)
             if not args.json:
                 warn(clean_line(kept.said))
-    removed = [row for _, rows in going for row in rows]
-    if removed and not agree(args, removed):
+    removed = [row for _, rows in listed for row in rows]
+    if removed and not confirm(args, removed):
         print("Nothing was done.")
         return max(code, 1)
-    for home, rows in going:
+    for home, rows in listed:
         if rows:
             ask_once(home, Remove([str(row.run_id) for row in rows]))
     total = sum(row.size_bytes for row in removed)
@@ -53,24 +53,24 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         document = {"removed": plain(removed), "size_bytes": total}
         print_json({**document, "errors": errors} if errors else document)
     elif removed:
-        words = f"{counted(len(removed), 'run')}, {size_word(total)}"
-        print(f"{words} in the trash. Undo: finetop trash --restore RUN; for good: finetop trash --empty")
+        summary = f"{counted(len(removed), 'run')}, {size_word(total)}"
+        print(f"{summary} in the trash. Undo: finetop trash --restore RUN; for good: finetop trash --empty")
     return code
 
 
-def agree(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
+def confirm(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
     """List the runs to remove, and ask for confirmation."""
     if not args.json:
         print_table(
             ("run", "number", "checkpoints", "files", "size"),
-            [line(row) for row in removed],
+            [removed_cells(row) for row in removed],
             right=(1, 2, 3, 4),
         )
     size = size_word(sum(row.size_bytes for row in removed))
-    return agreed(args, f"{trash_asking([clean_line(row.name) for row in removed], size)}.")
+    return agreed(args, f"{trash_confirmation([clean_line(row.name) for row in removed], size)}.")
 
 
-def line(row: Removed) -> tuple[str, ...]:
+def removed_cells(row: Removed) -> tuple[str, ...]:
     return row.name, str(row.run_id), str(row.checkpoints), str(row.files), size_word(row.size_bytes)
 
 

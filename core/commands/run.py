@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from finetop.core.client.connection import Client, ask_once
-from finetop.core.client.remote.recipe_files import require_files, sent
+from finetop.core.client.remote.recipe_files import portable_recipe, require_files
 from finetop.core.commands import Command
 from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
@@ -18,7 +18,7 @@ from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.plan import ahead, inputs
-from finetop.core.plan.machine import look
+from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Shown, as_error
 from finetop.core.protocol import runs as data
@@ -107,14 +107,14 @@ def require_names(recipe: Recipe, home: Home) -> None:
     method = recipe.method.options
     named = [getattr(method, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
     if home.link is not None or not (
-        recipe.trainer_args or any(isinstance(one, tuple) and one for one in named)
+        recipe.trainer_args or any(isinstance(names, tuple) and names for names in named)
     ):
         return
     try:
-        found = inputs.find_config(recipe.model, home)
+        model_config = inputs.find_config(recipe.model, home)
     except FinetopError:
         return  # the job will find the model, or report why not
-    Rehearsal(recipe, found.file, look(home.root, use_gpu=recipe.budget.gpus != 0)).answer()
+    Rehearsal(recipe, model_config.file, read_machine(home.root, use_gpu=recipe.budget.gpus != 0)).answer()
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
@@ -122,23 +122,23 @@ def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list
 
     With `force` nothing is refused; the expected failures are returned. Raises BadInput, NotFound, Refused.
     """
-    looker, troubles = ahead.Looker(home, SECONDS), []
+    looker, troubles = ahead.RunChecker(home, SECONDS), []
     problems = _problems_there if home.link is not None else _problems_here
     for recipe in recipes:
-        found = problems(recipe, looker)
-        if found and not force:
-            if len(found) > 1:
-                found[0].hint = f"{found[0].hint} (and {len(found) - 1} more)".strip()
-            raise found[0]
-        troubles += [f"{error.message} {error.hint}".strip() for error in found]
+        errors = problems(recipe, looker)
+        if errors and not force:
+            if len(errors) > 1:
+                errors[0].hint = f"{errors[0].hint} (and {len(errors) - 1} more)".strip()
+            raise errors[0]
+        troubles += [f"{error.message} {error.hint}".strip() for error in errors]
     return list(dict.fromkeys(troubles))
 
 
-def _problems_here(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
-    return [error for _, error in ahead.before(recipe, looker).problems]
+def _problems_here(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
+    return [error for _, error in ahead.check_before_queue(recipe, looker).problems]
 
 
-def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
+def _problems_there(recipe: Recipe, looker: ahead.RunChecker) -> list[FinetopError]:
     """Return the problems found by the machine where the run will be: its data are there."""
     key = ahead.what_is_read(recipe)
     if key in looker.seen:
@@ -150,20 +150,20 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
         warn(f"not checked before queueing: {clean_line(str(error))}")
         return []
     shown = [msgspec.convert(finding, Shown) for finding in answer.findings]
-    return [as_error(problem) for one in shown[:1] for problem in one.problems]
+    return [as_error(problem) for preview in shown[:1] for problem in preview.problems]
 
 
 def queue(home: Home, ask: Request[Answer], forced: Sequence[str]) -> Answer:
     """Queue runs. Warn on standard error if they don't start now, and of those that were forced, how they will end."""
     with Client(home) as client:
         queued = client.ask(ask)
-        say_what_stops(client)
+        warn_if_stopped(client)
     for trouble in forced:
         warn(f"queued anyway; the job will fail with: {clean_line(trouble)}")
     return queued
 
 
-def say_what_stops(client: Client) -> None:
+def warn_if_stopped(client: Client) -> None:
     """Warn on stderr if nothing starts now, or if the supervisor started with another FINETOP_CPU_RANKS."""
     if stopped := client.ask(Runs(limit=1)).stopped:
         warn(f"nothing starts: {clean_line(stopped)}.")
@@ -191,8 +191,8 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
-    for one in queued.runs:
-        print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")
+    for queued_run in queued.runs:
+        print(f"{queued_run.name} is queued, {'held' if queued_run.held else f'place {queued_run.place}'}")
     print(f"{len(queued.runs)} runs in the sweep {queued.sweep}. Results: finetop sweep {queued.sweep}")
     return 0
 
@@ -218,21 +218,23 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     start = names.index(args.first) if args.first in names else 0
     for stage in chain.stages[start:]:
         require_files(stage.loaded, home)
-    stages = [Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
+    stages = [Stage(stage.name, portable_recipe(stage.loaded, home)) for stage in chain.stages]
     recipes = [on_its_base(stage.loaded.recipe, chain) for stage in chain.stages[start:]]
     forced = require_sound(recipes, home, force=args.force)
     queued = queue(home, SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority), forced)
     if not args.json:
-        for one in queued.runs:
-            print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")
+        for queued_run in queued.runs:
+            print(
+                f"{queued_run.name} is queued, {'held' if queued_run.held else f'place {queued_run.place}'}"
+            )
     elif not args.wait:
         print_json({"runs": plain(queued.runs)})
     if not args.wait:
         return 0
     code = 0
-    for one in queued.runs:
-        code = follow_run(args, home, one.name)
-        if code == 1 and is_stuck(home, one.name):
+    for queued_run in queued.runs:
+        code = follow_run(args, home, queued_run.name)
+        if code == 1 and is_stuck(home, queued_run.name):
             return code  # later stages wait for it
     return code
 

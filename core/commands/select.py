@@ -76,7 +76,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.list:
-        return tell_list(as_json=args.json)
+        return print_selectors(as_json=args.json)
     if args.show is not None:
         return sweep.run(argparse.Namespace(sweep=args.show, json=args.json), home)
     if args.curve:
@@ -84,16 +84,18 @@ def run(args: argparse.Namespace, home: Home) -> int:
     wanted = wanted_of(args)
     columns = options.columns_of(args.columns)
     source = {"path": str(source_of(args.data)), "format": args.format, **columns}
-    ask = Ask(source, [wanted], {"id": args.model})
+    message = Ask(source, [wanted], {"id": args.model})
     prepare(home)
-    for told in shown_progress(asked(ask, home)):
-        if isinstance(told, TooFew):
-            raise too_few(told)
+    for selection in shown_progress(asked(message, home)):
+        if isinstance(selection, TooFew):
+            raise too_few(selection)
         if args.json:
-            print_json({"selected": plain(told)})
+            print_json({"selected": plain(selection)})
         else:
-            print(f"{told.rows:,} of {told.of:,} rows, by {told.by}, in {shown(told.path)}")
-            print(f"The rows, and how they were chosen: {shown(told.manifest)}")
+            print(
+                f"{selection.rows:,} of {selection.of:,} rows, by {selection.by}, in {shown(selection.path)}"
+            )
+            print(f"The rows, and how they were chosen: {shown(selection.manifest)}")
     return 0
 
 
@@ -110,27 +112,30 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
     amounts = curve.amounts_of(args.rows or curve.AMOUNTS)
     wanted = curve.wanted_of(curve.selectors_of(args.by or "all"), amounts, args.seeds)
     source = base.recipe.data.train[curve.source_of(base.recipe)]
-    ask = Ask(msgspec.to_builtins(source), wanted, msgspec.to_builtins(base.recipe.model))
+    message = Ask(msgspec.to_builtins(source), wanted, msgspec.to_builtins(base.recipe.model))
     prepare(home)
-    made: list[Selected] = []
+    selections: list[Selected] = []
     every = 0
-    for told in shown_progress(asked(ask, home)):
-        every = told.of
-        if isinstance(told, Selected):
-            made.append(told)
-        elif told.seed == 1:
-            print(curve.left_out(told), file=sys.stderr)
+    for selection in shown_progress(asked(message, home)):
+        every = selection.of
+        if isinstance(selection, Selected):
+            selections.append(selection)
+        elif selection.seed == 1:
+            print(curve.left_out(selection), file=sys.stderr)
     planned = curve.points(
         base,
-        made,
+        selections,
         every,
         args.seeds,
-        lambda own: load_recipe(args.data, [*sets, *own]),
+        lambda own_sets: load_recipe(args.data, [*sets, *own_sets]),
         equal=args.equal,
         with_all=any(amount.share == 1 for amount in amounts),
     )
     runs = [
-        SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags)) for one in planned
+        SweepRun(
+            curve_point.point.name, require_files(curve_point.point.loaded, home), list(curve_point.tags)
+        )
+        for curve_point in planned
     ]
     queued = ask_once(home, SubmitSweep(base.recipe.name, runs, base.text, args.hold))
     if args.json:
@@ -143,7 +148,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def tell_list(*, as_json: bool) -> int:
+def print_selectors(*, as_json: bool) -> int:
     """Print what each selector does, its source, and its settings."""
     selectors = {name: select.load(name) for name in select.names()}
     if as_json:
@@ -221,24 +226,28 @@ def source_of(text: str) -> Path:
     raise BadInput(f"there is no file {shown(text)}.", hint=hint)
 
 
-def too_few(told: TooFew) -> BadInput:
+def too_few(short: TooFew) -> BadInput:
     """Return the error for a selector that has fewer rows than requested."""
     return BadInput(
-        f"{told.by} takes only rows that {told.may}: {told.most:,} of {told.of:,}, but {told.rows:,} were requested.",
-        hint=f"Request {told.most:,} or fewer." if told.most else "Choose by another selector.",
+        f"{short.by} takes only rows that {short.may}: {short.most:,} of {short.of:,}, "
+        f"but {short.rows:,} were requested.",
+        hint=f"Request {short.most:,} or fewer." if short.most else "Choose by another selector.",
     )
 
 
-def shown_progress(told: Iterable[Doing | Selected | TooFew]) -> Iterator[Selected | TooFew]:
+def shown_progress(messages: Iterable[Doing | Selected | TooFew]) -> Iterator[Selected | TooFew]:
     """Yield the finished selections, printing progress every few seconds and nothing if it is quick."""
-    said = time.monotonic()
-    for one in told:
-        if not isinstance(one, Doing):
-            yield one
-        elif time.monotonic() - said >= SAY_EVERY_S:
-            said = time.monotonic()
-            of = f" of {one.total:,}" if one.total else ""
-            print(f"{one.what}{f': {one.done:,}{of} rows' if one.done or one.total else ''}", file=sys.stderr)
+    last_print = time.monotonic()
+    for message in messages:
+        if not isinstance(message, Doing):
+            yield message
+        elif time.monotonic() - last_print >= SAY_EVERY_S:
+            last_print = time.monotonic()
+            of = f" of {message.total:,}" if message.total else ""
+            print(
+                f"{message.what}{f': {message.done:,}{of} rows' if message.done or message.total else ''}",
+                file=sys.stderr,
+            )
 
 
 PLUGIN = Command(ABOUT, "data", run, arguments, is_remote=False)

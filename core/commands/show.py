@@ -31,83 +31,83 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     versions: DataOfAnswer | None = None
     with Client(home) as client:
-        found = client.ask(GetRun(args.run))
-        if found.sources and not args.recipe:
+        detail = client.ask(GetRun(args.run))
+        if detail.sources and not args.recipe:
             versions = client.ask(DataOf(args.run))
     if args.json:
-        print_json({"run": plain(found), "data": plain(versions.sources) if versions else []})
+        print_json({"run": plain(detail), "data": plain(versions.sources) if versions else []})
     elif args.recipe:
         import yaml
 
-        print(yaml.safe_dump(found.recipe, sort_keys=False, allow_unicode=True), end="")
+        print(yaml.safe_dump(detail.recipe, sort_keys=False, allow_unicode=True), end="")
     else:
-        print_run(found, home, versions.sources if versions else ())
+        print_run(detail, home, versions.sources if versions else ())
     return 0
 
 
-def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = ()) -> None:
-    row = found.row
+def print_run(detail: data.RunDetail, home: Home, sources: Sequence[SourceFacts] = ()) -> None:
+    row = detail.row
     print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
     if row.said:
         print(f"             {clean_line(row.said)}")
-    if found.recipe.get("model", {}).get("trust_remote_code"):
+    if detail.recipe.get("model", {}).get("trust_remote_code"):
         print("  code       the model's own Python code is run: model.trust_remote_code is true")
-    if rewarded := rewards.words(found.recipe.get("objective", {})):
-        print(f"  reward     {rewarded}")
-    for line in why(found):
+    if reward_text := rewards.reward_words(detail.recipe.get("objective", {})):
+        print(f"  reward     {reward_text}")
+    for line in why(detail):
         print(f"             {clean_line(line)}")
     if row.steps or row.step:
-        print(f"  step       {row.step} of {row.steps or '?'}   {found.device}")
-    elif found.device.strip():
-        print(f"  where      {found.device.strip()}")
+        print(f"  step       {row.step} of {row.steps or '?'}   {detail.device}")
+    elif detail.device.strip():
+        print(f"  where      {detail.device.strip()}")
     if answer := answer_words(row, name_suite=True):
         print(f"  forgot?    {answer}")
     shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(row.metrics.items()) if value is not None)
     if shown:
         print(f"  last       {shown}")
-    for source in found.data:
+    for source in detail.data:
         used = source.kept if source.used is None else source.used
         by_share = "" if source.used is None else " (by its share)"
         print(
             f"  data       {clean_line(source.source)}: {used} of {source.rows} rows{by_share},"
             f" {source.dropped} dropped, {source.truncated} truncated, longest {source.longest_tokens} tokens"
         )
-    for one in read:
-        print(f"  version    {data_versions.version_line(one)}")
-        for line in data_versions.beside(one):
+    for source_facts in sources:
+        print(f"  version    {data_versions.version_line(source_facts)}")
+        for line in data_versions.further_facts(source_facts):
             print(f"             {line}")
-    for checkpoint in found.checkpoints:
+    for checkpoint in detail.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")
-    if found.best is not None:
-        print(f"  best       {clean_line(found.best.text)}")
-    for check in found.checks:
+    if detail.best is not None:
+        print(f"  best       {clean_line(detail.best.text)}")
+    for check in detail.checks:
         standing = ", watch" if check.watch else f", claim {check.claim}" if check.claim else ""
         print(
             f"  check      at step {check.step}: {short_answer(check, name_suite=True)}{standing}, {ago(check.at)} ago"
         )
         if check.target_failed:
             print(f"             target failed: {clean_line(check.target_failed)}")
-    for parent in found.parents:
+    for parent in detail.parents:
         step = "" if parent.step is None else f"@{parent.step}"
         print(f"  parent     {clean_line(parent.name)}{step}, as {parent.setting}")
-    for child in found.children:
+    for child in detail.children:
         step = "" if child.step is None else f" from step {child.step}"
         print(f"  child      {clean_line(child.name)}{step}, as its {child.setting}")
-    if earlier := found.alarms_total - len(found.alarms):
+    if earlier := detail.alarms_total - len(detail.alarms):
         print(f"  alarms     {earlier} earlier ones")
-    for alarm in found.alarms:
+    for alarm in detail.alarms:
         over = "" if alarm.over_step is None else f", over since step {alarm.over_step}"
         print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}{over}")
-    for job in found.jobs:
+    for job in detail.jobs:
         on = f", on {data.gpus_word(job.gpus)}" if job.gpus else ""
         print(f"  job        {job.id} {job.verb}: {state_word(job.state)}, attempt {job.attempt}{on}")
         for line in job_words(job):
             print(f"             {line}")
-    print(f"  folder     {home.shown}/{found.folder}")
-    last = max((sample.step for sample in found.samples), default=0)
-    for sample in found.samples:
+    print(f"  folder     {home.shown}/{detail.folder}")
+    last = max((sample.step for sample in detail.samples), default=0)
+    for sample in detail.samples:
         if sample.step == last:
             print(
                 f"  sample     {clean_line(sample.prompt, limit=100)}\n             {clean(sample.text, limit=400)}"
@@ -132,17 +132,17 @@ def next_command(row: data.RunRow) -> str:
             return ""
 
 
-def why(found: data.RunDetail) -> list[str]:
+def why(detail: data.RunDetail) -> list[str]:
     """Return what is printed below a state that is not well: the hint and the end of the log, or the cause."""
-    state = found.row.state
+    state = detail.row.state
     if isinstance(state, data.Running):
         return pulse.reasons(state)
     if isinstance(state, data.Stopped | data.Finished):
         return [state.cause] if state.cause else []
     if not isinstance(state, data.Failed | data.Lost):
         return []
-    made = [job.state for job in found.jobs if job.verb in data.MAKES_A_RUN]
-    last = made[-1] if made else state
+    states = [job.state for job in detail.jobs if job.verb in data.MAKES_A_RUN]
+    last = states[-1] if states else state
     lines = last.log if isinstance(last, data.Failed | data.Lost) else []
     hint = [state.hint] if isinstance(state, data.Failed) and state.hint not in ("", *lines) else []
     return [*hint, *(f"| {line}" for line in lines)]
@@ -164,7 +164,7 @@ def job_words(job: data.JobRow) -> list[str]:
     if job.verb == "export":
         lines.append(f"to {clean_line(str(job.args.get('to')))}")
     if job.verb == "remedy":
-        named = ", ".join(str(one.get("name")) for one in job.args.get("candidates", ()))
+        named = ", ".join(str(candidate.get("name")) for candidate in job.args.get("candidates", ()))
         lines.append(clean_line(f"of step {job.args.get('step')}: {named}"))
     return lines
 

@@ -28,25 +28,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    found = ask_once(home, Sql(args.query, args.limit, args.timeout))
+    answer = ask_once(home, Sql(args.query, args.limit, args.timeout))
     if args.json:
-        print_json({"columns": found.columns, "rows": found.rows, "cut": found.cut})
+        print_json({"columns": answer.columns, "rows": answer.rows, "cut": answer.cut})
     elif args.csv or args.spreadsheet:
         writer = csv.writer(sys.stdout)
-        for row in (found.columns, *found.rows):
+        for row in (answer.columns, *answer.rows):
             writer.writerow([_cell(value) for value in row] if args.spreadsheet else row)
     else:
         numbers = [
             column
-            for column in range(len(found.columns))
-            if found.rows and all(isinstance(row[column], int | float | None) for row in found.rows)
+            for column in range(len(answer.columns))
+            if answer.rows and all(isinstance(row[column], int | float | None) for row in answer.rows)
         ]
         print_table(
-            found.columns, [["" if v is None else str(v) for v in row] for row in found.rows], right=numbers
+            answer.columns, [["" if v is None else str(v) for v in row] for row in answer.rows], right=numbers
         )
-    if found.cut:
-        more = "raise --limit for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
-        warn(f"cut at {len(found.rows):,} rows; {more}.")
+    if answer.cut:
+        more = "raise --limit for more" if len(answer.rows) == args.limit < SQL_ROWS else MOST
+        warn(f"cut at {len(answer.rows):,} rows; {more}.")
     return 0
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from finetop.core.commands.shared import several
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.wording.endings import stop_asking
+from finetop.core.wording.endings import stop_confirmation
 
-PLUGIN = several.ordering("stop a run after saving a checkpoint", Stop, stop_asking)
+PLUGIN = several.ordering("stop a run after saving a checkpoint", Stop, stop_confirmation)

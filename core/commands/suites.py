@@ -18,8 +18,10 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
 OF_A_TASK = ("name", "data", "task", "yaml", "metric", "num_fewshot", "cap", "weight")  # in --json
-WON = 0.02  # share of items that an unchanged model wins, and loses, by chance: assumed before any score
-WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
+WON_BY_CHANCE = (
+    0.02  # share of items that an unchanged model wins, and loses, by chance: assumed before any score
+)
+WANTED_POWER = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,15 +32,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.fetch:
         return fetch(args.suite, home)
-    found = (find_suite(args.suite, home),) if args.suite else suites(home)
+    found_suites = (find_suite(args.suite, home),) if args.suite else suites(home)
     if args.json:
-        print_json({"suites": [as_json(suite, with_power=bool(args.suite)) for suite in found]})
+        print_json({"suites": [as_json(suite, with_power=bool(args.suite)) for suite in found_suites]})
     elif args.suite:
-        tell(found[0])
+        print_suite(found_suites[0])
     else:
         print_table(
             ("suite", "tasks", "about"),
-            [(suite.name, str(len(suite.tasks)), suite.about) for suite in found],
+            [(suite.name, str(len(suite.tasks)), suite.about) for suite in found_suites],
             right=(1,),
         )
         print(
@@ -55,7 +57,7 @@ def fetch(name: str | None, home: Home) -> int:
     return subprocess.run(fetching.command(name, home), check=False).returncode
 
 
-def tell(suite: Suite) -> None:
+def print_suite(suite: Suite) -> None:
     print(f"{suite.name}: {suite.about}\n{suite.file}\n")
     print_table(
         ("task", "items from", "metric", "shots", "at most", "weight"),
@@ -99,26 +101,34 @@ def power_of(suite: Suite) -> dict[str, Any]:
     A weighted suite counts as an unweighted one of fewer items (Kish).
     """
     counts = [items_of(task) for task in suite.tasks]
-    known = [(items, task.weight) for items, task in zip(counts, suite.tasks, strict=True) if items]
-    items = sum(items for items, _ in known) if None not in counts else None
+    weighted_counts = [(items, task.weight) for items, task in zip(counts, suite.tasks, strict=True) if items]
+    items = sum(items for items, _ in weighted_counts) if None not in counts else None
     margin, level = MARGIN / 100, level_at_the_end(ALPHA)
     sizes = [margin * times for times in (2, 3, 4)]
     power: dict[str, Any] = {
         "items": items,
         "at_most": any(task.data is None for task in suite.tasks),
         "margin": MARGIN,
-        "won": 100 * WON,
+        "won": 100 * WON_BY_CHANCE,
         "caught": [],
         "items_for": {
-            f"{share:g}": items_for(share, margin, 2 * WON + sizes[0], sizes[0], level) for share in WANTED
+            f"{share:g}": items_for(share, margin, 2 * WON_BY_CHANCE + sizes[0], sizes[0], level)
+            for share in WANTED_POWER
         },
     }
     if items:
-        weighed = sum(n * weight for n, weight in known) ** 2 / sum(n * weight**2 for n, weight in known)
+        effective_items = sum(n * weight for n, weight in weighted_counts) ** 2 / sum(
+            n * weight**2 for n, weight in weighted_counts
+        )
         power["caught"] = [
             {
                 "drop": round(100 * drop, 6),
-                "chance": round(chance_of_regressed(round(weighed), margin, 2 * WON + drop, drop, level), 3),
+                "chance": round(
+                    chance_of_regressed(
+                        round(effective_items), margin, 2 * WON_BY_CHANCE + drop, drop, level
+                    ),
+                    3,
+                ),
             }
             for drop in sizes
         ]
@@ -131,9 +141,13 @@ def power_lines(power: dict[str, Any]) -> list[str]:
     if power["items"] is None:
         lines.append("How many items it has is not known before its data is fetched: give each task a cap.")
     if caught:
-        surely = [one for one in caught if one["chance"] > 0.99]
-        often = [f"{one['drop']:g} points {100 * one['chance']:.0f} %" for one in caught if one not in surely]
-        often += [f"{surely[0]['drop']:g} points or more over 99 %"] if surely else []
+        nearly_sure = [size for size in caught if size["chance"] > 0.99]
+        often = [
+            f"{size['drop']:g} points {100 * size['chance']:.0f} %"
+            for size in caught
+            if size not in nearly_sure
+        ]
+        often += [f"{nearly_sure[0]['drop']:g} points or more over 99 %"] if nearly_sure else []
         most = "at most " if power["at_most"] else ""
         what = f"What {most}{counted(power['items'], 'item')} can show"
         lines.append(f"{what}: how often a drop is caught: {', '.join(often)}.")

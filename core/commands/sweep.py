@@ -19,23 +19,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    found = ask_once(home, Sweeps(args.sweep))
+    answer = ask_once(home, Sweeps(args.sweep))
     if args.json:
-        curves = selection_curve.read(found)
-        print_json({**plain(found), **({} if curves is None else {"curves": plain(curves)})})
-    elif (curves := selection_curve.read(found)) is not None:
-        tell_curves(curves)
+        curves = selection_curve.read(answer)
+        print_json({**plain(answer), **({} if curves is None else {"curves": plain(curves)})})
+    elif (curves := selection_curve.read(answer)) is not None:
+        print_curves(curves)
     elif args.sweep:
-        tell(found)
-    elif not found.sweeps:
+        print_sweep(answer)
+    elif not answer.sweeps:
         print("No sweeps yet. Queue one: finetop run RECIPE --sweep train.learning_rate=1e-5,2e-5 --seeds 3")
     else:
-        rows = [(one.name, str(one.runs), str(one.finished), str(one.to_come)) for one in found.sweeps]
+        rows = [
+            (sweep_row.name, str(sweep_row.runs), str(sweep_row.finished), str(sweep_row.to_come))
+            for sweep_row in answer.sweeps
+        ]
         print_table(("sweep", "runs", "finished", "pending"), rows, right=(1, 2, 3))
     return 0
 
 
-def tell_curves(curves: selection_curve.Curves) -> None:
+def print_curves(curves: selection_curve.Curves) -> None:
     """Print a row for each selector and number of rows, and the conclusions."""
     marks = {"worse": " LOSES", "better": " better", "open": " open"}
     has_retained = any(cell.retained is not None for cell in curves.cells)
@@ -60,31 +63,31 @@ def tell_curves(curves: selection_curve.Curves) -> None:
         print("\n".join(textwrap.wrap(sentence, 80)))
 
 
-def tell(found: SweepsAnswer) -> None:
+def print_sweep(sweeps_answer: SweepsAnswer) -> None:
     """Print a row for each setting; also the answer to "did it forget?" if all its seeds agree."""
-    keys = found.keys
+    keys = sweeps_answer.keys
     rows = []
-    settings = seed_groups.settings(found.runs, keys)
-    for one in settings:
-        answers = {answer_words(run) for run in one.runs if run.check is not None}
-        verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(one.runs))
-        answer = answers.pop() if len(one.runs) == 1 and answers else verdicts
-        values = one.values if keys else (clean_line(one.runs[0].name),)
+    settings = seed_groups.settings(sweeps_answer.runs, keys)
+    for group in settings:
+        answers = {answer_words(run) for run in group.runs if run.check is not None}
+        verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(group.runs))
+        answer = answers.pop() if len(group.runs) == 1 and answers else verdicts
+        values = group.values if keys else (clean_line(group.runs[0].name),)
         rows.append(
             (
                 *(clean_line(value, limit=40) for value in values),
-                f"{one.finished}/{len(one.runs)}",
-                seed_groups.words(seed_groups.spread(one.runs, seed_groups.loss), 3),
-                seed_groups.words(seed_groups.spread(one.runs, seed_groups.target), 2),
-                seed_groups.words(seed_groups.spread(one.runs, seed_groups.retained), 1, sign=True),
+                f"{group.finished}/{len(group.runs)}",
+                seed_groups.spread_text(seed_groups.spread(group.runs, seed_groups.loss), 3),
+                seed_groups.spread_text(seed_groups.spread(group.runs, seed_groups.target), 2),
+                seed_groups.spread_text(seed_groups.spread(group.runs, seed_groups.retained), 1, sign=True),
                 answer,
             )
         )
     titles = keys or ["run"]
-    loss = seed_groups.loss_word(one.row for one in found.runs)
+    loss = seed_groups.loss_label(group.row for group in sweeps_answer.runs)
     head = (*titles, "done", loss, "target", "retained", "did it forget?")
     print_table(head, rows, right=range(len(titles), len(titles) + 4))
-    if any(len(one.runs) > 1 for one in settings):
+    if any(len(group.runs) > 1 for group in settings):
         print("± is the standard deviation over the seeds that have finished.")
 
 

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return tail_log(args, home)
     show = follow.Progress()
     newest = ask_once(home, GetRun(args.run)).row.step
-    for new in follow.rows(home, args.run, after_step=max(-1, newest - args.lines)):
+    for new in follow.new_events(home, args.run, after_step=max(-1, newest - args.lines)):
         if args.json:
             for step in new.steps:
                 print_json({"step": plain(step)})

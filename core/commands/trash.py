@@ -27,28 +27,29 @@ def run(args: argparse.Namespace, home: Home) -> int:
             done = client.ask(Restore(args.restore))
             print_json({"message": done.message}) if args.json else print(done.message)
             return 0
-        found = client.ask(Trash())
+        answer = client.ask(Trash())
         if not args.json:
-            show(found)
+            print_trash(answer)
         if not args.empty:
             if args.json:
-                print_json({"trash": plain(found.runs)})
+                print_json({"trash": plain(answer.runs)})
             return 0
-        size = size_word(sum(one.size_bytes for one in found.runs))
-        if found.runs and not agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
+        size = size_word(sum(removed.size_bytes for removed in answer.runs))
+        if answer.runs and not agreed(args, f"Delete {len(answer.runs)} for good, {size}?"):
             print("Nothing was done.")
             return 1
-        done = client.ask(EmptyTrash([one.folder for one in found.runs]))
+        done = client.ask(EmptyTrash([removed.folder for removed in answer.runs]))
     print_json({"message": done.message}) if args.json else print(done.message)
     return 0
 
 
-def show(found: TrashAnswer) -> None:
-    if not found.runs:
+def print_trash(answer: TrashAnswer) -> None:
+    if not answer.runs:
         print("The trash is empty.")
         return
     rows = [
-        (one.name, str(one.run_id), size_word(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
+        (removed.name, str(removed.run_id), size_word(removed.size_bytes), f"{ago(removed.at)} ago")
+        for removed in answer.runs
     ]
     print_table(("run", "number", "size", "removed"), rows, right=(1, 2, 3))
 

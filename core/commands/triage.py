@@ -54,34 +54,38 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if wanted is not None:
         if not wanted.fixed_by and not args.new and not args.looking:  # --note alone keeps the state
             wanted = _with_note(home, args)
-        return triage_state.say(home, args, wanted)
+        return triage_state.record(home, args, wanted)
     if args.run:
-        return one(args, home)
-    found = ask_once(home, Triage(args.filter, 0, args.limit))
-    return table(args, found)
+        return print_run(args, home)
+    answer = ask_once(home, Triage(args.filter, 0, args.limit))
+    return print_table_of_runs(args, answer)
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """Print the tables of several machines as one; RUN is found on its own. Exit code 4 if one did not answer."""
     if args.run:
-        home, args.run = remote.find(args.run, homes)
+        home, args.run = remote.find_run(args.run, homes)
         return run(args, home)
     _standing(args)
     answers, missing = remote.ask_all(homes, Triage(args.filter, 0, args.limit))
-    code = table(args, merged_table(answers, [home.label for home in homes], 0, args.limit))
+    code = print_table_of_runs(args, merged_table(answers, [home.label for home in homes], 0, args.limit))
     return 4 if missing else code
 
 
 def _standing(args: argparse.Namespace) -> Standing | None:
     """Return the triage state to record, or None if the call only prints. Raises BadInput."""
-    said = [
-        word
-        for word, given in (("--looking", args.looking), ("--fixed-by", args.fixed_by), ("--new", args.new))
-        if given
+    options = [
+        option
+        for option, is_given in (
+            ("--looking", args.looking),
+            ("--fixed-by", args.fixed_by),
+            ("--new", args.new),
+        )
+        if is_given
     ]
-    if len(said) > 1:
-        raise BadInput(f"{said[0]} and {said[1]} can't be combined.", hint="Give one of them.")
-    if not said and not args.note:
+    if len(options) > 1:
+        raise BadInput(f"{options[0]} and {options[1]} can't be combined.", hint="Give one of them.")
+    if not options and not args.note:
         if args.task:
             raise BadInput(
                 f"nothing to record for {args.task}: add --looking, --note, --fixed-by or --new.",
@@ -89,44 +93,44 @@ def _standing(args: argparse.Namespace) -> Standing | None:
             )
         return None
     if not args.run:
-        raise BadInput(f"{(said or ['--note'])[0]} needs a run.", hint="Name it: finetop triage RUN …")
+        raise BadInput(f"{(options or ['--note'])[0]} needs a run.", hint="Name it: finetop triage RUN …")
     state: StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
     return Standing(state, triage_state.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     """Return the regression's current state with the new note."""
-    found = ask_once(home, TriageRun(args.run))
-    before = found.row.standings.get(args.task, Standing(by=triage_state.own_name()))
+    answer = ask_once(home, TriageRun(args.run))
+    before = answer.row.standings.get(args.task, Standing(by=triage_state.own_name()))
     return msgspec.structs.replace(before, note=args.note.strip())
 
 
-def table(args: argparse.Namespace, found: TriageAnswer) -> int:
+def print_table_of_runs(args: argparse.Namespace, answer: TriageAnswer) -> int:
     """Print runs by tasks, the worst of both first."""
     if args.json:
-        print_json({"triage": plain(found)})
+        print_json({"triage": plain(answer)})
         return 0
-    if not found.total:
+    if not answer.total:
         print("No run has been checked yet. `finetop check RUN` says whether it forgot.")
-    elif not found.rows:
-        print(f"None of {found.total} checked runs matches {args.filter!r}.")
+    elif not answer.rows:
+        print(f"None of {answer.total} checked runs matches {args.filter!r}.")
     else:
-        print(counts_line(found))
-        shown, hidden = found.tasks[: args.tasks], found.tasks[args.tasks :]
+        print(counts_line(answer))
+        shown, hidden = answer.tasks[: args.tasks], answer.tasks[args.tasks :]
         head = ("", "run", "all", *shown, *([f"+{len(hidden)}"] if hidden else []), "state")
         print_table(
             head,
-            [row_cells(row, len(shown), bool(hidden)) for row in found.rows],
+            [row_cells(row, len(shown), bool(hidden)) for row in answer.rows],
             right=range(2, len(head) - 1),
         )
-        if found.matching > len(found.rows):
-            print(f"… {found.matching - len(found.rows)} more: --limit {found.matching}")
+        if answer.matching > len(answer.rows):
+            print(f"… {answer.matching - len(answer.rows)} more: --limit {answer.matching}")
         if hidden:
-            print(f"+{len(hidden)} is the worst of {', '.join(hidden)}: --tasks {len(found.tasks)}")
-    if found.unchecked_total:
-        more = found.unchecked_total - len(found.unchecked)
+            print(f"+{len(hidden)} is the worst of {', '.join(hidden)}: --tasks {len(answer.tasks)}")
+    if answer.unchecked_total:
+        more = answer.unchecked_total - len(answer.unchecked)
         rest = f" and {more} more" if more > 0 else ""
-        print(f"Finished without a check: {', '.join(found.unchecked)}{rest}. Check one: finetop check RUN")
+        print(f"Finished without a check: {', '.join(answer.unchecked)}{rest}. Check one: finetop check RUN")
     return 0
 
 
@@ -146,41 +150,41 @@ def _cell(cell: TriageCell | None) -> str:
     return f"{change(cell.drop / 100)}{MARKS[cell.mark]}"
 
 
-def one(args: argparse.Namespace, home: Home) -> int:
+def print_run(args: argparse.Namespace, home: Home) -> int:
     """Print one run task by task, with intervals and the recorded states."""
-    found = ask_once(home, TriageRun(args.run))
+    answer = ask_once(home, TriageRun(args.run))
     if args.json:
-        print_json({"triage": plain(found)})
+        print_json({"triage": plain(answer)})
         return 0
-    row = found.row
+    row = answer.row
     print(f"{row.shown_name}, suite {row.suite}, limit {row.margin:.1f}, base {row.model}")
-    print(found.tasks[0].reason)
+    print(answer.tasks[0].reason)
     print_table(
         ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state"),
-        [task_cells(task, row) for task in found.tasks],
+        [task_cells(task, row) for task in answer.tasks],
         right=(2, 3, 4, 6, 7, 8),
     )
-    steps = [point for point in found.curve if point.step is not None]
+    steps = [point for point in answer.curve if point.step is not None]
     if len(steps) > 1:
         print(
             f"by step  {'   '.join(f'{point.step} {number(point.score)}{MARKS[point.mark]}' for point in steps)}"
         )
-    elif found.not_looked_at:
+    elif answer.not_looked_at:
         print(f"Since which step? finetop check {row.name} --curve")
-    for task, seen in row.standings.items():
-        said = [
-            standing_words(seen),
-            seen.reason,
-            f"note: {seen.note}" if seen.note else "",
-            f"{ago(seen.at)} ago",
+    for task, standing in row.standings.items():
+        parts = [
+            standing_words(standing),
+            standing.reason,
+            f"note: {standing.note}" if standing.note else "",
+            f"{ago(standing.at)} ago",
         ]
-        print(f"{task or 'all'}: {', '.join(filter(None, said))}")
+        print(f"{task or 'all'}: {', '.join(filter(None, parts))}")
     return 0
 
 
 def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
     """Return a task's cells."""
-    seen = row.standings.get(task.task) if task.task else row.standing
+    standing = row.standings.get(task.task) if task.task else row.standing
     return (
         MARKS[task.mark],
         task.task or "all",
@@ -191,7 +195,7 @@ def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
         str(task.lost),
         str(task.won),
         f"{task.n} of {task.total}",
-        standing_words(seen) if seen is not None else "",
+        standing_words(standing) if standing is not None else "",
     )
 
 

@@ -46,14 +46,14 @@ def shaped(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
 
     Numbers become text, except in `label`. Raises BadData for a label without a name.
     """
-    made = row if not columns else {
+    values = row if not columns else {
         key: value for key, written in columns.items() if (value := _value(row, written)) is not None
     }  # fmt: skip
     if labels:
-        made = _named(made, columns, labels, place)
+        values = _named(values, columns, labels, place)
     if columns:
-        return {key: value if key == "label" else _text(value) for key, value in made.items()}
-    return made
+        return {key: value if key == "label" else _text(value) for key, value in values.items()}
+    return values
 
 
 def require(row: Row, columns: Mapping[str, str], place: Place) -> None:
@@ -61,18 +61,18 @@ def require(row: Row, columns: Mapping[str, str], place: Place) -> None:
     for key, written in columns.items():
         for name, is_column in parts(written):
             if is_column and name not in row:
-                said = f"columns.{key} names the column {quoted(name)}, which does not exist."
-                raise BadData(f"{place}: {said}", hint=unknown_column(name, row))
+                message = f"columns.{key} names the column {quoted(name)}, which does not exist."
+                raise BadData(f"{place}: {message}", hint=unknown_column(name, row))
 
 
 def _value(row: Row, written: str) -> Any:
     """Return the value of a key; None if the row has no value in any of its columns."""
     if not is_template(written):
         return row.get(written)
-    made = parts(written)
-    if all(row.get(piece) is None for piece, is_column in made if is_column):
+    pieces = parts(written)
+    if all(row.get(piece) is None for piece, is_column in pieces if is_column):
         return None
-    return "".join(_written(row.get(piece)) if is_column else piece for piece, is_column in made)
+    return "".join(_written(row.get(piece)) if is_column else piece for piece, is_column in pieces)
 
 
 def _written(value: Any) -> str:
@@ -95,7 +95,9 @@ def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
         return row
     value = label_of(row[key])
     spelled = (
-        value if value in labels else next((one for one in labels if one.lower() == value.lower()), None)
+        value
+        if value in labels
+        else next((label for label in labels if label.lower() == value.lower()), None)
     )
     if spelled is not None:
         named = labels[spelled]
@@ -121,10 +123,10 @@ def guess(rows: Sequence[Row], kinds: Sequence[str]) -> str:
     columns = _guessed(rows[0], tuple(kinds)) if rows else {}
     if not columns:
         return ""
-    found = f"columns: {_mapping(columns)}"
+    line = f"columns: {_mapping(columns)}"
     if "label" not in columns and (names := _labels(columns.get("completion", ""), rows)):
-        return f"{found}, labels: {_mapping(names)}"
-    return found
+        return f"{line}, labels: {_mapping(names)}"
+    return line
 
 
 def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
@@ -139,27 +141,27 @@ def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
     texts = [name for name in by_name if isinstance(row[by_name[name]], str)]
     asks = _first(ASKING, texts)
     for kind in kinds:
-        found: dict[str, str | None] = {}
+        names: dict[str, str | None] = {}
         if kind == "conversation":
             answers = _first(ANSWERING, by_name, but=asks) or _first(LABELS, by_name, but=asks)
             if asks is None and answers is not None:
                 asks = next((name for name in texts if name != answers), None)
-            found = {"prompt": asks, "completion": answers}
+            names = {"prompt": asks, "completion": answers}
         elif kind == "preference":
-            found = {"prompt": asks, "chosen": _first(BETTER, texts), "rejected": _first(WORSE, texts)}
+            names = {"prompt": asks, "chosen": _first(BETTER, texts), "rejected": _first(WORSE, texts)}
         elif kind == "labelled":
-            found = {
+            names = {
                 "prompt": asks,
                 "completion": _first(ANSWERING, texts, but=asks),
                 "label": _first(LABELS, by_name) or _first(("good", "is_good", "rating", "score"), by_name),
             }
         elif kind == "text":
-            found = {"text": _first(TEXTS, texts) or (texts[0] if len(texts) == 1 else None)}
+            names = {"text": _first(TEXTS, texts) or (texts[0] if len(texts) == 1 else None)}
         elif kind == "prompt" and asks is not None:
             answer = _first(ANSWERING, by_name, but=asks)
-            found = {"prompt": asks, **({"answer": answer} if answer else {})}
-        if found and all(found.values()):
-            return {key: by_name[name] for key, name in found.items() if name is not None}
+            names = {"prompt": asks, **({"answer": answer} if answer else {})}
+        if names and all(names.values()):
+            return {key: by_name[name] for key, name in names.items() if name is not None}
     if "conversation" in kinds and len(by_name) == 2 and texts:
         prompt = texts[0]
         return {"prompt": by_name[prompt], "completion": next(by_name[n] for n in by_name if n != prompt)}
@@ -172,7 +174,7 @@ def _first(
     """Return the first wanted name that exists, exactly or else as the end of another (customer_question)."""
     given = [name for name in names if name != but]
     whole = next((name for name in wanted if name in given), None)
-    return whole or next((name for one in wanted for name in given if name.endswith(f"_{one}")), None)
+    return whole or next((name for ending in wanted for name in given if name.endswith(f"_{ending}")), None)
 
 
 def _labels(column: str, rows: Sequence[Row]) -> dict[str, str]:

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 def pairs(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:
     """Tokenize pairs with their prompt, by the chat template. Raises BadInput."""
-    found: list[list[AnyExample]] = []
+    examples: list[list[AnyExample]] = []
     for row in rows:
         record = row.record
         assert isinstance(record, Preference)
         prompt, (chosen, rejected) = answer_ids(
             record.prompt, (record.chosen, record.rejected), tokenizer, row.place
         )
-        found.append([PairExample(prompt, chosen, rejected)])
-    return found
+        examples.append([PairExample(prompt, chosen, rejected)])
+    return examples
 
 
 def labelled(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:
@@ -39,9 +39,9 @@ def labelled(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[li
         else:
             assert isinstance(record, Labelled)
             answers = [(record.answer, record.is_good)]
-        made: list[AnyExample] = []
+        examples: list[AnyExample] = []
         for answer, is_good in answers:
             prompt, (tokens,) = answer_ids(record.prompt, (answer,), tokenizer, row.place)
-            made.append(LabelledExample(prompt, tokens, is_good))
-        found.append(made)
+            examples.append(LabelledExample(prompt, tokens, is_good))
+        found.append(examples)
     return found

@@ -91,7 +91,7 @@ def open_asker(ask: Ask, train: Sequence[Source], home: Home, *, shots: bool = T
     return Asker(ask, index, pool, nearest, seconds + time.perf_counter() - began)
 
 
-def tell(asker: Asker | None) -> None:
+def print_skipped(asker: Asker | None) -> None:
     """Print which documents could not be used, into a job's log."""
     for line in asker.passed_over if asker is not None else ():
         print(line, flush=True)
@@ -118,7 +118,9 @@ def _pool(train: Sequence[Source], home: Home) -> tuple[Conversation, ...]:
     """Read the rows that examples are taken from: all training rows except replayed ones."""
     from finetop.core.data import sources
 
-    rows = [row.conversation for one in train if one.role == "train" for row in sources.read(one, home)]
+    rows = [
+        row.conversation for source in train if source.role == "train" for row in sources.read(source, home)
+    ]
     return tuple(rows[:NEAREST_OF])
 
 
@@ -128,7 +130,7 @@ def _searched(pool: Sequence[Conversation]) -> Any:
     from finetop.core.data.retrieval.bm25 import BM25, words
 
     index = bm25s.BM25(backend="numpy")
-    index.index([words(_question(one)) for one in pool], show_progress=False)
+    index.index([words(_question(shot)) for shot in pool], show_progress=False)
     return BM25(index)
 
 

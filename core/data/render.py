@@ -89,7 +89,7 @@ def _template(
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     if not _knows_tools(tokenizer):
-        messages, tools = _told_in_words(messages, tools), ()
+        messages, tools = _with_tools_as_text(messages, tools), ()
     turns = [_turn(message) for message in messages]
     named = {"tools": [_described(tool) for tool in tools]} if tools else {}
     return held_to_limits(
@@ -117,8 +117,8 @@ def held_to_limits(template: Callable[[], Any], place: str) -> str:
             f"{place}: the model's chat template refuses the row: {first_line(error)}", hint=hint
         ) from error
     except template_limits.TooLong as error:
-        said = f"{place}: the model's chat template turns the row into {error.size:,} characters"
-        raise Unbounded(f"{said}; the limit is {LONGEST:,}.", hint=hint) from error
+        message = f"{place}: the model's chat template turns the row into {error.size:,} characters"
+        raise Unbounded(f"{message}; the limit is {LONGEST:,}.", hint=hint) from error
     except (TimeoutError, MemoryError) as error:
         much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
         raise Unbounded(
@@ -147,12 +147,12 @@ def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
     return "tool_calls" in template and "tools" in template
 
 
-def _told_in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
+def _with_tools_as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Write tools and calls as text, in the format of Hermes and Qwen, for a template that supports neither.
 
     A tool's result becomes a user turn, since such templates often have no tool turns.
     """
-    told = [
+    written = [
         Message(
             "user" if message.role == "tool" else message.role,
             f"<tool_response>\n{message.content}\n</tool_response>"
@@ -162,12 +162,12 @@ def _told_in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any
         for message in messages
     ]
     if not tools:
-        return told
+        return written
     lines = "\n".join(json.dumps(_described(tool), ensure_ascii=False) for tool in tools)
     text = f"{TOOLS_IN_WORDS}\n<tools>\n{lines}\n</tools>"
-    if told and told[0].role == "system":
-        return [Message("system", f"{told[0].content}\n\n{text}".strip()), *told[1:]]
-    return [Message("system", text), *told]
+    if written and written[0].role == "system":
+        return [Message("system", f"{written[0].content}\n\n{text}".strip()), *written[1:]]
+    return [Message("system", text), *written]
 
 
 def _call_in_words(call: Call) -> str:

@@ -84,10 +84,10 @@ def _lines(source: Source, path: Path, size: int, home: Home, kinds: Sequence[Ki
         aside = Path(folder) / path.name
         aside.write_bytes(b"".join(line if line.endswith(b"\n") else line + b"\n" for line in lines))
         try:
-            found = sources.read(structs.replace(source, path=str(aside), rows=None), home, kinds)
+            sampled_rows = sources.read(structs.replace(source, path=str(aside), rows=None), home, kinds)
         except BadInput as error:
-            raise type(error)(_told(error.message, path.name, starts), hint=error.hint) from error
-    rows = [replace(row, place=_told(row.place, path.name, starts)) for row in found]
+            raise type(error)(_with_offset(error.message, path.name, starts), hint=error.hint) from error
+    rows = [replace(row, place=_with_offset(row.place, path.name, starts)) for row in sampled_rows]
     sizes = [len(line) for line in lines]
     mean = statistics.mean(sizes)
     of = size / mean
@@ -98,9 +98,9 @@ def _lines(source: Source, path: Path, size: int, home: Home, kinds: Sequence[Ki
     return Part(rows, max(of, len(rows)), variance)
 
 
-def _told(words: str, name: str, starts: Sequence[int]) -> str:
+def _with_offset(text: str, name: str, starts: Sequence[int]) -> str:
     """Replace a line's number in the sample by its byte offset in the file."""
-    found = re.match(re.escape(name) + r":(\d+)", words)
-    if found is None or not 1 <= int(found[1]) <= len(starts):
-        return words
-    return f"{name}, at byte {starts[int(found[1]) - 1]:,}{words[found.end() :]}"
+    match = re.match(re.escape(name) + r":(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= len(starts):
+        return text
+    return f"{name}, at byte {starts[int(match[1]) - 1]:,}{text[match.end() :]}"

@@ -37,10 +37,10 @@ class Seen:
     revision: str = ""
     fingerprint: str = ""
 
-    def look_at(self, found: Any) -> None:
+    def look_at(self, dataset: Any) -> None:
         """Record a `datasets` data set's fingerprint, and the commit that its files came from."""
-        self.fingerprint = str(getattr(found, "_fingerprint", ""))
-        files = getattr(getattr(found, "info", None), "download_checksums", None) or {}
+        self.fingerprint = str(getattr(dataset, "_fingerprint", ""))
+        files = getattr(getattr(dataset, "info", None), "download_checksums", None) or {}
         commits = {match[1] for file in files if (match := _REVISION.search(str(file)))}
         self.revision = ", ".join(sorted(commits))
 
@@ -53,7 +53,7 @@ def begin(source: Source) -> Seen:
         return Seen(None)  # reading it will report what is wrong
 
 
-def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> SourceRead:
+def record(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> SourceRead:
     """Save the hashes of the rows read in the run's folder, and return the source's record."""
     name, contents, file = name_of(source), seen.contents, seen.file
     if run_folder is not None:
@@ -113,12 +113,12 @@ def of_file(file: Path, sha256: str, depth: int = 0) -> Origin | None:
         return None
     for read in (_selected, _mended):
         try:
-            found = read(file, sha256)
+            origin = read(file, sha256)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue  # there is none, or it belongs to another program
-        if found is not None:
-            before = of_file(Path(found.path), found.sha256, depth + 1)
-            return msgspec.structs.replace(found, before=before)
+        if origin is not None:
+            before = of_file(Path(origin.path), origin.sha256, depth + 1)
+            return msgspec.structs.replace(origin, before=before)
     return None
 
 
@@ -139,17 +139,17 @@ class _Selected(msgspec.Struct):
 
 def _selected(file: Path, sha256: str) -> Origin | None:
     manifest = file.with_name(f"{file.name.removesuffix('.jsonl')}.manifest.json")
-    told = msgspec.json.decode(_content(manifest, WHOLE_BYTES), type=_Selected)
-    if told.sha256 != sha256:
+    manifest_facts = msgspec.json.decode(_content(manifest, WHOLE_BYTES), type=_Selected)
+    if manifest_facts.sha256 != sha256:
         return None
-    source = told.source
+    source = manifest_facts.source
     return _origin(
         how="selected",
         path=source.path,
         sha256=source.sha256,
         of_rows=source.rows,
-        rows=told.rows,
-        by=told.by,
+        rows=manifest_facts.rows,
+        by=manifest_facts.by,
     )
 
 
@@ -167,17 +167,17 @@ class _Mended(msgspec.Struct):
 
 def _mended(file: Path, sha256: str) -> Origin | None:
     first = _content(file.with_name(f"{file.name}.manifest.jsonl"), HEAD_BYTES).partition(b"\n")[0]
-    told = msgspec.json.decode(first, type=_Mended)
-    if told.to_sha256 != sha256:
+    manifest_facts = msgspec.json.decode(first, type=_Mended)
+    if manifest_facts.to_sha256 != sha256:
         return None
     return _origin(
         how="mended",
-        path=told.source,
-        sha256=told.from_sha256,
-        of_rows=told.from_rows,
-        rows=told.rows,
-        removed=told.removed,
-        mended=told.mended,
+        path=manifest_facts.source,
+        sha256=manifest_facts.from_sha256,
+        of_rows=manifest_facts.from_rows,
+        rows=manifest_facts.rows,
+        removed=manifest_facts.removed,
+        mended=manifest_facts.mended,
     )
 
 

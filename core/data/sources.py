@@ -124,11 +124,11 @@ def entries(
 def _set_rows(source: Source, home: Home | None, seen: Seen | None) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Yield the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
     assert home is not None  # only files can be read without one
-    found = _dataset(source, home)
+    dataset = _dataset(source, home)
     if seen is not None:
-        seen.look_at(found)
+        seen.look_at(dataset)
     name = name_of(source)
-    for number, row in enumerate(found, start=1):
+    for number, row in enumerate(dataset, start=1):
         yield Place(name, number), row
 
 
@@ -164,8 +164,8 @@ def _pick_split(saved: Any, split: str, source: Source) -> Any:
     if not hasattr(saved, "keys"):  # one data set, not a dictionary of splits
         return saved
     if split not in saved:
-        there = ", ".join(saved.keys())
-        raise BadInput(f"data: {source.id} has no split {split}.", hint=f"There is {there}.")
+        splits = ", ".join(saved.keys())
+        raise BadInput(f"data: {source.id} has no split {split}.", hint=f"There is {splits}.")
     return saved[split]
 
 

@@ -38,6 +38,6 @@ def require_metrics(target: Target, record: Record) -> None:
         return
     wrong: list[Metric] = [metric for metric in target.metrics if metric != OF_TEXTS]
     if wrong:
-        said = f"check.target.metric is {wrong[0]}, but {Path(target.path).name} has plain texts, which have no prompt."
+        text = f"check.target.metric is {wrong[0]}, but {Path(target.path).name} has plain texts, which have no prompt."
         hint = f"Set it to {OF_TEXTS}, or give rows with a prompt and its answer."
-        raise BadInput(said, hint=hint)
+        raise BadInput(text, hint=hint)

@@ -27,12 +27,12 @@ def examples(
     texts = [_text(row, tokenizer) for row in rows]
     ends = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
     begins = [tokenizer.bos_token_id] if _begins(tokenizer) else []
-    found: list[list[AnyExample]] = []
+    examples: list[list[AnyExample]] = []
     for tokens in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
         whole = [*begins, *tokens, *ends]
         pieces = [whole[at : at + max_tokens] for at in range(0, len(whole), max_tokens)]
-        found.append([Example(piece, list(piece)) for piece in pieces if len(piece) > 1])
-    return found
+        examples.append([Example(piece, list(piece)) for piece in pieces if len(piece) > 1])
+    return examples
 
 
 def _text(row: Row, tokenizer: PreTrainedTokenizerBase) -> str:

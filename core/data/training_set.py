@@ -82,9 +82,9 @@ def read(
     events.write(Phase("reading data"))
 
     def reading(source: Source, use: source_record.Use) -> list[Row]:
-        looked = source_record.begin(source)
-        rows = sources.read(source, home, kinds, looked)
-        events.write(source_record.told(source, use, looked, run_folder))
+        seen = source_record.begin(source)
+        rows = sources.read(source, home, kinds, seen)
+        events.write(source_record.record(source, use, seen, run_folder))
         return rows
 
     return arranged(data, seed, reading, asker)
@@ -103,19 +103,19 @@ def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None
     for source in data.train:
         rows = reading(source, source.role)
         if source.role == "train":
-            rows = asked(rows, asker)
+            rows = with_prompts(rows, asker)
         train.append(NamedRows(source_record.name_of(source), rows, source.share))
     if isinstance(data.eval, EvalShare):
         train, held_back = held_out(train, [source.role for source in data.train], data.eval.share, seed)
     else:
         held_back = [
-            NamedRows(source_record.name_of(source), asked(reading(source, "eval"), asker))
+            NamedRows(source_record.name_of(source), with_prompts(reading(source, "eval"), asker))
             for source in data.eval
         ]
     return ReadData(train, [source for source in held_back if source.rows])
 
 
-def asked(rows: list[Row], asker: Asker | None) -> list[Row]:
+def with_prompts(rows: list[Row], asker: Asker | None) -> list[Row]:
     """Return rows with their prompts as the model gets them."""
     return rows if asker is None else [replace(row, record=asker.asked(row.record)) for row in rows]
 
@@ -159,17 +159,19 @@ def build(
     `make` comes from the objective. Raises BadInput if too many rows are too long, or none is left.
     """
     shares = [source.share for source in read_data.train]
-    made = [_examples(source, data, make, events) for source in read_data.train]
-    train = [one.examples for one in made]
-    for report in mixed_reports([one.report for one in made], [*map(len, train)], shares):
-        _tell(report, events)
+    by_source = [_examples(source, data, make, events) for source in read_data.train]
+    train = [source_examples.examples for source_examples in by_source]
+    for report in mixed_reports(
+        [source_examples.report for source_examples in by_source], [*map(len, train)], shares
+    ):
+        _report(report, events)
     held_back = []
     for source in read_data.eval:
-        one = _examples(source, data, make, events)
-        _tell(one.report, events)
-        held_back.append(one.examples)
+        source_examples = _examples(source, data, make, events)
+        _report(source_examples.report, events)
+        held_back.append(source_examples.examples)
     require_rows(sum(map(len, train)), sum(map(len, held_back)), has_eval=bool(read_data.eval), data=data)
-    _show(next(example for examples in train for example in examples), tokenizer, events)
+    _show_first_row(next(example for examples in train for example in examples), tokenizer, events)
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
 
@@ -226,20 +228,20 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
             )
             yield from make(rows)
 
-    found = fitted(source.name, made(), data)
-    if found.rewritten:
-        said = f"{source.name}: {found.rewritten} earlier answers are not learned: the chat template rewrites them"
-        print(said)
-    report = found.report
+    result = fitted(source.name, made(), data)
+    if result.rewritten:
+        note = f"{source.name}: {result.rewritten} earlier answers are not learned: the chat template rewrites them"
+        print(note)
+    report = result.report
     try:
-        refuse_too_long(source.name, found.too_long, report.rows, report.longest_tokens, data)
+        refuse_too_long(source.name, result.too_long, report.rows, report.longest_tokens, data)
     except BadInput:
-        _tell(report, events)
+        _report(report, events)
         raise
-    return found
+    return result
 
 
-def _tell(report: DataRead, events: EventLog) -> None:
+def _report(report: DataRead, events: EventLog) -> None:
     """Write and print a source's report."""
     events.write(report)
     used = "" if report.used is None else f", {report.used} used in the mix"
@@ -259,12 +261,12 @@ class Fitted:
     rewritten: int  # earlier answers that the chat template changes
 
 
-def fitted(name: str, made: Iterable[list[AnyExample]], data: Data) -> Fitted:
-    """Truncate or drop the examples that are too long, and count; `made` yields those of each row of the source."""
+def fitted(name: str, examples: Iterable[list[AnyExample]], data: Data) -> Fitted:
+    """Truncate or drop the examples that are too long, and count; `examples` yields those of each row of the source."""
     kept: list[AnyExample] = []
     rows = used = longest = too_long = truncated = rewritten = 0
     fingerprint = hashlib.sha256()
-    for of_row in made:
+    for of_row in examples:
         rows += 1
         before = len(kept)
         for example in of_row:
@@ -334,9 +336,9 @@ def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Da
         )
 
 
-def _show(first: AnyExample, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
+def _show_first_row(first: AnyExample, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
     """Show the first row as the model sees it: the most important mistakes are visible at a glance."""
-    shown = pieces(first, tokenizer)
-    events.write(FirstRow(shown))
+    text_runs = pieces(first, tokenizer)
+    events.write(FirstRow(text_runs))
     print("the first row, with the learned text in ⟦ ⟧:")
-    print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in shown))
+    print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in text_runs))

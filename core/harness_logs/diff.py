@@ -19,7 +19,7 @@ from finetop.core.check.statistics.paired_tests import count_categories
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, no_verdict
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.harness_logs.join import Asked, Compared, Joined, Pair, TaskJoin, join_task
+from finetop.core.harness_logs.join import Compared, DiffOptions, Joined, Pair, TaskJoin, join_task
 from finetop.core.harness_logs.sample_text import answer_of, gold_of, question_of
 from finetop.core.harness_logs.samples import DocKey, SampleLog, read_log, read_row
 from finetop.core.protocol.check_result import CheckResult
@@ -35,7 +35,7 @@ NOT_IN_LOGS = ("suite", "target", "drift", "contamination", "step", "checkpoint"
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _PlanItem:
     """An item of the plan."""
 
     task: Compared
@@ -43,45 +43,45 @@ class _Drawn:
     scores: PairedItem
 
 
-def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
+def diff(base_path: Path, tuned_path: Path, options: DiffOptions) -> dict[str, Any]:
     """Compare a tuned model's log with its base's and return the whole result, in the form that result.read accepts.
 
     Beside the fields of CheckResult it has `joined`: share, counts and one entry per task. Raises NotFound or BadInput
     for a path that is no log, an unknown task, metric or filter, or a number out of range.
     """
     started = time.monotonic()
-    _check(asked)
+    _check(options)
     base, tuned = _same_names(read_log(base_path), read_log(tuned_path))
-    _check_names(asked, base, tuned)
+    _check_names(options, base, tuned)
     joins, compared = [], []
     for task in sorted(base.tasks.keys() | tuned.tasks.keys()):
-        join, pairs = join_task(task, base.tasks.get(task), tuned.tasks.get(task), asked)
+        join, pairs = join_task(task, base.tasks.get(task), tuned.tasks.get(task), options)
         joins.append(join)
         compared += [pairs] if pairs else []
     whole = Joined(sum(j.joined for j in joins), sum(j.union for j in joins if not j.left_out), tuple(joins))
-    plan = _plan(compared, asked)
+    plan = _plan(compared, options)
     drawn = _drawn(plan, compared)
-    result = _judge(plan, drawn, whole, asked)
+    result = _judge(plan, drawn, whole, options)
     scored = [entry.scores for entry in drawn] if result.items_used else []  # logs know no categories
     result = msgspec.structs.replace(
         result,
-        notes=tuple(_notes(base, tuned, whole, asked, plan)),
+        notes=tuple(_notes(base, tuned, whole, options, plan)),
         categories=count_categories((pair.task, "", pair.base, pair.tuned) for pair in scored),
         models={"base": _model(base), "tuned": _model(tuned)},
     )
     return {
         **{key: value for key, value in msgspec.to_builtins(result).items() if key not in NOT_IN_LOGS},
         "flips": _flips(drawn) if result.items_used else [],
-        "joined": {**msgspec.to_builtins(whole), "share": whole.share, "asked": asked.joined},
+        "joined": {**msgspec.to_builtins(whole), "share": whole.share, "asked": options.joined},
         "seconds": time.monotonic() - started,
     }
 
 
-def _check(asked: Asked) -> None:
-    if not 0 <= asked.joined <= 1:
-        raise BadInput(f"--joined is {asked.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
-    if asked.cap is not None and asked.cap < 0:
-        raise BadInput(f"--cap is {asked.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
+def _check(options: DiffOptions) -> None:
+    if not 0 <= options.joined <= 1:
+        raise BadInput(f"--joined is {options.joined:g}.", hint="Give a share from 0 to 1; 0.9 is usual.")
+    if options.cap is not None and options.cap < 0:
+        raise BadInput(f"--cap is {options.cap}.", hint="Give at least 1 item a task, or 0 for all of them.")
 
 
 def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog]:
@@ -101,11 +101,11 @@ def _same_names(base: SampleLog, tuned: SampleLog) -> tuple[SampleLog, SampleLog
     return renamed[0], renamed[1]
 
 
-def _check_names(asked: Asked, base: SampleLog, tuned: SampleLog) -> None:
+def _check_names(options: DiffOptions, base: SampleLog, tuned: SampleLog) -> None:
     """Refuse a requested task, metric or filter that is in neither log."""
     logs = [*base.tasks.values(), *tuned.tasks.values()]
     tasks = base.tasks.keys() | tuned.tasks.keys()
-    for task, metric in asked.metrics.items():
+    for task, metric in options.metrics.items():
         if task and task not in tasks:
             raise BadInput(f"--metric: there is no task {plain(task)}.", hint=did_you_mean(task, tasks))
         known = {name for log in logs if not task or log.task == task for name in log.metrics}
@@ -115,15 +115,15 @@ def _check_names(asked: Asked, base: SampleLog, tuned: SampleLog) -> None:
                 f"--metric: no metric{where} is {plain(metric)}.", hint=did_you_mean(metric, known)
             )
     filters = {name for log in logs for name in log.filters}
-    if asked.filter and asked.filter not in filters:
+    if options.filter and options.filter not in filters:
         raise BadInput(
-            f"--filter: no filter is {plain(asked.filter)}.", hint=did_you_mean(asked.filter, filters)
+            f"--filter: no filter is {plain(options.filter)}.", hint=did_you_mean(options.filter, filters)
         )
 
 
-def _plan(compared: Sequence[Compared], asked: Asked) -> CheckPlan:
+def _plan(compared: Sequence[Compared], options: DiffOptions) -> CheckPlan:
     """Fix items, caps and order before reading any of the tuned model's scores."""
-    cap = asked.cap if asked.cap is not None else CAP if len(compared) > 1 else 0
+    cap = options.cap if options.cap is not None else CAP if len(compared) > 1 else 0
     items = [Item(task.plan.name, _name(key)) for task in compared for key in task.pairs]
     base = {
         (task.plan.name, _name(key)): pair.base.score(task.base_place)
@@ -134,18 +134,18 @@ def _plan(compared: Sequence[Compared], asked: Asked) -> CheckPlan:
         [task.plan for task in compared],
         items,
         base,
-        seed=asked.seed,
+        seed=options.seed,
         cap=cap or None,
-        margin=asked.margin,
-        alpha=asked.alpha,
+        margin=options.margin,
+        alpha=options.alpha,
     )
 
 
-def _judge(plan: CheckPlan, drawn: Sequence[_Drawn], whole: Joined, asked: Asked) -> CheckResult:
+def _judge(plan: CheckPlan, drawn: Sequence[_PlanItem], whole: Joined, options: DiffOptions) -> CheckResult:
     if all(task.left_out for task in whole.tasks):
         return no_verdict(plan, "no task could be compared: " + "; ".join(map(_left_out, whole.tasks)) + ".")
-    if whole.share < asked.joined:
-        return no_verdict(plan, _too_few(whole, asked.joined))
+    if whole.share < options.joined:
+        return no_verdict(plan, _too_few(whole, options.joined))
     return check_pairs(plan, [entry.scores for entry in drawn])
 
 
@@ -157,15 +157,15 @@ def _too_few(whole: Joined, bar: float) -> str:
         "with another target": sum(task.other_target for task in whole.tasks),
         "without a score": sum(task.no_score for task in whole.tasks),
     }
-    said = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+    details = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
     share = int(1000 * whole.share) / 10  # rounded down: 89.97 is not 90
     return (
-        f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %), under {100 * bar:g} %: {said}."
+        f"{whole.joined:,} of {whole.union:,} items joined ({share:g} %), under {100 * bar:g} %: {details}."
         f" Score both models on the same items, or lower --joined."
     )
 
 
-def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_Drawn]:
+def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_PlanItem]:
     """Return the plan's items with both samples and scores."""
     by_key = {
         (task.plan.name, _name(key)): (task, pair) for task in compared for key, pair in task.pairs.items()
@@ -174,11 +174,11 @@ def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_Drawn]:
     for item in plan.order:
         task, pair = by_key[item.key]
         before, after = pair.base.score(task.base_place), pair.tuned.score(task.tuned_place)
-        drawn.append(_Drawn(task, pair, PairedItem(item.task, item.item, "", before, after)))
+        drawn.append(_PlanItem(task, pair, PairedItem(item.task, item.item, "", before, after)))
     return drawn
 
 
-def _flips(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
+def _flips(drawn: Sequence[_PlanItem]) -> list[dict[str, Any]]:
     """List the items that changed, with both answers, lost ones first; texts are read from the files again."""
     changed = [entry for entry in drawn if entry.scores.base != entry.scores.tuned]
     changed.sort(
@@ -187,7 +187,7 @@ def _flips(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
     return [_flip(entry) for entry in changed[:FLIPS_KEPT]]
 
 
-def _flip(entry: _Drawn) -> dict[str, Any]:
+def _flip(entry: _PlanItem) -> dict[str, Any]:
     task, pair, scores = entry.task, entry.pair, entry.scores
     before, after = read_row(task.base, pair.base), read_row(task.tuned, pair.tuned)
     return {
@@ -203,7 +203,9 @@ def _flip(entry: _Drawn) -> dict[str, Any]:
     }
 
 
-def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan: CheckPlan) -> list[str]:
+def _notes(
+    base: SampleLog, tuned: SampleLog, whole: Joined, options: DiffOptions, plan: CheckPlan
+) -> list[str]:
     """Return notes on what was left out, what was chosen, and what is wrong with the files, one line each."""
     share = f"{whole.joined:,} of {whole.union:,} items joined ({int(1000 * whole.share) / 10:g} %)"
     notes = [share, *(f"left out  {_left_out(task)}" for task in whole.tasks if task.left_out)]
@@ -211,7 +213,7 @@ def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan:
         more = f"{counted(capped, 'task')} {'has' if capped == 1 else 'have'} more"
         notes.append(f"at most {plan.cap} items a task count, drawn by seed {plan.seed}: {more}")
     for task in whole.tasks:
-        notes += _join_notes(task, base, tuned, asked)
+        notes += _join_notes(task, base, tuned, options)
     for whose, log in (("base's log", base), ("tuned model's log", tuned)):
         notes += [f"{whose}  {note}" for note in log.notes]
         notes += list(_faults(whose, log))
@@ -219,11 +221,11 @@ def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan:
     return notes
 
 
-def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked) -> Iterable[str]:
+def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, options: DiffOptions) -> Iterable[str]:
     """Explain why items of a compared task did not join, where the table does not show it."""
     if task.left_out:
         return
-    if task.joined < asked.joined * task.union:
+    if task.joined < options.joined * task.union:
         yield f"{task.task}: only {task.joined:,} of its {task.union:,} items joined"
     if task.other_prompt:
         results = [log.tasks[task.task].results for log in (base, tuned)]
@@ -237,8 +239,8 @@ def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked)
     if task.other_target:
         yield f"{task.task}: {task.other_target:,} items have another target (first: {task.first_other_target})"
     if task.no_score:
-        said = f"{task.no_score:,} items have no finite {task.metric}"
-        yield f"{task.task}: {said} (first: {task.first_no_score})"
+        missing = f"{task.no_score:,} items have no finite {task.metric}"
+        yield f"{task.task}: {missing} (first: {task.first_no_score})"
 
 
 def _faults(whose: str, log: SampleLog) -> Iterable[str]:

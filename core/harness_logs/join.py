@@ -37,7 +37,7 @@ JOINED = 0.9
 SURE = 1 - 1e-9  # the highest chance allowed (it must be below 1), used where every target is the same
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class DiffOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the caller fixes. `metrics` maps a task to its metric, and "" to that of all others; cap 0 means no cap."""
 
     metrics: dict[str, str] = {}
@@ -102,7 +102,7 @@ class Compared:
 
 
 def join_task(
-    task: str, base: TaskLog | None, tuned: TaskLog | None, asked: Asked
+    task: str, base: TaskLog | None, tuned: TaskLog | None, options: DiffOptions
 ) -> tuple[TaskJoin, Compared | None]:
     """Join one task, or return why it is left out."""
     if base is None or tuned is None:
@@ -112,12 +112,12 @@ def join_task(
     if all(versions) and versions[0] != versions[1]:
         why = f"version {versions[0]} in the base's log, {versions[1]} in the tuned model's"
         return TaskJoin(task=task, left_out=why), None
-    names = _filters(base, tuned, asked.filter)
+    names = _filters(base, tuned, options.filter)
     if names is None:
         here, there = (", ".join(log.filters) or "none" for log in (base, tuned))
         return TaskJoin(task=task, left_out=f"no filter in common ({here}; {there})"), None
     samples = (base.filters[names[0]], tuned.filters[names[1]])
-    metric, why = _metric((base, tuned), samples, asked.metrics.get(task, asked.metrics.get("", "")))
+    metric, why = _metric((base, tuned), samples, options.metrics.get(task, options.metrics.get("", "")))
     if why:
         return TaskJoin(task=task, metric=metric, filter=names[0], left_out=why), None
     places = (base.metrics.index(metric), tuned.metrics.index(metric))
@@ -156,7 +156,7 @@ def _metric(
     wanted: str,
 ) -> tuple[str, str]:
     """Choose the metric that decides: (name, "") or (name, why none can decide)."""
-    ranges = [_ranges(log, found) for log, found in zip(logs, samples, strict=True)]
+    ranges = [_ranges(log, log_samples) for log, log_samples in zip(logs, samples, strict=True)]
     both = [name for name in ranges[0] if name in ranges[1]]
     lower = frozenset[str]().union(*(log.results.lower_is_better(log.task) for log in logs if log.results))
     reasons = {name: _refused(name, ranges, lower) for name in both}
@@ -174,7 +174,7 @@ def _metric(
 
 def _refused(name: str, ranges: Sequence[Mapping[str, tuple[float, float]]], lower: frozenset[str]) -> str:
     """Return why a metric can't decide; "" if it can."""
-    low, high = min(found[name][0] for found in ranges), max(found[name][1] for found in ranges)
+    low, high = min(bounds[name][0] for bounds in ranges), max(bounds[name][1] for bounds in ranges)
     if name in NEVER_DECIDE:
         return f"{name} never decides"
     if low < 0 or high > 1:

@@ -47,17 +47,17 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     def version(self, task: str) -> str:
         """Return the task's version, or "" if it has none."""
-        found = self.versions.get(task)
-        if found is None or str(found) in ("", "N/A", "Yaml"):
+        value = self.versions.get(task)
+        if value is None or str(value) in ("", "N/A", "Yaml"):
             return ""
         try:
-            return f"{float(found):g}"  # 1, 1.0 and "1" are one version
+            return f"{float(value):g}"  # 1, 1.0 and "1" are one version
         except (TypeError, ValueError):
-            return str(found)
+            return str(value)
 
     def num_fewshot(self, task: str) -> int | None:
-        found = self.shots.get(task)
-        return found if isinstance(found, int) and not isinstance(found, bool) else None
+        shots = self.shots.get(task)
+        return shots if isinstance(shots, int) and not isinstance(shots, bool) else None
 
     def filters(self, task: str) -> tuple[str, ...]:
         """Return the task's filters in the order they ran: its results are named METRIC,FILTER."""
@@ -96,10 +96,10 @@ def read_results(sample: SampleFile) -> Results | None:
     """Read the results file of the same date; None if there is none. Raises ValueError if it is broken."""
     if not sample.date:
         return None
-    found = sorted(sample.path.parent.glob(f"*_{sample.date}.json"))
-    if not found or found[0].stat().st_size > MAX_RESULTS_BYTES:
+    candidates = sorted(sample.path.parent.glob(f"*_{sample.date}.json"))
+    if not candidates or candidates[0].stat().st_size > MAX_RESULTS_BYTES:
         return None
-    data = found[0].read_bytes()
+    data = candidates[0].read_bytes()
     try:
         return msgspec.json.decode(data, type=Results)
     except msgspec.ValidationError as error:
@@ -112,8 +112,8 @@ def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
     by_task: dict[str, list[SampleFile]] = {}
     for path in sorted(folder.rglob("samples_*.jsonl")):
         if path.is_file():
-            found = _named(path)
-            by_task.setdefault(found.task, []).append(found)
+            sample_file = _named(path)
+            by_task.setdefault(sample_file.task, []).append(sample_file)
     if not by_task:
         raise BadInput(
             f"{plain(str(folder))}: has no samples_*.jsonl in it.",

@@ -381,5 +381,5 @@ def _pass_name(place: int) -> str:
 
 
 def _why(faults: Mapping[str, Fault]) -> str:
-    said = ", ".join(f"{fault.count} {fault.kind}" for fault in faults.values())
-    return f" ({said})" if said else ""
+    counts = ", ".join(f"{fault.count} {fault.kind}" for fault in faults.values())
+    return f" ({counts})" if counts else ""

@@ -69,15 +69,17 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
     """Write the new file and its manifest: both whole, or neither. Raises BadInput, EnvironmentTrouble."""
     number = next(n for n, read in enumerate(whole.reads) if read.role in ("train", "replay"))
     read = whole.reads[number]
-    temporary, told = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest_of(out)))
+    temporary, temporary_manifest = (
+        path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest_of(out))
+    )
     if read.is_plain and lines.size_of(read) != read.bytes:
         raise BadInput(f"{read.name}: changed while being read.", hint="Lint it again.")
     rows = removed = mended = 0
     after = hashlib.sha256()
     try:
-        with temporary.open("xb") as file, told.open("xb") as manifest:
-            for line_number, line, found in _lines(whole, number, fixes):
-                kept, changes = _changed(line, found)
+        with temporary.open("xb") as file, temporary_manifest.open("xb") as manifest:
+            for line_number, line, row_fixes in _lines(whole, number, fixes):
+                kept, changes = _changed(line, row_fixes)
                 if kept is not None:
                     rows += 1
                     file.write(kept + b"\n")
@@ -96,8 +98,8 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
             "manifest": VERSION, "from": read.source.path, "from_sha256": read.sha256, "from_rows": read.rows,
             "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
         }  # fmt: skip
-        _put_in_front(told, msgspec.json.encode(head) + b"\n")
-        put(told, manifest_of(out))
+        _put_in_front(temporary_manifest, msgspec.json.encode(head) + b"\n")
+        put(temporary_manifest, manifest_of(out))
         try:
             put(temporary, out)
         except OSError:
@@ -112,7 +114,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
             f"{out}: can't be written: {(error.strerror or str(error)).lower()}."
         ) from error
     finally:
-        for path in (temporary, told):
+        for path in (temporary, temporary_manifest):
             with suppress(OSError):
                 path.unlink()
     return Fixed(str(out), str(manifest_of(out)), rows, removed, mended)
@@ -142,10 +144,10 @@ def _lines(
 
 
 def _changed(
-    line: bytes | Unread, found: list[tuple[str, Fix]]
+    line: bytes | Unread, row_fixes: list[tuple[str, Fix]]
 ) -> tuple[bytes | None, list[tuple[str, Fix]]]:
     """Return the new line (None if it is removed) and the changes made."""
-    removals = [one for one in found if one[1].action == "remove"]
+    removals = [entry for entry in row_fixes if entry[1].action == "remove"]
     if removals:
         return None, removals[:1]
     if isinstance(line, Unread):  # there is nothing to copy
@@ -153,11 +155,11 @@ def _changed(
             f"--fix can't keep a row: {line.why}.", hint="Let --fix remove it: don't skip unreadable."
         )
     kept = line.rstrip(b"\r\n")
-    raw = lines.decoded(kept) if found else None
+    raw = lines.decoded(kept) if row_fixes else None
     if not isinstance(raw, dict):
         return kept, []
     changes = []
-    for name, fix in found:
+    for name, fix in row_fixes:
         mended = findings.load(name).mend(raw)
         if mended is not None and mended != raw:
             raw = mended

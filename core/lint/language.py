@@ -139,8 +139,8 @@ def _counts(words: Collection[str]) -> bytes:
 def _script(text: str) -> str:
     """Return the non-Latin script that a text is mostly written in, or ""."""
     counts: dict[str, int] = {}
-    for found in _SCRIPTS.finditer(text):
-        name = str(found.lastgroup)
+    for match in _SCRIPTS.finditer(text):
+        name = str(match.lastgroup)
         counts[name] = counts.get(name, 0) + 1
     if not counts:
         return ""

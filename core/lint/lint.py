@@ -24,11 +24,11 @@ from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.lint import findings as rules, fix as fixing, lines
 from finetop.core.lint.findings import Finder, Fix
 from finetop.core.lint.lines import Block, Read, Unread
-from finetop.core.lint.report import Asked, Finding, Lengths, Report, SourceFacts, SourceRole, Trouble
+from finetop.core.lint.report import Finding, Lengths, LintRequest, Report, SourceFacts, SourceRole, Trouble
 from finetop.core.lint.row import Lens, format_of, kinds_for
 from finetop.core.lint.second_pass import Whole
-from finetop.core.lint.worker import Looker, Seen, Setup
-from finetop.core.lint.worker_pool import hands
+from finetop.core.lint.worker import BlockRunner, Seen, Setup
+from finetop.core.lint.worker_pool import open_workers
 from finetop.core.models.load import read_template
 from finetop.core.plan import inputs
 from finetop.core.plugins import OBJECTIVES
@@ -67,41 +67,41 @@ class _Counted:
                 self.over += most is not None and tokens > most
 
 
-def chosen(asked: Asked) -> tuple[str, ...]:
+def chosen(request: LintRequest) -> tuple[str, ...]:
     """Return the findings to run. Raises NotFound for unknown names."""
     names = rules.names()
-    for name in (*asked.only, *asked.skip):
+    for name in (*request.only, *request.skip):
         if name not in names:
             raise NotFound(f"there is no finding {name[:60]!r}.", hint=did_you_mean(name[:60], names))
     return tuple(
         name
         for name in names
-        if (not asked.only or name in asked.only)
-        and name not in asked.skip
-        and rules.load(name).option in ("", *asked.options)
+        if (not request.only or name in request.only)
+        and name not in request.skip
+        and rules.load(name).option in ("", *request.options)
     )
 
 
-def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> Report:
+def run(request: LintRequest, home: Home, say: Callable[[str, float, float], None]) -> Report:
     """Check all rows, and return the report. Raises BadInput for data that can't be read at all."""
     began = time.monotonic()
-    names = chosen(asked)
-    if "loss" in asked.options and asked.recipe is None and asked.model is None:
+    names = chosen(request)
+    if "loss" in request.options and request.recipe is None and request.model is None:
         raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
-    recipe = None if asked.recipe is None else recipe_from_resolved(asked.recipe)
-    reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
+    recipe = None if request.recipe is None else recipe_from_resolved(request.recipe)
+    reads = [lines.opened(source, role, request.most_rows) for source, role in _sources(request, recipe)]
     _tell_apart(reads)
-    if asked.fix is not None:
-        fixing.require_place(Path(asked.fix), reads)
+    if request.fix is not None:
+        fixing.require_place(Path(request.fix), reads)
     notes: list[str] = []
-    lens, setup = _setup(asked, recipe, names, reads, home, notes)
+    lens, setup = _setup(request, recipe, names, reads, home, notes)
     notes += _documents(recipe, home)
     finders = {name: (rule := rules.load(name)).finder(rule, lens) for name in names}
     hearers: dict[Any, list[Finder]] = {}
     for name in names:  # findings that share a `look` get the same results
         hearers.setdefault(type(rules.load(name)).look, []).append(finders[name])
     counted = _Counted()
-    with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
+    with open_workers(setup, request.workers, sum(map(lines.size_of, reads))) as looking_hands:
         for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
             counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
             for name, sights in seen.found.items():
@@ -109,23 +109,23 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
                     for index, sight in sights:
                         finder.take(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
-    looker = Looker(Setup((), setup.sources, lens))
+    looker = BlockRunner(Setup((), setup.sources, lens))
     whole = Whole(
         reads,
         home,
         lambda block: looker.rows_of(block, measured=False),
         say,
-        asked,
+        request,
         notes,
-        _model(asked, recipe),
+        _model(request, recipe),
     )
     findings: list[Finding] = []
     for finder in finders.values():
         findings += finder.finish(whole)
     fixed = unfixed = None
-    if asked.fix is not None:
+    if request.fix is not None:
         try:
-            fixed = fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
+            fixed = fixing.write(Path(request.fix), whole, _fixes(finders, whole))
         except FinetopError as error:  # such as a full disk: the findings are reported all the same
             unfixed = Trouble(error.message, error.hint, error.exit_code)
     findings = sorted(findings, key=_worst_first)
@@ -175,9 +175,9 @@ def _fixes(finders: Mapping[str, Finder], whole: Whole) -> dict[int, list[tuple[
     return wanted
 
 
-def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
+def _sources(request: LintRequest, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
     given: list[tuple[Source, SourceRole]] = [
-        (msgspec.convert(one.settings, Source), one.role) for one in asked.sources
+        (msgspec.convert(entry.settings, Source), entry.role) for entry in request.sources
     ]
     if recipe is not None:
         given += [(source, source.role) for source in recipe.data.train]
@@ -187,26 +187,26 @@ def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRo
             given.append((recipe.check.target.source, "test"))
     if not given:
         raise BadInput("data.train: there is no data to check.", hint="Name a file: data.train: [{path: …}].")
-    return sorted(given, key=lambda one: ORDER.index(one[1]))
+    return sorted(given, key=lambda entry: ORDER.index(entry[1]))
 
 
 def _setup(
-    asked: Asked,
+    request: LintRequest,
     recipe: Recipe | None,
     names: Sequence[str],
     reads: Sequence[Read],
     home: Home,
     notes: list[str],
 ) -> tuple[Lens, Setup]:
-    model = _model(asked, recipe)
+    model = _model(request, recipe)
     tokenizer = None if model is None else _tokenizer_folder(model, home, notes)
     if model is None:
         notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
     lens = Lens(
-        max_tokens=asked.max_tokens,
+        max_tokens=request.max_tokens,
         has_tokenizer=tokenizer is not None,
-        options=asked.options,
-        sample=asked.sample,
+        options=request.options,
+        sample=request.sample,
     )
     if recipe is not None:
         kinds = OBJECTIVES.load(recipe.objective.name).rows
@@ -214,38 +214,38 @@ def _setup(
             lens,
             kinds=tuple(kinds),
             objective=recipe.objective.name,
-            max_tokens=asked.max_tokens or recipe.data.max_tokens,
+            max_tokens=request.max_tokens or recipe.data.max_tokens,
             on_long=recipe.data.on_long,
         )
     template = None if model is None else read_template(model.chat_template)
     roles = tuple(read.role for read in reads)
-    return lens, Setup(tuple(names), roles, lens, tokenizer, template, asked.recipe, str(home.root))
+    return lens, Setup(tuple(names), roles, lens, tokenizer, template, request.recipe, str(home.root))
 
 
-def _model(asked: Asked, recipe: Recipe | None) -> Model | None:
+def _model(request: LintRequest, recipe: Recipe | None) -> Model | None:
     if recipe is not None:
         return recipe.model
-    return None if asked.model is None else Model(id=asked.model)
+    return None if request.model is None else Model(id=request.model)
 
 
 def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
     """Return a model's local tokenizer folder, or note why there is none. Nothing is downloaded."""
     try:
-        found = inputs.find_config(model, home)
+        config_file = inputs.find_config(model, home)
     except FinetopError as error:
         notes.append(f"tokens are estimated, four characters each: {error.message}")
         return None
-    if not (found.folder / "tokenizer.json").is_file():
-        why = "has no tokenizer.json" if found.is_here else "is missing: the first run downloads it"
+    if not (config_file.folder / "tokenizer.json").is_file():
+        why = "has no tokenizer.json" if config_file.is_here else "is missing: the first run downloads it"
         notes.append(f"tokens are estimated, four characters each: {model.id} {why}")
         return None
-    return str(found.folder)
+    return str(config_file.folder)
 
 
 def _blocks(
     reads: Sequence[Read], home: Home, lens: Lens, say: Callable[[str, float, float], None]
 ) -> Iterator[Block]:
-    total, done, at, said = sum(map(lines.size_of, reads)), 0, 0, 0.0
+    total, done, at, reported_at = sum(map(lines.size_of, reads)), 0, 0, 0.0
     for number, read in enumerate(reads):
         if read.source.format != "auto":
             read.format = read.source.format
@@ -258,8 +258,8 @@ def _blocks(
 
         for block in lines.blocks(read, number, at, home, detect):
             yield block
-            if time.monotonic() - said > 0.2:
-                said = time.monotonic()
+            if time.monotonic() - reported_at > 0.2:
+                reported_at = time.monotonic()
                 say("reading rows", done + read.bytes, max(total, done + read.bytes))
         done += read.bytes
         at += read.rows
@@ -269,11 +269,11 @@ def _blocks(
 def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], home: Home) -> str | None:
     """Return the format of the first row that has one. Raises BadData if none of a file's first rows is a valid row."""
     raws = [raw for line in given if isinstance(raw := lines.decoded(line), dict)]
-    found = next((name for raw in raws if (name := format_of(raw, kinds))), None)
-    if found is None and not read.rows:
+    format_name = next((name for raw in raws if (name := format_of(raw, kinds))), None)
+    if format_name is None and not read.rows:
         for place, raw in sources.rows(read.source, home):  # training stops at the first, with the reason
             sources.format_of(read.source, home, raw, place, kinds)
-    return found
+    return format_name
 
 
 def _lengths(counted: _Counted, lens: Lens, setup: Setup) -> Lengths:

@@ -31,8 +31,8 @@ class Like:
     other: int | str
 
 
-def _joined(asked: str, answer: str) -> str:
-    return " / ".join(filter(None, (asked, answer[:SHOWN])))
+def _joined(question: str, answer: str) -> str:
+    return " / ".join(filter(None, (question, answer[:SHOWN])))
 
 
 def _short(other: str, place: str) -> str:
@@ -41,22 +41,22 @@ def _short(other: str, place: str) -> str:
     return f"line {line}" if name == place.rpartition(":")[0] else other
 
 
-def _where_they_differ(one: str, other: str) -> tuple[str, str] | None:
+def _where_they_differ(first: str, second: str) -> tuple[str, str] | None:
     """Cut two answers to where they begin to differ, after a few shared characters; None for equal ones."""
-    if one == other:
+    if first == second:
         return None
-    pairs = enumerate(zip(one, other, strict=False))
-    shared = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(first, second, strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
     begin = 0 if shared < DIFFERS // 2 else shared - DIFFERS // 4
 
     def part(text: str) -> str:
         end = begin + DIFFERS
         return ("…" if begin else "") + text[begin:end].strip() + ("…" if end < len(text) else "")
 
-    return part(one), part(other)
+    return part(first), part(second)
 
 
-class Comparing(Finder):
+class PairFinder(Finder):
     """Gathers what a rule compares, and makes its finding of the rows that it finds."""
 
     rule: PairRule
@@ -101,16 +101,16 @@ class Comparing(Finder):
         at = self._seen.at[like.number]
         place = whole.place(at)
         row = next(iter(whole.again([at])))
-        asked = ("…" if len(row.asked) > SHOWN else "") + row.asked[-SHOWN:]
+        question = ("…" if len(row.asked) > SHOWN else "") + row.asked[-SHOWN:]
         if isinstance(like.other, str):
-            return example(place, f"as {like.other}: {_joined(asked, row.answer)}")
+            return example(place, f"as {like.other}: {_joined(question, row.answer)}")
         other_at = self._seen.at[like.other]
         other = _short(whole.place(other_at), place)
         if self.rule.shows_both and (
             answers := _where_they_differ(row.answer, next(iter(whole.again([other_at]))).answer)
         ):
-            return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {asked}")
-        return example(place, f"as {other}: {_joined(asked, row.answer)}")
+            return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {question}")
+        return example(place, f"as {other}: {_joined(question, row.answer)}")
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
         """Remove the rows, where the rule says that this fixes it."""
@@ -127,7 +127,7 @@ class PairRule(Rule):
 
     roles: tuple[SourceRole, ...] = ()  # of the rows that it is about; empty: all
     shows_both = False  # both answers of an example are shown, from where they differ
-    finder = Comparing
+    finder = PairFinder
 
     def look(self, row: Row, lens: Lens) -> bytes | None:
         return row_hashes.look(row, lens)

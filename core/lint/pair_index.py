@@ -136,7 +136,7 @@ class Gathered:
         One row stands for all copies of it, and one for all with the same question, unless they are a crowd.
         """
         if self._alike is None:
-            heads, found = self.heads, [np.zeros((0, 2), np.int64)]
+            heads, pair_blocks = self.heads, [np.zeros((0, 2), np.int64)]
             for side in SIDES:
                 members = self.members(whole, side)
                 _, first = np.unique(heads["row"][members], return_index=True)
@@ -151,11 +151,11 @@ class Gathered:
                     heads["question"][members], return_inverse=True, return_counts=True
                 )
                 by_answer = (heads["kind"][members] == TEXT) | (sizes[group] > CROWD)
-                found.append(self._pairs(members[by_answer], whole, by_answer=True))
+                pair_blocks.append(self._pairs(members[by_answer], whole, by_answer=True))
                 groups = _Groups(members[~by_answer], group[~by_answer])
-                found.append(groups.within())
-                found.append(groups.across(self._pairs(groups.firsts, whole, by_answer=False)))
-            both = np.unique(np.concatenate([pairs @ [len(self), 1] for pairs in found]))
+                pair_blocks.append(groups.within())
+                pair_blocks.append(groups.across(self._pairs(groups.firsts, whole, by_answer=False)))
+            both = np.unique(np.concatenate([pairs @ [len(self), 1] for pairs in pair_blocks]))
             if len(both) > MOST_PAIRS:
                 whole.notes.append(
                     f"{MOST_PAIRS:,} of the candidate pairs of rows were compared, those of the first rows"
@@ -179,22 +179,26 @@ class Gathered:
                     )
                     break
                 some = pairs[first : first + STEP]
-                one, other = heads[some[:, 0]], heads[some[:, 1]]
-                fits = (one["context"] == other["context"]) & (one["kind"] != TEXT)
-                is_same = fits & (one["question"] == other["question"])
+                firsts, seconds = heads[some[:, 0]], heads[some[:, 1]]
+                fits = (firsts["context"] == seconds["context"]) & (firsts["kind"] != TEXT)
+                is_same = fits & (firsts["question"] == seconds["question"])
                 self._same.update(map(tuple, some[is_same].tolist()))
                 self._light.update(dict.fromkeys(map(tuple, some[is_same].tolist()), EQUAL))
                 for place in np.flatnonzero(fits & ~is_same).tolist():
                     pair = int(some[place, 0]), int(some[place, 1])
-                    asked = self.asked(pair[0]), self.asked(pair[1])
-                    change = compare(*asked, counts, if_light=True)
+                    questions = self.asked(pair[0]), self.asked(pair[1])
+                    change = compare(*questions, counts, if_light=True)
                     if not change.is_light:
                         continue
                     self._light[pair] = change if change.is_few_words else replace(change, only_in=NONE)
                     if not any(map(self.is_answered, pair, change.only_in)):
-                        told = asks_the_same(change, min(map(len, asked)))
+                        judgement = asks_the_same(change, min(map(len, questions)))
                         judged.take(
-                            *pair, int(one["question"][place]), int(other["question"][place]), change, told
+                            *pair,
+                            int(firsts["question"][place]),
+                            int(seconds["question"][place]),
+                            change,
+                            judgement,
                         )
             self._same |= set(judged.same())
             texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
@@ -230,7 +234,7 @@ class Gathered:
         if len(members) < 2:
             return np.zeros((0, 2), np.int64)
         part = self.answer if by_answer else self.asked
-        sizes, kept, made = array("q"), minhash.Kept(), minhash.Signatures()
+        sizes, kept, signatures = array("q"), minhash.Kept(), minhash.Signatures()
 
         def shingled() -> Iterator[minhash.Shingles]:
             for first in range(0, len(members), STEP):
@@ -241,9 +245,9 @@ class Gathered:
 
         table = minhash.tally(kept.keeping(shingled()))
         for number, group in enumerate(kept):
-            made.add(minhash.signatures(minhash.rare(group, table, len(members))))
+            signatures.add(minhash.signatures(minhash.rare(group, table, len(members))))
             whole.say("comparing rows", len(members) + number * STEP, 2.5 * len(members))
-        return members[made.pairs(np.frombuffer(sizes, np.int64), MOST_PAIRS + 1)]
+        return members[signatures.pairs(np.frombuffer(sizes, np.int64), MOST_PAIRS + 1)]
 
 
 class _Groups:
@@ -265,14 +269,14 @@ class _Groups:
 
     def across(self, pairs: Pairs) -> Pairs:
         """Pair the first rows of two groups, whose very first rows are given as pairs."""
-        one, other = np.searchsorted(self.firsts, pairs.T)
-        found = [np.zeros((0, 2), np.int64)]
+        first_groups, second_groups = np.searchsorted(self.firsts, pairs.T)
+        pair_blocks = [np.zeros((0, 2), np.int64)]
         for a, b in itertools.product(range(FEW), repeat=2):
-            first, second = self._begin[one] + a, self._begin[other] + b
-            are_there = (first < self._end[one]) & (second < self._end[other])
+            first, second = self._begin[first_groups] + a, self._begin[second_groups] + b
+            are_there = (first < self._end[first_groups]) & (second < self._end[second_groups])
             both = np.stack([self._rows[first[are_there]], self._rows[second[are_there]]], axis=1)
-            found.append(np.sort(both, axis=1))
-        return np.concatenate(found)
+            pair_blocks.append(np.sort(both, axis=1))
+        return np.concatenate(pair_blocks)
 
 
 _latest: tuple[Lens, Gathered] | None = None

@@ -22,14 +22,14 @@ _OFFICES = re.compile(
 )
 
 
-def _is_persons(found: re.Match[str]) -> bool:
-    name, _, domain = found[0].rpartition("@")
+def _is_persons(match: re.Match[str]) -> bool:
+    name, _, domain = match[0].rpartition("@")
     return not (_SAMPLE_DOMAINS.search(domain) or _OFFICES.match(name))
 
 
-def _is_phone(found: re.Match[str]) -> bool:
-    digits = re.sub(r"\D", "", found[0])
-    if found[0].startswith(("+", "00")):
+def _is_phone(match: re.Match[str]) -> bool:
+    digits = re.sub(r"\D", "", match[0])
+    if match[0].startswith(("+", "00")):
         return 9 <= len(digits.removeprefix("00")) <= 15 and len(set(digits)) > 3
     area, exchange, rest = digits[-10:-7], digits[-7:-4], digits[-4:]
     is_free = area in ("800", "833", "844", "855", "866", "877", "888", "900")  # of firms and offices
@@ -58,20 +58,20 @@ def is_card(text: str) -> bool:
     return bool(luhn.is_valid(digits))
 
 
-def _is_address(found: re.Match[str]) -> bool:
+def _is_address(match: re.Match[str]) -> bool:
     """Return whether this is a public IP address, not a version (1.2.3.4) or a private address."""
     try:
-        address = ipaddress.ip_address(found[0])
+        address = ipaddress.ip_address(match[0])
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv4Address):
         parts = address.packed
         if max(parts) < 32 or len(set(parts)) == 1 or 0 in parts[:1]:
             return False
-        before = found.string[max(0, found.start() - 12) : found.start()].lower()
+        before = match.string[max(0, match.start() - 12) : match.start()].lower()
         if re.search(r"(?:\bv|version|release|section|chapter|§)\s*$", before):
             return False
-        if found[0] in ("8.8.4.4", "9.9.9.9", "208.67.222.222", "255.255.255.255"):
+        if match[0] in ("8.8.4.4", "9.9.9.9", "208.67.222.222", "255.255.255.255"):
             return False
     return address.is_global
 

@@ -26,7 +26,7 @@ class Given(msgspec.Struct, frozen=True, omit_defaults=True):
     settings: dict[str, Any]
 
 
-class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+class LintRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A lint request: rows, or a resolved recipe whose rows are meant; and which findings."""
 
     sources: tuple[Given, ...] = ()
@@ -143,7 +143,7 @@ class Progress(msgspec.Struct, frozen=True):
     rows: int = 0
 
 
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+class LintMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of output of the process that lints."""
 
     progress: Progress | None = None
@@ -153,8 +153,10 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def keep(report: Report, root: Path) -> None:
     """Save what was found in the files that are trained on, replacing earlier results."""
-    found = [Brief(one.name, one.about, one.severity, one.count, one.of) for one in report.findings]
-    content = msgspec.json.encode(Kept(time.time(), [one.name for one in report.sources], found))
+    briefs = [
+        Brief(entry.name, entry.about, entry.severity, entry.count, entry.of) for entry in report.findings
+    ]
+    content = msgspec.json.encode(Kept(time.time(), [entry.name for entry in report.sources], briefs))
     for source in report.sources:
         if source.role in ("train", "replay") and SHA256.fullmatch(source.sha256) and root.is_dir():
             with suppress(

@@ -54,7 +54,7 @@ def summary(report: Report) -> str:
     """Return the result in one line: '12 findings in 812 rows: 3 errors, 7 warnings, 2 notes'."""
     if not report.findings:
         return f"✓ nothing found in {counted(report.rows, 'row')}"
-    by = {level: sum(one.severity == level for one in report.findings) for level in MARKS}
+    by = {level: sum(finding.severity == level for finding in report.findings) for level in MARKS}
     parts = ", ".join(counted(number, level) for level, number in by.items() if number)
     return f"{counted(len(report.findings), 'finding')} in {counted(report.rows, 'row')}: {parts}"
 
@@ -145,10 +145,10 @@ def _finding(finding: Finding) -> Iterator[_Part]:
     )
     kinds = list(finding.kinds.items())
     if len(kinds) > 1:
-        words = ", ".join(f"{kind} {number:,}" for kind, number in kinds[:SHOWN_KINDS])
-        yield _Part(words + (", …" if len(kinds) > SHOWN_KINDS else ""), "  ")
-    for one in finding.examples:
-        yield _Part(f"{clean_line(one.place, limit=60)}  {one.text}", "    ", is_cut=True)
+        kind_counts = ", ".join(f"{kind} {number:,}" for kind, number in kinds[:SHOWN_KINDS])
+        yield _Part(kind_counts + (", …" if len(kinds) > SHOWN_KINDS else ""), "  ")
+    for example in finding.examples:
+        yield _Part(f"{clean_line(example.place, limit=60)}  {example.text}", "    ", is_cut=True)
     yield _Part(f"Why: {finding.why}", "  ")
     if finding.fix and finding.fixable:
         yield _Part(f"--fix: {finding.fix} ({counted(finding.fixable, 'row')})", "  ")

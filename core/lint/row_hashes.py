@@ -28,21 +28,21 @@ def look(row: Row, lens: Lens) -> bytes | None:
     """Return a row's hashes and words, packed."""
     if not row.turns:
         return None
-    context, asked, answer, worse = _parts(row)
-    said, answered = codes_of(asked)[:LONGEST], codes_of(answer)[:LONGEST]
-    if not len(said) and not len(answered):
+    context, question, answer, worse = _parts(row)
+    question_codes, answer_codes = codes_of(question)[:LONGEST], codes_of(answer)[:LONGEST]
+    if not len(question_codes) and not len(answer_codes):
         return None
     kind = _kind(row)
-    context, asked, answer, worse = map(folded, (context, asked, answer, worse))
+    context, question, answer, worse = map(folded, (context, question, answer, worse))
     hashes = (
-        fingerprint_of(str(kind), context, asked, answer, worse),
-        fingerprint_of(context, asked),
+        fingerprint_of(str(kind), context, question, answer, worse),
+        fingerprint_of(context, question),
         fingerprint_of(answer),
         fingerprint_of(context),
         fingerprint_of(worse),
     )
-    head = HEAD.pack(*hashes, kind, len(said), len(answered))
-    return head + said.tobytes() + answered.tobytes()
+    head = HEAD.pack(*hashes, kind, len(question_codes), len(answer_codes))
+    return head + question_codes.tobytes() + answer_codes.tobytes()
 
 
 def _parts(row: Row) -> tuple[str, str, str, str]:

@@ -96,17 +96,17 @@ class Meter:
             raise  # each other row would take as long
         except FinetopError as error:
             if len(rows) > 1:  # one of them is refused: find out which
-                return [one for row in rows for one in self._counted(objective, [row])]
+                return [measured for row in rows for measured in self._counted(objective, [row])]
             return [replace(rows[0], refused=error.message.removeprefix(f"{rows[0].place}: "))]
 
     def _examples(self, objective: str, rows: list[Row]) -> list[Counts]:
         maker = objectives.load(objective)
         options = self.options if objective == self.lens.objective else maker.options()
         most = self.lens.max_tokens or 10**9
-        asked = [TrainRow(row.place, self._asked(row.record)) for row in rows if row.record is not None]
+        train_rows = [TrainRow(row.place, self._asked(row.record)) for row in rows if row.record is not None]
         if objective in ("sft", "distill"):
-            return self._conversations(asked, getattr(options, "loss", "answers"))
-        return [self._sum(examples) for examples in maker.examples(asked, options, self.tokenizer, most)]
+            return self._conversations(train_rows, getattr(options, "loss", "answers"))
+        return [self._sum(examples) for examples in maker.examples(train_rows, options, self.tokenizer, most)]
 
     def _asked(self, record: Record) -> Record:
         """Return a row with its prompt as the model gets it."""
@@ -201,10 +201,10 @@ class Counter:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        told = json.loads(tokenizer.to_str())
+        settings = json.loads(tokenizer.to_str())
         self._tokenizer = tokenizer
-        self._special = tuple(one["content"] for one in told["added_tokens"])
-        self.is_by_word = _splits_at_spaces(told)
+        self._special = tuple(token["content"] for token in settings["added_tokens"])
+        self.is_by_word = _splits_at_spaces(settings)
         self._first = _Remembered(tokenizer, "")
         self._others = _Remembered(tokenizer, " ")
 
@@ -242,14 +242,14 @@ class _Remembered(dict[str, int]):
         return number
 
 
-def _splits_at_spaces(told: dict[str, Any]) -> bool:
+def _splits_at_spaces(settings: dict[str, Any]) -> bool:
     """Return whether a tokenizer is known to have a border at every space between two words."""
-    normalizer, splits = told.get("normalizer"), told.get("pre_tokenizer")
+    normalizer, splits = settings.get("normalizer"), settings.get("pre_tokenizer")
     if normalizer is not None and normalizer.get("type") != "NFC":
         return False
     if any(
-        one["single_word"] or one["lstrip"] or one["rstrip"] or re.search(r"\s", one["content"])
-        for one in told["added_tokens"]
+        token["single_word"] or token["lstrip"] or token["rstrip"] or re.search(r"\s", token["content"])
+        for token in settings["added_tokens"]
     ):
         return False
     steps = () if splits is None else splits.get("pretokenizers", (splits,))

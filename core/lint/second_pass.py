@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from finetop.core.lint.lines import Block, Read
-    from finetop.core.lint.report import Asked, SourceRole
+    from finetop.core.lint.report import LintRequest, SourceRole
     from finetop.core.lint.row import Row
     from finetop.core.recipe.schema import Model
     from finetop.core.runtime.home import Home
@@ -28,7 +28,7 @@ class Whole:
     home: Home
     rows_of: Callable[[Block], list[Row]]
     say: Callable[[str, float, float], None]  # phase, done, total
-    asked: Asked
+    asked: LintRequest
     notes: list[str]  # what could not be checked, and why: findings add to them
     model: Model | None  # the model to be trained on the rows
     _kept: tuple[int, int, Block] | None = None  # the block read last: its source, its index
@@ -56,8 +56,8 @@ class Whole:
         for at in ats:
             block = self._block(at)
             index = at - block.at
-            one = replace(block, at=at, numbers=[block.numbers[index]], lines=[block.lines[index]])
-            yield self.rows_of(one)[0]
+            single = replace(block, at=at, numbers=[block.numbers[index]], lines=[block.lines[index]])
+            yield self.rows_of(single)[0]
 
     def _source(self, at: int) -> int:
         if not 0 <= at < self.rows:

@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from finetop.core.data.similarity.edits import Change, Told
+    from finetop.core.data.similarity.edits import Change, Sameness
 
 
 class Families:
     """Distinguishes edits from templates: if three or more questions differ in one place, that place is their topic."""
 
     def __init__(self) -> None:
-        self._told: list[tuple[int, int, int, Told]] = []
+        self._told: list[tuple[int, int, int, Sameness]] = []
         self._in_place: dict[int, set[int]] = {}
         self._partners: Counter[int] = Counter()
 
-    def take(self, one: int, other: int, question: int, second: int, change: Change, told: Told) -> None:
+    def take(
+        self,
+        first_row: int,
+        second_row: int,
+        first_question: int,
+        second_question: int,
+        change: Change,
+        judgement: Sameness,
+    ) -> None:
         """Record how two rows differ, and the hashes of their questions."""
-        self._partners.update((one, other))
-        self._in_place.setdefault(change.skeleton, set()).update((question, second))
-        if told:
-            self._told.append((one, other, change.skeleton, told))
+        self._partners.update((first_row, second_row))
+        self._in_place.setdefault(change.skeleton, set()).update((first_question, second_question))
+        if judgement:
+            self._told.append((first_row, second_row, change.skeleton, judgement))
 
     def is_template(self, change: Change) -> bool:
         """Return whether three or more questions differ where these do."""
@@ -32,8 +40,8 @@ class Families:
 
     def same(self) -> Iterator[tuple[int, int]]:
         """Yield the pairs that ask the same after all."""
-        for one, other, skeleton, told in self._told:
-            is_alone = self._partners[one] == self._partners[other] == 1
+        for first_row, second_row, skeleton, judgement in self._told:
+            is_alone = self._partners[first_row] == self._partners[second_row] == 1
             is_family = len(self._in_place[skeleton]) > 2
-            if told == "same" or (not is_family and (told == "sure" or is_alone)):
-                yield one, other
+            if judgement == "same" or (not is_family and (judgement == "sure" or is_alone)):
+                yield first_row, second_row

@@ -46,7 +46,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     found: dict[str, list[tuple[int, Any]]]  # by finding: row index in the block, and what was seen
 
 
-class Looker:
+class BlockRunner:
     """Runs the findings on blocks of rows, in this process."""
 
     def __init__(self, setup: Setup) -> None:
@@ -74,16 +74,16 @@ class Looker:
         """Run every finding's `look` on the rows of a block."""
         read = self.rows_of(block)
         lens = self.setup.lens
-        found: dict[str, list[tuple[int, Any]]] = {}
+        results: dict[str, list[tuple[int, Any]]] = {}
         for rule in self.rules:
             look = rule.look
             seen = [
                 (index, sight) for index, row in enumerate(read) if (sight := look(row, lens)) is not None
             ]
             if seen:
-                found[rule.name] = seen
+                results[rule.name] = seen
         counts = [(row.tokens, row.learned, row.kept, row.record is not None) for row in read]
-        return Seen(block.at, block.source, counts, found)
+        return Seen(block.at, block.source, counts, results)
 
 
 def _meter(setup: Setup) -> Meter:
@@ -126,13 +126,13 @@ def main() -> int:
     if first is None:
         return 0
     try:
-        return answer_all(Looker(msgspec.msgpack.decode(first, type=Setup)))
+        return answer_all(BlockRunner(msgspec.msgpack.decode(first, type=Setup)))
     except FinetopError as error:
         print(f"finetop: {error}", file=sys.stderr)
         return error.exit_code
 
 
-def answer_all(looker: Looker) -> int:
+def answer_all(looker: BlockRunner) -> int:
     """Process each block that arrives, until the input ends."""
     while (message := read_message(sys.stdin.buffer)) is not None:
         try:

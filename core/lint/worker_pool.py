@@ -17,13 +17,13 @@ import msgspec
 
 from finetop.core.errors import FinetopError
 from finetop.core.lint.lines import Block
-from finetop.core.lint.worker import Looker, Seen, Setup, read_message, write_message
+from finetop.core.lint.worker import BlockRunner, Seen, Setup, read_message, write_message
 
 AHEAD = 2  # blocks assigned to a worker: one in progress, one waiting
 ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers, which take 0.5 s to start
 
 
-class Hands(Protocol):
+class Workers(Protocol):
     """Processes blocks."""
 
     def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
@@ -31,11 +31,11 @@ class Hands(Protocol):
         ...
 
 
-class Alone:
+class InProcess:
     """Processes blocks in this process."""
 
     def __init__(self, setup: Setup) -> None:
-        self.looker = Looker(setup)
+        self.looker = BlockRunner(setup)
 
     def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
         """Process one block after the other."""
@@ -91,7 +91,7 @@ class _Worker:
         self.stdout.close()
 
 
-class Several:
+class WorkerPool:
     """Processes blocks in several processes."""
 
     def __init__(self, workers: list[_Worker]) -> None:
@@ -111,16 +111,16 @@ class Several:
 
 
 @contextmanager
-def hands(setup: Setup, workers: int, size: int) -> Iterator[Hands]:
+def open_workers(setup: Setup, workers: int, size: int) -> Iterator[Workers]:
     """Yield workers if that many bytes of data are worth starting them; they end with the context."""
     if workers < 2 or 0 < size < ALONE_BYTES:
-        yield Alone(setup)
+        yield InProcess(setup)
         return
     started: list[_Worker] = []
     try:
         for _ in range(workers):
             started.append(_Worker(setup))
-        yield Several(started)
+        yield WorkerPool(started)
     finally:
         for worker in started:
             worker.end()

@@ -116,8 +116,8 @@ def best_kernel(
     fault = flex_fault or (f"needs {lacks}" if lacks else "")
     if not fault:
         return "flex", f"{missing}: packed rows use flex attention"
-    told = "packed rows use sdpa, whose mask has an entry for every pair of tokens"
-    return "sdpa", f"{missing}, and flex attention {fault}: {told}"
+    consequence = "packed rows use sdpa, whose mask has an entry for every pair of tokens"
+    return "sdpa", f"{missing}, and flex attention {fault}: {consequence}"
 
 
 def flex_fault_of(model: Any) -> str:

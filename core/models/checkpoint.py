@@ -161,21 +161,21 @@ def is_complete(folder: Path) -> bool:
 def fault_of(folder: Path) -> str:
     """Return what is wrong with a checkpoint's files; an empty string if all exist and have their size."""
     try:
-        told = _read_manifest(folder)
+        manifest = _read_manifest(folder)
     except FileNotFoundError:
         return f"it has no {MANIFEST}"
     except OSError as error:
         return f"its {MANIFEST} can't be read: {error.strerror}"
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"its {MANIFEST} is damaged"
-    if told.format > FORMAT:
-        return f"a newer finetop wrote it, in format {told.format}"
-    if told.step not in (None, step_of(folder)):
-        return f"its {MANIFEST} belongs to step {told.step}"
-    if not told.files:
+    if manifest.format > FORMAT:
+        return f"a newer finetop wrote it, in format {manifest.format}"
+    if manifest.step not in (None, step_of(folder)):
+        return f"its {MANIFEST} belongs to step {manifest.step}"
+    if not manifest.files:
         return f"its {MANIFEST} names no file"
     return next(
-        (fault for name, size in told.files.items() if (fault := _file_fault(folder, name, size))), ""
+        (fault for name, size in manifest.files.items() if (fault := _file_fault(folder, name, size))), ""
     )
 
 
@@ -184,10 +184,10 @@ def _file_fault(folder: Path, name: str, size: int) -> str:
     if not parts or ".." in parts or name.startswith("/"):
         return f"its {MANIFEST} names {quoted(name)}, which is elsewhere"
     try:
-        there = (folder / name).stat().st_size
+        actual = (folder / name).stat().st_size
     except (OSError, ValueError):
         return f"{quoted(name)} is missing"
-    return "" if there == size else f"{quoted(name)} has {there:,} of {size:,} bytes"
+    return "" if actual == size else f"{quoted(name)} has {actual:,} of {size:,} bytes"
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -198,11 +198,11 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def weights_hash_of(folder: Path) -> str | None:
     """Return the hash of the base's weights that a checkpoint was trained from; None if it is not recorded."""
-    told = _told_by(folder)
-    return None if told is None else told.base.weights_hash
+    manifest = _manifest_of(folder)
+    return None if manifest is None else manifest.base.weights_hash
 
 
-def _told_by(folder: Path) -> Manifest | None:
+def _manifest_of(folder: Path) -> Manifest | None:
     try:
         return _read_manifest(folder)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -211,8 +211,8 @@ def _told_by(folder: Path) -> Manifest | None:
 
 def bytes_of(folder: Path) -> float:
     """Return the total size of a checkpoint's files from its manifest; 0 if that can't be read."""
-    told = _told_by(folder)
-    return 0.0 if told is None else float(sum(told.files.values()))
+    manifest = _manifest_of(folder)
+    return 0.0 if manifest is None else float(sum(manifest.files.values()))
 
 
 def likely_bytes(model: Any, *, with_state: bool) -> float:
@@ -267,14 +267,14 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
     run_folder = _run_folder(reference.name, home, key)
     # Imported checkpoints are links, without a manifest of ours.
     kept = [folder for folder in folders(run_folder) if folder.is_symlink() or is_complete(folder)]
-    there = {step_of(folder): folder for folder in kept}
-    step = max(there, default=None) if reference.step is None else reference.step
-    if step is None or step not in there:
-        hint = f"It has {', '.join(map(str, sorted(there)))}." if there else "It has none yet."
+    by_step = {step_of(folder): folder for folder in kept}
+    step = max(by_step, default=None) if reference.step is None else reference.step
+    if step is None or step not in by_step:
+        hint = f"It has {', '.join(map(str, sorted(by_step)))}." if by_step else "It has none yet."
         raise NotFound(
             f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
         )
-    return there[step]
+    return by_step[step]
 
 
 def _run_folder(name: str, home: Home, key: str) -> Path:

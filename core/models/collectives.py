@@ -75,16 +75,16 @@ def from_first(make: Callable[[], Value]) -> Value:
         return make()
     import torch.distributed as dist
 
-    said: list[Any] = [None, None]
+    outcome: list[Any] = [None, None]
     if rank() == 0:
         try:
-            said[0] = make()
+            outcome[0] = make()
         except Exception as error:  # raised below, here and on the other ranks
-            said[1] = error
-    dist.broadcast_object_list(said, src=0, group=_group[0])
-    if said[1] is not None:
-        raise said[1]
-    value: Value = said[0]
+            outcome[1] = error
+    dist.broadcast_object_list(outcome, src=0, group=_group[0])
+    if outcome[1] is not None:
+        raise outcome[1]
+    value: Value = outcome[0]
     return value
 
 

@@ -26,7 +26,7 @@ TOGETHER = 256  # answers generated at once: each has a row of logits
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerationRequest:
     """A prompt, the maximum length of its answer, and an optional test for its end, besides the end tokens."""
 
     tokens: Sequence[int]
@@ -63,7 +63,13 @@ def bytes_held(
 
 
 def write(
-    model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once: int, flash: bool = False
+    model: Any,
+    asked: Sequence[GenerationRequest],
+    config: Any,
+    *,
+    held: int,
+    at_once: int,
+    flash: bool = False,
 ) -> list[list[int]]:
     """Generate an answer to each prompt, as a GenerationConfig says, up to and including its end.
 
@@ -75,7 +81,7 @@ def write(
 
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)  # errors are raised below
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    pages = pages_kept([one.pages for one in asked], held)
+    pages = pages_kept([request.pages for request in asked], held)
     kernel, was_training = kernel_of(inner), inner.training
     settings = ContinuousBatchingConfig(
         page_size=PAGE,
@@ -115,7 +121,7 @@ def _ours(manager: Any, device: torch.device) -> Iterator[None]:
     """
     from transformers.generation.continuous_batching import cache as caches
 
-    create, look = manager._create_batch_processor, caches.get_device_and_memory_breakdown  # noqa: SLF001  # no public name
+    create, breakdown = manager._create_batch_processor, caches.get_device_and_memory_breakdown  # noqa: SLF001  # no public name
 
     def made() -> Any:
         processor = create()
@@ -130,7 +136,7 @@ def _ours(manager: Any, device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        caches.get_device_and_memory_breakdown = look
+        caches.get_device_and_memory_breakdown = breakdown
         del manager._create_batch_processor  # noqa: SLF001  # no public name
         manager.batch_processor = None  # frees the cache
 
@@ -140,7 +146,7 @@ def _without_sweeping(kind: type[Any]) -> type[Any]:
     return type(kind.__name__, (kind,), {"__del__": lambda self: None})
 
 
-def _run(manager: Any, asked: Sequence[Asked]) -> list[list[int]]:
+def _run(manager: Any, asked: Sequence[GenerationRequest]) -> list[list[int]]:
     """Queue all prompts, those with the same beginning together, and generate until each has its answer."""
     import torch
 
@@ -161,13 +167,13 @@ def _run(manager: Any, asked: Sequence[Asked]) -> list[list[int]]:
     return [written[str(number)] for number in range(len(asked))]
 
 
-def _request(name: str, one: Asked, ends: Any) -> Any:
+def _request(name: str, request: GenerationRequest, ends: Any) -> Any:
     from transformers.generation.continuous_batching.requests import RequestState, RequestStatus
 
-    state = RequestState(name, list(one.tokens), max_new_tokens=one.longest, eos_token_id=ends)
-    if one.has_ended is None:
+    state = RequestState(name, list(request.tokens), max_new_tokens=request.longest, eos_token_id=ends)
+    if request.has_ended is None:
         return state
-    has_ended, update = one.has_ended, state.update_and_check_completion
+    has_ended, update = request.has_ended, state.update_and_check_completion
 
     def update_or_end(token: int, log_prob: float | None) -> bool:
         if update(token, log_prob):

@@ -71,8 +71,11 @@ def train_in(
     if only_16_bit:
         return "bfloat16", f"measured: {speeds.words}; bfloat16 is used, as train.master asks for"
     if 4 * parameters > ROOM * total:
-        said = f"{4 * parameters / 2**30:.1f} of {total / 2**30:.1f} GiB"
-        return "bfloat16", f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {said}"
+        sizes = f"{4 * parameters / 2**30:.1f} of {total / 2**30:.1f} GiB"
+        return (
+            "bfloat16",
+            f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {sizes}",
+        )
     return "float32", f"measured: {speeds.words}: float32 is used in place of bfloat16"
 
 
@@ -93,8 +96,8 @@ def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = 
         return wanted, "; ".join(_of_float16(recipe, folder, device)) if wanted == "float16" else ""
     if wanted != "bfloat16":
         lacks = recipe.model.dtype in ("auto", "bfloat16")
-        said = "this CPU has no arithmetic for bfloat16: float32 is used, which is faster here"
-        return wanted, said if lacks else ""
+        reason = "this CPU has no arithmetic for bfloat16: float32 is used, which is faster here"
+        return wanted, reason if lacks else ""
     count = 0.0 if recipe.model.quantize != "none" else _parameters(folder)
     return train_in(wanted, measured(home), count, total_memory(), only_16_bit=only_16_bit(recipe))
 
@@ -103,8 +106,10 @@ def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
     """Return the notes on training in float16 on a GPU, worded as in a plan."""
     config = config_file.read(folder / "config.json")
     family, card = str(config.get("model_type") or ""), devices.device_kind(device)
-    there = devices.has_bfloat16(device)
-    return number_format.words(recipe, devices.saved_in(folder), family, card, has_bfloat16=there)
+    has_bfloat16 = devices.has_bfloat16(device)
+    return number_format.float16_warnings(
+        recipe, devices.saved_in(folder), family, card, has_bfloat16=has_bfloat16
+    )
 
 
 def only_16_bit(recipe: Recipe) -> bool:
@@ -127,8 +132,8 @@ def total_memory() -> float:
 
 def kept(home: Home) -> Speeds | None:
     """Return the measurement of this CPU since its boot; None without a readable one."""
-    found = _read(home)
-    return None if found is None else found.speeds
+    saved = _read(home)
+    return None if saved is None else saved.speeds
 
 
 def measured(home: Home) -> Speeds:
@@ -136,9 +141,9 @@ def measured(home: Home) -> Speeds:
     import torch
 
     threads = torch.get_num_threads()
-    found = _read(home)
-    if found is not None and found.threads == threads:
-        return found.speeds
+    saved = _read(home)
+    if saved is not None and saved.threads == threads:
+        return saved.speeds
     speeds = measure()
     if home.models.is_dir():  # else the home does not exist yet
         try:
@@ -188,10 +193,10 @@ def _file(home: Home) -> Path:
 
 def _read(home: Home) -> Kept | None:
     try:
-        found = msgspec.json.decode(read_given(_file(home)), type=Kept)
+        saved = msgspec.json.decode(read_given(_file(home)), type=Kept)
     except (OSError, FinetopError, msgspec.DecodeError):
         return None
-    return found if (found.boot, found.cpu, found.torch) == _here() and found.boot else None
+    return saved if (saved.boot, saved.cpu, saved.torch) == _here() and saved.boot else None
 
 
 def _here() -> tuple[str, str, str]:

@@ -26,11 +26,11 @@ def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
     """
     import torch
 
-    found = number_format(wanted, folder, device)
-    if found == "bfloat16" and not has_bfloat16(device):
+    dtype = number_format(wanted, folder, device)
+    if dtype == "bfloat16" and not has_bfloat16(device):
         return "float16"  # for base and tuned model alike
     no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()  # noqa: SLF001  # no public name
-    return "float32" if found == "float16" and no_half else found
+    return "float32" if dtype == "float16" and no_half else dtype
 
 
 def device_kind(device: str) -> str:
@@ -142,7 +142,7 @@ def without_cuda() -> Iterator[None]:
 
     switch = "PYTORCH_NVML_BASED_CUDA_CHECK"
     ask, is_capturing = torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing
-    known = {gpu.uuid: gpu.capability for gpu in gpus.look().gpus}
+    known = {gpu.uuid: gpu.capability for gpu in gpus.read_once().gpus}
     before = os.environ.get(switch)
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
 
@@ -233,8 +233,8 @@ def number_format(
     `bfloat16_there` is given for a device of another process; None: this process's device is checked.
     """
     saved = "saved" if folder is None else saved_in(folder)
-    there = has_bfloat16(device) if bfloat16_there is None else bfloat16_there
-    return chosen(wanted, saved, on_cpu=device == "cpu", has_bfloat16=there)
+    supported = has_bfloat16(device) if bfloat16_there is None else bfloat16_there
+    return chosen(wanted, saved, on_cpu=device == "cpu", has_bfloat16=supported)
 
 
 def saved_in(folder: Path) -> str:

@@ -85,19 +85,19 @@ def writes_with_flash(*, flash: bool, in_float32: bool) -> bool:
 
 
 def _refusal(wanted: EngineChoice, fault: str) -> BadInput:
-    said = f"model.engine: {wanted} does not work with {fault}."
-    return BadInput(said, hint="Set model.engine to exact.")
+    message = f"model.engine: {wanted} does not work with {fault}."
+    return BadInput(message, hint="Set model.engine to exact.")
 
 
 def _fault_of(config: Any) -> str:
     """Return what of a model continuous batching does not support; empty if it supports all."""
     from transformers import AutoModelForCausalLM
 
-    made = AutoModelForCausalLM._model_mapping.get(type(config), None)  # noqa: SLF001  # no public name
-    if made is None or not (made._supports_attention_backend and made._supports_sdpa):  # noqa: SLF001  # no public name
+    model_class = AutoModelForCausalLM._model_mapping.get(type(config), None)  # noqa: SLF001  # no public name
+    if model_class is None or not (model_class._supports_attention_backend and model_class._supports_sdpa):  # noqa: SLF001  # no public name
         return "the code of this model"
     text = config.get_text_config()
-    if made._is_stateful or set(getattr(text, "layer_types", None) or ()) - {  # noqa: SLF001  # no public name
+    if model_class._is_stateful or set(getattr(text, "layer_types", None) or ()) - {  # noqa: SLF001  # no public name
         "full_attention",
         "sliding_attention",
     }:
@@ -130,9 +130,14 @@ def _write_continuously(
         config.eos_token_id = -1
     config.min_new_tokens = None
     read = at_once(str(model.device))
-    asked = [continuous.Asked(prompt, config.max_new_tokens) for prompt in prompts]
+    requests = [continuous.GenerationRequest(prompt, config.max_new_tokens) for prompt in prompts]
     return continuous.write(
-        model, asked, config, held=tokens_held(model, read), at_once=read, flash=engine == "continuous-flash"
+        model,
+        requests,
+        config,
+        held=tokens_held(model, read),
+        at_once=read,
+        flash=engine == "continuous-flash",
     )
 
 
@@ -149,8 +154,8 @@ def _write_padded(
 
     width = max(map(len, prompts))
     padding, config.use_cache = config.pad_token_id, True
-    ids = torch.tensor([[padding] * (width - len(one)) + list(one) for one in prompts])
-    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts])
+    ids = torch.tensor([[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     written = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),

@@ -51,8 +51,8 @@ class LightTokenizer:
         return self._id("eos_token")
 
     def _id(self, key: str) -> int | None:
-        found: int | None = self.inner.token_to_id(self.special[key]) if key in self.special else None
-        return found
+        token_id: int | None = self.inner.token_to_id(self.special[key]) if key in self.special else None
+        return token_id
 
     def _plain_template(self) -> str:
         begins = self.inner.encode("a").ids[:1] == [self.bos_token_id]
@@ -102,25 +102,25 @@ class LightTokenizer:
         if isinstance(text, str):
             return {"input_ids": self.inner.encode(text, add_special_tokens=add_special_tokens).ids}
         encoded = self.inner.encode_batch(text, add_special_tokens=add_special_tokens)
-        given: dict[str, Any] = {"input_ids": [one.ids for one in encoded]}
+        given: dict[str, Any] = {"input_ids": [encoding.ids for encoding in encoded]}
         if return_offsets_mapping:
-            given["offset_mapping"] = [one.offsets for one in encoded]
+            given["offset_mapping"] = [encoding.offsets for encoding in encoded]
         return given
 
 
 def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
     from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
 
-    told = json.loads(inner.to_str())
-    model, splits, added = told["model"], told["pre_tokenizer"], told.pop("added_tokens")
-    behind = told.pop("post_processor")
+    settings = json.loads(inner.to_str())
+    model, splits, added = settings["model"], settings["pre_tokenizer"], settings.pop("added_tokens")
+    behind = settings.pop("post_processor")
     if model["type"] != "BPE":
         raise ValueError(f"a tokenizer of type {model['type']}")
     model["vocab"], model["merges"] = {}, []
     special = [
-        AddedToken(**{key: value for key, value in one.items() if key not in ("id", "special")})
-        for one in added
-        if one["special"]
+        AddedToken(**{key: value for key, value in entry.items() if key not in ("id", "special")})
+        for entry in added
+        if entry["special"]
     ]
     named = {
         key: model[key]
@@ -130,14 +130,16 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
     steps = () if splits is None else splits.get("pretokenizers", (splits,))
     if any(step["type"] == "ByteLevel" for step in steps):
         named["initial_alphabet"] = pre_tokenizers.ByteLevel.alphabet()
-    made = Tokenizer.from_str(json.dumps(told))
+    tokenizer = Tokenizer.from_str(json.dumps(settings))
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False, **named)
-    made.train_from_iterator(texts, trainer=trainer)
+    tokenizer.train_from_iterator(texts, trainer=trainer)
     if behind is not None:
-        for one in behind.get("special_tokens", {}).values():
-            one["ids"] = [made.token_to_id(token) for token in one["tokens"]]
-        made = Tokenizer.from_str(json.dumps({**json.loads(made.to_str()), "post_processor": behind}))
-    return made
+        for entry in behind.get("special_tokens", {}).values():
+            entry["ids"] = [tokenizer.token_to_id(token) for token in entry["tokens"]]
+        tokenizer = Tokenizer.from_str(
+            json.dumps({**json.loads(tokenizer.to_str()), "post_processor": behind})
+        )
+    return tokenizer
 
 
 class Characters:
@@ -182,9 +184,9 @@ class Characters:
         if isinstance(text, str):
             return {"input_ids": [1] * -(-len(text) // self.EACH)}
         spans = [
-            [(at, min(at + self.EACH, len(one))) for at in range(0, len(one), self.EACH)] for one in text
+            [(at, min(at + self.EACH, len(part))) for at in range(0, len(part), self.EACH)] for part in text
         ]
-        return {"input_ids": [[1] * len(one) for one in spans], "offset_mapping": spans}
+        return {"input_ids": [[1] * len(part) for part in spans], "offset_mapping": spans}
 
 
 def compiled(template: str) -> Any:
@@ -243,7 +245,7 @@ def _template_of(folder: Path, config: Mapping[str, Any]) -> str | None:
         return read_given(file).decode()
     written = config.get("chat_template") or _json(folder / "chat_template.json").get("chat_template")
     if isinstance(written, list):  # several by name
-        named = {one.get("name"): one.get("template") for one in written if isinstance(one, dict)}
+        named = {entry.get("name"): entry.get("template") for entry in written if isinstance(entry, dict)}
         written = named.get("default")
     return written if isinstance(written, str) else None
 

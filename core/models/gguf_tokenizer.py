@@ -49,11 +49,11 @@ def rule(name: str) -> PreTokenizer:
     from tokenizers import Regex
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
 
-    words = ByteLevel(add_prefix_space=False)
+    byte_level = ByteLevel(add_prefix_space=False)
     if name in GPT2:
-        return words
+        return byte_level
     if name in SINGLE_DIGITS:
-        return Sequence([Digits(individual_digits=True), words])
+        return Sequence([Digits(individual_digits=True), byte_level])
     if name in SPLITS:
         only_bytes = ByteLevel(add_prefix_space=False, use_regex=False)
         return Sequence([Split(Regex(SPLITS[name]), "isolated"), only_bytes])

@@ -44,7 +44,9 @@ def require(kernels: Literal["none", "liger"], device: str) -> None:
     require_triton("train.kernels: liger", "set train.kernels to none")
 
 
-def looks(recipe: Recipe, device: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], None]]]:
+def requirements(
+    recipe: Recipe, device: str, config: Mapping[str, Any]
+) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield the settings of a recipe that need kernels which a machine may lack, each with a function that checks them.
 
     `config` is the model's config.json. The functions raise EnvironmentTrouble, or BadInput for an unsuitable model.
@@ -63,5 +65,5 @@ def _require_compiled(recipe: Recipe, device: str) -> None:
 def require_triton(what: str, else_: str) -> None:
     """Check that Triton can build kernels here for `what`; `else_` is the alternative. Raises EnvironmentTrouble."""
     if lacks := compiler.triton_lacks():
-        said = f"{what} needs {lacks}, which this machine lacks."
-        raise EnvironmentTrouble(said, hint=f"{compiler.fix()} Or {else_}.")
+        message = f"{what} needs {lacks}, which this machine lacks."
+        raise EnvironmentTrouble(message, hint=f"{compiler.fix()} Or {else_}.")

@@ -164,7 +164,7 @@ def load_model(
     tokenizer = load_tokenizer(resolved)
     placed = quantize.quantized(resolved, dtype, device)
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, loading_info = AutoModelForCausalLM.from_pretrained(
             resolved.path,
             dtype=dtype,
             use_safetensors=True,
@@ -183,7 +183,9 @@ def load_model(
                 hint=f"Set model.quantize to none (--quantize none), or fix {library}.",
             ) from error
         raise _unusable(resolved, "model", error) from error
-    return put_on(model, device, sorted(found["missing_keys"]), resolved, is_placed=bool(placed)), tokenizer
+    return put_on(
+        model, device, sorted(loading_info["missing_keys"]), resolved, is_placed=bool(placed)
+    ), tokenizer
 
 
 def put_on(
@@ -199,7 +201,7 @@ def put_on(
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
     quantize.pass_gradients(model)
-    quantize.leave_file(model)
+    quantize.copy_from_file(model)
     return model if is_placed else model.to(device)
 
 
@@ -220,12 +222,12 @@ def is_reward_model(folder: Path) -> bool:
     """Return whether a saved model, or adapter, scores texts instead of generating them."""
     for name in (ADAPTER_CONFIG, "config.json"):
         try:
-            said = config_file.read_object(folder / name)
+            config = config_file.read_object(folder / name)
         except BadInput:
             continue  # missing; or broken, which loading it reports
-        kinds = said.get("architectures")
+        kinds = config.get("architectures")
         kinds = kinds if isinstance(kinds, list) else ()
-        return said.get("task_type") == "SEQ_CLS" or any(
+        return config.get("task_type") == "SEQ_CLS" or any(
             str(kind).endswith("ForSequenceClassification") for kind in kinds
         )
     return False
@@ -248,8 +250,8 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
             f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that generates text."
         )
     if isinstance(error, ImportError):
-        said = f"model.id: {resolved.id} needs a package that is not installed: {first_line(error)}"
-        return EnvironmentTrouble(said, hint="Install it, or pick another model.")
+        message = f"model.id: {resolved.id} needs a package that is not installed: {first_line(error)}"
+        return EnvironmentTrouble(message, hint="Install it, or pick another model.")
     return BadInput(
         f"model.id: can't load the {part} of {resolved.id}: {first_line(error)}",
         hint="Its files may be damaged: download it again, or give another model.",

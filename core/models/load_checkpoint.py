@@ -107,10 +107,10 @@ def _unround(tuned: Any, file: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(file, "pt", device="cpu") as saved:
-        there = set(saved.keys())
+        saved_names = set(saved.keys())
         for name, weight in tuned.named_parameters():
             key = name.removesuffix(".default")
-            if key != name and key in there:
+            if key != name and key in saved_names:
                 exact = saved.get_tensor(key)
                 if exact.shape == weight.shape:
                     weight.data = exact.to(weight.device)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
 
 
-def leave_file(model: PreTrainedModel) -> None:
+def copy_from_file(model: PreTrainedModel) -> None:
     """Copy the tensors that a quantized model on the CPU still reads from its mapped file: embeddings and norms.
 
     transformers maps the file; one tensor of it keeps all its pages: 269 MB for SmolLM2-135M, beside 55 MB in 4 bits.
@@ -38,7 +38,7 @@ def pass_gradients(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def show_as_numbers(model: Any, dtype: torch.dtype, device: str) -> None:
+def view_as_numbers(model: Any, dtype: torch.dtype, device: str) -> None:
     """View 4-bit weights as numbers of `dtype`, several packed in each: FSDP2 can't shard their own type.
 
     As bnb_4bit_quant_storage does when a model is loaded; bitsandbytes finds their scales through the layer. Those go
@@ -63,7 +63,11 @@ def count_numbers(model: Any) -> int:
 def _in_4_bits(model: Any) -> list[Any]:
     """Return bitsandbytes' 4-bit layers; empty if it is not imported."""
     modules = sys.modules.get("bitsandbytes.nn")
-    return [] if modules is None else [one for one in model.modules() if isinstance(one, modules.Linear4bit)]
+    return (
+        []
+        if modules is None
+        else [module for module in model.modules() if isinstance(module, modules.Linear4bit)]
+    )
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:

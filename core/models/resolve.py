@@ -89,14 +89,14 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
 
     folder = checkpoint_of(text, home)
     run_folder = folder.parent.parent
-    said = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
+    source = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
     if load.is_reward_model(folder):
         raise BadInput(
             f"model.id: {text} is a reward model, which generates no text.", hint="Start from another run."
         )
     if not load.is_adapter(folder):
-        return folder, said
-    return _merged(folder, run_folder, home, events), f"{said}, merged"
+        return folder, source
+    return _merged(folder, run_folder, home, events), f"{source}, merged"
 
 
 def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Path:

@@ -42,13 +42,13 @@ class RewardModel:
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         scores = [0.0] * len(texts)
         for at in range(0, len(order), self.batch_size):
-            some = order[at : at + self.batch_size]
+            indexes = order[at : at + self.batch_size]
             batch = _padded(
-                [texts[index] for index in some], int(self.tokenizer.pad_token_id), self.model.device
+                [texts[index] for index in indexes], int(self.tokenizer.pad_token_id), self.model.device
             )
             with torch.no_grad():
-                found = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
-            for index, value in zip(some, found, strict=True):
+                batch_scores = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
+            for index, value in zip(indexes, batch_scores, strict=True):
                 scores[index] = value
         return scores
 
@@ -81,7 +81,7 @@ def make(
     require_one_label(base.path, base.id, "model.id")
     placed = fewer_bits.quantized(base, dtype, device)
     try:
-        model, found = AutoModelForSequenceClassification.from_pretrained(
+        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
             base.path,
             num_labels=1,
             dtype=dtype,
@@ -98,7 +98,9 @@ def make(
             f"model.id: can't make a reward model from {base.id}: {first_line(error)}",
             hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
         ) from error
-    body = sorted(key for key in found["missing_keys"] if key.split(".")[0] not in ("score", "classifier"))
+    body = sorted(
+        key for key in loading_info["missing_keys"] if key.split(".")[0] not in ("score", "classifier")
+    )
     model = load.put_on(model, device, body, base, is_placed=bool(placed))
     require_vocabulary(model, tokenizer, base.id, "model.id")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
@@ -109,8 +111,8 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
     """Refuse a classifier with several outputs. Raises BadInput."""
     if not load.is_reward_model(folder):
         return
-    said = config_file.read(folder / "config.json")
-    labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
+    config = config_file.read(folder / "config.json")
+    labels = len(config["id2label"]) if "id2label" in config else int(config.get("num_labels", 2))
     if labels != 1:
         raise BadInput(
             f"{key}: {name} is a classifier with {labels} labels, but a reward is one number.",

@@ -31,7 +31,7 @@ def require_room(folder: Path, model: Path, dtype: str) -> int:
     Raises EnvironmentTrouble.
     """
     needed = int(sum(shape.count for shape in tensors(model).values()) * BYTES[dtype] * MORE)
-    place = next(one for one in (folder, *folder.parents) if one.is_dir())
+    place = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:
         raise EnvironmentTrouble(

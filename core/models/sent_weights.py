@@ -74,13 +74,13 @@ class Sender:
                 for key, tensor in list(held.items()):
                     if not isinstance(tensor, torch.Tensor) or isinstance(tensor, DTensor):
                         continue
-                    made = self.made.get(id(tensor))
-                    if made is None:
+                    sent = self.made.get(id(tensor))
+                    if sent is None:
                         dtype = getattr(torch, self.dtypes[self.names[id(module)], key])
-                        made = _received(tensor, dtype, device, moves=held is not vars(module))
+                        sent = _received(tensor, dtype, device, moves=held is not vars(module))
                     if id(tensor) in self.tied:
-                        self.made[id(tensor)] = made
-                    held[key] = made
+                        self.made[id(tensor)] = sent
+                    held[key] = sent
 
 
 def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -> Tensor:
@@ -100,9 +100,9 @@ def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -
         return tensor
     if not isinstance(tensor, torch.nn.Parameter):
         return data
-    made = torch.nn.Parameter(data, requires_grad=tensor.requires_grad)
-    made.__dict__.update(tensor.__dict__)
-    return made
+    parameter = torch.nn.Parameter(data, requires_grad=tensor.requires_grad)
+    parameter.__dict__.update(tensor.__dict__)
+    return parameter
 
 
 def _holders(module: Any) -> tuple[dict[str, Any], ...]:

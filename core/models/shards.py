@@ -34,7 +34,7 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
     from finetop.core.models import sent_weights
 
     mesh = init_device_mesh(device.split(":")[0], (collectives.count(),))
-    quantize.show_as_numbers(model, dtype, device)
+    quantize.view_as_numbers(model, dtype, device)
     sender = sent_weights.Sender(model) if sent_weights.is_wanted(model) else None
     policy = MixedPrecisionPolicy()
     if dtype != torch.float32:
@@ -123,9 +123,11 @@ def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
     names: dict[int, str] = {}  # first name of tensors that are used twice: a tied head
     for name, tensor in model.state_dict().items():
         first = names.setdefault(local(tensor).data_ptr(), name)
-        one = state.get(first) if first != name else whole(tensor)
-        if one is not None:
-            state[name] = one.to(saved_dtype(model)) if rounded and one.is_floating_point() else one
+        gathered = state.get(first) if first != name else whole(tensor)
+        if gathered is not None:
+            state[name] = (
+                gathered.to(saved_dtype(model)) if rounded and gathered.is_floating_point() else gathered
+            )
     return state
 
 

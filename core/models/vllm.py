@@ -52,8 +52,8 @@ def require(device: str) -> None:
 
     kind = device.partition(":")[0]
     if current_platform.device_type != kind:
-        said = f"model.engine: the installed vllm runs on {current_platform.device_type or 'nothing here'}"
-        raise EnvironmentTrouble(f"{said}, but this run is on {kind}.", hint="Set model.engine to auto.")
+        message = f"model.engine: the installed vllm runs on {current_platform.device_type or 'nothing here'}"
+        raise EnvironmentTrouble(f"{message}, but this run is on {kind}.", hint="Set model.engine to auto.")
     if kind == "cuda":  # it has its own kernels, and compiles the model
         kernels.require_triton("model.engine: vllm", "set model.engine to auto")
 
@@ -61,11 +61,11 @@ def require(device: str) -> None:
 def require_reach(config: Any, device: str) -> None:
     """Check that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
     if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
-        said = (
+        message = (
             "model.engine: on a CPU, vllm can't update an output layer that is tied to the embeddings,"
             " as in this model."
         )
-        raise BadInput(said, hint="Set model.engine to auto.")
+        raise BadInput(message, hint="Set model.engine to auto.")
 
 
 def share_of(device: str, held: float) -> float:
@@ -93,8 +93,10 @@ def hand_over(opened: Any, model: Any, folder: Path) -> None:
     def known() -> Iterator[tuple[str, Tensor]]:
         for name, weight in weights_of(model):
             if name not in saved:
-                said = f"model.engine: vllm can't take the weights of this model: {name} is not in its files."
-                raise FinetopError(said, hint="Set model.engine to auto.")
+                message = (
+                    f"model.engine: vllm can't take the weights of this model: {name} is not in its files."
+                )
+                raise FinetopError(message, hint="Set model.engine to auto.")
             yield name, weight
 
     if model.device.type == "cuda":
@@ -114,54 +116,54 @@ def weights_of(model: Any) -> Iterator[tuple[str, Tensor]]:
     from peft.utils import ModulesToSaveWrapper
 
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    told: set[int] = set()
+    yielded: set[int] = set()
 
     def walk(module: Any, path: str) -> Iterator[tuple[str, Tensor]]:
         if isinstance(module, BaseTunerLayer):
-            yield from _merged(module, path, told)
+            yield from _merged(module, path, yielded)
             return
         if isinstance(module, ModulesToSaveWrapper):
             is_off = module.disable_adapters or not module.active_adapters
             own = module.original_module if is_off else module.modules_to_save[module.active_adapters[0]]
             yield from walk(own, path)
             return
-        yield from _own(module, path, told)
+        yield from _own(module, path, yielded)
         for name, child in module.named_children():
             yield from walk(child, f"{path}{name}.")
 
     yield from walk(inner, "")
 
 
-def _own(module: Any, path: str, told: set[int]) -> Iterator[tuple[str, Tensor]]:
+def _own(module: Any, path: str, yielded: set[int]) -> Iterator[tuple[str, Tensor]]:
     for name, weight in module.named_parameters(recurse=False):
-        if id(weight) not in told:  # a head may share the embedding
-            told.add(id(weight))
+        if id(weight) not in yielded:  # a head may share the embedding
+            yielded.add(id(weight))
             yield path + name, weight.data
 
 
-def _merged(layer: Any, path: str, told: set[int]) -> Iterator[tuple[str, Tensor]]:
+def _merged(layer: Any, path: str, yielded: set[int]) -> Iterator[tuple[str, Tensor]]:
     """Yield a layer's weights with its adapter merged; the layer itself is restored before the first is yielded."""
     base = layer.get_base_layer()
     if layer.disable_adapters or layer.merged:
-        yield from _own(base, path, told)
+        yield from _own(base, path, yielded)
         return
     if layer.base_layer is not base:  # another adapter on a parameter of the same module
-        said = f"model.engine: vllm reads merged weights, but {path[:-1]} has one adapter within another."
-        raise FinetopError(said, hint="Set model.engine to auto.")
+        message = f"model.engine: vllm reads merged weights, but {path[:-1]} has one adapter within another."
+        raise FinetopError(message, hint="Set model.engine to auto.")
     held = [(weight, weight.data) for weight in base.parameters(recurse=False)]
     for weight, data in held:
         weight.data = data.clone()
     try:
         layer.merge()
-        merged = [(name, weight.clone()) for name, weight in _own(layer.get_base_layer(), path, told)]
+        merged = [(name, weight.clone()) for name, weight in _own(layer.get_base_layer(), path, yielded)]
         with warnings.catch_warnings():  # unmerging is inexact: the weights are restored below
             warnings.simplefilter("ignore")
             layer.unmerge()
     except (ValueError, NotImplementedError, AttributeError) as error:
-        said = (
+        message = (
             f"model.engine: vllm reads merged weights, but {path[:-1]} can't be merged: {first_line(error)}"
         )
-        raise FinetopError(said, hint="Set model.engine to auto.") from error
+        raise FinetopError(message, hint="Set model.engine to auto.") from error
     finally:
         layer.merged_adapters.clear()
         for weight, data in held:
@@ -210,7 +212,7 @@ class Copy:
         ]
         prompts = [{"prompt_token_ids": list(prompt)} for prompt, _, _ in asked]
         written = self.opened.generate(prompts, settings, use_tqdm=False)
-        return [list(one.outputs[0].token_ids) for one in written]
+        return [list(output.outputs[0].token_ids) for output in written]
 
     def _open(self, model: Any, tokens: int) -> None:
         from vllm import LLM

@@ -30,7 +30,7 @@ from finetop.core.wording.units import gib_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from finetop.core.plan.inputs import Found
+    from finetop.core.plan.inputs import ConfigFile
     from finetop.core.plan.lengths import Lengths
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
@@ -60,7 +60,7 @@ class Ahead:
 
 
 @dataclass
-class Looker:
+class RunChecker:
     """Checks runs of one home, and data that several of them share only once."""
 
     home: Home
@@ -68,11 +68,11 @@ class Looker:
     seen: dict[bytes, Ahead] = field(default_factory=dict)
     is_slurm: bool | None = None  # whether jobs go to a cluster; None: not known yet
 
-    def look(self, recipe: Recipe, found: Found | None = None) -> Ahead:
-        """Check what a run reads. `found` is the model's config, if it is on this machine."""
+    def look(self, recipe: Recipe, config_file: ConfigFile | None = None) -> Ahead:
+        """Check what a run reads. `config_file` is the model's config, if it is on this machine."""
         key = what_is_read(recipe)
         if key not in self.seen:
-            self.seen[key] = self._look(recipe, found)
+            self.seen[key] = self._look(recipe, config_file)
         return self.seen[key]
 
     def goes_elsewhere(self) -> bool:
@@ -84,25 +84,27 @@ class Looker:
                 self.is_slurm = False  # the supervisor reports what is wrong
         return self.is_slurm
 
-    def _look(self, recipe: Recipe, found: Found | None) -> Ahead:
-        folder = None if found is None else found.folder
+    def _look(self, recipe: Recipe, config_file: ConfigFile | None) -> Ahead:
+        folder = None if config_file is None else config_file.folder
         problems: list[tuple[str, FinetopError]] = []
         measured = None
         with _collected(problems, "data.train"):
             measured = lengths.measure(recipe, folder, self.home, seconds=self.seconds)
-        for key, look in self._parts(recipe, found):
+        for key, look in self._parts(recipe, config_file):
             with _collected(problems, key):
                 look()
         return Ahead(measured, tuple(problems))
 
-    def _parts(self, recipe: Recipe, found: Found | None) -> Iterator[tuple[str, Callable[[], object]]]:
+    def _parts(
+        self, recipe: Recipe, config_file: ConfigFile | None
+    ) -> Iterator[tuple[str, Callable[[], object]]]:
         """Yield what else a job reads, each with its setting."""
         yield "protect", lambda: recipe_protections.look(recipe, self.home)
         checks = recipe.check.at_end or recipe.check.every is not None
         if recipe.check.general is not None:
             yield "check.general.suite", lambda: require_suite(recipe, self.home, with_rows=checks)
         if recipe.check.target is not None and checks:
-            yield "check.target", lambda: require_target(recipe, found, self.home)
+            yield "check.target", lambda: require_target(recipe, config_file, self.home)
 
 
 class _collected:
@@ -136,17 +138,17 @@ def require_suite(recipe: Recipe, home: Home, *, with_rows: bool) -> None:
                 jsonl.shaped(row, shape)
 
 
-def require_target(recipe: Recipe, found: Found | None, home: Home) -> None:
+def require_target(recipe: Recipe, config_file: ConfigFile | None, home: Home) -> None:
     """Check that the rows of the target can be read, asked and scored. Raises BadInput."""
     wanted = recipe.check.target
     assert wanted is not None
     if not files.is_there(Path(wanted.path)):
         return  # reported with the other files
-    tokenizer, _ = lengths.plain_tokenizer(recipe, None if found is None else found.folder)
+    tokenizer, _ = lengths.plain_tokenizer(recipe, None if config_file is None else config_file.folder)
     asker = open_asker(
         recipe.ask, recipe.data.train, home, shots=False
     )  # those come from rows that were read already
-    positions = None if found is None else shape_of(recipe, found.config).max_positions
+    positions = None if config_file is None else shape_of(recipe, config_file.config).max_positions
     longest = positions or 10**6
     scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
 
@@ -157,17 +159,17 @@ def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measu
     known = Known(lengths=measured)
     plan = estimate(recipe, config, whole, known)
     if plan.host is not None and plan.host.lacks:
-        said = (
+        message = (
             f"{plan.host.ranks} ranks need {gib_of(plan.host.bytes)} GiB of host memory, but this machine has"
         )
         raise Refused(
-            f"{recipe.name} does not fit this machine's memory: {said} {gib_of(plan.host.total or 0.0)} in all.",
+            f"{recipe.name} does not fit this machine's memory: {message} {gib_of(plan.host.total or 0.0)} in all.",
             hint="Use fewer GPUs (budget.gpus), lora instead of full tuning, or a smaller model.",
         )
     if plan.verdict != "no" or plan.capacity is None:
         return
     fix = find_fix(recipe, shape_of(recipe, config), whole, known, plan.capacity, plan.gpus)
-    sets = "" if fix is None else " ".join(f"--set {one}" for one in fix.sets)
+    sets = "" if fix is None else " ".join(f"--set {setting}" for setting in fix.sets)
     hint = (
         "Use a smaller model: no known change makes it fit."
         if fix is None
@@ -182,7 +184,7 @@ def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measu
 
 def kernel_problems(recipe: Recipe, config: Mapping[str, Any]) -> Iterator[tuple[str, FinetopError]]:
     """Yield the settings that need kernels which this machine's GPUs can't get, with the job's own errors."""
-    for key, look in kernels.looks(recipe, "cuda", config):
+    for key, look in kernels.requirements(recipe, "cuda", config):
         try:
             look()
         except FinetopError as error:
@@ -195,27 +197,27 @@ def what_is_read(recipe: Recipe) -> bytes:
     return msgspec.json.encode([mapping[name] for name in READ_BY])
 
 
-def before(recipe: Recipe, looker: Looker) -> Ahead:
+def check_before_queue(recipe: Recipe, looker: RunChecker) -> Ahead:
     """Check a run about to be queued: what it reads, and whether this machine is large enough.
 
     Without the model on this machine its checks are skipped; memory is also skipped if jobs go to a cluster.
     """
     home = looker.home
     try:
-        found = inputs.find_config(recipe.model, home)
+        config_file = inputs.find_config(recipe.model, home)
     except EnvironmentTrouble:
-        found = None
+        config_file = None
     except FinetopError as error:
         return Ahead(None, (("model.id", error),))
-    ahead = looker.look(recipe, found)
-    if found is None or looker.goes_elsewhere():
+    ahead = looker.look(recipe, config_file)
+    if config_file is None or looker.goes_elsewhere():
         return ahead
     problems = list(ahead.problems)
-    here = machines.look(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
-    refused = refusals(recipe, shape_of(recipe, found.config), here, recipe.budget.gpus or 1)
+    here = machines.read_machine(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
+    refused = refusals(recipe, shape_of(recipe, config_file.config), here, recipe.budget.gpus or 1)
     problems += [(key, BadInput(message, hint=hint)) for key, message, hint in refused]
     with _collected(problems, ROOM):
-        require_room(recipe, found.config, here, ahead.lengths)
+        require_room(recipe, config_file.config, here, ahead.lengths)
         if here.device == "gpu":
-            problems += kernel_problems(recipe, found.config)
+            problems += kernel_problems(recipe, config_file.config)
     return replace(ahead, problems=tuple(problems))

@@ -39,9 +39,9 @@ def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
     yield from _cheap(start)
     base = start
     for change in (*(() if in_float16 else (_divided, _stochastic)), _lora, _nf4):
-        made = change(base)
-        if made is not None:
-            base = made
+        changed = change(base)
+        if changed is not None:
+            base = changed
             yield base
             yield from _cheap(base)
     tokens = recipe.data.max_tokens

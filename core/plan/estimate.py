@@ -144,19 +144,19 @@ def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
     if recipe.objective.name != "pretrain":
         return read_shape(config)
     options = recipe.objective.options
-    found = read_shape(config)
-    hidden = getattr(options, "hidden_size", None) or found.hidden
-    heads = getattr(options, "heads", None) or found.heads
-    said = {
+    base_shape = read_shape(config)
+    hidden = getattr(options, "hidden_size", None) or base_shape.hidden
+    heads = getattr(options, "heads", None) or base_shape.heads
+    sizes = {
         "hidden_size": hidden,
-        "num_hidden_layers": getattr(options, "layers", None) or found.layers,
+        "num_hidden_layers": getattr(options, "layers", None) or base_shape.layers,
         "num_attention_heads": heads,
         "num_key_value_heads": getattr(options, "key_value_heads", None) or heads,
         "intermediate_size": getattr(options, "intermediate_size", None) or -(-hidden * 8 // 3 // 8) * 8,
-        "vocab_size": found.vocabulary if options.tokenizer == "reuse" else options.vocabulary,
+        "vocab_size": base_shape.vocabulary if options.tokenizer == "reuse" else options.vocabulary,
         "head_dim": hidden // heads,
     }
-    return read_shape({**config, **said})
+    return read_shape({**config, **sizes})
 
 
 def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int = 1) -> Workload:
@@ -369,8 +369,8 @@ def find_fix(
     """Return the cheapest change with which the run fits, or None."""
     known = dataclasses.replace(known, trainable=None)  # it was counted for this method
     for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
-        made = memory.parts(workload(change.recipe, shape, machine, known, ranks))
-        need = memory.need(made, on_gpu=machine.device == "gpu")
+        parts = memory.parts(workload(change.recipe, shape, machine, known, ranks))
+        need = memory.need(parts, on_gpu=machine.device == "gpu")
         if need <= capacity:
             return _fix(change, need)
     return None
@@ -385,76 +385,78 @@ WAYS: dict[Literal["ddp", "fsdp"], str] = {"ddp": "a copy on each (ddp)", "fsdp"
 
 def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int) -> tuple[Sharded, ...]:
     """Return what each GPU holds in each way the recipe can train on several (core/recipe/parallel.py)."""
-    made = []
+    sharded = []
     for way in WAYS:
         train = msgspec.structs.replace(recipe.train, parallel=way)
-        one = msgspec.structs.replace(recipe, train=train)
-        if not list(of_ranks(one, ranks)):
-            parts = memory.parts(workload(one, shape, machine, known, ranks))
-            made.append(Sharded(WAYS[way], memory.total(parts)))
-    return tuple(made)
+        variant = msgspec.structs.replace(recipe, train=train)
+        if not list(of_ranks(variant, ranks)):
+            parts = memory.parts(workload(variant, shape, machine, known, ranks))
+            sharded.append(Sharded(WAYS[way], memory.total(parts)))
+    return tuple(sharded)
 
 
 def notes(
     recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine, ranks: int = 1
 ) -> list[str]:
     """Return notes on how the numbers were found."""
-    said = [f"{message} {hint}" for _, message, hint in (of_ranks(recipe, ranks) if ranks > 1 else ())]
-    said += [known.note] if known.note else []
+    lines = [f"{message} {hint}" for _, message, hint in (of_ranks(recipe, ranks) if ranks > 1 else ())]
+    lines += [known.note] if known.note else []
     if not shape.is_known:
         named = f"family {shape.family}" if shape.family else "a config without model_type"
-        said.append(f"{named} is unknown: estimated as a Llama of the same size.")
+        lines.append(f"{named} is unknown: estimated as a Llama of the same size.")
     if not work.trained.is_known:
-        said.append(f"method {recipe.method.name} has no formula: estimated as LoRA.")
+        lines.append(f"method {recipe.method.name} has no formula: estimated as LoRA.")
     if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
-        said.append("protect.mask_surprising drops rows in which the base finds every token too unlikely.")
+        lines.append("protect.mask_surprising drops rows in which the base finds every token too unlikely.")
     if recipe.train.optimizer in STATES_8BIT and work.trained.wide > work.trained.numbers * TOLD_SHARE:
         wide = work.trained.wide * STATES_32BIT
-        said.append(
+        lines.append(
             f"{recipe.train.optimizer} keeps its state of the embeddings in 32 bits: {gib_of(wide)} of the "
             f"{gib_of(work.trained.numbers * work.optimizer_bytes)} GiB of optimizer state."
         )
     extras = extras_of(recipe.objective.name)
     if not extras.is_known:
-        said.append(f"objective {recipe.objective.name} has no formula: estimated as sft.")
+        lines.append(f"objective {recipe.objective.name} has no formula: estimated as sft.")
     if work.frozen_models and extras.writes:
-        said.append("the reward model is assumed to be as large as the trained one.")
+        lines.append("the reward model is assumed to be as large as the trained one.")
     if extras.writes:
-        said.append("answers are assumed to have objective.max_new_tokens tokens.")
+        lines.append("answers are assumed to have objective.max_new_tokens tokens.")
     if extras.teacher and known.teacher is None:
-        said.append("the teacher is assumed to be as large as the model: its config.json is not here.")
+        lines.append("the teacher is assumed to be as large as the model: its config.json is not here.")
     if known.lengths is None:
-        said.append(f"no data file was read: every row is assumed to have {recipe.data.max_tokens} tokens.")
+        lines.append(f"no data file was read: every row is assumed to have {recipe.data.max_tokens} tokens.")
     elif not known.lengths.is_whole:
-        said.append("some sources are not local files: rows, tokens and time leave them out.")
+        lines.append("some sources are not local files: rows, tokens and time leave them out.")
     dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
     wants_16 = on_cpu and recipe.model.dtype in ("auto", "bfloat16")
     if dtype == "float16":
         there = machine.has_bfloat16
-        told = number_format.words(recipe, saved_in(shape), shape.family, machine.name, has_bfloat16=there)
-        said += [f"{words}." for words in told]
+        format_notes = number_format.float16_warnings(
+            recipe, saved_in(shape), shape.family, machine.name, has_bfloat16=there
+        )
+        lines += [f"{note}." for note in format_notes]
     elif wants_16 and not machine.has_bfloat16:
-        said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
+        lines.append("this CPU has no arithmetic for bfloat16: float32 is used.")
     elif wants_16:
         unknown = "the first run measures whether bfloat16 is faster than float32 on this CPU; this plan assumes so."
         why = _on_cpu("bfloat16", recipe, shape, machine)[1]
-        said.append(f"{why}." if why else unknown)
+        lines.append(f"{why}." if why else unknown)
     of_tokens = schedule.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
     of_tokens *= work.batch_size * work.sequence
     if work.trained.batch_flops > of_tokens:
-        said.append(
+        lines.append(
             f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
             "train.batch_size takes hardly longer."
         )
     if known.still_experts and work.trained.beside:
-        said.append(
+        lines.append(
             f"{recipe.method.name} does not train the experts, {known.still_experts / shape.parameters:.0%} of the "
             "weights; lora does, with method.target_parameters (docs/models.md)."
         )
-    said += [compiler.without_triton(machine.lacks)] if machine.lacks else []
+    lines += [compiler.without_triton(machine.lacks)] if machine.lacks else []
     missed = attention_of(recipe, shape, on_gpu=machine.device == "gpu", flash=machine.has_bfloat16)[1]
-    said += [f"{missed}."] if missed else []
+    lines += [f"{missed}."] if missed else []
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:
-        said.append(f"data.max_tokens exceeds the model's {positions} positions.")
-    return said
+        lines.append(f"data.max_tokens exceeds the model's {positions} positions.")
+    return lines

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NOT_YET = "the demo model is downloaded by the first run: tokens are estimated from characters until then."
 
 
-class Found(NamedTuple):
+class ConfigFile(NamedTuple):
     """A model's config and its file; the tokenizer may be in the same folder."""
 
     config: dict[str, Any]
@@ -36,7 +36,7 @@ class Found(NamedTuple):
         return self.file.parent
 
 
-def find_config(model: Model, home: Home, given: str | None = None) -> Found:
+def find_config(model: Model, home: Home, given: str | None = None) -> ConfigFile:
     """Find the config.json of the model that a recipe names; `given` is its path, or its folder's.
 
     Nothing is downloaded. Raises BadInput for an invalid config, EnvironmentTrouble for a model that is not on this
@@ -45,13 +45,13 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
     place = given_path(given) if given is not None else _place(model, home)
     if place is None and model.id == demo_model.ALIAS:
         file = demo_model.KNOWN / "config.json"
-        return Found(read_config(file), file, is_here=False)
+        return ConfigFile(read_config(file), file, is_here=False)
     if place is None:
         raise EnvironmentTrouble(
             f"model.id: {model.id} is not on this machine; a plan downloads nothing.",
             hint="Give its config.json with --config PATH.",
         )
-    return Found(read_config(place), place / "config.json" if place.is_dir() else place)
+    return ConfigFile(read_config(place), place / "config.json" if place.is_dir() else place)
 
 
 def _place(model: Model, home: Home) -> Path | None:
@@ -70,7 +70,7 @@ def _cached(model_id: str, revision: str | None) -> Path | None:
     from huggingface_hub import errors, try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(model_id, "config.json", revision=revision)
+        cached = try_to_load_from_cache(model_id, "config.json", revision=revision)
     except errors.HFValidationError:
         return None
-    return Path(found) if isinstance(found, str) else None
+    return Path(cached) if isinstance(cached, str) else None

@@ -48,22 +48,22 @@ NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class Estimate:
     """A number, and the variance of its estimate; 0 if it was counted."""
 
     value: float
     variance: float = 0.0
 
-    def __add__(self, other: Guess) -> Guess:
-        return Guess(self.value + other.value, self.variance + other.variance)
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.value + other.value, self.variance + other.variance)
 
-    def times(self, factor: float) -> Guess:
-        return Guess(self.value * factor, self.variance * factor**2)
+    def times(self, factor: float) -> Estimate:
+        return Estimate(self.value * factor, self.variance * factor**2)
 
-    def by(self, other: Guess) -> Guess:
+    def by(self, other: Estimate) -> Estimate:
         """Multiply by another, independent one."""
         spread = self.variance * other.value**2 + other.variance * self.value**2
-        return Guess(self.value * other.value, spread)
+        return Estimate(self.value * other.value, spread)
 
     @property
     def range(self) -> tuple[int, int]:
@@ -144,33 +144,35 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
     held_back = [_Prepared(source, times, asked=True) for source in rows.eval]
     making.run([*train, *held_back], deadline)
     is_whole = (len(here.train), here.eval) == (len(data.train), data.eval)
-    for one in (*train, *held_back):
-        one.fit(here)
+    for prepared in (*train, *held_back):
+        prepared.fit(here)
         if how == COUNTED:
-            one.refuse(here)
+            prepared.refuse(here)
     if is_whole:
-        kept = [sum(len(one.examples) for one in group) for group in (train, held_back)]
+        kept = [sum(len(prepared.examples) for prepared in group) for group in (train, held_back)]
         training_set.require_rows(*kept, has_eval=bool(held_back), data=here)
-    if all(one.is_whole for one in train):
-        found = _whole(recipe, train)
+    if all(prepared.is_whole for prepared in train):
+        lengths = _whole(recipe, train)
     else:
-        found = _packed_part(recipe, train, _part(train, max(unsure)))
-    if is_whole and found.sampled is None:
-        objective.require_rows(recipe, found.rows)
-    sizes = [round(one.rows.value) for one in train]
-    shares = [one.source.share for one in train]
-    reports = training_set.mixed_reports([one.report for one in train], sizes, shares)
-    first = next((example for one in train for example in one.examples), None)
+        lengths = _packed_part(recipe, train, _part(train, max(unsure)))
+    if is_whole and lengths.sampled is None:
+        objective.require_rows(recipe, lengths.rows)
+    sizes = [round(prepared.rows.value) for prepared in train]
+    shares = [prepared.source.share for prepared in train]
+    reports = training_set.mixed_reports([prepared.report for prepared in train], sizes, shares)
+    first = next((example for prepared in train for example in prepared.examples), None)
     return replace(
-        found,
+        lengths,
         how=how,
         is_whole=is_whole,
-        eval_rows=round(sum(one.rows.value for one in held_back)),
-        eval_tokens=round(sum(one.tokens.value for one in held_back)),
-        longest=max((one.report.longest_tokens for one in (*train, *held_back)), default=0),
-        longest_kept=max((ex.tokens for one in (*train, *held_back) for ex in one.examples), default=0),
-        too_long=round(sum(one.too_long.value for one in train)),
-        reports=(*reports, *(one.report for one in held_back)),
+        eval_rows=round(sum(prepared.rows.value for prepared in held_back)),
+        eval_tokens=round(sum(prepared.tokens.value for prepared in held_back)),
+        longest=max((prepared.report.longest_tokens for prepared in (*train, *held_back)), default=0),
+        longest_kept=max(
+            (ex.tokens for prepared in (*train, *held_back) for ex in prepared.examples), default=0
+        ),
+        too_long=round(sum(prepared.too_long.value for prepared in train)),
+        reports=(*reports, *(prepared.report for prepared in held_back)),
         row=() if first is None or how != COUNTED else shown(first, tokenizer),
     )
 
@@ -188,8 +190,8 @@ def tokenizer_of(
     """Return the tokenizer that the job will use, and how tokens are counted. Raises BadInput for a bad template."""
     tokenizer, how = plain_tokenizer(recipe, folder)
     if how == COUNTED:
-        made = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
-        return (tokenizer, ESTIMATED) if made is None else (made, COUNTED)
+        trained = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
+        return (tokenizer, ESTIMATED) if trained is None else (trained, COUNTED)
     return tokenizer, how
 
 
@@ -205,8 +207,8 @@ def plain_tokenizer(recipe: Recipe, folder: Path | None) -> tuple[Any, str]:
             return Characters(folder, template), ESTIMATED
         return LightTokenizer(folder, template), COUNTED
     except TemplateError as error:
-        said = f"the chat template can't be read: {clean_line(str(error))}"
-        raise BadInput(f"{recipe.model.chat_template or folder}: {said}") from error
+        reason = f"the chat template can't be read: {clean_line(str(error))}"
+        raise BadInput(f"{recipe.model.chat_template or folder}: {reason}") from error
 
 
 def shown(example: AnyExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:
@@ -260,35 +262,35 @@ class _Prepared:
             else []
         )
 
-    def _guess(self, values: Sequence[float]) -> Guess:
+    def _guess(self, values: Sequence[float]) -> Estimate:
         """Return the estimated sum over all rows, from the values of the prepared ones."""
         if self.is_whole:
-            return Guess(sum(values))
+            return Estimate(sum(values))
         count = len(values)
         mean = sum(values) / count
         # Even if a thousand rows are alike, up to three in a thousand may differ (rule of three).
         least = (mean * 3 / count / NORMAL_95) ** 2
         spread = sum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
-        return Guess(mean, max(spread, least) * (1 - count / self.of)).times(self.of)
+        return Estimate(mean, max(spread, least) * (1 - count / self.of)).times(self.of)
 
     @property
-    def rows(self) -> Guess:
+    def rows(self) -> Estimate:
         """Return the number of examples that are left."""
         if self.is_whole:
-            return Guess(len(self.examples))
-        return self._guess([len(one.examples) for one in self._each])
+            return Estimate(len(self.examples))
+        return self._guess([len(fitted.examples) for fitted in self._each])
 
     @property
-    def tokens(self) -> Guess:
+    def tokens(self) -> Estimate:
         if self.is_whole:
-            return Guess(sum(map(through_model, self.examples)))
-        return self._guess([sum(map(through_model, one.examples)) for one in self._each])
+            return Estimate(sum(map(through_model, self.examples)))
+        return self._guess([sum(map(through_model, fitted.examples)) for fitted in self._each])
 
     @property
-    def too_long(self) -> Guess:
+    def too_long(self) -> Estimate:
         if self.is_whole:
-            return Guess(self.fitted.too_long)
-        return self._guess([one.too_long for one in self._each])
+            return Estimate(self.fitted.too_long)
+        return self._guess([fitted.too_long for fitted in self._each])
 
     def refuse(self, data: Data) -> None:
         """Refuse what the job refuses; from a part of the rows, only if it is nearly certain. Raises BadInput."""
@@ -306,29 +308,31 @@ class _Making:
     def run(self, sources: Sequence[_Prepared], deadline: float) -> None:
         """Make the examples of all rows, or as many of each source as time allows. Raises BadInput."""
         at = rows = tokens = 0
-        while left := [one for one in sources if at < len(one.order)]:
-            for one in left:
-                tokens += self._block(one, one.order[at : at + BLOCK])
+        while left := [prepared for prepared in sources if at < len(prepared.order)]:
+            for prepared in left:
+                tokens += self._block(prepared, prepared.order[at : at + BLOCK])
                 rows += BLOCK
             at += BLOCK
             if time.monotonic() >= deadline and (rows >= LEAST_ROWS or tokens >= LEAST_TOKENS):
                 return
 
-    def _block(self, one: _Prepared, places: Sequence[int]) -> int:
+    def _block(self, prepared: _Prepared, places: Sequence[int]) -> int:
         """Make the examples of some rows, and return their tokens."""
-        rows = [one.source.rows[place] for place in places]
-        if one.asked:
-            rows = training_set.asked(rows, self.asker)
+        rows = [prepared.source.rows[place] for place in places]
+        if prepared.asked:
+            rows = training_set.with_prompts(rows, self.asker)
         options, most = self.recipe.objective.options, self.recipe.data.max_tokens
-        made = self.objective.examples(rows, options, self.tokenizer, most)
-        one.made.update(zip(places, made, strict=True))
-        return sum(example.tokens for of_row in made for example in of_row)
+        examples = self.objective.examples(rows, options, self.tokenizer, most)
+        prepared.made.update(zip(places, examples, strict=True))
+        return sum(example.tokens for of_row in examples for example in of_row)
 
 
 def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:
     """Mix the sources as the job does, and count."""
-    shares = [one.source.share for one in train]
-    mixed = training_set.mix([one.examples for one in train], shares, recipe.train.seed, lambda _: None)
+    shares = [prepared.source.share for prepared in train]
+    mixed = training_set.mix(
+        [prepared.examples for prepared in train], shares, recipe.train.seed, lambda _: None
+    )
     sizes = [through_model(example) for example in mixed]
     written = recipe_protections.written(recipe, len(mixed))
     sizes += [written.tokens] * written.rows
@@ -354,18 +358,22 @@ def packed(recipe: Recipe, sizes: Sequence[int]) -> int | None:
 
 def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
     """Estimate from part of the rows what a mix of all amounts to; `unsure` is the variance of a file's share."""
-    rows = [one.rows for one in train]
-    fixed = sum((each for each, one in zip(rows, train, strict=True) if one.source.share is None), Guess(0.0))
-    whole = fixed.times(1 / (1 - sum(one.source.share or 0.0 for one in train)))
-    mixed, tokens, answers = Guess(0.0), Guess(0.0), 0.0
-    for each, one in zip(rows, train, strict=True):
-        used = each if one.source.share is None else whole.times(one.source.share)
-        read = one.tokens
-        if one.source.share is not None and each.value:
-            read = Guess(read.value / each.value, read.variance / each.value**2).by(used)
+    rows = [entry.rows for entry in train]
+    fixed = sum(
+        (each for each, entry in zip(rows, train, strict=True) if entry.source.share is None), Estimate(0.0)
+    )
+    whole = fixed.times(1 / (1 - sum(entry.source.share or 0.0 for entry in train)))
+    mixed, tokens, answers = Estimate(0.0), Estimate(0.0), 0.0
+    for each, entry in zip(rows, train, strict=True):
+        used = each if entry.source.share is None else whole.times(entry.source.share)
+        read = entry.tokens
+        if entry.source.share is not None and each.value:
+            read = Estimate(read.value / each.value, read.variance / each.value**2).by(used)
         mixed, tokens = mixed + used, tokens + read
-        answers += used.value * one.report.answer_tokens / max(1, len(one.examples))
-    mixed, tokens = (Guess(one.value, one.variance + unsure * one.value**2) for one in (mixed, tokens))
+        answers += used.value * entry.report.answer_tokens / max(1, len(entry.examples))
+    mixed, tokens = (
+        Estimate(entry.value, entry.variance + unsure * entry.value**2) for entry in (mixed, tokens)
+    )
     return Lengths(
         rows=round(mixed.value),
         eval_rows=0,
@@ -374,8 +382,8 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
         how="",
         answer_tokens=round(answers),
         sampled=Sampled(
-            read=sum(len(one.made) for one in train),
-            of=round(sum(one.of for one in train)),
+            read=sum(len(entry.made) for entry in train),
+            of=round(sum(entry.of for entry in train)),
             rows=mixed.range,
             tokens=tokens.range,
             sequences=mixed.range,
@@ -383,23 +391,27 @@ def _part(train: Sequence[_Prepared], unsure: float) -> Lengths:
     )
 
 
-def _packed_part(recipe: Recipe, train: Sequence[_Prepared], found: Lengths) -> Lengths:
+def _packed_part(recipe: Recipe, train: Sequence[_Prepared], lengths: Lengths) -> Lengths:
     """Add to an estimate from a part what the base writes, and the number of packed sequences."""
-    assert found.sampled is not None
-    written = recipe_protections.written(recipe, found.rows)
+    assert lengths.sampled is not None
+    written = recipe_protections.written(recipe, lengths.rows)
     more = written.rows * written.tokens
-    low, high = found.sampled.tokens
-    sizes = [through_model(example) for one in train for example in one.examples]
+    low, high = lengths.sampled.tokens
+    sizes = [through_model(example) for prepared in train for example in prepared.examples]
     part = replace(
-        found.sampled,
-        rows=(found.sampled.rows[0] + written.rows, found.sampled.rows[1] + written.rows),
+        lengths.sampled,
+        rows=(lengths.sampled.rows[0] + written.rows, lengths.sampled.rows[1] + written.rows),
         tokens=(low + more, high + more),
     )
-    found = replace(
-        found, rows=found.rows + written.rows, tokens=found.tokens + more, written=written.rows, sampled=part
+    lengths = replace(
+        lengths,
+        rows=lengths.rows + written.rows,
+        tokens=lengths.tokens + more,
+        written=written.rows,
+        sampled=part,
     )
     if (packs := packed(recipe, sizes)) is None:
-        return replace(found, sampled=replace(part, sequences=part.rows))
+        return replace(lengths, sampled=replace(part, sequences=part.rows))
     each = packs / max(1, sum(sizes))
     edges = (math.floor(part.tokens[0] * each), math.ceil(part.tokens[1] * each))
-    return replace(found, sequences=round(found.tokens * each), sampled=replace(part, sequences=edges))
+    return replace(lengths, sequences=round(lengths.tokens * each), sampled=replace(part, sequences=edges))

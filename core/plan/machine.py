@@ -42,7 +42,7 @@ class Machine:
     lacks: str = ""  # what prevents Triton from building kernels for its GPUs
 
 
-def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
+def read_machine(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
     """Inspect this machine; `home` is on the disk that checkpoints are written to.
 
     `measure` times a small matrix product if there is no GPU (0.1 s).
@@ -86,7 +86,7 @@ def as_measured(machine: Machine) -> Machine:
 @lru_cache(maxsize=1)
 def gpus() -> tuple[Gpu, ...]:
     """Return the GPUs that are fit for jobs."""
-    return tuple(gpu for gpu in nvml.look().gpus if not gpu.fault)
+    return tuple(gpu for gpu in nvml.read_once().gpus if not gpu.fault)
 
 
 def free_memory() -> float:

@@ -158,17 +158,17 @@ def parts(work: Workload) -> tuple[Part, ...]:
     return tuple(Part(name, size) for name, size in named if size)
 
 
-def total(made: tuple[Part, ...]) -> float:
+def total(all_parts: tuple[Part, ...]) -> float:
     """Return the estimate, in bytes."""
-    return sum(part.bytes for part in made)
+    return sum(part.bytes for part in all_parts)
 
 
-def need(made: tuple[Part, ...], *, on_gpu: bool) -> float:
+def need(all_parts: tuple[Part, ...], *, on_gpu: bool) -> float:
     """Return what must be free for a verdict of `fits`: the estimate and its margin, in bytes."""
-    estimate = total(made)
+    estimate = total(all_parts)
     if not on_gpu:
         return estimate * (1 + CPU_MARGIN) + CPU_MARGIN_BYTES
-    formula = estimate - sum(part.bytes for part in made if part.name in ("libraries", "slack", "NCCL"))
+    formula = estimate - sum(part.bytes for part in all_parts if part.name in ("libraries", "slack", "NCCL"))
     return estimate + MARGIN * formula + MARGIN_BYTES
 
 

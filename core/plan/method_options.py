@@ -44,9 +44,9 @@ class Trained:
 def option_of(options: Any, *names: str, default: Any = None) -> Any:
     """Return a setting by any of its names, from a method's struct or PEFT's own settings."""
     for name in names:
-        found = options.get(name) if isinstance(options, dict) else getattr(options, name, None)
-        if found is not None:
-            return found
+        value = options.get(name) if isinstance(options, dict) else getattr(options, name, None)
+        if value is not None:
+            return value
     return default
 
 

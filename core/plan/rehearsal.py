@@ -29,7 +29,7 @@ class Rehearsal:
 
     def __init__(self, recipe: Recipe, config: Path, machine: Machine) -> None:
         device = "cuda" if machine.device == "gpu" else "cpu"
-        words = [
+        command = [
             sys.executable,
             "-m",
             "finetop.core.train.rehearsal",
@@ -40,7 +40,7 @@ class Rehearsal:
         ]
         self.given = msgspec.json.encode(recipe_to_mapping(recipe))
         self.process = subprocess.Popen(
-            words,
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -50,8 +50,8 @@ class Rehearsal:
     def answer(self) -> Moving:
         """Return what is trained. Raises BadInput or EnvironmentTrouble as the job would."""
         try:
-            said, _ = self.process.communicate(self.given, timeout=PATIENCE_S)
-            answer = json.loads(said.splitlines()[-1])
+            output, _ = self.process.communicate(self.given, timeout=PATIENCE_S)
+            answer = json.loads(output.splitlines()[-1])
         except (subprocess.TimeoutExpired, ValueError, IndexError):
             return Moving()
         finally:

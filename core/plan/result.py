@@ -116,7 +116,7 @@ class Plan(msgspec.Struct, frozen=True):
     host: Host | None = None  # for weights sharded over GPUs
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PlanRequest(msgspec.Struct, frozen=True):
     """A resolved recipe, and whether its first row and a rehearsal by the job's code are wanted: each takes seconds."""
 
     recipe: dict[str, Any]

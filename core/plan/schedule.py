@@ -105,15 +105,15 @@ def time_of(
     cost += 0.0 if teacher is None else 2.0 * weights_met(teacher)
     batches = max(1, steps.steps * recipe.train.grad_accumulation * ranks)
     cost += work.trained.batch_flops / max(1.0, steps.tokens / batches)
-    found: Speed | None = predict(recipe, cost, machine, past, shape.parameters)
-    if found is None:
+    speed: Speed | None = predict(recipe, cost, machine, past, shape.parameters)
+    if speed is None:
         return None
-    rate = found.tokens_per_s * ranks
-    least = 0.0 if found.is_alike else batches / ranks * (GPU_BATCH_S if on_gpu else CPU_BATCH_S)
+    rate = speed.tokens_per_s * ranks
+    least = 0.0 if speed.is_alike else batches / ranks * (GPU_BATCH_S if on_gpu else CPU_BATCH_S)
     learning = max(steps.tokens / rate, least)
     evaluations = math.ceil(steps.steps / steps_between(recipe.train.eval_every, steps.steps))
     evaluation = evaluations * eval_tokens * read / (cost * rate)
-    bytes_read, reached = shape.parameters * work.compute_bytes, found.tokens_per_s * cost
+    bytes_read, reached = shape.parameters * work.compute_bytes, speed.tokens_per_s * cost
 
     def written(side_by_side: int) -> float:
         """Return the seconds in which this many answers side by side grow by one token each."""
@@ -129,11 +129,11 @@ def time_of(
             side_by_side *= recipe.train.grad_accumulation
         each = int(recipe.objective.options.max_new_tokens) * written(side_by_side)
         evaluation += evaluations * math.ceil(steps.eval_rows / recipe.train.batch_size) * each
-        if not found.is_alike:
+        if not speed.is_alike:
             writing = answers / side_by_side / ranks * each
     saving = (saves_of(recipe, steps.steps) + 1) * (SAVE_S + (disk.checkpoint + disk.optimizer) / SAVED_BYTES)
     whole = learning + writing + evaluation + saving
-    return Time(whole, rate, found.source, found.is_measured, writing, evaluation, saving)
+    return Time(whole, rate, speed.source, speed.is_measured, writing, evaluation, saving)
 
 
 def token_seconds(
@@ -254,8 +254,8 @@ def predict(
         return None
     share = GPU_SHARE if machine.device == "gpu" else CPU_SHARE
     size, unit = (1e12, "TFLOP/s") if machine.flops >= 1e12 else (1e9, "GFLOP/s")
-    words = f"a guess: {share:.0%} of the {machine.flops / size:.0f} {unit} of {machine.name}"
-    return Speed(machine.flops * share / flops, words, False)
+    source = f"a guess: {share:.0%} of the {machine.flops / size:.0f} {unit} of {machine.name}"
+    return Speed(machine.flops * share / flops, source, False)
 
 
 def _times(one: float, other: float) -> float:

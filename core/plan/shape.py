@@ -90,11 +90,13 @@ class Shape:
     @property
     def small(self) -> int:
         """Return the layers' and last norm's numbers in tensors that an 8-bit optimizer holds in 32 bits."""
-        found = sum(
-            small((one.inputs * one.outputs, one.count), (one.outputs, one.count * one.bias))
-            for one in self.linears
+        count = sum(
+            small(
+                (linear.inputs * linear.outputs, linear.count), (linear.outputs, linear.count * linear.bias)
+            )
+            for linear in self.linears
         )
-        return found + self.norms * is_wide(self.hidden)
+        return count + self.norms * is_wide(self.hidden)
 
     @property
     def output_weights(self) -> int:
@@ -158,13 +160,13 @@ class _Reader:
         self.key_width = self.key_heads() * self.head_width
 
     def number(self, *names: str) -> int:
-        found = self.maybe(*names)
-        if found is None:
+        value = self.maybe(*names)
+        if value is None:
             raise BadInput(
                 f"config.json has no {names[0]} ({self.name or 'no model_type'}).",
                 hint="Give the config.json of a model that generates text.",
             )
-        return found
+        return value
 
     def maybe(self, *names: str) -> int | None:
         for name in names:
@@ -173,11 +175,11 @@ class _Reader:
                 return value
         return None
 
-    def flag(self, said: bool | str) -> bool:
-        if isinstance(said, bool):
-            return said
-        default = said in ON_UNLESS_SAID or (self.name, said) in ON_IN
-        return bool(self.config.get(said, default))
+    def flag(self, setting: bool | str) -> bool:
+        if isinstance(setting, bool):
+            return setting
+        default = setting in ON_UNLESS_SAID or (self.name, setting) in ON_IN
+        return bool(self.config.get(setting, default))
 
     def key_heads(self) -> int:
         if self.name == "falcon":
@@ -215,19 +217,19 @@ class _Reader:
         names = self.family.attention[:-1]
         widths = (query, key, key) if len(names) == 3 else (query + 2 * key,)
         bias = self.flag(self.family.qkv_bias)
-        made = [
+        inputs = [
             Linear(name, "attention in", self.hidden, width, self.layers, bias)
             for name, width in zip(names, widths, strict=True)
         ]
         last = Linear(out, "attention out", query, self.hidden, self.layers, self.flag(self.family.out_bias))
-        return [*made, last]
+        return [*inputs, last]
 
     def mlp(self, width: int, count: int) -> list[Linear]:
         *first, last = self.family.mlp
         bias = self.flag(self.family.mlp_bias)
         wide = 2 * width if self.family.fused_gate else width
-        made = [Linear(name, "mlp in", self.hidden, wide, count, bias) for name in first]
-        return [*made, Linear(last, "mlp out", width, self.hidden, count, bias)] if count else []
+        inputs = [Linear(name, "mlp in", self.hidden, wide, count, bias) for name in first]
+        return [*inputs, Linear(last, "mlp out", width, self.hidden, count, bias)] if count else []
 
     @property
     def is_gated(self) -> bool:

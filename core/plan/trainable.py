@@ -84,7 +84,9 @@ def _lora(shape: Shape, options: Any) -> Trained:
     targets = targets_of(shape, options)
     whole, embedded, head = saved_modules(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
-    wide = sum(small((rank * one.inputs, one.count), (rank * one.outputs, one.count)) for one in targets)
+    wide = sum(
+        small((rank * layer.inputs, layer.count), (rank * layer.outputs, layer.count)) for layer in targets
+    )
     return Trained(
         numbers=numbers,
         beside=numbers,
@@ -200,8 +202,8 @@ def _adalora(shape: Shape, options: Any) -> Trained:
     targets = targets_of(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
     wide = sum(
-        small((rank * one.inputs, one.count), (rank * one.outputs, one.count), (rank, one.count))
-        for one in targets
+        small((rank * layer.inputs, layer.count), (rank * layer.outputs, layer.count), (rank, layer.count))
+        for layer in targets
     )
     return Trained(
         numbers,

@@ -13,7 +13,7 @@ from finetop.core import plugins
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol.runs import NO_WEIGHT, Queued, Running, RunRow, word
 
-Asked = Literal["check", "remedies", "remedy", "bisect", "retry"]
+RequestName = Literal["check", "remedies", "remedy", "bisect", "retry"]
 
 
 def writes_text(row: RunRow) -> None:
@@ -82,12 +82,12 @@ def retry(row: RunRow) -> None:
 def free(row: RunRow) -> None:
     """Require that no job of a run is under way."""
     if isinstance(row.state, Queued | Running):
-        said = f"{row.name} is {word(row.state)}"
+        reason = f"{row.name} is {word(row.state)}"
     elif row.side_jobs:
-        said = f"the {row.side_jobs[0].verb} of {row.name} is {word(row.side_jobs[0].state)}"
+        reason = f"the {row.side_jobs[0].verb} of {row.name} is {word(row.side_jobs[0].state)}"
     else:
         return
-    raise Refused(f"{said}.", hint=f"Wait for it to end, or `finetop stop {row.name}` first.")
+    raise Refused(f"{reason}.", hint=f"Wait for it to end, or `finetop stop {row.name}` first.")
 
 
 def _checkpoint(row: RunRow) -> None:
@@ -102,7 +102,7 @@ def _checkpoint(row: RunRow) -> None:
     raise NotFound("this run has no checkpoint.", hint=hint)
 
 
-_RULES: dict[Asked, Callable[[RunRow], None]] = {
+_RULES: dict[RequestName, Callable[[RunRow], None]] = {
     "check": check,
     "remedies": remedies,
     "remedy": remedy,
@@ -111,15 +111,15 @@ _RULES: dict[Asked, Callable[[RunRow], None]] = {
 }
 
 
-def accepts(row: RunRow, asked: Asked) -> bool:
+def accepts(row: RunRow, request: RequestName) -> bool:
     """Return whether the supervisor accepts this request for a run in its current state."""
     try:
-        _RULES[asked](row)
+        _RULES[request](row)
     except FinetopError:
         return False
     return True
 
 
-def refused(row: RunRow) -> list[Asked]:
+def refused(row: RunRow) -> list[RequestName]:
     """Return the requests that the supervisor refuses for a run in its current state."""
-    return [asked for asked in _RULES if not accepts(row, asked)]
+    return [request for request in _RULES if not accepts(row, request)]

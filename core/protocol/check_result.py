@@ -234,7 +234,7 @@ def twice(margin: float) -> float:
 
 def low_power(power: Iterable[Power], margin: float) -> Power | None:
     """Return the power for a drop of twice the margin, if it is known and low."""
-    return next((one for one in power if one.drop == twice(margin) and one.chance < LOW_POWER), None)
+    return next((entry for entry in power if entry.drop == twice(margin) and entry.chance < LOW_POWER), None)
 
 
 def read(result: Mapping[str, Any]) -> CheckResult:
@@ -255,8 +255,8 @@ def tasks_worst_first(checks: Iterable[Iterable[tuple[str, str, float | None]]])
     worst: dict[str, tuple[bool, float]] = {}
     for tasks in checks:
         for task, mark, drop in tasks:
-            here = (mark == "lost", float("-inf") if drop is None else drop)
-            worst[task] = max(worst.get(task, here), here)
+            badness = (mark == "lost", float("-inf") if drop is None else drop)
+            worst[task] = max(worst.get(task, badness), badness)
     return sorted(worst, key=lambda task: (not worst[task][0], -worst[task][1], task))
 
 

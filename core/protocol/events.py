@@ -29,7 +29,7 @@ Count = Annotated[int, Meta(ge=0, lt=2**31)]
 Many = Annotated[int, Meta(ge=0, le=2**53)]  # bytes, tokens, parameters
 Value = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 Share = Annotated[float, Meta(ge=-1, le=1)]
-Words = Annotated[str, Meta(max_length=10_000)]
+Text = Annotated[str, Meta(max_length=10_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
 CheckpointPath = Annotated[str, Meta(pattern=r"\Acheckpoints/step-[0-9]{1,12}\Z")]
 
@@ -40,18 +40,18 @@ class Started(msgspec.Struct, tag="started", frozen=True):
     format: Count
     attempt: Count
     pid: Many
-    device: Words  # "cpu", "cuda:0 NVIDIA H100", "mps"
-    dtype: Words
-    versions: Annotated[dict[Key, Words], Meta(max_length=200)]
+    device: Text  # "cpu", "cuda:0 NVIDIA H100", "mps"
+    dtype: Text
+    versions: Annotated[dict[Key, Text], Meta(max_length=200)]
 
 
 class Phase(msgspec.Struct, tag="phase", frozen=True):
     """The job's current phase, with its progress if it can be counted."""
 
-    name: Words  # "loading model", "training", "scoring base" …
+    name: Text  # "loading model", "training", "scoring base" …
     done: Value | None = None
     total: Value | None = None
-    unit: Words = ""
+    unit: Text = ""
     left_s: Value | None = None
     spent_s: Value | None = None  # in training: how long the run has been trained, by all its jobs
 
@@ -64,40 +64,40 @@ class Planned(msgspec.Struct, tag="planned", frozen=True):
     tokens_per_epoch: Many
     trainable_parameters: Many
     parameters: Many
-    dtype: Words = ""  # used for training; empty: a finetop that chose it by the CPU's instructions
+    dtype: Text = ""  # used for training; empty: a finetop that chose it by the CPU's instructions
 
 
 class DataRead(msgspec.Struct, tag="data", frozen=True):
     """What became of one data source: nothing is dropped or cut silently."""
 
-    source: Words
+    source: Text
     rows: Count
     kept: Count
     dropped: Count
     truncated: Count
     longest_tokens: Count
     answer_tokens: Many
-    fingerprint: Words  # sha256 of the rendered rows
+    fingerprint: Text  # sha256 of the rendered rows
     used: Count | None = None  # its examples per epoch, if its share of the mix decides
 
 
 class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
     """A data source's content when the job read it; the run's folder holds a hash of each row (data/versions)."""
 
-    source: Words  # as in DataRead
-    path: Words  # of the file, or the data set's id
-    part: Words = ""  # subset and split of a data set
+    source: Text  # as in DataRead
+    path: Text  # of the file, or the data set's id
+    part: Text = ""  # subset and split of a data set
     use: Literal["train", "replay", "eval", "test"]
     rows: Count
-    content: Words  # sha256 of the rows in order
+    content: Text  # sha256 of the rows in order
     limit: Count | None = None  # most rows to read, if requested
     share: Share | None = None  # of all training rows
     size: Many = 0  # bytes of the file
     written: Moment | None = None  # the file's modification time
     placed: Moment | None = None  # when it was moved there, or its name or rights were changed
-    revision: Words = ""  # of a data set on the hub
-    fingerprint: Words = ""  # of a data set, from `datasets`
-    sha256: Words = ""  # of the file
+    revision: Text = ""  # of a data set on the hub
+    fingerprint: Text = ""  # of a data set, from `datasets`
+    sha256: Text = ""  # of the file
     origin: Origin | None = None  # what the file was made of, from the manifest beside it
 
 
@@ -128,7 +128,7 @@ class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
     step: Step
     path: CheckpointPath  # relative to the run folder
     size_bytes: Many
-    kind: Words  # "adapter" or "full"
+    kind: Text  # "adapter" or "full"
 
 
 class Resumed(msgspec.Struct, tag="resumed", frozen=True):
@@ -143,16 +143,16 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
     """A notable event; with `over`, the alarm of this kind has ended."""
 
-    kind: Words  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler"
+    kind: Text  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler"
     step: Step
-    text: Words
+    text: Text
     over: bool = False
 
 
 class ItemScore(msgspec.Struct, frozen=True):
     """One benchmark item under one model. `score` in [0, 1]; log-probabilities in nats."""
 
-    item: Words
+    item: Text
     score: Value
     answer: str = ""  # the model's choice or text
     answer_log_prob: Value | None = None
@@ -167,8 +167,8 @@ class Scores(msgspec.Struct, tag="scores", frozen=True):
     """
 
     model: Literal["base", "tuned"]
-    key: Words
-    task: Words
+    key: Text
+    task: Text
     items: list[ItemScore]
     step: Step | None = None
 
@@ -184,7 +184,7 @@ class Best(msgspec.Struct, tag="best", frozen=True):
     """The run's best checkpoint; `text` says why, `values` are its measurements."""
 
     step: Step
-    text: Words
+    text: Text
     values: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
 
 
@@ -198,11 +198,11 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     step: Step
     name: Key
     remedy: Key
-    label: Words
+    label: Text
     made_of: Step
-    settings: Annotated[dict[Key, Step | Value | Words], Meta(max_length=20)] = {}
+    settings: Annotated[dict[Key, Step | Value | Text], Meta(max_length=20)] = {}
     verdict: Literal["ok", "regressed", "no_verdict", "failed", "unchanged"]
-    reason: Words
+    reason: Text
     target: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
     kept: Annotated[
         dict[Key, Value], Meta(max_length=20)
@@ -216,8 +216,8 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     tasks: Annotated[
         list[tuple[Key, Share, Key]], Meta(max_length=1000)
     ] = []  # task, drop, mark; worst first
-    note: Words = ""
-    weights: Words = ""  # sha256
+    note: Text = ""
+    weights: Text = ""  # sha256
     seconds: Value = 0.0
 
 
@@ -227,7 +227,7 @@ class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_on
     step: Step
     name: Key
     verdict: Literal["ok", "regressed", "no_verdict", "no_items"]
-    reason: Words
+    reason: Text
     drop: Share | None = None
     interval: tuple[Share, Share] | None = None  # of the drop of ability
     decided: tuple[Share, Share] | None = None  # the interval that the verdict is based on
@@ -242,7 +242,7 @@ class RowScore(msgspec.Struct, frozen=True, array_like=True):
     row: Key
     value: Value
     weight: Value
-    answer: Words = ""
+    answer: Text = ""
 
 
 class QueryPrice(msgspec.Struct, frozen=True, array_like=True):
@@ -265,26 +265,26 @@ class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_
     queries: Annotated[
         list[QueryPrice], Meta(max_length=100)
     ] = []  # one at a time, in rounds, retrieval included
-    price_of: Words = ""  # what is measured: seconds of CPU (of this process, on one thread) or GPU
+    price_of: Text = ""  # what is measured: seconds of CPU (of this process, on one thread) or GPU
     others: Value | None = None  # the share of the machine's CPUs used by other processes meanwhile
     memory_gib: Value | None = None
-    memory_of: Words = ""
+    memory_of: Text = ""
     index_s: Value = 0.0  # to prepare documents and examples
     passages: Count = 0
     news: RowScores = {}  # on the questions about new facts, without them
     news_after: RowScores = {}  # with the new facts available to retrieval
     news_s: Value | None = None  # to ingest them
-    said: Annotated[list[Words], Meta(max_length=50)] = []  # what could not be measured or used
+    said: Annotated[list[Text], Meta(max_length=50)] = []  # what could not be measured or used
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):
     """The job's own final event. Without it the process was killed."""
 
-    status: Words  # "finished", "stopped", "failed"
-    cause: Words = ""
-    hint: Words = ""
+    status: Text  # "finished", "stopped", "failed"
+    cause: Text = ""
+    hint: Text = ""
     exit_code: Count = 0
-    kind: Words = (
+    kind: Text = (
         ""  # of a failure: see Kind in core/protocol/runs.py; of a stop: "asked" if a signal requested it
     )
 
@@ -323,12 +323,12 @@ _decoder = msgspec.json.Decoder(Line)
 def decode(line: bytes) -> Line:
     """Decode one line. Raises Unreadable for any defect."""
     try:
-        found = _decoder.decode(line)
-        if isinstance(found.e, Verdict):
-            _require_result(found.e.result)
+        decoded = _decoder.decode(line)
+        if isinstance(decoded.e, Verdict):
+            _require_result(decoded.e.result)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(str(error)) from error
-    return found
+    return decoded
 
 
 class Unreadable(msgspec.DecodeError):
@@ -341,7 +341,7 @@ def _require_result(result: Any) -> None:
     level = [result]
     for _ in range(DEEPEST):
         for value in level:
-            if isinstance(value, int | float) and not _is_kept(value):
+            if isinstance(value, int | float) and not _is_storable(value):
                 raise msgspec.ValidationError("a result holds a number that is too large")
         inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
         level = [value for values in inner for value in values]
@@ -349,7 +349,7 @@ def _require_result(result: Any) -> None:
         raise msgspec.ValidationError(f"a result is nested deeper than {DEEPEST} levels")
 
 
-def _is_kept(value: float) -> bool:
+def _is_storable(value: float) -> bool:
     """Return True if a number stays finite in points of 100, or is a count that JSON can hold."""
     return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(100 * value)
 

@@ -62,8 +62,8 @@ def _compares(term: Term, number: float) -> bool:
 
 def fits(term: Term, text: str) -> bool:
     """Return whether a text contains a term's value, or equals it."""
-    wanted, text = lower(str(term.value)), lower(text)
-    return wanted == text if term.op == "=" else wanted in text
+    value, text = lower(str(term.value)), lower(text)
+    return value == text if term.op == "=" else value in text
 
 
 def lower(text: str) -> str:
@@ -114,10 +114,10 @@ def texts_of(row: RunRow, key: str) -> Sequence[str]:
 
 def _span(row: RunRow, key: str, now: float) -> float | None:
     """Return a duration in seconds: the age, the time left, or what the combined column shows."""
-    left = row.left_s if isinstance(row.state, Running) else None
+    left_s = row.left_s if isinstance(row.state, Running) else None
     if key == "left":
-        return left
-    return now - since(row) if key == "age" or left is None else left
+        return left_s
+    return now - since(row) if key == "age" or left_s is None else left_s
 
 
 def verdict(row: RunRow) -> str:

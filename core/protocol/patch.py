@@ -34,10 +34,10 @@ def _of_objects(old: dict[str, Any], new: dict[str, Any]) -> Patch | None:
         for key, value in new.items()
         if (patch := difference(old[key], value) if key in old else {"=": value}) is not None
     }
-    gone = [key for key in old if key not in new]
-    if not changed and not gone:
+    removed_keys = [key for key in old if key not in new]
+    if not changed and not removed_keys:
         return None
-    return {"o": changed, "x": gone} if gone else {"o": changed}
+    return {"o": changed, "x": removed_keys} if removed_keys else {"o": changed}
 
 
 def _of_arrays(old: list[Any], new: list[Any]) -> Patch | None:
@@ -48,12 +48,12 @@ def _of_arrays(old: list[Any], new: list[Any]) -> Patch | None:
     }
     if not changed and len(old) == len(new):
         return None
-    made: Patch = {"a": changed}
+    patch_of_array: Patch = {"a": changed}
     if len(old) != len(new):
-        made["n"] = len(new)
+        patch_of_array["n"] = len(new)
     if len(new) > len(old):
-        made["+"] = new[len(old) :]
-    return made
+        patch_of_array["+"] = new[len(old) :]
+    return patch_of_array
 
 
 def patched(old: Any, patch: Patch | None) -> Any:
@@ -70,10 +70,10 @@ def _patched(old: Any, patch: Patch) -> Any:
     if "=" in patch:
         return patch["="]
     if "o" in patch:
-        made = {key: value for key, value in old.items() if key not in set(patch.get("x", ()))}
+        result = {key: value for key, value in old.items() if key not in set(patch.get("x", ()))}
         for key, inner in patch["o"].items():
-            made[key] = inner["="] if "=" in inner else _patched(old[key], inner)
-        return made
+            result[key] = inner["="] if "=" in inner else _patched(old[key], inner)
+        return result
     rows = list(old[: patch.get("n", len(old))])
     for place, inner in patch["a"].items():
         rows[int(place)] = _patched(rows[int(place)], inner)

@@ -23,7 +23,7 @@ LARGEST = 1 << 20  # bytes of an answer that is held
 _encode = encoder.encode
 
 
-class Told:
+class SentAnswers:
     """The supervisor's end: the last answers to one client, by request id."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Told:
         if held is None or not isinstance(ask, VERBS):
             return whole
         before = self._answers.setdefault(type(ask), {})
-        known = held in before
+        is_known = held in before
         old = before.pop(held, None)
         if len(answer) > LARGEST:
             return whole
@@ -44,10 +44,10 @@ class Told:
         while len(before) > FEW:
             del before[next(iter(before))]
         patch = _encode(difference(old, new))
-        return {"id": number, "patch": msgspec.Raw(patch)} if known and len(patch) < len(answer) else whole
+        return {"id": number, "patch": msgspec.Raw(patch)} if is_known and len(patch) < len(answer) else whole
 
 
-class Heard:
+class HeldAnswers:
     """The client's end: the last answer to each repeated request."""
 
     def __init__(self) -> None:

@@ -143,7 +143,7 @@ def parse(text: str) -> Filter:
     sort: Sort | None = None
     group = ""
     for token in _tokens(text):
-        negated, key, op, value = _taken_apart(token)
+        negated, key, op, value = _split_term(token)
         if key in ("sort", "group") and op:
             if negated or op != ":":
                 raise FilterFault(token.typed, f"write {key}:{value or _SORTED_BY[key]}.")
@@ -206,9 +206,9 @@ def require_known(line: Filter, metrics: Iterable[str], settings: Iterable[str])
             raise FilterFault(typed[key], f"no run has a setting {key}.", hint=hint)
 
 
-def _few(what: str, names: Iterable[str]) -> str:
-    found = sorted(names)
-    return f"{what}: {', '.join(found[:8])}{' …' if len(found) > 8 else ''}." if found else ""
+def _few(heading: str, names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return f"{heading}: {', '.join(ordered[:8])}{' …' if len(ordered) > 8 else ''}." if ordered else ""
 
 
 # --- from text ----------------------------------------------------------------------------------------------
@@ -257,11 +257,11 @@ def _quoted(line: str, start: int, at: int) -> tuple[str, int]:
     raise FilterFault(line[start:], "the quote is not closed.", hint='Add a " at its end.')
 
 
-def _taken_apart(token: _Token) -> tuple[bool, str, str, str]:
+def _split_term(token: _Token) -> tuple[bool, str, str, str]:
     """Split a term: whether it is negated, its key and operator (both empty for a bare word), its value."""
-    found = _TERM.match(token.text[: token.bare])
-    if found is not None:
-        return bool(found[1]), found[2], found[3], token.text[found.end() :]
+    match = _TERM.match(token.text[: token.bare])
+    if match is not None:
+        return bool(match[1]), match[2], match[3], token.text[match.end() :]
     negated = token.bare > 0 and token.text.startswith("-")
     return negated, "", "", token.text[1:] if negated else token.text
 
@@ -314,10 +314,10 @@ def _metric(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
     return Term("metric", key, op, _number(token.typed, key, value), negated, token.typed)
 
 
-def _near(value: str, known: Sequence[str]) -> str:
+def _near(value: str, words: Sequence[str]) -> str:
     """Suggest the nearest of the known words, else list them."""
-    meant = near(value[:60], known)
-    return f"Did you mean {meant}?" if meant else f"Use {', '.join(sorted(known))}."
+    meant = near(value[:60], words)
+    return f"Did you mean {meant}?" if meant else f"Use {', '.join(sorted(words))}."
 
 
 def _require_no_order(typed: str, key: str, op: Op) -> None:
@@ -355,25 +355,25 @@ def _number(typed: str, key: str, value: str) -> float:
 def _span(typed: str, key: str, op: Op, value: str) -> float:
     if op not in _COMPARES:
         raise FilterFault(typed, f"{key} takes < or >.", hint=f"Try {key}<{value or '2d'}.")
-    found = _AGE.fullmatch(value)
-    seconds = float(found[1]) * UNITS[found[2]] if found is not None else math.nan
+    match = _AGE.fullmatch(value)
+    seconds = float(match[1]) * UNITS[match[2]] if match is not None else math.nan
     if not math.isfinite(seconds):
-        what = f"{value[:60]!r} is not a duration."
-        raise FilterFault(typed, what, hint="Use 30m, 2h, 2d or 1w.")
+        fault = f"{value[:60]!r} is not a duration."
+        raise FilterFault(typed, fault, hint="Use 30m, 2h, 2d or 1w.")
     return seconds
 
 
 # --- to text ------------------------------------------------------------------------------------------------
 
 
-def written(line: Filter) -> str:
+def format_filter(line: Filter) -> str:
     """Return a filter as a line that parses to the same filter."""
-    words = [written_term(term) for term in line.terms]
-    words += [f"sort:{line.sort.word}"] if line.sort is not None else []
-    return " ".join([*words, *([f"group:{line.group}"] if line.group else [])])
+    terms = [format_term(term) for term in line.terms]
+    terms += [f"sort:{line.sort.word}"] if line.sort is not None else []
+    return " ".join([*terms, *([f"group:{line.group}"] if line.group else [])])
 
 
-def written_term(term: Term) -> str:
+def format_term(term: Term) -> str:
     """Return a term as it could have been typed."""
     minus = "-" if term.negated else ""
     if isinstance(term.value, float):

@@ -92,21 +92,21 @@ Ended = Finished | Stopped | Failed | Lost
 State = Queued | Running | Ended
 
 
-def well(state: Running) -> Running:
+def without_silence(state: Running) -> Running:
     """Return a state without its signs of silence."""
     return msgspec.structs.replace(
         state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[]
     )
 
 
-def as_seen(state: State) -> State:
+def visible_state(state: State) -> State:
     """Return a state as users see it: a job in a cluster's queue is queued, without a place in ours."""
     if isinstance(state, Running) and state.waits and not state.asked:
         return Queued(place=0, because=state.waits)
     return state
 
 
-def in_short(state: State) -> State:
+def without_log(state: State) -> State:
     """Return a state without the log's last lines, which would be too long for lists of runs."""
     return msgspec.structs.replace(state, log=[]) if isinstance(state, Failed | Lost) else state
 
@@ -364,8 +364,8 @@ class JobRow(msgspec.Struct, frozen=True):
             return ""
         lines = counted(self.bad_lines, "line")
         first = f": {self.bad_line}" if self.bad_lines == 1 else f", the first: {self.bad_line}"
-        said = f"{lines} of {self.folder}/events.jsonl could not be read{first if self.bad_line else ''}"
-        return f"{said}. The others are kept."
+        message = f"{lines} of {self.folder}/events.jsonl could not be read{first if self.bad_line else ''}"
+        return f"{message}. The others are kept."
 
     @property
     def is_under_way(self) -> bool:

@@ -29,24 +29,24 @@ class Noted:
 
 def read_noted(text: str) -> Noted:
     """Parse a line: `+a` or `a` adds a tag, `-b` removes one, a quoted text is the note. Raises BadInput."""
-    words: list[str] = []
+    tags: list[str] = []
     note = None
-    for found in _WORD.finditer(text):
-        if found[1] is None:
-            words.append(found[2])
+    for match in _WORD.finditer(text):
+        if match[1] is None:
+            tags.append(match[2])
         elif note is not None:
             raise BadInput("a run has one note: put all of it into one pair of quotes.")
         else:
-            note = require_note(re.sub(r'\\(["\\])', r"\1", found[1]))
-    add, drop = read_tags(words)
+            note = require_note(re.sub(r'\\(["\\])', r"\1", match[1]))
+    add, drop = read_tags(tags)
     return Noted(add, drop, note)
 
 
-def read_tags(words: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def read_tags(typed: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Parse tags to add (`+a`, `a`) and to remove (`-b`). Raises BadInput."""
     add: list[str] = []
     drop: list[str] = []
-    for word in words:
+    for word in typed:
         tag = word[1:] if word[:1] in ("+", "-") else word
         if '"' in word:
             raise BadInput(f"{word[:40]}: the quote is not closed.", hint='Put a note between two ".')
@@ -83,7 +83,7 @@ def comparison_of(run: RunRow) -> str:
 
 
 def _behind(run: RunRow, tag: str) -> str:
-    names = [one.removeprefix(tag) for one in run.tags if one.startswith(tag)]
+    names = [text.removeprefix(tag) for text in run.tags if text.startswith(tag)]
     if not names:
         return ""
     return f"{run.host}:{names[-1]}" if run.host else names[-1]

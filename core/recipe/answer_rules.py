@@ -118,11 +118,11 @@ def token_f1(text: str, value: str) -> float:
     The harmonic mean of precision and recall over words, counted as often as they occur; case, punctuation and the
     articles a, an, the are ignored. If nothing is left of the right answer, an empty answer scores 1.
     """
-    said, right = (Counter(_plain_words(one)) for one in (text, value))
-    if not said or not right:
-        return float(said == right)
-    common = (said & right).total()
-    return 2 * common / (said.total() + right.total())
+    answer, right = (Counter(_plain_words(side)) for side in (text, value))
+    if not answer or not right:
+        return float(answer == right)
+    shared = (answer & right).total()
+    return 2 * shared / (answer.total() + right.total())
 
 
 def _plain_words(text: str) -> list[str]:
@@ -163,7 +163,7 @@ def json_object(text: str, value: Sequence[str]) -> bool:
 
 def numbers_in(text: str) -> list[float]:
     """Return every number in the text: 12, -3, 1,000 and 2.5."""
-    return [float(found.replace(",", "")) for found in NUMBER.findall(text)]
+    return [float(match_text.replace(",", "")) for match_text in NUMBER.findall(text)]
 
 
 def number(text: str, value: float) -> bool:
@@ -173,8 +173,8 @@ def number(text: str, value: float) -> bool:
 
 def between(text: str, value: Sequence[float]) -> bool:
     """Return True if the text has exactly one number, from value[0] to value[1] inclusive."""
-    found = numbers_in(text)
-    return len(found) == 1 and value[0] <= found[0] <= value[1]
+    numbers = numbers_in(text)
+    return len(numbers) == 1 and value[0] <= numbers[0] <= value[1]
 
 
 def list_items(text: str, value: int) -> bool:
@@ -293,5 +293,5 @@ def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
     """
     if not rules:
         raise BadInput("no rules to check.", hint="Add at least one.")
-    found = [find_rule(rule) for rule in rules]
-    return all(rule.holds(text, value) for rule, value in found)
+    checks = [find_rule(rule) for rule in rules]
+    return all(rule.holds(text, value) for rule, value in checks)

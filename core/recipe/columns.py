@@ -28,7 +28,7 @@ Labels = Annotated[
 ]
 
 
-class Named(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ColumnSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The settings for the columns of rows."""
 
     columns: Columns = {}
@@ -47,16 +47,16 @@ def parts(written: str) -> tuple[tuple[str, bool], ...]:
     """
     if "{" not in written and "}" not in written:
         return ((written, True),)
-    found: list[tuple[str, bool]] = []
+    pieces: list[tuple[str, bool]] = []
     for match in _PIECE.finditer(written):
         piece = match[0]
         if match[1] is not None:
-            found.append((match[1].strip(), True))
+            pieces.append((match[1].strip(), True))
         elif piece in ("{", "}"):
             raise ValueError(f"has a {piece} that stands alone")
         else:
-            found.append(({"{{": "{", "}}": "}"}.get(piece, piece), False))
-    return tuple(found)
+            pieces.append(({"{{": "{", "}}": "}"}.get(piece, piece), False))
+    return tuple(pieces)
 
 
 def is_template(written: str) -> bool:
@@ -75,16 +75,16 @@ def problems(
     """Yield what is wrong with columns and labels as written: key, message, hint."""
     for name, written in columns.items():
         if name not in row_keys():
-            said = f"{key}.columns.{name}: rows have no key {quoted(name)}."
+            message = f"{key}.columns.{name}: rows have no key {quoted(name)}."
             hint = "Write KEY: COLUMN, such as prompt: question. " + did_you_mean(name[:60], row_keys())
-            yield f"{key}.columns.{name}", said, hint
+            yield f"{key}.columns.{name}", message, hint
         try:
-            made = parts(written)
+            pieces = parts(written)
         except ValueError as error:
             hint = "Write {column} for a column, {{ and }} for braces."
             yield f"{key}.columns.{name}", f"{key}.columns.{name} {error}.", hint
             continue
-        if not any(is_column for _, is_column in made):
+        if not any(is_column for _, is_column in pieces):
             hint = "Write {column} where its value goes."
             yield f"{key}.columns.{name}", f"{key}.columns.{name} names no column.", hint
     if labels and columns and not {"label", *ANSWERS} & columns.keys():

@@ -79,8 +79,8 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
 def _value(recipe: Recipe, key: str) -> object:
     """Return a setting by its dotted key; None if the recipe's objective has no such setting."""
     section, _, name = key.partition(".")
-    found = getattr(recipe, section)
-    return getattr(getattr(found, "options", found), name, None)
+    section_value = getattr(recipe, section)
+    return getattr(getattr(section_value, "options", section_value), name, None)
 
 
 def _objective(recipe: Recipe) -> Iterator[Problem]:
@@ -88,8 +88,8 @@ def _objective(recipe: Recipe) -> Iterator[Problem]:
     objective = OBJECTIVES.load(recipe.objective.name)
     yield from objective.limits(recipe)
     if not is_checkable(recipe.objective.name) and recipe.check.general is not None:
-        said = f"check.general: {recipe.objective.name} produces no model to compare with its base."
-        yield "check.general", said, "Set check.general to null."
+        message = f"check.general: {recipe.objective.name} produces no model to compare with its base."
+        yield "check.general", message, "Set check.general to null."
 
 
 def _engine(recipe: Recipe) -> Iterator[Problem]:
@@ -101,8 +101,8 @@ def _engine(recipe: Recipe) -> Iterator[Problem]:
     if recipe.model.quantize != "none":
         yield key, f"{key}: vllm can't generate from {recipe.model.quantize} weights.", hint
     elif not method.merges(recipe.method.options):
-        said = f"{key}: vllm reads merged weights, and those of {recipe.method.name} can't be merged."
-        yield key, said, hint
+        message = f"{key}: vllm reads merged weights, and those of {recipe.method.name} can't be merged."
+        yield key, message, hint
     elif gpus is not None and gpus > 1:
         yield key, f"{key}: vllm generates on one GPU, but budget.gpus is {gpus}.", hint
 
@@ -118,8 +118,8 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
     if Path(name).is_absolute() or is_reference(name) or _HUB_ID.fullmatch(name):
         return
     hint = "Give a hub id such as org/name, or a model's folder: ./folder or /folder."
-    said = f"model.id: no folder {quoted(name)}, and it is not a valid hub id."
-    yield "model.id", said, hint
+    message = f"model.id: no folder {quoted(name)}, and it is not a valid hub id."
+    yield "model.id", message, hint
 
 
 def _train(recipe: Recipe) -> Iterator[Problem]:
@@ -134,10 +134,10 @@ def watched_metric(recipe: Recipe) -> str | None:
         return train.stop_early.metric
     if train.keep == "newest":
         return None
-    return "reward" if _is_paid(recipe) else "eval_loss"
+    return "reward" if _has_reward(recipe) else "eval_loss"
 
 
-def _is_paid(recipe: Recipe) -> bool:
+def _has_reward(recipe: Recipe) -> bool:
     return "reward" in OBJECTIVES.load(recipe.objective.name).metrics.values()
 
 
@@ -147,28 +147,28 @@ def _stop_early(recipe: Recipe) -> Iterator[Problem]:
     if metric is None:
         return
     key = "train.keep" if train.stop_early is None else "train.stop_early.metric"
-    said = f"{key} uses {metric}" if train.stop_early is None else f"{key} is {metric}"
+    message = f"{key} uses {metric}" if train.stop_early is None else f"{key} is {metric}"
     if metric == "target" and check.target is None:
-        yield key, f"{said}, but check.target is not set.", f"Set check.target, or {key} to eval_loss."
+        yield key, f"{message}, but check.target is not set.", f"Set check.target, or {key} to eval_loss."
     elif metric == "target" and check.every is None:
         hint = f"Set check.every to 0.1, or {key} to eval_loss."
         if check.general is None:
             hint = f"Set {key} to eval_loss, and put those rows into data.eval."
-        yield key, f"{said}, which is measured at checks during training: check.every is not set.", hint
+        yield key, f"{message}, which is measured at checks during training: check.every is not set.", hint
     elif metric != "target" and not (
         recipe.data.eval if isinstance(recipe.data.eval, tuple) else recipe.data.eval.share
     ):
         hint = "Set data.eval.share to 0.1."
-        yield key, f"{said}, but nothing is evaluated: data.eval has no rows.", hint
+        yield key, f"{message}, but nothing is evaluated: data.eval has no rows.", hint
     name = recipe.objective.name
-    if metric == "reward" and not _is_paid(recipe):
-        yield key, f"{said}, but {name} has no reward.", "Set it to eval_loss."
+    if metric == "reward" and not _has_reward(recipe):
+        yield key, f"{message}, but {name} has no reward.", "Set it to eval_loss."
     if metric == "eval_loss" and not OBJECTIVES.load(name).loss_falls:
-        yield key, f"{said}, but the loss of {name} is meaningless: it stays near 0.", "Set it to reward."
+        yield key, f"{message}, but the loss of {name} is meaningless: it stays near 0.", "Set it to reward."
     if train.keep == "best" and check.on_fail == "keep-best":
-        said = "train.keep is best and check.on_fail is keep-best: both choose the checkpoint to keep."
+        message = "train.keep is best and check.on_fail is keep-best: both choose the checkpoint to keep."
         hint = "Set train.keep to newest: of those that are OK the one with the lowest eval_loss is kept."
-        yield "train.keep", said, hint
+        yield "train.keep", message, hint
 
 
 def _data(recipe: Recipe) -> Iterator[Problem]:
@@ -198,18 +198,18 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
         hint = did_you_mean(source.format, FORMATS.names())
         yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
     if (source.path is None) == (source.id is None):
-        said = "neither path nor id" if source.path is None else "both path and id"
+        message = "neither path nor id" if source.path is None else "both path and id"
         fix = (
             "Set path for files of rows, or id for a data set."
             if source.path is None
             else "Set one of them to null."
         )
-        yield key, f"{key} has {said}.", fix
+        yield key, f"{key} has {message}.", fix
     elif source.path is not None:
         for name in ("split", "subset"):
             if getattr(source, name) is not None:
-                said = f"{key}.{name} works only with id."
-                yield f"{key}.{name}", said, f"A file has no splits: set {key}.{name} to null."
+                message = f"{key}.{name} works only with id."
+                yield f"{key}.{name}", message, f"A file has no splits: set {key}.{name} to null."
     yield from columns.problems(source.columns, source.labels, key)
 
 
@@ -219,8 +219,8 @@ def _check(recipe: Recipe) -> Iterator[Problem]:
         hint = "Set check.general, such as {suite: quick}, or check.every to null."
         yield "check.every", "check.every is set, but check.general is null: nothing to check.", hint
     if check.on_fail != "flag" and check.every is None:
-        said = f"check.on_fail is {check.on_fail}, but nothing is checked during training."
-        yield "check.on_fail", said, "Set check.every, such as 0.25."
+        message = f"check.on_fail is {check.on_fail}, but nothing is checked during training."
+        yield "check.on_fail", message, "Set check.every, such as 0.25."
 
 
 def _target(recipe: Recipe) -> Iterator[Problem]:
@@ -254,8 +254,8 @@ def _ask(recipe: Recipe) -> Iterator[Problem]:
         hint = "Set ask.embedder to a static model, such as minishlab/potion-retrieval-32M, or ask.search to bm25."
         yield "ask.search", "ask.search is dense, but ask.embedder names no model.", hint
     if ask.overlap_words >= ask.chunk_words:
-        said = f"ask.overlap_words is {ask.overlap_words}, but a passage has {ask.chunk_words} words."
-        yield "ask.overlap_words", said, f"Set it to {ask.chunk_words // 5}, or less than a passage."
+        message = f"ask.overlap_words is {ask.overlap_words}, but a passage has {ask.chunk_words} words."
+        yield "ask.overlap_words", message, f"Set it to {ask.chunk_words // 5}, or less than a passage."
 
 
 def _approaches(recipe: Recipe) -> Iterator[Problem]:
@@ -268,10 +268,10 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
     for i, source in enumerate(section.update.train if section.update is not None else ()):
         yield from _source(source, f"approaches.update.train[{i}]")
     if section.metric is not None and target is not None and section.metric not in target.metrics:
-        both = ", ".join([*target.metrics, section.metric])
-        hint = f"Set it to {' or '.join(target.metrics)}, or check.target.metric to [{both}]."
-        said = f"approaches.metric: {section.metric} is not in check.target.metric."
-        yield "approaches.metric", said, hint
+        metrics = ", ".join([*target.metrics, section.metric])
+        hint = f"Set it to {' or '.join(target.metrics)}, or check.target.metric to [{metrics}]."
+        message = f"approaches.metric: {section.metric} is not in check.target.metric."
+        yield "approaches.metric", message, hint
 
 
 def _budget(recipe: Recipe) -> Iterator[Problem]:
@@ -286,9 +286,9 @@ def _budget(recipe: Recipe) -> Iterator[Problem]:
             f"Set budget.gpus to {nodes * 4}, say, or to 0 for nodes without a GPU.",
         )
     elif gpus % nodes:
-        said = f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly."
+        message = f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly."
         yield (
             "budget.gpus",
-            said,
+            message,
             f"Set it to a multiple of budget.nodes, such as {-(-gpus // nodes) * nodes}.",
         )

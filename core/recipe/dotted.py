@@ -26,7 +26,7 @@ FIXED = {
     "protect": "it depends on the weights that the run started with",
 }
 # By the longest key: what a change does; see schema.on_change, too. Others change nothing of what is learned.
-DOES = {
+EFFECTS = {
     "objective": "the loss changes from here on",
     "data": "the rows change from here on",
     "trainer_args": "applies from here on",
@@ -79,16 +79,16 @@ def place_of(key: str, places: Mapping[str, str], whole: str) -> str:
 
 def with_settings(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a resolved recipe with these settings."""
-    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
+    copy: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
     for key, value in settings.items():
-        place = made
-        *above, last = key.split(".")
-        for part in above:
+        place = copy
+        *parents, last = key.split(".")
+        for part in parents:
             if place.get(part) is None:
                 place[part] = {}
             place = place[part]
         place[last] = value
-    return made
+    return copy
 
 
 def nearest(table: Mapping[str, Value], key: str) -> tuple[str, Value] | None:
@@ -108,16 +108,16 @@ class Change:
     does: str
 
     def __str__(self) -> str:
-        said = f"{self.key}: {quoted(self.old)} -> {quoted(self.new)}"
-        return f"{said} {self.does}" if self.does else said
+        text = f"{self.key}: {quoted(self.old)} -> {quoted(self.new)}"
+        return f"{text} {self.does}" if self.does else text
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Compare two resolved recipes. Raises BadInput for a change that can't be made during a run."""
     from finetop.core.recipe.schema import Recipe
 
-    made = []
-    fixed, done = FIXED | dict(_marks(Recipe, "fixed")), DOES | dict(_marks(Recipe, "on_change"))
+    found_changes = []
+    fixed, done = FIXED | dict(_marks(Recipe, "fixed")), EFFECTS | dict(_marks(Recipe, "on_change"))
     for key, before, after in _differences(old, new, ""):
         why, does = nearest(fixed, key), nearest(done, key)
         if why is not None and (does is None or len(does[0]) < len(why[0])):
@@ -125,8 +125,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
                 f"{key} can't change from {quoted(before)} to {quoted(after)}: {why[1]}.",
                 hint="Keep it, or queue a new run.",
             )
-        made.append(Change(key, before, after, "" if does is None else does[1]))
-    return made
+        found_changes.append(Change(key, before, after, "" if does is None else does[1]))
+    return found_changes
 
 
 def _marks(section: type[msgspec.Struct], mark: str, above: str = "") -> Iterator[tuple[str, str]]:

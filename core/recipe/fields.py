@@ -55,11 +55,11 @@ def fields_of_section(key: str) -> tuple[Field, ...]:
     """
     below = ("method.", "objective.")
     known = [field for field in fields() if not field.key.startswith(below) or field.key.endswith(".name")]
-    among = tuple(
+    matching = tuple(
         field for field in known if field.key == key or field.key.startswith((f"{key}.", f"{key}["))
     )
-    if among:
-        return among
+    if matching:
+        return matching
     if key.startswith(below):
         hint = f"See `finetop {'methods lora' if key.startswith('method.') else 'methods sft'}`, or another name."
         raise NotFound(f"{key} is a setting of one {key.partition('.')[0]}.", hint=hint)
@@ -72,20 +72,20 @@ def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
 
     Raises NotFound.
     """
-    made = {}
+    by_kind = {}
     if name in METHODS.names():
         own = [field for field in fields(method=name) if field.key.startswith("method.")]
-        made["method"] = METHODS.load(name).about, tuple(own[1:])
+        by_kind["method"] = METHODS.load(name).about, tuple(own[1:])
     if name in OBJECTIVES.names():
         own = [field for field in fields(objective=name) if field.key.startswith("objective.")]
-        made["objective"] = OBJECTIVES.load(name).about, tuple(own[1:])
+        by_kind["objective"] = OBJECTIVES.load(name).about, tuple(own[1:])
     if name in PROTECTIONS.names():
-        made["protect"] = PROTECTIONS.load(name).about, fields_of_section(f"protect.{name}")
-    if not made:
+        by_kind["protect"] = PROTECTIONS.load(name).about, fields_of_section(f"protect.{name}")
+    if not by_kind:
         names = [*METHODS.names(), *OBJECTIVES.names(), *PROTECTIONS.names()]
-        said = f"there is no method, objective or protection {name!r}."
-        raise NotFound(said, hint=did_you_mean(name, names))
-    return made
+        message = f"there is no method, objective or protection {name!r}."
+        raise NotFound(message, hint=did_you_mean(name, names))
+    return by_kind
 
 
 def _about(annotation: Any) -> str:
@@ -115,11 +115,11 @@ def _of_type(key: str, info: msgspec.structs.FieldInfo, method: str, objective: 
 
 
 def _field(
-    key: str, info: msgspec.structs.FieldInfo, words: tuple[str, ...], default: Any = msgspec.NODEFAULT
+    key: str, info: msgspec.structs.FieldInfo, allowed: tuple[str, ...], default: Any = msgspec.NODEFAULT
 ) -> Field:
     if default is msgspec.NODEFAULT:
         default = info.default if info.default_factory is msgspec.NODEFAULT else info.default_factory()
     required = default is msgspec.NODEFAULT
     plain = None if required else msgspec.json.decode(msgspec.json.encode(default))  # tuples become lists
-    kind = type_words(Literal[words]) if words else type_words(info.type)
-    return Field(key, kind, plain, _about(info.type), words, required)
+    kind = type_words(Literal[allowed]) if allowed else type_words(info.type)
+    return Field(key, kind, plain, _about(info.type), allowed, required)

@@ -44,17 +44,17 @@ def list_chains() -> list[BuiltIn]:
 
 
 def _all_builtin() -> list[tuple[BuiltIn, bool]]:
-    found = []
+    recipes = []
     for path in sorted(builtin_folder().glob("*.yaml")):
         text = path.read_text(encoding="utf-8")
         is_chain = re.search(r"^stages:", text, re.MULTILINE) is not None
-        found.append((BuiltIn(path.stem, _about(text), path), is_chain))
-    return found
+        recipes.append((BuiltIn(path.stem, _about(text), path), is_chain))
+    return recipes
 
 
 def _about(text: str) -> str:
-    written = re.search(r"^about: *(.+)$", text, re.MULTILINE)
-    return written.group(1).strip().strip("\"'") if written else ""
+    match = re.search(r"^about: *(.+)$", text, re.MULTILINE)
+    return match.group(1).strip().strip("\"'") if match else ""
 
 
 def builtin_file(name: str) -> Path:
@@ -159,9 +159,9 @@ def _is_ours(path: str) -> bool:
 def by_name(value: Any) -> Any:
     """Replace the paths of finetop's own files by builtin:NAME: another machine has them in another folder."""
     if isinstance(value, dict):
-        return {key: by_name(one) for key, one in value.items()}
+        return {key: by_name(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [by_name(one) for one in value]
+        return [by_name(item) for item in value]
     if isinstance(value, str) and _is_ours(value):
         return f"{BUILTIN}{value.removeprefix(f'{builtin_folder()}/')}"
     return value

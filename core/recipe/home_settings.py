@@ -276,12 +276,12 @@ def load(home: Home) -> Settings:
     root = parse(text, Origin(str(file), home.root), least=f"Begin with {BEGIN}, or remove the file.")
     if not isinstance(root.value, dict) or "settings" not in root.value:
         raise RecipeError("no version.", place=root.place, hint=f"Begin with {BEGIN}.")
-    found = read_as(root, Settings, "the settings")
-    _require_tell(root, found.tell)
-    if found.slurm is not None:
-        for index, option in enumerate(found.slurm.extra):
+    settings = read_as(root, Settings, "the settings")
+    _require_tell(root, settings.tell)
+    if settings.slurm is not None:
+        for index, option in enumerate(settings.slurm.extra):
             _require_option(option, _place(root, "slurm", "extra", index))
-    return found
+    return settings
 
 
 def _require_tell(root: Node, tell: Tell) -> None:
@@ -293,29 +293,31 @@ def _require_tell(root: Node, tell: Tell) -> None:
             place = _place(root, "tell", "on", index)
             raise RecipeError(f"tell.on: there is no kind {kind[:60]!r}.", place=place, hint=hint)
     if tell.command == ():
-        said = "tell.command is []; it must be a program and its arguments."
-        raise RecipeError(said, place=_place(root, "tell", "command"))
-    if tell.command is not None and (what := secrets.find("\n".join(tell.command))):
-        said = f"tell.command holds {what}, and every user of this machine can read a command line."
+        message = "tell.command is []; it must be a program and its arguments."
+        raise RecipeError(message, place=_place(root, "tell", "command"))
+    if tell.command is not None and (what := secrets.describe_secret("\n".join(tell.command))):
+        message = f"tell.command holds {what}, and every user of this machine can read a command line."
         hint = "Have the program read it from a file that only you can read."
-        raise RecipeError(said, place=_place(root, "tell", "command"), hint=hint)
+        raise RecipeError(message, place=_place(root, "tell", "command"), hint=hint)
     if tell.webhook is not None:
         _require_webhook(tell.webhook, _place(root, "tell", "webhook"))
 
 
 def _require_webhook(webhook: Webhook, place: str) -> None:
     if (webhook.url is not None) + (webhook.url_file is not None) + (webhook.url_env is not None) != 1:
-        said = "tell.webhook needs exactly one of url, url_file and url_env."
-        raise RecipeError(said, place=place, hint="Usually url_file: webhook.txt.")
+        message = "tell.webhook needs exactly one of url, url_file and url_env."
+        raise RecipeError(message, place=place, hint="Usually url_file: webhook.txt.")
     if webhook.url is None:
         return
     if not webhook_url.is_fine(webhook.url):
-        said = "tell.webhook.url must begin with https://, or with http://localhost."
-        raise RecipeError(said, place=place)
-    if webhook_url.holds_secret(webhook.url) or secrets.find(webhook.url):
-        said = "tell.webhook.url looks like it contains a secret: anyone who reads it could post there too."
+        message = "tell.webhook.url must begin with https://, or with http://localhost."
+        raise RecipeError(message, place=place)
+    if webhook_url.holds_secret(webhook.url) or secrets.describe_secret(webhook.url):
+        message = (
+            "tell.webhook.url looks like it contains a secret: anyone who reads it could post there too."
+        )
         hint = "Put it into a file that only you can read (chmod 600): webhook: {url_file: webhook.txt}."
-        raise RecipeError(said, place=place, hint=hint)
+        raise RecipeError(message, place=place, hint=hint)
 
 
 def _require_option(option: str, place: str) -> None:
@@ -336,7 +338,7 @@ def _require_option(option: str, place: str) -> None:
     if name not in NAMES and (meant := sorted(known for known in NAMES if known.startswith(name))):
         said = f"slurm.extra: --{name} is an abbreviation of --{', --'.join(meant[:3])}{' …' * (len(meant) > 3)}."
         raise RecipeError(said, place=place, hint="Write the whole name.")
-    if what := secrets.find(option):
+    if what := secrets.describe_secret(option):
         said = f"slurm.extra holds {what}, and every user of the cluster can read the options of a job."
         raise RecipeError(said, place=place, hint="Have the job read it from a file that only you can read.")
 

@@ -60,7 +60,7 @@ class Job:
 
     def started(self, device: str, dtype: str, packages: Sequence[str]) -> None:
         """Record who runs on what, with the versions of the packages that a result depends on."""
-        job_process.tell_start(self.events, self.folder, device=device, dtype=dtype, packages=packages)
+        job_process.write_started(self.events, self.folder, device=device, dtype=dtype, packages=packages)
 
     def recipe(self) -> Recipe:
         """Parse the resolved recipe. Raises RecipeError."""
@@ -83,8 +83,8 @@ class Job:
 def candidate_of(facts: dict[str, Any]) -> Candidate:
     """Parse one candidate of a remedy from job.json. Raises BadInput."""
     try:
-        kept = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
-        return msgspec.convert(kept, Candidate)
+        fields_of_candidate = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
+        return msgspec.convert(fields_of_candidate, Candidate)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise BadInput(f"job.json: a candidate can't be read ({error}).") from error
 
@@ -102,16 +102,16 @@ def what_to_lower(job_folder: Path) -> str:
 def settings_to_lower(recipe: Recipe, *, in_float16: bool = False) -> str:
     """Return which settings of a training recipe to lower after running out of memory."""
     train = recipe.train
-    wishes = []
+    changes = []
     if train.batch_size > 1:
-        wishes.append(
+        changes.append(
             f"lower train.batch_size (now {train.batch_size}) and raise train.grad_accumulation "
             f"(now {train.grad_accumulation}) by as much"
         )
-    wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
+    changes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
     if not train.activation_checkpointing:
-        wishes.append("set train.activation_checkpointing to true")
+        changes.append("set train.activation_checkpointing to true")
     if not METHODS.load(recipe.method.name).keeps_base and train.master in ("auto", "float32"):
-        wishes.append("set method.name to lora" if in_float16 else "set train.master to stochastic")
-    text = "; ".join(wishes)
+        changes.append("set method.name to lora" if in_float16 else "set train.master to stochastic")
+    text = "; ".join(changes)
     return text[0].upper() + text[1:] + "."

@@ -81,18 +81,18 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
     """Return everything that is wrong with a recipe's text, for a form that shows each problem beside its field."""
     cwd = Path.cwd() if cwd is None else cwd
     try:
-        root, _ = _laid(parse(text, Origin("recipe", cwd)), None, sets, cwd)
+        root, _ = _merged_with_parents(parse(text, Origin("recipe", cwd)), None, sets, cwd)
     except RecipeError as error:
         return [error]
     return read_recipe(root)[1]
 
 
-def check_files(loaded: Loaded, look: FileCheck | None = None) -> None:
+def check_files(loaded: Loaded, check_path: FileCheck | None = None) -> None:
     """Require that the files a run needs exist, before it is queued. Raises RecipeError with the line that names one.
 
-    `look` checks one file, for a run on another machine.
+    `check_path` checks one file, for a run on another machine.
     """
-    _raise_first(list(file_problems(loaded, look or file_problem)))
+    _raise_first(list(file_problems(loaded, check_path or file_problem)))
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def recipe_from_mapping(
     be trained, and a model made elsewhere may have an unknown method and objective.
     """
     try:
-        root = spelled_out(checked_root(from_plain(mapping, Origin(place, Path.cwd()))))
+        root = expand_short_forms(checked_root(from_plain(mapping, Origin(place, Path.cwd()))))
     except RecursionError as error:
         raise RecipeError("is nested too deeply.", place=place) from error
     recipe, problems, _ = read_recipe(root, to_train=to_train)
@@ -148,19 +148,21 @@ def load_root(
 ) -> Loaded:
     """Load a recipe that is parsed already, as a chain's stage is; `text` is its source. Raises RecipeError."""
     if (secret := secrets.locate(text)) is not None:
-        said = f"holds {secret.what}, which is not kept with a run."
-        raise RecipeError(said, place=root.origin.at(secret.line), hint=secrets.HINT)
-    root, chain = _laid(root, path, sets, cwd)
+        message = f"holds {secret.what}, which is not kept with a run."
+        raise RecipeError(message, place=root.origin.at(secret.line), hint=secrets.HINT)
+    root, chain = _merged_with_parents(root, path, sets, cwd)
     recipe, problems, places = read_recipe(root, to_train=to_train)
-    words = (
+    command = (
         ["finetop", "recipe", origin_of(path, cwd).label, *(f"--set={text}" for text in sets)] if path else []
     )
-    _raise_first(problems, shlex.join(words))
+    _raise_first(problems, shlex.join(command))
     assert recipe is not None
     return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)
 
 
-def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tuple[Node, tuple[str, ...]]:
+def _merged_with_parents(
+    root: Node, path: Path | None, sets: Sequence[str], cwd: Path
+) -> tuple[Node, tuple[str, ...]]:
     """Merge a recipe with all it extends, and apply --set."""
     layers = [_named(checked_root(root), path)]
     seen = {path}
@@ -173,8 +175,8 @@ def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tupl
         layers.append(checked_root(parse(read_text(path, parent.label), parent)))
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
-        merged = merge_recipes(spelled_out(merged), layer)
-    return spelled_out(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
+        merged = merge_recipes(expand_short_forms(merged), layer)
+    return expand_short_forms(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
 
 
 def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
@@ -216,9 +218,9 @@ def checked_root(root: Node) -> Node:
         message = f"recipe is {quoted(version.value)}; this finetop reads version {VERSION}."
         raise RecipeError(message, place=version.place, key="recipe", hint=hint)
     if STAGES in settings:
-        said = "this is a chain of runs; a recipe for a single run is needed here."
+        problem = "this is a chain of runs; a recipe for a single run is needed here."
         hint = "`finetop run`, `plan`, `recipe` and `lint` take chains. Here, pass the recipe of one stage."
-        raise RecipeError(f"{STAGES}: {said}", place=settings[STAGES].place, key=STAGES, hint=hint)
+        raise RecipeError(f"{STAGES}: {problem}", place=settings[STAGES].place, key=STAGES, hint=hint)
     return root
 
 
@@ -240,7 +242,7 @@ def _raise_first(problems: list[RecipeError], command: str = "") -> None:
     raise first
 
 
-def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
+def file_problems(loaded: Loaded, check_path: FileCheck) -> Iterator[RecipeError]:
     """Yield what is wrong with the files that a recipe names, or that it names no data."""
     recipe = loaded.recipe
     if not recipe.data.train:
@@ -252,7 +254,7 @@ def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
             hint=hint,
         )
     for key, path, is_folder in paths_of(recipe):
-        problem, hint = look(Path(path), is_folder)
+        problem, hint = check_path(Path(path), is_folder)
         if problem:
             yield RecipeError(
                 f"{key}: {problem}", place=loaded.places.get(key, loaded.chain[0]), key=key, hint=hint
@@ -315,7 +317,7 @@ def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
     return (f"is empty: {shown}.", "") if path.stat().st_size == 0 else ("", "")
 
 
-def spelled_out(recipe: Node) -> Node:
+def expand_short_forms(recipe: Node) -> Node:
     """Return a recipe's tree with every protection and alarm as a mapping; null stands for the default."""
     shorts = {name: recipe_protections.load(name).short for name in PROTECTIONS.names()}
     return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))

@@ -63,7 +63,9 @@ def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs
     for arm in arms(kind):
         if arm in CHOICES:
             default = arm(options=None).name
-            name = next((found for node in nodes if (found := _entry(node, "name")) is not None), default)
+            name = next(
+                (name_found for node in nodes if (name_found := _entry(node, "name")) is not None), default
+            )
             try:
                 options = CHOICES[arm].load(name).options if isinstance(name, str) else None
             except NotFound:
@@ -75,8 +77,8 @@ def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs
 
 
 def _entry(node: Node | None, key: str) -> object:
-    held = None if node is None else node.settings.get(key)
-    return None if held is None else held.value
+    child = None if node is None else node.settings.get(key)
+    return None if child is None else child.value
 
 
 def _left(
@@ -135,10 +137,10 @@ def apply_sets(recipe: Node, sets: Sequence[str], cwd: Path) -> Node:
 
 def parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
     """Split a --set text into the parts of its key and its value. Raises RecipeError."""
-    key, equals, value = text.partition("=")
+    key, separator, value = text.partition("=")
     key = key.strip()
     hint = "Write it as --set train.epochs=3."
-    if not equals:
+    if not separator:
         raise RecipeError(f"{quoted(text)} is not KEY=VALUE.", place=SET, hint=hint)
     if not _KEY.fullmatch(key):
         raise RecipeError(f"{quoted(key)} is not the name of a setting.", place=SET, hint=hint)
@@ -165,11 +167,11 @@ def _put(
     if not parts:
         return value if node is None or not is_section(kind) else _merged(node, value, kind, drops)
     head, rest = parts[0], parts[1:]
-    inside = None if node is None else node.value
+    content = None if node is None else node.value
     if isinstance(head, int):
-        if not isinstance(inside, list | None):
-            raise RecipeError(f"{key} is {quoted(inside)}, not a list.", place=SET, key=key)
-        items = list(inside or [])
+        if not isinstance(content, list | None):
+            raise RecipeError(f"{key} is {quoted(content)}, not a list.", place=SET, key=key)
+        items = list(content or [])
         if head > len(items):
             raise RecipeError(
                 f"{key} has {len(items)} items.",
@@ -180,14 +182,14 @@ def _put(
         old = items[head] if head < len(items) else None
         items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", item_of(kind), drops)]
         return _renewed(node, items, value)
-    if isinstance(inside, list):
+    if isinstance(content, list):
         raise RecipeError(
             f"{key} is a list.", place=SET, key=key, hint=f"Pick an item, as in {key}[0].{head}."
         )
-    if not isinstance(inside, dict | None):
-        raise RecipeError(f"{key} is {quoted(inside)}, and has no settings.", place=SET, key=key)
+    if not isinstance(content, dict | None):
+        raise RecipeError(f"{key} is {quoted(content)}, and has no settings.", place=SET, key=key)
     known = _settings_of(kind, node)
-    entries = dict(inside or {})
+    entries = dict(content or {})
     if drops and not rest:
         entries = _left(entries, {head: value}, kind, known)
     below = known[head].type if head in known else None

@@ -43,11 +43,11 @@ def refusals(
     """Yield what can't be trained in a number format on a device, called `card` in messages."""
     lacks = not on_cpu and not has_bfloat16
     if dtype == "bfloat16" and lacks:
-        said = f"model.dtype is bfloat16, and {card} can't compute in it."
-        yield "model.dtype", said, "Set model.dtype to auto, which is float16 there, or to float32."
+        message = f"model.dtype is bfloat16, and {card} can't compute in it."
+        yield "model.dtype", message, "Set model.dtype to auto, which is float16 there, or to float32."
     if recipe.model.attention == "flash_attention_2" and lacks:
-        said = f"model.attention is flash_attention_2, which does not support {card}."
-        yield "model.attention", said, "Set model.attention to auto."
+        message = f"model.attention is flash_attention_2, which does not support {card}."
+        yield "model.attention", message, "Set model.attention to auto."
     if dtype != "float16":
         return
     other = "float32" if lacks else "bfloat16, or to float32"
@@ -56,27 +56,27 @@ def refusals(
         return
     whole, rounding = not METHODS.load(recipe.method.name).keeps_base, recipe.train.master
     if whole and rounding in ("stochastic", "nearest"):
-        said = f"train.master: {rounding} rounding works with bfloat16 weights, not with float16."
+        message = f"train.master: {rounding} rounding works with bfloat16 weights, not with float16."
         hint = "Set train.master to float32"
-        yield "train.master", said, f"{hint}." if lacks else f"{hint}, or model.dtype to bfloat16."
+        yield "train.master", message, f"{hint}." if lacks else f"{hint}, or model.dtype to bfloat16."
     if way_of(recipe, ranks) == "fsdp":
-        said = "train.parallel: fsdp does not train in float16, because each GPU would scale its loss on its own."
-        yield "train.parallel", said, f"Set model.dtype to {other}, or budget.gpus to 1."
+        message = "train.parallel: fsdp does not train in float16, because each GPU would scale its loss on its own."
+        yield "train.parallel", message, f"Set model.dtype to {other}, or budget.gpus to 1."
 
 
-def words(recipe: Recipe, saved: str, family: str, card: str, *, has_bfloat16: bool) -> list[str]:
+def float16_warnings(recipe: Recipe, saved: str, family: str, card: str, *, has_bfloat16: bool) -> list[str]:
     """Return warnings for training in float16 on a card."""
-    said = [] if has_bfloat16 else [f"float16: this card ({card}) has no bfloat16"]
+    lines = [] if has_bfloat16 else [f"float16: this card ({card}) has no bfloat16"]
     if is_risky(family):
         fix = "set model.dtype to float32, or use a card with bfloat16"
-        said.append(f"{family} is known to overflow in float16: {fix}")
+        lines.append(f"{family} is known to overflow in float16: {fix}")
     elif saved == "bfloat16":
-        said.append(
+        lines.append(
             "the model was saved in bfloat16, whose range is wider than float16's: watch loss_scale and the loss"
         )
     if not METHODS.load(recipe.method.name).keeps_base:
-        said.append("trained weights are held in float32, because updates in float16 are not exact enough")
-    return said
+        lines.append("trained weights are held in float32, because updates in float16 are not exact enough")
+    return lines
 
 
 def is_risky(family: str) -> bool:

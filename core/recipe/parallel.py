@@ -28,15 +28,15 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "grpo": ("ddp",),
     "rloo": ("ddp",),
 }
-DIVIDED_OPTIMIZERS = ("adamw", "sgd")
-LOOK_AT_NO_WEIGHT = ("full", "freeze", "lora")  # methods that don't read the weights when they wrap a model
+SHARDED_OPTIMIZERS = ("adamw", "sgd")
+READ_NO_WEIGHTS = ("full", "freeze", "lora")  # methods that don't read the weights when they wrap a model
 # The state that a sharded run needs to resume is written in parts if it is larger than this: each weight and AdamW's
 # two states, in float32. A part is what each rank writes into one file.
 IN_PARTS_ABOVE = 32 << 30
 STATE_BYTES = 12
 PART_BYTES = 1 << 30
 # Adapters on a sharded base, in 16 bits or in nf4, and the objectives they were tested with.
-DIVIDED_ADAPTERS = {"lora": ("sft", "continued-pretraining", "dpo")}
+SHARDED_ADAPTERS = {"lora": ("sft", "continued-pretraining", "dpo")}
 
 
 def way_of(recipe: Recipe, ranks: int) -> Way:
@@ -54,7 +54,7 @@ def reads_once(recipe: Recipe, config: Mapping[str, Any]) -> bool:
     `config` is the model's config.json. Each rank reads a quantized model, or one whose method reads the weights.
     """
     is_packed = recipe.model.quantize != "none" or bool(config.get("quantization_config"))
-    return not is_packed and recipe.method.name in LOOK_AT_NO_WEIGHT
+    return not is_packed and recipe.method.name in READ_NO_WEIGHTS
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:
@@ -71,36 +71,36 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
         yield "budget.gpus", f"{gpus}, and {objective} trains on one GPU.", "Set budget.gpus to 1."
         return
     if way not in WAYS[objective]:
-        said = f"train.parallel: {objective} does not train with {way}."
-        yield "train.parallel", said, f"Set it to {' or '.join(WAYS[objective])}."
+        message = f"train.parallel: {objective} does not train with {way}."
+        yield "train.parallel", message, f"Set it to {' or '.join(WAYS[objective])}."
     if recipe.train.compile:
         yield "train.compile", f"train.compile works on one GPU, and {gpus}.", "Set train.compile to false."
     if way == "fsdp":
-        yield from _divided(recipe)
+        yield from _sharded_problems(recipe)
     for name, options in chosen(recipe).items():
         key = f"protect.{name}"
         reads_base = name == "mask_surprising" or getattr(options, "from_base", None) is not None
         if protections.load(name).steps:
-            said = f"{key} works in a single process, but {gpus}."
-            yield key, said, f"Set budget.gpus to 1, or {key} to null; protect.replay works with several."
+            message = f"{key} works in a single process, but {gpus}."
+            yield key, message, f"Set budget.gpus to 1, or {key} to null; protect.replay works with several."
         elif reads_base and way == "fsdp":
-            said = f"{key} reads with the base, which is sharded over the GPUs (fsdp)."
-            yield key, said, "Set budget.gpus to 1, or train.parallel to ddp."
+            message = f"{key} reads with the base, which is sharded over the GPUs (fsdp)."
+            yield key, message, "Set budget.gpus to 1, or train.parallel to ddp."
 
 
-def _divided(recipe: Recipe) -> Iterator[Problem]:
+def _sharded_problems(recipe: Recipe) -> Iterator[Problem]:
     """Yield what can't be done with weights that are sharded over the GPUs."""
     if recipe.train.master not in ("auto", "float32"):
-        said = "train.master: weights sharded over GPUs (fsdp) are held in float32."
-        yield "train.master", said, "Set it to auto."
+        message = "train.master: weights sharded over GPUs (fsdp) are held in float32."
+        yield "train.master", message, "Set it to auto."
     method, objective = recipe.method.name, recipe.objective.name
-    if METHODS.load(method).keeps_base and objective not in DIVIDED_ADAPTERS.get(method, ()):
-        said = f"train.parallel: {method} with {objective} does not train with fsdp."
-        yield "train.parallel", said, "Set it to ddp: a copy of the base is on each GPU."
+    if METHODS.load(method).keeps_base and objective not in SHARDED_ADAPTERS.get(method, ()):
+        message = f"train.parallel: {method} with {objective} does not train with fsdp."
+        yield "train.parallel", message, "Set it to ddp: a copy of the base is on each GPU."
     if not weight_formats.load(recipe.model.quantize).shards:
-        said = f"model.quantize: {recipe.model.quantize} weights can't be sharded over GPUs (fsdp)."
+        message = f"model.quantize: {recipe.model.quantize} weights can't be sharded over GPUs (fsdp)."
         others = [name for name in reversed(weight_formats.NAMES) if weight_formats.load(name).shards]
-        yield "model.quantize", said, f"Set it to {' or '.join(others)}, or train.parallel to ddp."
-    if recipe.train.optimizer not in DIVIDED_OPTIMIZERS:
-        said = f"train.optimizer: {recipe.train.optimizer} does not work with sharded weights (fsdp)."
-        yield "train.optimizer", said, "Set it to adamw, or train.parallel to ddp."
+        yield "model.quantize", message, f"Set it to {' or '.join(others)}, or train.parallel to ddp."
+    if recipe.train.optimizer not in SHARDED_OPTIMIZERS:
+        message = f"train.optimizer: {recipe.train.optimizer} does not work with sharded weights (fsdp)."
+        yield "train.optimizer", message, "Set it to adamw, or train.parallel to ddp."

@@ -79,11 +79,11 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
                 f"Set {key} to null.",
             )
         elif protection.needs_text and not objective.writes:
-            said = f"{key} reads what the model generates; the model of {about} generates no text."
-            yield key, said, f"Set {key} to null; protect.l2_sp works with it."
+            message = f"{key} reads what the model generates; the model of {about} generates no text."
+            yield key, message, f"Set {key} to null; protect.l2_sp works with it."
         elif protection.steps and about in OWN_STEPS:
-            said = f"{key} needs a trainer of transformers, but {about} has its own."
-            yield key, said, f"Set {key} to null: {about} has its own divergence from its start."
+            message = f"{key} needs a trainer of transformers, but {about} has its own."
+            yield key, message, f"Set {key} to null: {about} has its own divergence from its start."
         yield from protection.limits(recipe, options)
 
 
@@ -92,9 +92,9 @@ def _idle(recipe: Recipe) -> Iterator[Problem]:
     for name in PROTECTIONS.names():
         options, protection = getattr(recipe.protect, name), load(name)
         if not protection.is_on(options) and options != type(options)():
-            said = f"protect.{name}: its other options have no effect without {protection.short}."
+            message = f"protect.{name}: its other options have no effect without {protection.short}."
             hint = f"Set protect.{name} to null to leave it out, or set protect.{name}.{protection.short}."
-            yield f"protect.{name}", said, hint
+            yield f"protect.{name}", message, hint
 
 
 def paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -118,17 +118,17 @@ def look(recipe: Recipe, home: Home) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class GeneratedRows:
     """Rows that are generated before the first step and learned with the others, and the most tokens of each."""
 
     rows: int = 0
     tokens: int = 0
 
 
-def written(recipe: Recipe, rows: int) -> Written:
+def written(recipe: Recipe, rows: int) -> GeneratedRows:
     """Count the rows that a recipe's protections generate in addition to so many training rows."""
     counts = [load(name).written(options, recipe, rows) for name, options in chosen(recipe).items()]
-    return Written(sum(count for count, _ in counts), max((tokens for _, tokens in counts), default=0))
+    return GeneratedRows(sum(count for count, _ in counts), max((tokens for _, tokens in counts), default=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +150,5 @@ class Memory:
 
 def memory(recipe: Recipe, sizes: Sizes) -> Memory:
     """Sum the memory that a recipe's protections need in addition to training."""
-    held = [load(name).memory(options, sizes) for name, options in chosen(recipe).items()]
-    return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))
+    parts = [load(name).memory(options, sizes) for name, options in chosen(recipe).items()]
+    return Memory(sum(part.on_device for part in parts), sum(part.on_host for part in parts))

@@ -21,13 +21,13 @@ def until(quiet: QuietHours | Hours, now: float, zone: tzinfo | None = None) -> 
     Of adjacent quiet hours it is the end of the last; of an hour that the clock shows twice, the second. A `zone` of
     None is this machine's own.
     """
-    end, found = now, None
+    end, last_end = now, None
     for _ in range(8):  # quiet hours on all days may never end
         following = _end_around(quiet, end, zone)
         if following is None:
-            return found
-        end = found = following
-    return found
+            return last_end
+        end = last_end = following
+    return last_end
 
 
 def _end_around(quiet: QuietHours | Hours, now: float, zone: tzinfo | None) -> float | None:
@@ -47,5 +47,5 @@ def _moments(day: date, at: str, zone: tzinfo | None) -> tuple[float, float]:
     When the clock is put back, both are real, the earlier first. When it is put forward, neither is: the first then
     counts on from the hour before the gap.
     """
-    shown = datetime.combine(day, clock_time.fromisoformat(at), zone)
-    return shown.timestamp(), shown.replace(fold=1).timestamp()
+    wall_time = datetime.combine(day, clock_time.fromisoformat(at), zone)
+    return wall_time.timestamp(), wall_time.replace(fold=1).timestamp()

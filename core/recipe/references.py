@@ -45,8 +45,8 @@ def parse(text: str, key: str) -> Reference:
 
 def references(recipe: Mapping[str, Any]) -> dict[str, Reference]:
     """Return the models of a resolved recipe that are runs or stages, by dotted key. Raises BadInput."""
-    found = {key: text for key, text in _models(recipe) if isinstance(text, str) and is_reference(text)}
-    return {key: parse(text, key) for key, text in found.items()}
+    texts = {key: text for key, text in _models(recipe) if isinstance(text, str) and is_reference(text)}
+    return {key: parse(text, key) for key, text in texts.items()}
 
 
 def _models(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -31,7 +31,7 @@ Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]
 LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
 
-def says(text: str) -> Meta:
+def described(text: str) -> Meta:
     """Describe a setting in one line, for the launcher and `finetop methods`."""
     return Meta(description=text)
 
@@ -102,30 +102,30 @@ class Model(Section, frozen=True, kw_only=True):
     ] = "smollm2-135m-instruct"
     dtype: Annotated[
         Literal["auto", "saved", "bfloat16", "float16", "float32"],
-        says(
+        described(
             "Number format of the weights; auto: bfloat16, float16 on a GPU without it, float32 on a CPU where that is "
             "faster; saved: as saved."
         ),
     ] = "auto"
     quantize: Annotated[
         Quantize,
-        says("Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."),
+        described("Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."),
     ] = "none"
     attention: Annotated[
         Attention,
-        says("Attention in training; auto is sdpa, for packed rows on a GPU flash_attention_2 or flex."),
+        described("Attention in training; auto is sdpa, for packed rows on a GPU flash_attention_2 or flex."),
     ] = "auto"
     engine: Annotated[
         EngineChoice,
-        says(
+        described(
             "Generation engine for checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn."
         ),
     ] = "auto"
     revision: Annotated[
-        Text | None, says("Branch, tag or commit on the hub; null for the newest."), belongs_to("id")
+        Text | None, described("Branch, tag or commit on the hub; null for the newest."), belongs_to("id")
     ] = None
     trust_remote_code: Annotated[
-        bool, says("Run Python code shipped with the model. Read that code first."), on_change("")
+        bool, described("Run Python code shipped with the model. Read that code first."), on_change("")
     ] = False
     chat_template: Annotated[
         PathText | None, a_file("Jinja file that replaces the model's own chat template.")
@@ -135,14 +135,14 @@ class Model(Section, frozen=True, kw_only=True):
 class Method(Section, frozen=True, kw_only=True):
     """Which weights are trained, and the method's settings (finetop methods)."""
 
-    name: Annotated[str, says("Which weights are trained.")] = "lora"
+    name: Annotated[str, described("Which weights are trained.")] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
     """The training objective and its settings."""
 
-    name: Annotated[str, says("The training objective.")] = "sft"
+    name: Annotated[str, described("The training objective.")] = "sft"
     options: Any = None
 
 
@@ -160,25 +160,25 @@ class Source(Section, frozen=True, kw_only=True):
         an_id("A data set on the hub, or its local folder (starts with ./, ../, / or ~)."),
         instead_of("path"),
     ] = None
-    split: Annotated[Text | None, says("Split of a data set given by id; null is train.")] = None
-    subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
+    split: Annotated[Text | None, described("Split of a data set given by id; null is train.")] = None
+    subset: Annotated[Text | None, described("Configuration of a data set given by id.")] = None
     format: Annotated[
         Text,
-        says(
+        described(
             f"Shape of the rows: {listed(FORMATS.names(), ' or ')}; auto: the first row decides (docs/formats.md)."
         ),
     ] = "auto"
     columns: Columns = {}
     labels: Labels = {}
-    rows: Annotated[Count | None, says("Use at most this many rows; null for all.")] = None
+    rows: Annotated[Count | None, described("Use at most this many rows; null for all.")] = None
     share: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
-        says(
+        described(
             "Fraction of all training rows drawn from here, such as 0.3. At least one source must be null: all rows."
         ),
     ] = None
     role: Annotated[
-        Literal["train", "replay"], says("replay marks general rows, mixed in to prevent forgetting.")
+        Literal["train", "replay"], described("replay marks general rows, mixed in to prevent forgetting.")
     ] = "train"
 
 
@@ -188,27 +188,31 @@ class EvalShare(Section, frozen=True, kw_only=True):
     share: Annotated[
         float,
         Meta(ge=0, le=0.5),
-        says("Share of the training rows set aside (0 to 0.5); 0 for no evaluation."),
+        described("Share of the training rows set aside (0 to 0.5); 0 for no evaluation."),
     ] = 0.1
 
 
 class Data(Section, frozen=True, kw_only=True):
     """Training rows and held-out rows."""
 
-    train: Annotated[tuple[Source, ...], says("The training rows: a list of sources.")] = ()
+    train: Annotated[tuple[Source, ...], described("The training rows: a list of sources.")] = ()
     eval: Annotated[
         tuple[Source, ...] | EvalShare,
-        says("Rows for the evaluation loss: a list of sources, or {share: 0.1}."),
+        described("Rows for the evaluation loss: a list of sources, or {share: 0.1}."),
     ] = EvalShare()
     max_tokens: Annotated[
         int,
         Meta(ge=8, le=10**7),
-        says("Maximum row length in tokens, with what ask adds; in grpo, rloo and ppo the prompt alone."),
+        described(
+            "Maximum row length in tokens, with what ask adds; in grpo, rloo and ppo the prompt alone."
+        ),
     ] = 1024
     on_long: Annotated[
         str,
         Meta(pattern=r"^(truncate|drop|error-over-[1-9]?[0-9]%)$"),
-        says("Longer rows: truncate, drop, or error-over-N% (drop, and refuse if over N % are too long)."),
+        described(
+            "Longer rows: truncate, drop, or error-over-N% (drop, and refuse if over N % are too long)."
+        ),
     ] = "error-over-5%"
 
 
@@ -217,29 +221,29 @@ class Ask(Section, frozen=True, kw_only=True):
 
     system: Annotated[
         LongText | None,
-        says("System message for each prompt; joined to the row's own, if any."),
+        described("System message for each prompt; joined to the row's own, if any."),
     ] = None
     shots: Annotated[
         int,
         Meta(ge=0, le=64),
-        says("Few-shot examples from data.train before each evaluated question."),
+        described("Few-shot examples from data.train before each evaluated question."),
     ] = 0
     pick: Annotated[
         Literal["fixed", "nearest"],
-        says("fixed: the same examples for every question; nearest: the most similar ones (BM25)."),
+        described("fixed: the same examples for every question; nearest: the most similar ones (BM25)."),
     ] = "fixed"
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts: .txt, .md, .jsonl with `text` …")], ...],
-        says("Documents to retrieve from: the best passages are put before each question."),
+        described("Documents to retrieve from: the best passages are put before each question."),
     ] = ()
-    top_k: Annotated[int, Meta(ge=1, le=64), says("Retrieved passages per question.")] = 3
-    chunk_words: Annotated[int, Meta(ge=10, le=10_000), says("Maximum words per passage.")] = 150
+    top_k: Annotated[int, Meta(ge=1, le=64), described("Retrieved passages per question.")] = 3
+    chunk_words: Annotated[int, Meta(ge=10, le=10_000), described("Maximum words per passage.")] = 150
     overlap_words: Annotated[
-        int, Meta(ge=0, le=1_000), says("Words of overlap between consecutive passages.")
+        int, Meta(ge=0, le=1_000), described("Words of overlap between consecutive passages.")
     ] = 20
     search: Annotated[
         Literal["bm25", "dense"],
-        says("Retrieval by words (bm25) or by vectors of a static embedding model (dense)."),
+        described("Retrieval by words (bm25) or by vectors of a static embedding model (dense)."),
     ] = "bm25"
     embedder: Annotated[Text | None, an_id("Embedding model; null for the default one.")] = None
 
@@ -249,15 +253,17 @@ class StopEarly(Section, frozen=True, kw_only=True):
 
     metric: Annotated[
         Literal["eval_loss", "target", "reward"],
-        says(
+        described(
             "eval_loss, the target's first metric (measured at checks during training), or the eval reward."
         ),
     ] = "eval_loss"
-    patience: Annotated[Count, says("Stop after this many consecutive evaluations without improvement.")] = 3
+    patience: Annotated[
+        Count, described("Stop after this many consecutive evaluations without improvement.")
+    ] = 3
     min_delta: Annotated[
         float,
         Meta(ge=0, le=10**9),
-        says("Smallest change that counts as an improvement, in the metric's unit."),
+        described("Smallest change that counts as an improvement, in the metric's unit."),
     ] = 0.0
 
 
@@ -266,98 +272,108 @@ class Train(Section, frozen=True, kw_only=True):
 
     epochs: Annotated[
         Annotated[float, Meta(gt=0, le=10_000)] | None,
-        says("Passes over the training rows; max_steps wins if both are set."),
+        described("Passes over the training rows; max_steps wins if both are set."),
         NEW_LENGTH,
     ] = 2.0
     max_steps: Annotated[
         Count | None,
-        says("Stop after exactly this many steps; null: epochs decides."),
+        described("Stop after exactly this many steps; null: epochs decides."),
         yields_to("epochs"),
         NEW_LENGTH,
     ] = None
     batch_size: Annotated[
         Count,
-        says("Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo."),
+        described("Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo."),
         on_change("changes the data order, and how far into an epoch a step is"),
     ] = 4
-    eval_batch_size: Annotated[Count | None, says("Batch size in evaluation; null for batch_size.")] = None
+    eval_batch_size: Annotated[Count | None, described("Batch size in evaluation; null for batch_size.")] = (
+        None
+    )
     grad_accumulation: Annotated[
         Count,
-        says("Batches accumulated per step: as one large batch, in less memory."),
+        described("Batches accumulated per step: as one large batch, in less memory."),
         on_change("changes how far into an epoch a step is"),
     ] = 4
     learning_rate: Annotated[
-        float, Meta(gt=0, le=1), says("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full."), RESCHEDULED
+        float,
+        Meta(gt=0, le=1),
+        described("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full."),
+        RESCHEDULED,
     ] = 2e-5
     schedule: Annotated[
         Literal["constant", "linear", "cosine"],
-        says("Decay of the learning rate after the warm-up."),
+        described("Decay of the learning rate after the warm-up."),
         RESCHEDULED,
     ] = "cosine"
     warmup_steps: Annotated[
         Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, lt=1)],
-        says("Warm-up of the learning rate: steps (2) or share of the run (0.03)."),
+        described("Warm-up of the learning rate: steps (2) or share of the run (0.03)."),
         RESCHEDULED,
     ] = 0.03
     optimizer: Annotated[
         Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
-        says("Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only)."),
+        described("Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only)."),
         fixed("the checkpoint holds the other optimizer's state"),
     ] = "adamw"
     master: Annotated[
         Literal["auto", "float32", "stochastic", "nearest"],
-        says("How 16-bit full tuning updates weights: float32 masters, or stochastic or nearest rounding."),
+        described(
+            "How 16-bit full tuning updates weights: float32 masters, or stochastic or nearest rounding."
+        ),
     ] = "auto"
     weight_decay: Annotated[
-        float, Meta(ge=0, le=1), says("Decoupled weight decay of the trained weights."), FROM_HERE_ON
+        float, Meta(ge=0, le=1), described("Decoupled weight decay of the trained weights."), FROM_HERE_ON
     ] = 0.0
     activation_checkpointing: Annotated[
         bool,
-        says("Recompute activations in the backward pass: far less memory, about a third slower."),
+        described("Recompute activations in the backward pass: far less memory, about a third slower."),
     ] = False
     kernels: Annotated[
-        Literal["none", "liger"], says("liger: fused norms and activations, where liger-kernel is installed.")
+        Literal["none", "liger"],
+        described("liger: fused norms and activations, where liger-kernel is installed."),
     ] = "none"
     compile: Annotated[
-        bool, says("Compile the model with torch.compile: takes minutes at first, then faster.")
+        bool, described("Compile the model with torch.compile: takes minutes at first, then faster.")
     ] = False
-    max_grad_norm: Annotated[Positive, says("Clip the gradient to this norm."), FROM_HERE_ON] = 1.0
+    max_grad_norm: Annotated[Positive, described("Clip the gradient to this norm."), FROM_HERE_ON] = 1.0
     stop_on_nan: Annotated[
         Count | None,
-        says("Stop after N consecutive steps whose loss or gradient is NaN or infinite; null for never."),
+        described(
+            "Stop after N consecutive steps whose loss or gradient is NaN or infinite; null for never."
+        ),
         FROM_HERE_ON,
     ] = 10
     seed: Annotated[
-        int, Meta(ge=0, lt=2**32), says("Random seed of the run."), on_change("changes the data order")
+        int, Meta(ge=0, lt=2**32), described("Random seed of the run."), on_change("changes the data order")
     ] = 1
-    eval_every: Annotated[Pace, says("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
-    save_every: Annotated[Pace, says("Write a checkpoint every N steps (50) or share of the run (0.25).")] = (
-        0.25
-    )
-    keep_checkpoints: Annotated[Count | None, says("Keep the newest N checkpoints; null for all.")] = 4
+    eval_every: Annotated[Pace, described("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
+    save_every: Annotated[
+        Pace, described("Write a checkpoint every N steps (50) or share of the run (0.25).")
+    ] = 0.25
+    keep_checkpoints: Annotated[Count | None, described("Keep the newest N checkpoints; null for all.")] = 4
     keep: Annotated[
         Literal["newest", "best"],
-        says("The checkpoint to use as the result: the newest, or the best by stop_early.metric."),
+        described("The checkpoint to use as the result: the newest, or the best by stop_early.metric."),
         AS_MEASURED,
     ] = "newest"
     stop_early: Annotated[
         StopEarly | None,
-        says("Stop once the metric no longer improves; null to train to the end."),
+        described("Stop once the metric no longer improves; null to train to the end."),
         AS_MEASURED,
     ] = None
     resumable: Annotated[
         bool,
-        says("Save the optimizer state in checkpoints: `finetop resume` needs it; it takes disk space."),
+        described("Save the optimizer state in checkpoints: `finetop resume` needs it; it takes disk space."),
     ] = True
     try_worst_batch: Annotated[
         bool | Literal["auto"],
-        says(
+        described(
             "Try a step on the longest rows before step 1, so that too little memory fails early; auto: on a GPU."
         ),
     ] = "auto"
     parallel: Annotated[
         Literal["auto", "ddp", "fsdp"],
-        says(
+        described(
             "On several GPUs: a full copy on each (ddp) or sharded weights (fsdp); auto: fsdp for full tuning."
         ),
     ] = "auto"
@@ -367,10 +383,10 @@ class Samples(Section, frozen=True, kw_only=True):
     """Sample answers generated at each evaluation."""
 
     prompts: Annotated[
-        tuple[Text, ...], says("Prompts to answer; if empty, prompts of evaluation rows.")
+        tuple[Text, ...], described("Prompts to answer; if empty, prompts of evaluation rows.")
     ] = ()
-    count: Annotated[int, Meta(ge=0, le=100), says("Answers per evaluation; 0 for none.")] = 3
-    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), says("Maximum answer length in tokens.")] = 64
+    count: Annotated[int, Meta(ge=0, le=100), described("Answers per evaluation; 0 for none.")] = 3
+    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), described("Maximum answer length in tokens.")] = 64
 
 
 class Rule(Section, frozen=True, kw_only=True):
@@ -378,13 +394,13 @@ class Rule(Section, frozen=True, kw_only=True):
 
     rule: Annotated[
         Text,
-        says(
+        described(
             "Name of a rule: regex, starts_with, contains, max_words, json_object …; all of them: docs/rules.md."
         ),
     ]
     value: Annotated[
         Any,
-        says(
+        described(
             "The rule's value: contains takes a text, max_words a count, regex a pattern; one_word has none."
         ),
     ] = None
@@ -401,17 +417,19 @@ class Target(Section, frozen=True, kw_only=True):
     labels: Labels = {}
     metric: Annotated[
         Metric | tuple[Metric, ...],
-        says("One metric or a list of them; for texts, nats_per_token."),
+        described("One metric or a list of them; for texts, nats_per_token."),
     ] = "nats_per_token"
     rules: Annotated[
-        tuple[Rule, ...], says("For the metric rules: the rules that every answer must meet.")
+        tuple[Rule, ...], described("For the metric rules: the rules that every answer must meet.")
     ] = ()
     written: Annotated[
-        Count | None, says("Rows for which an answer is generated; null for 200, or 24 on a CPU.")
+        Count | None, described("Rows for which an answer is generated; null for 200, or 24 on a CPU.")
     ] = None
     max_new_tokens: Annotated[
         Annotated[int, Meta(ge=1, le=10**5)] | None,
-        says("Maximum answer length in tokens; null for the longest reference answer plus 16, at most 256."),
+        described(
+            "Maximum answer length in tokens; null for the longest reference answer plus 16, at most 256."
+        ),
     ] = None
 
     @property
@@ -432,32 +450,34 @@ class General(Section, frozen=True, kw_only=True):
         Text, an_id("Name of the suite of tasks, or its file (starts with ./, ../, / or ~).")
     ] = "quick"
     margin: Annotated[
-        float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in percentage points.")
+        float, Meta(gt=0, le=100), described("The drop that counts as forgetting, in percentage points.")
     ] = MARGIN
-    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = ALPHA
-    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed for the order of the items.")] = 1
+    alpha: Annotated[float, Meta(gt=0, lt=0.5), described("Highest probability of a wrong verdict.")] = ALPHA
+    seed: Annotated[int, Meta(ge=0, lt=2**32), described("Random seed for the order of the items.")] = 1
 
 
 class Check(Section, frozen=True, kw_only=True):
     """Did it learn, and did it forget?"""
 
-    at_end: Annotated[bool, says("Check the tuned model when training ends.")] = True
+    at_end: Annotated[bool, described("Check the tuned model when training ends.")] = True
     every: Annotated[
         Pace | None,
-        says(
+        described(
             "Check during training, every N steps (50) or share of the run (0.25); null for only at the end."
         ),
     ] = None
     on_fail: Annotated[
         Literal["flag", "stop", "keep-best"],
-        says(
+        described(
             "If REGRESSED during training: flag it, stop, or go on and keep the best checkpoint that is OK."
         ),
     ] = "flag"
     target: Annotated[Target | None, one_choice("What the model should get better at.")] = None
     general: Annotated[
         General | None,
-        says("What the model must not forget; null turns the check off (then leave out every and on_fail)."),
+        described(
+            "What the model must not forget; null turns the check off (then leave out every and on_fail)."
+        ),
     ] = General()
 
 
@@ -465,9 +485,9 @@ class Drift(Section, frozen=True, kw_only=True):
     """Early warning: loss on general text compared with the base model."""
 
     every: Annotated[
-        Pace | None, says("Measure every N steps (50) or share of the run (0.1); null for never.")
+        Pace | None, described("Measure every N steps (50) or share of the run (0.1); null for never.")
     ] = 0.1
-    limit: Annotated[Positive, says("Alarm when the loss has risen by this much, in nats/token.")] = 0.1
+    limit: Annotated[Positive, described("Alarm when the loss has risen by this much, in nats/token.")] = 0.1
 
 
 class Update(Section, frozen=True, kw_only=True):
@@ -475,10 +495,10 @@ class Update(Section, frozen=True, kw_only=True):
 
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts.")], ...],
-        says("Documents with the new facts, for approaches that retrieve."),
+        described("Documents with the new facts, for approaches that retrieve."),
     ] = ()
     train: Annotated[
-        tuple[Source, ...], says("Training rows with the new facts, for approaches that train.")
+        tuple[Source, ...], described("Training rows with the new facts, for approaches that train.")
     ] = ()
     test: Annotated[PathText, a_file("Questions about the new facts, in the format of check.target.")]
 
@@ -487,15 +507,15 @@ class Comparison(Section, frozen=True, kw_only=True):
     """Prompt, few-shot, retrieval and training side by side."""
 
     only: Annotated[
-        tuple[Text, ...], says("Approaches to compare; if empty, all that the recipe allows.")
+        tuple[Text, ...], described("Approaches to compare; if empty, all that the recipe allows.")
     ] = ()
     metric: Annotated[
-        Metric | None, says("Metric to compare by; null for the first of check.target.metric.")
+        Metric | None, described("Metric to compare by; null for the first of check.target.metric.")
     ] = None
-    seeds: Annotated[int, Meta(ge=1, le=50), says("Seeds per trained approach: one run for each.")] = 1
+    seeds: Annotated[int, Meta(ge=1, le=50), described("Seeds per trained approach: one run for each.")] = 1
     settings: Annotated[
         dict[str, dict[str, Any]],
-        says("Settings for single approaches: {full: {train.learning_rate: 1e-5}}."),
+        described("Settings for single approaches: {full: {train.learning_rate: 1e-5}}."),
     ] = {}
     update: Annotated[Update | None, one_choice("New facts that arrive later; null for none.")] = None
 
@@ -505,24 +525,26 @@ class Budget(Section, frozen=True, kw_only=True):
 
     gpus: Annotated[
         Annotated[int, Meta(ge=0, le=1024)] | None,
-        says("Number of GPUs to train on; null is one if the machine has any, else none."),
+        described("Number of GPUs to train on; null is one if the machine has any, else none."),
     ] = None
     nodes: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
-        says(
+        described(
             "Cluster nodes to spread the GPUs over evenly; null is one. More than one needs slurm in settings.yaml."
         ),
     ] = None
-    memory_gib: Annotated[Positive | None, says("Memory limit per GPU, in GiB; null for all of it.")] = None
+    memory_gib: Annotated[Positive | None, described("Memory limit per GPU, in GiB; null for all of it.")] = (
+        None
+    )
     hours: Annotated[
         Positive | None,
-        says(
+        described(
             "Save a checkpoint and stop after this many hours of training, resumes included; null for no limit."
         ),
     ] = None
     tokens: Annotated[
         Annotated[int, Meta(ge=1, lt=2**53)] | None,
-        says(
+        described(
             "Save a checkpoint and stop after this many tokens, at the end of that step; null for no limit."
         ),
     ] = None
@@ -561,8 +583,8 @@ else:
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe with all its defaults filled in."""
 
-    recipe: Annotated[Literal[1], says("Version of the recipe format; always 1.")] = 1
-    name: Annotated[str, says("Name of the run: letters, digits, . _ -; default: the file's.")]
+    recipe: Annotated[Literal[1], described("Version of the recipe format; always 1.")] = 1
+    name: Annotated[str, described("Name of the run: letters, digits, . _ -; default: the file's.")]
     about: Annotated[
         Annotated[str, Meta(max_length=1000)], Meta(description="Purpose of the run, in one line.")
     ] = ""

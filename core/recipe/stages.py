@@ -21,7 +21,7 @@ import msgspec
 from finetop.core.errors import BadInput, RecipeError, did_you_mean, near
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
-from finetop.core.recipe.load import STAGES, Loaded, checked_root, load_root, parent_of, spelled_out
+from finetop.core.recipe.load import STAGES, Loaded, checked_root, expand_short_forms, load_root, parent_of
 from finetop.core.recipe.merge import SET, merge_recipes, parse_set
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LEAVE_OUT = "leave_out"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
-MOST = 20
+MOST_STAGES = 20
 SECTIONS = {field.name for field in msgspec.structs.fields(Recipe)}
 REWARDED = ("ppo", "rloo", "grpo")  # objectives that may learn from a reward model
 
@@ -71,23 +71,23 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         return None
     shared, nodes = _merged(layers, root)
     sets, name = _chain_name(sets, shared, path)
-    for given in sets:
-        head = _stage_of(given)
+    for set_text in sets:
+        head = _stage_of(set_text)
         if head not in nodes and head not in SECTIONS:
-            meant = near(head[:60], [*nodes, *SECTIONS])
-            hint = f"Did you mean {meant}?" if meant else f"Stages: {', '.join(nodes)}."
+            nearest = near(head[:60], [*nodes, *SECTIONS])
+            hint = f"Did you mean {nearest}?" if nearest else f"Stages: {', '.join(nodes)}."
             raise RecipeError(
                 f"{plain(head[:60])} is neither a stage nor a section.", place=SET, key=head, hint=hint
             )
     stages: list[Stage] = []
     for stage, node in nodes.items():
-        own = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
-        own = [text.removeprefix(f"{stage}.") for text in own]
-        laid = _with_defaults(_laid(shared, node, f"{name}.{stage}"), node, own, stages)
+        own_sets = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
+        own_sets = [text.removeprefix(f"{stage}.") for text in own_sets]
+        laid = _with_defaults(_stage_over_shared(shared, node, f"{name}.{stage}"), node, own_sets, stages)
         if node.origin != origin:  # an inherited stage counts as one of this file
             laid = Node(laid.value, origin, 0)
-        loaded = load_root(laid, text, path, own, cwd)
-        _require_before(loaded, stage, [one.name for one in stages], list(nodes))
+        loaded = load_root(laid, text, path, own_sets, cwd)
+        _require_before(loaded, stage, [earlier.name for earlier in stages], list(nodes))
         stages.append(Stage(stage, loaded))
     return Chain(name, tuple(stages), text)
 
@@ -98,8 +98,8 @@ def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
     seen = {path}
     while isinstance(root.value, dict):
         if STAGES in root.value:
-            alone = {key: node for key, node in root.value.items() if key != STAGES}
-            checked_root(root.with_value(alone))
+            without_stages = {key: node for key, node in root.value.items() if key != STAGES}
+            checked_root(root.with_value(without_stages))
         layers.append(root.value)
         extends = root.value.get("extends")
         if extends is None or extends.value is None:
@@ -132,34 +132,34 @@ def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
     """
     if listed is None:
         return nodes
-    own = _named(listed)
-    order, made = list(nodes), dict(nodes)
+    own_stages = _named(listed)
+    order, merged = list(nodes), dict(nodes)
     new: list[str] = []
-    for name, node in own.items():
+    for name, node in own_stages.items():
         if _leaves_out(node, name, nodes):
             order.remove(name)
         elif name in nodes:
-            made[name] = _over(nodes[name], node)
+            merged[name] = _over(nodes[name], node)
             order[order.index(name) : order.index(name)] = new
             new = []
         else:
-            made[name] = node
+            merged[name] = node
             new.append(name)
     order += new
-    if not 1 <= len(order) <= MOST:
-        hint = f"Keep 1 to {MOST} of them."
+    if not 1 <= len(order) <= MOST_STAGES:
+        hint = f"Keep 1 to {MOST_STAGES} of them."
         raise RecipeError(f"the chain has {len(order)} stages.", place=listed.place, key=STAGES, hint=hint)
-    return {name: made[name] for name in order}
+    return {name: merged[name] for name in order}
 
 
 def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
     """Return True if a stage is only named to be left out. Raises RecipeError if it can't be."""
-    said = node.settings.get(LEAVE_OUT)
-    if said is None:
+    flag = node.settings.get(LEAVE_OUT)
+    if flag is None:
         return False
-    if said.value is not True or node.settings.keys() != {"name", LEAVE_OUT}:
+    if flag.value is not True or node.settings.keys() != {"name", LEAVE_OUT}:
         hint = f"Write {{name: {name}, {LEAVE_OUT}: true}} and nothing else."
-        raise RecipeError(f"stage {name}: {LEAVE_OUT} is not alone.", place=said.place, key=STAGES, hint=hint)
+        raise RecipeError(f"stage {name}: {LEAVE_OUT} is not alone.", place=flag.place, key=STAGES, hint=hint)
     if name not in there:
         hint = (
             did_you_mean(name, there)
@@ -167,31 +167,31 @@ def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
             else "Only a stage of the chain that this one extends can be left out."
         )
         raise RecipeError(
-            f"stage {name}: no such stage to leave out.", place=said.place, key=STAGES, hint=hint
+            f"stage {name}: no such stage to leave out.", place=flag.place, key=STAGES, hint=hint
         )
     return True
 
 
 def _over(parent: Node, child: Node) -> Node:
     """Merge a stage over the inherited one. A different `extends` also drops the inherited method and objective."""
-    kept = dict(parent.settings)
-    before, extends = kept.get("extends"), child.settings.get("extends")
+    inherited = dict(parent.settings)
+    before, extends = inherited.get("extends"), child.settings.get("extends")
     if extends is not None and (before is None or before.value != extends.value):
-        kept = {key: node for key, node in kept.items() if key not in ("method", "objective")}
-    laid = merge_recipes(spelled_out(parent.with_value(kept)), child)
-    handed = {key: node for key, node in kept.items() if key in ("extends", "about")}
-    return child.with_value({**handed, **laid.settings})
+        inherited = {key: node for key, node in inherited.items() if key not in ("method", "objective")}
+    laid = merge_recipes(expand_short_forms(parent.with_value(inherited)), child)
+    passed_on = {key: node for key, node in inherited.items() if key in ("extends", "about")}
+    return child.with_value({**passed_on, **laid.settings})
 
 
 def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
     """Return the `--set` texts without the name, and the chain's name: --set's, the recipe's own, or the file's."""
-    given = [
+    names = [
         parse_set(text, Origin("--set", shared.origin.folder))[1].value
         for text in sets
         if text.startswith("name=")
     ]
-    own = shared.settings["name"].value if "name" in shared.settings else path.stem
-    return [text for text in sets if not text.startswith("name=")], str(given[-1] if given else own)
+    own_name = shared.settings["name"].value if "name" in shared.settings else path.stem
+    return [text for text in sets if not text.startswith("name=")], str(names[-1] if names else own_name)
 
 
 def _stage_of(text: str) -> str:
@@ -202,51 +202,55 @@ def _stage_of(text: str) -> str:
 def _named(listed: Node) -> dict[str, Node]:
     """Return the stages by name, in order. Raises RecipeError for invalid or repeated names."""
     nodes = listed.value
-    if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST:
+    if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST_STAGES:
         hint = "Write one `- {name: sft, …}` for each."
         raise RecipeError(
-            f"stages must be a list of 1 to {MOST} stages.", place=listed.place, key=STAGES, hint=hint
+            f"stages must be a list of 1 to {MOST_STAGES} stages.", place=listed.place, key=STAGES, hint=hint
         )
-    found: dict[str, Node] = {}
+    stages: dict[str, Node] = {}
     for node in nodes:
         name = node.settings["name"].value if "name" in node.settings else None
         if not isinstance(name, str) or not NAME.fullmatch(name):
             hint = "Each stage needs a name of lower-case letters, digits and -, as in {name: sft, …}."
-            said = "has no name" if name is None else f"is named {quoted(name)}"
-            raise RecipeError(f"a stage {said}.", place=node.place, key=STAGES, hint=hint)
-        if name in found or name in SECTIONS:
-            why = "another stage" if name in found else "a section of every recipe"
+            problem = "has no name" if name is None else f"is named {quoted(name)}"
+            raise RecipeError(f"a stage {problem}.", place=node.place, key=STAGES, hint=hint)
+        if name in stages or name in SECTIONS:
+            why = "another stage" if name in stages else "a section of every recipe"
             raise RecipeError(
                 f"stage {name}: {why} has that name.", place=node.place, key=STAGES, hint="Rename it."
             )
-        found[name] = node
-    return found
+        stages[name] = node
+    return stages
 
 
-def _laid(shared: Node, node: Node, name: str) -> Node:
+def _stage_over_shared(shared: Node, node: Node, name: str) -> Node:
     """Merge a stage over the shared settings; it inherits `extends`, `about` and `recipe` unless it sets them."""
-    handed = {key: one for key, one in shared.settings.items() if key in ("extends", "about", "recipe")}
-    child = {**handed, **node.settings, "name": node.with_value(name)}
-    return merge_recipes(spelled_out(shared), node.with_value(child))
+    inherited = {
+        key: node_of_key
+        for key, node_of_key in shared.settings.items()
+        if key in ("extends", "about", "recipe")
+    }
+    child = {**inherited, **node.settings, "name": node.with_value(name)}
+    return merge_recipes(expand_short_forms(shared), node.with_value(child))
 
 
 def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence[Stage]) -> Node:
     """Make a stage begin from the last stage before it that writes text, and learn from the last reward model."""
     settings = dict(laid.settings)
-    said = [text.partition("=")[0].strip() for text in sets]
-    writers = [one.name for one in before if one.loaded.recipe.objective.name != "reward"]
+    set_keys = [text.partition("=")[0].strip() for text in sets]
+    writers = [earlier.name for earlier in before if earlier.loaded.recipe.objective.name != "reward"]
     model = node.settings.get("model")
-    if writers and not (model and "id" in model.settings) and "model.id" not in said:
+    if writers and not (model and "id" in model.settings) and "model.id" not in set_keys:
         settings["model"] = _put(settings.get("model"), "id", node.with_value(f"stage:{writers[-1]}"), node)
-    judges = [one.name for one in before if one.loaded.recipe.objective.name == "reward"]
+    reward_models = [earlier.name for earlier in before if earlier.loaded.recipe.objective.name == "reward"]
     objective = settings.get("objective")
     if (
-        judges
+        reward_models
         and _objective_name(objective, node) in REWARDED
-        and not any("objective.reward" in one for one in said)
+        and not any("objective.reward" in earlier for earlier in set_keys)
         and (objective is None or "reward" not in objective.settings)
     ):
-        judge = node.with_value(f"stage:{judges[-1]}")
+        judge = node.with_value(f"stage:{reward_models[-1]}")
         reward = node.with_value({"model": judge, "rules": node.with_value([])})
         settings["objective"] = _put(objective, "reward", reward, node)
     return laid.with_value(settings)
@@ -264,24 +268,24 @@ def _put(section: Node | None, key: str, value: Node, node: Node) -> Node:
     return node.with_value({**(section.settings if section else {}), key: value})
 
 
-def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Sequence[str]) -> None:
+def _require_before(loaded: Loaded, stage: str, before: Sequence[str], all_stages: Sequence[str]) -> None:
     """Require that a stage begins from earlier stages. Raises RecipeError with the place of the setting."""
     try:
-        found = references(loaded.resolved)
+        stage_references = references(loaded.resolved)
     except BadInput as error:
         raise RecipeError(
             f"stage {stage}: {error.message}", place=loaded.chain[0], hint=error.hint
         ) from error
-    for key, reference in found.items():
+    for key, reference in stage_references.items():
         if reference.kind != "stage" or reference.name in before:
             continue
         place = place_of(key, loaded.places, loaded.chain[0])
-        said = f"stage {stage}: {key}: "
-        if reference.name in every:
+        prefix = f"stage {stage}: {key}: "
+        if reference.name in all_stages:
             which = "itself" if reference.name == stage else f"{reference.name}, which comes after it"
             hint = "A stage can only refer to earlier stages: move it, or name another."
-            raise RecipeError(f"{said}it begins from {which}.", place=place, key=key, hint=hint)
+            raise RecipeError(f"{prefix}it begins from {which}.", place=place, key=key, hint=hint)
         hint = did_you_mean(reference.name, before) if before else "It is the first stage: name a model."
         raise RecipeError(
-            f"{said}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
+            f"{prefix}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
         )

@@ -23,7 +23,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
-LEAST = "Write at least `recipe: 1` and `extends: lora`."  # hint for an empty recipe
+LEAST_RECIPE_HINT = "Write at least `recipe: 1` and `extends: lora`."  # hint for an empty recipe
 TOO_LARGE = "Move the data into its own file."
 MAX_VALUES = 5_000  # parsed in about a second
 
@@ -72,7 +72,7 @@ class Node:
         return Node(value, self.origin, self.line)
 
 
-def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST) -> Node:
+def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST_RECIPE_HINT) -> Node:
     """Parse one YAML document; `least` is the hint for an empty one. Raises only RecipeError."""
     return _Composer(text, origin, numbered).document(least if numbered else "")
 
@@ -123,11 +123,11 @@ class _Composer:
         try:
             return self.loader.get_event()
         except YAMLError as error:
-            begun = getattr(error, "context_mark", None)
-            mark = getattr(error, "problem_mark", None) or begun
+            context_mark = getattr(error, "context_mark", None)
+            mark = getattr(error, "problem_mark", None) or context_mark
             problem = str(getattr(error, "problem", None) or "this is not YAML")
-            if begun is not None and mark is not None and begun.line != mark.line:
-                problem += f", {getattr(error, 'context', '')} that begins on line {begun.line + 1}"
+            if context_mark is not None and mark is not None and context_mark.line != mark.line:
+                problem += f", {getattr(error, 'context', '')} that begins on line {context_mark.line + 1}"
             line = mark.line + 1 if mark else self.loader.line + 1
         # an escape such as "\UFFFFFFFF"; a directive %YAML 1.
         except (ValueError, OverflowError, IndexError):

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.load import Loaded
 
-MOST = 200  # largest number of runs in a sweep
+MOST_RUNS = 200  # largest number of runs in a sweep
 MOST_SEEDS = 50
 SEED = "train.seed"
 SHORT = {"learning_rate": "lr", "seed": "s", "rank": "r", "batch_size": "bs", "epochs": "ep", "id": "model"}
-NAME_OF_VALUE = 24  # characters of a value in a run's name
-NAME = 80  # characters of a run's name
+LONGEST_VALUE_IN_NAME = 24  # characters of a value in a run's name
+LONGEST_NAME = 80  # characters of a run's name
 Pair = tuple[str, str]  # a key and its value as typed
 
 
@@ -63,9 +63,9 @@ def values_of(text: str, place: str) -> tuple[str, ...]:
     values = tuple(value.strip() for value in _split(text))
     if not all(values):
         raise BadInput(f"{place}: a value is empty in {quoted(text)}.", hint="Write 1e-5,2e-5,5e-5.")
-    twice = next((value for at, value in enumerate(values) if value in values[:at]), None)
-    if twice is not None:
-        raise BadInput(f"{place}: {quoted(twice)} is listed twice.", hint="Leave one out.")
+    repeated = next((value for at, value in enumerate(values) if value in values[:at]), None)
+    if repeated is not None:
+        raise BadInput(f"{place}: {quoted(repeated)} is listed twice.", hint="Leave one out.")
     return values
 
 
@@ -95,16 +95,18 @@ def count_of(axes: Sequence[Axis]) -> int:
     return number
 
 
-def require_sense(axes: Sequence[Axis]) -> None:
+def require_valid_axes(axes: Sequence[Axis]) -> None:
     """Refuse a setting that is swept twice, and too many runs. Raises BadInput."""
     keys = [axis.key for axis in axes]
-    twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
-    if twice is not None:
-        other = " (--seeds sweeps over it)" if twice == SEED else ""
-        raise BadInput(f"{quoted(twice)} is swept twice{other}.", hint="Put all its values into one sweep.")
-    if (number := count_of(axes)) > MOST:
+    repeated = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+    if repeated is not None:
+        other = " (--seeds sweeps over it)" if repeated == SEED else ""
         raise BadInput(
-            f"that is {number:,} runs, and at most {MOST} are queued at once.", hint="Sweep over less."
+            f"{quoted(repeated)} is swept twice{other}.", hint="Put all its values into one sweep."
+        )
+    if (number := count_of(axes)) > MOST_RUNS:
+        raise BadInput(
+            f"that is {number:,} runs, and at most {MOST_RUNS} are queued at once.", hint="Sweep over less."
         )
 
 
@@ -112,19 +114,23 @@ def points(
     base: str, axes: Sequence[Axis], load: Callable[[Sequence[Pair]], Loaded]
 ) -> tuple[SweepPoint, ...]:
     """Return each run's name and recipe; `load` loads the recipe with these keys and typed values. Raises BadInput."""
-    require_sense(axes)
+    require_valid_axes(axes)
     shorts = _short_keys([axis.key for axis in axes])
-    made: list[SweepPoint] = []
+    points_so_far: list[SweepPoint] = []
     for values in itertools.product(*(axis.values for axis in axes)):
         pairs = [(axis.key, value) for axis, value in zip(axes, values, strict=True)]
         ending = "".join(f"-{short}{_in_name(value)}" for short, value in zip(shorts, values, strict=True))
-        name = _free(base[: max(1, NAME - len(ending))] + ending, [one.name for one in made])
+        name = _free(
+            base[: max(1, LONGEST_NAME - len(ending))] + ending, [point.name for point in points_so_far]
+        )
         try:
-            made.append(SweepPoint(name, load([*pairs, ("name", name)])))
+            points_so_far.append(SweepPoint(name, load([*pairs, ("name", name)])))
         except RecipeError as error:
-            words = ", ".join(f"{key}={value}" for key, value in pairs)
-            raise BadInput(f"the run with {quoted(words)}: {error.message}", hint=error.hint) from error
-    return tuple(made)
+            settings_text = ", ".join(f"{key}={value}" for key, value in pairs)
+            raise BadInput(
+                f"the run with {quoted(settings_text)}: {error.message}", hint=error.hint
+            ) from error
+    return tuple(points_so_far)
 
 
 def _short_keys(keys: Sequence[str]) -> list[str]:
@@ -132,8 +138,8 @@ def _short_keys(keys: Sequence[str]) -> list[str]:
     last = [re.sub(r"\[\d+\]", "", key).rpartition(".")[2] for key in keys]
     short = [SHORT.get(word, _initials(word)) for word in last]
     return [
-        one if short.count(one) == 1 else re.sub(r"[^A-Za-z0-9]+", "-", key)
-        for one, key in zip(short, keys, strict=True)
+        short_key if short.count(short_key) == 1 else re.sub(r"[^A-Za-z0-9]+", "-", key)
+        for short_key, key in zip(short, keys, strict=True)
     ]
 
 
@@ -145,14 +151,14 @@ def _initials(word: str) -> str:
 def _in_name(value: str) -> str:
     """Return a value as part of a name: the end of a path, in characters that a folder's name may have."""
     clean = re.sub(r"[^A-Za-z0-9._+-]+", "-", value.rstrip("/").rpartition("/")[2]).replace("+", "")
-    return clean.strip("-.")[:NAME_OF_VALUE].rstrip("-.") or "x"
+    return clean.strip("-.")[:LONGEST_VALUE_IN_NAME].rstrip("-.") or "x"
 
 
-def _free(name: str, taken: Sequence[str]) -> str:
-    number, found = 2, name
-    while found in taken:
-        found, number = f"{name[: NAME - 4]}-{number}", number + 1
-    return found
+def _free(name: str, names: Sequence[str]) -> str:
+    number, free_name = 2, name
+    while free_name in names:
+        free_name, number = f"{name[: LONGEST_NAME - 4]}-{number}", number + 1
+    return free_name
 
 
 def as_sets(pairs: Sequence[Pair]) -> list[str]:

@@ -12,8 +12,8 @@ def type_words(annotation: Any) -> str:
     """Return the values that an annotation allows in words, ranges included."""
     from msgspec import inspect
 
-    if words := choices(annotation):  # msgspec sorts them
-        return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+    if allowed := choices(annotation):  # msgspec sorts them
+        return allowed[0] if len(allowed) == 1 else f"one of {', '.join(allowed)}"
     return _words(inspect.type_info(annotation))
 
 

@@ -49,11 +49,11 @@ def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
     Raises RecipeError, the first of its problems.
     """
     reader = _Reader(to_train=False, whole=whole)
-    found = reader.read(root, kind, "")
+    result = reader.read(root, kind, "")
     if reader.problems:
         raise reader.problems[0]
-    assert isinstance(found, kind)
-    return found
+    assert isinstance(result, kind)
+    return result
 
 
 class _Reader:
@@ -117,9 +117,9 @@ class _Reader:
                 node.place, key, f"{key} is {quoted(node.value)}; it must be a mapping.", hint
             )
         options = dict(node.value)
-        named = options.pop("name", None)
-        name = kind(options=None).name if named is None else named.value
-        place = node.place if named is None else named.place
+        name_node = options.pop("name", None)
+        name = kind(options=None).name if name_node is None else name_node.value
+        place = node.place if name_node is None else name_node.place
         self.places[f"{key}.name"] = place
         if not isinstance(name, str):
             must = f"must be one of {', '.join(plugins.names())}"

@@ -77,7 +77,7 @@ def needs_training(name: str) -> bool:
     return isinstance(load(name), Retraining)
 
 
-def most() -> int:
+def most_candidates() -> int:
     """Return the most candidates that any run can have, however many of them are tried, in however many jobs."""
     return sum(load(name).most for name in names())
 
@@ -89,47 +89,51 @@ def candidates(subject: Subject) -> list[Candidate]:
 
 def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
     """Return the possible retrainings of a resolved recipe, with their changed settings."""
-    made = []
+    rows = []
     for remedy in map(load, names()):
         if not isinstance(remedy, Retraining):
             continue
         name, settings = remedy.name, remedy.settings(recipe)
         if isinstance(settings, str):
-            made.append(RetrainingRow(name, remedy.about, {}, why_not=settings))
+            rows.append(RetrainingRow(name, remedy.about, {}, why_not=settings))
         else:
-            made.append(RetrainingRow(name, remedy.about, dict(settings)))
-    return made
+            rows.append(RetrainingRow(name, remedy.about, dict(settings)))
+    return rows
 
 
 def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[int]) -> Subject:
     """Return the facts of a run's checkpoint: `kind` is its content, `steps` are those of all saved checkpoints."""
-    read = recipe_from_resolved(recipe)
-    name, options = read.method.name, read.method.options
+    parsed = recipe_from_resolved(recipe)
+    name, options = parsed.method.name, parsed.method.options
     known = name in methods.names()
     return Subject(
         step=step,
         is_adapter=kind == "adapter",
         merges=not known or methods.load(name).merges(options),
         scales=name in SCALED,
-        quantize=read.model.quantize,
-        earlier=tuple(sorted({one for one in steps if one < step})),
+        quantize=parsed.model.quantize,
+        earlier=tuple(sorted({other_step for other_step in steps if other_step < step})),
     )
 
 
-def chosen(found: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
+def chosen(all_candidates: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
     """Return candidates by name, or all of a remedy by the remedy's name; without names all that are available.
 
     Raises NotFound, with a suggestion, and for an unavailable one, with the reason.
     """
     if not only:
-        return [one for one in found if not one.why_not]
+        return [candidate for candidate in all_candidates if not candidate.why_not]
     picked: list[Candidate] = []
     for name in only:
-        meant = [one for one in found if name in (one.name, one.remedy)]
-        if not meant:
-            words = sorted({word for one in found for word in (one.name, one.remedy)})
-            raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], words))
-        if all(one.why_not for one in meant):
-            raise NotFound(f"{meant[0].name} is not available: {meant[0].why_not}.", hint="Leave it out.")
-        picked += [one for one in meant if not one.why_not and one not in picked]
-    return [one for one in found if one in picked]
+        named = [candidate for candidate in all_candidates if name in (candidate.name, candidate.remedy)]
+        if not named:
+            known_names = sorted(
+                {word for candidate in all_candidates for word in (candidate.name, candidate.remedy)}
+            )
+            raise NotFound(
+                f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], known_names)
+            )
+        if all(candidate.why_not for candidate in named):
+            raise NotFound(f"{named[0].name} is not available: {named[0].why_not}.", hint="Leave it out.")
+        picked += [candidate for candidate in named if not candidate.why_not and candidate not in picked]
+    return [candidate for candidate in all_candidates if candidate in picked]

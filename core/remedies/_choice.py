@@ -73,14 +73,14 @@ def gained(reached: Mapping[Any, TargetScore]) -> dict[str, float]:
 
     If none is proven (by an interval without 0), those that seem to gain. A metric without a gain has no share to keep.
     """
-    ahead = {
+    gain_and_low = {
         metric: (pair.base - pair.tuned, -pair.high)
         if metric in LOWER_IS_BETTER
         else (pair.tuned - pair.base, pair.low)
         for metric, pair in reached.items()
     }
-    seen = {metric: low for metric, (by, low) in ahead.items() if by > 0}
-    return dict.fromkeys([metric for metric, low in seen.items() if low > 0] or seen, 1.0)
+    low_by_metric = {metric: low for metric, (gain, low) in gain_and_low.items() if gain > 0}
+    return dict.fromkeys([metric for metric, low in low_by_metric.items() if low > 0] or low_by_metric, 1.0)
 
 
 def shares(

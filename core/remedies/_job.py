@@ -28,7 +28,7 @@ from finetop.core.protocol.runs import RemedyRow
 from finetop.core.recipe.job import candidate_of
 from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
 from finetop.core.remedies._weights import Unchanged
-from finetop.core.runtime.job_process import quiet
+from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ NOW = Candidate("now", "now", "now", 0, {})
 
 def work(job: Job) -> Ended:
     """Record who runs on what, then try the candidates."""
-    quiet()
+    silence_libraries()
     device = devices.open_device(job.gpu_gib)
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     for row in try_all(request_of(job, device), job.home, job.events):
@@ -115,26 +115,28 @@ def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -
     """Try all under one batch plan: scores under different plans are not comparable."""
     base = checking.score_base(context, plan)
     before = checking.base_scoring(context, base)
-    whole = checking.plan_of(context, before)
-    trial = Trial(request, context, base, before, *parts(whole, remedies.most()), context.events)
-    now = try_one(trial, NOW, request.checkpoint, None)
+    check_plan = checking.plan_of(context, before)
+    trial = Trial(
+        request, context, base, before, *parts(check_plan, remedies.most_candidates()), context.events
+    )
+    current = try_one(trial, NOW, request.checkpoint, None)
     put_away(context.pair)
-    tried: list[tuple[RemedyRow, Candidate, Path]] = []
+    results: list[tuple[RemedyRow, Candidate, Path]] = []
     for number, (candidate, folder) in enumerate(request.candidates, 1):
         print(f"{number} of {len(request.candidates)}: {candidate.label}", flush=True)
-        tried.append((try_one(trial, candidate, folder, now), candidate, folder))
-    confirm(trial, tried)
-    return [row for row, _, _ in tried]
+        results.append((try_one(trial, candidate, folder, current), candidate, folder))
+    confirm(trial, results)
+    return [row for row, _, _ in results]
 
 
-def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | None) -> RemedyRow:
+def try_one(trial: Trial, candidate: Candidate, folder: Path, current: RemedyRow | None) -> RemedyRow:
     """Check one candidate on the selection items, score it on the target's rows, and write the result."""
     began = time.monotonic()
     try:
         context = context_of(trial, candidate, folder)
-        after, result = ask(trial, context, trial.choosing)
+        after, result = score_part(trial, context, trial.choosing)
         with with_model(context, after) as scoring:
-            reached = {
+            target_scores = {
                 metric: target.compare(
                     metric,
                     rows_of(context, metric),
@@ -144,33 +146,35 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | N
                 for metric, scores in score_target(context, scoring.scored_model).items()
                 if metric in trial.base.scores.target
             }
-        weights, note = kept_words(context)
-        bases: dict[str, float] = {metric: pair.base for metric, pair in reached.items()}
-        tuned: dict[str, float] = {metric: pair.tuned for metric, pair in reached.items()}
-        kept = gained(reached) if now is None else shares(tuned, bases, now.target, now.kept)
+        weights, note = weights_and_note(context)
+        bases: dict[str, float] = {metric: pair.base for metric, pair in target_scores.items()}
+        tuned: dict[str, float] = {metric: pair.tuned for metric, pair in target_scores.items()}
+        kept = (
+            gained(target_scores) if current is None else shares(tuned, bases, current.target, current.kept)
+        )
         put_away(context.pair)
     except EnvironmentTrouble:
         raise
     except Unchanged as nothing:
-        told = RemedyTried(**_who(trial, candidate), verdict="unchanged", reason=str(nothing))
+        event = RemedyTried(**_identity(trial, candidate), verdict="unchanged", reason=str(nothing))
     except FinetopError as error:
-        told = RemedyTried(**_who(trial, candidate), verdict="failed", reason=str(error))
+        event = RemedyTried(**_identity(trial, candidate), verdict="failed", reason=str(error))
     else:
-        told = RemedyTried(
-            **_who(trial, candidate),
+        event = RemedyTried(
+            **_identity(trial, candidate),
             verdict=result.verdict,
             reason=result.reason,
             target=tuned,
             kept=kept,
-            gain=None if now is None else min(kept.values(), default=None),
+            gain=None if current is None else min(kept.values(), default=None),
             **_numbers(result),
             tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
             note="; ".join(filter(None, (note, _of_target(context)))),
             weights=weights,
             seconds=round(time.monotonic() - began, 1),
         )
-    trial.events.write(told)
-    return _row(told)
+    trial.events.write(event)
+    return _row(event)
 
 
 def _of_target(context: CheckContext) -> str:
@@ -178,7 +182,7 @@ def _of_target(context: CheckContext) -> str:
     return f"target failed: {context.target_failed}" if context.target_failed else ""
 
 
-def _who(trial: Trial, candidate: Candidate) -> dict[str, Any]:
+def _identity(trial: Trial, candidate: Candidate) -> dict[str, Any]:
     return {
         "step": trial.request.step,
         "name": candidate.name,
@@ -204,40 +208,40 @@ def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = ""
     common, home = trial.context, trial.context.home
     if candidate is NOW:
         return replace(common, model_label="now")
-    asked = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
-    asked.change = remedies.load(candidate.remedy).change(candidate, asked.base, folder)
+    candidate_pair = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
+    candidate_pair.change = remedies.load(candidate.remedy).change(candidate, candidate_pair.base, folder)
     tokenizer = common.prepared.tokenizer
     facts: dict[Name, Any] = {
         "base": common.facts["base"],
-        "tuned": facts_of(asked, "tuned", tokenizer, home),
+        "tuned": facts_of(candidate_pair, "tuned", tokenizer, home),
     }
-    context = replace(common, model_label=f"{doing}{candidate.label}", pair=asked, facts=facts)
-    if asked.change is not None:
-        asked.change = remembered(asked.change, context)
+    context = replace(common, model_label=f"{doing}{candidate.label}", pair=candidate_pair, facts=facts)
+    if candidate_pair.change is not None:
+        candidate_pair.change = with_cached_note(candidate_pair.change, context)
     return context
 
 
-def remembered(change: Change, context: CheckContext) -> Change:
+def with_cached_note(change: Change, context: CheckContext) -> Change:
     """Return a change that also caches, beside the scores, the hash of its weights and its note."""
 
     def make(model: Any) -> Any:
         context.events.write(Phase(f"{context.model_label}: building the model"))
-        made = change.make(model)
+        model_made = change.make(model)
         key, prompts = _weights_key(context)
-        words = ItemScore("weights", 0.0, f"{fingerprint(made)} {'; '.join(change.told)}".strip())
-        cache.append(context.home.scores, key, [words], prompts)
-        return made
+        note = ItemScore("weights", 0.0, f"{fingerprint(model_made)} {'; '.join(change.told)}".strip())
+        cache.append(context.home.scores, key, [note], prompts)
+        return model_made
 
     return replace(change, make=make)
 
 
-def kept_words(context: CheckContext) -> tuple[str, str]:
+def weights_and_note(context: CheckContext) -> tuple[str, str]:
     """Return the hash of the weights that were scored, and the note on how they were made; empty for a checkpoint."""
     if context.pair.change is None:
         return "", ""
     key, prompts = _weights_key(context)
-    kept = cache.read(context.home.scores, key, prompts).get("weights")
-    digest, _, note = ("" if kept is None else kept.answer).partition(" ")
+    cached = cache.read(context.home.scores, key, prompts).get("weights")
+    digest, _, note = ("" if cached is None else cached.answer).partition(" ")
     return digest, note
 
 
@@ -245,17 +249,17 @@ def _weights_key(context: CheckContext) -> tuple[cache.ScoreKey, dict[str, str]]
     return cache.score_key(context.facts["tuned"] or {}, {"name": "weights"}), {"weights": "made"}
 
 
-def ask(trial: Trial, context: CheckContext, plan: CheckPlan) -> tuple[Scoring, CheckResult]:
+def score_part(trial: Trial, context: CheckContext, plan: CheckPlan) -> tuple[Scoring, CheckResult]:
     """Score a candidate on the items of one part until the verdict is decided."""
     after = checking.tuned_scoring(context, trial.base)
     state = checking.score_pairs(context, trial.before, after, sequential.begin(plan))
     return after, conclude.conclude(state)
 
 
-def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, Candidate, Path]]) -> None:
+def confirm(trial: Trial, results: Sequence[tuple[RemedyRow, Candidate, Path]]) -> None:
     """Check the best, and if that fails the next best, on items that selected nothing: see _choice.py."""
-    places = {row.name: (candidate, folder) for row, candidate, folder in tried}
-    for row in ranked([row for row, _, _ in tried]):
+    places = {row.name: (candidate, folder) for row, candidate, folder in results}
+    for row in ranked([row for row, _, _ in results]):
         if trial.confirming is None:
             reason = f"not confirmed: {NO_ITEMS}, all {len(trial.choosing.order):,} were needed to choose."
             trial.events.write(
@@ -266,7 +270,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, Candidate, Path]]) ->
             return
         candidate, folder = places[row.name]
         context = context_of(trial, candidate, folder, "confirming ")
-        _, result = ask(trial, context, trial.confirming)
+        _, result = score_part(trial, context, trial.confirming)
         put_away(context.pair)
         trial.events.write(
             RemedyConfirmed(
@@ -282,15 +286,15 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, Candidate, Path]]) ->
             return
 
 
-def _row(told: RemedyTried) -> RemedyRow:
+def _row(event: RemedyTried) -> RemedyRow:
     """Return the parts of an event that the selection needs."""
     return RemedyRow(
-        name=told.name,
-        remedy=told.remedy,
-        label=told.label,
-        step=told.made_of,
-        verdict=told.verdict,
-        target=dict(told.target),
-        kept=dict(told.kept),
-        gain=told.gain,
+        name=event.name,
+        remedy=event.remedy,
+        label=event.label,
+        step=event.made_of,
+        verdict=event.verdict,
+        target=dict(event.target),
+        kept=dict(event.kept),
+        gain=event.gain,
     )

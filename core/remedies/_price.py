@@ -32,12 +32,14 @@ def price(
     Of several checks the slowest counts, as one that found its scores in the cache took almost no time. None without
     any measurement.
     """
-    scored = next((measured for rows in (own, others) if (measured := _measured(rows))), [])
+    measured_rows = next(
+        (measured_of_group for rows in (own, others) if (measured_of_group := _measured(rows))), []
+    )
     items = next((row.items_total for row in _measured(own)), 0)
     items = items or max((choosing_items(check.items_total) for check in checks), default=0)
-    if scored:
-        each = median(row.seconds / row.items_total for row in scored)
-        items = items or round(median(row.items_total for row in scored))
+    if measured_rows:
+        each = median(row.seconds / row.items_total for row in measured_rows)
+        items = items or round(median(row.items_total for row in measured_rows))
     else:
         each = max(
             (check.seconds / check.items_scored for check in checks if check.items_scored), default=0.0

@@ -37,14 +37,14 @@ def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool =
     import torch
 
     whole = merged(model)
-    words = {
+    embeddings = {
         id(part.weight) for part in (whole.get_input_embeddings(), whole.get_output_embeddings()) if part
     }
-    with torch.no_grad(), weights_of(base, whole) as read:
+    with torch.no_grad(), weights_of(base, whole) as read_weights:
         for name, weight in whole.named_parameters():
-            if matrices_alone and (weight.ndim != 2 or id(weight) in words):
+            if matrices_alone and (weight.ndim != 2 or id(weight) in embeddings):
                 continue
-            before = read(name).to(weight.dtype)
+            before = read_weights(name).to(weight.dtype)
             if before.shape != weight.shape:
                 raise FinetopError(
                     f"{name} has the shape {list(weight.shape)}, and {list(before.shape)} in the base.",
@@ -85,12 +85,12 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
         if None not in named.values():
             yield lambda name: places[str(named[name])].get_tensor(named[name])
             return
-    other: Any = load.load_model(base, next(model.parameters()).dtype, "cpu")[0]
-    held = dict(other.named_parameters(remove_duplicate=False))
-    missing = next((name for name in named if name not in held), None)
+    base_model: Any = load.load_model(base, next(model.parameters()).dtype, "cpu")[0]
+    base_weights = dict(base_model.named_parameters(remove_duplicate=False))
+    missing = next((name for name in named if name not in base_weights), None)
     if missing is not None:
         raise FinetopError(f"the base has no weights {missing}.", hint="Try an earlier checkpoint.")
-    yield lambda name: held[name]
+    yield lambda name: base_weights[name]
 
 
 def _in_file(name: str, prefix: str, places: dict[str, Any]) -> str | None:

@@ -77,9 +77,9 @@ def has_scale(folder: Path) -> bool:
     """Return True if a checkpoint is an adapter whose update of the weights is proportional to its scale."""
     from finetop.core.models.load import adapter_config
 
-    said = adapter_config(folder)
-    is_alone = not any(said.get(key) for key in NOT_ALONE) and said.get("bias") in (None, "none")
-    return said.get("peft_type") in SCALED and is_alone
+    config = adapter_config(folder)
+    is_alone = not any(config.get(key) for key in NOT_ALONE) and config.get("bias") in (None, "none")
+    return config.get("peft_type") in SCALED and is_alone
 
 
 def scaled(model: Any, strength: float) -> Any:

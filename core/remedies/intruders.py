@@ -42,27 +42,27 @@ class Intruders(Remedy):
         from finetop.core.remedies._weights import Unchanged, changed
 
         settings = {key: float(value) for key, value in candidate.settings.items()}
-        told: list[str] = []
+        notes: list[str] = []
 
         def make(model: Any) -> Any:
             counts: list[int] = []
 
             def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
-                made, count = without_intruders(
+                new_weights, count = without_intruders(
                     before, after, int(settings["top"]), settings["cosine"], settings["scale"]
                 )
                 counts.append(count)
-                return made
+                return new_weights
 
             whole = changed(model, base, mix, matrices_alone=True)
             touched = sum(1 for count in counts if count)
             if not touched:
                 raise Unchanged(f"none of its {len(counts)} changed matrices has an intruder dimension.")
             of_all = f"{touched:,} of {len(counts):,} changed matrices"
-            told.append(f"{sum(counts):,} intruder dimensions in {of_all}")
+            notes.append(f"{sum(counts):,} intruder dimensions in {of_all}")
             return whole
 
-        return Change({"name": "intruders", **settings}, True, make, told)
+        return Change({"name": "intruders", **settings}, True, make, notes)
 
 
 def without_intruders(
@@ -71,12 +71,12 @@ def without_intruders(
     """Scale the intruders of a matrix [out, in]. Returns the matrix and how many there were."""
     import torch
 
-    ours = torch.linalg.svd(before, full_matrices=False).U
+    base_vectors = torch.linalg.svd(before, full_matrices=False).U
     left, values, right = torch.linalg.svd(after, full_matrices=False)
-    alike = (ours.T @ left[:, :top]).abs().amax(0)
-    found = (alike < cosine).nonzero()[:, 0]
-    share = (left[:, found] * values[found]) @ right[found]
-    return after - (1 - scale) * share, len(found)
+    alike = (base_vectors.T @ left[:, :top]).abs().amax(0)
+    intruders = (alike < cosine).nonzero()[:, 0]
+    share = (left[:, intruders] * values[intruders]) @ right[intruders]
+    return after - (1 - scale) * share, len(intruders)
 
 
 PLUGIN = Intruders()

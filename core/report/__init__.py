@@ -128,10 +128,10 @@ def state_words(row: data.RunRow) -> str:
     return f"{state_word(row.state)}{steps}{f': {cause}' if cause else ''}"
 
 
-def cut(text: str) -> str:
+def shortened(text: str) -> str:
     return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"
 
 
-def cut_front(text: str) -> str:
+def shortened_front(text: str) -> str:
     """Keep the end of a question: the examples in front of it are the same in all of them."""
     return text if len(text) <= TEXT_SHOWN else "…" + text[1 - TEXT_SHOWN :]

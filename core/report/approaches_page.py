@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.report import Block, Page, Points, Section, Table, Tone, moment
-from finetop.core.report.load import Ask, Told, told_of
+from finetop.core.report.load import Ask, RunFacts, load_facts
 from finetop.core.report.sections import approaches, data
 from finetop.core.report.sections.verdict import verdict
 from finetop.core.wording import data_versions
@@ -16,27 +16,27 @@ ON_TARGET = "on this target"  # the topic of the advice in the summary
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparisonDetail:
     """A comparison: its table and advice, and the details of the first run of each approach that trains."""
 
     answer: ApproachesAnswer
-    trained: tuple[Told, ...]
+    trained: tuple[RunFacts, ...]
 
 
-def compared_of(ask: Ask, name: str) -> Compared:
+def comparison_of(ask: Ask, name: str) -> ComparisonDetail:
     """Request all that a report of a comparison needs. Raises FinetopError."""
     answer: ApproachesAnswer = ask(Approaches(name))
-    firsts = (
+    first_runs = (
         next((run for run in row.runs if not run.learns_news), None) for row in answer.rows if row.trains
     )
-    return Compared(answer, tuple(told_of(ask, run.name) for run in firsts if run is not None))
+    return ComparisonDetail(answer, tuple(load_facts(ask, run.name) for run in first_runs if run is not None))
 
 
-def page_of_comparison(told: Compared, now: float, version: str) -> Page:
+def page_of_comparison(comparison: ComparisonDetail, now: float, version: str) -> Page:
     """Build the page of a comparison."""
-    answer = told.answer
+    answer = comparison.answer
     best = next((row for row in answer.rows if row.is_best), None)
-    advice = next((one.text for one in answer.advice if one.topic == ON_TARGET), "")
+    advice = next((advice_row.text for advice_row in answer.advice if advice_row.topic == ON_TARGET), "")
     level = [row.name for row in answer.rows if row.gap is not None and row.gap.is_open]
     others = f" or {level[0]}" if len(level) == 1 else f" or {len(level)} others" if level else ""
     tone: Tone = "open" if best is None or level else "good"
@@ -47,8 +47,8 @@ def page_of_comparison(told: Compared, now: float, version: str) -> Page:
     sections = (
         Section("Approaches", approaches.tables(answer)),
         Section("Advice", (approaches.advice(answer, without=ON_TARGET),) if answer.advice else ()),
-        Section("Did they forget?", _verdicts(told)),
-        Section("Data", _data(told)),
+        Section("Did they forget?", _verdicts(comparison)),
+        Section("Data", _data(comparison)),
         Section("Runs", _runs(answer)),
     )
     return Page(
@@ -63,12 +63,12 @@ def page_of_comparison(told: Compared, now: float, version: str) -> Page:
     )
 
 
-def _verdicts(told: Compared) -> tuple[Block, ...]:
+def _verdicts(comparison: ComparisonDetail) -> tuple[Block, ...]:
     """Return the verdict on the first run of each approach that trains."""
     rows = []
-    for one in told.trained:
-        word, _, sentence, _ = verdict(one)
-        rows.append((one.detail.row.name, word, sentence))
+    for run in comparison.trained:
+        word, _, sentence, _ = verdict(run)
+        rows.append((run.detail.row.name, word, sentence))
     if not rows:
         return ()
     about = Points(
@@ -77,23 +77,23 @@ def _verdicts(told: Compared) -> tuple[Block, ...]:
     return (about, Table(("run", "verdict", "in words"), tuple(rows)))
 
 
-def _data(told: Compared) -> tuple[Block, ...]:
+def _data(comparison: ComparisonDetail) -> tuple[Block, ...]:
     """Return what was trained on: the first run's data, and the others' where they differ."""
-    read = [one for one in told.trained if one.detail.data]
-    if not read:
+    runs_with_data = [run for run in comparison.trained if run.detail.data]
+    if not runs_with_data:
         return ()
-    first, *others = read
+    first, *others = runs_with_data
     lines = [f"These are of {first.detail.row.name}; unless noted, the others have read the same."]
-    for one in others:
-        name, contents = one.detail.row.name, {row.content for row in one.detail.sources}
-        if data_versions.same_data([first.detail.sources, one.detail.sources]):
+    for run in others:
+        name, contents = run.detail.row.name, {row.content for row in run.detail.sources}
+        if data_versions.same_data([first.detail.sources, run.detail.sources]):
             continue
         if contents and contents == {row.content for row in first.detail.sources}:
             lines.append(
                 f"{name} has read the same rows differently: in other prompts, truncated or weighted differently."
             )
         else:
-            versions = ", ".join(map(data_versions.version_words, one.detail.sources)) or "version unknown"
+            versions = ", ".join(map(data_versions.version_words, run.detail.sources)) or "version unknown"
             lines.append(f"{name} was trained on others: {versions}.")
     return (Points(tuple(lines)), *data.blocks(first))
 

@@ -22,7 +22,7 @@ Ask = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RunFacts:
     """The facts of a run; `outcome` is the check that its verdict comes from."""
 
     detail: RunDetail
@@ -36,7 +36,7 @@ class Told:
     comparison: ApproachesAnswer | None = None  # that it belongs to
 
 
-def told_of(ask: Ask, run: str) -> Told:
+def load_facts(ask: Ask, run: str) -> RunFacts:
     """Request all that a report of a run needs. Raises FinetopError."""
     detail: RunDetail = ask(GetRun(run))
     outcome: CheckResult | None = None
@@ -44,21 +44,21 @@ def told_of(ask: Ask, run: str) -> Told:
     if detail.row.check is not None:
         number = detail.row.check.check_id
         checks: ChecksAnswer = ask(Checks(run))
-        result = next((one for one in checks.checks if one["check_id"] == number), None)
+        result = next((check for check in checks.checks if check["check_id"] == number), None)
         outcome = None if result is None else read(result)
-        found: FlipsAnswer = ask(Flips(run, number))
-        flips = found.flips
+        answer_flips: FlipsAnswer = ask(Flips(run, number))
+        flips = answer_flips.flips
     last = max(detail.row.steps, detail.row.step, 1)
     keys = sorted(detail.row.metrics)
     answer: CurvesAnswer = ask(Curves(run, keys, COLUMNS, last))
     name, base = _base_of(detail.recipe)
     versions: DataOfAnswer | None = ask(DataOf(run)) if detail.sources else None
     compared = next((tag for tag in detail.row.tags if tag.startswith(TAG)), None)
-    return Told(
+    return RunFacts(
         detail=detail,
         outcome=outcome,
         flips=tuple(flips),
-        curves={one.key: one for one in answer.curves},
+        curves={check.key: check for check in answer.curves},
         last=last,
         base_name=name,
         base=base,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.report import Chart, Table
 
 SCALE = 2  # pixels per pixel of the SVG: readable on a slide
-FINE = 2  # painted so many times larger, then scaled down: smooth lines
+OVERSAMPLING = 2  # painted so many times larger, then scaled down: smooth lines
 FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 # a table's text size, row height, column gap, margin
 LETTERS, ROW, CELL, EDGE = 13, 24, 14, 16
@@ -49,9 +49,9 @@ def png(charts: Sequence[Chart], tables: Sequence[Table]) -> bytes:
     for part in parts:
         whole.paste(part, (0, y))
         y += part.height
-    written = io.BytesIO()
-    whole.save(written, "PNG")
-    return written.getvalue()
+    buffer = io.BytesIO()
+    whole.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @cache
@@ -67,9 +67,9 @@ def _font(size: int) -> tuple[Any, bool]:
     return ImageFont.load_default(size), True
 
 
-def _written(text: str, only_ascii: bool) -> str:
-    shown = clean_line(text)
-    return shown.translate(_ASCII).encode("ascii", "replace").decode() if only_ascii else shown
+def _drawable(text: str, only_ascii: bool) -> str:
+    line = clean_line(text)
+    return line.translate(_ASCII).encode("ascii", "replace").decode() if only_ascii else line
 
 
 # --- charts -----------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def _charts(charts: Sequence[Chart]) -> Image:
     from PIL import Image, ImageDraw
 
     tree = ElementTree.fromstring(standalone(charts))
-    times = SCALE * FINE
+    times = SCALE * OVERSAMPLING
     width, height = (int(float(tree.attrib[side])) for side in ("width", "height"))
     fine = Image.new("RGB", (width * times, height * times), _COLOURS["paper"])
     _paint(ImageDraw.Draw(fine, "RGBA"), tree, 0.0, 0.0, times)
@@ -88,11 +88,11 @@ def _charts(charts: Sequence[Chart]) -> Image:
 
 def _paint(draw: ImageDraw, parent: ElementTree.Element, left: float, top: float, times: int) -> None:
     """Paint an element's children; `left` and `top` are its origin."""
-    for one in parent:
-        kind, facts = one.tag.rpartition("}")[2], one.attrib
+    for child in parent:
+        kind, facts = child.tag.rpartition("}")[2], child.attrib
         names = facts.get("class", "").split()
         if kind == "svg":
-            _paint(draw, one, left + float(facts.get("x", 0)), top + float(facts.get("y", 0)), times)
+            _paint(draw, child, left + float(facts.get("x", 0)), top + float(facts.get("y", 0)), times)
             continue
 
         def at(x: str, y: str) -> tuple[float, float]:
@@ -114,7 +114,7 @@ def _paint(draw: ImageDraw, parent: ElementTree.Element, left: float, top: float
         elif kind == "text":
             font, only_ascii = _font(12 * times)
             anchor = {"start": "ls", "middle": "ms", "end": "rs"}[facts["text-anchor"]]
-            text = _written(one.text or "", only_ascii)
+            text = _drawable(child.text or "", only_ascii)
             draw.text(at(facts["x"], facts["y"]), text, fill=_colour("dim"), font=font, anchor=anchor)
 
 
@@ -165,8 +165,8 @@ def _table(table: Table) -> Image:
     width = sum(widths)
     if below:
         width = max(width, font.getlength(below))
-    made = Image.new("RGB", (round(width) + 2 * edge, lines * height + 2 * edge), _COLOURS["paper"])
-    draw = ImageDraw.Draw(made)
+    image = Image.new("RGB", (round(width) + 2 * edge, lines * height + 2 * edge), _COLOURS["paper"])
+    draw = ImageDraw.Draw(image)
     for number in range(len(rows)):
         x, y = float(edge), edge + (number + 0.7) * height
         for at in range(columns):
@@ -178,16 +178,16 @@ def _table(table: Table) -> Image:
             )  # fmt: skip
             x += widths[at]
         under = edge + (number + 1) * height
-        draw.line(((edge, under), (made.width - edge, under)), fill=_COLOURS["rule"], width=SCALE)
+        draw.line(((edge, under), (image.width - edge, under)), fill=_COLOURS["rule"], width=SCALE)
     if below:
         draw.text(
             (edge, edge + (len(rows) + 0.7) * height), below, font=font, anchor="ls", fill=_COLOURS["dim"]
         )
-    return made
+    return image
 
 
 def _cell(text: str, only_ascii: bool) -> str:
-    shown = _written(text, only_ascii)
+    shown = _drawable(text, only_ascii)
     return shown if len(shown) <= CELL_LETTERS else shown[: CELL_LETTERS - 3].rstrip() + "..."
 
 

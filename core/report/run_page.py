@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.report import Page, Section, moment, state_words
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.report.sections import (
     alarms,
     approaches,
@@ -28,13 +28,13 @@ SECTIONS = (
 )
 
 
-def page_of(told: Told, now: float, version: str) -> Page:
+def page_of(facts: RunFacts, now: float, version: str) -> Page:
     """Build the page of a run."""
-    name, tone, sentence, sure = verdict(told)
-    sections = tuple(Section(section.TITLE, section.blocks(told)) for section in SECTIONS)
+    name, tone, sentence, sure = verdict(facts)
+    sections = tuple(Section(section.TITLE, section.blocks(facts)) for section in SECTIONS)
     return Page(
-        title=told.detail.row.name,
-        about=_about(told.detail),
+        title=facts.detail.row.name,
+        about=_about(facts.detail),
         word=name,
         tone=tone,
         sentence=sentence,

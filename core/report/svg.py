@@ -17,7 +17,7 @@ _ROW = 24  # height of a bar's row
 _NAME = 150  # width for the names of bars
 _LETTERS = 20  # longest name of a bar
 _DOT = 2.6
-_DIGIT = 8  # the largest width of a character
+_CHARACTER_WIDTH = 8  # the largest width of a character
 _NO_XML = {0xFFFE: None, 0xFFFF: None}  # not allowed in XML
 COLOURS = 5  # of curves; distinguishable for the colour-blind too (Okabe, Ito)
 
@@ -73,7 +73,7 @@ def chart(drawn: Chart) -> str:
         parts.append(_text(_LEFT - 6, y + 4, f"{value:.4g}", "end"))
     for step in ticks(drawn.first, last, 6):
         x, text = place(step, low)[0], f"{step:,.12g}"
-        is_cut = x + _DIGIT * len(text) / 2 > WIDTH  # half of it would be outside
+        is_cut = x + _CHARACTER_WIDTH * len(text) / 2 > WIDTH  # half of it would be outside
         parts.append(_text(WIDTH - 2 if is_cut else x, HEIGHT - 8, text, "end" if is_cut else "middle"))
     if drawn.limit is not None and low <= drawn.limit <= high:
         y = place(drawn.first, drawn.limit)[1]

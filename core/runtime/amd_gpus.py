@@ -85,10 +85,10 @@ class AmdLooker:
             processes=None if running is None else tuple(_process(entry) for entry in running),
         )
 
-    def _told(self, ask: Callable[..., Any], *words: Any) -> Any | None:
+    def _told(self, function: Callable[..., Any], *arguments: Any) -> Any | None:
         """Call a function that not every card or driver supports; None if it fails."""
         try:
-            return ask(*words)
+            return function(*arguments)
         except self._smi.AmdSmiException:
             return None
 
@@ -98,11 +98,11 @@ def energy_counter(smi: Any, handle: Any) -> Callable[[], float | None]:
 
     def joules() -> float | None:
         try:
-            told = smi.amdsmi_get_energy_count(handle)
+            counter = smi.amdsmi_get_energy_count(handle)
         except smi.AmdSmiException:
             return None
-        counted = _number(told.get("energy_accumulator", told.get("power")))  # its name before ROCm 6.4
-        unit = _number(told.get("counter_resolution"))  # microjoules
+        counted = _number(counter.get("energy_accumulator", counter.get("power")))  # its name before ROCm 6.4
+        unit = _number(counter.get("counter_resolution"))  # microjoules
         return None if counted is None or unit is None else counted * unit / 1e6
 
     return joules

@@ -35,8 +35,8 @@ def last_line(text: bytes) -> str:
     return lines[-1][:300] if lines else "it printed nothing"
 
 
-def _command(module: str, words: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", module, *words]
+def _command(module: str, arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
 
 
 @contextmanager

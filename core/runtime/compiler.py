@@ -78,11 +78,11 @@ def short_version() -> str:
 
 def _reads(compiler: str, headers: Path) -> bool:
     """Return whether the compiler finds the headers: a gcc installed without libc's does not. Takes 50 ms."""
-    words = [compiler, "-E", "-x", "c", "-I", str(headers), "-o", os.devnull, "-"]
+    arguments = [compiler, "-E", "-x", "c", "-I", str(headers), "-o", os.devnull, "-"]
     try:
-        done = subprocess.run(
-            words, input=INCLUDED, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        process = subprocess.run(
+            arguments, input=INCLUDED, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return process.returncode == 0

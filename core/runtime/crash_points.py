@@ -17,9 +17,9 @@ _passed = 0
 def abort_at(place: str) -> None:
     """Exit here if a fault test requests it."""
     global _passed
-    wanted = os.environ.get(SWITCH)
-    if wanted is None:
+    requested = os.environ.get(SWITCH)
+    if requested is None:
         return
     _passed += 1
-    if wanted in (place, str(_passed)):
+    if requested in (place, str(_passed)):
         os._exit(DIED)

@@ -27,12 +27,12 @@ WANTED = {
 
 def require_readable(environment: Mapping[str, str] = os.environ) -> None:
     """Raise EnvironmentTrouble if a variable has an invalid value."""
-    for name, (shape, words) in WANTED.items():
+    for name, (shape, description) in WANTED.items():
         value = environment.get(name, "").strip()
         if value and not shape.fullmatch(value):
             from finetop.core.text import quoted  # imported late: the app starts without it
 
             raise EnvironmentTrouble(
-                f"{name} is {quoted(value)} in the environment; it must be {words}.",
+                f"{name} is {quoted(value)} in the environment; it must be {description}.",
                 hint=f"Set it to that, or unset it: unset {name}",
             )

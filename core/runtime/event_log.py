@@ -51,9 +51,9 @@ class EventLog:
                 continue
         return 0
 
-    def number_behind(self, taken: int) -> None:
+    def number_behind(self, ingested: int) -> None:
         """Continue after a number that was ingested; else lines after a truncation would count as known."""
-        self._number = max(self._number, taken)
+        self._number = max(self._number, ingested)
 
     def write(self, event: Event) -> None:
         self._seen(event)

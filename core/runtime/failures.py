@@ -41,8 +41,8 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
             have = "has" if len(beside) == 1 else "have"
             hint = f"Try again once {named(beside)} {have} ended, or: {what_to_lower}"
             return Ended("failed", f"out of memory{_numbers(error)}", hint, 1, "gpu_taken")
-        if others := _of_others(error):
-            cause = f"out of memory{_numbers(error)}, {gib(others)} GiB used by others"
+        if others_gib := _of_others(error):
+            cause = f"out of memory{_numbers(error)}, {gib(others_gib)} GiB used by others"
             return Ended("failed", cause, "Wait for them, or: " + what_to_lower, 1, "gpu_taken")
         return Ended("failed", f"out of memory{_numbers(error)}", what_to_lower, 1, kind)
     if is_disk_full(error):
@@ -50,10 +50,10 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
         assert full is not None
         return Ended("failed", full.cause, full.hint, 4, full.kind)
     lines = str(error).strip().splitlines()
-    known = of_words(f"{type(error).__name__}: {error}")
-    if known is not None:
-        words = f"{known.cause}: {lines[0]}" if lines else known.cause
-        return Ended("failed", words[:LONGEST], known.hint, 1, known.kind)
+    recognised = of_words(f"{type(error).__name__}: {error}")
+    if recognised is not None:
+        text = f"{recognised.cause}: {lines[0]}" if lines else recognised.cause
+        return Ended("failed", text[:LONGEST], recognised.hint, 1, recognised.kind)
     cause = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
     return Ended("failed", cause[:LONGEST], "The traceback is in the job's log.", 1, "code")
 
@@ -87,32 +87,32 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 def is_of_machine(error: BaseException) -> bool:
     """Return whether the cause is memory, the disk, a GPU or its driver, not the data being read."""
-    words = f"{type(error).__name__}: {error}"
-    return is_out_of_memory(error) or is_disk_full(error) or of_words(words) is not None
+    text = f"{type(error).__name__}: {error}"
+    return is_out_of_memory(error) or is_disk_full(error) or of_words(text) is not None
 
 
 def _of_others(error: BaseException) -> float:
     """Return how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
-    wanted = _WANTED.search(str(error))
-    others = sum(_gib(size) for size in _OTHER.findall(str(error)))
-    return others if wanted and others >= _gib(wanted[1]) else 0.0
+    needed = _WANTED.search(str(error))
+    others_gib = sum(_gib(size) for size in _OTHER.findall(str(error)))
+    return others_gib if needed and others_gib >= _gib(needed[1]) else 0.0
 
 
 def _allowed(text: str) -> re.Match[str] | None:
     """Match what the process may hold and what it holds; None if the card was full before that limit was reached."""
-    found, wanted, card = _ALLOWED.search(text), _WANTED.search(text), _FREE.search(text)
-    if found is None or wanted is None or (card and _gib(found[1]) >= _gib(card[1])):
+    limit, needed, card = _ALLOWED.search(text), _WANTED.search(text), _FREE.search(text)
+    if limit is None or needed is None or (card and _gib(limit[1]) >= _gib(card[1])):
         return None
-    return found if _gib(found[2]) + _gib(found[3]) + _gib(wanted[1]) > _gib(found[1]) - ROUNDED_GIB else None
+    return limit if _gib(limit[2]) + _gib(limit[3]) + _gib(needed[1]) > _gib(limit[1]) - ROUNDED_GIB else None
 
 
 def _beside(error: BaseException) -> tuple[str, ...]:
     """Return the runs that leave a job too little of its GPU; empty if it would not fit without them either."""
     text, beside = str(error), gpu_share.limit().beside
-    wanted, card, allowed = _WANTED.search(text), _FREE.search(text), _allowed(text)
-    if not (beside and wanted and card and allowed):
+    needed, card, allowed = _WANTED.search(text), _FREE.search(text), _allowed(text)
+    if not (beside and needed and card and allowed):
         return ()
-    return beside if _gib(wanted[1]) + _gib(allowed[2]) <= _gib(card[1]) else ()
+    return beside if _gib(needed[1]) + _gib(allowed[2]) <= _gib(card[1]) else ()
 
 
 def named(runs: Sequence[str]) -> str:
@@ -127,14 +127,14 @@ def _gib(size: str) -> float:
 
 def _numbers(error: BaseException) -> str:
     text = str(error)
-    wanted, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
+    needed, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
     allowed = _allowed(text)
-    if wanted and allowed:
+    if needed and allowed:
         beside = gpu_share.limit().beside
         whose = f"are left beside {named(beside)}" if beside else "budget.memory_gib allows"
-        return f" on the GPU: {wanted[1]} more needed, {allowed[2]} of the {allowed[1]} that {whose} are used"
-    if wanted and free:
-        return f" on the GPU: {wanted[1]} more needed, {free[2]} of {free[1]} free"
+        return f" on the GPU: {needed[1]} more needed, {allowed[2]} of the {allowed[1]} that {whose} are used"
+    if needed and free:
+        return f" on the GPU: {needed[1]} more needed, {free[2]} of {free[1]} free"
     if host:
         return f" on this machine: {gib_of(int(host[1]))} GiB more needed{_available(', ')}"
     return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""

@@ -113,8 +113,8 @@ def given_path(text: str | Path) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        said = f"{plain(str(text))}: no such user."
-        raise BadInput(said, hint="Give the whole path.") from error
+        message = f"{plain(str(text))}: no such user."
+        raise BadInput(message, hint="Give the whole path.") from error
 
 
 def is_pattern(path: Path) -> bool:
@@ -148,10 +148,10 @@ def is_still(path: Path, descriptor: int) -> bool:
     True if it can't be determined, as on an unreachable network file system.
     """
     try:
-        there, own = os.lstat(path), os.fstat(descriptor)
+        current, own = os.lstat(path), os.fstat(descriptor)
     except OSError as error:
         return error.errno not in (errno.ENOENT, errno.ENOTDIR)
-    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+    return (current.st_dev, current.st_ino) == (own.st_dev, own.st_ino)
 
 
 def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
@@ -180,14 +180,14 @@ def naming(file: Path) -> Iterator[None]:
 
 def os_error_words(error: OSError, above: Path | None = None) -> str:
     """Describe an OSError: 'runs/7-x/run.json: no space left on device'; paths are relative to `above`."""
-    why = (error.strerror or str(error) or "the system refused").rstrip(".")
-    why = why[:1].lower() + why[1:]
+    reason = (error.strerror or str(error) or "the system refused").rstrip(".")
+    reason = reason[:1].lower() + reason[1:]
     if error.filename is None:
-        return why
+        return reason
     place = Path(os.fsdecode(error.filename))
     if above is not None and place.is_relative_to(above):
         place = place.relative_to(above)
-    return f"{plain(str(place))}: {why}"
+    return f"{plain(str(place))}: {reason}"
 
 
 def write_whole(file: Path, content: bytes) -> None:
@@ -263,9 +263,9 @@ def why_not_for_database(kind: str) -> str:
 
 def require_local(folder: Path) -> None:
     """Raise EnvironmentTrouble if the database's folder is on a network file system, or on FUSE."""
-    if why := why_not_for_database(file_system_of(folder)):
+    if reason := why_not_for_database(file_system_of(folder)):
         raise EnvironmentTrouble(
-            f"{folder} {why}.",
+            f"{folder} {reason}.",
             hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are."
             " On a cluster, leave the home there and put the database on a local disk:"
             " FINETOP_DATABASE=/var/tmp/finetop.",

@@ -36,7 +36,7 @@ class Limit:
     beside: tuple[str, ...] = ()  # left by these runs; empty: set by budget.memory_gib
 
 
-def tell(job_folder: Path, share: GpuShare) -> None:
+def write_share(job_folder: Path, share: GpuShare) -> None:
     """Write what a job's neighbours leave it. Raises OSError."""
     write_whole(job_folder / FILE, msgspec.json.encode(share))
 
@@ -64,10 +64,10 @@ _own = _Own()
 def begin(job_folder: Path, budget_gib: float | None) -> None:
     """Set the limits at a job's start: from its recipe, and from its neighbours."""
     _own.folder, _own.budget_gib, _own.share, _own.content = job_folder, budget_gib, GpuShare(), b""
-    look()
+    refresh()
 
 
-def look() -> bool:
+def refresh() -> bool:
     """Read the neighbours' share again; return whether the limit has changed."""
     if _own.folder is None:
         return False
@@ -95,5 +95,5 @@ def is_shared() -> bool:
 
 def jobs_on(gpu: int) -> int:
     """Return the number of jobs on one of this job's GPUs, including this one."""
-    told = _own.share.jobs_on
-    return max(1, told[gpu]) if gpu < len(told) else 1
+    counts = _own.share.jobs_on
+    return max(1, counts[gpu]) if gpu < len(counts) else 1

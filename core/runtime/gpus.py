@@ -40,23 +40,23 @@ def load() -> Any | None:
     return pynvml
 
 
-def look(wait_s: float = 20.0) -> GpuReading:
+def read_once(wait_s: float = 20.0) -> GpuReading:
     """Read the GPUs once, within the time limit: NVIDIA's, else AMD's."""
     nvml = load()
     amdsmi = amd_gpus.load() if nvml is None else None
     if nvml is None and amdsmi is None:
         return GpuReading()
-    found: list[GpuReading] = []
+    readings: list[GpuReading] = []
 
     def once() -> None:
         looker = amd_gpus.AmdLooker(amdsmi) if nvml is None else Looker(nvml)
-        found.append(looker.look())
+        readings.append(looker.look())
         looker.close()
 
     thread = threading.Thread(target=once, name="gpus", daemon=True)
     thread.start()
     thread.join(wait_s)
-    return found[0] if found else GpuReading(trouble=f"{HAS_NO_ANSWER}: nothing in {wait_s:.0f} s")
+    return readings[0] if readings else GpuReading(trouble=f"{HAS_NO_ANSWER}: nothing in {wait_s:.0f} s")
 
 
 def sees_all_processes() -> bool:
@@ -85,16 +85,16 @@ class Looker:
             if not self._is_open:
                 nvml.nvmlInit()
                 self._is_open = True
-            seen = self._look()
+            reading = self._look()
         except nvml.NVMLError as error:
             self.close()
             absent = (nvml.NVML_ERROR_DRIVER_NOT_LOADED, nvml.NVML_ERROR_LIBRARY_NOT_FOUND)
             if error.value in absent and not self._known:
                 return GpuReading()  # a driver is installed, but there is no card
             return GpuReading(trouble=f"{HAS_NO_ANSWER}: {words_of(error)}")
-        if any(gpu.fault == "lost" for gpu in seen.gpus):
+        if any(gpu.fault == "lost" for gpu in reading.gpus):
             self.close()  # an open NVML does not notice that a GPU was reset
-        return seen
+        return reading
 
     def close(self) -> None:
         """Close NVML; the next reading opens it again."""
@@ -107,16 +107,16 @@ class Looker:
 
     def _look(self) -> GpuReading:
         nvml = self._nvml
-        found = [gpu for index in range(nvml.nvmlDeviceGetCount()) for gpu in self._gpus(index)]
-        there = {gpu.uuid for gpu in found}
-        gone = {gpu.index: gpu for gpu in self._known.values() if gpu.uuid not in there}
+        gpus = [gpu for index in range(nvml.nvmlDeviceGetCount()) for gpu in self._gpus(index)]
+        uuids = {gpu.uuid for gpu in gpus}
+        missing = {gpu.index: gpu for gpu in self._known.values() if gpu.uuid not in uuids}
         named = []
-        for gpu in found:
-            if not gpu.uuid and gpu.index in gone:  # too broken to report its own name
-                before = gone.pop(gpu.index)
+        for gpu in gpus:
+            if not gpu.uuid and gpu.index in missing:  # too broken to report its own name
+                before = missing.pop(gpu.index)
                 gpu = replace(gpu, uuid=before.uuid, name=before.name, total_gib=before.total_gib)
             named.append(gpu)
-        for before in gone.values():
+        for before in missing.values():
             text = "it is no longer among the driver's GPUs"
             named.append(
                 Gpu(before.index, before.uuid, before.name, before.total_gib, fault="lost", trouble=text)
@@ -156,8 +156,8 @@ class Looker:
         """List the instances of a divided GPU."""
         nvml = self._nvml
         places = range(self._told(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0)
-        found = [self._told(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
-        return [part for part in found if part is not None]
+        handles = [self._told(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
+        return [part for part in handles if part is not None]
 
     def _gpu(
         self,
@@ -183,7 +183,7 @@ class Looker:
             busy=None if usage is None else int(usage.gpu),
             celsius=self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
             watts=None if watts is None else watts / 1000,
-            processes=None if running is None else tuple(_process(one) for one in running),
+            processes=None if running is None else tuple(_process(process) for process in running),
             fault=fault,
             trouble=trouble,
             is_part=is_part,
@@ -196,14 +196,14 @@ class Looker:
         A GPU without its own memory (GB10, DGX Spark) reports none, and the machine's is used.
         """
         nvml = self._nvml
-        told = self._told(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
+        memory = self._told(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
         try:
-            told = nvml.nvmlDeviceGetMemoryInfo(handle) if told is None else told
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle) if memory is None else memory
         except nvml.NVMLError as error:
             if error.value != nvml.NVML_ERROR_NOT_SUPPORTED:
                 raise
             return machine_memory()
-        return Memory(told.total - getattr(told, "reserved", 0), told.used)
+        return Memory(memory.total - getattr(memory, "reserved", 0), memory.used)
 
     def _fault(self, handle: Any, index: int) -> tuple[Fault, str]:
         """Return the fault of a GPU that answers but is unfit: what NVIDIA's DCGM takes one out of service for."""
@@ -220,10 +220,10 @@ class Looker:
             return "failing", f"damaged pages of its memory wait to be retired: {reset}"
         return "", ""
 
-    def _told(self, ask: Callable[..., Answer], *words: Any) -> Answer | None:
+    def _told(self, function: Callable[..., Answer], *arguments: Any) -> Answer | None:
         """Call a function that some GPUs or drivers lack; None if it fails. Raises NVMLError if the GPU is lost."""
         try:
-            return ask(*words)
+            return function(*arguments)
         except self._nvml.NVMLError as error:
             if self._is_lost(error):
                 raise
@@ -275,5 +275,5 @@ def words_of(error: Any) -> str:
     return str(error).rstrip(".")
 
 
-def _process(one: Any) -> Process:
-    return Process(int(one.pid), None if one.usedGpuMemory is None else one.usedGpuMemory / GIB)
+def _process(entry: Any) -> Process:
+    return Process(int(entry.pid), None if entry.usedGpuMemory is None else entry.usedGpuMemory / GIB)

@@ -140,15 +140,15 @@ def _digest(root: Path) -> str:
     return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 
-def find_home(given: str | None = None) -> Home:
+def find_home(path: str | None = None) -> Home:
     """Return the home folder: the given one, else FINETOP_HOME, else ~/.finetop.
 
     An empty path is refused instead of using the default: it is what an unset shell variable leaves behind, and
     `finetop clean --yes --home "$X"` would delete from another home than intended. Raises BadInput, EnvironmentTrouble.
     """
     variable = os.environ.get("FINETOP_HOME")
-    chosen = given if given is not None else variable if variable is not None else "~/.finetop"
-    source = "--home" if given is not None else "the home folder" if variable is None else "FINETOP_HOME"
+    chosen = path if path is not None else variable if variable is not None else "~/.finetop"
+    source = "--home" if path is not None else "the home folder" if variable is None else "FINETOP_HOME"
     for name, value in ((source, chosen), (DATABASE_FOLDER, os.environ.get(DATABASE_FOLDER))):
         if value is not None and not value.strip():
             raise empty_path(name)
@@ -226,10 +226,10 @@ def make_room_for_socket(home: Home) -> None:
 def require_home(folder: Path) -> None:
     """Raise EnvironmentTrouble if a folder holds other things: a project, a user's whole folder, /."""
     names = set(os.listdir(folder))  # noqa: PTH208
-    others = sorted(names - BY_HAND)
-    if others and not names & MARKS:
-        shown = ", ".join(clean_line(name, limit=30) for name in others[:3])
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    other_names = sorted(names - BY_HAND)
+    if other_names and not names & MARKS:
+        shown = ", ".join(clean_line(name, limit=30) for name in other_names[:3])
+        more = f" and {len(other_names) - 3} more" if len(other_names) > 3 else ""
         raise EnvironmentTrouble(
             f"{clean_line(str(folder), limit=100)} is not a finetop home: it holds {shown}{more}.",
             hint="Give --home or FINETOP_HOME an empty or new folder.",
@@ -237,17 +237,17 @@ def require_home(folder: Path) -> None:
 
 
 @contextmanager
-def making(what: str, folder: Path) -> Iterator[None]:
+def making(subject: str, folder: Path) -> Iterator[None]:
     """Raise EnvironmentTrouble with the reason if a folder can't be created meanwhile."""
     try:
         yield
     except (OSError, ValueError) as error:  # a ValueError is a NUL
         is_file = isinstance(error, FileExistsError | NotADirectoryError)
         is_link = getattr(error, "errno", None) == errno.ELOOP
-        why = getattr(error, "strerror", None) or str(error)
-        why = "a file is in its place" if is_file else "a link is in its place" if is_link else why
+        reason = getattr(error, "strerror", None) or str(error)
+        reason = "a file is in its place" if is_file else "a link is in its place" if is_link else reason
         shown = clean_line(str(folder), limit=100)
-        raise EnvironmentTrouble(f"can't make {what} {shown}: {why}.", hint=ANOTHER) from error
+        raise EnvironmentTrouble(f"can't make {subject} {shown}: {reason}.", hint=ANOTHER) from error
 
 
 def require_own(folder: Path, *, may_be_link: bool = True) -> None:

@@ -80,8 +80,8 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
         traceback.print_exc()
         last = failures.ended(error, what_to_lower(job_folder))
         if last.kind == "communication":
-            other = ranks.lost(job_folder, rank)
-            if stop.is_asked or (other is not None and other.status == "stopped"):  # it stopped first
+            other_end = ranks.lost(job_folder, rank)
+            if stop.is_asked or (other_end is not None and other_end.status == "stopped"):  # it stopped first
                 last = Ended("stopped", "asked to stop", kind="asked")
     watched.set()
     print(
@@ -103,7 +103,7 @@ def set_environment() -> None:
         os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
 
 
-def tell_start(
+def write_started(
     events: EventLog, job_folder: Path, *, device: str, dtype: str, packages: Sequence[str]
 ) -> None:
     """Write the started event, with the versions of the packages that results depend on."""
@@ -129,16 +129,16 @@ def attempt_of(job_folder: Path) -> int:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of Python and of those packages that are installed."""
-    known = {"python": sys.version.split()[0]}
+    by_name = {"python": sys.version.split()[0]}
     for name in packages:
         try:
-            known[name] = version(name)
+            by_name[name] = version(name)
         except PackageNotFoundError:
             continue
-    return known
+    return by_name
 
 
-def quiet() -> None:
+def silence_libraries() -> None:
     """Keep library chatter out of the job's log; errors still appear."""
     import transformers
 

@@ -106,7 +106,7 @@ def start(command: list[str], folder: Path, attempt: int, door: Door | None = No
             stdout=log,
             stderr=log,
             process_group=0,
-            env=marked(),
+            env=job_environment(),
             preexec_fn=die_with(os.getpid()),
         )
     except OSError as error:
@@ -128,13 +128,17 @@ def spare(command: list[str]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     waiting = subprocess.Popen(
-        command, stdin=subprocess.PIPE, process_group=0, env=marked(), preexec_fn=die_with(os.getpid())
+        command,
+        stdin=subprocess.PIPE,
+        process_group=0,
+        env=job_environment(),
+        preexec_fn=die_with(os.getpid()),
     )
-    told = told_job(waiting)
-    if told is None:
+    order = wait_for_job(waiting)
+    if order is None:
         end_all()
         return 0
-    folder, attempt = Path(told["folder"]), int(told["attempt"])
+    folder, attempt = Path(order["folder"]), int(order["attempt"])
     abort_at("keeper-told")
     lock = retry_file_work(lambda: take_lock(folder / "lock"))
     if lock is None or retry_file_work(lambda: wanted_attempt(folder)) != attempt:
@@ -148,12 +152,12 @@ def spare(command: list[str]) -> int:
     except OSError:
         pass  # it is dead
     if waiting.poll() is not None:
-        return start(told["command"], folder, attempt)
+        return start(order["command"], folder, attempt)
     abort_at("keeper-handed-over")
     return keep(waiting, folder, attempt)
 
 
-def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+def wait_for_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     """Wait for the line that assigns a job to a waiting command; None if the command dies or standard input ends."""
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -175,8 +179,8 @@ def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     finally:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    said: dict[str, Any] = json.loads(line)
-    return said
+    order: dict[str, Any] = json.loads(line)
+    return order
 
 
 def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | None = None) -> int:
@@ -200,7 +204,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
             "job_pid": job.pid,
             "start": start_time(os.getpid()),
             "boot": boot_id(),
-            "mark": mark(),
+            "mark": keeper_mark(),
         },
     )
     abort_at("keeper-recorded")
@@ -272,8 +276,8 @@ class Watch:
         Their launchers, torchrun and srun, would fail on it. Until a rank listens, each check repeats the request.
         """
         is_alone = self._ranks == self._nodes == 1
-        asked = [(self._job, start_time(self._job))] if is_alone else ranks_here(self._folder)
-        heard = [send_to(pid, start, signal.SIGTERM) for pid, start in asked]
+        targets = [(self._job, start_time(self._job))] if is_alone else ranks_here(self._folder)
+        heard = [send_to(pid, start, signal.SIGTERM) for pid, start in targets]
         self._is_asking = not any(heard)
 
     def kill(self) -> None:
@@ -299,8 +303,8 @@ def job_facts(folder: Path) -> dict[str, Any]:
 
 def count_of(facts: dict[str, Any], key: str) -> int:
     """Return a job's number of ranks or nodes; 1 if its spec has none."""
-    said = facts.get(key)
-    return said if isinstance(said, int) and said > 0 else 1
+    number = facts.get(key)
+    return number if isinstance(number, int) and number > 0 else 1
 
 
 def log_limit(facts: dict[str, Any]) -> int | None:
@@ -323,14 +327,14 @@ def bound_log(path: str, limit: int) -> bool:
         os.close(log)
 
 
-def mark() -> str:
+def keeper_mark() -> str:
     """Return this keeper's unique name on this machine, past and future."""
     return f"{boot_id()}-{os.getpid()}-{start_time(os.getpid())}"
 
 
-def marked() -> dict[str, str]:
+def job_environment() -> dict[str, str]:
     """Return the environment for a job's processes."""
-    return {**os.environ, MARK: mark()}
+    return {**os.environ, MARK: keeper_mark()}
 
 
 def take_lock(path: Path) -> int | None:
@@ -411,15 +415,19 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
 
     They are children of torchrun, and under srun not our descendants: each records its process in JOB_FOLDER/ranks.
     """
-    own, found = boot_id(), {}
+    own, start_by_pid = boot_id(), {}
     for file in (folder / "ranks").glob("*.json"):
         try:
-            said = json.loads(read_own(file))
-            if said["boot"] == own:
-                found[int(said["pid"])] = said["start"]
+            record = json.loads(read_own(file))
+            if record["boot"] == own:
+                start_by_pid[int(record["pid"])] = record["start"]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written, or damaged
-    return [one for one in found.items() if start_time(one[0]) == one[1] and catches(one[0], signal.SIGTERM)]
+    return [
+        process
+        for process in start_by_pid.items()
+        if start_time(process[0]) == process[1] and catches(process[0], signal.SIGTERM)
+    ]
 
 
 def rank_of(pid: int) -> str:

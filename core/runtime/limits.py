@@ -39,13 +39,13 @@ def limited(seconds: float, size: int | None = None) -> Iterator[None]:
                 raise TimeoutError
 
         before = signal.signal(signal.SIGALRM, look)
-        left, again = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)  # of an enclosing limit
+        remaining, again = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)  # of an enclosing limit
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
-            signal.setitimer(signal.ITIMER_REAL, min(left, AGAIN_S), again)
+            signal.setitimer(signal.ITIMER_REAL, min(remaining, AGAIN_S), again)
 
 
 @contextmanager

@@ -90,9 +90,9 @@ def _data_until(descriptor: int, offset: int, end: int) -> int:
         return end
 
 
-def words_for(gap: int, what: str = "not kept: it grew too long") -> str:
+def words_for(gap: int, reason: str = "not kept: it grew too long") -> str:
     """Return a line that says that a part of a log is missing here."""
-    return f"… {gap / 1e6:,.1f} MB of this log are {what} …"
+    return f"… {gap / 1e6:,.1f} MB of this log are {reason} …"
 
 
 LONGEST_LINE = 1 << 16  # bytes
@@ -119,20 +119,20 @@ def find(descriptor: int, text: str, begin: int, end: int, most: int) -> LogMatc
     begin = min(max(0, begin), end)
     start = max(0, begin - 1)  # including the newline of the line before, if it ends here
     raw = os.pread(descriptor, end - start + LONGEST_LINE, start).lower()
-    wanted = text.encode("utf-8", "replace").lower()
-    found: deque[int] = deque(maxlen=most)
+    needle = text.encode("utf-8", "replace").lower()
+    line_starts: deque[int] = deque(maxlen=most)
     is_full, passed = False, 0
-    at = raw.find(wanted) if wanted else -1
+    at = raw.find(needle) if needle else -1
     while at >= 0:
         line = max(raw.rfind(b"\n", passed, at), raw.rfind(b"\0", passed, at)) + 1
         if start + line >= end:
             break
         if start + line >= begin:
-            is_full = is_full or len(found) == most
-            found.append(start + line)
+            is_full = is_full or len(line_starts) == most
+            line_starts.append(start + line)
         passed = raw.find(b"\n", at)
-        at = raw.find(wanted, passed) if passed >= 0 else -1
-    return LogMatches(list(found), found[0] if is_full else begin, size)
+        at = raw.find(needle, passed) if passed >= 0 else -1
+    return LogMatches(list(line_starts), line_starts[0] if is_full else begin, size)
 
 
 def find_step(descriptor: int, step: int) -> LogMatches:
@@ -158,4 +158,4 @@ def find_step(descriptor: int, step: int) -> LogMatches:
 def _steps_of(descriptor: int, begin: int, length: int) -> list[tuple[int, int]]:
     """Return the steps named in a part of a log, each with the position of its line."""
     raw = os.pread(descriptor, length, begin)
-    return [(int(found[1]), begin + found.start(1) - len(b"step ")) for found in _STEP.finditer(raw)]
+    return [(int(match[1]), begin + match.start(1) - len(b"step ")) for match in _STEP.finditer(raw)]

@@ -37,14 +37,14 @@ def has_hint(shape: Shape, text: str) -> bool:
 
 def hits_of(shapes: Sequence[Shape], text: str) -> Iterator[Hit]:
     """Yield the matches of these shapes; of overlapping ones, the first shape's."""
-    taken: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for shape in shapes:
         if not has_hint(shape, text):
             continue
-        for found in shape.pattern.finditer(text):
-            start, end = found.span(found.lastindex or 0)
-            if any(start < other_end and end > other for other, other_end in taken):
+        for match in shape.pattern.finditer(text):
+            start, end = match.span(match.lastindex or 0)
+            if any(start < other_end and end > other_start for other_start, other_end in spans):
                 continue
-            if shape.is_real(found):
-                taken.append((start, end))
+            if shape.is_real(match):
+                spans.append((start, end))
                 yield Hit(shape.kind, start, end)

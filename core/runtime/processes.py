@@ -30,7 +30,7 @@ class Process(NamedTuple):
 
 def look() -> dict[int, Process]:
     """Read all processes. 20 microseconds each."""
-    found = {}
+    by_pid = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
@@ -38,22 +38,22 @@ def look() -> dict[int, Process]:
             continue  # it has ended
         ticks = sum(int(fields[place]) for place in (11, 12, 13, 14))
         pid = int(entry.name)
-        found[pid] = Process(pid, int(fields[1]), fields[0].decode(), ticks / TICKS_S)
-    return found
+        by_pid[pid] = Process(pid, int(fields[1]), fields[0].decode(), ticks / TICKS_S)
+    return by_pid
 
 
-def below(root: int, seen: dict[int, Process]) -> list[Process]:
+def below(root: int, all_processes: dict[int, Process]) -> list[Process]:
     """List the descendants of a process, nearest first."""
     children: dict[int, list[Process]] = {}
-    for process in seen.values():
+    for process in all_processes.values():
         children.setdefault(process.parent, []).append(process)
-    found: list[Process] = []
+    result: list[Process] = []
     front = [root]
     while front:
         level = [child for pid in front for child in children.get(pid, ())]
-        found += level
+        result += level
         front = [process.pid for process in level]
-    return found
+    return result
 
 
 def descendants(root: int) -> list[int]:
@@ -73,12 +73,12 @@ def status(pid: int) -> dict[str, str]:
 def command(pid: int) -> str:
     """Return what a process runs: module or program with arguments, without leading paths."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return ""
-    if "-m" in words[:4]:
-        words = words[words.index("-m") + 1 :]
-    return " ".join(word.rpartition("/")[2] for word in words or [""]).strip()[:COMMAND]
+    if "-m" in arguments[:4]:
+        arguments = arguments[arguments.index("-m") + 1 :]
+    return " ".join(word.rpartition("/")[2] for word in arguments or [""]).strip()[:COMMAND]
 
 
 def catches(pid: int, number: int) -> bool:
@@ -119,10 +119,10 @@ def boot_id() -> str:
         return ""
 
 
-def kill(found: list[int]) -> None:
+def kill(pids: list[int]) -> None:
     """Kill processes and all of their groups at once, so that one that forks quickly can't escape."""
-    groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
-    for send, targets in ((os.killpg, groups), (os.kill, found)):
+    groups = {int(group) for pid in pids if (group := stat_field(pid, 2))} - {os.getpgrp()}
+    for send, targets in ((os.killpg, groups), (os.kill, pids)):
         for target in targets:
             try:
                 send(target, signal.SIGKILL)
@@ -190,7 +190,7 @@ def memory_groups(
         lines = ours.read_text().splitlines()
     except OSError:
         return []
-    found = []
+    groups = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
@@ -200,8 +200,8 @@ def memory_groups(
         else:
             continue
         own = root / path.lstrip("/")
-        found += [(group, *files) for group in (own, *own.parents) if group.is_relative_to(root)]
-    return [group for group in found if (group[0] / group[1]).exists()]
+        groups += [(group, *files) for group in (own, *own.parents) if group.is_relative_to(root)]
+    return [group for group in groups if (group[0] / group[1]).exists()]
 
 
 def oom_kills() -> int | None:

@@ -58,7 +58,7 @@ class Rank:
         return self.number == 0
 
 
-class LastWords(msgspec.Struct, frozen=True):
+class RankRecord(msgspec.Struct, frozen=True):
     """A rank's process, and its ended event once it has written one."""
 
     pid: int
@@ -89,10 +89,10 @@ class Late:
 
 def own(environment: Mapping[str, str] = os.environ) -> Rank:
     """Return this process's rank from its launcher's environment; a single process is rank 0 of 1."""
-    said = [environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
-    if not all(text.isdecimal() for text in said):
+    values = [environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    if not all(text.isdecimal() for text in values):
         return Rank()
-    return Rank(*map(int, said))
+    return Rank(*map(int, values))
 
 
 def launch_command(
@@ -121,8 +121,8 @@ def launch_environment(ranks: int, environment: Mapping[str, str] = os.environ) 
     """
     if ranks == 1 or "OMP_NUM_THREADS" in environment:
         return {}
-    said = environment.get("SLURM_CPUS_ON_NODE", "")
-    cores = int(said) if said.isdecimal() else os.cpu_count() or 1
+    slurm_cores = environment.get("SLURM_CPUS_ON_NODE", "")
+    cores = int(slurm_cores) if slurm_cores.isdecimal() else os.cpu_count() or 1
     return {"OMP_NUM_THREADS": str(max(1, cores // ranks))}
 
 
@@ -146,8 +146,8 @@ def count_of(
 
 def without_gpu(environment: Mapping[str, str] = os.environ) -> int:
     """Return the number of ranks of a training without a GPU, from the supervisor's environment."""
-    said = environment.get(CPU_RANKS, "")
-    return int(said) if said.isdecimal() else 1
+    number = environment.get(CPU_RANKS, "")
+    return int(number) if number.isdecimal() else 1
 
 
 def begin(job_folder: Path, rank: Rank) -> None:
@@ -169,8 +169,8 @@ def end(job_folder: Path, rank: Rank, ended: Ended) -> None:
 def _write(job_folder: Path, rank: Rank, ended: Ended | None) -> None:
     pid = os.getpid()
     boot, host = processes.boot_id(), platform.node()
-    words = LastWords(pid, processes.start_time(pid), boot, ended, time.time(), host)
-    write_whole(job_folder / "ranks" / f"{rank.number}.json", msgspec.json.encode(words))
+    record = RankRecord(pid, processes.start_time(pid), boot, ended, time.time(), host)
+    write_whole(job_folder / "ranks" / f"{rank.number}.json", msgspec.json.encode(record))
 
 
 def clear(job_folder: Path) -> None:
@@ -179,42 +179,42 @@ def clear(job_folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def read(job_folder: Path) -> dict[int, LastWords]:
+def read(job_folder: Path) -> dict[int, RankRecord]:
     """Read the files of a job's ranks, by rank; unreadable ones are left out."""
-    words = {}
+    records = {}
     for file in (job_folder / "ranks").glob("*.json"):
         try:
-            words[int(file.stem)] = msgspec.json.decode(read_own(file, 1 << 20), type=LastWords)
+            records[int(file.stem)] = msgspec.json.decode(read_own(file, 1 << 20), type=RankRecord)
         except (OSError, ValueError, msgspec.DecodeError):
             continue
-    return dict(sorted(words.items()))
+    return dict(sorted(records.items()))
 
 
-def is_gone(words: LastWords) -> bool:
+def is_gone(record: RankRecord) -> bool:
     """Return True if a rank has ended; for one on another machine only its ended event shows that."""
-    if words.ended is not None:
+    if record.ended is not None:
         return True
-    if words.boot != processes.boot_id():
+    if record.boot != processes.boot_id():
         return False
-    return not processes.alive(words.pid) or processes.start_time(words.pid) != words.start
+    return not processes.alive(record.pid) or processes.start_time(record.pid) != record.start
 
 
 def lost(job_folder: Path, rank: Rank) -> Ended | None:
     """Return how this rank must end because another ended without finishing; None if all is well."""
-    return None if rank.count == 1 else follows(read(job_folder), rank)
+    return None if rank.count == 1 else required_end(read(job_folder), rank)
 
 
-def follows(left: Mapping[int, LastWords], rank: Rank) -> Ended | None:
+def required_end(records: Mapping[int, RankRecord], rank: Rank) -> Ended | None:
     """Return how a rank must end, given the files of its job's ranks; None if all is well."""
-    for number, words in left.items():
-        if number == rank.number or not is_gone(words):
+    for number, record in records.items():
+        if number == rank.number or not is_gone(record):
             continue
-        if words.ended is None:
+        if record.ended is None:
             return Ended("failed", f"rank {number} died", "", 1, "communication")
-        if words.ended.status == "stopped":
-            return words.ended
-        if words.ended.status == "failed":
-            return Ended("failed", f"rank {number} failed: {words.ended.cause}", "", 1, "communication")
+        if record.ended.status == "stopped":
+            return record.ended
+        if record.ended.status == "failed":
+            return Ended("failed", f"rank {number} failed: {record.ended.cause}", "", 1, "communication")
     return None
 
 
@@ -243,8 +243,8 @@ class Signs:
             return
         self._due, self._written = now + SIGN_S, self.doing
         stack = stack_dumps.main_thread()
-        where = str(stack.frames[0]) if stack.frames else ""
-        sign = msgspec.json.encode(Sign(self.step, self.doing, where[: SIGN_BYTES // 4], stack.meets))
+        location = str(stack.frames[0]) if stack.frames else ""
+        sign = msgspec.json.encode(Sign(self.step, self.doing, location[: SIGN_BYTES // 4], stack.meets))
         try:
             if self._file < 0:
                 file = self.job_folder / "ranks" / f"{self.rank.number}.sign"
@@ -256,14 +256,14 @@ class Signs:
 
 def signs(job_folder: Path) -> dict[int, tuple[float, Sign]]:
     """Read the ranks' newest signs by rank, each with its mtime; unreadable ones are left out."""
-    found = {}
+    by_rank = {}
     for file in (job_folder / "ranks").glob("*.sign"):
         try:
             sign = msgspec.json.decode(read_own(file, SIGN_BYTES), type=Sign)
-            found[int(file.stem)] = file.stat().st_mtime, sign
+            by_rank[int(file.stem)] = file.stat().st_mtime, sign
         except (OSError, ValueError, msgspec.DecodeError):
             continue
-    return found
+    return by_rank
 
 
 def late(job_folder: Path, count: int) -> Late | None:
@@ -272,40 +272,42 @@ def late(job_folder: Path, count: int) -> Late | None:
     Checked in order: a rank that never began; one that is stopped or writes no signs; one behind the others; one that
     is elsewhere while others wait. If all wait for one another, none is late: their exchange does not finish.
     """
-    began, seen = read(job_folder), signs(job_folder)
+    began, newest_signs = read(job_folder), signs(job_folder)
     if missing := [number for number in range(count) if number not in began]:
         if not began:
             return Late(f"none of {count} ranks has begun", "their launcher waits")
         names = ", ".join(map(str, missing))
         return Late(f"rank {names} has not begun" if len(missing) == 1 else f"ranks {names} have not begun")
-    step = max((sign.step for _, sign in seen.values()), default=0)
-    newest = max((at for at, _ in seen.values()), default=0.0)
-    for number, words in began.items():
-        if words.boot == processes.boot_id() and processes.stat_field(words.pid, 0) == processes.STOPPED:
-            return _late(number, words, seen.get(number), step, "is stopped by a signal")
-    for number, words in began.items():
-        at, _ = seen.get(number, (0.0, Sign()))
+    step = max((sign.step for _, sign in newest_signs.values()), default=0)
+    newest = max((at for at, _ in newest_signs.values()), default=0.0)
+    for number, record in began.items():
+        if record.boot == processes.boot_id() and processes.stat_field(record.pid, 0) == processes.STOPPED:
+            return _late(number, record, newest_signs.get(number), step, "is stopped by a signal")
+    for number, record in began.items():
+        at, _ = newest_signs.get(number, (0.0, Sign()))
         if newest - at > STALE_S:
-            return _late(number, words, seen.get(number), step, "shows no signs of life")
-    behind = [number for number, (_, sign) in seen.items() if sign.step < step]
-    elsewhere = [number for number, (_, sign) in seen.items() if not sign.meets]
-    for found in (behind, elsewhere):
-        if found and len(found) < count:
-            return _late(found[0], began[found[0]], seen[found[0]], step, "")
-    if seen and not elsewhere:
-        _, sign = seen[min(seen)]
-        who = f"none of {count} ranks has finished {_what(sign, step)}"
-        return Late(who, "each waits for the others", f"rank {min(seen)} waits in {sign.where}")
+            return _late(number, record, newest_signs.get(number), step, "shows no signs of life")
+    behind = [number for number, (_, sign) in newest_signs.items() if sign.step < step]
+    elsewhere = [number for number, (_, sign) in newest_signs.items() if not sign.meets]
+    for candidates in (behind, elsewhere):
+        if candidates and len(candidates) < count:
+            return _late(candidates[0], began[candidates[0]], newest_signs[candidates[0]], step, "")
+    if newest_signs and not elsewhere:
+        _, sign = newest_signs[min(newest_signs)]
+        subject = f"none of {count} ranks has finished {_what(sign, step)}"
+        return Late(subject, "each waits for the others", f"rank {min(newest_signs)} waits in {sign.where}")
     return None
 
 
-def _late(number: int, words: LastWords, seen: tuple[float, Sign] | None, step: int, how: str) -> Late:
-    sign = Sign() if seen is None else seen[1]
+def _late(
+    number: int, record: RankRecord, newest_sign: tuple[float, Sign] | None, step: int, state: str
+) -> Late:
+    sign = Sign() if newest_sign is None else newest_sign[1]
     last = f"was last in {sign.where}" if sign.where else ""
     last += f", after step {sign.step}" if last and sign.step else ""
-    did = ", and ".join(filter(None, (how, last)))
-    who = f"rank {number} (pid {words.pid} on {words.host}) has not finished {_what(sign, step)}"
-    return Late(who, did=f"rank {number} {did}" if did else "")
+    did = ", and ".join(filter(None, (state, last)))
+    subject = f"rank {number} (pid {record.pid} on {record.host}) has not finished {_what(sign, step)}"
+    return Late(subject, did=f"rank {number} {did}" if did else "")
 
 
 def _what(sign: Sign, step: int) -> str:
@@ -322,7 +324,7 @@ class Peers:
 
     job_folder: Path
     rank: Rank
-    left: Mapping[int, LastWords] = field(default_factory=dict)
+    left: Mapping[int, RankRecord] = field(default_factory=dict)
     _changed: int = -1  # mtime of the folder
     _due: float = -math.inf
     _pause: float = LOOK_S
@@ -331,11 +333,11 @@ class Peers:
         """Return how this rank must end, or None; `now` is monotonic. Local processes are checked each time."""
         changed = self._last_change()
         is_known = changed == self._changed and now < self._due
-        if not is_known or any(is_gone(words) for words in self.left.values() if words.ended is None):
-            left = read(self.job_folder)
-            self._pause = LOOK_S if left != self.left else min(2 * self._pause, READ_S)
-            self.left, self._changed, self._due = left, changed, now + self._pause
-        return follows(self.left, self.rank)
+        if not is_known or any(is_gone(record) for record in self.left.values() if record.ended is None):
+            records = read(self.job_folder)
+            self._pause = LOOK_S if records != self.left else min(2 * self._pause, READ_S)
+            self.left, self._changed, self._due = records, changed, now + self._pause
+        return required_end(self.left, self.rank)
 
     def _last_change(self) -> int:
         try:

@@ -32,31 +32,31 @@ def _is_jumbled(text: str, *, is_key: bool = False) -> bool:
     return len(parts) > 2 and sum(map(len, parts)) <= (UNLIKE_WORDS if is_key else WORDLIKE) * len(parts)
 
 
-def _looks_random(found: re.Match[str]) -> bool:
+def _looks_random(match: re.Match[str]) -> bool:
     """Distinguish a key after its known prefix from a word or a placeholder: sk-XXXXXXXX, your_api_key_here."""
-    text = found[found.lastindex or 0]
+    text = match[match.lastindex or 0]
     has_both = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
     is_random = has_both or _is_jumbled(text, is_key=True)
     return is_random and _entropy(text) >= 3.0 and not _PLACEHOLDER.search(text)
 
 
-def _is_assigned_key(found: re.Match[str]) -> bool:
+def _is_assigned_key(match: re.Match[str]) -> bool:
     """Distinguish a key from code and prose after the same words: token = get_token2(), token: undefined."""
-    text = found[1]
+    text = match[1]
     return _is_jumbled(text) and _entropy(text) >= 3.0 and not _PLACEHOLDER.search(text)
 
 
-def _is_assigned_password(found: re.Match[str]) -> bool:
+def _is_assigned_password(match: re.Match[str]) -> bool:
     """Distinguish a password from common stand-ins: Passw0rd!, hunter2, process.env.DB_PASS1."""
-    text = found[1]
+    text = match[1]
     kinds = sum(any(test(c) for c in text) for test in (str.islower, str.isupper, str.isdigit))
     plain = text.lower().translate(_LEET)
     is_sample = any(word in plain for word in _WEAK) or _PLACEHOLDER.search(text)
     return kinds >= 2 and _is_jumbled(text) and not is_sample
 
 
-def _is_jwt(found: re.Match[str]) -> bool:
-    head = found[0].partition(".")[0]
+def _is_jwt(match: re.Match[str]) -> bool:
+    head = match[0].partition(".")[0]
     try:
         decoded = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
     except (binascii.Error, ValueError):
@@ -64,13 +64,13 @@ def _is_jwt(found: re.Match[str]) -> bool:
     return isinstance(decoded, dict) and "alg" in decoded
 
 
-def _has_key(found: re.Match[str]) -> bool:
+def _has_key(match: re.Match[str]) -> bool:
     """Distinguish a private key from its first line alone, or with dots instead of the key."""
-    return _KEY.match(found.string, found.start()) is not None
+    return _KEY.match(match.string, match.start()) is not None
 
 
-def _is_password(found: re.Match[str]) -> bool:
-    word = found[1]
+def _is_password(match: re.Match[str]) -> bool:
+    word = match[1]
     return not (_PLACEHOLDER.search(word) or word.lower() in _SAMPLE_PASSWORDS or word[0] in "<$%*{[")
 
 
@@ -127,7 +127,7 @@ _SERVICES = {
 
 
 def _service_key(beginnings: list[str], needs: str = "") -> Shape:
-    any_of = "|".join(re.escape(one) + _SERVICES[one] for one in beginnings)
+    any_of = "|".join(re.escape(prefix) + _SERVICES[prefix] for prefix in beginnings)
     pattern = re.compile(rf"(?<![\w-])({any_of})(?![\w-])")
     return Shape("a service's key", tuple(beginnings), pattern, _looks_random, needs)
 

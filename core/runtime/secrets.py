@@ -50,14 +50,14 @@ def require_none(text: str, place: str, hint: str = HINT) -> None:
 
     The error does not repeat it.
     """
-    if what := find(text):
-        raise BadInput(f"{place} holds {what}; secrets are not stored with a run.", hint=hint)
+    if description := describe_secret(text):
+        raise BadInput(f"{place} holds {description}; secrets are not stored with a run.", hint=hint)
 
 
-def find(text: str) -> str:
+def describe_secret(text: str) -> str:
     """Describe the first secret in a text without repeating it; '' if there is none."""
-    found = locate(text)
-    return "" if found is None else found.what
+    secret = locate(text)
+    return "" if secret is None else secret.what
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,12 @@ def read(text: str) -> list[Stack]:
 
     The signal goes to the main thread, which faulthandler calls the current one; without one, the last thread counts.
     """
-    found: dict[int, Stack] = {}
+    by_pid: dict[int, Stack] = {}
     stack, is_current = None, False
     for line in text.splitlines():
-        if asked := _ASKED.search(line):
-            stack = Stack(int(asked[1]), None if asked[2] is None else int(asked[2]))
-            found[stack.pid], is_current = stack, False
+        if header := _ASKED.search(line):
+            stack = Stack(int(header[1]), None if header[2] is None else int(header[2]))
+            by_pid[stack.pid], is_current = stack, False
         elif stack is None:
             continue
         elif thread := _THREAD.match(line):
@@ -71,7 +71,7 @@ def read(text: str) -> list[Stack]:
                 taking = False
         elif (frame := _FRAME.match(line)) and taking:
             stack.frames.append(Frame(frame[1], frame[2], frame[3]))
-    return [stack for stack in found.values() if stack.frames]
+    return [stack for stack in by_pid.values() if stack.frames]
 
 
 def main_thread() -> Stack:
@@ -90,7 +90,7 @@ def at_crash(lines: Sequence[str]) -> str:
     return ", from ".join(str(frame) for frame in frames[:SHOWN])
 
 
-def words(stacks: list[Stack]) -> list[str]:
+def describe(stacks: list[Stack]) -> list[str]:
     """Return a line per process with its location; with several ranks, first the one that the others wait for."""
     ranks = sorted((stack for stack in stacks if stack.rank is not None), key=lambda stack: stack.rank or 0)
     shown = ranks or stacks[:1]

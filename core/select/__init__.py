@@ -64,5 +64,5 @@ def read_options(name: str, typed: dict[str, str]) -> Any:
     try:
         return msgspec.convert(typed, struct, strict=False)
     except msgspec.ValidationError as error:
-        said = str(error).replace(" - at `$.", ": ").rstrip("`")
-        raise BadInput(f"--set: {said}.", hint=f"See `finetop select --list` for {name}.") from error
+        reason = str(error).replace(" - at `$.", ": ").rstrip("`")
+        raise BadInput(f"--set: {reason}.", hint=f"See `finetop select --list` for {name}.") from error

@@ -21,7 +21,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.select import Choice, load
 from finetop.core.select._output import write
 from finetop.core.select._pool import Pool, open_pool
-from finetop.core.select._request import Ask, Doing, Selected, Told, TooFew, Trouble, Wanted
+from finetop.core.select._request import Ask, Doing, Selected, SelectMessage, TooFew, Trouble, Wanted
 
 if TYPE_CHECKING:
     from finetop.core.select._losses import Scorer
@@ -39,21 +39,21 @@ def main() -> int:
     try:
         work(ask, Home(Path(sys.argv[1])))
     except FinetopError as error:
-        say(Trouble(error.message, error.hint, error.exit_code))
+        write_message(Trouble(error.message, error.hint, error.exit_code))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def say(told: Told) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(told) + b"\n")
+def write_message(message: SelectMessage) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def work(ask: Ask, home: Home) -> None:
     """Write every wanted file, in the order requested. Raises FinetopError."""
     pool = open_pool(
-        msgspec.convert(ask.source, Source), lambda what, done, total: say(Doing(what, done, total))
+        msgspec.convert(ask.source, Source), lambda what, done, total: write_message(Doing(what, done, total))
     )
     pool.most = max(count_of(wanted, pool) for wanted in ask.wanted)
     if pool.most > len(pool):
@@ -71,14 +71,14 @@ def work(ask: Ask, home: Home) -> None:
             selector = load(wanted.by)
             options = msgspec.convert(wanted.settings, selector.options)
             known = {key: selector.choose(pool, options, wanted.seed)}
-        say(taken(pool, wanted, known[key], folder))
+        write_message(write_selection(pool, wanted, known[key], folder))
 
 
 def count_of(wanted: Wanted, pool: Pool) -> int:
     return wanted.rows or max(1, round(wanted.share * len(pool)))
 
 
-def taken(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected | TooFew:
+def write_selection(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected | TooFew:
     """Write the beginning of an order; return TooFew if there are not that many eligible rows."""
     count = count_of(wanted, pool)
     if count > len(choice.order):
@@ -96,7 +96,7 @@ def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
     from finetop.core.select._losses import open_scorer
 
     model = msgspec.convert(section, Model)
-    say(Doing("finding the model"))
+    write_message(Doing("finding the model"))
     with tempfile.TemporaryDirectory(prefix="finetop-select-") as aside:  # its download events are not read
         try:
             base = resolve.resolve_model(model, home, EventLog(Path(aside) / "events.jsonl"))

@@ -18,7 +18,7 @@ from finetop.core.errors import BadInput, RecipeError
 from finetop.core.protocol.tags import ALL, BY, ROWS
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.schema import EvalShare, Recipe
-from finetop.core.recipe.sweeps import MOST, NAME, SweepPoint, seeds_of
+from finetop.core.recipe.sweeps import LONGEST_NAME, MOST_RUNS, SweepPoint, seeds_of
 from finetop.core.select._request import Selected, TooFew, Wanted
 from finetop.core.text import quoted
 
@@ -60,22 +60,22 @@ class _Rows:
 
 def amounts_of(text: str) -> tuple[Amount, ...]:
     """Read `1/8,1/4,200,all`. Raises BadInput."""
-    found = []
+    amounts = []
     for word in (word.strip() for word in text.split(",")):
         share = _SHARE.fullmatch(word)
         if word == ALL:
-            found.append(Amount(share=1.0))
+            amounts.append(Amount(share=1.0))
         elif share is not None and int(share[1]) <= int(share[2]):
-            found.append(Amount(share=int(share[1]) / int(share[2])))
+            amounts.append(Amount(share=int(share[1]) / int(share[2])))
         elif word.isascii() and word.isdigit() and 0 < int(word[:20]) < 2**31:
-            found.append(Amount(rows=int(word)))
+            amounts.append(Amount(rows=int(word)))
         else:
             raise BadInput(
                 f"--rows: {quoted(word)} is not a number of rows.", hint=f"Write {AMOUNTS}, or numbers."
             )
-    if all(amount.share == 1 for amount in found):
+    if all(amount.share == 1 for amount in amounts):
         raise BadInput("--rows: with all rows there is nothing to choose.", hint=f"Write {AMOUNTS}.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(amounts))
 
 
 def selectors_of(text: str) -> tuple[str, ...]:
@@ -117,9 +117,9 @@ def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list
         for amount in amounts
         if amount.share != 1
     ]
-    if len(wanted) + seeds > MOST:
+    if len(wanted) + seeds > MOST_RUNS:
         raise BadInput(
-            f"that is {len(wanted) + seeds:,} runs, and at most {MOST} are queued at once.",
+            f"that is {len(wanted) + seeds:,} runs, and at most {MOST_RUNS} are queued at once.",
             hint="Use fewer selectors (--by), amounts (--rows) or seeds (--seeds).",
         )
     return wanted
@@ -127,7 +127,7 @@ def wanted_of(bys: Sequence[str], amounts: Sequence[Amount], seeds: int) -> list
 
 def points(
     base: Loaded,
-    made: Sequence[Selected],
+    selections: Sequence[Selected],
     every: int,
     seeds: int,
     load: Callable[[list[str]], Loaded],
@@ -141,30 +141,30 @@ def points(
     """
     at = source_of(base.recipe)
     fixed = [] if equal == "epochs" else [f"train.max_steps={steps_on(base.recipe, every)}", "train.epochs="]
-    found: list[Planned] = []
-    for one in _distinct(made) + (
+    planned: list[Planned] = []
+    for chosen in _distinct(selections) + (
         [_Rows((ALL,), every, seed, "") for seed in range(1, seeds + 1)] * with_all
     ):
-        ending = f"-{one.by[0]}-{one.rows}-s{one.seed}"
-        name = base.recipe.name[: NAME - len(ending)] + ending
-        sets = [*fixed, f"train.seed={one.seed}", f'name="{name}"']
-        sets += [f"data.train[{at}].path={msgspec.json.encode(one.path).decode()}"] * bool(one.path)
+        ending = f"-{chosen.by[0]}-{chosen.rows}-s{chosen.seed}"
+        name = base.recipe.name[: LONGEST_NAME - len(ending)] + ending
+        sets = [*fixed, f"train.seed={chosen.seed}", f'name="{name}"']
+        sets += [f"data.train[{at}].path={msgspec.json.encode(chosen.path).decode()}"] * bool(chosen.path)
         try:
             point = SweepPoint(name, load(sets))
         except RecipeError as error:
             raise BadInput(f"the run {quoted(name)}: {error.message}", hint=error.hint) from error
-        found.append(Planned(point, (*(f"{BY}/{by}" for by in one.by), f"{ROWS}/{one.rows}")))
-    return found
+        planned.append(Planned(point, (*(f"{BY}/{by}" for by in chosen.by), f"{ROWS}/{chosen.rows}")))
+    return planned
 
 
-def _distinct(made: Sequence[Selected]) -> list[_Rows]:
+def _distinct(selections: Sequence[Selected]) -> list[_Rows]:
     """Merge those that chose the same rows for the same seed."""
     kept: dict[tuple[int, str], _Rows] = {}
-    for one in made:
-        same = kept.get((one.seed, one.sha256))
-        bys = (one.by,) if same is None else (*same.by, one.by)
-        path = one.path if same is None else same.path
-        kept[one.seed, one.sha256] = _Rows(bys, one.rows, one.seed, path)
+    for selection in selections:
+        same = kept.get((selection.seed, selection.sha256))
+        bys = (selection.by,) if same is None else (*same.by, selection.by)
+        path = selection.path if same is None else same.path
+        kept[selection.seed, selection.sha256] = _Rows(bys, selection.rows, selection.seed, path)
     return list(kept.values())
 
 
@@ -176,9 +176,9 @@ def steps_on(recipe: Recipe, rows: int) -> int:
     return count_steps(recipe.train, rows)
 
 
-def left_out(told: TooFew) -> str:
+def left_out(too_few: TooFew) -> str:
     """Return why a point of a curve is missing."""
     return (
-        f"{told.by} on {told.rows:,} rows is left out: it takes only rows that {told.may},"
-        f" {told.most:,} of {told.of:,}."
+        f"{too_few.by} on {too_few.rows:,} rows is left out: it takes only rows that {too_few.may},"
+        f" {too_few.most:,} of {too_few.of:,}."
     )

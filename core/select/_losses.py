@@ -75,35 +75,38 @@ class Scorer:
             if not some:
                 continue
             scores = self._score([cut_of[name].sequence for name in some], pool.tell)
-            found = [ItemScore(name, 0.0, gold_log_prob=one) for name, one in zip(some, scores, strict=True)]
-            cache.append(self.home.scores, key, found, names)
-            known.update({score.item: score for score in found})
+            new_scores = [
+                ItemScore(name, 0.0, gold_log_prob=log_prob)
+                for name, log_prob in zip(some, scores, strict=True)
+            ]
+            cache.append(self.home.scores, key, new_scores, names)
+            known.update({score.item: score for score in new_scores})
         return [
             None if cut is None else -(known[cut.hash].gold_log_prob or 0.0) / cut.answer_tokens
             for cut in cuts
         ]
 
-    def _score(self, sequences: Sequence[TokenSequence], tell: Tell) -> list[float]:
+    def _score(self, sequences: Sequence[TokenSequence], report: Tell) -> list[float]:
         """Score some, in smaller batches if memory runs out. Raises EnvironmentTrouble if the smallest does not fit."""
         from finetop.core.check.scoring.batch_plan import halve_until_it_fits
         from finetop.core.check.scoring.scorer import score
 
         if self.model is None:
-            self._load(tell)
+            self._load(report)
 
         def score_under(plan: BatchPlan) -> list[float]:
             self.plan = plan
-            return [one.log_prob for one in score(self.model, sequences, plan)]
+            return [result.log_prob for result in score(self.model, sequences, plan)]
 
         assert self.plan is not None
         return halve_until_it_fits(score_under, self.plan, self.device, or_else="give a smaller --model")
 
-    def _load(self, tell: Tell) -> None:
+    def _load(self, report: Tell) -> None:
         from finetop.core.check.scoring.batch_plan import BatchPlan
         from finetop.core.check.scoring.scorer import packs_exactly, plan_for
         from finetop.core.models import load
 
-        tell("loading model", 0, 0)
+        report("loading model", 0, 0)
         self.model, _ = load.load_model(self.base, load.torch_dtype(self.dtype, self.device), self.device)
         self.model.eval()
         self.plan = plan_for(self.device)

@@ -65,20 +65,20 @@ def write(
 
 def _copy(pool: Pool, lines: Sequence[int], aside: Path) -> str:
     """Copy rows to a file, JSON lines byte for byte; return their sha256. Raises BadInput if the source changed."""
-    taken = hashlib.sha256()
+    digest = hashlib.sha256()
     wanted = iter(lines)
     following = next(wanted, 0)
     with aside.open("xb") as file:
         for number, line in _lines(pool.path):
             if number == following:
-                taken.update(line)
+                digest.update(line)
                 file.write(line)
                 following = next(wanted, 0)
         file.flush()
         os.fsync(file.fileno())
     if source_record.sha256_of(pool.path) != pool.sha256:
         raise BadInput(f"{pool.path.name}: was changed while rows were chosen.", hint="Select again.")
-    return taken.hexdigest()
+    return digest.hexdigest()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -108,7 +108,9 @@ def _facts(
         model = {"id": scorer.base.id, **scorer.facts}
     scores = None
     if choice.scores is not None:
-        scores = [None if (one := choice.scores[place]) is None else round(one, DIGITS) for place in chosen]
+        scores = [
+            None if (score := choice.scores[place]) is None else round(score, DIGITS) for place in chosen
+        ]
     return {
         "format": FORMAT,
         "made_by": f"finetop {version('finetop')} select",

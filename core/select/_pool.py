@@ -76,7 +76,7 @@ class Pool:
         return self._losses[with_prompt]
 
 
-def open_pool(source: Source, tell: Tell, sha256: str = "") -> Pool:
+def open_pool(source: Source, report: Tell, sha256: str = "") -> Pool:
     """Read a file once, validating each row. Raises BadInput at the first invalid one."""
     path, lines, format_name = Path(str(source.path)), [], source.format
     if files.listed(path) != [path]:
@@ -89,9 +89,9 @@ def open_pool(source: Source, tell: Tell, sha256: str = "") -> Pool:
         formats.read(row, str(place), format_name, KINDS)
         lines.append(place.number)
         if len(lines) % SAID_EVERY == 0:
-            tell("reading", len(lines), 0)
+            report("reading", len(lines), 0)
     source = replace(source, format=format_name)
-    return Pool(source, sha256 or source_record.sha256_of(path), tuple(lines), format_name, tell)
+    return Pool(source, sha256 or source_record.sha256_of(path), tuple(lines), format_name, report)
 
 
 def answer_of(record: Record) -> str:

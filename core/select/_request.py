@@ -70,24 +70,24 @@ class Trouble(msgspec.Struct, tag="trouble", frozen=True):
     exit_code: int
 
 
-Told = Doing | Selected | TooFew | Trouble
-_told = msgspec.json.Decoder(Told)
+SelectMessage = Doing | Selected | TooFew | Trouble
+_told = msgspec.json.Decoder(SelectMessage)
 
 
 def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
     """Select rows in a separate process, which ends when nobody reads its output. Raises FinetopError."""
-    home_folder, asked = str(home.root), msgspec.json.encode(ask)
+    home_folder, request = str(home.root), msgspec.json.encode(ask)
     with (
         tempfile.TemporaryFile() as errors,
         child.asked_child(
-            "finetop.core.select", home_folder, asked=asked, errors=errors, own_session=True
+            "finetop.core.select", home_folder, asked=request, errors=errors, own_session=True
         ) as (process, lines),
     ):
         for line in lines:
-            told = _told.decode(line)
-            if isinstance(told, Trouble):
-                raise error_of(told)
-            yield told
+            message = _told.decode(line)
+            if isinstance(message, Trouble):
+                raise error_of(message)
+            yield message
         if process.wait() != 0:
             errors.seek(0)
             raise EnvironmentTrouble(
@@ -96,7 +96,7 @@ def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
             )
 
 
-def error_of(told: Trouble) -> FinetopError:
+def error_of(trouble: Trouble) -> FinetopError:
     """Turn the process's message into an error with the same exit code."""
     kinds: dict[int, type[FinetopError]] = {2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
-    return kinds.get(told.exit_code, FinetopError)(told.message, hint=told.hint)
+    return kinds.get(trouble.exit_code, FinetopError)(trouble.message, hint=trouble.hint)

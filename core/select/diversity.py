@@ -31,22 +31,22 @@ class Diversity(Selector[NoSettings]):
         import numpy as np
 
         drawn = shuffled(len(pool), seed)  # decides which of two equally distant rows is taken
-        words = _vectors(pool)[drawn]
-        with_word = words.T.tocsr()  # only rows that share a word with the taken one are compared
+        vectors = _vectors(pool)[drawn]
+        with_word = vectors.T.tocsr()  # only rows that share a word with the taken one are compared
         nearest = np.full(len(drawn), -1.0, dtype=np.float32)  # likeness to the rows taken
         wanted = min(len(drawn), pool.most)
-        taken: list[int] = []
+        chosen: list[int] = []
         scores: list[float | None] = [None] * len(drawn)
-        while len(taken) < wanted:
+        while len(chosen) < wanted:
             place = int(np.argmin(nearest))
-            scores[drawn[place]] = 1.0 - max(0.0, float(nearest[place])) if taken else 1.0
-            taken.append(drawn[place])
-            alike = (words[place] @ with_word).toarray()[0]
+            scores[drawn[place]] = 1.0 - max(0.0, float(nearest[place])) if chosen else 1.0
+            chosen.append(drawn[place])
+            alike = (vectors[place] @ with_word).toarray()[0]
             np.maximum(nearest, alike, out=nearest)
             nearest[place] = np.inf
-            if len(taken) % SAID_EVERY == 0:
-                pool.tell("choosing", len(taken), wanted)
-        return Choice(taken, scores, "distance from the rows chosen before it (1 - cosine)")
+            if len(chosen) % SAID_EVERY == 0:
+                pool.tell("choosing", len(chosen), wanted)
+        return Choice(chosen, scores, "distance from the rows chosen before it (1 - cosine)")
 
 
 def _vectors(pool: Pool) -> Any:
@@ -59,22 +59,22 @@ def _vectors(pool: Pool) -> Any:
     ends = [0]
     column_of: dict[str, int] = {}
     for record in pool.records("reading words"):
-        found: dict[int, int] = {}
+        word_counts: dict[int, int] = {}
         for text in texts_of(record):
             for word in _WORD.findall(text.lower()):
                 if word not in column_of:
                     column_of[word] = crc32(word.encode()) % COLUMNS
-                found[column_of[word]] = found.get(column_of[word], 0) + 1
-        columns += found
-        counts += found.values()
+                word_counts[column_of[word]] = word_counts.get(column_of[word], 0) + 1
+        columns += word_counts
+        counts += word_counts.values()
         ends.append(len(columns))
     column = np.array(columns, dtype=np.int32)
     rows_with = np.bincount(column, minlength=COLUMNS)
     weight = np.log((1 + len(pool)) / (1 + rows_with)) + 1
     value = ((1 + np.log(np.array(counts))) * weight[column]).astype(np.float32)
-    made = sparse.csr_matrix((value, column, np.array(ends)), shape=(len(pool), COLUMNS))
-    length = np.sqrt(np.asarray(made.multiply(made).sum(axis=1)))[:, 0]
-    return sparse.diags(1 / np.maximum(length, 1e-9)).astype(np.float32) @ made
+    matrix = sparse.csr_matrix((value, column, np.array(ends)), shape=(len(pool), COLUMNS))
+    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)))[:, 0]
+    return sparse.diags(1 / np.maximum(length, 1e-9)).astype(np.float32) @ matrix
 
 
 PLUGIN = Diversity()

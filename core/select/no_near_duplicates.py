@@ -34,21 +34,21 @@ class NoNearDuplicates(Selector[NoSettings]):
         from finetop.core.data.similarity.spill_file import Store
         from finetop.core.data.similarity.word_codes import codes_of, fingerprint
 
-        asked, answers = Store(), Store()
+        questions, answers = Store(), Store()
         first_of: dict[int, int] = {}
         for place, record in enumerate(pool.records("comparing rows")):
             texts, answer = texts_of(record), answer_of(record)
             first_of.setdefault(fingerprint(*texts), place)
-            asked.add(codes_of("\n\n".join(text for text in texts if text != answer)).tobytes())
+            questions.add(codes_of("\n\n".join(text for text in texts if text != answer)).tobytes())
             answers.add(codes_of(answer).tobytes())
         single = sorted(first_of.values())
-        gone = set(_near(single, asked, answers, pool))
+        gone = set(_near(single, questions, answers, pool))
         kept = set(single) - gone
         order = [place for place in shuffled(len(pool), seed) if place in kept]
         return Choice(order, may="are neither a copy nor a lightly edited copy of an earlier row")
 
 
-def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:
+def _near(places: Sequence[int], questions: Store, answers: Store, pool: Pool) -> Iterator[int]:
     """Yield the rows that are light edits of an earlier one, which may be one itself."""
     import numpy as np
 
@@ -58,16 +58,16 @@ def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> It
     groups = []
     for at in range(0, len(places), 1000):
         some = places[at : at + 1000]
-        words = [np.concatenate([asked[place], answers[place]]) for place in some]
-        edits.count_words(counts, words)
-        groups.append(minhash.shingles(words))
+        word_codes = [np.concatenate([questions[place], answers[place]]) for place in some]
+        edits.count_words(counts, word_codes)
+        groups.append(minhash.shingles(word_codes))
         pool.tell("comparing rows", at, len(places))
     table = minhash.tally(groups)
-    made = [minhash.signatures(minhash.rare(group, table, len(places))) for group in groups]
-    pairs: Any = minhash.pairs(np.concatenate(made)) if len(places) > 1 else ()
-    for number, (one, other) in enumerate(pairs):
-        first, second = places[one], places[other]
-        question = edits.compare(asked[first], asked[second], counts)
+    signatures = [minhash.signatures(minhash.rare(group, table, len(places))) for group in groups]
+    pairs: Any = minhash.pairs(np.concatenate(signatures)) if len(places) > 1 else ()
+    for number, (first_place, second_place) in enumerate(pairs):
+        first, second = places[first_place], places[second_place]
+        question = edits.compare(questions[first], questions[second], counts)
         answer = edits.compare(answers[first], answers[second], counts)
         if number % SAID_EVERY == 0:
             pool.tell("comparing pairs of rows", number, len(pairs))

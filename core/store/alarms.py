@@ -17,7 +17,7 @@ STEP, OVER = 2, 5  # places in a row of the step, and of the step at which the a
 
 
 @dataclass
-class Told:
+class AlarmBatch:
     """A batch's alarms of a run, in order; ten thousand of them cost one append."""
 
     rows: list[list[Any]] = field(default_factory=list)  # in the table's columns
@@ -78,11 +78,11 @@ class Told:
 
 def of_run(connection: Connection, run_id: int) -> list[data.AlarmRow]:
     """List a run's alarms, newest last; only the newest LISTED."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ? ORDER BY time DESC, rowid DESC LIMIT ?",
         [run_id, LISTED],
     ).fetchall()
-    return [data.AlarmRow(*row) for row in reversed(found)]
+    return [data.AlarmRow(*row) for row in reversed(rows)]
 
 
 def count_of(connection: Connection, run_id: int) -> int:
@@ -97,9 +97,9 @@ def any_open(connection: Connection, run_id: int) -> bool:
 
 def newest_open(connection: Connection, run_ids: Sequence[int]) -> dict[int, str]:
     """Map runs to the text of their newest open alarm."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT run_id, arg_max(text, time) FROM alarms WHERE over_step IS NULL AND run_id IN (SELECT unnest(?))"
         " GROUP BY run_id",
         [list(run_ids)],
     ).fetchall()
-    return dict(found)
+    return dict(rows)

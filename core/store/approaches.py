@@ -39,27 +39,27 @@ class Comparison:
     left_out: Mapping[str, str]
 
 
-def take(
+def store_measurement(
     connection: Connection,
     run_id: int,
     job_id: int,
     at: float,
-    told: events.ApproachMeasured,
+    measurement: events.ApproachMeasured,
 ) -> None:
     """Store a run's measurement, replacing an earlier one."""
     connection.execute("DELETE FROM measured WHERE run_id = ?", [run_id])
     connection.execute(
         "INSERT INTO measured (run_id, job_id, time, step, result) VALUES (?, ?, ?, ?, ?)",
-        [run_id, job_id, at, told.step, _json.encode(told).decode()],
+        [run_id, job_id, at, measurement.step, _json.encode(measurement).decode()],
     )
 
 
 def measured(connection: Connection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
     """Read the measurements of runs."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT run_id, result FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
     ).fetchall()
-    return {run_id: _measured.decode(text) for run_id, text in found}
+    return {run_id: _measured.decode(text) for run_id, text in rows}
 
 
 def count_measured(connection: Connection, run_ids: list[int]) -> int:
@@ -70,16 +70,16 @@ def count_measured(connection: Connection, run_ids: list[int]) -> int:
 
 def comparisons(connection: Connection) -> list[Comparison]:
     """List the comparisons, the newest first."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT name, created, subject, metric, left_out FROM comparisons ORDER BY created DESC, name"
     ).fetchall()
     return [
         Comparison(name, created, subject, metric, msgspec.json.decode(left_out))
-        for name, created, subject, metric, left_out in found
+        for name, created, subject, metric, left_out in rows
     ]
 
 
-def keep(connection: Connection, comparison: Comparison) -> None:
+def store_comparison(connection: Connection, comparison: Comparison) -> None:
     """Store a comparison, replacing one of the same name."""
     connection.execute("DELETE FROM comparisons WHERE name = ?", [comparison.name])
     connection.execute(
@@ -94,11 +94,11 @@ def keep(connection: Connection, comparison: Comparison) -> None:
 
 def members(connection: Connection, comparison: str) -> list[Member]:
     """List the runs of a comparison by id."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT run_id, approach, seed, learns_news FROM approaches WHERE comparison = ? ORDER BY run_id",
         [comparison],
     ).fetchall()
-    return [Member(*row) for row in found]
+    return [Member(*row) for row in rows]
 
 
 def add_member(connection: Connection, comparison: str, member: Member, digest: str) -> None:
@@ -129,20 +129,20 @@ def with_digest(connection: Connection, digest: str) -> int | None:
 
 def job_args(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """Return the args of a run's measurement job; None for a run in no comparison."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT approach, learns_news FROM approaches WHERE run_id = ? LIMIT 1", [run_id]
     ).fetchone()
-    return None if found is None else {"approach": found[0], "learns_news": found[1]}
+    return None if row is None else {"approach": row[0], "learns_news": row[1]}
 
 
 def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
     """Return the mean power in watts of each run's GPU while it trained; runs without readings are left out."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
         " GROUP BY run_id",
         [run_ids],
     ).fetchall()
-    return {run_id: float(watts) for run_id, watts in found if watts is not None}
+    return {run_id: float(watts) for run_id, watts in rows if watts is not None}
 
 
 def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
@@ -154,22 +154,22 @@ def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
         " GROUP BY run_id",
         [run_ids],
     ).fetchall()
-    found = connection.execute(_LOSSES, [run_ids]).fetchall()
-    losses = {(run_id, key): (first, midway, last) for run_id, key, first, midway, last in found}
+    loss_rows = connection.execute(_LOSSES, [run_ids]).fetchall()
+    losses = {(run_id, key): (first, midway, last) for run_id, key, first, midway, last in loss_rows}
     plans = {
         run_id: msgspec.json.decode(text, type=events.Planned)
         for run_id, text in connection.execute(_PLANNED, [run_ids]).fetchall()
     }
-    made = {}
-    for run_id, kept in rows:
+    by_run = {}
+    for run_id, row_count in rows:
         loss, plan = losses.get((run_id, "eval_loss")) or losses.get((run_id, "loss")), plans.get(run_id)
-        made[run_id] = Trained(
-            rows=int(kept) if plan is None else plan.rows,
+        by_run[run_id] = Trained(
+            rows=int(row_count) if plan is None else plan.rows,
             losses=None if loss is None else (loss[0], loss[2]),
             midway=None if loss is None else loss[1],
             epochs_a_step=None if plan is None or not plan.steps else plan.epochs / plan.steps,
         )
-    return made
+    return by_run
 
 
 _PLANNED = """

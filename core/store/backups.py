@@ -38,25 +38,25 @@ def copy(database: Path, migration: str) -> Path:
 
 def swap(fresh: Path, database: Path) -> str:
     """Replace the database by a new one. Return the old one's new name, or '' if there was none."""
-    kept = database.with_name(f"{database.name}.before-rebuild-{time.strftime('%Y%m%d-%H%M%S')}")
+    backup = database.with_name(f"{database.name}.before-rebuild-{time.strftime('%Y%m%d-%H%M%S')}")
     sync(fresh)
     had_one = database.exists()
     if wal_of(database).exists():  # first: an old log must never meet the new file
-        wal_of(database).replace(wal_of(kept))
+        wal_of(database).replace(wal_of(backup))
         abort_at("log-moved")
     if had_one:
-        database.replace(kept)
+        database.replace(backup)
         abort_at("database-moved")
     fresh.replace(database)
     abort_at("database-placed")
     sync(database.parent)
     _prune(database, f"{database.name}.before-rebuild-*")
-    return kept.name if had_one else ""
+    return backup.name if had_one else ""
 
 
 def _prune(database: Path, pattern: str) -> None:
     """Keep the newest KEPT; a log is removed with its database."""
-    found = [file for file in database.parent.glob(pattern) if not file.name.endswith(".wal")]
-    for file in sorted(found, key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
+    backups = [file for file in database.parent.glob(pattern) if not file.name.endswith(".wal")]
+    for file in sorted(backups, key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
         file.unlink(missing_ok=True)
         wal_of(file).unlink(missing_ok=True)

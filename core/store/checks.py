@@ -21,7 +21,7 @@ from finetop.core.text import quoted
 _json = msgspec.json.Encoder()
 
 
-def is_wanted_at_end(recipe: Mapping[str, Any]) -> bool:
+def runs_at_end(recipe: Mapping[str, Any]) -> bool:
     """Return True if a run is checked when training ends; not if its recipe has no general check."""
     check = recipe.get("check", {})
     return bool(check.get("at_end", True)) and check.get("general", {}) is not None
@@ -29,18 +29,18 @@ def is_wanted_at_end(recipe: Mapping[str, Any]) -> bool:
 
 def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: events.Verdict) -> None:
     """Store a check's result, replacing an earlier one of the same job and step."""
-    told = connection.execute(
+    existing = connection.execute(
         "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
     ).fetchone()
-    if told is None:
-        told = (run_records.next_number(connection, "checks"),)
-    short = brief(told[0], at, verdict.step, verdict.result)
-    connection.execute("DELETE FROM checks WHERE id = ?", [told[0]])
+    if existing is None:
+        existing = (run_records.next_number(connection, "checks"),)
+    short = brief(existing[0], at, verdict.step, verdict.result)
+    connection.execute("DELETE FROM checks WHERE id = ?", [existing[0]])
     connection.execute(
         "INSERT INTO checks (id, run_id, step, time, verdict, result, job_id, claim, watch, superseded)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
         [
-            told[0],
+            existing[0],
             run_id,
             verdict.step,
             at,
@@ -66,23 +66,23 @@ def brief_of(connection: Connection, run_id: int) -> str | None:
     That of the best checkpoint if there is one, else the newest that claims something, else the newest.
     """
     best = best_of(connection, run_id)
-    found = connection.execute(
+    row = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
         " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, watch, id DESC LIMIT 1",
         [run_id, -1 if best is None else best.step],
     ).fetchone()
-    if found is None:
+    if row is None:
         return None
-    return _json.encode(seen_brief(connection, run_id, *found)).decode()
+    return _json.encode(seen_brief(connection, run_id, *row)).decode()
 
 
 def briefs(connection: Connection, run_id: int) -> list[CheckBrief]:
     """Read the briefs of a run's checks, newest first."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
         [run_id],
     ).fetchall()
-    return [seen_brief(connection, run_id, *one) for one in found]
+    return [seen_brief(connection, run_id, *row) for row in rows]
 
 
 def seen_brief(
@@ -94,38 +94,38 @@ def seen_brief(
     result: str,
 ) -> CheckBrief:
     """Return the brief of a result, including its state in triage."""
-    seen = triage_states.of_run(connection, run_id).get("", Standing())
-    accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
-    reason = seen.reason if accepted else ""
-    return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by, reason)
+    standing = triage_states.of_run(connection, run_id).get("", Standing())
+    accepted = (standing.by or "somebody") if standing.state == "accepted" else ""
+    reason = standing.reason if accepted else ""
+    return brief(check_id, at, step, msgspec.json.decode(result), accepted, standing.fixed_by, reason)
 
 
 def best_of(connection: Connection, run_id: int) -> Best | None:
     """Read a run's best checkpoint, or None if its training named none."""
-    found = connection.execute("SELECT best FROM runs WHERE id = ?", [run_id]).fetchone()
-    return msgspec.json.decode(found[0], type=Best) if found is not None and found[0] else None
+    row = connection.execute("SELECT best FROM runs WHERE id = ?", [run_id]).fetchone()
+    return msgspec.json.decode(row[0], type=Best) if row is not None and row[0] else None
 
 
 def results(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     """Read a run's check results, newest first."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
         [run_id],
     ).fetchall()
     return [
         {"check_id": check_id, "at": at, "step": step, **msgspec.json.decode(result)}
-        for check_id, at, step, result in found
+        for check_id, at, step, result in rows
     ]
 
 
 def newest_result(connection: Connection, run_id: int, step: int) -> dict[str, Any] | None:
     """Read the newest check result of a checkpoint, else the run's newest; None if there is none."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
         " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, id DESC LIMIT 1",
         [run_id, step],
     ).fetchone()
-    return None if found is None else {**msgspec.json.decode(found[2]), "at": found[0], "step": found[1]}
+    return None if row is None else {**msgspec.json.decode(row[2]), "at": row[0], "step": row[1]}
 
 
 def flips(connection: Connection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
@@ -134,16 +134,16 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
     For an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound if the
     run has no such check, or the check no such task.
     """
-    found = connection.execute(
+    check_row = connection.execute(
         "SELECT id, job_id, step FROM checks WHERE run_id = ? AND NOT superseded AND (? IS NULL OR id = ?)"
         " ORDER BY id DESC LIMIT 1",
         [run_id, check_id, check_id],
     ).fetchone()
-    if found is None:
+    if check_row is None:
         raise NotFound(
             "this run has no check yet." if check_id is None else f"this run has no check {check_id}."
         )
-    chosen, job_id, step = found
+    chosen, job_id, step = check_row
     rows = connection.execute(
         "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
         " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
@@ -186,12 +186,12 @@ def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> 
     Raises NotFound listing the available steps.
     """
     best = best_of(connection, run_id) if step is None else None
-    found = connection.execute(
+    row = connection.execute(
         "SELECT step, path FROM checkpoints WHERE run_id = ? AND (? IS NULL OR step = ?)"
         " ORDER BY (step = ?) DESC, step DESC LIMIT 1",
         [run_id, step, step, -1 if best is None else best.step],
     ).fetchone()
-    if found is None:
+    if row is None:
         steps = [
             str(s)
             for (s,) in connection.execute(
@@ -202,12 +202,12 @@ def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> 
         raise NotFound(
             "this run has no checkpoint" + (f" at step {step}." if step is not None else "."), hint=hint
         )
-    return int(found[0]), str(found[1])
+    return int(row[0]), str(row[1])
 
 
 def has_checkpoint(connection: Connection, run_id: int) -> bool:
-    found = connection.execute("SELECT 1 FROM checkpoints WHERE run_id = ? LIMIT 1", [run_id])
-    return found.fetchone() is not None
+    rows = connection.execute("SELECT 1 FROM checkpoints WHERE run_id = ? LIMIT 1", [run_id])
+    return rows.fetchone() is not None
 
 
 def _without_checkpoint(connection: Connection, run_id: int) -> str:

@@ -31,7 +31,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Made:
+class EarlierCheck:
     """An existing or running check: its step, its own settings, its claim."""
 
     step: int | None
@@ -40,7 +40,7 @@ class Made:
 
 
 def claim_for(
-    made: Sequence[Made],
+    earlier: Sequence[EarlierCheck],
     step: int | None,
     settings: Mapping[str, Any],
     *,
@@ -51,14 +51,14 @@ def claim_for(
 
     `is_spent`: alpha is spent over checkpoints (`check.every`); `watch` requests a check without a claim.
     """
-    claims = [one for one in made if not one.claim.watch]
-    for one in claims:
-        if one.step == step and one.settings == settings:
-            return one.claim
+    claims = [earlier_check for earlier_check in earlier if not earlier_check.claim.watch]
+    for earlier_check in claims:
+        if earlier_check.step == step and earlier_check.settings == settings:
+            return earlier_check.claim
     if watch:
         return Claim(watch=True)
     if is_spent:
-        return Claim(1 + max((one.claim.claim for one in claims), default=0))
+        return Claim(1 + max((earlier_check.claim.claim for earlier_check in claims), default=0))
     return Claim(watch=bool(claims))
 
 
@@ -77,7 +77,7 @@ def claim_of(
         watch = _trains(
             connection, run_id
         )  # training numbers its own claims: one from outside would get a number twice
-    return claim_for(_made(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
+    return claim_for(_checks_so_far(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
 
 
 def _trains(connection: Connection, run_id: int) -> bool:
@@ -85,15 +85,15 @@ def _trains(connection: Connection, run_id: int) -> bool:
     return bool(one_value(connection, live, [run_id]))
 
 
-def _made(connection: Connection, run_id: int) -> list[Made]:
-    told = connection.execute(
+def _checks_so_far(connection: Connection, run_id: int) -> list[EarlierCheck]:
+    rows = connection.execute(
         "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
         " WHERE c.run_id = ? ORDER BY c.id",
         [run_id],
     ).fetchall()
-    made = [
-        Made(step, msgspec.json.decode(args or "{}").get("general") or {}, Claim(claim, watch))
-        for step, args, claim, watch in told
+    so_far = [
+        EarlierCheck(step, msgspec.json.decode(args or "{}").get("general") or {}, Claim(claim, watch))
+        for step, args, claim, watch in rows
     ]
     under_way = connection.execute(
         "SELECT args FROM jobs WHERE run_id = ? AND verb = 'check' AND word IN ('queued', 'running') ORDER BY id",
@@ -102,5 +102,5 @@ def _made(connection: Connection, run_id: int) -> list[Made]:
     for (text,) in under_way:
         args = msgspec.json.decode(text)
         claim = Claim(args.get("claim", 0), args.get("watch", False))
-        made.append(Made(args.get("step"), args.get("general") or {}, claim))
-    return made
+        so_far.append(EarlierCheck(args.get("step"), args.get("general") or {}, claim))
+    return so_far

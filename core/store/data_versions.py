@@ -36,12 +36,12 @@ _LISTING = (
 
 def number_new(connection: Connection, read: Sequence[tuple[Any, ...]]) -> None:
     """Number contents (rows of data_sources) that were never seen of their source before."""
-    told = {
+    seen_contents = {
         (path, part, limit, content): (rows, at)
         for _, _, at, _, path, part, _, rows, content, limit, *_ in read
     }
     is_new = False
-    for (path, part, limit, content), (rows, at) in told.items():
+    for (path, part, limit, content), (rows, at) in seen_contents.items():
         if _version(connection, path, part, limit, content) is not None:
             continue
         connection.execute(
@@ -147,16 +147,16 @@ def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, in
     return origin, int(number)
 
 
-def before(connection: Connection, row: SourceRow) -> tuple[int, str, str] | None:
+def previous_version(connection: Connection, row: SourceRow) -> tuple[int, str, str] | None:
     """Return the version before a run's: its number, its content, and a run that read it ('' if none is left)."""
-    found = connection.execute(
+    row_before = connection.execute(
         f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1",
         [row.path, row.part, row.limit, row.number],
     ).fetchone()
-    if found is None:
+    if row_before is None:
         return None
-    names = _names(connection, found[1])
-    return int(found[0]), str(found[1]), names[-1] if names else ""
+    names = _names(connection, row_before[1])
+    return int(row_before[0]), str(row_before[1]), names[-1] if names else ""
 
 
 def number_of(connection: Connection, row: SourceRow, content: str) -> int:
@@ -166,37 +166,37 @@ def number_of(connection: Connection, row: SourceRow, content: str) -> int:
 
 def folders_with(connection: Connection, content: str) -> list[str]:
     """List the folders of runs that read this content, newest first: each holds the hashes of its rows."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT DISTINCT r.id, r.folder FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
         " ORDER BY r.id DESC LIMIT 20",
         [content],
     ).fetchall()
-    return [folder for _, folder in found]
+    return [folder for _, folder in rows]
 
 
 def _names(connection: Connection, content: str) -> list[str]:
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT DISTINCT r.id, r.name FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
         " ORDER BY r.id",
         [content],
     ).fetchall()
-    return [name for _, name in found]
+    return [name for _, name in rows]
 
 
 def listing(
     connection: Connection, part_of_path: str, limit: int, most_runs: int
 ) -> tuple[list[DataVersion], int]:
     """List versions, last read first, each with the newest runs that read it; and the total number."""
-    found = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
+    rows = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
     total = one_value(
         connection, "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
     )
-    return [_listed(connection, row) for row in found], int(total)
+    return [_listed(connection, row) for row in rows], int(total)
 
 
 def _listed(connection: Connection, row: tuple[Any, ...]) -> DataVersion:
     *facts, newest, last_read, origin = row
-    known = "SELECT id, name FROM runs WHERE id IN (SELECT unnest(?::INTEGER[]))"
-    names = dict(connection.execute(known, [newest]).fetchall())
-    named = [names[one] for one in newest if one in names]
+    query = "SELECT id, name FROM runs WHERE id IN (SELECT unnest(?::INTEGER[]))"
+    names = dict(connection.execute(query, [newest]).fetchall())
+    named = [names[run_id] for run_id in newest if run_id in names]
     return DataVersion(*(*facts, named, last_read, *_origin(connection, origin)))

@@ -111,8 +111,8 @@ def made_by_newer(path: Path) -> str:
 
 def _unknown(connection: Connection) -> list[str]:
     """List migrations of a database that this finetop does not have."""
-    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
-    return sorted(done - {name for name, _ in migrations()})
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    return sorted(applied - {name for name, _ in migrations()})
 
 
 def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
@@ -124,8 +124,8 @@ def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
             f"{path} was made by a newer finetop (it has {newer[-1]}).",
             hint="Install that version, or use another home.",
         )
-    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
-    waiting = [(name, sql) for name, sql in migrations() if name not in done]
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    waiting = [(name, sql) for name, sql in migrations() if name not in applied]
     if waiting and not made_now:
         connection.execute("CHECKPOINT")
         try:

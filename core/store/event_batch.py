@@ -45,7 +45,7 @@ class Batch:
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     scores: list[tuple[Any, ...]] = field(default_factory=list)
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
-    alarms: alarms.Told = field(default_factory=alarms.Told)
+    alarms: alarms.AlarmBatch = field(default_factory=alarms.AlarmBatch)
     last: dict[str, float | None] = field(default_factory=dict)
     step: int = 0
     started: events.Started | None = None
@@ -66,11 +66,11 @@ class Batch:
     def is_empty(self) -> bool:
         return self.bytes_read == self.place.bytes_read
 
-    def leave_out(self, at: int, why: str) -> None:
+    def leave_out(self, at: int, reason: str) -> None:
         """Count an unreadable line that begins at this byte."""
         self.bad_lines += 1
         if self.bad_line is None:
-            self.bad_line = f"byte {at}, {why}"
+            self.bad_line = f"byte {at}, {reason}"
 
 
 def read(place: Place, file: Path) -> Batch:
@@ -105,7 +105,7 @@ def read(place: Place, file: Path) -> Batch:
     for index, line in enumerate(lines):
         if newer := newer_format(line):
             batch.newer = newer
-            end -= sum(len(one) + 1 for one in lines[index:])
+            end -= sum(len(remaining) + 1 for remaining in lines[index:])
             break
         _sort_in(batch, at, line)
         at += len(line) + 1
@@ -128,10 +128,10 @@ def newer_format(line: bytes) -> int:
         return 0
     try:
         event = msgspec.json.decode(line)["e"]
-        found = int(event["format"]) if event["type"] == "started" else 0
+        version = int(event["format"]) if event["type"] == "started" else 0
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError):
         return 0
-    return found if found > events.FORMAT else 0
+    return version if version > events.FORMAT else 0
 
 
 def _sort_in(batch: Batch, at: int, raw: bytes) -> None:

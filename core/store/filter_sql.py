@@ -129,12 +129,12 @@ def _term(statement: Statement, term: Term, now: float) -> str:
 
 def _holds(statement: Statement, term: Term, now: float) -> str:
     if term.kind == "word":
-        wanted = statement.value(str(term.value))
-        return f"({_any(_SHOWN, ':', wanted)} OR {_any_tag(':', wanted)})"
+        parameter = statement.value(str(term.value))
+        return f"({_any(_SHOWN, ':', parameter)} OR {_any_tag(':', parameter)})"
     if term.kind == "text" and term.key == "tag":
-        wanted = statement.value(str(term.value))
-        untagged = _fits("''", term.op, wanted)
-        return f"(CASE WHEN r.tags = '[]' THEN {untagged} ELSE {_any_tag(term.op, wanted)} END)"
+        parameter = statement.value(str(term.value))
+        untagged = _fits("''", term.op, parameter)
+        return f"(CASE WHEN r.tags = '[]' THEN {untagged} ELSE {_any_tag(term.op, parameter)} END)"
     if term.kind == "text" and term.key in _SEVERAL:
         return _any(_SEVERAL[term.key], term.op, statement.value(str(term.value)))
     if term.kind == "text":
@@ -159,16 +159,18 @@ def _holds(statement: Statement, term: Term, now: float) -> str:
     return f"({row}.number IS NULL AND {fits})"
 
 
-def _fits(text: str, op: str, wanted: str) -> str:
-    return f"lower({text}) = lower({wanted})" if op == "=" else f"contains(lower({text}), lower({wanted}))"
+def _fits(text: str, op: str, parameter: str) -> str:
+    return (
+        f"lower({text}) = lower({parameter})" if op == "=" else f"contains(lower({text}), lower({parameter}))"
+    )
 
 
-def _any(texts: Sequence[str], op: str, wanted: str) -> str:
-    return f"({' OR '.join(f'coalesce({_fits(text, op, wanted)}, false)' for text in texts)})"
+def _any(texts: Sequence[str], op: str, parameter: str) -> str:
+    return f"({' OR '.join(f'coalesce({_fits(text, op, parameter)}, false)' for text in texts)})"
 
 
-def _any_tag(op: str, wanted: str) -> str:
-    return f"(r.tags <> '[]' AND len(list_filter({_TAGS}, lambda tag: {_fits('tag', op, wanted)})) > 0)"
+def _any_tag(op: str, parameter: str) -> str:
+    return f"(r.tags <> '[]' AND len(list_filter({_TAGS}, lambda tag: {_fits('tag', op, parameter)})) > 0)"
 
 
 def _number(statement: Statement, key: str) -> str:

@@ -77,7 +77,7 @@ def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     facts = triage.facts_of(outcome, task)
-    lost = [one for one in _changed(connection, outcome, job_id, step, task) if not one.won][:items]
+    lost = [item for item in _changed(connection, outcome, job_id, step, task) if not item.won][:items]
     floor = outcome.noise_floor
     return CellAnswer(
         facts=facts,
@@ -85,8 +85,8 @@ def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
         curve=triage.curve_of(connection, run_id, task),
         floor_items=floor.items if floor is not None else 0,
         floor_flips=floor.flips if floor is not None else 0,
-        first=_followed(connection, run_id, task, lost),
-        not_looked_at=triage.not_looked_at(connection, run_id),
+        first=_with_history(connection, run_id, task, lost),
+        not_looked_at=triage.unchecked_steps(connection, run_id),
     )
 
 
@@ -94,9 +94,9 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     """Count items per category of a task, largest loss rate first; without a task, per task."""
     if not task:
         return [
-            ItemKind(one.task, one.n, one.lost, one.won)
-            for one in worst_first(outcome)
-            if one.drop is not None
+            ItemKind(entry.task, entry.n, entry.lost, entry.won)
+            for entry in worst_first(outcome)
+            if entry.drop is not None
         ]
     kinds = [
         ItemKind(kind.category, kind.n, kind.lost, kind.won, task)
@@ -106,66 +106,72 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     return sorted(kinds, key=lambda kind: (-kind.lost / max(1, kind.n), kind.kind))
 
 
-def listed(connection: Connection, ask: LostItems) -> LostItemsAnswer:
+def list_lost(connection: Connection, ask: LostItems) -> LostItemsAnswer:
     """List a page of the items that flipped. Raises NotFound."""
     run_id, name = runs.find_run(connection, ask.run)
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     triage.facts_of(outcome, ask.task)
     changed = _changed(connection, outcome, job_id, step, ask.task)
-    wanted = [one for one in changed if _is_wanted(one, ask)]
+    matching = [item for item in changed if _is_wanted(item, ask)]
     if ask.runs > 1:
-        elsewhere = _elsewhere(connection, run_id, ask.task, wanted)
-        wanted = [one for one in wanted if 1 + elsewhere[one.task, one.item] >= ask.runs and not one.won]
-    known = "SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?"
-    won, start = sum(one.won for one in changed), max(0, ask.offset)
-    page = wanted[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
+        elsewhere = _elsewhere(connection, run_id, ask.task, matching)
+        matching = [
+            item for item in matching if 1 + elsewhere[item.task, item.item] >= ask.runs and not item.won
+        ]
+    query = "SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?"
+    won, start = sum(item.won for item in changed), max(0, ask.offset)
+    page = matching[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
     return LostItemsAnswer(
-        check_id=int(one_value(connection, known, [run_id])),
-        items=_followed(connection, run_id, ask.task, page),
-        matching=len(wanted),
+        check_id=int(one_value(connection, query, [run_id])),
+        items=_with_history(connection, run_id, ask.task, page),
+        matching=len(matching),
         lost=len(changed) - won,
         won=won,
         kinds=kinds_of(outcome, ask.task),
     )
 
 
-def one(connection: Connection, ask: LookAtItem) -> ItemAnswer:
+def item_detail(connection: Connection, ask: LookAtItem) -> ItemAnswer:
     """Read one item's details. Raises NotFound if it did not change."""
     (run_id, name), task, item = runs.find_run(connection, ask.run), ask.task, ask.item
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     triage.facts_of(outcome, task)
-    found = [one for one in _changed(connection, outcome, job_id, step, task) if one.item == item]
-    if not found:
+    changed = [
+        changed_item
+        for changed_item in _changed(connection, outcome, job_id, step, task)
+        if changed_item.item == item
+    ]
+    if not changed:
         raise NotFound(
             f"item {clean_line(item, limit=80)!r} of {task} did not change in {name}.",
             hint=f"See `finetop flips {name} --task {task}`.",
         )
     choices = next((flip.choices for flip in outcome.flips if (flip.task, flip.item) == (task, item)), ())
     elsewhere = connection.execute(_ELSEWHERE, [run_id, run_id, task, task, [item]]).fetchall()
-    asked, lost = Counter[str](), Counter[str]()
+    asked_by_method, lost = Counter[str](), Counter[str]()
     also = []
-    for _, _, other, method, is_lost in elsewhere:
-        asked[method] += is_lost is not None
+    for _, _, run_name, method, is_lost in elsewhere:
+        asked_by_method[method] += is_lost is not None
         lost[method] += bool(is_lost)
         if is_lost:
-            also.append(other)
+            also.append(run_name)
     kind = next(
-        (kind for kind in kinds_of(outcome, task) if kind.kind == found[0].category),
+        (kind for kind in kinds_of(outcome, task) if kind.kind == changed[0].category),
         ItemKind("", 0, 0, 0, task),
     )
-    (whole,) = _followed(connection, run_id, task, found)
+    (whole,) = _with_history(connection, run_id, task, changed)
     base_was_right = not whole.won
     steps: list[tuple[int | None, bool]] = [(None, not base_was_right)]
-    at_steps = _at_steps(connection, run_id, task, found)
+    at_steps = _at_steps(connection, run_id, task, changed)
     steps += [(at, is_lost) for at, is_lost in at_steps.get((task, item), {}).items()]
     return ItemAnswer(
         item=whole,
         choices=list(choices),
         steps=steps,
         also=sorted(also)[:NAMED],
-        methods=[(method, lost[method], asked[method]) for method in sorted(asked)],
+        methods=[(method, lost[method], asked_by_method[method]) for method in sorted(asked_by_method)],
         of_kind=kind,
     )
 
@@ -177,8 +183,8 @@ def _is_wanted(item: Flip, ask: LostItems) -> bool:
         return False
     text = ask.text.lower()
     return not text or any(
-        text in words.lower()
-        for words in (item.question, item.gold, item.base_answer, item.tuned_answer, item.item)
+        text in field.lower()
+        for field in (item.question, item.gold, item.base_answer, item.tuned_answer, item.item)
     )
 
 
@@ -186,16 +192,16 @@ def _changed(
     connection: Connection, outcome: CheckResult, job_id: int, step: int | None, task: str
 ) -> list[Flip]:
     """Read the items that flipped in one check, surest losses first, with their texts from the result."""
-    known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
-    found = []
+    by_key: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
+    items = []
     for row in connection.execute(_CHANGED, [job_id, step, task]).fetchall():
         values = dict(zip(_FIELDS, row, strict=True))
-        flip = known.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
-        found.append(msgspec.structs.replace(flip, choices=(), **values))
-    return found
+        flip = by_key.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
+        items.append(msgspec.structs.replace(flip, choices=(), **values))
+    return items
 
 
-def _followed(connection: Connection, run_id: int, task: str, items: Sequence[Flip]) -> list[Flip]:
+def _with_history(connection: Connection, run_id: int, task: str, items: Sequence[Flip]) -> list[Flip]:
     """Add to items the step since which they are lost, and the number of other runs that lost them."""
     if not items:
         return []
@@ -223,16 +229,16 @@ def _at_steps(
     connection: Connection, run_id: int, task: str, items: Iterable[Flip]
 ) -> dict[Key, dict[int, bool]]:
     """Return for each item the checked steps at which it was scored, ascending, and whether it was lost there."""
-    found: dict[Key, dict[int, bool]] = {}
+    steps: dict[Key, dict[int, bool]] = {}
     names = [item.item for item in items]
     for its_task, item, step, lost in connection.execute(_AT_STEPS, [run_id, task, task, names]).fetchall():
         if lost is not None:
-            found.setdefault((its_task, item), {})[step] = lost
-    return found
+            steps.setdefault((its_task, item), {})[step] = lost
+    return steps
 
 
 def _elsewhere(connection: Connection, run_id: int, task: str, items: Iterable[Flip]) -> Counter[Key]:
     """Count in how many other runs of the same base each item is lost too."""
     names = [item.item for item in items]
-    found = connection.execute(_COUNTED, [run_id, run_id, task, task, names]).fetchall()
-    return Counter({(its_task, item): number for its_task, item, number in found})
+    rows = connection.execute(_COUNTED, [run_id, run_id, task, task, names]).fetchall()
+    return Counter({(its_task, item): number for its_task, item, number in rows})

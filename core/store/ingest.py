@@ -37,10 +37,10 @@ def take_in(connection: Connection, job_id: int, file: Path, *, tells: bool = Tr
 
     Raises as `take_in_all`, and NewerEvents if a newer finetop's events begin with nothing readable before them.
     """
-    taken = take_in_all(connection, {job_id: file}, tells=tells)
-    if taken.newer and not taken.told:
-        raise taken.newer[job_id]
-    return bool(taken.told)
+    result = take_in_all(connection, {job_id: file}, tells=tells)
+    if result.newer and not result.told:
+        raise result.newer[job_id]
+    return bool(result.told)
 
 
 def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: bool = True) -> Taken:
@@ -54,11 +54,11 @@ def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: boo
 
 def places(connection: Connection, job_ids: list[int]) -> list[Place]:
     """Return how far each job's events have been ingested, in the given order."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT id, run_id, verb, state, bytes_read, last_n, skipping FROM jobs WHERE id IN (SELECT unnest(?))",
         [job_ids],
     ).fetchall()
-    stands = {row[0]: Place(*row) for row in found}
+    stands = {row[0]: Place(*row) for row in rows}
     return [stands[job_id] for job_id in job_ids]
 
 
@@ -92,35 +92,35 @@ def commit(
     notices are added: they were when the events were first ingested. Raises duckdb.Error if the commit fails: nothing
     is ingested then.
     """
-    told = _that_fit(connection, [batch for batch in batches if not batch.is_empty])
-    if told:
+    written = _that_fit(connection, [batch for batch in batches if not batch.is_empty])
+    if written:
         with transaction(connection):
-            _write(connection, told)
+            _write(connection, written)
             if tells:
-                heard = [one for batch in told for one in (*batch.alarms.heard, *_regressed(batch))]
+                heard = [notice for batch in written for notice in (*batch.alarms.heard, *_regressed(batch))]
                 notices.add(connection, heard)
-    told_ids = [batch.place.job_id for batch in told]
-    done = {
+    told_ids = [batch.place.job_id for batch in written]
+    finished = {
         batch.place.job_id: batch for batch in batches if batch.is_empty or batch.place.job_id in told_ids
     }
     return Taken(
         told=told_ids,
-        more=[job_id for job_id in job_ids if job_id not in done]
-        + [job_id for job_id, batch in done.items() if not batch.is_last],
-        newer={job_id: NewerEvents(batch.newer) for job_id, batch in done.items() if batch.newer},
+        more=[job_id for job_id in job_ids if job_id not in finished]
+        + [job_id for job_id, batch in finished.items() if not batch.is_last],
+        newer={job_id: NewerEvents(batch.newer) for job_id, batch in finished.items() if batch.newer},
     )
 
 
 def _that_fit(connection: Connection, batches: list[Batch]) -> list[Batch]:
     """Return the batches that begin where the store stands, with their jobs' current states."""
-    found = []
+    fitting = []
     for batch, now in zip(
         batches, places(connection, [batch.place.job_id for batch in batches]), strict=True
     ):
         if replace(batch.place, state=now.state) == now:
             batch.place = now
-            found.append(batch)
-    return found
+            fitting.append(batch)
+    return fitting
 
 
 class NewerEvents(StoreTrouble):
@@ -197,20 +197,20 @@ def _move_on(connection: Connection, batches: list[Batch]) -> None:
     _show_in_runs(connection, list(zip(batches, states, strict=True)))
 
 
-def _show_in_runs(connection: Connection, told: list[tuple[Batch, str | None]]) -> None:
+def _show_in_runs(connection: Connection, with_states: list[tuple[Batch, str | None]]) -> None:
     """Store last numbers and states with the runs, for the list."""
     of_runs = [
         (batch, state if batch.place.verb in data.MAKES_A_RUN else None)
-        for batch, state in told
+        for batch, state in with_states
         if batch.last or (state is not None and batch.place.verb in data.MAKES_A_RUN)
     ]
     if not of_runs:
         return
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT id, last FROM runs WHERE id IN (SELECT unnest(?))",
         [[batch.place.run_id for batch, _ in of_runs]],
     ).fetchall()
-    last = {run_id: msgspec.json.decode(text) for run_id, text in found}
+    last = {run_id: msgspec.json.decode(text) for run_id, text in rows}
     steps = dict.fromkeys(last, 0)
     states: dict[int, str | None] = dict.fromkeys(last)
     for batch, state in of_runs:  # a run may have several live jobs
@@ -223,7 +223,12 @@ def _show_in_runs(connection: Connection, told: list[tuple[Batch, str | None]]) 
         " state = coalesce(new.state, runs.state) FROM (SELECT unnest(?::INTEGER[]) AS id,"
         " unnest(?::VARCHAR[]) AS last, unnest(?::INTEGER[]) AS step, unnest(?::VARCHAR[]) AS state) new"
         " WHERE runs.id = new.id",
-        [list(last), [_text(one) for one in last.values()], list(steps.values()), list(states.values())],
+        [
+            list(last),
+            [_text(numbers) for numbers in last.values()],
+            list(steps.values()),
+            list(states.values()),
+        ],
     )
 
 
@@ -270,15 +275,15 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
         connection.execute(
             "UPDATE runs SET first_row = ? WHERE id = ?", [_text(batch.first_row.pieces), run_id]
         )
-    for at, said in batch.verdicts:
-        if isinstance(said, events.Resumed):
-            checks.supersede(connection, run_id, said.step)
+    for at, verdict in batch.verdicts:
+        if isinstance(verdict, events.Resumed):
+            checks.supersede(connection, run_id, verdict.step)
         else:
-            checks.add(connection, run_id, job_id, at, said)
-    for at, told in batch.remedies:
-        remedies.take(connection, run_id, job_id, at, told)
+            checks.add(connection, run_id, job_id, at, verdict)
+    for at, remedy in batch.remedies:
+        remedies.store_result(connection, run_id, job_id, at, remedy)
     for at, measured in batch.measured:
-        approaches.take(connection, run_id, job_id, at, measured)
+        approaches.store_measurement(connection, run_id, job_id, at, measured)
     if batch.started is not None or batch.best is not None:
         best = batch.best and _text(data.Best(batch.best.step, batch.best.text))
         connection.execute(
@@ -307,14 +312,14 @@ def _regressed(batch: Batch) -> list[notices.New]:
     """Return notices of a check that regressed; a training job reports its own checks as alarms."""
     if batch.place.verb != "check":
         return []
-    told = [
-        (at, said.step, results.brief(0, at, said.step, said.result))
-        for at, said in batch.verdicts
-        if isinstance(said, events.Verdict)
+    briefs = [
+        (at, verdict.step, results.brief(0, at, verdict.step, verdict.result))
+        for at, verdict in batch.verdicts
+        if isinstance(verdict, events.Verdict)
     ]
     return [
         notices.New(batch.place.run_id, "regressed", step, verdicts.short_answer(check, name_suite=True), at)
-        for at, step, check in told
+        for at, step, check in briefs
         if check.verdict == "regressed" and not check.watch
     ]
 

@@ -71,9 +71,9 @@ def _jobs(connection: Connection, word: str) -> list[Job]:
     return [
         Job(
             *(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state)),
-            *(*rest, _shares.decode(gpus), fault),
+            *(*scheduling, _shares.decode(gpus), fault),
         )
-        for i, run_id, name, verb, args, folder, state, *rest, gpus, fault in connection.execute(
+        for i, run_id, name, verb, args, folder, state, *scheduling, gpus, fault in connection.execute(
             _SELECT, [word]
         ).fetchall()
     ]
@@ -156,8 +156,8 @@ def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share
 
 def last_word(connection: Connection, job_id: int) -> tuple[events.Ended | None, float]:
     """Return a job's own ended event, or None, and the time of its last event."""
-    said, at = one_row(connection, "SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id])
-    return msgspec.json.decode(said, type=events.Ended) if said else None, at or 0.0
+    text, at = one_row(connection, "SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id])
+    return msgspec.json.decode(text, type=events.Ended) if text else None, at or 0.0
 
 
 def set_gpu_fault(connection: Connection, job_id: int, fault: str) -> None:
@@ -166,7 +166,7 @@ def set_gpu_fault(connection: Connection, job_id: int, fault: str) -> None:
     run_records.mark_job(connection, job_id)
 
 
-def before(connection: Connection, job_id: int) -> data.Before | None:
+def state_before(connection: Connection, job_id: int) -> data.Before | None:
     """Return the run's state before a job that resumes it was queued, or None."""
     undo = one_value(connection, "SELECT undo FROM jobs WHERE id = ?", [job_id])
     return msgspec.json.decode(undo, type=data.Before) if undo else None
@@ -177,8 +177,8 @@ def has_trained(connection: Connection, job_id: int) -> bool:
     return bool(one_value(connection, "SELECT planned FROM jobs WHERE id = ?", [job_id]) != "{}")
 
 
-def ask(connection: Connection, job_id: int, what: str) -> None:
-    connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [what, job_id])
+def set_request(connection: Connection, job_id: int, request: str) -> None:
+    connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [request, job_id])
     run_records.mark_job(connection, job_id)
 
 
@@ -187,7 +187,7 @@ def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
         data.JobRow(
             job_id,
             verb,
-            data.as_seen(_state.decode(state)),
+            data.visible_state(_state.decode(state)),
             attempt,
             folder,
             bad,
@@ -205,12 +205,12 @@ def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
 
 def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[int, str] | None:
     """Return one of a run's jobs (None: the newest): its id, and its folder relative to the home."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT j.id, r.folder || '/' || j.folder FROM jobs j JOIN runs r ON r.id = j.run_id"
         " WHERE j.run_id = ? AND j.id = coalesce(?, j.id) ORDER BY j.id DESC LIMIT 1",
         [run_id, job_id],
     ).fetchone()
-    return None if found is None else (int(found[0]), str(found[1]))
+    return None if row is None else (int(row[0]), str(row[1]))
 
 
 def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
@@ -226,16 +226,18 @@ def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str,
     ]
 
 
-def line(connection: Connection, why: Mapping[int, str] | None = None) -> list[tuple[Job, data.Queued]]:
+def waiting_line(
+    connection: Connection, why: Mapping[int, str] | None = None
+) -> list[tuple[Job, data.Queued]]:
     """List all waiting jobs with their places, first to start on top; `why` gives reasons for some.
 
     Jobs that need a user's action or another run's end come after those that start by themselves.
     """
     reasons = parents.waiting(connection)
-    found = sorted(queued(connection), key=lambda job: job.held or job.run_id in reasons)
+    ordered = sorted(queued(connection), key=lambda job: job.held or job.run_id in reasons)
     return [
         (job, _queued(job, place, reasons.get(job.run_id) or (why or {}).get(job.id) or data.FOR_A_SLOT))
-        for place, job in enumerate(found, 1)
+        for place, job in enumerate(ordered, 1)
     ]
 
 
@@ -255,33 +257,33 @@ def places(
     connection: Connection, why: Mapping[int, str] | None = None
 ) -> tuple[dict[int, data.Queued], SideJobs]:
     """Map waiting runs to their place in the queue (1 starts next), and runs to their other waiting jobs."""
-    made: dict[int, data.Queued] = {}
-    others: SideJobs = {}
-    for job, queued in line(connection, why):
+    by_run: dict[int, data.Queued] = {}
+    side: SideJobs = {}
+    for job, queued in waiting_line(connection, why):
         if job.verb in data.MAKES_A_RUN:
-            made[job.run_id] = queued
+            by_run[job.run_id] = queued
         else:
-            others.setdefault(job.run_id, []).append(data.SideJob(job.verb, queued))
-    return made, others
+            side.setdefault(job.run_id, []).append(data.SideJob(job.verb, queued))
+    return by_run, side
 
 
 def place_of(connection: Connection, run_id: int) -> int:
     """Return the place of a run's first waiting job."""
-    return next(queued.place for job, queued in line(connection) if job.run_id == run_id)
+    return next(queued.place for job, queued in waiting_line(connection) if job.run_id == run_id)
 
 
 def side_jobs(connection: Connection, waiting: SideJobs) -> SideJobs:
     """Map runs to their unfinished jobs that don't make them; `waiting` comes from `places`."""
     jobs = [job for job in live(connection) if job.verb not in data.MAKES_A_RUN]
-    done = tried(connection, jobs)
-    found: SideJobs = {}
+    progress = tried(connection, jobs)
+    by_run: SideJobs = {}
     for job in jobs:
-        state = data.as_seen(job.state)
+        state = data.visible_state(job.state)
         assert isinstance(state, data.Running | data.Queued)
-        found.setdefault(job.run_id, []).append(data.SideJob(job.verb, state, done.get(job.id)))
-    for run_id, others in waiting.items():
-        found.setdefault(run_id, []).extend(others)
-    return found
+        by_run.setdefault(job.run_id, []).append(data.SideJob(job.verb, state, progress.get(job.id)))
+    for run_id, waiting_jobs in waiting.items():
+        by_run.setdefault(run_id, []).extend(waiting_jobs)
+    return by_run
 
 
 def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
@@ -295,30 +297,32 @@ def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
         " WHERE name <> 'now' AND list_contains(?, job_id)) GROUP BY job_id",
         [list(totals)],
     ).fetchall()
-    took = {job_id: (int(done), each) for job_id, done, each in counted}
-    found = {}
+    measured = {job_id: (int(done), each) for job_id, done, each in counted}
+    progress = {}
     for job_id, total in totals.items():
-        done, each = took.get(job_id, (0, None))
-        left = max(0, total - done)
-        found[job_id] = data.Tried(min(done, total), total, left * each if left and each else None)
-    return found
+        done, each = measured.get(job_id, (0, None))
+        remaining = max(0, total - done)
+        progress[job_id] = data.Tried(
+            min(done, total), total, remaining * each if remaining and each else None
+        )
+    return progress
 
 
 def counts(connection: Connection) -> tuple[dict[str, int], int]:
     """Count running jobs by verb, and all waiting ones, including those in a cluster's queue."""
-    there = live(connection)
+    live_jobs = live(connection)
     running: Counter[str] = Counter(
-        job.verb for job in there if isinstance(data.as_seen(job.state), data.Running)
+        job.verb for job in live_jobs if isinstance(data.visible_state(job.state), data.Running)
     )
-    return dict(running), len(there) - running.total() + count_queued(connection)
+    return dict(running), len(live_jobs) - running.total() + count_queued(connection)
 
 
 def gpus_in_use(connection: Connection) -> dict[int, str]:
     """Map runs to the GPUs of their live jobs, numbered as on the machine: 'GPU 0, 1'."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT run_id, gpus FROM jobs WHERE word = 'running' AND gpus != '[]' ORDER BY id"
     ).fetchall()
-    return {run_id: data.gpus_word(_shares.decode(gpus)) for run_id, gpus in found}
+    return {run_id: data.gpus_word(_shares.decode(gpus)) for run_id, gpus in rows}
 
 
 def next_checkpoints(connection: Connection) -> float:

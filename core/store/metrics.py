@@ -49,7 +49,7 @@ def curves(
     columns = max(1, min(columns, WIDEST_CHART))
     chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
     values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
-    return _made(
+    return _build_curves(
         connection,
         "SELECT key, least((step - ?)::BIGINT * ? // ?, ?)::INTEGER AS bin, min(value), max(value), avg(value),"
         " max(step), arg_max(value, step), count(*) - count(value)"
@@ -75,7 +75,7 @@ def curves_across(
         return CurvesAnswer([], None, chart.newest)
     chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
     values: list[object] = [chart.stretch, run_id, chart.last_step, *([keys] if keys else [])]
-    found = _made(
+    binned = _build_curves(
         connection,
         "WITH told AS (SELECT key, step // ? AS place, min(step) AS begin, max(step) AS step, min(value) AS low,"
         " max(value) AS high, sum(value) AS total, count(value) AS good, count(*) AS count,"
@@ -90,22 +90,22 @@ def curves_across(
     begins, ends = [float(step) for step in chart.begins], [float(step) for step in chart.ends]
     middles = [(begin + end) / 2 for begin, end in zip(begins, ends, strict=True)]
     steps = Curve("step", chart.columns, begins, ends, middles, chart.ends[-1], ends[-1], 0)
-    return CurvesAnswer(found, steps, chart.newest)
+    return CurvesAnswer(binned, steps, chart.newest)
 
 
-def _made(connection: Connection, query: str, values: list[object]) -> list[Curve]:
+def _build_curves(connection: Connection, query: str, values: list[object]) -> list[Curve]:
     """Build curves from a query's rows, one per key and column."""
     binned = connection.execute(query, values).fetchall()
-    made: dict[str, Curve] = {}
+    by_key: dict[str, Curve] = {}
     for key, column, low, high, mean, step, newest, bad in binned:
-        old = made.get(key) or Curve(key, [], [], [], [], 0, None, 0)
+        old = by_key.get(key) or Curve(key, [], [], [], [], 0, None, 0)
         if low is not None:
             old.column.append(column)
             old.low.append(low)
             old.high.append(high)
             old.mean.append(mean)
-        made[key] = Curve(key, old.column, old.low, old.high, old.mean, step, newest, old.bad + bad)
-    return list(made.values())
+        by_key[key] = Curve(key, old.column, old.low, old.high, old.mean, step, newest, old.bad + bad)
+    return list(by_key.values())
 
 
 def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> list[StepRow]:
@@ -113,11 +113,11 @@ def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> lis
 
     Read in ranges of steps: sorting all 7 million rows of a week took 10 s of CPU, then ran out of memory.
     """
-    found: list[StepRow] = []
+    step_rows: list[StepRow] = []
     width = limit
-    while len(found) < limit:
+    while len(step_rows) < limit:
         rows = _stretch(connection, run_id, after, after + width)
-        found += rows[: limit - len(found)]
+        step_rows += rows[: limit - len(step_rows)]
         after += width
         if not rows:  # nothing nearby: jump to the next step with rows
             nearest = connection.execute(
@@ -128,16 +128,16 @@ def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> lis
             after = nearest[0] - 1
         elif 4 * len(rows) < width < WIDEST * limit:  # not every step has rows
             width *= 4
-    return found
+    return step_rows
 
 
 def _stretch(connection: Connection, run_id: int, after: int, until: int) -> list[StepRow]:
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT step, max(time), list(key ORDER BY key), list(value ORDER BY key) FROM metrics"
         " WHERE run_id = ? AND step > ? AND step <= ? GROUP BY step ORDER BY step",
         [run_id, after, until],
     ).fetchall()
-    return [StepRow(step, at, dict(zip(keys, values, strict=True))) for step, at, keys, values in found]
+    return [StepRow(step, at, dict(zip(keys, values, strict=True))) for step, at, keys, values in rows]
 
 
 @dataclass(frozen=True)
@@ -168,27 +168,27 @@ def _bins(
     values: list[object]
     stretch = 1 + _newest_step(connection, run_id) // PLACES
     if across == "time":
-        begun = _begun(connection, run_id)
-        part = " + ".join("(time >= ?)::INTEGER" for _ in begun) or "0"
-        axis, values = _PASSED.format(stretch=stretch, part=part), [run_id, *begun]
+        starts = _job_starts(connection, run_id)
+        part = " + ".join("(time >= ?)::INTEGER" for _ in starts) or "0"
+        axis, values = _PASSED.format(stretch=stretch, part=part), [run_id, *starts]
     else:
         axis, values = _COUNTED.format(stretch=stretch), [run_id, across]
     width = max(last - first, 1e-9)
-    found = connection.execute(
+    bins = connection.execute(
         f"WITH {axis} SELECT CASE WHEN x BETWEEN ? AND ?"
         " THEN least(floor((x - ?) / ? * ?), ?)::INTEGER END AS bin, min(step), max(step), max(x)"
         " FROM axis GROUP BY bin ORDER BY min(step)",
         [*values, first, last, first, width, columns, columns - 1],
     ).fetchall()
-    inside = [line for line in found if line[0] is not None]
+    inside = [line for line in bins if line[0] is not None]
     last_inside = max((line[2] for line in inside), default=-1)
-    is_end = all(line[2] <= last_inside for line in found)
+    is_end = all(line[2] <= last_inside for line in bins)
     return _Bins(
         [line[0] for line in inside],
         [line[1] for line in inside],
         [line[2] for line in inside],
         2**31 - 1 if is_end and inside else last_inside,
-        max((float(line[3]) for line in found), default=0.0),
+        max((float(line[3]) for line in bins), default=0.0),
         stretch,
     )
 
@@ -198,7 +198,7 @@ def _newest_step(connection: Connection, run_id: int) -> int:
     return (newest and newest[0]) or 0
 
 
-def _begun(connection: Connection, run_id: int) -> list[float]:
+def _job_starts(connection: Connection, run_id: int) -> list[float]:
     """List when a run's training jobs started."""
     states = [job.state for job in jobs.of_run(connection, run_id) if job.verb == "train"]
     since = [state.since for state in states if not isinstance(state, Queued)]

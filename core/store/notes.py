@@ -34,12 +34,12 @@ def set_tags(connection: Connection, run_id: int, tags: Sequence[str]) -> None:
     run_records.mark_run(connection, run_id)
 
 
-def tagged(connection: Connection, words: str) -> list[tuple[int, list[str]]]:
+def tagged(connection: Connection, text: str) -> list[tuple[int, list[str]]]:
     """List ids and tags of runs that have this text in a tag, by id."""
-    found = connection.execute(
-        "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [words]
+    rows = connection.execute(
+        "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [text]
     ).fetchall()
-    return [(number, read_tags(tags)) for number, tags in found]
+    return [(number, read_tags(tags)) for number, tags in rows]
 
 
 def note_of(connection: Connection, run_id: int) -> str:

@@ -39,8 +39,8 @@ def add(connection: Connection, new: Sequence[New]) -> None:
         return
     first = max(newest(connection), int(time.time() * 1e6)) + 1
     rows = [
-        (number, one.run_id, one.kind[:100], one.step, one.text[:TEXT], one.at, False)
-        for number, one in enumerate(new, first)
+        (number, notice.run_id, notice.kind[:100], notice.step, notice.text[:TEXT], notice.at, False)
+        for number, notice in enumerate(new, first)
     ]
     with connection.appender("notices") as appender:
         appender.append_rows(rows)
@@ -50,12 +50,12 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
     """Write a notice that a job has ended, if it made a run or failed."""
     if not isinstance(state, data.Finished | data.Stopped | data.Failed | data.Lost):
         return
-    found = connection.execute(
+    row = connection.execute(
         "SELECT j.run_id, j.verb, r.step FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.id = ?", [job_id]
     ).fetchone()
-    if found is None:
+    if row is None:
         return
-    run_id, verb, step = found
+    run_id, verb, step = row
     kind, is_whole = data.word(state), verb in data.MAKES_A_RUN
     if isinstance(state, data.Failed | data.Lost):
         text = f"{state.cause} {state.hint}".strip() if isinstance(state, data.Failed) else state.cause
@@ -63,8 +63,8 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
     elif not is_whole or (isinstance(state, data.Stopped) and state.how in ("pause", "cancel")):
         return
     else:
-        how = "" if isinstance(state, data.Finished) else state_word(state)
-        text = f"{how} {state.cause}".strip() or kind
+        ending = "" if isinstance(state, data.Finished) else state_word(state)
+        text = f"{ending} {state.cause}".strip() or kind
     add(connection, [New(run_id, kind, step, text, state.ended)])
 
 
@@ -76,13 +76,13 @@ def newest(connection: Connection) -> int:
 
 def since(connection: Connection, after: int, limit: int) -> list[Notice]:
     """List notices with an id above `after`, newest first."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT n.id, n.run_id, coalesce(r.name, ''), n.kind, n.step, n.text, n.time FROM notices n"
         " LEFT JOIN runs r ON r.id = n.run_id WHERE (n.run_id = 0 OR r.id IS NOT NULL) AND n.id > ?"
         " ORDER BY n.id DESC LIMIT ?",
         [after, limit],
     ).fetchall()
-    return [Notice(*row) for row in found]
+    return [Notice(*row) for row in rows]
 
 
 class Group(NamedTuple):
@@ -94,12 +94,12 @@ class Group(NamedTuple):
 
 def untold(connection: Connection) -> list[Group]:
     """List unsent notices by run and kind, in the order of their first notice."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT max(n.id), n.run_id, coalesce(any_value(r.name), ''), n.kind, arg_max(n.step, n.id),"
         " arg_max(n.text, n.id), arg_max(n.time, n.id), count(*) - 1 FROM notices n"
         " LEFT JOIN runs r ON r.id = n.run_id WHERE NOT n.told GROUP BY n.run_id, n.kind ORDER BY min(n.id)"
     ).fetchall()
-    return [Group(Notice(*row[:7]), row[7]) for row in found]
+    return [Group(Notice(*row[:7]), row[7]) for row in rows]
 
 
 def mark_told(connection: Connection, groups: Sequence[Group]) -> None:
@@ -109,7 +109,11 @@ def mark_told(connection: Connection, groups: Sequence[Group]) -> None:
         "UPDATE notices SET told = true FROM (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::VARCHAR[]) AS kind,"
         " unnest(?::BIGINT[]) AS id) g WHERE NOT told AND notices.run_id = g.run_id AND notices.kind = g.kind"
         " AND notices.id <= g.id",
-        [[one.run_id for one in newest], [one.kind for one in newest], [one.id for one in newest]],
+        [
+            [notice.run_id for notice in newest],
+            [notice.kind for notice in newest],
+            [notice.id for notice in newest],
+        ],
     )
     for table, is_done in (("notices", "told"), ("messages", "outcome IS NOT NULL")):
         connection.execute(
@@ -140,26 +144,26 @@ def add_messages(connection: Connection, messages: Sequence[Message]) -> None:
 
 def last_made(connection: Connection) -> dict[tuple[int, str], float]:
     """Return when the last message of each run and kind was made."""
-    found = connection.execute("SELECT run_id, kind, max(made) FROM messages GROUP BY ALL").fetchall()
-    return {(run_id, kind): made for run_id, kind, made in found}
+    rows = connection.execute("SELECT run_id, kind, max(made) FROM messages GROUP BY ALL").fetchall()
+    return {(run_id, kind): moment for run_id, kind, moment in rows}
 
 
 def made_since(connection: Connection, moment: float) -> list[float]:
     """List when messages were made since a moment, oldest first; a message sent by two ways counts once."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT any_value(made) FROM messages WHERE made > ? GROUP BY id ORDER BY 1", [moment]
     ).fetchall()
-    return [made for (made,) in found]
+    return [made_at for (made_at,) in rows]
 
 
 def due(connection: Connection, way: str) -> Message | None:
     """Return the next message to be tried by a way, whenever it is due."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT id, way, run_id, kind, body, made, due, tries FROM messages WHERE outcome IS NULL AND way = ?"
         " ORDER BY due, id LIMIT 1",
         [way],
     ).fetchone()
-    return None if found is None else Message(*found)
+    return None if row is None else Message(*row)
 
 
 def tried(connection: Connection, message: Message, due_at: float) -> None:
@@ -193,9 +197,9 @@ def settle(connection: Connection, message: Message, outcome: str) -> None:
 
 def outcomes(connection: Connection) -> list[Way]:
     """Return for each way how many messages wait, were delivered and were given up, and the last error."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT way, count(*) FILTER (outcome IS NULL), count(*) FILTER (outcome = ''),"
         " count(*) FILTER (outcome <> ''), coalesce(arg_max(outcome, id) FILTER (outcome <> ''), '')"
         " FROM messages GROUP BY way ORDER BY way"
     ).fetchall()
-    return [Way(*row) for row in found]
+    return [Way(*row) for row in rows]

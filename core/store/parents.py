@@ -44,10 +44,10 @@ def add(connection: Connection, run_id: int, parents: Sequence[Parent]) -> None:
 
 def of_run(connection: Connection, run_id: int) -> list[Parent]:
     """List a run's parents."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT parent_id, setting, step FROM parents WHERE run_id = ? ORDER BY setting", [run_id]
     ).fetchall()
-    return [Parent(*row) for row in found]
+    return [Parent(*row) for row in rows]
 
 
 def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
@@ -66,12 +66,12 @@ def relatives(connection: Connection, run_id: int) -> tuple[list[data.Relative],
 
 
 def _named(connection: Connection, own: str, other: str, run_id: int) -> list[data.Relative]:
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT p.{other}, r.name, p.setting, p.step FROM parents p JOIN runs r ON r.id = p.{other}"
         f" WHERE p.{own} = ? ORDER BY p.{other}, p.setting",
         [run_id],
     ).fetchall()
-    return [data.Relative(*row) for row in found]
+    return [data.Relative(*row) for row in rows]
 
 
 def waiting(connection: Connection) -> dict[int, str]:
@@ -79,9 +79,9 @@ def waiting(connection: Connection) -> dict[int, str]:
     return {run_id: _why(*parent) for run_id, *parent in connection.execute(_WAITS).fetchall()}
 
 
-def _why(name: str, state: str, held: bool) -> str:
+def _why(name: str, state: str, is_held: bool) -> str:
     word = state.partition('"type":"')[2].partition('"')[0]
     if word in DOES:
-        which, verb = DOES[word]
-        return f"waits for {name}, which {which}: finetop {verb} {name}"
-    return f"waits for {name}" + (f", which is held: finetop queue release {name}" if held else "")
+        ending, verb = DOES[word]
+        return f"waits for {name}, which {ending}: finetop {verb} {name}"
+    return f"waits for {name}" + (f", which is held: finetop queue release {name}" if is_held else "")

@@ -23,17 +23,17 @@ def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> N
     When moved to the end, a job keeps an even lower priority.
     """
     own = {job.id for job in moving}
-    others = [job for job in jobs.queued(connection) if job.id not in own]
+    other_jobs = [job for job in jobs.queued(connection) if job.id not in own]
     if before is not None:
         priority, high = before.priority, before.place
     else:
-        priority = max((job.priority for job in (*others, *moving)), default=jobs.TRAIN_PRIORITY)
+        priority = max((job.priority for job in (*other_jobs, *moving)), default=jobs.TRAIN_PRIORITY)
         high = run_records.next_number(connection, "jobs")  # jobs queued later come behind
-    peers = [job for job in others if job.priority == priority]
+    peers = [job for job in other_jobs if job.priority == priority]
     at = len(peers) if before is None else [job.id for job in peers].index(before.id)
     low = peers[at - 1].place if at else high - len(moving) - 1
     places = [low + (high - low) * (number + 1) / (len(moving) + 1) for number in range(len(moving))]
-    if all(one < other for one, other in pairwise([low, *places, high])):
+    if all(lower < upper for lower, upper in pairwise([low, *places, high])):
         placed = list(zip(moving, places, strict=True))
     else:
         placed = [(job, float(n)) for n, job in enumerate((*peers[:at], *moving, *peers[at:]), 1)]

@@ -22,16 +22,16 @@ NEWEST = 200  # runs whose settings and metrics are known names
 
 def flat(recipe: dict[str, Any]) -> dict[str, float | str]:
     """Return a recipe's settings by dotted name. The values of a list's items are joined in order."""
-    words: dict[str, list[float | str]] = {}
+    values_by_key: dict[str, list[float | str]] = {}
     for key, value in flat_settings(recipe, of_item=lambda key, _: key):
         if is_setting(key):
             values = [
                 _word(item) for item in (value if isinstance(value, list) else [value]) if item not in UNSET
             ]
-            words.setdefault(key, []).extend(values)
+            values_by_key.setdefault(key, []).extend(values)
     return {
         key: values[0] if len(values) == 1 else ", ".join(map(word_of, values))[:LONGEST]
-        for key, values in words.items()
+        for key, values in values_by_key.items()
         if values
     }
 
@@ -42,7 +42,7 @@ def _word(value: Any) -> float | str:
     return float(value) if isinstance(value, int | float) else str(value)[:LONGEST]
 
 
-def note(connection: Connection, run_id: int, recipe: dict[str, Any]) -> None:
+def store_settings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> None:
     """Store the settings of a run's recipe, replacing earlier ones."""
     connection.execute("DELETE FROM settings WHERE run_id = ?", [run_id])
     rows = [
@@ -58,23 +58,23 @@ def of_runs(
     connection: Connection, run_ids: Sequence[int], keys: Sequence[str]
 ) -> dict[int, dict[str, float | str]]:
     """Read some settings of some runs."""
-    found: dict[int, dict[str, float | str]] = {}
+    by_run: dict[int, dict[str, float | str]] = {}
     if keys and run_ids:
         for run_id, key, word, number in connection.execute(
             "SELECT run_id, key, word, number FROM settings WHERE run_id IN (SELECT unnest(?))"
             " AND key IN (SELECT unnest(?))",
             [list(run_ids), list(keys)],
         ).fetchall():
-            found.setdefault(run_id, {})[key] = word if number is None else number
-    return found
+            by_run.setdefault(run_id, {})[key] = word if number is None else number
+    return by_run
 
 
-def known(connection: Connection, asked: Sequence[str]) -> set[str]:
+def known_settings(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Return the settings of the newest runs, and those in `asked` that any run has."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT DISTINCT key FROM settings WHERE run_id > (SELECT max(id) FROM runs) - ?", [NEWEST]
     ).fetchall()
-    names = {key for (key,) in found}
+    names = {key for (key,) in rows}
     for key in set(asked) - names:
         if connection.execute("SELECT 1 FROM settings WHERE key = ? LIMIT 1", [key]).fetchone():
             names.add(key)
@@ -83,11 +83,11 @@ def known(connection: Connection, asked: Sequence[str]) -> set[str]:
 
 def known_metrics(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Return the metrics of the newest runs, and those in `asked` that any run has; always includes loss."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id > (SELECT max(id) FROM runs) - ?",
         [NEWEST],
     ).fetchall()
-    names = {"loss", *(key for (key,) in found)}
+    names = {"loss", *(key for (key,) in rows)}
     for key in set(asked) - names:
         path = f'$."{key}"'
         if connection.execute("SELECT 1 FROM runs WHERE json_exists(last, ?) LIMIT 1", [path]).fetchone():

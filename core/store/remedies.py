@@ -21,35 +21,35 @@ _json = msgspec.json.Encoder()
 _row = msgspec.json.Decoder(RemedyRow)
 
 
-def take(
+def store_result(
     connection: Connection,
     run_id: int,
     job_id: int,
     at: float,
-    told: events.RemedyTried | events.RemedyConfirmed,
+    event: events.RemedyTried | events.RemedyConfirmed,
 ) -> None:
     """Store a candidate's result or confirmation, replacing an earlier one."""
-    if isinstance(told, events.RemedyTried):
-        row: RemedyRow | None = _tried(at, told)
+    if isinstance(event, events.RemedyTried):
+        row: RemedyRow | None = _tried(at, event)
     else:
-        row = of_run(connection, run_id, told.step).get(told.name)
-        row = row and _confirmed(row, told)
+        row = of_run(connection, run_id, event.step).get(event.name)
+        row = row and _confirmed(row, event)
     if row is None:
         return  # a confirmation of a candidate that was never tried
-    if isinstance(told, events.RemedyTried) and (
-        before := of_run(connection, run_id, told.step).get(told.name)
+    if isinstance(event, events.RemedyTried) and (
+        before := of_run(connection, run_id, event.step).get(event.name)
     ):
         # On a retry most scores come from the cache: keep the measured scoring time.
         row = msgspec.structs.replace(row, seconds=max(row.seconds, before.seconds))
     connection.execute(
-        "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, told.step, told.name]
+        "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, event.step, event.name]
     )
     low, high = row.decided or (None, None)
     connection.execute(
         "INSERT INTO remedies (run_id, step, name, job_id, time, verdict, gain, lost, low, high, confirmation, row)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(run_id, told.step, told.name, job_id, row.at, row.verdict, row.gain),
+            *(run_id, event.step, event.name, job_id, row.at, row.verdict, row.gain),
             *(None if points is None else points / 100 for points in (row.drop, low, high)),
             *(row.confirmation, _json.encode(row).decode()),
         ],
@@ -58,20 +58,20 @@ def take(
 
 def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRow]:
     """Read the results of a checkpoint's remedies, by name."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
     ).fetchall()
-    return {name: _row.decode(text) for name, text in found}
+    return {name: _row.decode(text) for name, text in rows}
 
 
 def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
     """Read the latest results of other runs of the same base model."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT remedies.row FROM remedies JOIN runs ON runs.id = remedies.run_id WHERE runs.id <> ?"
         " AND runs.model = (SELECT model FROM runs WHERE id = ?) ORDER BY remedies.time DESC LIMIT ?",
         [run_id, run_id, FOR_PRICE],
     ).fetchall()
-    return [_row.decode(text) for (text,) in found]
+    return [_row.decode(text) for (text,) in rows]
 
 
 def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
@@ -80,52 +80,54 @@ def for_export(connection: Connection, run_id: int, step: int, name: str) -> dic
     Raises NotFound if it was not tried, Refused if it failed.
     """
     recipe = runs.recipe(connection, run_id)
-    found = {one.name: one for one in candidates(connection, run_id, recipe, step)}
+    by_name = {candidate.name: candidate for candidate in candidates(connection, run_id, recipe, step)}
     row = of_run(connection, run_id, step).get(name)
-    if name not in found:
-        raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], found))
+    if name not in by_name:
+        raise NotFound(f"this run has no remedy {name[:60]!r}.", hint=did_you_mean(name[:60], by_name))
     if row is None:
         run = runs.row(connection, run_id).name
         raise NotFound(f"{name} was not tried yet.", hint=f"Run `finetop remedy {run} --only {name}`.")
     if row.verdict in ("failed", "unchanged"):
         raise Refused(f"{name} could not be made: {row.reason}")
-    return {**msgspec.to_builtins(found[name]), "weights": row.weights}
+    return {**msgspec.to_builtins(by_name[name]), "weights": row.weights}
 
 
 def candidates(
     connection: Connection, run_id: int, recipe: dict[str, Any], step: int
 ) -> list[messages_remedies.Candidate]:
-    kept = connection.execute(
+    saved = connection.execute(
         "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
     ).fetchall()
-    kind = next((kind for one, kind in kept if one == step), "")
-    return remedies.candidates(remedies.subject_of(recipe, step, kind, [one for one, _ in kept]))
+    kind = next((kind for saved_step, kind in saved if saved_step == step), "")
+    return remedies.candidates(
+        remedies.subject_of(recipe, step, kind, [saved_step for saved_step, _ in saved])
+    )
 
 
-def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
-    facts = msgspec.structs.asdict(told)
+def _tried(at: float, event: events.RemedyTried) -> RemedyRow:
+    facts = msgspec.structs.asdict(event)
     facts["step"] = facts.pop("made_of")
     facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
     facts |= {
         "at": at,
-        "drop": _points(told.drop),
-        "interval": _interval(told.interval),
-        "decided": _interval(told.decided),
+        "drop": _points(event.drop),
+        "interval": _interval(event.interval),
+        "decided": _interval(event.decided),
     }
     return RemedyRow(**facts)
 
 
-def _confirmed(row: RemedyRow, told: events.RemedyConfirmed) -> RemedyRow:
+def _confirmed(row: RemedyRow, event: events.RemedyConfirmed) -> RemedyRow:
     return msgspec.structs.replace(
         row,
-        confirmation=told.verdict,
-        fresh_reason=told.reason,
-        fresh_drop=_points(told.drop),
-        fresh_interval=_interval(told.interval),
-        fresh_decided=_interval(told.decided),
-        fresh_used=told.items_used,
-        fresh_total=told.items_total,
-        alpha=told.alpha,
+        confirmation=event.verdict,
+        fresh_reason=event.reason,
+        fresh_drop=_points(event.drop),
+        fresh_interval=_interval(event.interval),
+        fresh_decided=_interval(event.decided),
+        fresh_used=event.items_used,
+        fresh_total=event.items_total,
+        alpha=event.alpha,
     )
 
 

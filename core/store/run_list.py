@@ -48,20 +48,28 @@ def page(
         require_known(
             line,
             recipe_settings.known_metrics(connection, line.metrics),
-            recipe_settings.known(connection, line.settings),
+            recipe_settings.known_settings(connection, line.settings),
         )
     waiting, waiting_others = jobs.places(connection, why)
     listed = _List(connection, line, waiting, now)
-    found = listed.page(offset, limit)
-    matching = total if not line.terms else found[0].matching if found else listed.count() if offset else 0
-    rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_others)
+    listed_rows = listed.page(offset, limit)
+    matching = (
+        total
+        if not line.terms
+        else listed_rows[0].matching
+        if listed_rows
+        else listed.count()
+        if offset
+        else 0
+    )
+    rows = runs.rows(connection, [listed_row.run_id for listed_row in listed_rows], waiting, waiting_others)
     keys = tuple(dict.fromkeys([*line.settings, *wanted]))
     shown = [row.id for row in rows]
     own = recipe_settings.of_runs(connection, shown, keys)
     return RunsAnswer(
         rows=[
-            msgspec.structs.replace(row, settings=own.get(row.id, {}), group=one.word or "")
-            for row, one in zip(rows, found, strict=True)
+            msgspec.structs.replace(row, settings=own.get(row.id, {}), group=listed_row.word or "")
+            for row, listed_row in zip(rows, listed_rows, strict=True)
         ],
         matching=matching,
         total=total,
@@ -69,7 +77,7 @@ def page(
         jobs=running,
         queued=queued,
         revision=revision,
-        groups=listed.groups(found),
+        groups=listed.groups(listed_rows),
         without=listed.without() if total and not matching else [],
     )
 
@@ -125,48 +133,48 @@ class _List:
             word, before = filter_sql.group(statement, self._line.group)
             order = [*before, *order]
             number = filter_sql.measure(statement, self._sort)[1]
-        columns = ", ".join(f"{what} AS o{place}" for place, (what, _) in enumerate(order))
+        columns = ", ".join(f"{expression} AS o{place}" for place, (expression, _) in enumerate(order))
         ways = ", ".join(f"o{place} {way}" for place, (_, way) in enumerate(order))
-        where = filter_sql.condition(statement, self._line, self._now)
+        condition = filter_sql.condition(statement, self._line, self._now)
         matching = "(SELECT count(*) FROM m)" if self._line.terms else "0"
-        kept = "MATERIALIZED" if self._line.terms or self._line.group else ""
-        found = self._rows(
-            f"WITH m AS {kept} (SELECT r.id, {word} AS word, {_bounded(number)} AS number, {columns}"
-            f" FROM {statement.source} WHERE {where}),"
+        materialized = "MATERIALIZED" if self._line.terms or self._line.group else ""
+        rows = self._rows(
+            f"WITH m AS {materialized} (SELECT r.id, {word} AS word, {_bounded(number)} AS number, {columns}"
+            f" FROM {statement.source} WHERE {condition}),"
             f" p AS (SELECT * FROM m ORDER BY {ways} LIMIT {int(limit)} OFFSET {int(offset)})"
             f" SELECT id, word, {matching}{_OF_GROUP if self._line.group else ' FROM p'} ORDER BY {ways}",
             statement,
         )
-        return [_Listed(*row) for row in found]
+        return [_Listed(*row) for row in rows]
 
     def count(self, line: Filter | None = None) -> int:
         """Count the runs that match a filter."""
         statement = filter_sql.Statement()
-        where = filter_sql.condition(statement, self._line if line is None else line, self._now)
-        return int(self._rows(f"SELECT count(*) FROM {statement.source} WHERE {where}", statement)[0][0])
+        condition = filter_sql.condition(statement, self._line if line is None else line, self._now)
+        return int(self._rows(f"SELECT count(*) FROM {statement.source} WHERE {condition}", statement)[0][0])
 
     def without(self) -> list[tuple[str, int]]:
         """Return for each term how many runs match without it."""
         terms = self._line.terms
         return [
             (
-                left.typed,
-                self.count(replace(self._line, terms=tuple(one for one in terms if one is not left))),
+                omitted.typed,
+                self.count(replace(self._line, terms=tuple(term for term in terms if term is not omitted))),
             )
-            for left in terms[:LEFT_OUT]
+            for omitted in terms[:LEFT_OUT]
         ]
 
-    def groups(self, found: Sequence[_Listed]) -> list[Group]:
+    def groups(self, page_rows: Sequence[_Listed]) -> list[Group]:
         """Return the groups of a page, in its order."""
         if not self._line.group:
             return []
         key, _ = filter_sql.measure(filter_sql.Statement(), self._sort)
-        groups = {one.word: one for one in found}
+        groups = {row.word: row for row in page_rows}
         return [
-            Group(word or "", one.runs, key, one.measured, one.mean, one.spread)
-            for word, one in groups.items()
+            Group(word or "", row.runs, key, row.measured, row.mean, row.spread)
+            for word, row in groups.items()
         ]
 
     def _rows(self, sql: str, statement: filter_sql.Statement) -> list[Any]:
-        found: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()
-        return found
+        rows: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()
+        return rows

@@ -76,13 +76,13 @@ def mark_home(connection: Connection) -> None:
     connection.execute("INSERT INTO unrecorded VALUES (0)")  # no run has this id
 
 
-def next_number(connection: Connection, what: str) -> int:
+def next_number(connection: Connection, table: str) -> int:
     """Return the next id of a table (runs, jobs, checks): above every id ever used."""
     highest = (
-        f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {what}),"
+        f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {table}),"
         " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?))"
     )
-    return 1 + int(one_value(connection, highest, [what]))
+    return 1 + int(one_value(connection, highest, [table]))
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def write_marked(connection: Connection, root: Path) -> bool:
 
     After a crash in between they are written again. Raises OSError (a full disk): they stay marked.
     """
-    found = marked(connection, root)
-    if found is None:
+    pending = marked(connection, root)
+    if pending is None:
         return False
-    write(found, root)
-    unmark(connection, found)
+    write(pending, root)
+    unmark(connection, pending)
     return True
 
 
@@ -126,32 +126,32 @@ def marked(connection: Connection, root: Path) -> Marked | None:
     )
 
 
-def write(found: Marked, root: Path) -> None:
+def write(pending: Marked, root: Path) -> None:
     """Write the records; may run in a thread, one call at a time. Raises OSError."""
-    for folder, record in found.runs.items():
+    for folder, record in pending.runs.items():
         if folder.is_dir() and not folder.is_symlink():
             write_whole(folder / "run.json", record)
-    write_whole(root / STORE, found.whole)
+    write_whole(root / STORE, pending.whole)
 
 
-def unmark(connection: Connection, found: Marked) -> None:
+def unmark(connection: Connection, pending: Marked) -> None:
     """Unmark runs whose records were written. A run that was marked again meanwhile stays marked."""
     with transaction(connection):
         connection.execute(
             "DELETE FROM unrecorded WHERE run_id IN (SELECT u.run_id FROM unrecorded u JOIN"
             " (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::BIGINT[]) AS marks) known ON u.run_id = known.run_id"
             " GROUP BY u.run_id, known.marks HAVING count(*) = known.marks)",
-            [[run_id for run_id, _ in found.marks], [count for _, count in found.marks]],
+            [[run_id for run_id, _ in pending.marks], [count for _, count in pending.marks]],
         )
-        connection.execute("UPDATE recorded SET number = ?", [found.number])
+        connection.execute("UPDATE recorded SET number = ?", [pending.number])
 
 
 def record_of(connection: Connection, run_id: int, schema: Schema) -> dict[str, Any] | None:
     """Return the content of a run's run.json: what no event contains. None if the run does not exist."""
-    found = _rows(connection, schema, "runs", "id", run_id)
-    if not found:
+    rows = _rows(connection, schema, "runs", "id", run_id)
+    if not rows:
         return None
-    row = found[0]
+    row = rows[0]
     recipe = msgspec.json.decode(row.pop("recipe"))
     row["state"] = _settled(row["state"])
     jobs = _rows(connection, schema, "jobs", "run_id", run_id)
@@ -176,11 +176,11 @@ def _rows(connection: Connection, schema: Schema, table: str, key: str, value: i
     """Read the rows of a run without the columns that come from events."""
     left_out = DERIVED.get(table, frozenset())
     columns = [column for column in schema[table] if column not in left_out]
-    wanted = ", ".join(f'"{column}"' for column in columns)
-    found = connection.execute(
-        f"SELECT {wanted} FROM {table} WHERE {key} = ? ORDER BY ALL", [value]
+    column_list = ", ".join(f'"{column}"' for column in columns)
+    rows = connection.execute(
+        f"SELECT {column_list} FROM {table} WHERE {key} = ? ORDER BY ALL", [value]
     ).fetchall()
-    return [dict(zip(columns, row, strict=True)) for row in found]
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _settled(text: str) -> Any:
@@ -188,49 +188,49 @@ def _settled(text: str) -> Any:
     state = _state.decode(text)
     if isinstance(state, data.Running):
         state = msgspec.structs.replace(
-            data.well(state), phase=data.STARTING, done=None, total=None, unit="", left_s=None
+            data.without_silence(state), phase=data.STARTING, done=None, total=None, unit="", left_s=None
         )
     return msgspec.to_builtins(state)
 
 
 def schema_of(connection: Connection) -> Schema:
     """Return the columns of each table in order; read once per write, as it takes 5 ms."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"
         " WHERE table_name IN (SELECT table_name FROM duckdb_tables()) GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    return dict(found)
+    return dict(rows)
 
 
 def kept_tables(schema: Schema) -> list[str]:
     """List the tables about runs that no event fills, whoever added them."""
-    return [table for table in _told_by_none(schema) if "run_id" in schema[table]]
+    return [table for table in _not_from_events(schema) if "run_id" in schema[table]]
 
 
 def global_tables(schema: Schema) -> list[str]:
     """List the tables that aren't about runs."""
-    return [table for table in _told_by_none(schema) if "run_id" not in schema[table]]
+    return [table for table in _not_from_events(schema) if "run_id" not in schema[table]]
 
 
-def _told_by_none(schema: Schema) -> list[str]:
+def _not_from_events(schema: Schema) -> list[str]:
     return [table for table in schema if table not in FROM_EVENTS | OF_THE_FILE | {"runs", "jobs", "checks"}]
 
 
 def _tables(connection: Connection, schema: Schema) -> dict[str, list[dict[str, Any]]]:
-    found = {}
+    tables = {}
     for table in global_tables(schema):
         rows = connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
-        found[table] = [dict(zip(schema[table], row, strict=True)) for row in rows]
-    return found
+        tables[table] = [dict(zip(schema[table], row, strict=True)) for row in rows]
+    return tables
 
 
 def number_of(connection: Connection) -> int:
     """Return how often records were written."""
-    found = connection.execute("SELECT max(number) FROM recorded").fetchone()
-    return int(found[0]) if found is not None and found[0] is not None else 0
+    row = connection.execute("SELECT max(number) FROM recorded").fetchone()
+    return int(row[0]) if row is not None and row[0] is not None else 0
 
 
-class _Told(msgspec.Struct):
+class _StoreNumber(msgspec.Struct):
     number: Large
 
 
@@ -246,17 +246,17 @@ def format_of(file: Path) -> int:
         return 0
 
 
-def told_number(root: Path) -> int:
+def stored_number(root: Path) -> int:
     """Return how often records were written according to store.json; 0 if it can't be read."""
     try:
-        return msgspec.json.decode(read_own(root / STORE), type=_Told).number
+        return msgspec.json.decode(read_own(root / STORE), type=_StoreNumber).number
     except (OSError, ValueError, RecursionError):
         return 0
 
 
 def require_in_step(connection: Connection, root: Path) -> None:
     """Raise StoreTrouble if the database is older than the run folders: its WAL was lost, or it is an old copy."""
-    behind = told_number(root) - number_of(connection)
+    behind = stored_number(root) - number_of(connection)
     waiting = connection.execute("SELECT count(*) FROM unrecorded").fetchone()
     if behind > 1 or (behind == 1 and waiting == (0,)):
         raise StoreTrouble(
@@ -268,21 +268,21 @@ def require_in_step(connection: Connection, root: Path) -> None:
 
 def require_database(database: Path, runs: Path) -> None:
     """Raise StoreTrouble instead of starting an empty database beside existing runs."""
-    gone = not database.exists() or database.stat().st_size == 0
-    there = sum(1 for file in runs.glob("*/run.json")) if gone else 0
-    if there:
+    is_missing = not database.exists() or database.stat().st_size == 0
+    run_count = sum(1 for file in runs.glob("*/run.json")) if is_missing else 0
+    if run_count:
         raise StoreTrouble(
-            f"{database} is {'empty' if database.exists() else 'gone'}, but there are {there} run folders.",
+            f"{database} is {'empty' if database.exists() else 'gone'}, but there are {run_count} run folders.",
             hint=REBUILD,
         )
 
 
 def remove_run(connection: Connection, run_id: int) -> None:
     """Delete all rows of a run, inside the caller's transaction."""
-    for what in ("runs", "jobs", "checks"):
-        highest = next_number(connection, what) - 1
-        connection.execute("DELETE FROM removed WHERE what = ?", [what])
-        connection.execute("INSERT INTO removed VALUES (?, ?)", [what, highest])
+    for numbered_table in ("runs", "jobs", "checks"):
+        highest = next_number(connection, numbered_table) - 1
+        connection.execute("DELETE FROM removed WHERE what = ?", [numbered_table])
+        connection.execute("INSERT INTO removed VALUES (?, ?)", [numbered_table, highest])
     every = [*kept_tables(schema_of(connection)), *FROM_EVENTS, "jobs", "checks"]
     for table in every:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])

@@ -73,16 +73,16 @@ def add_run(
             QUEUED,
         ],
     )
-    recipe_settings.note(connection, run_id, recipe)
+    recipe_settings.store_settings(connection, run_id, recipe)
     run_records.mark_run(connection, run_id)
 
 
 def words_of(connection: Connection, numbers: Sequence[int]) -> list[str]:
     """Return the state words of runs."""
-    found = connection.execute(
+    lines = connection.execute(
         "SELECT state FROM runs WHERE list_contains(?, id)", [list(numbers)]
     ).fetchall()
-    return [str(msgspec.json.decode(state)["type"]) for (state,) in found]
+    return [str(msgspec.json.decode(state)["type"]) for (state,) in lines]
 
 
 def next_run_id(connection: Connection) -> int:
@@ -91,13 +91,13 @@ def next_run_id(connection: Connection) -> int:
 
 def free_name(connection: Connection, wanted: str) -> str:
     """Return the requested name, with -2, -3 … appended if it is taken."""
-    taken = {
+    taken_names = {
         n
         for (n,) in connection.execute(
             "SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]
         ).fetchall()
     }
-    return first_free(wanted, taken.__contains__)
+    return first_free(wanted, taken_names.__contains__)
 
 
 def first_free(wanted: str, is_taken: Callable[[str], bool]) -> str:
@@ -129,10 +129,10 @@ def newest_of_stage(connection: Connection, chain: str, stage: str) -> int:
 
 def find_run(connection: Connection, run: str) -> tuple[int, str]:
     """Return (id, name) of a run by its name or id. Raises NotFound with the nearest name."""
-    found = connection.execute("SELECT id, name FROM runs WHERE name = ?", [run]).fetchone()
-    if found is None and run.isdecimal() and len(run) < 9:
-        found = connection.execute("SELECT id, name FROM runs WHERE id = ?", [int(run)]).fetchone()
-    if found is None:
+    match = connection.execute("SELECT id, name FROM runs WHERE name = ?", [run]).fetchone()
+    if match is None and run.isdecimal() and len(run) < 9:
+        match = connection.execute("SELECT id, name FROM runs WHERE id = ?", [int(run)]).fetchone()
+    if match is None:
         names = [
             n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()
         ]
@@ -140,7 +140,7 @@ def find_run(connection: Connection, run: str) -> tuple[int, str]:
         raise NotFound(
             f"there is no run {quoted(run)}.", hint=f"Did you mean {name}?" if name else "See `finetop ls`."
         )
-    return int(found[0]), str(found[1])
+    return int(match[0]), str(match[1])
 
 
 def set_state(connection: Connection, run_id: int, state: data.State) -> None:
@@ -160,15 +160,15 @@ def show_state(connection: Connection, run_id: int, state: data.State) -> None:
 
 def set_rank(connection: Connection, run_id: int) -> None:
     """Update whether a run needs attention: an unseen failure, an unaccepted regression, or an alarm."""
-    state_text, brief_text, said, tags = one_row(
+    state_text, brief_text, message, tags = one_row(
         connection, "SELECT state, brief, said, tags FROM runs WHERE id = ?", [run_id]
     )
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
-    seen = _seen_as(connection, run_id, check)
-    regressed = seen in (triage_states.PLACES["new"], triage_states.PLACES["looking"])
-    is_waiting = isinstance(data.as_seen(state), data.Queued)
-    failed = isinstance(state, data.Failed | data.Lost) or (said and not is_waiting)
+    place = _seen_as(connection, run_id, check)
+    regressed = place in (triage_states.PLACES["new"], triage_states.PLACES["looking"])
+    is_waiting = isinstance(data.visible_state(state), data.Queued)
+    failed = isinstance(state, data.Failed | data.Lost) or (message and not is_waiting)
     if regressed or (failed and SEEN not in notes.read_tags(tags)):
         rank = NEEDS_YOU
     elif isinstance(state, data.Running) and not is_waiting:
@@ -181,7 +181,7 @@ def set_rank(connection: Connection, run_id: int) -> None:
         rank = QUEUED if is_waiting else DONE
     connection.execute(
         "UPDATE runs SET rank = ?, triage = ?, points_lost = ? WHERE id = ?",
-        [rank, seen, check.drop if check is not None else None, run_id],
+        [rank, place, check.drop if check is not None else None, run_id],
     )
 
 
@@ -210,7 +210,7 @@ def put_back(connection: Connection, run_id: int, before: data.Before, said: str
     set_state(connection, run_id, before.state)
 
 
-def stands(connection: Connection, run_id: int, state: data.State) -> data.Before:
+def snapshot(connection: Connection, run_id: int, state: data.State) -> data.Before:
     """Return a run's current state and step, to undo a job that resumes it."""
     return data.Before(state, int(one_value(connection, "SELECT step FROM runs WHERE id = ?", [run_id])))
 
@@ -226,13 +226,13 @@ def forget_later(connection: Connection, run_id: int, step: int) -> None:
 
 def go_back(connection: Connection, run_id: int, step: int) -> None:
     """Set a run's step and last numbers back to those at a step."""
-    found = connection.execute(
+    last = connection.execute(
         "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key ORDER BY key",
         [run_id, step],
     ).fetchall()
     connection.execute(
         "UPDATE runs SET step = ?, last = ? WHERE id = ?",
-        [step, json_text.encode(dict(found)).decode(), run_id],
+        [step, json_text.encode(dict(last)).decode(), run_id],
     )
     set_rank(connection, run_id)
 
@@ -243,7 +243,7 @@ def set_recipe(connection: Connection, run_id: int, recipe: dict[str, Any], mode
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
         [json_text.encode(recipe).decode(), model, run_id],
     )
-    recipe_settings.note(connection, run_id, recipe)
+    recipe_settings.store_settings(connection, run_id, recipe)
     run_records.mark_run(connection, run_id)
 
 
@@ -259,10 +259,10 @@ def rows(
 ) -> list[data.RunRow]:
     """Read runs as list rows, in this order; waiting jobs come from jobs.places."""
     beside = jobs.side_jobs(connection, waiting_others)
-    kept = _kept(connection, run_ids)
+    saved = _kept(connection, run_ids)
     alarm = alarms.newest_open(connection, run_ids)
     gpus = jobs.gpus_in_use(connection)
-    found = connection.execute(
+    lines = connection.execute(
         f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))", [list(run_ids)]
     ).fetchall()
     by_id = {
@@ -272,9 +272,9 @@ def rows(
             beside.get(line[0], ()),
             alarm=alarm.get(line[0], ""),
             gpus=gpus.get(line[0], ""),
-            kept=kept.get(line[0], 0),
+            kept=saved.get(line[0], 0),
         )
-        for line in found
+        for line in lines
     }
     return [by_id[run_id] for run_id in run_ids]
 
@@ -289,7 +289,7 @@ def _place(device: str, gpus: Sequence[data.Share]) -> str:
 
 
 def _row(
-    found: tuple[Any, ...],
+    line: tuple[Any, ...],
     waiting: Mapping[int, data.Queued],
     beside: Sequence[data.SideJob],
     *,
@@ -297,11 +297,11 @@ def _row(
     gpus: str,
     kept: int,
 ) -> data.RunRow:
-    own = dict(zip(_OWN, found, strict=False))
+    own = dict(zip(_OWN, line, strict=False))
     own |= {name: read(own[name]) for name, read in _READ.items()}
-    last, check, rank, resumable = found[len(_OWN) :]
+    last, check, rank, resumable = line[len(_OWN) :]
     checks_now = [job.state for job in beside if job.verb == "check"]
-    state = data.as_seen(own.pop("state"))
+    state = data.visible_state(own.pop("state"))
     if isinstance(state, data.Queued):
         state = waiting.get(own["id"], state)
     return data.RunRow(
@@ -322,27 +322,27 @@ def _row(
 
 def _kept(connection: Connection, run_ids: Sequence[int]) -> dict[int, int]:
     """Count the saved checkpoints of runs."""
-    found = connection.execute(
+    lines = connection.execute(
         "SELECT run_id, count(DISTINCT step) FROM checkpoints WHERE list_contains(?, run_id) GROUP BY run_id",
         [list(run_ids)],
     ).fetchall()
-    return dict(found)
+    return dict(lines)
 
 
 def recipe(connection: Connection, run_id: int) -> dict[str, Any]:
     """Read a run's resolved recipe."""
-    found: dict[str, Any] = msgspec.json.decode(
+    decoded: dict[str, Any] = msgspec.json.decode(
         one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])
     )
-    return found
+    return decoded
 
 
 def recipes(connection: Connection, run_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Read the resolved recipes of runs by id, in one query."""
-    found = connection.execute(
+    lines = connection.execute(
         "SELECT id, recipe FROM runs WHERE list_contains(?, id)", [list(set(run_ids))]
     ).fetchall()
-    return {run_id: msgspec.json.decode(text) for run_id, text in found}
+    return {run_id: msgspec.json.decode(text) for run_id, text in lines}
 
 
 def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = None) -> data.RunDetail:
@@ -366,22 +366,22 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         recipe_source=source,
         jobs=own_jobs,
         checkpoints=[
-            data.CheckpointRow(*found)
-            for found in connection.execute(
+            data.CheckpointRow(*fields)
+            for fields in connection.execute(
                 "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step",
                 [run_id],
             ).fetchall()
         ],
         samples=[
-            data.SampleRow(*found)
-            for found in connection.execute(
+            data.SampleRow(*fields)
+            for fields in connection.execute(
                 "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step",
                 [run_id],
             ).fetchall()
         ],
         data=[
-            data.DataRow(*found)
-            for found in connection.execute(
+            data.DataRow(*fields)
+            for fields in connection.execute(
                 "SELECT source, rows, kept, dropped, truncated, longest_tokens, answer_tokens, used"
                 " FROM data_reports WHERE run_id = ?",
                 [run_id],

@@ -89,14 +89,14 @@ async def _answered(database: Path, query: str, limit: int, timeout_s: float) ->
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=database.parent))
     try:
         copy = await asyncio.to_thread(_copy, database, folder)
-        asked = msgspec.json.encode(Asked(str(copy), query, limit, timeout_s))
-        said = await child.answer(__name__, asked=asked)
+        request = msgspec.json.encode(Asked(str(copy), query, limit, timeout_s))
+        reply = await child.answer(__name__, asked=request)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if said.code == -signal.SIGALRM or said.code == -signal.SIGXCPU:
+    if reply.code == -signal.SIGALRM or reply.code == -signal.SIGXCPU:
         raise _too_slow(timeout_s)
     try:
-        answered = msgspec.json.decode(said.output, type=Answered)
+        answered = msgspec.json.decode(reply.output, type=Answered)
     except msgspec.DecodeError:  # killed by the kernel, or by a crash in a library
         raise _too_large() from None
     if answered.damage:
@@ -147,17 +147,17 @@ def _too_large() -> BadInput:
 
 def main() -> None:
     """Answer the query on standard input within its limits, in the process for it."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     Path("/proc/self/oom_score_adj").write_text("1000")  # when memory runs out, this process is killed first
-    answered = _run(asked)
+    answered = _run(request)
     signal.setitimer(signal.ITIMER_REAL, 0)
     sys.stdout.buffer.write(_encoder.encode(answered))
 
 
-def _run(asked: Asked) -> Answered:
+def _run(request: Asked) -> Answered:
     try:
         connection = duckdb.connect(
-            asked.database,
+            request.database,
             read_only=True,
             config={
                 "memory_limit": f"{MEMORY_BYTES >> 20}MiB",
@@ -168,15 +168,15 @@ def _run(asked: Asked) -> Answered:
             },
         )
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        _bound(asked.timeout_s)
-        statements = duckdb.extract_statements(asked.query)
+        _bound(request.timeout_s)
+        statements = duckdb.extract_statements(request.query)
         if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
             return Answered(
                 fault="only one SELECT is allowed here.",
                 hint='Try: finetop sql "SELECT name, step FROM runs"',
             )
-        connection.execute(asked.query)
-        return Answered(msgspec.Raw(_encoder.encode(_rows(connection, asked.limit))))
+        connection.execute(request.query)
+        return Answered(msgspec.Raw(_encoder.encode(_rows(connection, request.limit))))
     except (duckdb.OutOfMemoryException, MemoryError):
         error = _too_large()
         return Answered(fault=error.message, hint=error.hint)

@@ -71,25 +71,25 @@ def _counts() -> str:
 
 def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
     """Read one page of checked runs, each with the check that represents it."""
-    where, values = "brief IS NOT NULL", list[Any]()
+    condition, values = "brief IS NOT NULL", list[Any]()
     for word in ask.filter.lower().split():
-        where, values = f"{where} AND {_WORDS}", [*values, word]
-    found = connection.execute(
-        f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY {ORDER} LIMIT ? OFFSET ?",
+        condition, values = f"{condition} AND {_WORDS}", [*values, word]
+    lines = connection.execute(
+        f"SELECT {_COLUMNS} FROM runs WHERE {condition} ORDER BY {ORDER} LIMIT ? OFFSET ?",
         [*values, max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)],
     ).fetchall()
-    total, *seen, unchecked_total = (int(number) for number in one_row(connection, _counts()))
+    total, *counts, unchecked_total = (int(number) for number in one_row(connection, _counts()))
     matching = total
     if values:
-        matching = int(one_value(connection, f"SELECT count(*) FROM runs WHERE {where}", values))
-    rows, tasks = _rows(connection, found)
+        matching = int(one_value(connection, f"SELECT count(*) FROM runs WHERE {condition}", values))
+    rows, tasks = _rows(connection, lines)
     newest, newest_at = _newest_check(connection)
     return TriageAnswer(
         rows=rows,
         tasks=tasks,
         matching=matching,
         total=total,
-        **dict(zip(triage_states.PLACES, seen, strict=True)),
+        **dict(zip(triage_states.PLACES, counts, strict=True)),
         unchecked=_unchecked(connection) if unchecked_total else [],
         unchecked_total=unchecked_total,
         newest=newest,
@@ -99,31 +99,31 @@ def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
 
 
 def _unchecked(connection: Connection) -> list[str]:
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT name FROM runs WHERE {_is_unchecked()} ORDER BY id DESC LIMIT {NAMED}"
     ).fetchall()
-    return [name for (name,) in found]
+    return [name for (name,) in rows]
 
 
 def _newest_check(connection: Connection) -> tuple[str, float]:
     """Return the run that was checked last, and when."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
     ).fetchone()
-    return (found[0], found[1]) if found is not None else ("", 0.0)
+    return (row[0], row[1]) if row is not None else ("", 0.0)
 
 
-def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[TriageRow], list[str]]:
+def _rows(connection: Connection, lines: list[tuple[Any, ...]]) -> tuple[list[TriageRow], list[str]]:
     """Return one row per run and one column per task, worst task first."""
-    briefs = [_brief.decode(line[-1]) for line in found]
+    briefs = [_brief.decode(line[-1]) for line in lines]
     tasks = tasks_worst_first(
         [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
     )
-    numbers = [line[0] for line in found]
-    seen = triage_states.of_runs(connection, numbers)
+    numbers = [line[0] for line in lines]
+    standings = triage_states.of_runs(connection, numbers)
     stands = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}
     rows = []
-    for (run_id, name, model, method, run_step, _), check in zip(found, briefs, strict=True):
+    for (run_id, name, model, method, run_step, _), check in zip(lines, briefs, strict=True):
         cells = {task.task: TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst}
         rows.append(
             TriageRow(
@@ -142,7 +142,7 @@ def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[Tr
                 run_step=run_step,
                 real_drop=check.real_drop,
                 reason=check.reason if check.verdict == "no_verdict" else "",
-                standings=seen.get(run_id, {}),
+                standings=standings.get(run_id, {}),
                 refuses=accepts.refused(stands[run_id]),
             )
         )
@@ -155,14 +155,14 @@ def _drop(drop: float, mark: str) -> float | None:
 
 def known_check(connection: Connection, run_id: int, name: str) -> tuple[int, int | None]:
     """Return (job, step) of the check that represents a run. Raises NotFound if it has none."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
         " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id = ?",
         [run_id],
     ).fetchone()
-    if found is None:
+    if row is None:
         raise NotFound(f"{name} has no check yet.", hint=f"Check it: finetop check {name}.")
-    return int(found[0]), found[1]
+    return int(row[0]), row[1]
 
 
 def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | None) -> CheckResult:
@@ -175,20 +175,20 @@ def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | Non
     return read(msgspec.json.decode(result))
 
 
-def turned(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
+def run_detail(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
     """Read one run with one row per task. Raises NotFound without a check."""
     run_id, name = runs.find_run(connection, ask.run)
     job_id, step = known_check(connection, run_id, name)
     outcome = outcome_of(connection, run_id, job_id, step)
-    found = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
-    rows, columns = _rows(connection, found)
+    lines = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
+    rows, columns = _rows(connection, lines)
     facts = [facts_of(outcome, ""), *(facts_of(outcome, task.task) for task in worst_first(outcome))]
     return TriageRunAnswer(
         rows[0],
         columns,
         facts,
         curve_of(connection, run_id, ""),
-        not_looked_at(connection, run_id),
+        unchecked_steps(connection, run_id),
         _item_s(outcome),
         _newest(connection, run_id),
     )
@@ -223,25 +223,25 @@ def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
             outcome.reason,
             outcome.proven_drop,
         )
-    one = next((one for one in outcome.tasks if one.task == task), None)
-    if one is None:
-        names = [one.task for one in outcome.tasks]
+    entry = next((entry for entry in outcome.tasks if entry.task == task), None)
+    if entry is None:
+        names = [entry.task for entry in outcome.tasks]
         raise NotFound(
             f"its check has no task {clean_line(task, limit=80)!r}.", hint=did_you_mean(task, names)
         )
     return TaskFacts(
-        one.task,
-        one.mark,
-        one.base,
-        one.tuned,
-        _points(one.drop),
-        *_interval(one.interval),
-        one.lost,
-        one.won,
-        one.n,
-        one.total,
-        one.reason,
-        one.interval is not None and one.interval[0] > 0,
+        entry.task,
+        entry.mark,
+        entry.base,
+        entry.tuned,
+        _points(entry.drop),
+        *_interval(entry.interval),
+        entry.lost,
+        entry.won,
+        entry.n,
+        entry.total,
+        entry.reason,
+        entry.interval is not None and entry.interval[0] > 0,
     )
 
 
@@ -257,13 +257,13 @@ def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]
     """Return the scores of each checked checkpoint, base first; the newest check of each step counts."""
     points: dict[int, CurvePoint] = {}
     base: float | None = None
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT step, result FROM checks WHERE run_id = ? AND NOT superseded AND step IS NOT NULL ORDER BY id",
         [run_id],
     ).fetchall()
-    for step, text in found:
+    for step, text in rows:
         outcome = read(msgspec.json.decode(text))
-        if task and all(one.task != task for one in outcome.tasks):
+        if task and all(entry.task != task for entry in outcome.tasks):
             continue
         facts = facts_of(outcome, task)
         points[step] = CurvePoint(step, facts.tuned, facts.mark)
@@ -271,17 +271,17 @@ def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]
     return [CurvePoint(None, base, "kept"), *(points[step] for step in sorted(points))] if points else []
 
 
-def not_looked_at(connection: Connection, run_id: int) -> list[int]:
+def unchecked_steps(connection: Connection, run_id: int) -> list[int]:
     """List the steps of checkpoints that were never checked."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND step NOT IN"
         " (SELECT step FROM checks WHERE run_id = ? AND NOT superseded AND step IS NOT NULL) ORDER BY step",
         [run_id, run_id],
     ).fetchall()
-    return [step for (step,) in found]
+    return [step for (step,) in rows]
 
 
-def say(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
+def set_standing(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
     """Set the triage state of a regression, inside the caller's transaction.
 
     Raises NotFound for a run without a check or an unknown task or run, BadInput for invalid texts, Refused if nothing
@@ -289,29 +289,31 @@ def say(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
     """
     run_id, name = runs.find_run(connection, ask.run)
     outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
-    facts, wanted = facts_of(outcome, ask.task), ask.standing
-    what = f"{ask.task} of {name}" if ask.task else name
-    _require_words(wanted)
-    if wanted.state != "new" and not _has_lost(outcome, facts):
-        raise Refused(f"{what} has not regressed: there is nothing to be {_past(wanted.state)}.")
-    fixed_by = _fix(connection, run_id, name, wanted.fixed_by) if wanted.state == "fixed" else ""
+    facts, standing = facts_of(outcome, ask.task), ask.standing
+    subject = f"{ask.task} of {name}" if ask.task else name
+    _require_words(standing)
+    if standing.state != "new" and not _has_lost(outcome, facts):
+        raise Refused(f"{subject} has not regressed: there is nothing to be {_past(standing.state)}.")
+    fixed_by = _fix(connection, run_id, name, standing.fixed_by) if standing.state == "fixed" else ""
     before = triage_states.of_run(connection, run_id).get(ask.task, Standing())
-    kept = msgspec.structs.replace(
-        wanted,
-        at=wanted.at or time.time(),
-        drop=wanted.drop if wanted.at else facts.drop,
-        note=wanted.note or ("" if wanted.at else before.note),
+    stored = msgspec.structs.replace(
+        standing,
+        at=standing.at or time.time(),
+        drop=standing.drop if standing.at else facts.drop,
+        note=standing.note or ("" if standing.at else before.note),
         fixed_by=fixed_by,
     )
-    triage_states.put(connection, run_id, ask.task, kept)
+    triage_states.store_state(connection, run_id, ask.task, stored)
     connection.execute(
         "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
     )
     runs.set_rank(connection, run_id)
-    if wanted.note and wanted.state == before.state:
-        return SetStandingAnswer(f"note on {what}: {wanted.note}", before)
-    said = _SAID[wanted.state].format(by=wanted.by or "somebody", reason=wanted.reason, fixed_by=fixed_by)
-    return SetStandingAnswer(f"{what} {said}", before)
+    if standing.note and standing.state == before.state:
+        return SetStandingAnswer(f"note on {subject}: {standing.note}", before)
+    outcome_text = _SAID[standing.state].format(
+        by=standing.by or "somebody", reason=standing.reason, fixed_by=fixed_by
+    )
+    return SetStandingAnswer(f"{subject} {outcome_text}", before)
 
 
 def _past(state: StandingState) -> str:

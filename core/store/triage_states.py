@@ -22,10 +22,10 @@ def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[st
         " WHERE run_id IN (SELECT unnest(?::INTEGER[]))",
         [list(run_ids)],
     ).fetchall()
-    found: dict[int, dict[str, Standing]] = {}
+    by_run: dict[int, dict[str, Standing]] = {}
     for run_id, task, *standing in rows:
-        found.setdefault(run_id, {})[task] = Standing(*standing)
-    return found
+        by_run.setdefault(run_id, {})[task] = Standing(*standing)
+    return by_run
 
 
 def of_run(connection: Connection, run_id: int) -> dict[str, Standing]:
@@ -33,7 +33,7 @@ def of_run(connection: Connection, run_id: int) -> dict[str, Standing]:
     return of_runs(connection, [run_id]).get(run_id, {})
 
 
-def put(connection: Connection, run_id: int, task: str, standing: Standing) -> None:
+def store_state(connection: Connection, run_id: int, task: str, standing: Standing) -> None:
     """Store the triage state of a regression, replacing an earlier one; a plain "new" needs no row."""
     connection.execute("DELETE FROM triage WHERE run_id = ? AND task = ?", [run_id, task])
     if standing.state != "new" or standing.note:

@@ -91,7 +91,7 @@ async def live(supervisor: Supervisor, lock: int) -> None:
     loop.set_exception_handler(Faults().take)
     server = await listen(supervisor)
     door = own_socket(home)
-    left = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
+    discarding = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and files.is_still(home.lock, lock):
@@ -104,19 +104,19 @@ async def live(supervisor: Supervisor, lock: int) -> None:
                     door = own_socket(home)
                 is_slow = await watched(supervisor, asyncio.create_task(beat(supervisor)))
                 pause = BEHIND_BEAT_S if supervisor.behind else BEAT_S
-                say(supervisor, trouble(supervisor) or (SLOW if is_slow else ""))
+                set_trouble(supervisor, trouble(supervisor) or (SLOW if is_slow else ""))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S
                 recover(supervisor, error)
             except EnvironmentTrouble as error:  # no room for the socket
                 pause = TROUBLE_BEAT_S
-                say(supervisor, error.message)
+                set_trouble(supervisor, error.message)
             try:
                 await asyncio.wait_for(supervisor.ending.wait(), pause)
             except TimeoutError:
                 pass
     finally:
-        left.cancel()
+        discarding.cancel()
         warm_process.let_go(supervisor)
         server.close()
         if own_socket(home) == door:  # another supervisor may have a home of the same name by now
@@ -146,7 +146,7 @@ async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
         await asyncio.wait({beating, ending}, timeout=SLOW_S, return_when=asyncio.FIRST_COMPLETED)
         is_slow = not beating.done() and not ending.done()
         if is_slow:
-            say(supervisor, trouble(supervisor) or SLOW)
+            set_trouble(supervisor, trouble(supervisor) or SLOW)
             await asyncio.wait({beating, ending}, return_when=asyncio.FIRST_COMPLETED)
         if not beating.done():
             await asyncio.wait({beating}, timeout=END_S)
@@ -161,16 +161,18 @@ async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
 def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
     """Report the error and reopen the database, which refuses everything after a failed write."""
     home = supervisor.home.root
-    say(supervisor, trouble_of(error) if isinstance(error, duckdb.Error) else os_error_words(error, home))
+    set_trouble(
+        supervisor, trouble_of(error) if isinstance(error, duckdb.Error) else os_error_words(error, home)
+    )
     if isinstance(error, duckdb.FatalException | duckdb.IOException | duckdb.InternalException):
         try:
             supervisor.connection.close()
             supervisor.connection = open_store(supervisor.home.database)
         except FinetopError as refused:
-            say(supervisor, refused.message)
+            set_trouble(supervisor, refused.message)
 
 
-def say(supervisor: Supervisor, trouble: str) -> None:
+def set_trouble(supervisor: Supervisor, trouble: str) -> None:
     """Record the current trouble ('' for none) and, if it changed, report it to the log and the clients."""
     if supervisor.trouble != trouble:
         print(f"{time.strftime('%F %T')} {trouble or 'recovered'}", file=sys.stderr)

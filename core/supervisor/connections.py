@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from finetop.core.protocol import wire
-from finetop.core.protocol.patch_cache import Told
+from finetop.core.protocol.patch_cache import SentAnswers
 
 MOST = 500  # connections; an app has two
 HELD_BYTES = 64 << 20  # of all clients' unfinished requests and unread answers
@@ -33,7 +33,7 @@ class Caller:
     writer: StreamWriter
     is_idle: bool = True
     held: int = 0  # bytes
-    told: Told = field(default_factory=Told)
+    told: SentAnswers = field(default_factory=SentAnswers)
 
     def cut_off(self) -> None:
         self.writer.transport.abort()
@@ -52,7 +52,7 @@ class Callers:
         Raises TooMuch if all of them are being answered.
         """
         if len(self.there) >= most():
-            idle = next((one for one in self.there if one.is_idle), None)
+            idle = next((other for other in self.there if other.is_idle), None)
             if idle is None:
                 raise TooMuch(f"{len(self.there)} connections are being answered: try again.")
             self.leave(idle)
@@ -114,15 +114,15 @@ async def hand_over(callers: Callers, caller: Caller, answer: bytes) -> None:
     if len(answer) > PIECE_BYTES:
         callers.hold(caller, before + len(answer))
     caller.writer.write(answer)
-    left = waiting_for(caller)
+    unread = waiting_for(caller)
     while True:
         try:
             await asyncio.wait_for(caller.writer.drain(), TAKE_S)
         except TimeoutError:
-            if waiting_for(caller) >= left:
+            if waiting_for(caller) >= unread:
                 caller.cut_off()
                 raise ConnectionAbortedError from None
-            left = waiting_for(caller)
+            unread = waiting_for(caller)
         else:
             callers.hold(caller, before)
             return

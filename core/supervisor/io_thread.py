@@ -8,31 +8,31 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-async def aside(work: Callable[[], Made]) -> Made:
+async def aside(work: Callable[[], Result]) -> Result:
     """Do some work in a thread of its own (0.2 ms) while others are served. Raises what it raises.
 
     It must not touch the store or the supervisor's state: both may change meanwhile, and so may the request itself.
     A thread that hangs blocks only its own caller, and does not keep the supervisor from ending.
     """
     loop = asyncio.get_running_loop()
-    made: asyncio.Future[Made] = loop.create_future()
+    future: asyncio.Future[Result] = loop.create_future()
 
-    def tell(how: Callable[[Any], None], what: object) -> None:
-        if not made.cancelled():
-            how(what)
+    def tell(setter: Callable[[Any], None], result: object) -> None:
+        if not future.cancelled():
+            setter(result)
 
     def do() -> None:
-        how: Callable[[Any], None] = made.set_result
-        what: object
+        setter: Callable[[Any], None] = future.set_result
+        result: object
         try:
-            what = work()
+            result = work()
         except BaseException as error:
-            how, what = made.set_exception, error
+            setter, result = future.set_exception, error
         with contextlib.suppress(RuntimeError):  # the supervisor has ended meanwhile
-            loop.call_soon_threadsafe(tell, how, what)
+            loop.call_soon_threadsafe(tell, setter, result)
 
     threading.Thread(target=do, daemon=True).start()
-    return await made
+    return await future

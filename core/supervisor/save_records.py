@@ -21,10 +21,10 @@ async def record(supervisor: Supervisor) -> None:
         if supervisor.recorded == revision:
             return
         try:
-            found = run_records.marked(supervisor.connection, supervisor.home.root)
-            if found is not None:
-                await aside(partial(run_records.write, found, supervisor.home.root))
-                run_records.unmark(supervisor.connection, found)
+            records = run_records.marked(supervisor.connection, supervisor.home.root)
+            if records is not None:
+                await aside(partial(run_records.write, records, supervisor.home.root))
+                run_records.unmark(supervisor.connection, records)
         except (OSError, duckdb.Error):
             return  # the beat reports what is wrong with the disk or the store
         supervisor.recorded = revision

@@ -18,7 +18,7 @@ import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
 from finetop.core.protocol import wire
-from finetop.core.protocol.patch_cache import Told
+from finetop.core.protocol.patch_cache import SentAnswers
 from finetop.core.runtime.processes import require_own
 from finetop.core.store.database import damage
 from finetop.core.supervisor import connections
@@ -36,11 +36,11 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
     """Open the home's socket for its owner. The home's lock is held, so an old socket is unused."""
     path = supervisor.home.socket
     path.unlink(missing_ok=True)
-    there = Callers()
+    callers = Callers()
     old = os.umask(0o177)
     try:
         return await asyncio.start_unix_server(
-            lambda reader, writer: talk(supervisor, there, Caller(reader, writer)),
+            lambda reader, writer: talk(supervisor, callers, Caller(reader, writer)),
             path=str(path),
             limit=connections.PIECE_BYTES,
         )
@@ -68,11 +68,11 @@ class Faults:
             return
         self.told_at = now
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        words = f"can't accept connections for a moment: {os.strerror(error.errno)} (ulimit -n is {limit})"
-        print(f"{time.strftime('%F %T')} {words}", file=sys.stderr)
+        message = f"can't accept connections for a moment: {os.strerror(error.errno)} (ulimit -n is {limit})"
+        print(f"{time.strftime('%F %T')} {message}", file=sys.stderr)
 
 
-async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
+async def talk(supervisor: Supervisor, callers: Callers, caller: Caller) -> None:
     """Answer a client's requests in order, until it leaves or is cut off, or the supervisor ends.
 
     The end is checked explicitly: a wait that completes at the moment of its cancellation swallows it (asyncio.wait_for
@@ -80,10 +80,10 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
     """
     try:
         require_own(caller.writer.get_extra_info("socket"))
-        there.enter(caller)
-        async for line in connections.lines(there, caller):
+        callers.enter(caller)
+        async for line in connections.lines(callers, caller):
             caller.is_idle = False
-            await connections.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
+            await connections.hand_over(callers, caller, await reply(supervisor, line, caller.told) + b"\n")
             caller.is_idle = True
             if supervisor.ending.is_set():
                 break
@@ -92,12 +92,12 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
     except (ConnectionError, PermissionError, asyncio.CancelledError):
         pass  # another user's, or the client left or read nothing
     finally:
-        there.leave(caller)
+        callers.leave(caller)
         connections.say_goodbye(caller)
 
 
-async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -> bytes:
-    """Answer one line; whatever happens, return a reply. `told` is what this client was sent before."""
+async def reply(supervisor: Supervisor, line: bytes, sent: SentAnswers | None = None) -> bytes:
+    """Answer one line; whatever happens, return a reply. `sent` is what this client was sent before."""
     number = 0
     try:
         try:
@@ -110,18 +110,18 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
                 f"the supervisor does not understand this request: {error}.",
                 hint="See the command's --help; of another version, `finetop supervisor stop` ends it.",
             ) from error
-        made: Any = await answer(supervisor, ask)
-        whole = wire.encoder.encode(made)
+        result: Any = await answer(supervisor, ask)
+        whole = wire.encoder.encode(result)
         if len(whole) > wire.ANSWER_LIMIT - ENVELOPE:
             raise Refused(
                 f"the answer is {len(whole) / 2**20:.0f} MiB; the limit is {wire.ANSWER_LIMIT >> 20}.",
                 hint="Request less: --limit.",
             )
-        return wire.encoder.encode((told or Told()).reply(envelope, ask, whole))
+        return wire.encoder.encode((sent or SentAnswers()).reply(envelope, ask, whole))
     except FinetopError as error:
         return failed(number, error)
     except Exception as error:
-        if is_the_stores(error):
+        if is_store_error(error):
             supervisor.trouble = trouble_of(error)
             return failed(number, StoreTrouble(supervisor.trouble))
         # a bug: the client gets a message, the log the traceback
@@ -140,7 +140,7 @@ def require_version(envelope: wire.Envelope) -> None:
         )
 
 
-def is_the_stores(error: Exception) -> TypeGuard[duckdb.Error]:
+def is_store_error(error: Exception) -> TypeGuard[duckdb.Error]:
     """Return True for an error of the database or its disk, as opposed to a wrong query of ours."""
     kinds = (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException)
     return isinstance(error, kinds) or (isinstance(error, duckdb.Error) and bool(damage(error)))
@@ -157,6 +157,6 @@ def trouble_of(error: duckdb.Error) -> str:
     text = str(error).splitlines()[0]
     if "No space left" in text or "full" in text.lower():
         return DISK_FULL
-    if words := damage(error):
-        return words
+    if reason := damage(error):
+        return reason
     return f"the store can't be written: {text}"

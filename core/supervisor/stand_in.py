@@ -29,12 +29,12 @@ BEAT_S = 0.2
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m finetop.core.supervisor.stand_in")
     parser.add_argument("--home")
-    given = parser.parse_args().home
+    home_argument = parser.parse_args().home
     os.umask(0o077)
     with tempfile.TemporaryDirectory(prefix="finetop-") as folder:
         os.environ[DATABASE_FOLDER] = folder
         try:
-            home = find_home(given)
+            home = find_home(home_argument)
             supervisor = Supervisor(home, open_store(home.database))
         except FinetopError as error:
             print(error, file=sys.stderr)
@@ -49,7 +49,7 @@ def main() -> int:
 async def answer(supervisor: Supervisor, link: socket.socket) -> None:
     """Answer one connection until it closes."""
     reader, writer = await asyncio.open_connection(sock=link, limit=connections.PIECE_BYTES)
-    looking = asyncio.create_task(look(supervisor))
+    looking = asyncio.create_task(watch(supervisor))
     try:
         await talk(supervisor, Callers(), Caller(reader, writer))
         await writer.wait_closed()
@@ -57,11 +57,11 @@ async def answer(supervisor: Supervisor, link: socket.socket) -> None:
         looking.cancel()
 
 
-async def look(supervisor: Supervisor) -> None:
+async def watch(supervisor: Supervisor) -> None:
     """Read the settings and the GPUs, as a beat does."""
     while True:
         watch_settings.read(supervisor)
-        pool.tend(supervisor)
+        pool.update(supervisor)
         await asyncio.sleep(BEAT_S)
 
 

@@ -50,8 +50,8 @@ async def beat(supervisor: Supervisor) -> None:
     if supervisor.launcher.tend():
         supervisor.touch()
     read(supervisor)
-    pool.tend(supervisor)
-    waiting.keep(supervisor, now)
+    pool.update(supervisor)
+    waiting.apply_quiet_hours(supervisor, now)
     began = time.monotonic()
     try:
         looks = await _look(supervisor)
@@ -59,26 +59,26 @@ async def beat(supervisor: Supervisor) -> None:
         supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
         raise
     took_s = time.monotonic() - began
-    sizes = {job_id: look.size for job_id, look in looks.items()}
-    placement.show(supervisor, looks)
+    sizes = {job_id: status.size for job_id, status in looks.items()}
+    placement.update_places(supervisor, looks)
     await take_in(supervisor, supervisor.live, sizes)
     read(supervisor)
     for job in supervisor.live:
         await _pass_on(supervisor, job)
         await _insist(supervisor, job)
-    await liveness.look(supervisor, sizes)
+    await liveness.update_all(supervisor, sizes)
     ended = [job for job in supervisor.live if await _ended(supervisor, job, looks[job.id], took_s)]
     read(supervisor)
     ready = waiting.ready(supervisor, now)
     if not ended:  # otherwise look again first: an ended run may have queued its check
-        here, there = placement.part(supervisor, ready)
-        for job, gpus in (*pool.choose(supervisor, here), *((job, ()) for job in there)):
+        local, on_cluster = placement.split_by_place(supervisor, ready)
+        for job, gpus in (*pool.choose(supervisor, local), *((job, ()) for job in on_cluster)):
             await start(supervisor, job, gpus)
-    await neighbours.tell(supervisor)
+    await neighbours.write_shares(supervisor)
     look_at_disk(supervisor)
-    deliver.tend(supervisor, now)
+    deliver.update(supervisor, now)
     await record(supervisor)
-    warm_process.tend(supervisor, is_busy=bool(supervisor.live or ready))
+    warm_process.update(supervisor, is_busy=bool(supervisor.live or ready))
 
 
 def read(supervisor: Supervisor) -> None:
@@ -133,7 +133,7 @@ def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE)
     """
     make_inside(folder, above)
     if share != ALONE or (folder / gpu_share.FILE).exists():
-        gpu_share.tell(folder, share)
+        gpu_share.write_share(folder, share)
     write_whole(folder / "job.json", spec)
 
 
@@ -161,8 +161,11 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
 def _to_start(supervisor: Supervisor, job: Job) -> Job | None:
     """Return a job's current state if it still waits, or lives in the attempt that did not come to life."""
     read(supervisor)
-    there = (*(one for one in supervisor.queued if not one.held), *supervisor.live)
-    return next((one for one in there if (one.id, one.attempt) == (job.id, job.attempt)), None)
+    candidates = (*(candidate for candidate in supervisor.queued if not candidate.held), *supervisor.live)
+    return next(
+        (candidate for candidate in candidates if (candidate.id, candidate.attempt) == (job.id, job.attempt)),
+        None,
+    )
 
 
 async def _start_again(supervisor: Supervisor, job: Job) -> None:
@@ -187,14 +190,14 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
         after_job.settle(supervisor, job_now, state, onward)
 
 
-async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) -> bool:
+async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) -> bool:
     """Detect and record how a live job ended, if it did. `took_s` is how long the look took."""
-    if look.is_alive:
+    if status.is_alive:
         supervisor.missed.pop(
             (job.id, job.attempt), None
         )  # if it disappears now, its grace period starts over
         return False
-    folder, facts, size, rebooted = supervisor.home.root / job.folder, look.exit, look.size, False
+    folder, facts, size, rebooted = supervisor.home.root / job.folder, status.exit, status.size, False
     if facts is None:
         attempt = supervisor.attempt(job)
         trace = await aside(partial(supervisor.launcher.trace, attempt))
@@ -218,12 +221,14 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
     rank_ends = await aside(partial(exit_reason.rank_ends, folder, supervisor.launcher.logs(folder)))
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
-    job = next(one for one in supervisor.live if one.id == job.id)  # re-read: its request may have changed
-    said, told_at = jobs.last_word(supervisor.connection, job.id)
-    if said is not None and (facts is None or exit_reason.is_unwatched(facts)):
+    job = next(
+        live_job for live_job in supervisor.live if live_job.id == job.id
+    )  # re-read: its request may have changed
+    last_event, told_at = jobs.last_word(supervisor.connection, job.id)
+    if last_event is not None and (facts is None or exit_reason.is_unwatched(facts)):
         cause = None if facts is None else facts.cause  # only its keeper was killed, after its last event
-        facts = Exit(said.exit_code, None, told_at, 0, cause=cause)
-    state = exit_reason.ending(job, facts, said, log, rank_ends, rebooted=facts is None and rebooted)
+        facts = Exit(last_event.exit_code, None, told_at, 0, cause=cause)
+    state = exit_reason.ending(job, facts, last_event, log, rank_ends, rebooted=facts is None and rebooted)
     state = neighbours.with_neighbours(supervisor, job, pool.ending_of(job, state))
     after_job.settle(supervisor, job, state, onward)
     return True
@@ -240,8 +245,8 @@ async def _pass_on(supervisor: Supervisor, job: Job) -> None:
     mark = (job.id, job.attempt, job.asked)
     if not job.asked or mark in supervisor.signalled:
         return
-    what: Signal = "kill" if job.asked in KILLS else "stop"
-    if await aside(partial(supervisor.launcher.signal, attempt, what)):
+    kind: Signal = "kill" if job.asked in KILLS else "stop"
+    if await aside(partial(supervisor.launcher.signal, attempt, kind)):
         supervisor.signalled.add(mark)
 
 
@@ -272,17 +277,17 @@ async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[in
     while files:
         places = ingest.places(supervisor.connection, list(files))
         batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S / 2))
-        taken = ingest.commit(supervisor.connection, list(files), batches)
-        if taken.told:
+        result = ingest.commit(supervisor.connection, list(files), batches)
+        if result.told:
             abort_at("events-taken")
-            supervisor.touch(run_ids[job_id] for job_id in taken.told)
-        for job_id, error in taken.newer.items():
+            supervisor.touch(run_ids[job_id] for job_id in result.told)
+        for job_id, error in result.newer.items():
             supervisor.newer[job_id] = f"{names[job_id]}: {error}"
         for job_id in files:
             # a newer finetop's ended event can't be read either: the job stays until that finetop runs
-            if job_id not in taken.more and job_id not in taken.newer:
+            if job_id not in result.more and job_id not in result.newer:
                 supervisor.read_to[job_id] = sizes[job_id]
-        more = [job_id for job_id in taken.more if job_id not in taken.newer]
+        more = [job_id for job_id in result.more if job_id not in result.newer]
         if time.monotonic() > until:
             supervisor.behind += more
             return

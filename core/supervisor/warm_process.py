@@ -32,7 +32,7 @@ def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
     return {**os.environ, **own, **pool.environment(supervisor, gpus)}
 
 
-def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
+def update(supervisor: Supervisor, *, is_busy: bool) -> None:
     """Start a waiting process if one is wanted, end it if not; `is_busy`: a job runs or is about to."""
     now = time.monotonic()
     if is_busy:
@@ -71,7 +71,7 @@ def let_go(supervisor: Supervisor) -> None:
         supervisor.touch()
 
 
-def words(supervisor: Supervisor) -> str:
+def describe(supervisor: Supervisor) -> str:
     """Describe the waiting process and its memory."""
     warm = supervisor.launcher.warm()
     if not warm.waits:

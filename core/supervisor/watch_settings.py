@@ -17,10 +17,10 @@ def read(supervisor: Supervisor) -> None:
 
     Running jobs keep the last good settings, and all listings of runs show the error.
     """
-    seen = _seen(supervisor)
-    if seen == supervisor.settings_seen:
+    identity = _seen(supervisor)
+    if identity == supervisor.settings_seen:
         return
-    supervisor.settings_seen, supervisor.settings_fault = seen, ""
+    supervisor.settings_seen, supervisor.settings_fault = identity, ""
     try:
         supervisor.settings = home_settings.load(supervisor.home)
     except FinetopError as error:

@@ -33,7 +33,7 @@ class Alarms:
         """Pass what was measured at a step to every alarm; costs about 20 microseconds."""
         now = time.monotonic()
         for kind, watch in self.watches.items():
-            said = watch.look(step, now, values)
-            if said is not None:
-                self.events.write(Alarm(kind, step, said.text, said.is_over))
-                print(f"{'over' if said.is_over else 'alarm'}: step {step}: {said.text}", flush=True)
+            note = watch.look(step, now, values)
+            if note is not None:
+                self.events.write(Alarm(kind, step, note.text, note.is_over))
+                print(f"{'over' if note.is_over else 'alarm'}: step {step}: {note.text}", flush=True)

@@ -105,15 +105,18 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items() if value is not None}
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
-            found = {"eval_loss": float(logs["eval_loss"])}
-            found |= {
+            eval_values = {"eval_loss": float(logs["eval_loss"])}
+            eval_values |= {
                 f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs
             }
-            self.events.write(metrics(state.global_step, found))
-            self.alarms.look(state.global_step, found)
-            by_reward = "eval_reward" in found  # then eval_loss is only the negative reward
-            shown = [key for key in found if not (by_reward and key == "eval_loss")]
-            print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in shown))
+            self.events.write(metrics(state.global_step, eval_values))
+            self.alarms.look(state.global_step, eval_values)
+            by_reward = "eval_reward" in eval_values  # then eval_loss is only the negative reward
+            shown_keys = [key for key in eval_values if not (by_reward and key == "eval_loss")]
+            print(
+                f"step {state.global_step}: "
+                + ", ".join(f"{key} {eval_values[key]:.4f}" for key in shown_keys)
+            )
             self._phase(state, time.monotonic())
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
@@ -156,16 +159,19 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     def _show(self, state: TrainerState, values: dict[str, float], now: float) -> None:
         self.shown = now
         left_s = self._phase(state, now)
-        shown = ", ".join(
+        metrics_text = ", ".join(
             f"{key} {values[key]:.4g}"
             for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
             if key in values
         )
-        print(f"step {state.global_step}/{state.max_steps}: {shown}, {long_span(left_s)} left", flush=True)
+        print(
+            f"step {state.global_step}/{state.max_steps}: {metrics_text}, {long_span(left_s)} left",
+            flush=True,
+        )
 
     def _look_at_gpu(self, now: float) -> None:
         """Read the state and energy of this rank's GPU, and apply a changed share of its memory."""
-        if gpu_share.look():
+        if gpu_share.refresh():
             self._keep_to_share()
         self.gpu, jobs = gpu_facts(self.device), gpu_share.jobs_on(ranks.own().local)
         watts = self.gpu.get("gpu_watts")
@@ -200,8 +206,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def _phase(self, state: TrainerState, now: float) -> float:
         """Report the training progress; return the seconds left at the average pace so far, evaluations included."""
-        made = max(1, state.global_step - self.first_step)
-        left_s: float = (now - self.began) / made * float(state.max_steps - state.global_step)
+        steps_taken = max(1, state.global_step - self.first_step)
+        left_s: float = (now - self.began) / steps_taken * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
         spent_s = round(self.spent_s(now), 1)
         self.events.write(Phase("training", done, total, "steps", round(left_s, 1), spent_s))
@@ -236,25 +242,25 @@ def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
 
 def gpu_facts(device: str) -> dict[str, float]:
     """Read a GPU's sensors from the driver; those that it does not report are left out."""
-    asked = {
+    sensors = {
         "gpu_util": torch.cuda.utilization,
         "gpu_celsius": torch.cuda.temperature,
         "gpu_watts": lambda device: torch.cuda.power_draw(device) / 1000,
     }
-    found = {}
-    for name, ask in asked.items():
+    facts = {}
+    for name, read in sensors.items():
         try:
-            found[name] = float(ask(device))
+            facts[name] = float(read(device))
         except Exception:  # the library has no closer base class; a sensor must not end training
             continue
-    return found
+    return facts
 
 
 def agree_on(stop: Stop) -> bool:
     """Stop all ranks for the reason of the first rank that has one. Returns True if any has."""
-    for said in collectives.gathered((stop.reason, stop.is_asked)):
-        if said[0]:
-            stop.reason, stop.is_asked = said
+    for wish in collectives.gathered((stop.reason, stop.is_asked)):
+        if wish[0]:
+            stop.reason, stop.is_asked = wish
             return True
     return False
 
@@ -375,7 +381,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         Any rank may want to stop; the first rank's clock decides what is due. One exchange per step.
         """
         now = time.monotonic()
-        due = [self.is_first and look.asks(step, now) for look in (self.drift, self.samples)]
+        due = [self.is_first and ration.asks(step, now) for ration in (self.drift, self.samples)]
         stops, probes, writes, *used = collectives.largest(
             [bool(self.stop.reason), *due, *self.meter.own_energy()]
         )
@@ -406,20 +412,20 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def _ends_early(self, watch: stop_early.Watch, step: int, total: int) -> bool:
-        words = stop_early.end_of(watch) if step < total else ""
-        if words:
-            watch.said = words
-            print(words, flush=True)
-        return bool(words)
+        reason = stop_early.end_of(watch) if step < total else ""
+        if reason:
+            watch.said = reason
+            print(reason, flush=True)
+        return bool(reason)
 
-    def _check(self, way: check_callback.TrainingChecks, step: int, total: int) -> bool:
+    def _check(self, checks: check_callback.TrainingChecks, step: int, total: int) -> bool:
         """Check the checkpoint just written, while its model is in memory; return True if training should end."""
         self._now_does("checking")
         folder = checkpoint.folder_of(self.setup.run_folder, step)
-        outcome = check_callback.look(way, step, str(folder.relative_to(self.setup.run_folder)))
+        outcome = check_callback.check_in_memory(checks, step, str(folder.relative_to(self.setup.run_folder)))
         if outcome is None:
             return False
-        check_callback.react(way, step, outcome)
+        check_callback.react(checks, step, outcome)
         watch = self.watch
         if watch is None or not watch.of_target or (score := outcome.target.get(watch.metric)) is None:
             return False

@@ -130,7 +130,7 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
     return step % steps_between(checks.check.every, total) == 0
 
 
-def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
+def check_in_memory(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
     """Check the model in memory as the next claim, and write its verdict for the checkpoint of this step.
 
     Return None if a stop was requested meanwhile, or if memory did not suffice.
@@ -234,16 +234,16 @@ def try_longest(checks: TrainingChecks) -> None:
 
 def tokens_of(prepared: PreparedSuite, batch: Batch) -> int:
     """Count the tokens that the model reads and generates for a batch."""
-    inputs = [one for item in batch.items for one in prepared.inputs[batch.task, item]]
-    return sum(len(one.tokens) + getattr(one, "max_new_tokens", 0) for one in inputs)
+    inputs = [part for item in batch.items for part in prepared.inputs[batch.task, item]]
+    return sum(len(part.tokens) + getattr(part, "max_new_tokens", 0) for part in inputs)
 
 
 def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
     """Apply check.on_fail to a REGRESSED: raise an alarm, raise it and stop, or wait (keep-best)."""
     if outcome.verdict != "regressed" or checks.keeps_best:
         return
-    words = verdict_line(outcome).partition("  ")[2]
-    text = f"REGRESSED at step {step}: {words}"
+    what_was_lost = verdict_line(outcome).partition("  ")[2]
+    text = f"REGRESSED at step {step}: {what_was_lost}"
     if checks.check.on_fail == "stop":
         checks.stop.reason = checks.stop.reason or f"{text} (check.on_fail is stop)"
         text = f"{text}; training stops"

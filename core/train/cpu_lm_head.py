@@ -111,21 +111,21 @@ class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is 
         if slopes is not None:
             context.save_for_backward(slopes, hidden, weight, bias, targets)
         context.again = (otherwise, temperature, chunk_size, scale)
-        shown = [is_top if "is_top1" in outputs else None, mean if "mean_logits" in outputs else None]
-        context.mark_non_differentiable(*(one for one in shown if one is not None))
-        return log_probs, entropy if "entropy" in outputs else None, None, shown[1], shown[0]
+        optional = [is_top if "is_top1" in outputs else None, mean if "mean_logits" in outputs else None]
+        context.mark_non_differentiable(*(output for output in optional if output is not None))
+        return log_probs, entropy if "entropy" in outputs else None, None, optional[1], optional[0]
 
     @staticmethod
     def backward(context: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         """Scale the gradient of the forward pass; add the entropy's, if the loss uses it, computed by TRL."""
         slopes, hidden, weight, bias, targets = context.saved_tensors
-        found = None
+        gradient = None
         if given[0] is not None:
-            found = (slopes * given[0].float()[:, None]).to(hidden.dtype)
+            gradient = (slopes * given[0].float()[:, None]).to(hidden.dtype)
         if given[1] is not None:
             more = _entropy_gradient(context.again, hidden, weight, bias, targets, given[1])
-            found = more if found is None else found + more
-        return found, *[None] * 8
+            gradient = more if gradient is None else gradient + more
+        return gradient, *[None] * 8
 
 
 def _entropy_gradient(
@@ -134,7 +134,7 @@ def _entropy_gradient(
     otherwise, temperature, chunk_size, scale = again
     with torch.enable_grad():
         start = hidden.detach().requires_grad_()
-        told = otherwise.apply(
+        scores = otherwise.apply(
             start, weight, bias, targets, temperature, chunk_size, None, scale, ("entropy",)
         )
-        return torch.autograd.grad(told[1], start, given)[0]
+        return torch.autograd.grad(scores[1], start, given)[0]

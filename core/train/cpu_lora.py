@@ -33,8 +33,8 @@ class Linear(lora.Linear):  # type: ignore[misc]  # the library is untyped
         parts = None if args or kwargs else self._plain_parts(x)
         if parts is None:
             return super().forward(x, *args, **kwargs)
-        found: Tensor = OnePass.apply(x, self.base_layer.weight, self.base_layer.bias, *parts)
-        return found
+        output: Tensor = OnePass.apply(x, self.base_layer.weight, self.base_layer.bias, *parts)
+        return output
 
     def _plain_parts(self, x: Tensor) -> tuple[Tensor, Tensor, float, torch.dtype] | None:
         """Return the adapter's two weights, its scale and the dtype; None if PEFT's own forward is needed."""
@@ -84,11 +84,11 @@ class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is 
     ) -> Tensor:
         given, held = x.to(dtype).reshape(-1, x.shape[-1]), weight.to(dtype)
         down = torch.mm(given, first.to(dtype).t())
-        found = nn.functional.linear(given, held, None if bias is None else bias.to(dtype))
-        found.addmm_(down, second.to(dtype).t(), alpha=scale)
+        output = nn.functional.linear(given, held, None if bias is None else bias.to(dtype))
+        output.addmm_(down, second.to(dtype).t(), alpha=scale)
         context.save_for_backward(given, weight, first, second, down)
         context.facts = scale, dtype, x.shape, x.dtype
-        return found.view(*x.shape[:-1], -1)
+        return output.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(context: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
@@ -96,12 +96,12 @@ class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is 
         scale, dtype, shape, kind = context.facts
         slope = slope.to(dtype).reshape(-1, slope.shape[-1])
         inner = torch.mm(slope, second.to(dtype)).mul_(scale)
-        found = of_first = of_second = None
+        of_input = of_first = of_second = None
         if context.needs_input_grad[0]:
-            found = torch.mm(slope, weight.to(dtype))
-            found = found.addmm_(inner, first.to(dtype)).view(shape).to(kind)
+            of_input = torch.mm(slope, weight.to(dtype))
+            of_input = of_input.addmm_(inner, first.to(dtype)).view(shape).to(kind)
         if context.needs_input_grad[3]:
             of_first = torch.mm(inner.t(), given).to(first.dtype)
         if context.needs_input_grad[4]:
             of_second = torch.mm(slope.t(), down).mul_(scale).to(second.dtype)
-        return found, None, None, of_first, of_second, None, None
+        return of_input, None, None, of_first, of_second, None, None

@@ -37,7 +37,7 @@ def work(job: Job) -> Ended:
     rank = ranks.own()
     if rank.count == 1:
         narrow_gpus()
-    job_process.quiet()
+    job_process.silence_libraries()
     device = devices.open_device(job.gpu_gib, rank.local, LIBRARIES)
     collectives.join(device)
     where = devices.describe_device(device) + (f", {rank.count} ranks" if rank.count > 1 else "")
@@ -64,11 +64,11 @@ def narrow_gpus() -> None:
 def wait_for_job(ready: Path) -> Path | None:
     """Import, write `ready`, and return the job's folder once it arrives; None if the keeper went away first."""
     prepare()
-    say_ready(ready)
+    write_ready(ready)
     folder = sys.stdin.readline().strip()
     if not folder:
         return None
-    take_log(Path(folder))
+    redirect_output(Path(folder))
     return Path(folder)
 
 
@@ -80,7 +80,7 @@ def prepare() -> None:
     narrow_gpus()
     job_process.set_environment()
     with devices.without_cuda():
-        job_process.quiet()
+        job_process.silence_libraries()
         devices.import_libraries(*LIBRARIES)
         import trl
 
@@ -124,7 +124,7 @@ def rehearse() -> None:
         optimizer.step()
 
 
-def say_ready(file: Path) -> None:
+def write_ready(file: Path) -> None:
     """Write this process's id and the time to `file`, atomically."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
@@ -134,7 +134,7 @@ def say_ready(file: Path) -> None:
         return  # it works all the same; its keeper just does not learn that it is ready
 
 
-def take_log(folder: Path) -> None:
+def redirect_output(folder: Path) -> None:
     """Redirect all further output to the job's log."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     log = os.open(folder / "log.txt", flags, 0o600)

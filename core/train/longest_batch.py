@@ -41,8 +41,8 @@ class DoesNotFit(FinetopError):
 
 def is_wanted(recipe: Recipe, device: str) -> bool:
     """Return whether to try: as the recipe says, or for auto on every device but the CPU."""
-    said = recipe.train.try_worst_batch
-    return device != "cpu" if said == "auto" else said
+    setting = recipe.train.try_worst_batch
+    return device != "cpu" if setting == "auto" else setting
 
 
 def try_worst(
@@ -66,7 +66,7 @@ def try_worst(
             if hasattr(trainer, "try_longest"):  # PPO's own trainer
                 trainer.try_longest()
             else:
-                with _written_out(trainer):
+                with _at_full_length(trainer):
                     _train(trainer, device)
                     _evaluate(trainer, device)
             if checks is not None:  # with the optimizer's states in memory, as later
@@ -74,10 +74,10 @@ def try_worst(
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
-        said = failures.ended(error, settings_to_lower(recipe, in_float16=trainer.args.fp16))
+        ended = failures.ended(error, settings_to_lower(recipe, in_float16=trainer.args.fp16))
         # from None: the traceback of the first error holds the tensors that did not fit
-        too_long = DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint)
-        too_long.kind = failures.as_kind(said.kind)
+        too_long = DoesNotFit(f"the longest rows do not fit: {ended.cause}", hint=ended.hint)
+        too_long.kind = failures.as_kind(ended.kind)
         raise too_long from None
     print("the longest rows fit: a step and an evaluation were tried, and undone", flush=True)
     return True
@@ -88,7 +88,7 @@ def _train(trainer: Any, device: str) -> None:
     import torch
 
     arguments = trainer.args
-    batch = _of_step(trainer)
+    batch = _longest_of_step(trainer)
     if arguments.activation_checkpointing:
         trainer.model.activation_checkpointing_enable(
             activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
@@ -100,15 +100,15 @@ def _train(trainer: Any, device: str) -> None:
             inputs = _collate(trainer, trainer.train_dataset, batch, "training")
             count = trainer._get_num_items_in_batch([inputs], arguments.device)  # noqa: SLF001  # as its training does
             trainer.training_step(trainer.model, inputs, count)
-    parallel.spare_search(trainer)
+    parallel.skip_unused_search(trainer)
     moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
-    loss_scale.give_back(trainer, moving)
+    loss_scale.unscale(trainer, moving)
     torch.nn.utils.clip_grad_norm_(moving, arguments.max_grad_norm or 1.0)
     trainer.optimizer.step()
     trainer.model.zero_grad(set_to_none=True)
 
 
-def _of_step(trainer: Any) -> list[int]:
+def _longest_of_step(trainer: Any) -> list[int]:
     """Return the indexes of the longest rows that one step takes; answers to the same prompt are adjacent."""
     count = trainer.args.per_device_train_batch_size
     if not _writes(trainer):
@@ -123,7 +123,7 @@ def _writes(trainer: Any) -> bool:
 
 
 @contextmanager
-def _written_out(trainer: Any) -> Iterator[None]:
+def _at_full_length(trainer: Any) -> Iterator[None]:
     """Force every answer generated meanwhile to the maximum length."""
     if not _writes(trainer) or not hasattr(trainer, "generation_config"):  # vLLM's cache exists already
         yield
@@ -225,9 +225,9 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
         for tensor, copied in held:
             with torch.no_grad():
                 tensor.copy_(copied)
-        made = trainer.optimizer
-        if paged.is_paged(made):  # its buffers are never freed: training uses the same ones
-            paged.begin_anew(made)
+        used_optimizer = trainer.optimizer
+        if paged.is_paged(used_optimizer):  # its buffers are never freed: training uses the same ones
+            paged.begin_anew(used_optimizer)
         else:
             if optimizer is not None:
                 optimizer.state.clear()

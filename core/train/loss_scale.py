@@ -38,7 +38,7 @@ def scaler_of(trainer: Any) -> Any:
     return getattr(holder, "scaler", None)
 
 
-def give_back(trainer: Any, weights: list[torch.Tensor]) -> None:
+def unscale(trainer: Any, weights: list[torch.Tensor]) -> None:
     """Divide gradients by the loss scale if there is one; those that overflowed become 0.
 
     For a step that is undone: the scaler itself stays as it was.

@@ -47,18 +47,18 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
     wide = wide_numbers(model) / max(1, moving)
     held = master.held_in(recipe.train, 2.0, moving, still, memory, wide, in_float16=in_float16)
     if held == "stochastic" and recipe.train.optimizer != "adamw":
-        said = f"train.master: stochastic works only with optimizer adamw, not {recipe.train.optimizer}."
-        raise BadInput(said, hint="Set train.optimizer to adamw, or train.master to float32.")
+        message = f"train.master: stochastic works only with optimizer adamw, not {recipe.train.optimizer}."
+        raise BadInput(message, hint="Set train.optimizer to adamw, or train.master to float32.")
     if held == "stochastic" and dtype != "bfloat16":
-        said = f"train.master: stochastic rounds bfloat16 weights, not {dtype}."
-        raise BadInput(said, hint="Set model.dtype to bfloat16, or train.master to float32.")
+        message = f"train.master: stochastic rounds bfloat16 weights, not {dtype}."
+        raise BadInput(message, hint="Set model.dtype to bfloat16, or train.master to float32.")
     needed = moving * master.float32_bytes(recipe.train, 2.0) + still * 2.0
     if in_float16 and memory is not None and needed > memory:
-        said = f"train.master: in float16, trained weights are kept in float32, which needs {needed / 2**30:.1f} GiB"
+        message = f"train.master: in float16, trained weights are kept in float32, which needs {needed / 2**30:.1f} GiB"
         hint = (
             "Set method.name to lora, or use a GPU with bfloat16, where weights are rounded stochastically."
         )
-        raise BadInput(f"{said} of {memory / 2**30:.1f}.", hint=hint)
+        raise BadInput(f"{message} of {memory / 2**30:.1f}.", hint=hint)
     if held == "float32":
         for weight in moving_weights(model):
             weight.data = weight.data.float()
@@ -81,7 +81,7 @@ def moving_weights(model: Any) -> list[Tensor]:
 
 def wide_numbers(model: Any) -> int:
     """Count the trained numbers whose states an 8-bit optimizer keeps in 32 bits."""
-    embeddings = {id(one.weight) for one in model.modules() if isinstance(one, torch.nn.Embedding)}
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
     return sum(
         weight.numel()
         for weight in moving_weights(model)

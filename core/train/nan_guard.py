@@ -25,7 +25,7 @@ class NotFinite(FinetopError):
     kind: Kind = "nan"
 
 
-class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+class NanGuard(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     """Counts consecutive steps whose loss or gradient is NaN or infinite, and stops training after `limit` of them.
 
     One is not enough by default; a step skipped in float16 while the loss scale falls does not count.
@@ -55,12 +55,12 @@ def are_finite(model: Any) -> bool:
     return not collectives.largest([not all(bool(weight.isfinite().all()) for weight in moving)])[0]
 
 
-def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:
+def require(watch: NanGuard, model: Any, recipe: Recipe, run_folder: Path) -> None:
     """Check that the weights are fit to save. Raises NotFinite with the last good checkpoint."""
     if not watch.is_over and are_finite(model):
         return
     since = watch.since
-    steps = [checkpoint.step_of(one) for one in checkpoint.complete(run_folder)]
+    steps = [checkpoint.step_of(folder) for folder in checkpoint.complete(run_folder)]
     # The loss of a step is computed with the weights before it, so those are useless too.
     good = max((step for step in steps if since is None or step < since - 1), default=None)
     rate, name = recipe.train.learning_rate, run_folder.name.partition("-")[2]
@@ -69,5 +69,5 @@ def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> Non
         hint += ", and start again: there is no earlier checkpoint."
     else:
         hint += f": finetop resume {name}@{good} --set train.learning_rate={number_words(rate / 3, 2)}"
-    words = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"
-    raise NotFinite(f"{words}: nothing can be learned any more.", hint=hint)
+    cause = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"
+    raise NotFinite(f"{cause}: nothing can be learned any more.", hint=hint)

@@ -33,9 +33,9 @@ def load_model(recipe: Recipe, base: ResolvedModel, device: str, make: Callable[
         return make(device)
     if not reads_once(recipe, config_file.read(base.path / "config.json")):
         return make("cpu")
-    made: list[Any] = []
-    collectives.from_first(lambda: made.append(make("cpu")))
-    return made[0] if made else make(sent_weights.NOWHERE)
+    loaded: list[Any] = []
+    collectives.from_first(lambda: loaded.append(make("cpu")))
+    return loaded[0] if loaded else make(sent_weights.NOWHERE)
 
 
 def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
@@ -50,7 +50,7 @@ def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
     return divided
 
 
-def spare_search(trainer: Any) -> None:
+def skip_unused_search(trainer: Any) -> None:
     """Make copies (DDP) skip the search for weights without a gradient, after a step in which all had one.
 
     Transformers turns it on for every model with an adapter or activation checkpointing: it walks the whole graph and
@@ -78,11 +78,11 @@ def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
         return recipe
     if added * before % now:
         rows = recipe.train.batch_size * added * before
-        said = (
+        message = (
             f"budget.gpus: a step of this run has {rows} rows, which {now} ranks can't share in batches of "
         )
         hint = f"Set train.batch_size to {max(1, rows // now)}, or resume on {before}."
-        raise BadInput(f"{said}{recipe.train.batch_size}.", hint=hint)
+        raise BadInput(f"{message}{recipe.train.batch_size}.", hint=hint)
     print(
         f"{before} ranks before, {now} now: train.grad_accumulation is {added * before // now} in"
         f" place of {added}, so that a step has the same number of rows",

@@ -49,8 +49,8 @@ def begin(setup: Setup, trainer: Any) -> None:
         if not protection.steps:
             continue
         if not hasattr(trainer, "training_step"):
-            said = f"protect.{name}: it does not work with the trainer of {setup.recipe.objective.name}."
-            raise BadInput(said, hint="Leave it out.")
+            message = f"protect.{name}: it does not work with the trainer of {setup.recipe.objective.name}."
+            raise BadInput(message, hint="Leave it out.")
         setup.events.write(Phase(f"preparing {name}"))
         began = time.monotonic()
         made = protection.begin(options, setup, trainer)

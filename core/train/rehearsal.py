@@ -40,8 +40,10 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
     """
     trainer_args.common(recipe, dtype, device, base.path)
     trainer_args.require_raw(recipe)
-    for _, look in kernels.looks(recipe, device, config_file.read(base.path / "config.json")):
-        look()
+    for _, require_kernel in kernels.requirements(
+        recipe, device, config_file.read(base.path / "config.json")
+    ):
+        require_kernel()
     moving = Moving()
     if not objectives.load(recipe.objective.name).own_model:
         load.require_text(base.path, f"model.id: {base.id}")
@@ -55,13 +57,13 @@ def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str
 
     `old_card` names a GPU without bfloat16 of another process; else the device itself is checked.
     """
-    there = not old_card and devices.has_bfloat16(device)
+    has_bfloat16 = not old_card and devices.has_bfloat16(device)
     card = old_card or (devices.device_kind(device) if device.startswith("cuda:") else device)
     ranks = max(collectives.count(), recipe.budget.gpus or 1)
-    said = number_format.refusals(
-        recipe, dtype, card, on_cpu=device == "cpu", has_bfloat16=there, ranks=ranks
+    refusals = number_format.refusals(
+        recipe, dtype, card, on_cpu=device == "cpu", has_bfloat16=has_bfloat16, ranks=ranks
     )
-    for _, message, hint in said:
+    for _, message, hint in refusals:
         raise BadInput(message, hint=hint)
 
 
@@ -94,17 +96,17 @@ def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
         trust_remote_code=recipe.model.trust_remote_code,
         quantize=recipe.model.quantize,
     )
-    said: Any
+    result: Any
     try:
-        there = False if old_card else None
-        dtype = devices.number_format(recipe.model.dtype, base.path, device, bfloat16_there=there)
+        has_bfloat16 = False if old_card else None
+        dtype = devices.number_format(recipe.model.dtype, base.path, device, bfloat16_there=has_bfloat16)
         if home and device == "cpu" and dtype == "bfloat16":
             cpu_formats.measured(Home(Path(home)))  # saves the measurement for the plan, which has no torch
         require_number_format(recipe, dtype, device, old_card)
-        said, code = require(recipe, base, dtype, device), 0
+        result, code = require(recipe, base, dtype, device), 0
     except FinetopError as error:
-        said, code = {"message": error.message, "hint": error.hint}, error.exit_code
-    print(msgspec.json.encode(said).decode(), flush=True)
+        result, code = {"message": error.message, "hint": error.hint}, error.exit_code
+    print(msgspec.json.encode(result).decode(), flush=True)
     return code
 
 

@@ -26,7 +26,7 @@ LONGEST = 1024  # tokens of a prompt
 PHASE, EVERY_S = "generating samples", 1.0
 
 
-def telling(events: EventLog, most: int) -> Callable[[int], None]:
+def progress_reporter(events: EventLog, most: int) -> Callable[[int], None]:
     """Return a function that reports, at most once a second, how many tokens are generated, of at most `most`."""
     begun_at = time.monotonic()
     said = 0
@@ -56,7 +56,7 @@ def write(
 ) -> None:
     """Answer the prompts and write an event for each."""
     rendered = [render_prompt(prompt.prompt, tokenizer, tools=prompt.tools) for prompt in prompts]
-    asked = tokenizer(
+    prompt_ids = tokenizer(
         rendered, add_special_tokens=False, truncation=True, truncation_side="left", max_length=LONGEST
     ).input_ids
     config = GenerationConfig(
@@ -67,7 +67,9 @@ def write(
     )
     was_training = model.training
     model.eval()
-    answers = engines.write(model, asked, config, engine, counted=telling(events, max_new_tokens))
+    answers = engines.write(
+        model, prompt_ids, config, engine, counted=progress_reporter(events, max_new_tokens)
+    )
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         text = str(tokenizer.decode(answer, skip_special_tokens=True)).strip()

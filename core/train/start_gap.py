@@ -19,7 +19,7 @@ ROWS = 4
 MOST = 0.5  # nats/token above the base without an alarm: prompt tuning starts with words of the vocabulary
 
 
-def tell(method: str, model: Any, train: Sequence[AnyExample], events: EventLog) -> None:
+def report(method: str, model: Any, train: Sequence[AnyExample], events: EventLog) -> None:
     """Log how far above the base's loss the model starts, and raise an alarm if it is far."""
     rows = [example for example in train if isinstance(example, Example)][:ROWS]
     if method not in LEARNED_TOKENS or not rows:

@@ -73,22 +73,22 @@ def begin(recipe: Recipe, point: ResumePoint | None) -> Watch | None:
     )
     if point is not None:
         watch.values = {step: value for step, value in _earlier(watch, point) if step <= point.step}
-        if words := end_of(watch):
+        if reason := end_of(watch):
             hint = "Raise it, or set train.stop_early to null: --set train.stop_early=null."
-            said = (
-                f"train.stop_early.patience ({watch.wanted and watch.wanted.patience}) is used up: {words}."
+            message = (
+                f"train.stop_early.patience ({watch.wanted and watch.wanted.patience}) is used up: {reason}."
             )
-            raise BadInput(said, hint=hint)
+            raise BadInput(message, hint=hint)
     return watch
 
 
 def _earlier(watch: Watch, point: ResumePoint) -> list[tuple[int, float]]:
     earlier = point.earlier
     if not watch.of_target:
-        found: Mapping[int, float] = (
+        values: Mapping[int, float] = (
             earlier.eval_losses if watch.metric == EVAL_LOSS else earlier.eval_rewards
         )
-        return sorted(found.items())
+        return sorted(values.items())
     scores = ((step, target_of(watch, result)) for step, result in sorted(earlier.verdicts.items()))
     return [(step, value) for step, value in scores if value is not None]
 
@@ -146,10 +146,10 @@ def finish(watch: Watch | None, run_folder: Path, events: EventLog) -> None:
     """Report which of the existing checkpoints is the best, if it is to be kept."""
     if watch is None or not watch.keeps:
         return
-    there = collectives.from_first(
+    steps = collectives.from_first(
         lambda: {checkpoint.step_of(folder) for folder in checkpoint.complete(run_folder)}
     )
-    best = best_of({step: value for step, value in watch.values.items() if step in there}, lower=watch.lower)
+    best = best_of({step: value for step, value in watch.values.items() if step in steps}, lower=watch.lower)
     if best is None:
         print(f"no checkpoint has a measured {watch.name}: the newest is the run's result", flush=True)
         return

@@ -61,17 +61,17 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         setup = self.setup
         setup.events.write(Phase("scoring the target"))
         try:
-            found = halve_until_it_fits(
+            values = halve_until_it_fits(
                 self._scored, self.plan, setup.device, or_else="use fewer rows in check.target"
             )
         except FinetopError as error:
             _failed(setup, step, error)
             return
-        setup.events.write(metrics(step, found))
-        print(f"step {step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in found), flush=True)
+        setup.events.write(metrics(step, values))
+        print(f"step {step}: " + ", ".join(f"{key} {values[key]:.4f}" for key in values), flush=True)
 
     def _scored(self, plan: BatchPlan) -> dict[str, float]:
-        setup, found = self.setup, {}
+        setup, values = self.setup, {}
         free_memory(setup.device)
         with (
             check_callback.undisturbed(setup.model, self.plain),
@@ -87,8 +87,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
                     metric, rows, self.wanted, setup.model, setup.tokenizer, plan, shares=is_whole
                 )
                 total = sum(target.weight_of(metric, row) for row in rows)
-                found[f"target_{metric}"] = sum(target.value_of(metric, one) for one in scores) / total
-        return found
+                values[f"target_{metric}"] = sum(target.value_of(metric, score) for score in scores) / total
+        return values
 
 
 def begin(setup: Setup) -> Probe | None:

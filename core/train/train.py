@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.tasks import download
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
-from finetop.core.data.prompts import open_asker, tell
+from finetop.core.data.prompts import open_asker, print_skipped
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import (
     attention,
@@ -30,7 +30,7 @@ from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import recipe_to_mapping
-from finetop.core.runtime.job_process import quiet
+from finetop.core.runtime.job_process import silence_libraries
 from finetop.core.train import objectives, rehearsal
 from finetop.core.train.resume.earlier_jobs import EarlierJobs
 from finetop.core.train.trainer_setup import Setup
@@ -69,7 +69,7 @@ def train(
     require_ranks(recipe)
     with collectives.in_turn():
         asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
-        tell(asker)
+        print_skipped(asker)
         rows = training_set.read(
             recipe_protections.with_sources(recipe),
             recipe.train.seed,
@@ -91,13 +91,15 @@ def train(
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
     if why:
         print(why)
-    if rewarded := rewards.words(recipe_to_mapping(recipe)["objective"]):
+    if rewarded := rewards.reward_words(recipe_to_mapping(recipe)["objective"]):
         print(f"reward: {rewarded}", flush=True)
     tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
     examples = training_set.build(
         rows,
         recipe.data,
-        lambda some: objective.examples(some, recipe.objective.options, tokenizer, recipe.data.max_tokens),
+        lambda some_rows: objective.examples(
+            some_rows, recipe.objective.options, tokenizer, recipe.data.max_tokens
+        ),
         recipe.train.seed,
         tokenizer,
         events,
@@ -128,7 +130,7 @@ def train(
     from finetop.core.train.protections._step import Base
     from finetop.core.train.resume import random_state, resume
 
-    quiet()
+    silence_libraries()
     if point is not None:
         # On the first rank, which records the rows that were read: others may be here before it has.
         collectives.from_first(partial(resume.require_same, base, point))
@@ -157,7 +159,7 @@ def train(
     protection_callback.hold(recipe, model)
     model = parallel.divide(recipe, model, device, dtype)
     if point is None:
-        start_gap.tell(recipe.method.name, model, examples.train, events)
+        start_gap.report(recipe.method.name, model, examples.train, events)
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -173,11 +175,11 @@ def train(
         arguments=common,
         engine=engine_of(recipe, model, device, dtype),
     )
-    way = check_callback.begin(setup, stop)
-    check_callback.go_on(way, point)
+    checks = check_callback.begin(setup, stop)
+    check_callback.go_on(checks, point)
     probe = target_probe.begin(setup)
     progress = stop_early.begin(recipe, point)
-    require_watched(progress, way, examples.eval)
+    require_watched(progress, checks, examples.eval)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     prompts = prompts[: recipe.samples.count] if objective.writes else []
     text = general_text.general_text(recipe, home) if objective.writes else None
@@ -185,8 +187,8 @@ def train(
     earlier = EarlierJobs() if point is None else point.earlier
     alarms = alarm_callback.Alarms(recipe, events)
     meter = callbacks.Meter(events, device, objective.metrics, alarms, earlier.spent_s, earlier.energy_wh)
-    pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way, progress)
-    watch = nan_guard.Numbers(recipe.train.stop_on_nan)
+    pacer = callbacks.Pacer(setup, prompts, text, meter, stop, checks, progress)
+    watch = nan_guard.NanGuard(recipe.train.stop_on_nan)
     scale = loss_scale.LossScale()
     setup.hooks = [scale, meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
     setup.hooks += [probe] if probe is not None else []
@@ -197,7 +199,7 @@ def train(
     trainer.args.max_steps = count_steps(
         recipe.train, len(trainer.train_dataset) * copies, collectives.count()
     )
-    longest_batch.try_worst(trainer, recipe, device, events, way)
+    longest_batch.try_worst(trainer, recipe, device, events, checks)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.evaluate = trainer.evaluate
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
@@ -211,34 +213,32 @@ def train(
     step = trainer.state.global_step
     checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events, pacer.keep_state)
     if collectives.rank() == 0:
-        spared = check_callback.spared(way) | stop_early.spared(progress)
+        spared = check_callback.spared(checks) | stop_early.spared(progress)
         checkpoint.prune(run_folder, recipe.train.keep_checkpoints, spared)
-    check_callback.finish(way, step)
+    check_callback.finish(checks, step)
     stop_early.finish(progress, run_folder, events)
     if stop.reason and step < trainer.state.max_steps:
-        said = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
-        return Ended("stopped", said, kind="asked" if stop.is_asked else "")
+        reason = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
+        return Ended("stopped", reason, kind="asked" if stop.is_asked else "")
     if probe is not None:
         probe.finish(step)
     return Ended("finished", "" if progress is None else progress.said)
 
 
 def require_watched(
-    watch: Watch | None, way: TrainingChecks | None, evaluation: Sequence[AnyExample]
+    watch: Watch | None, checks: TrainingChecks | None, evaluation: Sequence[AnyExample]
 ) -> None:
     """Check that the metric of train.stop_early and train.keep is measured. Raises BadInput."""
     if watch is None:
         return
-    if watch.of_target and way is not None:
-        way.judges_last = watch.judges_last
-        if way.context.target_failed:
-            said = (
-                f"train.stop_early watches the target, which can't be measured: {way.context.target_failed}"
-            )
-            raise BadInput(said, hint="Fix check.target, or watch eval_loss.")
+    if watch.of_target and checks is not None:
+        checks.judges_last = watch.judges_last
+        if checks.context.target_failed:
+            message = f"train.stop_early watches the target, which can't be measured: {checks.context.target_failed}"
+            raise BadInput(message, hint="Fix check.target, or watch eval_loss.")
     elif not watch.of_target and not evaluation:
-        said = f"{watch.name} is watched, but no rows are held out for evaluation: there are too few."
-        raise BadInput(said, hint="Name rows in data.eval, or leave train.stop_early and train.keep out.")
+        message = f"{watch.name} is watched, but no rows are held out for evaluation: there are too few."
+        raise BadInput(message, hint="Name rows in data.eval, or leave train.stop_early and train.keep out.")
 
 
 def packs(recipe: Recipe) -> bool:
@@ -293,9 +293,9 @@ def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread
     suite = find_suite(general.suite, home)
     if recipe.check.every is not None or all(task.data is not None for task in suite.tasks):
         return None
-    looking = threading.Thread(target=_fetch, args=(general.suite, suite, home, events), daemon=True)
-    looking.start()
-    return looking
+    thread = threading.Thread(target=_fetch, args=(general.suite, suite, home, events), daemon=True)
+    thread.start()
+    return thread
 
 
 def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:

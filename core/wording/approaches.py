@@ -25,9 +25,9 @@ def seconds(value: float | None) -> str:
     return NOT_KNOWN if value is None else exact_span(value)
 
 
-def head(found: ApproachesAnswer) -> tuple[str, ...]:
+def head(answer: ApproachesAnswer) -> tuple[str, ...]:
     """Return the head of the table of results."""
-    return ("approach", metric_words(found.metric), "seeds", "vs best", "retained", "forgot?")
+    return ("approach", metric_words(answer.metric), "seeds", "vs best", "retained", "forgot?")
 
 
 def cells(row: ApproachRow) -> tuple[str, ...]:
@@ -42,28 +42,28 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
     return (row.name, score(row.target), spread, gap, *retained(row.retained))
 
 
-def score(found: Score | None) -> str:
+def score(value: Score | None) -> str:
     """Format a mean with its interval."""
-    if found is None:
+    if value is None:
         return NOT_KNOWN
-    return f"{found.mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
-def retained(found: Retained | None) -> tuple[str, str]:
+def retained(result: Retained | None) -> tuple[str, str]:
     """Return the change of the retained score, and the verdict in words."""
-    if found is None:
+    if result is None:
         return NOT_KNOWN, "not checked"
-    if found.same_weights:
+    if result.same_weights:
         return "0.0", "same weights"
-    change = NOT_KNOWN if found.drop is None else change_of(found.drop)
-    worst = next((key for key in WORST_FIRST if key in found.verdicts), None)
+    change = NOT_KNOWN if result.drop is None else change_of(result.drop)
+    worst = next((key for key in WORST_FIRST if key in result.verdicts), None)
     if worst is None:
         return change, ""
-    count, total = found.verdicts.count(worst), len(found.verdicts)
-    words = SHORT_WORDS[worst]
+    count, total = result.verdicts.count(worst), len(result.verdicts)
+    text = SHORT_WORDS[worst]
     if count < total:
-        words = f"{count}/{total} {words}"
-    return change, words
+        text = f"{count}/{total} {text}"
+    return change, text
 
 
 PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "memory", "new facts", "by", "in")
@@ -79,16 +79,16 @@ def prices(row: ApproachRow) -> tuple[str, ...]:
         gpu(row),
         NOT_KNOWN if row.prompt_tokens is None else f"{row.prompt_tokens:,.0f} tok",
         memory,
-        *news(row.news),
+        *new_facts(row.news),
     )
 
 
-def seen_head(found: ApproachesAnswer) -> tuple[str, ...]:
+def seen_head(answer: ApproachesAnswer) -> tuple[str, ...]:
     """Return the head of the table of rows seen and of the price per query."""
-    return "approach", "rows seen", "epochs", "loss", query_head(found)
+    return "approach", "rows seen", "epochs", "loss", query_head(answer)
 
 
-def seen(row: ApproachRow) -> tuple[str, ...]:
+def seen_cells(row: ApproachRow) -> tuple[str, ...]:
     """Return an approach's cells: how much it read, how its loss moved, and the price per query."""
     loss = NOT_KNOWN if row.losses is None else f"{row.losses[0]:.2f} to {row.losses[1]:.2f}"
     return row.name, rows_seen(row), epochs(row), loss, query(row.query)
@@ -108,23 +108,23 @@ def epochs(row: ApproachRow) -> str:
     return NOT_KNOWN if row.epochs_seen is None else f"{round(row.epochs_seen, 2):g}"
 
 
-def query_head(found: ApproachesAnswer) -> str:
+def query_head(answer: ApproachesAnswer) -> str:
     """Return the head of the price column: 'CPU s a query'."""
-    return f"{next((row.query.of for row in found.rows if row.query is not None), 'CPU')} s a query"
+    return f"{next((row.query.of for row in answer.rows if row.query is not None), 'CPU')} s a query"
 
 
-def query(found: Price | None) -> str:
+def query(price: Price | None) -> str:
     """Format a query's price: the median of the rounds, the lowest and the highest; '!' on a busy machine."""
-    if found is None:
+    if price is None:
         return NOT_KNOWN
-    busy = "!" if is_busy(found) else ""
-    digits = 0 if found.median >= 10 else 2 if found.median >= 0.1 else 4
-    return f"{found.median:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]{busy}"
+    busy = "!" if is_busy(price) else ""
+    digits = 0 if price.median >= 10 else 2 if price.median >= 0.1 else 4
+    return f"{price.median:.{digits}f} [{price.low:.{digits}f}, {price.high:.{digits}f}]{busy}"
 
 
-def is_busy(found: Price) -> bool:
+def is_busy(price: Price) -> bool:
     """Return True if other processes used the machine while this price was measured."""
-    return found.others is not None and found.others >= BUSY
+    return price.others is not None and price.others >= BUSY
 
 
 def gpu(row: ApproachRow) -> str:
@@ -134,47 +134,49 @@ def gpu(row: ApproachRow) -> str:
     return seconds(row.gpu_s) + ("" if row.energy_wh is None else f" {row.energy_wh:.1f} Wh")
 
 
-def news(found: News | None) -> tuple[str, str, str]:
+def new_facts(result: News | None) -> tuple[str, str, str]:
     """Return the change of the score on new facts, how it came about, and how long that took."""
-    if found is None or found.before is None:
+    if result is None or result.before is None:
         return NOT_KNOWN, "", ""
-    if found.after is None:
-        return f"{found.before.mean:.2f}, can't", "", ""
-    by = {"index": "indexing", "train": "training"}.get(found.how, "")
-    is_open = "=" if found.gain is not None and found.gain.is_open else ""
-    return f"{found.before.mean:.2f} to {found.after.mean:.2f}{is_open}", by, seconds(found.seconds)
+    if result.after is None:
+        return f"{result.before.mean:.2f}, can't", "", ""
+    by = {"index": "indexing", "train": "training"}.get(result.how, "")
+    is_open = "=" if result.gain is not None and result.gain.is_open else ""
+    return f"{result.before.mean:.2f} to {result.after.mean:.2f}{is_open}", by, seconds(result.seconds)
 
 
-def asides(found: ApproachesAnswer) -> list[str]:
+def notes_on_table(answer: ApproachesAnswer) -> list[str]:
     """Return why approaches are not measured, and how to read the table."""
     lines = []
-    for row in found.rows:
+    for row in answer.rows:
         if row.state != "measured":
-            again = next((run.name for run in row.runs if run.said and row.state == "failed"), "")
+            failed_run = next((run.name for run in row.runs if run.said and row.state == "failed"), "")
             lines.append(
                 f"{row.name}: {row.state}{f', {clean_line(row.said)}' if row.said else ''}"
-                f"{f' (to retry: finetop retry {clean_line(again)})' if again else ''}"
+                f"{f' (to retry: finetop retry {clean_line(failed_run)})' if failed_run else ''}"
             )
-    gaps = [gap for row in found.rows for gap in (row.gap, row.news and row.news.gain) if gap]
+    gaps = [gap for row in answer.rows for gap in (row.gap, row.news and row.news.gain) if gap]
     if any(gap.is_open for gap in gaps):
         lines.append(
             "= no proven difference (from the best, or from before): the paired 95 % interval contains 0."
         )
-    return [*lines, *_of_prices(found)]
+    return [*lines, *_price_notes(answer)]
 
 
-def _of_prices(found: ApproachesAnswer) -> list[str]:
+def _price_notes(answer: ApproachesAnswer) -> list[str]:
     """Return how prices were measured, and which of them on a busy machine."""
-    prices = {row.name: row.query for row in found.rows if row.query is not None}
+    prices = {row.name: row.query for row in answer.rows if row.query is not None}
     if not prices:
         return []
     first = next(iter(prices.values()))
-    how = f"{first.of} seconds{' on one thread' if first.of == 'CPU' else ''}"
+    how = f"{first.of} seconds{' on price thread' if first.of == 'CPU' else ''}"
     lines = [
-        f"{query_head(found)}: median [least, most] of {counted(first.rounds, 'round')} over"
+        f"{query_head(answer)}: median [least, most] of {counted(first.rounds, 'round')} over"
         f" {counted(first.queries, 'question')}, in {how}; costs whose ranges overlap don't differ."
     ]
-    if busy := {name: one for name, one in prices.items() if is_busy(one)}:
-        each = ", ".join(f"{name} ({100 * (one.others or 0.0):.0f} %)" for name, one in busy.items())
-        lines.append(f"! measured while other processes used the CPUs: {each}.")
+    if busy := {name: price for name, price in prices.items() if is_busy(price)}:
+        busy_prices = ", ".join(
+            f"{name} ({100 * (price.others or 0.0):.0f} %)" for name, price in busy.items()
+        )
+        lines.append(f"! measured while other processes used the CPUs: {busy_prices}.")
     return lines

@@ -6,7 +6,7 @@ import re
 
 from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult, worst_first
 from finetop.core.text import clean_line
-from finetop.core.wording.verdicts import beside_lines, task_cells, verdict_line
+from finetop.core.wording.verdicts import further_lines, task_cells, verdict_line
 
 FLIPS_SHOWN = 20
 TASKS_SHOWN = 100  # GitHub limits a comment to 65,536 characters
@@ -26,7 +26,7 @@ def markdown(name: str, result: CheckResult) -> str:
     parts = [f"{SIGNS[result.verdict]} **{escape(verdict_line(result))}**", "", f"{escape(name)}{suite}", ""]
     if result.tasks:
         parts += [*_task_table(result), ""]
-    parts += [f"- {escape(line)}" for line in beside_lines(result)]
+    parts += [f"- {escape(line)}" for line in further_lines(result)]
     unmeasured = [task.reason for task in result.tasks if task.reason]
     if unmeasured and result.verdict != "no_verdict":
         parts += ["", "Not measured:", "", *(f"- {escape(reason)}" for reason in unmeasured)]
@@ -40,8 +40,8 @@ def markdown(name: str, result: CheckResult) -> str:
 def escape(text: str, *, limit: int = 2000) -> str:
     """Escape outside text for Markdown, also in a table's cell: no markup, links, mentions or new lines."""
 
-    def safe(found: re.Match[str]) -> str:
-        return found[0] if found["kept"] else f"&#{ord(found[0])};"
+    def safe(match: re.Match[str]) -> str:
+        return match[0] if match["kept"] else f"&#{ord(match[0])};"
 
     return _MARKUP.sub(safe, clean_line(text, limit=limit)).strip()
 

@@ -46,12 +46,12 @@ def changes(difference: Difference) -> str:
     if difference.is_same:
         return "the same rows"
     numbers = ((difference.changed, "changed"), (difference.new, "new"), (difference.gone, "gone"))
-    found = [f"{number:,} {word}" for number, word in numbers if number]
+    parts = [f"{number:,} {word}" for number, word in numbers if number]
     if not difference.both:
         return f"other rows, all {difference.new:,}"
     if not difference.same_order:
-        found.append("the rest in another order" if found else "the same rows in another order")
-    return ", ".join(found)
+        parts.append("the rest in another order" if parts else "the same rows in another order")
+    return ", ".join(parts)
 
 
 def since(facts: SourceFacts) -> str:
@@ -71,7 +71,7 @@ def version_line(facts: SourceFacts) -> str:
     return f"{_of_test(row)}{source_words(row)} v{row.number} ({inside})"
 
 
-def beside(facts: SourceFacts) -> Iterator[str]:
+def further_facts(facts: SourceFacts) -> Iterator[str]:
     """Yield further facts about a source, one sentence each."""
     row = facts.row
     if row.revision:
@@ -101,13 +101,13 @@ def beside(facts: SourceFacts) -> Iterator[str]:
         yield f"{FILE} has been written to since; too large to read again here"
 
 
-def lint_words(kept: Kept) -> str:
+def lint_words(report: Kept) -> str:
     """Summarise lint's findings: 'finetop lint found 2: empty in 12 rows, near-duplicates in 40'."""
-    if not kept.findings:
+    if not report.findings:
         return "finetop lint found nothing"
     shown = [
-        f"{one.name} in {one.count:,}" if at else f"{one.name} in {counted(one.count, 'row')}"
-        for at, one in enumerate(kept.findings)
+        f"{finding.name} in {finding.count:,}" if at else f"{finding.name} in {counted(finding.count, 'row')}"
+        for at, finding in enumerate(report.findings)
     ]
     more = f" and {len(shown) - LINT_SHOWN} more" if len(shown) > LINT_SHOWN else ""
     return clean_line(f"finetop lint found {len(shown)}: {', '.join(shown[:LINT_SHOWN])}{more}")
@@ -118,14 +118,14 @@ def origin_words(origin: Origin, number: int = 0) -> str:
     name = origin.path.rstrip("/").rpartition("/")[2]
     source = f"{name} v{number}" if number else name
     if origin.how == "selected":
-        said = f"selected from {source} by {origin.by}, {origin.rows:,} of {counted(origin.of_rows, 'row')}"
+        text = f"selected from {source} by {origin.by}, {origin.rows:,} of {counted(origin.of_rows, 'row')}"
     else:
-        said = (
+        text = (
             f"fixed from {source} by finetop lint --fix:"
             f" {origin.removed:,} of {counted(origin.of_rows, 'row')} removed, {origin.mended:,} changed"
         )
     before = "" if origin.before is None else f"; that was {origin_words(origin.before)}"
-    return clean_line(said + before)
+    return clean_line(text + before)
 
 
 def pair_words(pair: SourcePair, one: str, other: str) -> str:
@@ -149,55 +149,59 @@ def shared(difference: Difference | None, one: str, other: str) -> str:
         return f"can't be compared: {difference.why_not}"
     if difference.is_same:
         return "the same rows in the same order"
-    found = [f"{difference.both:,} in both" if difference.both else "no rows in common"]
+    parts = [f"{difference.both:,} in both" if difference.both else "no rows in common"]
     gone, new = f"only in {one}", f"only in {other}"
     numbers = ((difference.changed, "changed"), (difference.gone, gone), (difference.new, new))
-    found += [f"{number:,} {word}" for number, word in numbers if number]
+    parts += [f"{number:,} {word}" for number, word in numbers if number]
     if not difference.same_order:
-        found.append("in another order")
-    return ", ".join(found)
+        parts.append("in another order")
+    return ", ".join(parts)
 
 
 def settings(pair: SourcePair) -> list[str]:
     """Return which settings of two sources differ, and whether the same rows were trained differently."""
-    one, other = pair.one, pair.other
-    if one is None or other is None:
+    first, other = pair.one, pair.other
+    if first is None or other is None:
         return []
-    found = [
+    differences = [
         f"{name}: {_set(before)} | {_set(after)}"
         for name, before, after in (
-            ("share", one.share, other.share),
-            ("row limit", one.limit, other.limit),
-            ("use", one.use, other.use),
+            ("share", first.share, other.share),
+            ("row limit", first.limit, other.limit),
+            ("use", first.use, other.use),
         )
         if before != after
     ]
     is_same = pair.difference is not None and pair.difference.is_same
-    if is_same and one.learned and other.learned and one.learned != other.learned:
-        found.append(
+    if is_same and first.learned and other.learned and first.learned != other.learned:
+        differences.append(
             "same rows, trained differently: other rows held out, another template or other truncation"
         )
-    return found
+    return differences
 
 
 def _set(value: object) -> str:
     return "all" if value is None else f"{value}"
 
 
-def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
+def same_data(sources_by_run: Sequence[Sequence[SourceRow]]) -> bool:
     """Return True if several runs are known to have read the same rows in the same way, and no other tests."""
     facts = [
         [(row.content, row.use, row.limit, row.share, row.learned) for row in rows if row.use != "test"]
-        for rows in read
+        for rows in sources_by_run
     ]
-    return bool(facts[0]) and all(one == facts[0] for one in facts) and not tests_differ(read)
+    return (
+        bool(facts[0])
+        and all(run_facts == facts[0] for run_facts in facts)
+        and not tests_differ(sources_by_run)
+    )
 
 
-def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
+def tests_differ(sources_by_run: Sequence[Sequence[SourceRow]]) -> bool:
     """Return True if several runs are known to have been measured on different tests."""
-    tests = [[row.content for row in rows if row.use == "test"] for rows in read]
-    known = [one for one in tests if one]
-    return any(one != known[0] for one in known)
+    tests = [[row.content for row in rows if row.use == "test"] for rows in sources_by_run]
+    recorded = [test_contents for test_contents in tests if test_contents]
+    return any(test_contents != recorded[0] for test_contents in recorded)
 
 
 def same_line(rows: Sequence[SourceRow]) -> str:
@@ -211,12 +215,12 @@ def unknown_rows(recipe: Mapping[str, Any]) -> str:
 
 
 def differ_lines(
-    found: DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
+    answer: DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[tuple[str, str]]:
     """Yield how the data of two runs differ: (kind, line), kind '' for a source, 'setting', '-' or '+' for a row."""
-    for name in found.unknown:
+    for name in answer.unknown:
         yield "", f"{clean_line(name)}: {unknown_rows(recipes.get(name, {}))}"
-    for pair in found.pairs:
+    for pair in answer.pairs:
         yield "", pair_words(pair, one, other)
         for line in settings(pair):
             yield "setting", line
@@ -233,5 +237,5 @@ def differ_lines(
         is_test = pair.one is not None and pair.other is not None and pair.one.use == "test"
         if is_test and not pair.difference.is_same:
             yield "", TESTS_DIFFER
-    if found.whole is not None:
-        yield "", f"all training rows: {shared(found.whole, one, other)}"
+    if answer.whole is not None:
+        yield "", f"all training rows: {shared(answer.whole, one, other)}"

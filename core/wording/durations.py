@@ -58,5 +58,5 @@ def clock(moment: float) -> str:
 
 def day_clock(moment: float, now: float, zone: tzinfo | None = None) -> str:
     """Format a future moment: '07:00', with the day if it is a day or more away: 'Mon 07:00'."""
-    shown = datetime.fromtimestamp(moment, zone)
-    return f"{shown:%H:%M}" if moment - now < 86_400 else f"{shown:%a %H:%M}"
+    moment_there = datetime.fromtimestamp(moment, zone)
+    return f"{moment_there:%H:%M}" if moment - now < 86_400 else f"{moment_there:%a %H:%M}"

@@ -17,7 +17,7 @@ _ENDED = {"stop": "stopped", "kill": "killed", "cancel": "removed from the queue
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Confirmation:
     """A question, and the effect of a yes: 'Stop support-r16?', 'It saves step 820 first.'."""
 
     question: str
@@ -32,39 +32,42 @@ def state_word(state: State) -> str:
     return _ENDED[state.how] if isinstance(state, Stopped) else word(state)
 
 
-def stop_asking(detail: RunDetail, name: str = "") -> Asking:
+def stop_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     """Return the question before all jobs of a run are stopped or removed from the queue, with what is kept."""
     row = detail.row
-    ends = jobs.under_way(row)
-    named = jobs.named(name or clean_line(row.name), ends)
-    trains = [job.state for job in ends if job.verb == "train"]
-    if not any(isinstance(job.state, Running) for job in ends):
-        return Asking(f"Remove {named} from the queue?", _left_of(row) if trains else jobs.kept(ends))
+    jobs_to_end = jobs.under_way(row)
+    named = jobs.named(name or clean_line(row.name), jobs_to_end)
+    trains = [job.state for job in jobs_to_end if job.verb == "train"]
+    if not any(isinstance(job.state, Running) for job in jobs_to_end):
+        return Confirmation(
+            f"Remove {named} from the queue?", _left_of(row) if trains else jobs.kept(jobs_to_end)
+        )
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
     is_training = any(isinstance(state, Running) for state in trains)
-    return Asking(f"Stop {named}?", saves if is_training else jobs.kept(ends))
+    return Confirmation(f"Stop {named}?", saves if is_training else jobs.kept(jobs_to_end))
 
 
-def _left_of(row: RunRow) -> str:
-    return f"It stays at step {count(row.step)}." if row.step else "Nothing of it has run yet."
+def _left_of(run: RunRow) -> str:
+    return f"It stays at step {count(run.step)}." if run.step else "Nothing of it has run yet."
 
 
-def kill_asking(detail: RunDetail, name: str = "") -> Asking:
+def kill_confirmation(detail: RunDetail, name: str = "") -> Confirmation:
     """Return the question before a run is killed; if all its jobs wait, that of a stop."""
     row = detail.row
-    ends = jobs.under_way(row)
-    if not any(isinstance(job.state, Running) for job in ends):
-        return stop_asking(detail, name)
+    jobs_to_end = jobs.under_way(row)
+    if not any(isinstance(job.state, Running) for job in jobs_to_end):
+        return stop_confirmation(detail, name)
     saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
     kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
     lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
-    is_training = any(job.verb == "train" for job in ends)
-    return Asking(
-        f"Kill {jobs.named(name or clean_line(row.name), ends)}?", lost if is_training else jobs.kept(ends)
+    is_training = any(job.verb == "train" for job in jobs_to_end)
+    return Confirmation(
+        f"Kill {jobs.named(name or clean_line(row.name), jobs_to_end)}?",
+        lost if is_training else jobs.kept(jobs_to_end),
     )
 
 
-def trash_asking(names: Sequence[str], size: str) -> Asking:
+def trash_confirmation(names: Sequence[str], size: str) -> Confirmation:
     """Return the question before runs go to the trash."""
     what = names[0] if len(names) == 1 else counted(len(names), "run")
-    return Asking(f"Move {what} to the trash?", size)
+    return Confirmation(f"Move {what} to the trash?", size)

@@ -12,9 +12,9 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 FAULTS = {"lost": "LOST", "failing": "FAILS"}
 
 
-def machine_words(found: GpusAnswer) -> str:
+def machine_words(answer: GpusAnswer) -> str:
     """Return what a machine without GPUs has: '2 CPU cores, 1 job at a time'."""
-    return f"{counted(found.cores, 'CPU core')}, {counted(found.cpu_jobs, 'job')} at a time"
+    return f"{counted(answer.cores, 'CPU core')}, {counted(answer.cpu_jobs, 'job')} at a time"
 
 
 def lines_of(gpu: GpuRow) -> Iterator[str]:
@@ -27,9 +27,9 @@ def lines_of(gpu: GpuRow) -> Iterator[str]:
         if job.gib is not None and job.used_gib is not None and job.used_gib > job.gib:
             used += f": {gib(job.used_gib - job.gib)} more than planned"
         yield f"{clean_line(job.run)} ({job.verb}) has {size}{used}"
-    for one in gpu.others:
-        size = "" if one.gib is None else f", {gib(one.gib)} GiB"
-        yield f"{stranger(one)}{size}"
+    for process in gpu.others:
+        size = "" if process.gib is None else f", {gib(process.gib)} GiB"
+        yield f"{foreign_process(process)}{size}"
     if gpu.kept_for:
         yield f"reserved for {clean_line(gpu.kept_for)}"
     if gpu.left_out:
@@ -41,9 +41,9 @@ def fault_words(gpu: GpuRow) -> str:
     return f"{FAULTS.get(gpu.fault, 'not used')}: {clean_line(gpu.trouble)}"
 
 
-def stranger(one: GpuProcess) -> str:
+def foreign_process(process: GpuProcess) -> str:
     """Return the name of a process that is not finetop's: 'ana: python 48213'."""
-    return f"{clean_line(one.user) or 'somebody'}: {clean_line(one.name) or 'process'} {one.pid}"
+    return f"{clean_line(process.user) or 'somebody'}: {clean_line(process.name) or 'process'} {process.pid}"
 
 
 def bars(history: Sequence[int | None], cells: int) -> str:
@@ -51,7 +51,7 @@ def bars(history: Sequence[int | None], cells: int) -> str:
     pairs = [history[max(0, end - 2) : end] for end in range(len(history), 0, -2)][:cells]
     drawn = []
     for pair in reversed(pairs):
-        known = [one for one in pair if one is not None]
+        known = [value for value in pair if value is not None]
         level = sum(known) / len(known) / 100 if known else None
         drawn.append("·" if level is None else BLOCKS[min(len(BLOCKS) - 1, int(level * len(BLOCKS)))])
     return "".join(drawn)

@@ -43,9 +43,9 @@ def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room
         place = f", {ordinal(state.place)}" if state.place else " in Slurm"
         return f"{name} {'held' if state.held else f'waits{place}'}"
     if state.asked:
-        return f"{name} {asked(verb, state)}"
+        return f"{name} {requested_end(verb, state)}"
     if state.pulse:
-        return f"{name} {pulse.word(state)} {pulse.words(state)}"
+        return f"{name} {pulse.label(state)} {pulse.details(state)}"
     is_counted = state.done is not None and bool(state.total) and state.unit in _ITEMS
     if tried is not None:
         last = ", confirming" if tried.done >= tried.total else ""
@@ -58,7 +58,7 @@ def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room
         short, whole = f"{name}: {clean_line(state.phase) or 'starting'}", f"{name}: {phase(state)}"
     left = "" if (left_s := seconds_left(state, tried)) is None else f", {long_span(left_s)} left"
     forms = (whole + left, short + left, whole, short)
-    return next((words for words in forms if len(words) <= room), short)
+    return next((form for form in forms if len(form) <= room), short)
 
 
 def seconds_left(state: Running, tried: Tried | None = None) -> float | None:
@@ -92,10 +92,10 @@ def _amount(number: float) -> str:
     return count(int(number)) if number == int(number) else f"{number:,.1f}"
 
 
-def asked(verb: Verb, state: Running) -> str:
+def requested_end(verb: Verb, state: Running) -> str:
     """Return how a job is about to end on request: 'pausing: saving a checkpoint'."""
-    words = {"stop": "stopping", "pause": "pausing", "kill": "being killed"}[state.asked or "stop"]
-    return f"{words}: saving a checkpoint" if verb == "train" and state.asked != "kill" else words
+    verb_form = {"stop": "stopping", "pause": "pausing", "kill": "being killed"}[state.asked or "stop"]
+    return f"{verb_form}: saving a checkpoint" if verb == "train" and state.asked != "kill" else verb_form
 
 
 # --- what a stop ends -----------------------------------------------------------------------------------------
@@ -103,8 +103,8 @@ def asked(verb: Verb, state: Running) -> str:
 
 def under_way(row: RunRow) -> list[SideJob]:
     """Return a run's running and waiting jobs, its main job first: a stop ends them all."""
-    own = [SideJob(row.made_by, row.state)] if isinstance(row.state, Running | Queued) else []
-    return [*own, *row.side_jobs]
+    main_job = [SideJob(row.made_by, row.state)] if isinstance(row.state, Running | Queued) else []
+    return [*main_job, *row.side_jobs]
 
 
 def named(name: str, jobs: Sequence[SideJob]) -> str:
@@ -142,15 +142,15 @@ def _kept(job: SideJob) -> str:
 
 def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:
     """Return what happens to jobs that were asked to end: 'demo saves a checkpoint, then stops.'"""
-    live = [job for job in jobs if isinstance(job.state, Running)]
-    if not live:
+    running = [job for job in jobs if isinstance(job.state, Running)]
+    if not running:
         return f"{named(name, jobs)} removed from the queue."
     doing = {"stop": "stopping", "kill": "killing", "pause": "pausing"}[wish]
-    beside = [job for job in jobs if job.verb != "train"]
-    if not any(job.verb == "train" for job in live):
-        kept_words = "" if wish == "pause" else f" {kept(beside)}"
+    side_jobs = [job for job in jobs if job.verb != "train"]
+    if not any(job.verb == "train" for job in running):
+        kept_words = "" if wish == "pause" else f" {kept(side_jobs)}"
         return f"{doing} {named(name, jobs)}.{kept_words}"
-    more = f" Also {doing} its {' and its '.join(NAMES[job.verb] for job in beside)}." if beside else ""
+    more = f" Also {doing} its {' and its '.join(NAMES[job.verb] for job in side_jobs)}." if side_jobs else ""
     does = {
         "stop": "saves a checkpoint, then stops.",
         "kill": "is being killed.",

@@ -22,8 +22,8 @@ def advised(row: RunRow) -> Order:
     order = _wanted(row)
     if not order:
         return ""
-    asked: Literal["check", "retry", "remedies"] = "check" if order == "check again" else order
-    return order if accepts(row, asked) else ""
+    request: Literal["check", "retry", "remedies"] = "check" if order == "check again" else order
+    return order if accepts(row, request) else ""
 
 
 def _wanted(row: RunRow) -> Literal["", "retry", "check", "check again", "remedies"]:

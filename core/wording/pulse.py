@@ -7,12 +7,12 @@ from finetop.core.text import clean_line
 from finetop.core.wording.durations import long_span
 
 
-def word(state: Running) -> str:
+def label(state: Running) -> str:
     """Return what is wrong in capitals: SILENT or HUNG; empty if all is well."""
     return {"": "", "silent": "SILENT"}.get(state.pulse, "HUNG")
 
 
-def words(state: Running) -> str:
+def details(state: Running) -> str:
     """Return the words after the state: 'for 4 min', 'no step for 12 min, usual 3 s', 'stopped by a signal …'."""
     if state.pulse == "silent":
         return f"for {long_span(state.silent_s)}"

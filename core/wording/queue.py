@@ -24,15 +24,15 @@ def priority_word(priority: int) -> str:
     return next((word for word, number in PRIORITIES.items() if number == priority), str(priority))
 
 
-def stopped_words(found: QueueAnswer) -> str:
+def stopped_words(answer: QueueAnswer) -> str:
     """Return why nothing starts now, with the command to release it; empty if the queue moves."""
-    release = ": finetop queue release" if found.stopped == QUEUE_HELD else ""
-    return f"nothing starts: {clean_line(found.stopped)}{release}" if found.stopped else ""
+    release = ": finetop queue release" if answer.stopped == QUEUE_HELD else ""
+    return f"nothing starts: {clean_line(answer.stopped)}{release}" if answer.stopped else ""
 
 
-def running_words(found: QueueAnswer) -> str:
+def running_words(answer: QueueAnswer) -> str:
     """Return the names of the runs that run now."""
-    return f"running: {', '.join(clean_line(name) for name in found.running) or 'nothing'}"
+    return f"running: {', '.join(clean_line(name) for name in answer.running) or 'nothing'}"
 
 
 def starts_about(row: QueueRow, now: float) -> str:
@@ -40,17 +40,17 @@ def starts_about(row: QueueRow, now: float) -> str:
     return "" if row.starts_at is None else day_clock(row.starts_at, now)
 
 
-def waits(row: QueueRow, found: QueueAnswer, now: float) -> str:
+def waits(row: QueueRow, answer: QueueAnswer, now: float) -> str:
     """Return one line on what a job waits for: '2nd in the queue, starts about 14:05: waits for …; running: one'."""
     place = [f"{ordinal(row.state.place)} in the queue"] if row.state.place else []
     at = [f"starts about {when}"] if (when := starts_about(row, now)) else []
     parts = [": ".join(filter(None, (", ".join(place + at), why(row.state, now))))]
     if row.do:
         parts.append(f"next: {clean_line(row.do)}")
-    elif found.stopped:
-        parts = [", ".join(place), stopped_words(found)]
+    elif answer.stopped:
+        parts = [", ".join(place), stopped_words(answer)]
     else:
-        parts.append(running_words(found))
+        parts.append(running_words(answer))
     return "; ".join(filter(None, parts))
 
 

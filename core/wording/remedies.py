@@ -22,7 +22,7 @@ WORDS = {
     "unchanged": "nothing to do",
 }
 BEST, CONFIRMED = "☆", "★"
-LITTLE = 0.5  # share of the gain: a remedy that keeps less gives up most of what was learned
+LITTLE_GAIN = 0.5  # share of the gain: a remedy that keeps less gives up most of what was learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,55 +39,55 @@ def lettered(rows: Sequence[RemedyRow]) -> list[tuple[str, RemedyRow]]:
     return list(zip(ascii_lowercase, rows, strict=False))
 
 
-def is_trying(found: RemediesAnswer, row: RemedyRow) -> bool:
+def is_trying(answer: RemediesAnswer, row: RemedyRow) -> bool:
     """Return True if the running job is trying this remedy now."""
-    job = found.job
-    if not isinstance(job, Running) or row.name not in found.trying:
+    job = answer.job
+    if not isinstance(job, Running) or row.name not in answer.trying:
         return False
     return job.phase.startswith((f"{row.label}:", f"confirming {row.label}:"))
 
 
-def waits(found: RemediesAnswer, row: RemedyRow) -> bool:
+def waits(answer: RemediesAnswer, row: RemedyRow) -> bool:
     """Return True if a job under way will try this remedy."""
-    return found.is_under_way and row.name in found.trying and not row.verdict
+    return answer.is_under_way and row.name in answer.trying and not row.verdict
 
 
-def star(found: RemediesAnswer, row: RemedyRow) -> str:
+def star(answer: RemediesAnswer, row: RemedyRow) -> str:
     """Return the mark of the best remedy so far, or of the best confirmed one."""
-    if row.name != found.best:
+    if row.name != answer.best:
         return ""
     return CONFIRMED if row.confirmation == "ok" else BEST
 
 
-def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
+def cells(answer: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
     """Return target, kept gain, retained score and verdict as cells."""
     if not row.target and row.drop is None:
-        return "", "", "", how(found, row)
+        return "", "", "", how(answer, row)
     share = f"{gain(row)} {metric_words(gain_metric(row))}".rstrip()
-    return target(found, row), share, retained(row, found.margin), verdict(row)
+    return target(answer, row), share, retained(row, answer.margin), verdict(row)
 
 
-def how(found: RemediesAnswer, row: RemedyRow) -> str:
+def how(answer: RemediesAnswer, row: RemedyRow) -> str:
     """Return the status of a remedy without numbers."""
     if row.why_not:
         return "not available"
     if row.verdict:
         return verdict(row)
-    return "queued" if waits(found, row) else "not tried"
+    return "queued" if waits(answer, row) else "not tried"
 
 
-def asides(found: RemediesAnswer) -> list[str]:
+def reasons(answer: RemediesAnswer) -> list[str]:
     """Return why remedies are not available, failed or change nothing, one line each."""
     return [
         f"{letter} {row.label}: {clean_line(row.why_not or row.reason, limit=200)}"
-        for letter, row in lettered(found.rows)
+        for letter, row in lettered(answer.rows)
         if row.why_not or row.verdict in ("failed", "unchanged")
     ]
 
 
-def target(found: RemediesAnswer, row: RemedyRow) -> str:
+def target(answer: RemediesAnswer, row: RemedyRow) -> str:
     """Format a remedy's score on the target."""
-    value = row.target.get(found.metric)
+    value = row.target.get(answer.metric)
     return "-" if value is None else f"{value:.2f}"
 
 
@@ -106,9 +106,9 @@ def gain_metric(row: RemedyRow) -> str:
     return min(row.kept, key=lambda metric: row.kept[metric]) if row.kept and len(row.target) > 1 else ""
 
 
-def has_several(found: RemediesAnswer) -> bool:
+def has_several(answer: RemediesAnswer) -> bool:
     """Return True if tuning gained in several metrics of the target: the one that keeps least counts."""
-    return found.now is not None and len(found.now.kept) > 1
+    return answer.now is not None and len(answer.now.kept) > 1
 
 
 def kept_words(row: RemedyRow) -> str:
@@ -128,53 +128,53 @@ def kept_words(row: RemedyRow) -> str:
 
 def keeps_little(row: RemedyRow) -> bool:
     """Return True if a remedy gives up most of what was learned."""
-    return row.gain is not None and row.gain < LITTLE
+    return row.gain is not None and row.gain < LITTLE_GAIN
 
 
-def next_step(found: RemediesAnswer) -> Next:
+def next_step(answer: RemediesAnswer) -> Next:
     """Return the recommended step: export a confirmed remedy that keeps most of the gain, or what leads there.
 
     An unconfirmed remedy is confirmed first. One that gives up most of what was learned comes last: after one that
     keeps more, after untried ones, and after retraining. If half of them were tried and none is ok, or all tried so
     far failed, retraining comes before the others.
     """
-    row = next((one for one in found.rows if one.name == found.best), None)
-    untried = len(left(found))
-    again = next((one.name for one in found.retrainings if not one.why_not), "")
+    row = next((other_row for other_row in answer.rows if other_row.name == answer.best), None)
+    untried = len(left(answer))
+    retraining = next((other_row.name for other_row in answer.retrainings if not other_row.why_not), "")
     if row is None:
-        tried = [one for one in found.rows if one.verdict]
-        have_failed = bool(tried) and all(one.verdict == "failed" for one in tried)
-        if untried and not (again and (have_failed or len(tried) >= untried)):
+        tried = [other_row for other_row in answer.rows if other_row.verdict]
+        have_failed = bool(tried) and all(other_row.verdict == "failed" for other_row in tried)
+        if untried and not (retraining and (have_failed or len(tried) >= untried)):
             return Next("try")
         why = "none of these is proven ok" if tried else "no remedy works without training"
         if have_failed:
             why = f"all {len(tried)} tried so far failed" if len(tried) > 1 else f"{tried[0].label} failed"
-        return Next("retrain", again, why) if again else Next("nothing", why=why)
-    if (better := _better(found, row)) is not None:
+        return Next("retrain", retraining, why) if retraining else Next("nothing", why=why)
+    if (better := _better(answer, row)) is not None:
         return Next("confirm", better.name, f"keeps {gain(better)} of the gain, not confirmed yet")
     if keeps_little(row):
         why = f"{row.label} keeps only {gain(row)} of the gain"
         if untried:
             return Next("try", why=why)
-        if again:
-            return Next("retrain", again, why)
+        if retraining:
+            return Next("retrain", retraining, why)
     if row.confirmation == "ok":
         return Next("export", row.name, f"keeps only {gain(row)} of the gain" if keeps_little(row) else "")
     if row.confirmation == "no_items":
         why = f"{row.label} can't be confirmed on this suite: no fresh items left"
-        return Next("retrain", again, why) if again else Next("nothing", why=why)
+        return Next("retrain", retraining, why) if retraining else Next("nothing", why=why)
     return Next("confirm", row.name, "not confirmed yet")
 
 
-def left(found: RemediesAnswer) -> list[str]:
+def left(answer: RemediesAnswer) -> list[str]:
     """Return the available remedies that were not tried."""
-    return [one.name for one in found.rows if not one.why_not and not one.verdict]
+    return [row.name for row in answer.rows if not row.why_not and not row.verdict]
 
 
-def _better(found: RemediesAnswer, best: RemedyRow) -> RemedyRow | None:
+def _better(answer: RemediesAnswer, best: RemedyRow) -> RemedyRow | None:
     """Return a remedy that keeps more than the confirmed best and only needs to be confirmed, or None."""
-    open_ones = [one for one in found.rows if one.verdict == "ok" and not one.confirmation]
-    kept = [(one.gain, one) for one in open_ones if one.gain is not None and one.gain > (best.gain or 0.0)]
+    open_ones = [row for row in answer.rows if row.verdict == "ok" and not row.confirmation]
+    kept = [(row.gain, row) for row in open_ones if row.gain is not None and row.gain > (best.gain or 0.0)]
     return max(kept, key=lambda pair: pair[0])[1] if kept and best.confirmation == "ok" else None
 
 
@@ -202,38 +202,41 @@ def verdict(row: RemedyRow) -> str:
     return WORDS.get(row.verdict, "")
 
 
-def now(found: RemediesAnswer) -> str:
+def now(answer: RemediesAnswer) -> str:
     """Return the run's own scores, before any remedy."""
-    row = found.now
+    row = answer.now
     if row is None:
-        return f"limit {found.margin:.1f}"
-    reached = f"{metric_words(found.metric)} {target(found, row)}, " if found.metric else ""
-    lost = f"{moved(row, found.margin)} {verdict(row)}, limit {found.margin:.1f}"
-    return f"now, {measured_by(found, row)}: {reached}retained {lost}"
+        return f"limit {answer.margin:.1f}"
+    target_text = f"{metric_words(answer.metric)} {target(answer, row)}, " if answer.metric else ""
+    lost = f"{moved(row, answer.margin)} {verdict(row)}, limit {answer.margin:.1f}"
+    return f"now, {measured_by(answer, row)}: {target_text}retained {lost}"
 
 
-def measured_by(found: RemediesAnswer, row: RemedyRow) -> str:
+def measured_by(answer: RemediesAnswer, row: RemedyRow) -> str:
     """Return what the run's own scores were measured on: the newest check's items, or the selection items."""
-    if found.now_by == "choosing":
+    if answer.now_by == "choosing":
         return f"on the {counted(row.items_used, 'selection item')}"
     return f"by its newest check ({row.items_used:,} of {counted(row.items_total, 'item')})"
 
 
-def best(found: RemediesAnswer) -> list[str]:
+def best(answer: RemediesAnswer) -> list[str]:
     """Return the best remedy, and whether it is confirmed on items that did not select it; empty if there is none."""
-    letters = {row.name: letter for letter, row in lettered(found.rows)}
-    row = next((one for one in found.rows if one.name == found.best), None)
+    letters = {row.name: letter for letter, row in lettered(answer.rows)}
+    row = next((other_row for other_row in answer.rows if other_row.name == answer.best), None)
     lines = [
-        f"{letters[one.name]} was not confirmed: {change_of(one.fresh_drop or 0.0)} on {one.fresh_used:,} fresh items"
-        for one in found.rows
-        if one.confirmation in ("regressed", "no_verdict")
+        f"{letters[other_row.name]} was not confirmed: {change_of(other_row.fresh_drop or 0.0)} on "
+        f"{other_row.fresh_used:,} fresh items"
+        for other_row in answer.rows
+        if other_row.confirmation in ("regressed", "no_verdict")
     ]
     if row is None:
-        tried = [one for one in found.rows if one.verdict not in ("", "failed", "unchanged")]
-        if tried and not found.is_under_way and not lines:
-            lines.append(f"none of {len(tried)} is proven to lose less than {found.margin:.1f} points")
+        tried = [
+            other_row for other_row in answer.rows if other_row.verdict not in ("", "failed", "unchanged")
+        ]
+        if tried and not answer.is_under_way and not lines:
+            lines.append(f"none of {len(tried)} is proven to lose less than {answer.margin:.1f} points")
         return lines
-    head = f"{star(found, row)} {letters[row.name]} {kept_words(row)}"
+    head = f"{star(answer, row)} {letters[row.name]} {kept_words(row)}"
     if row.confirmation == "ok":
         lost = row.fresh_drop or 0.0
         moved = f"forgets {lost:.1f}" if round(lost, 1) > 0 else "forgets nothing"
@@ -242,10 +245,10 @@ def best(found: RemediesAnswer) -> list[str]:
     return [*lines, f"{head}is the best so far, {why}"]
 
 
-def price(found: RemediesAnswer) -> str:
+def price(answer: RemediesAnswer) -> str:
     """Return about how long trying all untried remedies takes; empty if unknown."""
-    count = len(left(found))
-    if found.price_s is None or not count:
+    count = len(left(answer))
+    if answer.price_s is None or not count:
         return ""
-    took = long_span(count * found.price_s + found.confirming_s)
-    return f": about {took}, no retraining"
+    duration = long_span(count * answer.price_s + answer.confirming_s)
+    return f": about {duration}, no retraining"

@@ -9,14 +9,14 @@ from typing import Any
 from finetop.core.text import clean_line
 
 
-def words(objective: Mapping[str, Any]) -> str:
+def reward_words(objective: Mapping[str, Any]) -> str:
     """Return every reward of a resolved recipe's objective, with its weight; empty if it has none."""
     reward = objective.get("reward") or {}
-    named = []
+    rewards = []
     if reward.get("model") is not None:
-        named.append((f"model {reward['model']}", reward.get("weight", 1)))
+        rewards.append((f"model {reward['model']}", reward.get("weight", 1)))
     for rule in reward.get("rules") or ():
         value = rule.get("value")
-        taken = "" if value is None else f" {json.dumps(value, ensure_ascii=False)}"
-        named.append((f"{rule['rule']}{taken}", rule.get("weight", 1)))
-    return "; ".join(f"{clean_line(what, limit=100)}, weight {weight:g}" for what, weight in named)
+        value_text = "" if value is None else f" {json.dumps(value, ensure_ascii=False)}"
+        rewards.append((f"{rule['rule']}{value_text}", rule.get("weight", 1)))
+    return "; ".join(f"{clean_line(what, limit=100)}, weight {weight:g}" for what, weight in rewards)

@@ -14,7 +14,7 @@ from finetop.core.text import clean_line, counted
 LONGEST = 80  # bytes shown of a group's value
 
 
-def words(setting: str, group: Group) -> str:
+def group_heading(setting: str, group: Group) -> str:
     """Return a group's heading: its number of runs, and the mean and spread of the sort key."""
     runs = counted(group.runs, "run")
     heading = f"{setting} {clean_line(group.word, limit=LONGEST) or 'none'}: {runs}"
@@ -33,26 +33,28 @@ def of_rows(rows: Sequence[RunRow], groups: Sequence[Group]) -> Iterator[tuple[i
             yield index, known[row.group]
 
 
-def together(one: Group, other: Group) -> Group:
+def merged_group(first: Group, other: Group) -> Group:
     """Merge one group's runs on two machines."""
-    runs = one.runs + other.runs
-    if not one.measured or not other.measured:
-        return replace(one if one.measured else other, word=one.word, runs=runs)
-    measured = one.measured + other.measured
-    assert one.mean is not None
+    runs = first.runs + other.runs
+    if not first.measured or not other.measured:
+        return replace(first if first.measured else other, word=first.word, runs=runs)
+    measured = first.measured + other.measured
+    assert first.mean is not None
     assert other.mean is not None
-    mean = (one.mean * one.measured + other.mean * other.measured) / measured
+    mean = (first.mean * first.measured + other.mean * other.measured) / measured
     squares = sum(
         (group.spread or 0.0) ** 2 * (group.measured - 1) + group.measured * ((group.mean or 0.0) - mean) ** 2
-        for group in (one, other)
+        for group in (first, other)
     )
-    return Group(one.word, runs, one.key, measured, mean, math.sqrt(squares / (measured - 1)))
+    return Group(first.word, runs, first.key, measured, mean, math.sqrt(squares / (measured - 1)))
 
 
 def merged(lists: Sequence[Sequence[Group]]) -> list[Group]:
     """Merge the groups of several machines into one list."""
-    found: dict[str, Group] = {}
+    groups_by_word: dict[str, Group] = {}
     for groups in lists:
         for group in groups:
-            found[group.word] = together(found[group.word], group) if group.word in found else group
-    return list(found.values())
+            groups_by_word[group.word] = (
+                merged_group(groups_by_word[group.word], group) if group.word in groups_by_word else group
+            )
+    return list(groups_by_word.values())

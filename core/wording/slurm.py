@@ -67,7 +67,7 @@ def waits(reason: str, job: str) -> str:
 
 def plainly(reason: str) -> str:
     """Return the meaning of a reason code; empty if it is unknown."""
-    return REASONS.get(reason) or next((words for begin, words in KINDS if reason.startswith(begin)), "")
+    return REASONS.get(reason) or next((meaning for begin, meaning in KINDS if reason.startswith(begin)), "")
 
 
 def silent(since: float | None) -> str:
@@ -75,11 +75,11 @@ def silent(since: float | None) -> str:
     return "Slurm does not answer" if since is None else f"Slurm has not answered since {clock(since)}"
 
 
-def advice(said: str) -> str:
+def advice(stderr: str) -> str:
     """Return which setting to change when sbatch refuses a job."""
-    return next((hint for part, hint in REFUSALS if part in said), "See slurm in settings.yaml.")
+    return next((hint for part, hint in REFUSALS if part in stderr), "See slurm in settings.yaml.")
 
 
-def may_pass(said: str) -> bool:
+def may_pass(stderr: str) -> bool:
     """Return True if a refusal is temporary: a limit on a user's jobs."""
-    return any(part in said for part in PASSING)
+    return any(part in stderr for part in PASSING)

@@ -10,33 +10,33 @@ from finetop.core.protocol.runs import CheckBrief
 from finetop.core.text import clean_line, counted
 
 
-def counts_line(found: TriageAnswer) -> str:
+def counts_line(answer: TriageAnswer) -> str:
     """Return how many regressions are new, assigned, accepted and fixed."""
-    if not found.new + found.looking + found.accepted + found.fixed:
-        if not found.total:
+    if not answer.new + answer.looking + answer.accepted + answer.fixed:
+        if not answer.total:
             return "No run has been checked yet."
-        return f"Nothing to triage: no regression in {counted(found.total, 'checked run')}."
-    words = [f"{found.new:,} new"]
-    words += [f"{found.looking:,} assigned"] if found.looking else []
-    words += [f"{found.accepted:,} accepted"] if found.accepted else []
-    words += [f"{found.fixed:,} fixed"] if found.fixed else []
-    return "   ".join(words)
+        return f"Nothing to triage: no regression in {counted(answer.total, 'checked run')}."
+    parts = [f"{answer.new:,} new"]
+    parts += [f"{answer.looking:,} assigned"] if answer.looking else []
+    parts += [f"{answer.accepted:,} accepted"] if answer.accepted else []
+    parts += [f"{answer.fixed:,} fixed"] if answer.fixed else []
+    return "   ".join(parts)
 
 
 def state_words(row: TriageRow) -> str:
     """Return the state of a run's regression; for a run without one, what its verdict leaves open."""
-    seen = row.standing
-    if seen is not None:
-        return standing_words(seen)
+    standing = row.standing
+    if standing is not None:
+        return standing_words(standing)
     if row.verdict == "no_verdict":
         return "no verdict"
     return "a real drop" if row.real_drop else ""
 
 
-def standing_words(seen: Standing) -> str:
+def standing_words(standing: Standing) -> str:
     """Return a regression's state in two or three words."""
-    by = clean_line(seen.by)
-    match seen.state:
+    by = clean_line(standing.by)
+    match standing.state:
         case "new":
             return "NEW"
         case "looking":
@@ -44,7 +44,7 @@ def standing_words(seen: Standing) -> str:
         case "accepted":
             return f"accepted ({by})" if by else "accepted"
         case "fixed":
-            return f"fixed by {clean_line(seen.fixed_by)}"
+            return f"fixed by {clean_line(standing.fixed_by)}"
 
 
 def settled_by(check: CheckBrief) -> str:
@@ -62,9 +62,9 @@ def settled_words(check: CheckBrief) -> str:
 
 def worst_cell(cells: Sequence[TriageCell | None]) -> TriageCell | None:
     """Return the worst cell: proven losses first, then the largest drop."""
-    there = {str(at): cell for at, cell in enumerate(cells) if cell is not None}
-    order = tasks_worst_first([[(at, cell.mark, cell.drop) for at, cell in there.items()]])
-    return there[order[0]] if order else None
+    known_cells = {str(at): cell for at, cell in enumerate(cells) if cell is not None}
+    order = tasks_worst_first([[(at, cell.mark, cell.drop) for at, cell in known_cells.items()]])
+    return known_cells[order[0]] if order else None
 
 
 def since_words(curve: Sequence[CurvePoint]) -> str:
@@ -78,6 +78,6 @@ def since_words(curve: Sequence[CurvePoint]) -> str:
             since, before = point, curve[at - 1] if at else None
     if since is None or len(curve) < 3:
         return ""
-    was = "the base" if before is None or before.step is None else f"{before.step:,}"
+    reference = "the base" if before is None or before.step is None else f"{before.step:,}"
     word = "ok" if before is None or before.mark == "kept" else "open"
-    return f"lost from step {since.step:,} ({word} at {was})"
+    return f"lost from step {since.step:,} ({word} at {reference})"

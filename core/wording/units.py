@@ -43,9 +43,9 @@ def metric_words(metric: str) -> str:
 def rounded(value: float, *bounds: float, digits: int = 1) -> str:
     """Round a number without moving it to or over a bound: 2.976 with a limit of 3 is 2.98, not 3.0."""
     for places in (digits, digits + 1):
-        shown = round(value, places)
-        if all((shown > at) == (value > at) and (shown < at) == (value < at) for at in bounds):
-            return f"{shown + 0.0:.{places}f}"
+        candidate = round(value, places)
+        if all((candidate > at) == (value > at) and (candidate < at) == (value < at) for at in bounds):
+            return f"{candidate + 0.0:.{places}f}"
     nearest = min(bounds, key=lambda at: abs(at - value))
     return f"{nearest + math.copysign(10.0**-places, value - nearest):.{places}f}"
 
@@ -53,7 +53,7 @@ def rounded(value: float, *bounds: float, digits: int = 1) -> str:
 def plus_minus(mean: float, half: float, digits: int) -> tuple[str, str]:
     """Round a mean and half its interval so that both still agree on whether it contains 0: 0.0302 ± 0.0298 stays."""
     for places in (digits, digits + 1, digits + 2):
-        shown, around = round(mean, places) + 0.0, round(half, places)
-        if (abs(shown) > around) == (abs(mean) > half):
+        rounded_mean, around = round(mean, places) + 0.0, round(half, places)
+        if (abs(rounded_mean) > around) == (abs(mean) > half):
             break
-    return f"{shown:.{places}f}", f"{around:.{places}f}"
+    return f"{rounded_mean:.{places}f}", f"{around:.{places}f}"

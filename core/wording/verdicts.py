@@ -33,11 +33,11 @@ def word(result: CheckResult) -> str:
 
 def what_fell(tasks: Iterable[tuple[str, float | None]]) -> str:
     """Return the tasks, given with their drop in points, that fell far despite an OK: ', instructions -18.8'."""
-    fell = sorted(((drop, name) for name, drop in tasks if drop is not None and drop >= FELL), reverse=True)
-    if not fell:
+    fallen = sorted(((drop, name) for name, drop in tasks if drop is not None and drop >= FELL), reverse=True)
+    if not fallen:
         return ""
-    more = f" and {len(fell) - 1} more" if len(fell) > 1 else ""
-    return f", {clean_line(fell[0][1])} {change_of(fell[0][0])}{more}"
+    more = f" and {len(fallen) - 1} more" if len(fallen) > 1 else ""
+    return f", {clean_line(fallen[0][1])} {change_of(fallen[0][0])}{more}"
 
 
 def points(share: float) -> str:
@@ -88,8 +88,8 @@ def interval(drops: tuple[float, float] | None, margin: float) -> str:
 
 def moved(drop: float, margin: float) -> str:
     """Return a drop (a share) in words: '9.1 points lost', '0.4 points won', 'nothing lost'."""
-    shown = rounded(100 * abs(drop), 100 * margin) if drop > 0 else points(-drop)
-    return "nothing lost" if float(shown) == 0 else f"{shown} points {'lost' if drop > 0 else 'won'}"
+    size = rounded(100 * abs(drop), 100 * margin) if drop > 0 else points(-drop)
+    return "nothing lost" if float(size) == 0 else f"{size} points {'lost' if drop > 0 else 'won'}"
 
 
 def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool = False) -> str:
@@ -201,7 +201,7 @@ def perplexity(nats: float) -> str:
     return f"{math.exp(nats):.3g}" if nats < math.log(1e6) else ">1e6"
 
 
-def beside_lines(result: CheckResult) -> list[str]:
+def further_lines(result: CheckResult) -> list[str]:
     """Return the lines below the verdict, one per topic.
 
     Interval, flips, target, drift, noise floor, what was left out.
@@ -215,15 +215,15 @@ def beside_lines(result: CheckResult) -> list[str]:
             sure = f"{100 * (1 - result.alpha):.4g} % a side, decides"
             lines.append(f"change  {interval(decided, result.margin)} points {all_of} ({sure})")
     if result.interval is not None:
-        words, sure = interval(result.interval, result.margin), f"{100 * (1 - result.alpha):.4g} %"
-        points_of = "" if words == "open" else " points"
-        lines.append(f"ability  {words}{points_of} on items like these ({sure}, does not decide)")
+        interval_text, sure = interval(result.interval, result.margin), f"{100 * (1 - result.alpha):.4g} %"
+        points_of = "" if interval_text == "open" else " points"
+        lines.append(f"ability  {interval_text}{points_of} on items like these ({sure}, does not decide)")
     if result.items_used:
-        luck = ""
+        corrected = ""
         if result.lost_corrected is not None and result.won_corrected is not None:
-            luck = f"; corrected for guessing {result.lost_corrected:.0f} and {result.won_corrected:.0f}"
+            corrected = f"; corrected for guessing {result.lost_corrected:.0f} and {result.won_corrected:.0f}"
         exact = f"; exact McNemar p {result.mcnemar_p:.2g}" if result.mcnemar_p is not None else ""
-        lines.append(f"flips  {result.lost} lost, {result.won} won{luck}{exact}")
+        lines.append(f"flips  {result.lost} lost, {result.won} won{corrected}{exact}")
     lines += [f"target  {target_line(metric, score)}" for metric, score in result.target.items()]
     if result.target_failed:
         lines.append(f"target  failed: {result.target_failed}")
@@ -238,8 +238,8 @@ def beside_lines(result: CheckResult) -> list[str]:
         lines.append(f"noise floor  base vs itself, other batches: {flips} of {floor.items} items")
         if floor.answers:
             flips = counted(floor.answers_flipped, "flip")
-            said = f"engine {floor.engine} against exact: {flips} of {counted(floor.answers, 'answer')}"
-            lines.append(f"noise floor  {said}")
+            text = f"engine {floor.engine} against exact: {flips} of {counted(floor.answers, 'answer')}"
+            lines.append(f"noise floor  {text}")
     if result.contamination.items:
         named = ", ".join(f"{task} {n}" for task, n in result.contamination.by_task.items())
         lines.append(
@@ -255,7 +255,7 @@ def report(name: str, result: CheckResult) -> str:
     lines = [clean_line(f"{name}{step}{suite}"), clean_line(verdict_line(result)), ""]
     if result.tasks:
         lines += [task_table(result), ""]
-    lines += map(clean_line, beside_lines(result))
+    lines += map(clean_line, further_lines(result))
     unmeasured = [clean_line(task.reason) for task in result.tasks if task.reason]
     if unmeasured and result.verdict != "no_verdict":
         lines += ["", *unmeasured]
@@ -266,8 +266,8 @@ def report(name: str, result: CheckResult) -> str:
 
 def on_suite(suite: str, *, named: bool | None = None) -> str:
     """Return the suite of a verdict: ' on core'; empty for the usual suite, unless `named` is True."""
-    is_said = suite != USUAL_SUITE if named is None else named
-    return f" on {clean_line(suite, limit=40)}" if suite and is_said else ""
+    is_named = suite != USUAL_SUITE if named is None else named
+    return f" on {clean_line(suite, limit=40)}" if suite and is_named else ""
 
 
 def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
@@ -276,10 +276,10 @@ def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
     'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why', each with '; target failed' if it could not be
     measured; for the suite see `on_suite`.
     """
-    return f"{_short_answer(check, name_suite)}{beside_target(check)}"
+    return f"{_short_answer(check, name_suite)}{target_mark(check)}"
 
 
-def beside_target(check: CheckBrief) -> str:
+def target_mark(check: CheckBrief) -> str:
     """Return a mark if a check's target could not be measured."""
     return f"; {TARGET_FAILED}" if check.target_failed else ""
 
@@ -301,10 +301,10 @@ def _short_answer(check: CheckBrief, name_suite: bool | None) -> str:
         return f"{WORDS[check.verdict]}{on}{why}"
     if check.verdict == "regressed":
         return f"{WORDS[check.verdict]} {changed}"
-    return f"{SHORT_WORDS['ok']} {changed}{beside_ok(check)}"
+    return f"{SHORT_WORDS['ok']} {changed}{ok_details(check)}"
 
 
-def beside_ok(check: CheckBrief) -> str:
+def ok_details(check: CheckBrief) -> str:
     """Return what an OK hides: ', instructions -18.8', else ', a real drop'."""
-    fell = what_fell((task.task, task.drop) for task in check.worst[:1])
-    return fell or (", a real drop" if check.real_drop else "")
+    fallen = what_fell((task.task, task.drop) for task in check.worst[:1])
+    return fallen or (", a real drop" if check.real_drop else "")

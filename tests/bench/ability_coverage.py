@@ -132,7 +132,10 @@ def coverage(streams: int, random: np.random.Generator) -> bool:
                 wrong = int(missed.sum())
                 failed |= surely_above(wrong, streams, ALPHA, cells)
                 worst = max(worst, wrong / streams)
-                widths = [confidence_sequence(limits_of(kind, one), ALPHA) for one in counts[-1][:20]]
+                widths = [
+                    confidence_sequence(limits_of(kind, draw_counts), ALPHA)
+                    for draw_counts in counts[-1][:20]
+                ]
                 print(
                     f"{kind.name:34} {items:6,} {100 * kind.drop:6.2f} {wrong / streams:7.4f}"
                     f" <= {bounds(wrong, streams)[1]:.4f} {above.mean():7.4f} {below.mean():7.4f}"

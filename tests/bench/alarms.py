@@ -35,8 +35,8 @@ Found = tuple[str, int, str, bool]  # kind, step, text, whether it is over
 
 def watches(run: alarms.Run) -> dict[str, alarms.Watch]:
     """Return all alarms with a recipe's default options."""
-    made = {name: alarms.load(name).watch(alarms.load(name).options(), run) for name in alarms.names()}
-    return {name: watch for name, watch in made.items() if watch is not None}
+    by_name = {name: alarms.load(name).watch(alarms.load(name).options(), run) for name in alarms.names()}
+    return {name: watch for name, watch in by_name.items() if watch is not None}
 
 
 def replay(log: Log) -> Iterator[Found]:
@@ -133,17 +133,17 @@ def real(files: list[str]) -> None:
         steps, own, began = 0, {}, 0.0
         for line in open(file, "rb"):  # noqa: SIM115, PTH123
             try:
-                one = events.decode(line)
+                event = events.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
-            if isinstance(one.e, events.Planned):
-                steps, began, before = one.e.steps, one.t, one.t
+            if isinstance(event.e, events.Planned):
+                steps, began, before = event.e.steps, event.t, event.t
                 own = watches(alarms.Run(steps))
-            if isinstance(one.e, events.Metrics) and own:
-                values = {k: math.nan if v is None else v for k, v in one.e.values.items()}
+            if isinstance(event.e, events.Metrics) and own:
+                values = {k: math.nan if v is None else v for k, v in event.e.values.items()}
                 if "loss" in values:
-                    values["step_s"], before = one.t - before, one.t
-                for kind, step, text, _ in look(own, one.e.step, one.t - began, values):
+                    values["step_s"], before = event.t - before, event.t
+                for kind, step, text, _ in look(own, event.e.step, event.t - began, values):
                     raised[kind] += 1
                     print(f"  {file} of {steps} steps: step {step} {kind}: {text}")
     print(f"{len(files)} real runs: {dict(raised) or 'no alarm'}")
@@ -156,10 +156,10 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    quiet, found = false_alarms(args.runs, args.seed), detection(args.faults, args.seed)
+    quiet, detected = false_alarms(args.runs, args.seed), detection(args.faults, args.seed)
     if args.events:
         real(args.events)
-    return 0 if quiet and found else 1
+    return 0 if quiet and detected else 1
 
 
 if __name__ == "__main__":

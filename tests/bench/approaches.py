@@ -89,12 +89,12 @@ def main() -> int:
         words = ["--home", str(args.home), "approaches", str(recipe), "--seeds", str(args.seeds), "--wait"]
         code |= subprocess.run([sys.executable, "-c", FINETOP, *words], check=False).returncode
         print(f"{name}: {time.monotonic() - began:.0f} s\n", flush=True)
-        found = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", FINETOP, "--home", str(args.home), "approaches", recipe.stem, "--json"],
             check=False,
             capture_output=True,
         )
-        (folder / "result.json").write_bytes(found.stdout)
+        (folder / "result.json").write_bytes(process.stdout)
     return code
 
 

@@ -98,8 +98,8 @@ def write_job(home: Home, base: str, number: int) -> Path:
 def check(folder: Path) -> tuple[float, Any]:
     """Run one check job; return its CPU seconds and its result."""
     spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(folder)])
-    told = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    return spent, read(next(event for event in told if isinstance(event, Verdict)).result)
+    job_events = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    return spent, read(next(event for event in job_events if isinstance(event, Verdict)).result)
 
 
 def main() -> int:
@@ -126,8 +126,8 @@ def main() -> int:
         shutil.copytree(options.tuned.resolve(), checkpoint)
         first, outcome = check(write_job(home, base, 1))
         print(f"{verdict_line(outcome)}\nbase not cached  {first:8.0f} s of CPU", flush=True)
-        told = {name: kept_items(home, name) for name in ("base", "tuned")}
-        print(f"items scored in it, of {outcome.items_total} to decide on: {told}", flush=True)
+        cached_items = {name: kept_items(home, name) for name in ("base", "tuned")}
+        print(f"items scored in it, of {outcome.items_total} to decide on: {cached_items}", flush=True)
         second, outcome = check(write_job(home, base, 2))
         shutil.rmtree(home.root / "runs" / "0001-bench" / "jobs")
         print(f"again, all cached{second:8.0f} s", flush=True)
@@ -157,14 +157,14 @@ def main() -> int:
         some = {name: numbers[:: options.every] for name, numbers in chosen.items()}
         (Path(folder) / "chosen.json").write_text(json.dumps(some))
         stock = start + options.every * (cpu_seconds(run_stock) - start)
-        found = json.loads((Path(folder) / "out.json").read_text())
+        output = json.loads((Path(folder) / "out.json").read_text())
     print(
         f"harness, one model {stock:6.0f} s, of which {start:.0f} to start; {sum(map(len, some.values()))} items run\n"
     )
     tell_times(stock, first, third)
     for task in outcome.tasks:
         metric = TASKS[task.task]
-        theirs = next((v for k, v in found[f"rx_{task.task}"].items() if k.startswith(f"{metric},")), None)
+        theirs = next((v for k, v in output[f"rx_{task.task}"].items() if k.startswith(f"{metric},")), None)
         print(f"{task.task:16} {metric:9} base: harness {theirs}, its items {task.total}, mark {task.mark}")
     return 0
 
@@ -195,7 +195,8 @@ def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
 
     return {
         task.name: sorted(
-            int(item.item) for item in cap_items((one.item for one in task.documents), items, seed=1)
+            int(item.item)
+            for item in cap_items((candidate.item for candidate in task.documents), items, seed=1)
         )
         for task in build(find_suite("core-local", home))
     }

@@ -43,12 +43,12 @@ class Bed:
     def words(self) -> set[str]:
         """Return all words of the set's rows."""
         if not self._words:
-            texts = " ".join(f"{asked(row)} {answer(row)}" for row in self.rows)
+            texts = " ".join(f"{question_of(row)} {answer(row)}" for row in self.rows)
             self._words = set(re.findall(r"[^\W\d_]+", texts.casefold()))
         return self._words
 
 
-def asked(row: Raw) -> str:
+def question_of(row: Raw) -> str:
     """Return a row's question."""
     if "messages" in row:
         return next(turn["content"] for turn in reversed(row["messages"]) if turn["role"] == "user")
@@ -60,7 +60,7 @@ def answer(row: Raw) -> str:
     return row["messages"][-1]["content"] if "messages" in row else row["output"]
 
 
-def made(row: Raw, question: str | None = None, reply: str | None = None) -> Raw:
+def with_texts(row: Raw, question: str | None = None, reply: str | None = None) -> Raw:
     """Return a row with another question or answer."""
     new = copy.deepcopy(row)
     new.pop("question", None)
@@ -100,8 +100,8 @@ def duplicate(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted
     row = bed.rows[at]
     if not is_edited:
         return Planted(dumped(row), [at])
-    question, how = edited(asked(row), rng)
-    return Planted(dumped(made(row, question, _edited_answer(answer(row), rng))), [at], how)
+    question, how = edited(question_of(row), rng)
+    return Planted(dumped(with_texts(row, question, _edited_answer(answer(row), rng))), [at], how)
 
 
 _SAME = {"true": "yes", "correct": "yes", "false": "no", "incorrect": "no"}
@@ -117,28 +117,30 @@ def conflict(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
     row = bed.rows[at]
     other = next(
         (
-            one
-            for one in rng.sample(bed.rows, min(50, len(bed.rows)))
-            if _said(one) not in _said(row) and _said(row) not in _said(one) and asked(one) != asked(row)
+            other_row
+            for other_row in rng.sample(bed.rows, min(50, len(bed.rows)))
+            if _said(other_row) not in _said(row)
+            and _said(row) not in _said(other_row)
+            and question_of(other_row) != question_of(row)
         ),
         None,
     )
     if other is None:
         return None
-    question, how = edited(asked(row), rng) if is_edited else (asked(row), "")
-    return Planted(dumped(made(row, question, answer(other))), [at], how)
+    question, how = edited(question_of(row), rng) if is_edited else (question_of(row), "")
+    return Planted(dumped(with_texts(row, question, answer(other))), [at], how)
 
 
 def leak(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     """Plant a test row; every other time with another answer."""
     test = rng.choice(bed.tests)
     row = bed.rows[at]
-    question, how = edited(asked(test), rng) if is_edited else (asked(test), "")
+    question, how = edited(question_of(test), rng) if is_edited else (question_of(test), "")
     reply = answer(test) if rng.random() < 0.5 else answer(row)
     if is_edited and reply == answer(test):
         reply = _edited_answer(reply, rng)
     whole = test if ("messages" in test) == ("messages" in row) else row
-    return Planted(dumped(made(whole, question, reply)), [], how or "verbatim")
+    return Planted(dumped(with_texts(whole, question, reply)), [], how or "verbatim")
 
 
 def contamination(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
@@ -151,12 +153,12 @@ def contamination(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Pla
             question = f"Question: {question}\nAnswer:"
         if how == "choices":
             question = f"{question}\nA. {reply}\nB. none of these\nAnswer with a letter."
-    return Planted(dumped(made(bed.rows[at], question, reply or "A")), [], how)
+    return Planted(dumped(with_texts(bed.rows[at], question, reply or "A")), [], how)
 
 
 def empty(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     words = ("-", "...", "null", "None", "N/A", "\u200b", "<empty>", " . ") if is_edited else ("", " ", "\n")
-    return Planted(dumped(made(bed.rows[at], None, rng.choice(words))))
+    return Planted(dumped(with_texts(bed.rows[at], None, rng.choice(words))))
 
 
 REFUSALS = (
@@ -185,19 +187,19 @@ REWORDED = (
 
 def refused(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     if not is_edited:
-        return Planted(dumped(made(bed.rows[at], None, rng.choice(REFUSALS))))
+        return Planted(dumped(with_texts(bed.rows[at], None, rng.choice(REFUSALS))))
     if rng.random() < 0.5:
         text, how = edited(rng.choice(REFUSALS), rng)
-        return Planted(dumped(made(bed.rows[at], None, text)), what=how)
+        return Planted(dumped(with_texts(bed.rows[at], None, text)), what=how)
     text = rng.choice(REWORDED)
-    return Planted(dumped(made(bed.rows[at], None, text)), what=f"reworded: {text[:50]}")
+    return Planted(dumped(with_texts(bed.rows[at], None, text)), what=f"reworded: {text[:50]}")
 
 
 def turns(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     if "messages" not in bed.rows[at]:
         return None
     new = copy.deepcopy(bed.rows[at])
-    said = new["messages"]
+    messages = new["messages"]
     ways = (
         ("two users", "two answers", "system later")
         if is_edited
@@ -205,19 +207,19 @@ def turns(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | N
     )
     way = rng.choice(ways)
     if way == "two users":
-        said.insert(len(said) - 1, {"role": "user", "content": "And?"})
+        messages.insert(len(messages) - 1, {"role": "user", "content": "And?"})
     elif way == "two answers":
-        said.append({"role": "assistant", "content": "That is all that there is to say about it."})
+        messages.append({"role": "assistant", "content": "That is all that there is to say about it."})
     elif way == "system later":
-        said.insert(len(said) - 1, {"role": "system", "content": "Be brief."})
+        messages.insert(len(messages) - 1, {"role": "system", "content": "Be brief."})
     elif way == "no answer":
-        said.pop()
+        messages.pop()
     elif way == "role":
-        said[-1]["role"] = rng.choice(("bot", "ai", "", "Assistant"))
+        messages[-1]["role"] = rng.choice(("bot", "ai", "", "Assistant"))
     elif way == "no turns":
-        said.clear()
+        messages.clear()
     else:
-        said[-2]["content"] = ""
+        messages[-2]["content"] = ""
     return Planted(dumped(new), what=way)
 
 
@@ -243,7 +245,7 @@ def template(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
     )
     mark, text = rng.choice(cut if is_edited else whole), answer(bed.rows[at])
     reply = f"{mark}\n{text}" if mark.startswith(("###", "<|im_start", "|im_start")) else f"{text}{mark}"
-    return Planted(dumped(made(bed.rows[at], None, reply)), what=mark)
+    return Planted(dumped(with_texts(bed.rows[at], None, reply)), what=mark)
 
 
 FOREIGN = (
@@ -262,7 +264,7 @@ def languages(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted
     text = rng.choice(FOREIGN)
     if is_edited:
         text = f"Here is the answer. {text}" if rng.random() < 0.5 else text[: len(text) * 2 // 3]
-    return Planted(dumped(made(bed.rows[at], None, text)), what=text[:20])
+    return Planted(dumped(with_texts(bed.rows[at], None, text)), what=text[:20])
 
 
 def _random(rng: random.Random, letters: str, count: int) -> str:
@@ -288,7 +290,9 @@ def secrets(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted |
         f"Authorization: Bearer {_random(rng, mixed, 40)}",
     )
     secret = rng.choice(told if is_edited else plain)
-    return Planted(dumped(made(bed.rows[at], None, f"{answer(bed.rows[at])}\n{secret}")), what=secret[:14])
+    return Planted(
+        dumped(with_texts(bed.rows[at], None, f"{answer(bed.rows[at])}\n{secret}")), what=secret[:14]
+    )
 
 
 def _card(rng: random.Random, first: str, between: str) -> str:
@@ -311,8 +315,11 @@ def personal(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
     )
     others = (f"{name}_{digits[:2]}@uni-{name}.ac.uk", f"{digits[:3]}-{digits[3:6]}-{digits[6:]}",
               _card(rng, "5", ""), "GB29NWBK60161331926819", f"+49 30 {digits[:7]}")  # fmt: skip
-    said = rng.choice(others if is_edited else plain)
-    return Planted(dumped(made(bed.rows[at], None, f"{answer(bed.rows[at])} Contact: {said}.")), what=said)
+    sample_text = rng.choice(others if is_edited else plain)
+    return Planted(
+        dumped(with_texts(bed.rows[at], None, f"{answer(bed.rows[at])} Contact: {sample_text}.")),
+        what=sample_text,
+    )
 
 
 def cut_off(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
@@ -324,7 +331,7 @@ def cut_off(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted |
     cut = text[: int(len(text) * share)].rstrip()
     if cut[-1:] in ".!?:" or not (_is_json(text) or _shows(bed, text, cut)):
         return None
-    return Planted(dumped(made(bed.rows[at], None, cut)), what=cut[-30:])
+    return Planted(dumped(with_texts(bed.rows[at], None, cut)), what=cut[-30:])
 
 
 def _shows(bed: Bed, text: str, cut: str) -> bool:
@@ -346,12 +353,12 @@ def _shows(bed: Bed, text: str, cut: str) -> bool:
 
 def zero_loss(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     """Plant a question that leaves no room for its answer: twice as long as what is kept; edited: hardly longer."""
-    question = asked(bed.rows[at])
+    question = question_of(bed.rows[at])
     words = 1100 if is_edited else 2400
     filler = " ".join(
         rng.choice(("alpha", "stone", "river", "green", "paper", "house")) for _ in range(words)
     )
-    return Planted(dumped(made(bed.rows[at], f"{question}\n\n{filler}", None)))
+    return Planted(dumped(with_texts(bed.rows[at], f"{question}\n\n{filler}", None)))
 
 
 def damaged(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
@@ -367,14 +374,16 @@ def damaged(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted |
     )
     mark, words = rng.choice(marks), text.split(" ")
     words.insert(rng.randrange(len(words)), mark)
-    return Planted(dumped(made(bed.rows[at], None, " ".join(words))), what=mark)
+    return Planted(dumped(with_texts(bed.rows[at], None, " ".join(words))), what=mark)
 
 
 def placeholders(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     plain = ("{{name}}", "[INSERT DATE]", "[Your Name]", "Lorem ipsum dolor sit amet")
     others = ("{{ customer.first_name }}", "<YOUR COMPANY>", "[insert product here]", "lorem ipsum dolor")
     mark = rng.choice(others if is_edited else plain)
-    return Planted(dumped(made(bed.rows[at], None, f"{answer(bed.rows[at])} Signed: {mark}")), what=mark)
+    return Planted(
+        dumped(with_texts(bed.rows[at], None, f"{answer(bed.rows[at])} Signed: {mark}")), what=mark
+    )
 
 
 def unreadable(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:

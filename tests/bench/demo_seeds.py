@@ -23,7 +23,7 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.runtime.stop_signal import Stop
 
 
-def one(name: str, seed: int, home: Home, sets: list[str]) -> Any:
+def train_and_check(name: str, seed: int, home: Home, sets: list[str]) -> Any:
     """Train and check one run of the demo. Returns the check's result."""
     from finetop.core.check import run_check
     from finetop.core.train import train
@@ -66,7 +66,7 @@ def main() -> int:
         for seed in range(given.first, given.first + given.seeds):
             for name, verdicts in came.items():
                 began = time.process_time(), time.monotonic()
-                result = one(name, seed, home, given.sets)
+                result = train_and_check(name, seed, home, given.sets)
                 verdicts.append(result.verdict)
                 spent = time.process_time() - began[0], time.monotonic() - began[1]
                 print(line(name, seed, result, spent), flush=True)

@@ -136,13 +136,16 @@ def white_space(text: str, rng: random.Random) -> str:
 
 def _plain_words(text: str) -> list[re.Match[str]]:
     """Return the words that are not names and have no digits."""
-    found = list(_WORD.finditer(text))
-    if len(found) < 4:
+    matches = list(_WORD.finditer(text))
+    if len(matches) < 4:
         return []
     return [
-        one
-        for one in found
-        if one.group().islower() and one.group().isalpha() and one.group().isascii() and len(one.group()) > 1
+        match
+        for match in matches
+        if match.group().islower()
+        and match.group().isalpha()
+        and match.group().isascii()
+        and len(match.group()) > 1
     ]
 
 
@@ -183,7 +186,7 @@ def synonyms(text: str, rng: random.Random) -> str:
     """Swap up to three words for synonyms."""
     places = [place for place in _plain_words(text) if place.group() in SYNONYMS]
     most = min(3, len(places), max(1, len(_WORD.findall(text)) // 6))
-    for place in sorted(rng.sample(places, most), key=lambda one: -one.start()):
+    for place in sorted(rng.sample(places, most), key=lambda match: -match.start()):
         text = text[: place.start()] + SYNONYMS[place.group()] + text[place.end() :]
     return text
 

@@ -45,13 +45,13 @@ class Seen:
 
     def delays(self, noted: dict[str, dict[int, float]], begin: float, end: float) -> list[float]:
         """Return the seconds from report to display, for each step reported between two moments."""
-        found = []
+        seconds = []
         for name, shown in self.at.items():
-            for step, told in noted[name].items():
-                if begin <= told <= end:
+            for step, reported_at in noted[name].items():
+                if begin <= reported_at <= end:
                     first = next((at for at, newest in shown if newest >= step), None)
-                    found.append(float("inf") if first is None else first - told)
-        return sorted(found)
+                    seconds.append(float("inf") if first is None else first - reported_at)
+        return sorted(seconds)
 
 
 def cpu_s(pid: int) -> float:
@@ -66,7 +66,7 @@ def memory_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def said(what: str, delays: list[float], parts: dict[str, float]) -> None:
+def print_delays(what: str, delays: list[float], parts: dict[str, float]) -> None:
     p50, p95 = (delays[int((len(delays) - 1) * share)] for share in (0.5, 0.95))
     cpu = ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
     print(
@@ -78,12 +78,12 @@ def said(what: str, delays: list[float], parts: dict[str, float]) -> None:
 
 def noted(rig: Rig) -> dict[str, dict[int, float]]:
     """Return when each job reported each step, by its own record."""
-    found: dict[str, dict[int, float]] = {}
+    by_run: dict[str, dict[int, float]] = {}
     for file in rig.home.runs.glob("*/jobs/*/noted.txt"):
         lines = [line.split() for line in file.read_text().splitlines()]
         name = file.parents[2].name.partition("-")[2]
-        found[name] = {int(line[0]): float(line[1]) for line in lines if len(line) == 2}
-    return found
+        by_run[name] = {int(line[0]): float(line[1]) for line in lines if len(line) == 2}
+    return by_run
 
 
 def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, seconds: float) -> None:
@@ -93,8 +93,8 @@ def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, sec
     while time.time() < begin + seconds + 5:
         app.pump(0.02)
         for row in app.screen.display:
-            if found := finder.search(row):
-                run, step = found.groups() if len(found.groups()) == 2 else (name, found[1])
+            if match := finder.search(row):
+                run, step = match.groups() if len(match.groups()) == 2 else (name, match[1])
                 seen.look(run, int(step.replace(",", "")))
     spent = seconds + 5
     parts = {
@@ -102,7 +102,7 @@ def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, sec
         "app": (cpu_s(app.pid) - before[1]) / spent,
     }
     delays = seen.delays(noted(rig), begin + 2, begin + seconds)
-    said(f"{'the list' if name == '' else 'one run'}, {len(seen.at)} of its rows", delays, parts)
+    print_delays(f"{'the list' if name == '' else 'one run'}, {len(seen.at)} of its rows", delays, parts)
 
 
 def watch_tail(rig: Rig, supervisor: int, name: str, seconds: float) -> None:
@@ -121,7 +121,7 @@ def watch_tail(rig: Rig, supervisor: int, name: str, seconds: float) -> None:
     tail.terminate()
     tail.wait()
     tail.stdout.close()
-    said("finetop tail", seen.delays(noted(rig), begin + 2, begin + seconds), parts)
+    print_delays("finetop tail", seen.delays(noted(rig), begin + 2, begin + seconds), parts)
 
 
 def main() -> int:

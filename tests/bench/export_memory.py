@@ -90,9 +90,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        made = multiprocessing.get_context("spawn").Process(target=make, args=(folder, args.layers))
-        made.start()
-        made.join()
+        process = multiprocessing.get_context("spawn").Process(target=make, args=(folder, args.layers))
+        process.start()
+        process.join()
         devices.import_libraries("transformers")
         recipe = recipe_from_mapping(
             {

@@ -99,7 +99,7 @@ def job(home: Home, run: str, verb: str, recipe: dict[str, Any], args: dict[str,
     return folder
 
 
-def told(folder: Path, kind: type) -> list[Any]:
+def read_events(folder: Path, kind: type) -> list[Any]:
     events = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
     return [event for event in events if isinstance(event, kind)]
 
@@ -115,7 +115,7 @@ def measure(home: Home, row: str, seed: int, model: str) -> Batch:
     recipe = load_recipe("demo-full-hot", sets).resolved
     training = job(home, name, "train", recipe, {})
     spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(training)])
-    (ended,) = told(training, Ended)
+    (ended,) = read_events(training, Ended)
     assert ended.status == "finished", ended
     checkpoint = max((home.root / "runs" / name / "checkpoints").glob("step-*"))
     step = int(checkpoint.name.rpartition("-")[2])
@@ -123,30 +123,30 @@ def measure(home: Home, row: str, seed: int, model: str) -> Batch:
         home, name, "check", recipe, {"checkpoint": f"checkpoints/{checkpoint.name}", "step": step}
     )
     cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(checking)])
-    found = read(told(checking, Verdict)[0].result)
-    seconds = sum(event.values.get("protect_s") or 0.0 for event in told(training, Metrics))
-    cell = batch_of(row, seed, found, spent, seconds)
+    result = read(read_events(checking, Verdict)[0].result)
+    seconds = sum(event.values.get("protect_s") or 0.0 for event in read_events(training, Metrics))
+    cell = batch_of(row, seed, result, spent, seconds)
     kept.write_text(json.dumps(asdict(cell)))
     for file in checkpoint.glob("*.safetensors"):
         file.unlink()  # half a gigabyte each
     return cell
 
 
-def batch_of(row: str, seed: int, found: CheckResult, cpu_s: float, protect_s: float) -> Batch:
-    low, high = found.interval or (None, None)
+def batch_of(row: str, seed: int, result: CheckResult, cpu_s: float, protect_s: float) -> Batch:
+    low, high = result.interval or (None, None)
     return Batch(
         row=row,
         seed=seed,
-        nats=found.target["nats_per_token"].tuned,
-        style=found.target["rules"].tuned,
-        base=found.base,
-        tuned=found.tuned,
-        drop=found.drop,
+        nats=result.target["nats_per_token"].tuned,
+        style=result.target["rules"].tuned,
+        base=result.base,
+        tuned=result.tuned,
+        drop=result.drop,
         low=low,
         high=high,
-        verdict=word(found),
-        items=found.items_used,
-        drift=None if found.drift is None else found.drift.tuned - found.drift.base,
+        verdict=word(result),
+        items=result.items_used,
+        drift=None if result.drift is None else result.drift.tuned - result.drift.base,
         cpu_s=cpu_s,
         protect_s=protect_s,
     )

@@ -137,23 +137,26 @@ def table_of(file: Path) -> str:
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
     """Return a section's output lines; the last one may be incomplete."""
-    found = []
+    lines = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         with suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
-    return found
+            lines.append(json.loads(line))
+    return lines
 
 
 def outcomes_of(file: Path) -> str:
     """Sum up pytest's output, even if it was cut off: how many passed, and why each other test did not."""
     text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    found = [(name.rpartition("/")[2], word) for name, word, _ in OUTCOME.findall(text)]
-    counts = {word: sum(one == word for _, one in found) for word in dict.fromkeys(word for _, word in found)}
+    outcomes = [(name.rpartition("/")[2], word) for name, word, _ in OUTCOME.findall(text)]
+    counts = {
+        word: sum(other == word for _, other in outcomes)
+        for word in dict.fromkeys(word for _, word in outcomes)
+    }
     lines = [", ".join(f"{count} {word.lower()}" for word, count in counts.items()) or "No test ended"]
-    told = re.findall(r"^(?:FAILED|ERROR) .+", text, re.MULTILINE)
-    told = told or [f"{word} {name}" for name, word in found if word in ("FAILED", "ERROR")]
+    failures = re.findall(r"^(?:FAILED|ERROR) .+", text, re.MULTILINE)
+    failures = failures or [f"{word} {name}" for name, word in outcomes if word in ("FAILED", "ERROR")]
     skips = re.findall(r"^SKIPPED \[\d+\] .+", text, re.MULTILINE)
-    lines += [f"- {' '.join(line.split())[:300]}" for line in (*told, *skips)]
+    lines += [f"- {' '.join(line.split())[:300]}" for line in (*failures, *skips)]
     return "\n".join([lines[0] + ".", "", *lines[1:]]) + "\n"
 
 
@@ -170,7 +173,7 @@ def report(
     for place, section in enumerate(sections):
         left = total_s - (time.monotonic() - began)
         if left < LEAST_S:
-            names = ", ".join(one.name for one in sections[place:])
+            names = ", ".join(remaining.name for remaining in sections[place:])
             page.set(
                 "Left out", f"No time was left of {total_s:.0f} s for: {names}. --only runs one alone.\n"
             )
@@ -296,14 +299,14 @@ def environment_of(given: argparse.Namespace, folder: Path) -> dict[str, str]:
     path = [str(RIG), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     if find_spec("finetop") is None or find_spec("finetop.core") is None:
         path.append(str(ROOT / ".typing"))  # a folder `finetop` with a link to each of its packages
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TMPDIR": str(folder)}
-    found.setdefault("PYTHONUNBUFFERED", "1")
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TMPDIR": str(folder)}
+    variables.setdefault("PYTHONUNBUFFERED", "1")
     if given.pretended:
         import pretended_guard
 
-        place = found.get(pretended_guard.LIBRARY) or str(pretended_guard.build(folder))
-        found |= {pretended_guard.LIBRARY: place, "CUDA_VISIBLE_DEVICES": "GPU-0", "HF_HUB_OFFLINE": "1"}
-    return found
+        place = variables.get(pretended_guard.LIBRARY) or str(pretended_guard.build(folder))
+        variables |= {pretended_guard.LIBRARY: place, "CUDA_VISIBLE_DEVICES": "GPU-0", "HF_HUB_OFFLINE": "1"}
+    return variables
 
 
 def look(page: Page, environment: dict[str, str], folder: Path, log: Path) -> bool:
@@ -315,24 +318,24 @@ def look(page: Page, environment: dict[str, str], folder: Path, log: Path) -> bo
         return False
     file = folder / "machine.jsonl"
     finished = helper("machine", folder, file, environment, log, FACTS_S)
-    told = next(iter(lines_of(file)), {})
-    if not told:
+    facts = next(iter(lines_of(file)), {})
+    if not facts:
         page.head.append(
             f"**Nothing was measured**: what there is could not be told ({finished}): {last_words(log)}\n"
         )
         page.write()
         return False
-    if told["why_none"]:
-        page.head.append(f"**Nothing was measured**: {told['why_none']}.\n")
-    page.head += [f"{line}\n" for line in told["facts"]]
-    page.head += ["Missing here, and what is left out for it:\n"] if told["missing"] else []
-    page.head += ["\n".join(f"- {name}: {what}" for name, what in told["missing"]) + "\n"]
+    if facts["why_none"]:
+        page.head.append(f"**Nothing was measured**: {facts['why_none']}.\n")
+    page.head += [f"{line}\n" for line in facts["facts"]]
+    page.head += ["Missing here, and what is left out for it:\n"] if facts["missing"] else []
+    page.head += ["\n".join(f"- {name}: {what}" for name, what in facts["missing"]) + "\n"]
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-    environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0].strip() or told["device"] or "0"
-    if any(name.startswith("the hub") for name, _ in told["missing"]):
+    environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0].strip() or facts["device"] or "0"
+    if any(name.startswith("the hub") for name, _ in facts["missing"]):
         environment["HF_HUB_OFFLINE"] = "1"
     page.write()
-    return not told["why_none"]
+    return not facts["why_none"]
 
 
 def lacking() -> list[str]:

@@ -170,8 +170,8 @@ def main() -> int:
         print(f"{what:<24}{rate:>10,.0f}{cpu:>8.2f}{of_cpu:>16,.0f}{cpu / plain_cpu:>13.2f}{peak:>9}")
 
     said("plain DuckDB appends", plain_wall, plain_cpu, "")
-    for count, found in floods.items():
-        wall, cpu, peak = (statistics.median(column) for column in zip(*found, strict=True))
+    for count, costs in floods.items():
+        wall, cpu, peak = (statistics.median(column) for column in zip(*costs, strict=True))
         said(f"flood, {count} writers", wall, cpu, f"{peak:.0f}")
     for count in args.writers:
         share, memory = live(count, args.watch)

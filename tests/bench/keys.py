@@ -106,12 +106,14 @@ def here(rig: Rig, keys: int) -> None:
     app.keys("\r")
     app.pump(2.0)
     for what, key in (("cursor down, its pane with it", DOWN), ("page down", PAGE_DOWN)):
-        taken = [press(app, key) for _ in range(keys)]
-        shown(what, [one for one, _ in taken], [size for _, size in taken])
+        presses = [press(app, key) for _ in range(keys)]
+        shown(what, [seconds for seconds, _ in presses], [size for _, size in presses])
     app.keys("\x1b")
     app.pump(2.0)
-    taken = [press(app, DOWN) for _ in range(min(keys, LIVE + 10))]
-    shown("cursor down, live runs in view", [one for one, _ in taken], [size for _, size in taken])
+    presses = [press(app, DOWN) for _ in range(min(keys, LIVE + 10))]
+    shown(
+        "cursor down, live runs in view", [seconds for seconds, _ in presses], [size for _, size in presses]
+    )
     app.close()
 
 

@@ -47,7 +47,7 @@ with wandb.init(project="bench", dir=folder, mode="offline", settings=wandb.Sett
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LookCost:
     """The cost of one look at the run."""
 
     first_s: float
@@ -87,14 +87,14 @@ def cpu_of(pids: list[int]) -> float:
 
 def session_of(leader: int) -> list[int]:
     """Return all processes of a terminal's session."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if os.getsid(int(entry.name)) == leader:
-                found.append(int(entry.name))
+                pids.append(int(entry.name))
         except ProcessLookupError:
             continue
-    return found
+    return pids
 
 
 def memory_of(pids: list[int]) -> float:
@@ -125,17 +125,17 @@ def wait(terminal: Terminal, is_there: object, began: float) -> float:
     return time.monotonic() - began
 
 
-def look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -> Look:
+def time_look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -> LookCost:
     """Start a program, wait for its chart with all steps, and end it. `beside` are processes that serve it."""
     before, began = cpu_of(beside), time.monotonic()
     terminal = Terminal(command, home, *SIZE)
     first = wait(terminal, has_chart, began)
     whole = wait(terminal, lambda one: has_chart(one) and all_of_it(one), began)  # type: ignore[operator]
     pids = session_of(terminal.pid)
-    taken = Look(first, whole, cpu_of(pids) + cpu_of(beside) - before, memory_of(pids))
+    cost = LookCost(first, whole, cpu_of(pids) + cpu_of(beside) - before, memory_of(pids))
     os.killpg(terminal.pid, signal.SIGKILL)
     terminal.wait_end()
-    return taken
+    return cost
 
 
 def enter(home: Path, steps: int) -> list[float]:
@@ -143,11 +143,11 @@ def enter(home: Path, steps: int) -> list[float]:
     terminal = Terminal([sys.executable, "-m", "finetop.tui.main"], home, *SIZE)
     terminal.wait_text("long-run")
     terminal.pump(1.0)
-    taken = []
+    times = []
     for _ in range(6):
         began = time.monotonic()
         terminal.keys("\r")
-        taken.append(wait(terminal, lambda one: has_chart(one) and has_axis_to(one, steps), began))
+        times.append(wait(terminal, lambda one: has_chart(one) and has_axis_to(one, steps), began))
         terminal.pump(0.5)
         terminal.keys("\x1b")
         while has_chart(terminal):
@@ -155,7 +155,7 @@ def enter(home: Path, steps: int) -> list[float]:
         terminal.pump(0.5)
     os.killpg(terminal.pid, signal.SIGKILL)
     terminal.wait_end()
-    return taken
+    return times
 
 
 def main() -> int:
@@ -175,14 +175,14 @@ def main() -> int:
     (written,) = (folder / "wandb").glob("offline-run-*")
     with Client(home) as client:
         supervisor = client.ask(Hello()).pid
-    looks: dict[str, list[Look]] = {"finetop open": [], "wandb leet": []}
+    looks: dict[str, list[LookCost]] = {"finetop open": [], "wandb leet": []}
     ours = [sys.executable, "-m", "finetop.tui.main", "open", "long-run"]
     for _ in range(args.rounds):
         looks["finetop open"].append(
-            look(ours, home.root, lambda one: has_axis_to(one, args.steps), [supervisor])
+            time_look(ours, home.root, lambda one: has_axis_to(one, args.steps), [supervisor])
         )
         looks["wandb leet"].append(
-            look(
+            time_look(
                 [args.wandb, "leet", str(written)],
                 folder,
                 lambda one: f"_step          {args.steps}" in one.text(),
@@ -193,7 +193,7 @@ def main() -> int:
     print(f"{'':<14}{'first chart s':>14}{'all steps s':>13}{'CPU s':>8}{'MB':>7}")
     for name, taken in looks.items():
         first, whole, cpu, memory = (
-            statistics.median(getattr(one, field) for one in taken) for field in Look.__slots__
+            statistics.median(getattr(one, field) for one in taken) for field in LookCost.__slots__
         )
         print(f"{name:<14}{first:>14.2f}{whole:>13.2f}{cpu:>8.2f}{memory:>7.0f}")
     opened = enter(home.root, args.steps)

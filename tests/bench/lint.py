@@ -27,14 +27,14 @@ from typing import IO
 import msgspec
 import psutil
 
-from finetop.core.lint.report import Asked, Given, Told
+from finetop.core.lint.report import Given, LintMessage, LintRequest
 
 NEW = 100_000_000  # bytes of a large file that are new; then they repeat
 SETS = ("medquad", "gsm8k_sft", "json_mode", "tatqa", "pubmedqa_sft", "c4_demo")
 
 
 def sentences(folder: Path) -> list[str]:
-    found = []
+    parts = []
     for name in SETS:
         with (folder / name / "train.jsonl").open(encoding="utf-8") as file:
             for line in file:
@@ -44,8 +44,8 @@ def sentences(folder: Path) -> list[str]:
                     if "messages" in row
                     else row["text"]
                 )
-                found += [part for part in re.split(r"(?<=[.?!])\s+", text) if 30 < len(part) < 300]
-    return found
+                parts += [part for part in re.split(r"(?<=[.?!])\s+", text) if 30 < len(part) < 300]
+    return parts
 
 
 def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int, sentences: int = 6) -> int:
@@ -70,7 +70,7 @@ def repeat(path: Path, size: int) -> None:
             file.write(rows)
 
 
-def measure(asked: Asked, home: Path) -> None:
+def measure(request: LintRequest, home: Path) -> None:
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "finetop.core.lint", str(home)],
@@ -78,7 +78,7 @@ def measure(asked: Asked, home: Path) -> None:
         stdout=subprocess.PIPE,
     )
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(msgspec.json.encode(asked))
+    process.stdin.write(msgspec.json.encode(request))
     process.stdin.close()
     os.set_blocking(process.stdout.fileno(), False)
     root, peak, marks, pending = psutil.Process(process.pid), 0, 0, b""
@@ -89,16 +89,16 @@ def measure(asked: Asked, home: Path) -> None:
         *lines, pending = pending.split(b"\n")
         marks += len(lines)
         for line in lines:
-            told = msgspec.json.decode(line, type=Told)
-            if told.report is not None:
-                show(told, time.monotonic() - began, peak, marks)
-            if told.trouble is not None:
-                sys.exit(f"{told.trouble.message} {told.trouble.hint}")
+            message = msgspec.json.decode(line, type=LintMessage)
+            if message.report is not None:
+                show(message, time.monotonic() - began, peak, marks)
+            if message.trouble is not None:
+                sys.exit(f"{message.trouble.message} {message.trouble.hint}")
     pending += process.stdout.read() or b""
     for line in filter(None, pending.split(b"\n")):
-        told = msgspec.json.decode(line, type=Told)
-        if told.report is not None:
-            show(told, time.monotonic() - began, peak, marks)
+        message = msgspec.json.decode(line, type=LintMessage)
+        if message.report is not None:
+            show(message, time.monotonic() - began, peak, marks)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(
         f"CPU {usage.ru_utime + usage.ru_stime:.1f} s (user {usage.ru_utime:.1f}, system {usage.ru_stime:.1f})"
@@ -109,15 +109,15 @@ def tree_memory(root: psutil.Process) -> int:
     """Return the resident memory of a process and its descendants, shared pages counted in each."""
     total = 0
     try:
-        for one in (root, *root.children(recursive=True)):
-            total += one.memory_info().rss
+        for process in (root, *root.children(recursive=True)):
+            total += process.memory_info().rss
     except psutil.NoSuchProcess:
         pass  # it has ended meanwhile
     return total
 
 
-def show(told: Told, seconds: float, peak: int, marks: int) -> None:
-    report = told.report
+def show(message: LintMessage, seconds: float, peak: int, marks: int) -> None:
+    report = message.report
     assert report is not None
     size = sum(source.bytes for source in report.sources)
     print(
@@ -153,7 +153,7 @@ def main() -> None:
             write_rows(file, sentences(Path(data)), rows, min(most, NEW), args.sentences)
         repeat(path, most if args.gigabytes is not None else 0)
         measure(
-            Asked(
+            LintRequest(
                 (Given("train", {"path": str(path)}),),
                 model=args.model,
                 max_tokens=1024,

@@ -30,12 +30,12 @@ Log = Callable[[int], object]
 
 def measure(log: Log, steps: int = STEPS) -> tuple[float, float]:
     """Return microseconds per call: (median, 95th percentile)."""
-    taken = []
+    durations = []
     for step in range(steps):
         began = time.perf_counter()
         log(step)
-        taken.append((time.perf_counter() - began) * 1e6)
-    return statistics.median(taken), statistics.quantiles(taken, n=20)[-1]
+        durations.append((time.perf_counter() - began) * 1e6)
+    return statistics.median(durations), statistics.quantiles(durations, n=20)[-1]
 
 
 def ours(folder: Path) -> Log:

@@ -23,13 +23,13 @@ TEXT = "Arr, {n} be the number of me ship, and {m} be the barrels o' rum that sh
 def batches(tokenizer: Any, steps: int) -> list[Any]:
     import torch
 
-    made = []
+    result = []
     for step in range(steps):
         texts = [TEXT.format(n=2 * step + row, m=7 * step + 3 * row) for row in range(ROWS)]
         ids = [tokenizer(text).input_ids[:TOKENS] for text in texts]
         least = min(map(len, ids))
-        made.append(torch.tensor([row[:least] for row in ids]))
-    return made
+        result.append(torch.tensor([row[:least] for row in ids]))
+    return result
 
 
 def train(folder: Path, arm: str, steps: int, rate: float) -> tuple[list[float], float]:

@@ -153,8 +153,8 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
     (job / "job.json").write_bytes(msgspec.json.encode(JobSpec(1, 1, 1, "bench", "train", loaded.resolved)))
     ids, before = folder / "ids.pt", folder / "before.pt"
     write_ids(args.model, data, ids)
-    said = call([sys.executable, "-c", JOB, str(job)], IDS=str(ids), BEFORE=str(before))
-    steps = [event for event in told(job) if isinstance(event, Metrics) and "loss" in event.values]
+    output = call([sys.executable, "-c", JOB, str(job)], IDS=str(ids), BEFORE=str(before))
+    steps = [event for event in read_events(job) if isinstance(event, Metrics) and "loss" in event.values]
     checkpoint = next((job.parents[1] / "checkpoints").glob("step-*"))
     (folder / "recipe.json").write_text(json.dumps(loaded.resolved))
     back = call(
@@ -173,12 +173,12 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
     return Result(
         name=name,
         trainable=next(
-            event.trainable_parameters for event in told(job) if hasattr(event, "trainable_parameters")
+            event.trainable_parameters for event in read_events(job) if hasattr(event, "trainable_parameters")
         ),
         first=mean([event.values["loss"] for event in steps[:3]]),
         last=mean([event.values["loss"] for event in steps[-3:]]),
         tokens_per_s=mean([event.values["tokens_per_s"] for event in tail]),
-        peak_gib=float(said.split("PEAK ")[1].split()[0]) / 2**30,
+        peak_gib=float(output.split("PEAK ")[1].split()[0]) / 2**30,
         planned_gib=planned(loaded.recipe, args.model, home),
         back=float(back.split("BACK ")[1].split()[0]),
     )
@@ -187,10 +187,12 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
 def planned(recipe: Any, model: Path, home: Home) -> float | None:
     """Return finetop plan's estimate of the memory, in GiB."""
     from finetop.core.plan.estimate import estimate
-    from finetop.core.plan.machine import look
+    from finetop.core.plan.machine import read_machine
     from finetop.core.plan.shape import read_config
 
-    return float(estimate(recipe, read_config(model), look(home.root, measure=False)).estimate) / 2**30
+    return (
+        float(estimate(recipe, read_config(model), read_machine(home.root, measure=False)).estimate) / 2**30
+    )
 
 
 def write_rows(source: Path, folder: Path, count: int) -> Path:
@@ -214,7 +216,7 @@ def write_ids(model: Path, data: Path, file: Path) -> None:
     torch.save(torch.tensor([ids]), file)
 
 
-def told(job: Path) -> list[Any]:
+def read_events(job: Path) -> list[Any]:
     """Read the job's events."""
     return [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
 
@@ -243,21 +245,21 @@ def head(markdown: bool) -> str:
     return f"{COLUMNS[0]:20}" + "".join(f"{name:>12}" for name in COLUMNS[1:])
 
 
-def line(found: Result, markdown: bool) -> str:
+def line(result: Result, markdown: bool) -> str:
     """Return a row of the table."""
-    planned_text = "" if found.planned_gib is None else f"{found.planned_gib:.2f}"
+    planned_text = "" if result.planned_gib is None else f"{result.planned_gib:.2f}"
     cells = [
-        f"{found.trainable:,}",
-        f"{found.first:.3f}",
-        f"{found.last:.3f}",
-        f"{found.tokens_per_s:.0f}",
-        f"{found.peak_gib:.2f}",
+        f"{result.trainable:,}",
+        f"{result.first:.3f}",
+        f"{result.last:.3f}",
+        f"{result.tokens_per_s:.0f}",
+        f"{result.peak_gib:.2f}",
         planned_text,
-        f"{found.back:.1e}",
+        f"{result.back:.1e}",
     ]
     if markdown:
-        return "| " + " | ".join((found.name, *cells)) + " |"
-    return f"{found.name:20}" + "".join(f"{cell:>12}" for cell in cells)
+        return "| " + " | ".join((result.name, *cells)) + " |"
+    return f"{result.name:20}" + "".join(f"{cell:>12}" for cell in cells)
 
 
 if __name__ == "__main__":

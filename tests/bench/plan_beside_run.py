@@ -67,16 +67,16 @@ class Run:
 def planned(recipe: str, home: Home, sets: list[str]) -> tuple[dict[str, Any] | None, str]:
     """Run `finetop plan`. Returns the plan, or why it was refused."""
     words = [sys.executable, "-m", "finetop.tui.main", "plan", recipe, "--json", "--home", str(home.root)]
-    said = subprocess.run(
-        [*words, *(word for one in sets for word in ("--set", one))],
+    output = subprocess.run(
+        [*words, *(word for setting in sets for word in ("--set", setting))],
         capture_output=True,
         text=True,
         check=False,
     )
     try:
-        return json.loads(said.stdout)["plan"], ""
+        return json.loads(output.stdout)["plan"], ""
     except (ValueError, KeyError):
-        return None, (said.stderr.strip().splitlines() or ["?"])[-1]
+        return None, (output.stderr.strip().splitlines() or ["?"])[-1]
 
 
 def run(recipe: str, home: Home, sets: list[str], number: int) -> Run:
@@ -95,16 +95,18 @@ def run(recipe: str, home: Home, sets: list[str], number: int) -> Run:
             stderr=log,
         )
         _, _, usage = os.wait4(process.pid, 0)
-    made = Run(peak=usage.ru_maxrss * 1024.0)
+    actual = Run(peak=usage.ru_maxrss * 1024.0)
     file = job / "events.jsonl"
     for line in file.read_bytes().splitlines() if file.is_file() else ():
         read = events.decode(line)
-        made.happened.append(read.e)
-        made.times.append(read.t)
-    started = made.of(events.Started)
+        actual.happened.append(read.e)
+        actual.times.append(read.t)
+    started = actual.of(events.Started)
     if started and started[0].device.startswith("cuda"):
-        made.peak = max((event.values.get("memory_gib") or 0.0) for event in made.of(events.Metrics)) * GIB
-    return made
+        actual.peak = (
+            max((event.values.get("memory_gib") or 0.0) for event in actual.of(events.Metrics)) * GIB
+        )
+    return actual
 
 
 def beside(plan: float, real: float | None, edges: Any = None, *, is_right: bool | None = None) -> str:
@@ -121,28 +123,28 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
 
 
-def row(name: str, plan: dict[str, Any] | None, refused: str, made: Run) -> list[str]:
+def row(name: str, plan: dict[str, Any] | None, refused: str, actual: Run) -> list[str]:
     """Return a row of the table."""
-    told = made.of(events.Planned)
+    planned_events = actual.of(events.Planned)
     if plan is None or plan["steps"] is None:
-        return [name, f"refused: {refused}"[:100], *["-"] * 5, made.ended[:80]]
+        return [name, f"refused: {refused}"[:100], *["-"] * 5, actual.ended[:80]]
     steps, part = plan["steps"], plan["steps"]["sampled"] or {}
-    longest = max((event.longest_tokens for event in made.of(events.DataRead)), default=None)
-    peak, seconds = made.peak / GIB, made.seconds
+    longest = max((event.longest_tokens for event in actual.of(events.DataRead)), default=None)
+    peak, seconds = actual.peak / GIB, actual.seconds
     foreseen = plan["time"]["seconds"] if plan["time"] else 0.0
     fits = peak <= plan["need"] / GIB
     in_time = seconds is not None and foreseen > 0 and 0.5 <= seconds / foreseen <= 2
-    tokens, wanted = made.last("tokens"), steps["tokens"]
+    tokens, wanted = actual.last("tokens"), steps["tokens"]
     near = tokens is not None and abs(tokens / max(1, wanted) - 1) <= 0.05
     return [
         name,
-        beside(steps["rows"], told[0].rows if told else None, part.get("rows")),
+        beside(steps["rows"], planned_events[0].rows if planned_events else None, part.get("rows")),
         beside(steps["longest"], longest, is_right=bool(part) or longest == steps["longest"]),
         beside(wanted, tokens, is_right=near),
-        beside(steps["steps"], told[0].steps if told else None, part.get("steps")),
+        beside(steps["steps"], planned_events[0].steps if planned_events else None, part.get("steps")),
         beside(plan["need"] / GIB, peak, is_right=fits),
         beside(foreseen, seconds, is_right=in_time),
-        made.ended[:80],
+        actual.ended[:80],
     ]
 
 
@@ -156,15 +158,15 @@ def main() -> int:
     args = parser.parse_args()
     home, sets = Home(args.home.absolute()), [*args.set, *OWN]
     print(f"Planned / real.\n\n| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
-    first = 1 + max((int(one.name[:4]) for one in home.root.glob("runs/[0-9]*")), default=0)
+    first = 1 + max((int(run_folder.name[:4]) for run_folder in home.root.glob("runs/[0-9]*")), default=0)
     for number, recipe in enumerate(args.recipes, start=first):
         plan, refused = planned(recipe, home, sets)
         try:
-            made = run(recipe, home, sets, number)
+            actual = run(recipe, home, sets, number)
         except FinetopError as error:
             print(f"| {Path(recipe).stem} | {refused or error} |{' |' * (len(HEAD) - 2)}", flush=True)
             continue
-        print(f"| {' | '.join(row(Path(recipe).stem, plan, refused, made))} |", flush=True)
+        print(f"| {' | '.join(row(Path(recipe).stem, plan, refused, actual))} |", flush=True)
     return 0
 
 

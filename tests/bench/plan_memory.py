@@ -91,16 +91,16 @@ def recipe_of(
     """Load the recipe of a name, on the longest rows of its file in the data folder."""
     rest, _, kind = name.partition("+")
     method, _, objective = rest.rpartition("/") if "/" in rest else ("", "", rest)
-    rows, told = DATA.get(objective, ("medquad/train.jsonl", ()))
+    rows, settings = DATA.get(objective, ("medquad/train.jsonl", ()))
     own = [f"model.id={model}", f"data.train=[{{path: {longest_rows(data / rows, folder)}}}]"]
-    own += [*SETTINGS, "train.epochs=null", f"train.max_steps={steps}", *told]
+    own += [*SETTINGS, "train.epochs=null", f"train.max_steps={steps}", *settings]
     if method:
         own.append(f"method={{name: {method}}}")
     if kind:
         own.append(f"model.quantize={kind}")
     if objective == "distill":
         own.append(f"objective.teacher={model}")
-    if told is WRITES:
+    if settings is WRITES:
         judge = f"model: {reward}, " if reward else ""
         own.append(f"objective.reward={{{judge}rules: [{{rule: length, value: [10, 30]}}]}}")
     return load_recipe(objective, [*own, *sets])
@@ -126,7 +126,7 @@ def run(loaded: Loaded, home: Home) -> tuple[float, str]:
 def plan(loaded: Loaded, model: Path, home: Home) -> Plan:
     config = read_config(model)
     known = Known(lengths=lengths.measure(loaded.recipe, model, home), teacher=config)
-    return estimate(loaded.recipe, config, machine.look(home.root, measure=False), known)
+    return estimate(loaded.recipe, config, machine.read_machine(home.root, measure=False), known)
 
 
 def main() -> int:
@@ -151,15 +151,15 @@ def main() -> int:
             sets = (args.steps, args.set, args.reward)
             loaded = recipe_of(name, model, Path(data).absolute(), Path(folder), *sets)
             home = Home(Path(folder) / "home")
-            made = plan(loaded, model, home)
+            planned = plan(loaded, model, home)
             peak, last = run(loaded, home)
         if not last.startswith("finished"):
             print(f"{name:<24}{last[:90]}", flush=True)
             continue
-        errors.append(made.estimate / peak - 1)
-        parts = json.dumps({part.name: round(part.bytes / 1e9, 2) for part in made.parts})
+        errors.append(planned.estimate / peak - 1)
+        parts = json.dumps({part.name: round(part.bytes / 1e9, 2) for part in planned.parts})
         print(
-            f"{name:<24}{peak / 1e9:>9.2f}{made.estimate / 1e9:>9.2f}{errors[-1]:>+8.1%}  {parts}",
+            f"{name:<24}{peak / 1e9:>9.2f}{planned.estimate / 1e9:>9.2f}{errors[-1]:>+8.1%}  {parts}",
             flush=True,
         )
     if errors:

@@ -73,12 +73,12 @@ def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
 
 def compare(folder: Path) -> list[Compared]:
     """Estimate every point of a folder."""
-    made = []
+    compared = []
     for line in (folder / "points.jsonl").read_text(encoding="utf-8").splitlines():
         point = json.loads(line)
         parts = memory.parts(workload(point, read_config(folder / f"{point['model']}.config.json")))
         outside = memory.CONTEXT_BYTES if point["source"].startswith(ALLOCATOR) else 0.0
-        made.append(
+        compared.append(
             Compared(
                 point["id"],
                 point["measured"] * UNITS[point["unit"]],
@@ -86,7 +86,7 @@ def compare(folder: Path) -> list[Compared]:
                 memory.need(parts, on_gpu=True) - outside,
             )
         )
-    return made
+    return compared
 
 
 def mean_error(compared: list[Compared]) -> float:

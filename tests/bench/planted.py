@@ -39,7 +39,7 @@ from defects import KINDS, Bed, Planted
 
 from finetop.core.data.files import read_rows
 from finetop.core.lint import lint
-from finetop.core.lint.report import Asked
+from finetop.core.lint.report import LintRequest
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
@@ -120,14 +120,16 @@ class Linter:
         file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         recipe = resolve_text(RECIPE.format(model=self.model, train=file, test=self.test))
         against = tuple(str(self.data / name / "open.jsonl") for name in BENCHMARKS)
-        asked = Asked(recipe=recipe.resolved, against=against, only=only, workers=1)
-        report = lint.run(asked, Home(self.folder / "home"), lambda *_: None)
-        found: dict[str, set[int]] = {}
+        request = LintRequest(recipe=recipe.resolved, against=against, only=only, workers=1)
+        report = lint.run(request, Home(self.folder / "home"), lambda *_: None)
+        rows_by_finding: dict[str, set[int]] = {}
         for finding in report.findings:
             if finding.severity != "note":
                 places = [place for place in finding.places if place.startswith("train.jsonl:")]
-                found.setdefault(finding.name, set()).update(int(place.split(":")[1]) - 1 for place in places)
-        return found
+                rows_by_finding.setdefault(finding.name, set()).update(
+                    int(place.split(":")[1]) - 1 for place in places
+                )
+        return rows_by_finding
 
 
 def planted_into(
@@ -135,17 +137,17 @@ def planted_into(
 ) -> tuple[list[str], dict[int, Planted], dict[int, int]]:
     """Plant defects: return all lines, the planted ones by number, and the new place of each row of the set."""
     order = rng.sample(range(len(bed.rows)), len(bed.rows))
-    made: list[Planted] = []
-    while len(made) < count and order:
+    planted_rows: list[Planted] = []
+    while len(planted_rows) < count and order:
         at = order.pop()
-        one = plant(bed, at, rng, is_edited)
-        if one is not None:
-            one.base = at
-            made.append(one)
-    places = sorted(rng.sample(range(len(bed.rows) + len(made)), len(made)))
-    planted = dict(zip(places, rng.sample(made, len(made)), strict=True))
+        defect = plant(bed, at, rng, is_edited)
+        if defect is not None:
+            defect.base = at
+            planted_rows.append(defect)
+    places = sorted(rng.sample(range(len(bed.rows) + len(planted_rows)), len(planted_rows)))
+    planted = dict(zip(places, rng.sample(planted_rows, len(planted_rows)), strict=True))
     lines, now, rows = [], {}, iter(enumerate(bed.rows))
-    for number in range(len(bed.rows) + len(made)):
+    for number in range(len(bed.rows) + len(planted_rows)):
         if number in planted:
             lines.append(planted[number].line)
         else:
@@ -164,9 +166,9 @@ def measure(name: str, args: argparse.Namespace, data: Path) -> None:
         clean = linter.named([json.dumps(row, ensure_ascii=False) for row in bed.rows])
         flagged = set().union(*clean.values())
         share = 100 * len(flagged) / len(bed.rows)
-        told = ", ".join(f"{finding} {len(rows)}" for finding, rows in sorted(clean.items()))
-        print(f"\n{name}: {len(bed.rows)} rows; named without anything planted: {len(flagged)} ({share:.1f} %): {told}"
-              f"  [{time.monotonic() - began:.0f} s]")  # fmt: skip
+        summary = ", ".join(f"{finding} {len(rows)}" for finding, rows in sorted(clean.items()))
+        print(f"\n{name}: {len(bed.rows)} rows; named without anything planted: {len(flagged)} ({share:.1f} %): "
+              f"{summary}  [{time.monotonic() - began:.0f} s]")  # fmt: skip
         if args.show_clean:
             for finding, rows in sorted(clean.items()):
                 for at in sorted(rows)[: args.show_clean]:
@@ -181,26 +183,27 @@ def measure(name: str, args: argparse.Namespace, data: Path) -> None:
                 if not planted:
                     cells.append("      -      ")
                     continue
-                found = linter.named(lines, findings if args.alone else ())
-                named = set().union(*(found.get(finding, set()) for finding in findings))
+                named_rows = linter.named(lines, findings if args.alone else ())
+                named = set().union(*(named_rows.get(finding, set()) for finding in findings))
                 hits = {
                     at
-                    for at, one in planted.items()
+                    for at, defect in planted.items()
                     if at in named
-                    or any(now[partner] in named and partner not in before for partner in one.partners)
+                    or any(now[partner] in named and partner not in before for partner in defect.partners)
                 }
                 known = {now[at] for at in flagged}
-                bases = {now[at] for one in planted.values() for at in (one.base, *one.partners)}
-                more = set().union(*found.values()) - known - bases - planted.keys()
+                bases = {now[at] for defect in planted.values() for at in (defect.base, *defect.partners)}
+                more = set().union(*named_rows.values()) - known - bases - planted.keys()
                 cells.append(
                     f"{100 * len(hits) / len(planted):5.0f} % of {len(planted):2} (more: {len(more)})"
                 )
                 misses = [planted[at] for at in sorted(planted.keys() - hits)]
-                for one in misses[: args.misses]:
+                for defect in misses[: args.misses]:
                     print(
-                        f"    missed {kind} {'edited' if is_edited else 'verbatim'}: {one.what} | {one.line[-260:]}"
+                        f"    missed {kind} {'edited' if is_edited else 'verbatim'}: "
+                        f"{defect.what} | {defect.line[-260:]}"
                     )
-                counts = Counter(one.what for one in misses)
+                counts = Counter(defect.what for defect in misses)
                 if misses and args.misses:
                     print(f"    all missed: {dict(counts.most_common(12))}")
             print(f"  {kind:14} verbatim {cells[0]}   edited {cells[1]}", flush=True)

@@ -49,7 +49,7 @@ class Watch:
         return self._host.wire() - self._bytes
 
 
-def said(what: str, seconds: float | None, size: float | None, unit: str = "bytes") -> None:
+def print_row(what: str, seconds: float | None, size: float | None, unit: str = "bytes") -> None:
     shown = "" if seconds is None else f"{seconds:.1f} s"
     print(f"  {what:<52}{shown:>9}{'' if size is None else f'{size:>12,.0f} {unit}'}", flush=True)
 
@@ -59,7 +59,7 @@ def rate(host: far.Far, tui: Any, what: str) -> None:
     watch = Watch(host)
     while watch.seconds < WATCH_S:
         tui.pump(0.2)
-    said(what, None, watch.bytes / watch.seconds, "bytes/s")
+    print_row(what, None, watch.bytes / watch.seconds, "bytes/s")
 
 
 def measure(tools: Any, host: far.Far, out: Path | None) -> None:
@@ -71,7 +71,7 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
         watch = Watch(host)
         with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
             tui.wait_text("far-one", timeout=120)
-            said(what, watch.seconds, watch.bytes)
+            print_row(what, watch.seconds, watch.bytes)
             tui.settle(2.0, 20)
             if what == "start again":
                 rate(host, tui, "the list, one run live")
@@ -83,10 +83,10 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
             tui.settle(1.0, 5)
     peer(tools, host)
     tails(host, name)
-    with (host.folder / "tail.txt").open("w") as told:
+    with (host.folder / "tail.txt").open("w") as output:
         tail = subprocess.Popen(
             [*APP, *host.words, "tail", name, "--json", "-n", "9999"],
-            stdout=told, stderr=subprocess.DEVNULL, env={**os.environ, **host.environment},
+            stdout=output, stderr=subprocess.DEVNULL, env={**os.environ, **host.environment},
         )  # fmt: skip
         with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
             drops(host, tui, out)
@@ -112,7 +112,7 @@ def peer(tools: Any, host: far.Far) -> None:
     watch = Watch(host)
     with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
         tui.wait_text("far-one", timeout=120)
-        said("peer: `ssh -t HOST finetop`, start", watch.seconds, watch.bytes)
+        print_row("peer: `ssh -t HOST finetop`, start", watch.seconds, watch.bytes)
         tui.settle(2.0, 10)
         rate(host, tui, "peer: the list, one run live")
         tui.key("enter")
@@ -140,7 +140,9 @@ def tails(host: far.Far, name: str) -> None:
         while watch.seconds < WATCH_S:
             tail.stdout.readline()
             lines += 1
-        said(f"{what}, {lines / watch.seconds:.1f} steps/s", None, watch.bytes / watch.seconds, "bytes/s")
+        print_row(
+            f"{what}, {lines / watch.seconds:.1f} steps/s", None, watch.bytes / watch.seconds, "bytes/s"
+        )
         tail.terminate()
         tail.wait()
         tail.stdout.close()
@@ -155,7 +157,7 @@ def drops(host: far.Far, tui: Any, out: Path | None) -> None:
         host.link.down()
         watch = Watch(host)
         tui.wait_text("NO LINK", timeout=60)
-        said("cable pulled, until it is said", watch.seconds, None)
+        print_row("cable pulled, until it is said", watch.seconds, None)
         picture(tui, out, "down")
         time.sleep(20)
         host.link.up()
@@ -163,14 +165,14 @@ def drops(host: far.Far, tui: Any, out: Path | None) -> None:
         if how == "R pressed":
             tui.key("R")
         tui.wait_text("NO LINK", timeout=120, gone=True)
-        said(f"cable back, until connected, {how}", watch.seconds, watch.bytes)
+        print_row(f"cable back, until connected, {how}", watch.seconds, watch.bytes)
         tui.settle(2.0, 10)
         picture(tui, out, "back")
     watch = Watch(host)
     host.server.drop()
     tui.wait_text("reconnecting", timeout=60)
     tui.wait_text("NO LINK", timeout=120, gone=True)
-    said("session killed, until connected by itself", watch.seconds, watch.bytes)
+    print_row("session killed, until connected by itself", watch.seconds, watch.bytes)
     tui.key("q")
     tui.wait_exit(30)
 

@@ -58,30 +58,30 @@ def main() -> None:
     parser.add_argument("--model", help="a static model's folder, to measure dense search too")
     given = parser.parse_args()
     data = Path(os.environ["FINETOP_TEST_DATA"])
-    for name, documents, asked in (contoso(data, "qa_test"), contoso(data, "qa_train"), medquad(data)):
-        compare(name, documents, asked, given)
+    for name, documents, questions in (contoso(data, "qa_test"), contoso(data, "qa_train"), medquad(data)):
+        compare(name, documents, questions, given)
 
 
-def compare(name: str, documents: Path, asked: list[Question], given: argparse.Namespace) -> None:
+def compare(name: str, documents: Path, questions: list[Question], given: argparse.Namespace) -> None:
     home = Home(Path(tempfile.mkdtemp()))
     settings = retrieval.Settings((str(documents),), given.chunk_words, given.overlap_words)
     index, ours = indexed(settings, home)
     rows = read(documents)
     whole = Texts([row["text"] for row in rows], range(len(rows)))
-    print(f"\n{name}: {len(rows)} rows, {len(index.chunks)} chunks, {len(asked)} questions")
-    report("finetop bm25", ours, asked, lambda text: found(index, text), index.seconds)
+    print(f"\n{name}: {len(rows)} rows, {len(index.chunks)} chunks, {len(questions)} questions")
+    report("finetop bm25", ours, questions, lambda text: ranked_rows(index, text), index.seconds)
     began = time.perf_counter()
     search = bm25s_alone(ours.texts)
-    report("bm25s alone", ours, asked, search, time.perf_counter() - began)
+    report("bm25s alone", ours, questions, search, time.perf_counter() - began)
     began = time.perf_counter()
     search = bm25s_alone(whole.texts)
-    report("bm25s alone, rows", whole, asked, search, time.perf_counter() - began)
+    report("bm25s alone, rows", whole, questions, search, time.perf_counter() - began)
     if given.model is not None:
         dense = retrieval.Settings(
             settings.documents, given.chunk_words, given.overlap_words, "dense", given.model
         )
         index, ours = indexed(dense, home)
-        report("finetop dense", ours, asked, lambda text: found(index, text), index.seconds)
+        report("finetop dense", ours, questions, lambda text: ranked_rows(index, text), index.seconds)
 
 
 def indexed(settings: retrieval.Settings, home: Home) -> tuple[retrieval.Index, Texts]:
@@ -90,7 +90,7 @@ def indexed(settings: retrieval.Settings, home: Home) -> tuple[retrieval.Index, 
     return index, Texts([chunk.text for chunk in index.chunks], rows)
 
 
-def found(index: retrieval.Index, text: str) -> list[int]:
+def ranked_rows(index: retrieval.Index, text: str) -> list[int]:
     places = {id(chunk): number for number, chunk in enumerate(index.chunks)}
     return [places[id(hit.chunk)] for hit in index.search(text, K)]
 
@@ -107,10 +107,10 @@ def bm25s_alone(texts: Sequence[str]) -> Callable[[str], Sequence[int]]:
     return search
 
 
-def report(name: str, texts: Texts, asked: list[Question], search: Any, seconds: float) -> None:
+def report(name: str, texts: Texts, questions: list[Question], search: Any, seconds: float) -> None:
     first = among = counted = 0
     spent = words = 0.0
-    for question in asked:
+    for question in questions:
         right = question.is_right(texts)
         began = time.perf_counter()
         numbers = search(question.text)
@@ -122,7 +122,7 @@ def report(name: str, texts: Texts, asked: list[Question], search: Any, seconds:
     print(
         f"  {name:18} recall at {K} {among / counted:.3f}   at 1 {first / counted:.3f}   of {counted}"
         f"   indexed in {seconds:.2f} s"
-        f"   {spent / len(asked) * 1e3:.2f} ms and {words / len(asked):.0f} words a question"
+        f"   {spent / len(questions) * 1e3:.2f} ms and {words / len(questions):.0f} words a question"
     )
 
 
@@ -132,14 +132,14 @@ def contoso(data: Path, split: str) -> tuple[str, Path, list[Question]]:
 
     def question(row: dict[str, str]) -> Question:
         name = set(tokens(row["product"]))
-        asked = content(row["question"]) - name
+        words = content(row["question"]) - name
         answer = content(row["answer"]) - name or set(tokens(row["answer"]))
 
         def is_right(texts: Texts) -> set[int]:
             right = set()
             for number, (text, of) in enumerate(zip(texts.texts, texts.rows, strict=True)):
                 has = set(tokens(text)) if products[of] == row["product"] else set()
-                if len(answer & has) >= 0.8 * len(answer) and len(asked & has) >= 0.5 * len(asked) and has:
+                if len(answer & has) >= 0.8 * len(answer) and len(words & has) >= 0.5 * len(words) and has:
                     right.add(number)
             return right
 

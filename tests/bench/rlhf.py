@@ -97,8 +97,8 @@ def bench(args: argparse.Namespace, root: Path) -> int:
     ]
     is_good, start = True, None
     for name in args.objectives.split(","):
-        told, seconds = run(home, name, [*writing, *settings(name, args)])
-        rolled = [values for values in told if "reward" in values]
+        steps, seconds = run(home, name, [*writing, *settings(name, args)])
+        rolled = [values for values in steps if "reward" in values]
         start = start or (rolled[0]["reward"], rolled[0]["reward_deviation"])
         is_good &= report(name, rolled, seconds, args.answers, start) or name != "ppo"
     return 0 if is_good else 1
@@ -134,11 +134,11 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
         for line in file.read_text(encoding="utf-8").splitlines():
             pair: Any = formats.read(json.loads(line), file.name, "auto", KINDS)
             chosen, rejected = (" ".join(text.split()[: args.words]) for text in (pair.chosen, pair.rejected))
-            asked = " ".join(pair.prompt[-1].content.split()[-args.prompt_words :])
-            if chosen != rejected and asked not in seen:
-                seen.add(asked)
-                length = len(prompt_ids((formats.Message("user", asked),), tokenizer, file.name))
-                rows.append((length, {"prompt": asked, "chosen": chosen, "rejected": rejected}))
+            prompt = " ".join(pair.prompt[-1].content.split()[-args.prompt_words :])
+            if chosen != rejected and prompt not in seen:
+                seen.add(prompt)
+                length = len(prompt_ids((formats.Message("user", prompt),), tokenizer, file.name))
+                rows.append((length, {"prompt": prompt, "chosen": chosen, "rejected": rejected}))
     short = sorted(rows, key=lambda row: row[0])[: args.prompts]
     aside = set(random.Random(0).sample(range(len(rows)), args.held_out))
     parts = {
@@ -172,12 +172,12 @@ def reward_model(args: argparse.Namespace, home: Home, sets: list[str]) -> Path:
         "train.save_every=1.0",
         "train.learning_rate=3e-4",
     ]
-    told, seconds = run(home, "reward", [*sets, *sized, *args.reward_set])
-    accuracy = [values["eval_reward_accuracy"] for values in told if "eval_reward_accuracy" in values]
-    loss = [values["loss"] for values in told if "loss" in values]
+    steps, seconds = run(home, "reward", [*sets, *sized, *args.reward_set])
+    accuracy = [values["eval_reward_accuracy"] for values in steps if "eval_reward_accuracy" in values]
+    loss = [values["loss"] for values in steps if "loss" in values]
     print(
         f"reward model: {seconds:.0f} s, loss {loss[0]:.3f} -> {statistics.mean(loss[-8:]):.3f}, held-out accuracy "
-        + ", ".join(f"{one:.3f}" for one in accuracy),
+        + ", ".join(f"{share:.3f}" for share in accuracy),
         flush=True,
     )
     return sorted(home.runs.glob("0001-reward/checkpoints/step-*"))[-1]
@@ -205,8 +205,8 @@ def run(home: Home, name: str, sets: list[str]) -> tuple[list[dict[str, Any]], f
     if process.returncode:
         raise RuntimeError(f"{name}: exit {process.returncode}\n{process.stdout[-3000:]}")
     (job / "log.txt").write_text(process.stdout)
-    found = [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
-    return [event.values for event in found if isinstance(event, Metrics)], time.monotonic() - began
+    job_events = [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
+    return [event.values for event in job_events if isinstance(event, Metrics)], time.monotonic() - began
 
 
 def report(

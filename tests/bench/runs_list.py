@@ -114,9 +114,9 @@ def timed(ask: Callable[[str], Any], text: str, repeats: int) -> tuple[list[floa
     return walls[1:], cpus[1:]
 
 
-def table(title: str, found: dict[str, tuple[list[float], list[float]]]) -> None:
+def table(title: str, timings: dict[str, tuple[list[float], list[float]]]) -> None:
     print(f"\n{title:<24} {'p50':>8} {'p95':>8} {'cpu p50':>8} {'cpu min':>8}  ms")
-    for name, (walls, cpus) in found.items():
+    for name, (walls, cpus) in timings.items():
         p95 = sorted(walls)[min(len(walls) - 1, round(len(walls) * 0.95))]
         print(
             f"{name:<24} {statistics.median(walls):8.1f} {p95:8.1f} {statistics.median(cpus):8.1f} {min(cpus):8.1f}"

@@ -54,15 +54,15 @@ def score_all(prepared: PreparedSuite, model: Any, plan: BatchPlan, *, turned: b
     if turned:
         batches = [Batch(batch.task, batch.items) for batch in batches[::-1]]
     began = time.process_time()
-    found = {
+    scores = {
         (batch.task, score.item): score.score
         for batch in batches
         for score in score_batch(prepared, scored_model, batch)
     }
     print(
-        f"  {len(found):,} items in {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True
+        f"  {len(scores):,} items in {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True
     )
-    return found
+    return scores
 
 
 def with_zero_adapter(model: Any) -> Any:
@@ -78,13 +78,13 @@ def verdicts(prepared: PreparedSuite, base: Scores, other: Scores, seeds: int) -
         PairedItem(item.task, item.item, item.cluster, base[item.key], other[item.key])
         for item in prepared.items
     ]
-    said, used = [], []
+    answers, used = [], []
     for seed in range(seeds):
         plan = make_plan(prepared.plans, prepared.items, base, seed=seed, cap=None, look_items=LOOK_ITEMS)
         result = check_pairs(plan, pairs, until="decided")
-        said.append(result.verdict)
+        answers.append(result.verdict)
         used.append(result.items_scored)
-    return said, used
+    return answers, used
 
 
 def scored_model(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
@@ -131,13 +131,13 @@ def main() -> int:
     for name, scores in variants.items():
         lost = sum(scores[key] < usual[key] for key in usual)
         won = sum(scores[key] > usual[key] for key in usual)
-        said, used = verdicts(prepared, usual, scores, options.seeds)
+        answers, used = verdicts(prepared, usual, scores, options.seeds)
         wanted = "regressed" if name == "known bad" else "ok"
-        failed |= any(verdict != wanted for verdict in said)
+        failed |= any(verdict != wanted for verdict in answers)
         span = f"{mean(used):.0f} ({min(used)}-{max(used)}) of {len(prepared.items)}"
         print(
-            f"{name:18} {f'-{lost} +{won}':>12} {said.count('ok'):5} {said.count('regressed'):10}"
-            f" {said.count('no_verdict'):5} {span:>20}"
+            f"{name:18} {f'-{lost} +{won}':>12} {answers.count('ok'):5} {answers.count('regressed'):10}"
+            f" {answers.count('no_verdict'):5} {span:>20}"
         )
     return int(failed)
 

@@ -77,12 +77,14 @@ def zero_shot(tokenizer: Any, items: int) -> list[Item]:
             Item(f"Question: {_words(rng, 58)}?\nAnswer:", tuple(" " + _words(rng, 5) for _ in range(4)))
             for _ in range(items)
         ]
-    made = [
+    questions = [
         Item(f"Question: {row['question']}\nAnswer:", tuple(" " + t for t in row["choices"]["text"]))
         for row in rows
     ]
     fitting = [
-        item for item in made if 52 <= len(tokenizer.encode(item.context)) <= 80 and len(item.choices) == 4
+        item
+        for item in questions
+        if 52 <= len(tokenizer.encode(item.context)) <= 80 and len(item.choices) == 4
     ]
     return fitting[:items]
 
@@ -97,22 +99,24 @@ def five_shot(tokenizer: Any, items: int, *, letters: bool) -> list[Item]:
         rng = random.Random(2)
         shots = [_made_up(rng, subject) for subject in ("rivers", "plants") for _ in range(5)]
         open_rows = [_made_up(rng, subject) for subject in ("rivers", "plants") for _ in range(items)]
-    made: list[Item] = []
+    questions: list[Item] = []
     heads = {subject: _head(subject, shots) for subject in dict.fromkeys(row["subject"] for row in open_rows)}
     lengths = {subject: len(tokenizer.encode(head)) for subject, head in heads.items()}
     mean = statistics.mean(lengths.values())
     for subject in sorted(heads, key=lambda subject: abs(lengths[subject] - mean))[:2]:
-        asked = [row for row in open_rows if row["subject"] == subject][: items // 2]
-        for row in asked:
+        chosen_rows = [row for row in open_rows if row["subject"] == subject][: items // 2]
+        for row in chosen_rows:
             choices = "ABCD" if letters else row["choices"]
-            question = _asked(row) if letters else f"{row['question'].strip()}\nAnswer:"
-            made.append(Item(heads[subject] + question, tuple(f" {text}" for text in choices)))
-    return made
+            question = _prompt_of(row) if letters else f"{row['question'].strip()}\nAnswer:"
+            questions.append(Item(heads[subject] + question, tuple(f" {text}" for text in choices)))
+    return questions
 
 
 def _head(subject: str, shots: list[dict[str, Any]]) -> str:
     """Return the examples of a subject, as they precede each of its questions."""
-    examples = (f"{_asked(row)} {'ABCD'[row['answer']]}\n\n" for row in shots if row["subject"] == subject)
+    examples = (
+        f"{_prompt_of(row)} {'ABCD'[row['answer']]}\n\n" for row in shots if row["subject"] == subject
+    )
     return (
         f"The following are multiple choice questions (with answers) about {subject}.\n\n{''.join(examples)}"
     )
@@ -127,7 +131,7 @@ def _made_up(rng: random.Random, subject: str) -> dict[str, Any]:
     }
 
 
-def _asked(row: dict[str, Any]) -> str:
+def _prompt_of(row: dict[str, Any]) -> str:
     choices = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", row["choices"], strict=True))
     return f"{row['question'].strip()}\n{choices}\nAnswer:"
 
@@ -137,13 +141,13 @@ def ours(model: Any, tokenizer: Any, items: list[Item]) -> list[float]:
     from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
     from finetop.core.check.scoring.scorer import encode_pair, plan_for, score
 
-    asked = [[encode_pair(tokenizer, item.context, text, 8192) for text in item.choices] for item in items]
-    memory = PrefixMemory(find(asked), room_for("cpu"))
-    found: list[float] = []
-    for at in range(0, len(asked), CELL):
-        cell = [sequence for item in asked[at : at + CELL] for sequence in item]
-        found += [one.log_prob for one in score(model, cell, plan_for("cpu"), memory)]
-    return found
+    encoded = [[encode_pair(tokenizer, item.context, text, 8192) for text in item.choices] for item in items]
+    memory = PrefixMemory(find(encoded), room_for("cpu"))
+    log_probs: list[float] = []
+    for at in range(0, len(encoded), CELL):
+        cell = [sequence for item in encoded[at : at + CELL] for sequence in item]
+        log_probs += [result.log_prob for result in score(model, cell, plan_for("cpu"), memory)]
+    return log_probs
 
 
 def stock(model: Any, tokenizer: Any, items: list[Item], batch_size: int) -> list[float]:
@@ -152,10 +156,10 @@ def stock(model: Any, tokenizer: Any, items: list[Item], batch_size: int) -> lis
     from lm_eval.models.huggingface import HFLM
 
     harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-    asked = [
+    requests = [
         Instance("loglikelihood", {}, (item.context, text), 0) for item in items for text in item.choices
     ]
-    return [log_prob for log_prob, _ in harness.loglikelihood(asked, disable_tqdm=True)]
+    return [log_prob for log_prob, _ in harness.loglikelihood(requests, disable_tqdm=True)]
 
 
 def cpu_s(work: Callable[[], object]) -> float:

@@ -26,7 +26,7 @@ import msgspec
 from finetop.core import select
 from finetop.core.client import selection_curve
 from finetop.core.client.connection import Client
-from finetop.core.commands.sweep import tell_curves
+from finetop.core.commands.sweep import print_curves
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded, load_recipe
@@ -86,50 +86,52 @@ def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
     wanted = curve.wanted_of(curve.selectors_of("all"), [half], seeds)
     wanted += curve.wanted_of([select.CONTROL], less, seeds)
     ask = Ask(msgspec.to_builtins(base.recipe.data.train[0]), wanted, msgspec.to_builtins(base.recipe.model))
-    made = []
-    for told in asked(ask, home):
-        if isinstance(told, Selected):
-            made.append(told)
-        elif not isinstance(told, Doing):
-            print(curve.left_out(told))
-    every = made[0].of
+    selections = []
+    for message in asked(ask, home):
+        if isinstance(message, Selected):
+            selections.append(message)
+        elif not isinstance(message, Doing):
+            print(curve.left_out(message))
+    every = selections[0].of
     points = curve.points(
-        base, made, every, seeds, lambda sets: load_recipe(recipe, sets), equal="steps", with_all=True
+        base, selections, every, seeds, lambda sets: load_recipe(recipe, sets), equal="steps", with_all=True
     )
     points = sorted(
-        points, key=lambda one: one.point.loaded.recipe.train.seed
+        points, key=lambda planned: planned.point.loaded.recipe.train.seed
     )  # an early stop leaves complete seeds
-    runs = [SweepRun(one.point.name, one.point.loaded.resolved, list(one.tags)) for one in points]
-    (home.root / "selected.json").write_bytes(msgspec.json.encode(made))
+    runs = [
+        SweepRun(planned.point.name, planned.point.loaded.resolved, list(planned.tags)) for planned in points
+    ]
+    (home.root / "selected.json").write_bytes(msgspec.json.encode(selections))
     with Client(home) as client:
         client.ask(SubmitSweep(SWEEP, runs, base.text))
 
 
 def wait(home: Home, tell_every_s: float = 60.0) -> SweepsAnswer:
     """Wait until all runs have ended, printing progress."""
-    said = 0.0
+    reported_at = 0.0
     while True:
         with Client(home) as client:
-            found: SweepsAnswer = client.ask(Sweeps(SWEEP))
-        brief = next(one for one in found.sweeps if one.name == SWEEP)
+            answer: SweepsAnswer = client.ask(Sweeps(SWEEP))
+        brief = next(sweep for sweep in answer.sweeps if sweep.name == SWEEP)
         if not brief.to_come:
-            return found
-        if time.monotonic() - said > tell_every_s:
-            said = time.monotonic()
+            return answer
+        if time.monotonic() - reported_at > tell_every_s:
+            reported_at = time.monotonic()
             print(f"{time.strftime('%H:%M:%S')}  {brief.finished} of {brief.runs} finished", flush=True)
         time.sleep(2.0)
 
 
-def tell_corrupted(made: list[Selected], swapped: set[int], rows: int) -> None:
+def tell_corrupted(selections: list[Selected], swapped: set[int], rows: int) -> None:
     """Print how many of each selector's rows are corrupted."""
     print(f"\n{len(swapped)} of {rows} rows have the answer of another. Of those that were selected:\n")
     print(f"{'rows by':<20}{'rows':>6}  corrupted, by seed")
     groups: dict[tuple[str, int], list[int]] = {}
-    for one in made:
-        lines = json.loads(Path(one.manifest).read_text())["lines"]
-        groups.setdefault((one.by, one.rows), []).append(len(swapped.intersection(lines)))
-    for (by, count), found in sorted(groups.items()):
-        shares = ", ".join(f"{number} ({number / count:.0%})" for number in found)
+    for selection in selections:
+        lines = json.loads(Path(selection.manifest).read_text())["lines"]
+        groups.setdefault((selection.by, selection.rows), []).append(len(swapped.intersection(lines)))
+    for (by, count), corrupted_shares in sorted(groups.items()):
+        shares = ", ".join(f"{number} ({number / count:.0%})" for number in corrupted_shares)
         print(f"{by:<20}{count:>6}  {shares}")
 
 
@@ -159,18 +161,18 @@ def main() -> int:
     )
     base = load_recipe(str(file))
     with Client(home) as client:
-        known = [one.name for one in client.ask(Sweeps()).sweeps]
+        known = [sweep.name for sweep in client.ask(Sweeps()).sweeps]
     if SWEEP not in known:
         queue(base, home, args.seeds, str(file))
     try:
-        found = wait(home)
+        answer = wait(home)
     finally:
         print(f"The runs go on; look at them: finetop --home {home.root} sweep {SWEEP}", file=sys.stderr)
-    curves = selection_curve.read(found)
+    curves = selection_curve.read(answer)
     assert curves is not None
-    tell_curves(curves)
-    made = msgspec.json.decode((home.root / "selected.json").read_bytes(), type=list[Selected])
-    tell_corrupted(made, swapped, len(train.read_text().splitlines()))
+    print_curves(curves)
+    selections = msgspec.json.decode((home.root / "selected.json").read_bytes(), type=list[Selected])
+    tell_corrupted(selections, swapped, len(train.read_text().splitlines()))
     return 0
 
 

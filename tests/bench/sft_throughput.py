@@ -161,7 +161,7 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool, dtype: str | Non
     return watch
 
 
-def one(arm: str, model: str, count: int) -> None:
+def run_arm(arm: str, model: str, count: int) -> None:
     """Run one arm in this process and print its cost."""
     rows = rows_of(count)
     watch = (
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--arm", choices=ARMS, help="run this one here")
     given = parser.parse_args()
     if given.arm:
-        one(given.arm, given.model, given.rows)
+        run_arm(given.arm, given.model, given.rows)
         return
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(given.rounds):
@@ -251,7 +251,7 @@ def main() -> None:
 def median_of(results: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the median of each number over an arm's rounds; texts are the same in all."""
     return {
-        key: value if isinstance(value, str) else statistics.median(one[key] for one in results)
+        key: value if isinstance(value, str) else statistics.median(result[key] for result in results)
         for key, value in results[0].items()
     }
 

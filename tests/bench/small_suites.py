@@ -87,13 +87,13 @@ def caught(streams: int, random: np.random.Generator) -> None:
     )
     print("|--:|" + "--:|" * (len(DROPS) + 1))
     for items in ITEMS:
-        row, asked = [], ""
+        row, mean_items = [], ""
         for drop in DROPS:
             before, now = both(drop + WON, WON, items, streams, random)
             row.append(f"{percent(before.regressed.mean())} / {percent(now.regressed.mean())}")
             if drop == DROPS[2]:
-                asked = f"{before.used.mean():,.0f} / {now.used.mean():,.0f}"
-        print(f"| {items:,} | " + " | ".join(row) + f" | {asked} |", flush=True)
+                mean_items = f"{before.used.mean():,.0f} / {now.used.mean():,.0f}"
+        print(f"| {items:,} | " + " | ".join(row) + f" | {mean_items} |", flush=True)
     print()
 
 
@@ -193,11 +193,11 @@ def agrees(random: np.random.Generator, streams: int = 60) -> float:
             PairedItem("t", item.item, "", float(change <= 0), float(change >= 0))
             for item, change in zip(plan.order, sums[0], strict=True)
         ]
-        told = check_pairs(plan, pairs, until="decided")
+        result = check_pairs(plan, pairs, until="decided")
         ones = np.ones_like(sums)
         run = run_differences(sums, ones, ones, LOOK_ITEMS, ability=True)
         simulated = "regressed" if run.regressed[0] else "ok" if run.ok[0] else "no_verdict"
-        same += (told.verdict, told.items_used) == (simulated, int(run.used[0]))
+        same += (result.verdict, result.items_used) == (simulated, int(run.used[0]))
     return same / streams
 
 

@@ -57,8 +57,8 @@ def train(model: str, recipe: dict[str, Any], data: Path) -> None:
         resolve_text(json.dumps(whole)).recipe, folder / "run", Home(folder / "home"), "cpu", log, Stop()
     )
     module.make_trainer = make
-    told = [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
-    points = [event for event in told if isinstance(event, events.Metrics)]
+    job_events = [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    points = [event for event in job_events if isinstance(event, events.Metrics)]
     losses = [event.values["loss"] for event in points if "loss" in event.values]
     held = [(event.step, event.values["eval_loss"]) for event in points if "eval_loss" in event.values]
     print(f"training loss {losses[0]:.3f} -> {losses[-1]:.3f}; held out", *(f"{s}: {v:.4f}" for s, v in held))

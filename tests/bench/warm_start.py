@@ -81,7 +81,7 @@ def measure(kind: str, switch: str, recipe: Loaded, home: Home, times: int) -> N
         for _ in range(times):
             if kind == "warm":
                 wait_for(home, lambda client: "waits for the next" in client.ask(Hello()).spare)
-            one(kind, recipe, home)
+            time_start(kind, recipe, home)
     finally:
         supervisor.terminate()
         supervisor.wait()
@@ -100,7 +100,7 @@ def wait_for(home: Home, holds: Any) -> None:
     raise SystemExit(home.log.read_text())
 
 
-def one(kind: str, recipe: Loaded, home: Home) -> None:
+def time_start(kind: str, recipe: Loaded, home: Home) -> None:
     """Submit a run, wait for its end, and print when each phase began."""
     with Client(home, start=False) as client:
         began = time.time()
@@ -111,9 +111,9 @@ def one(kind: str, recipe: Loaded, home: Home) -> None:
     file = home.root / detail.folder / detail.jobs[-1].folder / "events.jsonl"
     lines = [events.decode(line) for line in file.read_bytes().splitlines()]
     marks = [("process", lines[0].t)] + [
-        (one.e.name, one.t) for one in lines if isinstance(one.e, events.Phase)
+        (entry.e.name, entry.t) for entry in lines if isinstance(entry.e, events.Phase)
     ]
-    first = next(one for one in lines if isinstance(one.e, events.Metrics) and "loss" in one.e.values)
+    first = next(entry for entry in lines if isinstance(entry.e, events.Metrics) and "loss" in entry.e.values)
     values = (
         {key: value or 0.0 for key, value in first.e.values.items()}
         if isinstance(first.e, events.Metrics)
@@ -125,10 +125,10 @@ def one(kind: str, recipe: Loaded, home: Home) -> None:
     spans = [(name, end - moment) for (name, moment), end in zip(starts, ends, strict=True)]
     loading = sum(span for name, span in spans if name == LOADING)
     total = step - began
-    told = ", ".join(
+    summary = ", ".join(
         f"{name} {span:.2f}" for name, span in [("to the process", starts[0][1] - began), *spans]
     )
-    print(f"{kind:6} {total:16.2f} {loading:9.2f} {total - loading:9.2f}   {told}", flush=True)
+    print(f"{kind:6} {total:16.2f} {loading:9.2f} {total - loading:9.2f}   {summary}", flush=True)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ CASES = (
 
 
 @dataclass(frozen=True)
-class Told:
+class Answer:
     """The answer of a stream, and whether it was true."""
 
     regressed: bool
@@ -115,9 +115,12 @@ class Streams:
         self.clusters: list[Cluster] = list(clusters_of(self.plan.order))
         drops = dict(zip((task.name for task in self.tasks), case.drops, strict=True))
         self.lost = np.array(
-            [max(case.flips - drops[one[0].task], 0) / 2 + drops[one[0].task] for one in self.clusters]
+            [
+                max(case.flips - drops[cluster[0].task], 0) / 2 + drops[cluster[0].task]
+                for cluster in self.clusters
+            ]
         )
-        self.won = np.array([max(case.flips - drops[one[0].task], 0) / 2 for one in self.clusters])
+        self.won = np.array([max(case.flips - drops[cluster[0].task], 0) / 2 for cluster in self.clusters])
 
     def answers(self) -> tuple[dict[Key, float], dict[Key, float]]:
         """Draw base and tuned scores: lost, won, or right on both sides in 70 of 100 cases."""
@@ -125,22 +128,26 @@ class Streams:
         lost, won = u < self.lost, u > 1 - self.won
         same = self.random.random(len(self.clusters)) < 0.7
         before, after = (lost | (same & ~won)).tolist(), (won | (same & ~lost)).tolist()
-        base = {item.key: float(b) for one, b in zip(self.clusters, before, strict=True) for item in one}
-        tuned = {item.key: float(a) for one, a in zip(self.clusters, after, strict=True) for item in one}
+        base = {
+            item.key: float(b) for cluster, b in zip(self.clusters, before, strict=True) for item in cluster
+        }
+        tuned = {
+            item.key: float(a) for cluster, a in zip(self.clusters, after, strict=True) for item in cluster
+        }
         return base, tuned
 
-    def run(self) -> Told:
+    def run(self) -> Answer:
         base, tuned = self.answers()
         order: Sequence[Cluster] = self.shuffler.sample(self.clusters, len(self.clusters))
-        plan = msgspec.structs.replace(self.plan, order=tuple(item for one in order for item in one))
+        plan = msgspec.structs.replace(self.plan, order=tuple(item for cluster in order for item in cluster))
         check = sequential.begin(plan)
         while look := sequential.next_items(check):
             check = sequential.feed(check, base, {item.key: tuned[item.key] for item in look})
         return self.judge(check, base, tuned)
 
-    def judge(self, check: sequential.Check, base: dict[Key, float], tuned: dict[Key, float]) -> Told:
+    def judge(self, check: sequential.Check, base: dict[Key, float], tuned: dict[Key, float]) -> Answer:
         verdict = sequential.verdict_so_far(check)
-        decision = sequential.pool_says(check)
+        decision = sequential.pool_decision(check)
         may_be_chance = sequential.all_asked(check) and check.pool is not None and not check.fell
         lost = {name for name, task in check.tasks.items() if task.mark == "lost"}
         change = sum(self.weights[key[0]] * int(tuned[key] - base[key]) for key in base)
@@ -148,7 +155,7 @@ class Streams:
         truth = "regressed" if -100 * change >= MARGIN_PERCENT * size else "ok"
         says = decision is not None and (decision == "regressed" or verdict == "ok")
         for_nothing = bool(lost - self.case.fallen)
-        return Told(
+        return Answer(
             regressed=verdict == "regressed",
             named=verdict == "regressed" and "task 0" in lost,
             wrong=for_nothing or (says and decision != truth) or (verdict is None and not may_be_chance),
@@ -172,10 +179,10 @@ def main() -> int:
     for place, case in enumerate(CASES):
         told = Streams(case, options.seed + place)
         every = [told.run() for _ in range(streams)]
-        wrong, nothing = sum(one.wrong for one in every), sum(one.for_nothing for one in every)
+        wrong, nothing = sum(stream.wrong for stream in every), sum(stream.for_nothing for stream in every)
         regressed, named = (
-            sum(one.regressed for one in every) / streams,
-            sum(one.named for one in every) / streams,
+            sum(stream.regressed for stream in every) / streams,
+            sum(stream.named for stream in every) / streams,
         )
         failed |= surely_above(wrong, streams, ALPHA) or surely_above(nothing, streams, ALPHA / 2)
         one_fell = len(case.fallen) == 1
@@ -183,10 +190,10 @@ def main() -> int:
             failed |= regressed < 0.98 or named < 0.97
         print(
             f"{case.name:30} {sum(case.items):4} {regressed:9.4f} {f'{named:7.4f}' if one_fell else '      -'}"
-            f" {sum(one.by_task for one in every) / streams:7.4f}"
+            f" {sum(stream.by_task for stream in every) / streams:7.4f}"
             f" {nothing / streams:8.4f} <= {bounds(nothing, streams)[1]:.4f}"
             f" {wrong / streams:7.4f} <= {bounds(wrong, streams)[1]:.4f}"
-            f" {sum(one.scored for one in every) / streams:7,.0f}",
+            f" {sum(stream.scored for stream in every) / streams:7,.0f}",
             flush=True,
         )
     print(f"\n{time.process_time() - began:.0f} s of CPU")

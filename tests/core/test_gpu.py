@@ -37,11 +37,11 @@ def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
     from finetop.core.check.scoring.scorer import plan_for, score
 
     sequences = [TokenSequence(tuple((7 * i + 3 * n) % 300 for i in range(24)), 18) for n in range(40)]
-    found = []
+    results = []
     for device in ("cpu", "cuda:0"):
         model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to(device).eval()
-        found.append([one.log_prob for one in score(model, sequences, plan_for(device))])
-    assert found[1] == pytest.approx(found[0], abs=1e-3)
+        results.append([item_score.log_prob for item_score in score(model, sequences, plan_for(device))])
+    assert results[1] == pytest.approx(results[0], abs=1e-3)
 
 
 def test_scores_behind_a_kept_beginning_are_the_same_when_read_anew(tiny_model):
@@ -83,7 +83,7 @@ def test_another_engine_writes_what_exact_does_in_a_cache_that_is_too_small(tiny
     config = GenerationConfig(do_sample=False, max_new_tokens=16, eos_token_id=[-1], pad_token_id=0)
     exact = engine.write(model, prompts, config, "exact")
     before = torch.cuda.memory_allocated()
-    asked = [continuous.Asked(prompt, 16) for prompt in prompts]
+    asked = [continuous.GenerationRequest(prompt, 16) for prompt in prompts]
     for held in (200, 100_000):
         assert continuous.write(model, asked, config, held=held, at_once=64) == exact
     assert torch.cuda.memory_allocated() - before < 1 << 20
@@ -142,8 +142,8 @@ def train(recipe, folder, monkeypatch):
     finally:
         log.close()
     assert ended.status == "finished"
-    told = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
-    return told, seen[0]
+    event_rows = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+    return event_rows, seen[0]
 
 
 def losses(told):
@@ -156,20 +156,20 @@ def losses(told):
 def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
     """And the step on the longest rows, which is tried on a GPU, changes nothing in it."""
     quick = {"model": {"quantize": "nf4"}, "train": {"learning_rate": 0.02, "max_steps": 6}}
-    found = {}
+    results = {}
     for tries in (False, True):
         folder = tmp_path / str(tries)
         folder.mkdir()
         train_section = {**quick["train"], "try_worst_batch": tries}
         recipe = recipe_of(folder, tiny_model, model=quick["model"], train=train_section)
         told, trainer = train(recipe, folder, monkeypatch)
-        found[tries] = losses(told)
-    assert found[True] == pytest.approx(found[False], rel=1e-2)
-    assert found[True][-1] < found[True][0] - 0.1
+        results[tries] = losses(told)
+    assert results[True] == pytest.approx(results[False], rel=1e-2)
+    assert results[True][-1] < results[True][0] - 0.1
     kinds = {type(module).__name__ for module in trainer.model.modules()}
     assert "Linear4bit" in kinds
-    held = [one for one in trainer.model.parameters() if one.requires_grad]
-    assert held and all(one.is_cuda and one.dtype.itemsize == 4 for one in held)
+    held = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    assert held and all(parameter.is_cuda and parameter.dtype.itemsize == 4 for parameter in held)
 
 
 @pytest.mark.parametrize(("method", "quantize"), [("lora", "none"), ("lora", "nf4"), ("full", "none")])
@@ -286,7 +286,7 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     made = estimate(
         recipe,
         read_config(model),
-        machine.look(tmp_path, measure=False),
+        machine.read_machine(tmp_path, measure=False),
         Known(lengths=lengths.measure(recipe, model, Home(tmp_path / "home"))),
     )
     gc.collect()
@@ -305,13 +305,13 @@ def test_nvml_shows_the_gpu_and_this_process_on_it():
 
     from finetop.core.runtime import gpus
 
-    before = gpus.look()
+    before = gpus.read_once()
     assert not before.trouble
     assert before.driver and before.cuda
     fit = [gpu for gpu in before.gpus if not gpu.fault]
     assert fit and all(gpu.uuid.startswith(("GPU-", "MIG-")) and gpu.total_gib > 1 for gpu in fit)
     held = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda:0")
-    after = {gpu.uuid: gpu for gpu in gpus.look().gpus}
+    after = {gpu.uuid: gpu for gpu in gpus.read_once().gpus}
     mine = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
     if mine not in after:
         pytest.skip("the GPU is divided: torch names its instance otherwise")
@@ -330,7 +330,7 @@ def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     from finetop.core.protocol.messages.runs import GetRun
     from finetop.core.runtime import gpus
 
-    fit = [gpu for gpu in gpus.look().gpus if not gpu.fault and gpu.total_gib - gpu.used_gib > 2.5]
+    fit = [gpu for gpu in gpus.read_once().gpus if not gpu.fault and gpu.total_gib - gpu.used_gib > 2.5]
     if not fit:  # to the supervisor, this process's own memory on a GPU is another user's
         pytest.skip("others use all GPUs: none has 2.5 GiB free, for the job and what stays free beside it")
     cold_rig.start(FINETOP_TEST_NVML="real")

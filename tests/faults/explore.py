@@ -24,8 +24,8 @@ class Explored:
     @property
     def words(self) -> str:
         whole = "all there are" if self.is_whole else "and there are more"
-        said = f"{len(self.states)} states, {self.steps} steps, {self.depth} deep, {whole}"
-        return "\n".join([said, *([self.wrong, *self.trace] if self.wrong else ())])
+        summary = f"{len(self.states)} states, {self.steps} steps, {self.depth} deep, {whole}"
+        return "\n".join([summary, *([self.wrong, *self.trace] if self.wrong else ())])
 
 
 def explore(rules: Rules, start: State | None = None, *, depth: int = 1000, only: str = "") -> Explored:

@@ -304,16 +304,16 @@ def commit_events(state: State, own: Supervisor, rules: Rules) -> Moves:
     if state.is_full:
         yield from refused(state)
         return
-    rows, said = job.events[job.read : own.end], job.said
+    rows, last_event = job.events[job.read : own.end], job.said
     for _, event in rows:
-        said = {"started": "", "finished": event, "stopped": event}.get(event, said)
+        last_event = {"started": "", "finished": event, "stopped": event}.get(event, last_event)
     if rules.is_atomic:
-        taken = with_job(state, read=own.end, taken=job.taken + rows, said=said)
+        taken = with_job(state, read=own.end, taken=job.taken + rows, said=last_event)
         yield "commits events", goes(taken, at, read_to=own.size, end=0)
     elif own.at == "half in":
         yield "commits the offset", goes(with_job(state, read=own.end), "taken", read_to=own.size, end=0)
     else:
-        yield "commits the rows", goes(with_job(state, taken=job.taken + rows, said=said), "half in")
+        yield "commits the rows", goes(with_job(state, taken=job.taken + rows, said=last_event), "half in")
 
 
 def pass_on(state: State, own: Supervisor, rules: Rules) -> Moves:
@@ -496,7 +496,7 @@ def gone(state: State, own: Keeper) -> State:
 
 def orphans(state: State) -> list[Process]:
     kept = {keeper[:2] for keeper in state.keepers if keeper.at != "spawned"}
-    return [one for one in state.processes if one.at != "dead" and one[:2] not in kept]
+    return [process for process in state.processes if process.at != "dead" and process[:2] not in kept]
 
 
 def process_steps(state: State, own: Process) -> Moves:

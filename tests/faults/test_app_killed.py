@@ -27,11 +27,11 @@ MOUSE = {1000, 1002, 1003, 1006, 1015}
 @pytest.fixture
 def shell(rig, request):
     """A shell in a terminal, as a user has, on the rig's home."""
-    made = Terminal([request.param], rig.home.root)
-    made.keys("PS1='$ '\n")
-    made.wait_text("$")
-    yield made
-    made.close()
+    terminal = Terminal([request.param], rig.home.root)
+    terminal.keys("PS1='$ '\n")
+    terminal.wait_text("$")
+    yield terminal
+    terminal.close()
 
 
 def start_app(shell: Terminal) -> int:
@@ -91,10 +91,10 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
         wait_until(lambda: shell.pump(0.05) or "back-42" not in shell.text(), "it is clear")
     rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
-    told, side = rig.told_and_written(name)
+    reported, side = rig.told_and_written(name)
     wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     what = f"kill -9 of the app while it draws ({request.node.callspec.params['shell']})"
     survived("4", what, repeats=kills, written=len(side), wrong=len(wrong),
-             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)),
+             lost=len(set(side) - set(reported)), doubled=len(reported) - len(set(reported)),
              orphans=len(rig.orphans()))  # fmt: skip

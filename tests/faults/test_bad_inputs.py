@@ -42,19 +42,19 @@ def require_good(told: list[tuple[Bad, Answer]]) -> None:
 
 def test_there_are_150_of_them():
     counts = [
-        len(one.EXAMPLES)
-        for one in (event_lines, yaml_files, names, payloads, rows, checkpoints, environment)
+        len(module.EXAMPLES)
+        for module in (event_lines, yaml_files, names, payloads, rows, checkpoints, environment)
     ]
     assert counts == [40, 30, 25, 20, 15, 10, 10]
 
 
 def test_yaml_files(rig, tmp_path, survived):
-    told = table.yaml_answers(Door(tmp_path / "here", rig.home))
-    require_good(told)
-    table.in_step(2, table.section("YAML files: recipes, settings, hosts", told))
+    answers = table.yaml_answers(Door(tmp_path / "here", rig.home))
+    require_good(answers)
+    table.in_step(2, table.section("YAML files: recipes, settings, hosts", answers))
     assert rig.ask(Runs()).total == 0
     assert list(rig.home.runs.iterdir()) == []
-    survived("21", "YAML files that are no recipes or settings", repeats=len(told))
+    survived("21", "YAML files that are no recipes or settings", repeats=len(answers))
 
 
 def test_names(rig, tmp_path, survived):
@@ -62,37 +62,37 @@ def test_names(rig, tmp_path, survived):
     assert door.ask(["run", "good.yaml"]).code == 0
     rig.wait_state("good", "finished")
     before = set(tmp_path.rglob("*"))
-    told = table.name_answers(door)
-    require_good(told)
-    table.in_step(3, table.section("Names", told))
+    answers = table.name_answers(door)
+    require_good(answers)
+    table.in_step(3, table.section("Names", answers))
     assert not {path for path in set(tmp_path.rglob("*")) - before if "duckdb" not in path.name}
     assert rig.ask(Runs()).total == 1
-    survived("22", "names on the command line", repeats=len(told))
+    survived("22", "names on the command line", repeats=len(answers))
 
 
 def test_rows(tmp_path, cold_rig, survived):
-    told = table.row_answers(Door(tmp_path / "here", cold_rig.home))
-    require_good(told)
-    table.in_step(5, table.section("Rows of data", told))
-    survived("21", "rows of data that can't be learned from", repeats=len(told))
+    answers = table.row_answers(Door(tmp_path / "here", cold_rig.home))
+    require_good(answers)
+    table.in_step(5, table.section("Rows of data", answers))
+    survived("21", "rows of data that can't be learned from", repeats=len(answers))
 
 
 def test_environment(tmp_path, cold_rig, survived):
     door = Door(tmp_path / "here", cold_rig.home)
-    told = table.environment_answers(door)
-    require_good(told)
-    table.in_step(7, table.section("Variables of the environment", told))
+    answers = table.environment_answers(door)
+    require_good(answers)
+    table.in_step(7, table.section("Variables of the environment", answers))
     assert not cold_rig.home.root.exists()
     assert sorted(path.name for path in door.folder.iterdir()) == ["good.yaml", "rows.jsonl"]
-    survived("22", "variables that can't be", repeats=len(told))
+    survived("22", "variables that can't be", repeats=len(answers))
 
 
 @pytest.fixture
 def good_run(cold_rig):
     """A supervisor that has a run `good` with checkpoints of steps 10 and 20, and the run's folder."""
-    made = still(cold_rig.home.root)
-    made.run("good", (10, 20))
-    made.close()
+    rig = still(cold_rig.home.root)
+    rig.run("good", (10, 20))
+    rig.close()
     cold_rig.start()
     cold_rig.wait_ready()
     return cold_rig, next(cold_rig.home.runs.iterdir())
@@ -104,11 +104,11 @@ def test_checkpoints(good_run, tmp_path, tiny_model, survived):
     whole = tmp_path / "whole"
     whole_checkpoint(whole, tiny_model)
     door = Door(tmp_path / "here", rig.home)
-    told = table.checkpoint_answers(door, folder / "checkpoints" / "step-000020", whole, tiny_model)
-    require_good(told)
-    table.in_step(6, table.section("Checkpoints", told))
+    answers = table.checkpoint_answers(door, folder / "checkpoints" / "step-000020", whole, tiny_model)
+    require_good(answers)
+    table.in_step(6, table.section("Checkpoints", answers))
     assert [job.verb for job in rig.ask(GetRun("good")).jobs] == ["train"]
-    survived("31", "damaged checkpoints", repeats=len(told))
+    survived("31", "damaged checkpoints", repeats=len(answers))
 
 
 def test_event_lines(quiet, cold_rig, tmp_path, survived):
@@ -119,17 +119,17 @@ def test_event_lines(quiet, cold_rig, tmp_path, survived):
     quiet.close()
     cold_rig.start()
     cold_rig.wait_ready()
-    told = table.line_answers(Door(tmp_path / "here", cold_rig.home))
-    require_good(told)
-    table.in_step(1, table.section("Event lines", told))
-    survived("9", "event lines that are none", repeats=len(told), written=2 * len(told))
+    answers = table.line_answers(Door(tmp_path / "here", cold_rig.home))
+    require_good(answers)
+    table.in_step(1, table.section("Event lines", answers))
+    survived("9", "event lines that are none", repeats=len(answers), written=2 * len(answers))
 
 
 def test_payloads(good_run, tmp_path, survived):
     rig, folder = good_run
-    told = table.payload_answers(
+    answers = table.payload_answers(
         Door(tmp_path / "here", rig.home), folder / "jobs" / "0001-train" / "log.txt"
     )
-    assert [shown for _, shown in told] == [payload.shown for payload in payloads.EXAMPLES]
-    table.in_step(4, table.payload_section(told))
-    survived("20", "payloads in a log", repeats=len(told))
+    assert [shown for _, shown in answers] == [payload.shown for payload in payloads.EXAMPLES]
+    table.in_step(4, table.payload_section(answers))
+    survived("20", "payloads in a log", repeats=len(answers))

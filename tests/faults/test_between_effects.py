@@ -60,28 +60,28 @@ class Dying:
 
 @pytest.fixture(scope="module")
 def dying():
-    made = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    yield Dying(made)
-    made.communicate()
+    yield Dying(process)
+    process.communicate()
 
 
 @pytest.fixture(scope="module")
 def pattern(tmp_path_factory):
     """A home with runs of each kind: ended, in the trash, waiting, and one whose end was not noticed yet."""
-    made = still(tmp_path_factory.mktemp("pattern") / "home")
+    rig = still(tmp_path_factory.mktemp("pattern") / "home")
     losses = {step: 1.0 / step for step in STEPS}
-    made.run("one", STEPS, size=10, best=20, losses=losses)
-    made.run("two", STEPS, size=10, losses=losses)
-    made.run("gone", STEPS, size=10, losses=losses)
-    made.run("long-gone", (10,), size=10)
-    trash.remove(made.supervisor, Remove(["gone", "long-gone"]))
-    mark = made.home.trash / "0004-long-gone" / trash.REMOVED
+    rig.run("one", STEPS, size=10, best=20, losses=losses)
+    rig.run("two", STEPS, size=10, losses=losses)
+    rig.run("gone", STEPS, size=10, losses=losses)
+    rig.run("long-gone", (10,), size=10)
+    trash.remove(rig.supervisor, Remove(["gone", "long-gone"]))
+    mark = rig.home.trash / "0004-long-gone" / trash.REMOVED
     mark.write_text(json.dumps({"at": time.time() - 90 * DAY_S}))
-    made.queue("waits")
-    made.close()
-    return made.home
+    rig.queue("waits")
+    rig.close()
+    return rig.home
 
 
 def request(ask: Ask) -> str:
@@ -113,24 +113,24 @@ def look(home: Home) -> Seen:
     connection = open_home(home)
     supervisor = Supervisor(home, connection)
     run_records.write_marked(supervisor.connection, supervisor.home.root)
-    found = {}
+    results = {}
     wrong = []
     folders = set()
     for run_id, name, folder in connection.execute("SELECT id, name, folder FROM runs").fetchall():
         detail = runs.detail(connection, run_id)
-        there = {checkpoint.step_of(one) for one in checkpoint.complete(home.root / folder)}
-        told = {one.step for one in detail.checkpoints}
+        there = {checkpoint.step_of(saved) for saved in checkpoint.complete(home.root / folder)}
+        told = {saved.step for saved in detail.checkpoints}
         metrics = connection.execute("SELECT count(*) FROM metrics WHERE run_id = ?", [run_id]).fetchone()
         wrong += [f"{name}@{step} is not there" for step in told - there]
         folders.add(folder.removeprefix("runs/"))
         own = [(job.verb, data.word(job.state), job.args.get("resume")) for job in detail.jobs]
-        found[name] = (data.word(detail.row.state), own, sorted(told), metrics, len(detail.parents))
+        results[name] = (data.word(detail.row.state), own, sorted(told), metrics, len(detail.parents))
     on_disk = {folder.name for folder in home.runs.iterdir()}
     wrong += [f"{name}: a folder without its run, or a run without its folder" for name in on_disk ^ folders]
     connection.close()
-    bin_ = sorted(one.name for one in home.trash.glob("*") if one.name != trash.GOING)
+    bin_ = sorted(saved.name for saved in home.trash.glob("*") if saved.name != trash.GOING)
     wrong += [f"{name} is in the trash and not" for name in set(bin_) & on_disk]
-    return Seen({"runs": found, "trash": bin_, "caches": len(list(home.scores.iterdir()))}, wrong)
+    return Seen({"runs": results, "trash": bin_, "caches": len(list(home.scores.iterdir()))}, wrong)
 
 
 def told_apart(home: Home) -> list[str]:
@@ -188,7 +188,7 @@ def test_what_is_asked_for_is_done_whole_or_not_at_all(pattern, tmp_path, dying,
     for at in deaths(pattern, home, dying, does):
         repeats += 1
         seen = look(home)
-        wrong += [f"{at}: {one}" for one in seen.wrong]
+        wrong += [f"{at}: {fault}" for fault in seen.wrong]
         if seen.view != after and (seen.view != before or not at):
             wrong.append(f"{at}: {seen.view}")
         if what not in QUICK or at % 4 == 0:
@@ -222,7 +222,7 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
     lost, wrong, repeats = [], [], 0
     for at in deaths(pattern, home, dying, does[0]):
         repeats += 1
-        wrong += [f"{at}: {one}" for one in look(home).wrong]
+        wrong += [f"{at}: {fault}" for fault in look(home).wrong]
         lost += [f"{at}: {row}" for row in told_apart(home)]
         for again in does[1:] if at else ():
             dying.do(home, again)  # refused if it was done
@@ -235,9 +235,9 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
 
 def running(home: Home, name: str, *, ended: bool) -> None:
     """Queue a run whose job is running and has written unread events; or has ended since."""
-    made = still(home.root)
-    run_id = made.queue(name)
-    connection = made.supervisor.connection
+    rig = still(home.root)
+    run_id = rig.queue(name)
+    connection = rig.supervisor.connection
     job = next(job for job in jobs.queued(connection) if job.run_id == run_id)
     with transaction(connection):
         attempt = jobs.begin_attempt(connection, job.id)
@@ -258,7 +258,7 @@ def running(home: Home, name: str, *, ended: bool) -> None:
         facts = {"attempt": attempt, "code": 0, "signal": None, "ended": 9.0}
         (folder / "exit.json").write_text(json.dumps(facts))
     log.close()
-    made.close()
+    rig.close()
 
 
 @pytest.mark.parametrize("what", ["take in events", pytest.param("end a run", marks=pytest.mark.slow)])
@@ -269,7 +269,7 @@ def test_a_beat_takes_in_all_once_and_an_end_queues_its_check_once(tmp_path, dyi
     lost, wrong, doubled, repeats = [], [], [], 0
     for at in deaths(pattern, home, dying, "beat"):
         repeats += 1
-        wrong += [f"{at}: {one}" for one in look(home).wrong]
+        wrong += [f"{at}: {fault}" for fault in look(home).wrong]
         assert dying.do(home, "beat") == 0
         lost += [f"{at}: {row}" for row in told_apart(home)]
         for name, (word, own, steps, metrics, _) in look(home).view["runs"].items():

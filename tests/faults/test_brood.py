@@ -75,8 +75,8 @@ def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
             wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun")  # noqa: B023
             end(cold_rig, name)
             state = cold_rig.wait_state(name, "stopped", "finished", "failed", "lost").state
-            said = getattr(state, "how", "") or getattr(state, "kind", "") or getattr(state, "cause", "")
-            wrong += data.word(state) != word or how not in (said, getattr(state, "cause", ""))
+            ending = getattr(state, "how", "") or getattr(state, "kind", "") or getattr(state, "cause", "")
+            wrong += data.word(state) != word or how not in (ending, getattr(state, "cause", ""))
             orphans += len(cold_rig.orphans())
         survived("34", f"children, sessions, a bomb: {what}", repeats=repeats, wrong=wrong, orphans=orphans)
 

@@ -28,11 +28,11 @@ def is_whole(folder: Path) -> bool:
 @pytest.fixture
 def nursery(tmp_path):
     """A process with all imports done, which forks a writer for each line that it reads."""
-    made = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(WRITER), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    yield made
-    made.communicate()
+    yield process
+    process.communicate()
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(60, marks=pytest.mark.slow)])
@@ -58,9 +58,10 @@ def test_kill_9_in_a_save_leaves_no_half_checkpoint_to_go_on_from(tmp_path, nurs
         wrong += place is None or not is_whole(place)
         lost += max(told) > step
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
-    said = [event.step for line in lines if isinstance(event := read(line), events.Checkpoint)]
-    survived("31", "checkpoint half written", repeats=repeats, written=len(told), lost=lost + len(told - set(said)),
-             doubled=len(said) - len(set(said)), wrong=wrong)  # fmt: skip
+    reported_steps = [event.step for line in lines if isinstance(event := read(line), events.Checkpoint)]
+    survived("31", "checkpoint half written", repeats=repeats, written=len(told),
+             lost=lost + len(told - set(reported_steps)),
+             doubled=len(reported_steps) - len(set(reported_steps)), wrong=wrong)  # fmt: skip
 
 
 def read(line: bytes) -> object:

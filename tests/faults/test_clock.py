@@ -20,8 +20,8 @@ DAY_S = 86_400
 def test_a_clock_that_is_set_changes_no_order_and_no_length(
     cold_rig, tmp_path, monkeypatch, terminal_of, survived, jumps
 ):
-    made = shim.shim(tmp_path)
-    for key, value in made.environment.items():  # the app's clock is the same
+    library = shim.shim(tmp_path)
+    for key, value in library.environment.items():  # the app's clock is the same
         monkeypatch.setenv(key, value)
     moments, wrong = random.Random(8), []
     cold_rig.start()
@@ -33,7 +33,7 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
     app = terminal_of(cold_rig)
     app.wait_text("lives")
     for jump in range(jumps):
-        made.set(shift_s=DAY_S * (1, -1, 0)[jump % 3] + moments.uniform(-3600, 3600))
+        library.set(shift_s=DAY_S * (1, -1, 0)[jump % 3] + moments.uniform(-3600, 3600))
         if jump % 5 == 2:
             cold_rig.restart()
         step = cold_rig.ask(GetRun(name)).row.step
@@ -53,13 +53,13 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
     )
     took = after.ended - after.since
     wrong += [f"waits ran for {took}"] if not 0 <= took < since_asked else []
-    told, side = cold_rig.told_and_written(name)
+    reported, side = cold_rig.told_and_written(name)
     order = [row.step for row in cold_rig.ask(EventsSince(name, -1, 10_000)).steps]
     wrong += ["out of order"] if order != side[: len(order)] else []
     wrong += ["started twice"] if cold_rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     survived("8", "the clock is set a day on or back", repeats=jumps, written=len(side), wrong=len(wrong),
-             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)),
+             lost=len(set(side) - set(reported)), doubled=len(reported) - len(set(reported)),
              orphans=len(cold_rig.orphans()))  # fmt: skip
 
 
@@ -67,13 +67,13 @@ def test_a_clock_that_goes_back_delays_no_start(cold_rig, tmp_path):
     """A job whose keeper never came to life is started again after seconds by any clock."""
     if shim.missing():
         pytest.skip(shim.missing())
-    made = shim.shim(tmp_path)
-    made.environment["FINETOP_TEST_GRACE_S"] = "8"  # a late keeper exits
-    dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **made.environment)
+    library = shim.shim(tmp_path)
+    library.environment["FINETOP_TEST_GRACE_S"] = "8"  # a late keeper exits
+    dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **library.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit_to_dying(steps=3)
     dying.wait(LIMIT_S)
-    made.set(shift_s=-DAY_S)
-    cold_rig.start(**made.environment)
+    library.set(shift_s=-DAY_S)
+    cold_rig.start(**library.environment)
     cold_rig.wait_ready()
     assert cold_rig.wait_state(name, "finished").step == 3

@@ -23,20 +23,20 @@ RUNS = 4
 @pytest.fixture(scope="module")
 def pattern(tmp_path_factory):
     """A home of a few runs, made once and copied for each test."""
-    made = still(tmp_path_factory.mktemp("pattern") / "home")
+    rig = still(tmp_path_factory.mktemp("pattern") / "home")
     for number in range(RUNS):
-        made.run(f"run-{number}", tuple(range(1, 40)), size=1, losses={s: 0.1 * s for s in range(1, 40)})
-    made.close()
-    return made.home.root
+        rig.run(f"run-{number}", tuple(range(1, 40)), size=1, losses={s: 0.1 * s for s in range(1, 40)})
+    rig.close()
+    return rig.home.root
 
 
 @pytest.fixture
 def full(pattern, tmp_path):
     """A home of a few runs, closed: its WAL is empty."""
     shutil.copytree(pattern, tmp_path / "home")
-    made = still(tmp_path / "home")
-    made.close()
-    return made
+    rig = still(tmp_path / "home")
+    rig.close()
+    return rig
 
 
 async def read_all(home: Home) -> list[str]:
@@ -155,7 +155,7 @@ async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full
 def test_the_number_of_records_is_the_same_in_both(full: Still):
     full.open()
     assert (
-        run_records.number_of(full.supervisor.connection) == run_records.told_number(full.home.root) == RUNS
+        run_records.number_of(full.supervisor.connection) == run_records.stored_number(full.home.root) == RUNS
     )
     full.supervisor.connection.close()
 

@@ -21,12 +21,12 @@ def small_disk(request, cold_rig, tmp_path):
     """The rig's home on a file system of so many MB; the jobs' side files are elsewhere."""
     root = cold_rig.home.root
     root.mkdir(mode=0o700)
-    made = subprocess.run(
+    process = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={request.param}m,mode=700", "tmpfs", str(root)],
         capture_output=True,
         check=False,
     )
-    if made.returncode:
+    if process.returncode:
         pytest.skip("mounting a small file system needs root")
     cold_rig.side = tmp_path
     cold_rig.settings = SEVERAL
@@ -87,10 +87,10 @@ def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, term
     wrong = [f"{end}" for end in ends if data.word(end) != "finished"]
     lost = doubled = written = 0
     for name in names:
-        told, side = rig.told_and_written(name)
-        lost += len(set(side) - set(told))
-        doubled += len(told) - len(set(told))
-        wrong += [f"{name}: {step} is in no line" for step in set(told) - whole_lines(rig, name)]
+        reported, side = rig.told_and_written(name)
+        lost += len(set(side) - set(reported))
+        doubled += len(reported) - len(set(reported))
+        wrong += [f"{name}: {step} is in no line" for step in set(reported) - whole_lines(rig, name)]
         written += len(side)
     orphans = rig.orphans()
     wrong += corrupt(rig)
@@ -101,13 +101,13 @@ def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, term
 
 def whole_lines(rig, name: str) -> set[int]:
     """Return the steps in a job's file. A line that lacked only its newline counts as lost for the job."""
-    said = []
+    steps_found = []
     for line in (rig.job_folder(name) / "events.jsonl").read_bytes().splitlines():
         try:
-            said.append(events.decode(line).e)
+            steps_found.append(events.decode(line).e)
         except events.Unreadable:
             continue  # it was cut
-    return {event.step for event in said if isinstance(event, events.Metrics)}
+    return {event.step for event in steps_found if isinstance(event, events.Metrics)}
 
 
 def corrupt(rig) -> list[str]:

@@ -89,14 +89,14 @@ def test_garbage_between_the_lines_is_counted_and_no_line_beside_it_is_lost(take
         write(file, 1, STEPS)
         lines = file.read_bytes().splitlines(keepends=True)
         chosen = [GARBAGE[number % len(GARBAGE)], moments.randbytes(50).replace(b"\n", b"") + b"x"]
-        for one in chosen:
-            lines.insert(moments.randrange(len(lines) + 1), one + b"\n")
+        for place in chosen:
+            lines.insert(moments.randrange(len(lines) + 1), place + b"\n")
         file.write_bytes(b"".join(lines))
         files.append(file)
         garbage[file] = len(chosen)
-    found = take_in(files)
-    lost = [file for file in files if found[file][0] != list(range(1, STEPS + 1))]
-    wrong = [file for file in files if found[file][1] != garbage[file]]
+    ingested = take_in(files)
+    lost = [file for file in files if ingested[file][0] != list(range(1, STEPS + 1))]
+    wrong = [file for file in files if ingested[file][1] != garbage[file]]
     survived("9", "garbage between the lines", repeats=len(files), written=STEPS * len(files), lost=len(lost),
              wrong=len(wrong))  # fmt: skip
 
@@ -118,9 +118,9 @@ def test_of_two_lines_that_were_written_into_each_other_both_are_counted_and_no_
         file.write_bytes(b"".join(lines))
         files.append(file)
         hurt[file] = {at + 1, at + 2}
-    found = take_in(files)
-    lost = [file for file in files if set(range(1, STEPS + 1)) - set(found[file][0]) != hurt[file]]
-    wrong = [file for file in files if found[file][1] != 2]
+    ingested = take_in(files)
+    lost = [file for file in files if set(range(1, STEPS + 1)) - set(ingested[file][0]) != hurt[file]]
+    wrong = [file for file in files if ingested[file][1] != 2]
     survived("9", "two writers mixed up within a line", repeats=len(files), lost=len(lost), wrong=len(wrong),
              written=(STEPS - 2) * len(files))  # fmt: skip
 
@@ -146,9 +146,9 @@ def test_two_processes_that_append_at_once_never_cut_each_other_s_lines(tmp_path
     for process in both:
         process.communicate()
     # starting while the other's line is being written ends that line again: an empty line
-    said = [events.decode(line).e for line in file.read_bytes().splitlines() if line]
-    steps = [sorted(event.step for event in said if name in event.values) for name in "ab"]
-    lost = sum(one != list(range(3000)) for one in steps)
+    event_rows = [events.decode(line).e for line in file.read_bytes().splitlines() if line]
+    steps = [sorted(event.step for event in event_rows if name in event.values) for name in "ab"]
+    lost = sum(own_steps != list(range(3000)) for own_steps in steps)
     survived("9", "two processes append at once", repeats=2, written=6000, lost=lost)
 
 

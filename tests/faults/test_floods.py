@@ -145,8 +145,8 @@ def terminal() -> Iterator[Callable[[Path], Terminal]]:
         return opened[-1]
 
     yield start
-    for one in opened:
-        one.close()
+    for terminal in opened:
+        terminal.close()
 
 
 @pytest.mark.slow

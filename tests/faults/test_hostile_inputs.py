@@ -95,13 +95,13 @@ class User:
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[User]:
-    made = User(tmp_path)
-    made.home.mkdir(exist_ok=True)
-    yield made
-    (made.home / "settings.yaml").unlink(missing_ok=True) if not (
-        made.home / "settings.yaml"
+    user = User(tmp_path)
+    user.home.mkdir(exist_ok=True)
+    yield user
+    (user.home / "settings.yaml").unlink(missing_ok=True) if not (
+        user.home / "settings.yaml"
     ).is_dir() else None
-    made.give("supervisor stop")
+    user.give("supervisor stop")
 
 
 def faults_of(told: Told) -> Iterator[str]:

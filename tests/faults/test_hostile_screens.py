@@ -66,8 +66,8 @@ class Watched:
         obeyed = [one for one in SEQUENCES if one in sent]
         assert not obeyed, (keys, obeyed)
         left = OWN.sub("", sent)
-        found = OBEYED.search(left.replace("\r", ""))
-        assert found is None, (keys, left[max(0, found.start() - 60) : found.end() + 60])
+        match = OBEYED.search(left.replace("\r", ""))
+        assert match is None, (keys, left[max(0, match.start() - 60) : match.end() + 60])
         top = "".join(self.app.screen.buffer[0][x].data for x in range(120))
         assert top.startswith((" finetop", "finetop")), (keys, top)
         assert not self.app.bells and not self.app.notifications, keys
@@ -106,8 +106,8 @@ def app_over(tmp_path: Path) -> Iterator[Callable[[int], Watched]]:
         return Watched(opened[-1], supervisor)
 
     yield start
-    for one in opened:
-        one.close()
+    for terminal in opened:
+        terminal.close()
     rig.stop_all()
 
 

@@ -35,14 +35,14 @@ def test_malicious_yaml_is_refused_in_one_line_at_every_door_and_runs_nothing(ri
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM)),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    wrong = [one for one in told if not is_good(one)]
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    wrong = [answer for answer in messages if not is_good(answer)]
     assert not wrong, wrong
-    assert len(told) == 24 * 7 + 4 * 3
-    assert told[-1]["peak_mib"] - told[0]["peak_mib"] < GREW_MIB
+    assert len(messages) == 24 * 7 + 4 * 3
+    assert messages[-1]["peak_mib"] - messages[0]["peak_mib"] < GREW_MIB
     assert not canary.exists()
-    made = {path.name for path in folder.iterdir()}
-    assert made == {"good.yaml", "rows.jsonl", "bad.yaml", "child.yaml", "pipe", "endless"}
+    new_files = {path.name for path in folder.iterdir()}
+    assert new_files == {"good.yaml", "rows.jsonl", "bad.yaml", "child.yaml", "pipe", "endless"}
     assert rig.ask(Hello()) == before
     assert rig.ask(Runs()).total == 0
-    survived("21", "malicious YAML at seven doors", repeats=len(told))
+    survived("21", "malicious YAML at seven doors", repeats=len(messages))

@@ -112,7 +112,7 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
     )
 
     lines = (folder / "events.jsonl").read_bytes().splitlines() if (folder / "events.jsonl").exists() else []
-    said = [event for line in lines if isinstance(event := events.decode(line).e, events.Ended)]
+    event_rows = [event for line in lines if isinstance(event := events.decode(line).e, events.Ended)]
     facts = local.exit_of(folder, 1)
     job = Job.__new__(Job)
     object.__setattr__(job, "state", data.Running(since=time.time()))
@@ -120,7 +120,7 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
     state = exit_reason.ending(
         job,
         facts,
-        said[-1] if said else None,
+        event_rows[-1] if event_rows else None,
         exit_reason.last_lines(folder / "log.txt", facts),
         rebooted=False,
     )

@@ -29,6 +29,6 @@ def test_names_that_lead_elsewhere_are_refused_and_nothing_is_made(rig, tmp_path
     with contextlib.suppress(FinetopError):
         for run in NAMES:
             rig.ask(GetRun(run))
-    made = tree_of(tmp_path) - before
-    assert not {p for p in made if "supervisor" not in p and "duckdb" not in p}, made
+    new_files = tree_of(tmp_path) - before
+    assert not {p for p in new_files if "supervisor" not in p and "duckdb" not in p}, new_files
     survived("22", "names that lead elsewhere", repeats=len(NAMES), wrong=wrong)

@@ -91,13 +91,13 @@ def test_the_last_good_checkpoint_of_a_real_training_is_kept_and_named(tmp_path,
     done = subprocess.run(
         [sys.executable, "-c", POISONED, str(job)], capture_output=True, text=True, check=False
     )
-    told = [events.decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
-    last = told[-1]
+    event_rows = [events.decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
+    last = event_rows[-1]
     assert isinstance(last, events.Ended), done.stderr
     assert (last.kind, done.returncode) == ("nan", 1), done.stderr
     assert last.cause == "the loss is NaN since step 13: nothing can be learned any more."
     assert "finetop resume tiny@10 --set train.learning_rate=" in last.hint
     kept = [checkpoint.step_of(one) for one in checkpoint.complete(job.parent.parent)]
-    steps = [one.step for one in told if isinstance(one, events.Metrics) and "loss" in one.values]
+    steps = [one.step for one in event_rows if isinstance(one, events.Metrics) and "loss" in one.values]
     survived("15", "weights that are no numbers from step 12 on", written=len(steps), lost=int(kept != [10]),
              wrong=max(steps) != 16)  # fmt: skip

@@ -23,12 +23,12 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="to be another user nee
 
 def open_to_others(root: Path) -> list[str]:
     """List what below a folder others could reach if the folder itself were open."""
-    found = []
+    results = []
     for path in [root, *root.rglob("*")]:
         mode = path.lstat().st_mode
         if not stat.S_ISLNK(mode) and mode & 0o077:
-            found.append(f"{path.relative_to(root)} {stat.S_IMODE(mode):o}")
-    return found
+            results.append(f"{path.relative_to(root)} {stat.S_IMODE(mode):o}")
+    return results
 
 
 def test_whatever_the_umask_all_is_for_the_owner_only(tmp_path, survived):
@@ -58,7 +58,7 @@ def test_files_of_jobs_are_for_the_owner_only(cold_rig):
     cold_rig.wait_ready()
     cold_rig.wait_state(cold_rig.submit(steps=3), "finished")
     by_the_rig = ("supervisor.log", "settings.yaml")  # the test above has a client's log
-    assert [one for one in open_to_others(cold_rig.home.root) if not one.startswith(by_the_rig)] == []
+    assert [path for path in open_to_others(cold_rig.home.root) if not path.startswith(by_the_rig)] == []
 
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="to be another user needs root")
@@ -77,8 +77,10 @@ def test_another_user_is_not_answered_even_on_an_open_socket(rig, survived):
         f"s.settimeout(10); s.connect({str(rig.home.socket)!r}); s.sendall({line!r}); print(s.recv(100))"
     )
     for _ in range(20):
-        made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-        assert made.stdout == "b''\n" or "ConnectionReset" in made.stderr or "BrokenPipe" in made.stderr, made
+        process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert (
+            process.stdout == "b''\n" or "ConnectionReset" in process.stderr or "BrokenPipe" in process.stderr
+        ), process
     assert rig.ask(Hello()).pid > 1
     survived("24", "another user's requests", repeats=20)
 

@@ -45,13 +45,13 @@ def test_a_pickle_is_never_opened(tmp_path, survived):
     with pytest.raises(BadInput, match="can run any code"):
         load.check_folder(pickled, "pickled")
     with pytest.raises(BadInput, match="a pickle, which can run any code"):
-        adopting.look(pickled)
+        adopting.inspect_folder(pickled)
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
     (adapter / "adapter_model.bin").write_bytes(payload)
     with pytest.raises(BadInput, match="a pickle, which can run any code"):
-        adopting.look(adapter)
+        adopting.inspect_folder(adapter)
     state = tmp_path / "checkpoints" / "step-000001" / checkpoint.STATE
     state.mkdir(parents=True)
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "tree.json"):
@@ -145,5 +145,5 @@ def test_code_of_a_model_is_off_and_is_shown_where_a_recipe_allows_it(rig, capsy
     shown = capsys.readouterr().out.partition("trusting")
     assert "own Python code is run" not in shown[0]
     assert "own Python code is run" in shown[2]
-    told = json.loads((rig.home.runs / "0002-trusting" / "run.json").read_text())
-    assert told["recipe"]["model"]["trust_remote_code"] is True
+    record = json.loads((rig.home.runs / "0002-trusting" / "run.json").read_text())
+    assert record["recipe"]["model"]["trust_remote_code"] is True

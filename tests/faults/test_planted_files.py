@@ -125,8 +125,8 @@ def test_rebuild_reads_none_of_them(quiet, kind):
         quiet.run(name)
     quiet.close()
     plant(kind, [quiet.home.runs / "0001-one" / "run.json", quiet.home.root / "store.json"])
-    made = rebuild(quiet.home)
-    assert (made.runs, made.left_out[-1].partition(":")[0]) == (1, "0001-one")
+    rebuilt = rebuild(quiet.home)
+    assert (rebuilt.runs, rebuilt.left_out[-1].partition(":")[0]) == (1, "0001-one")
 
 
 @pytest.mark.parametrize("kind", [pipe, folder, device])

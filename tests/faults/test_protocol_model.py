@@ -108,8 +108,8 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(job: Job) -> Outcome:
-    told = [event if event in ("finished", "stopped") else "begun" for _, event in job.events]
-    return Outcome(job.word, len({attempt for attempt, _ in job.events}), told[-1] if told else "")
+    events = [event if event in ("finished", "stopped") else "begun" for _, event in job.events]
+    return Outcome(job.word, len({attempt for attempt, _ in job.events}), events[-1] if events else "")
 
 
 @cache
@@ -170,9 +170,9 @@ def test_real_processes_that_die_there_come_to_what_the_model_allows(cold_rig, s
         for deaths, asked, one in ends(way)
         if deaths >= min(died, len(trace.supervisors)) and asked in asks
     }
-    told, side = cold_rig.told_and_written(name)
-    survived("2", f"killed at {trace.name}", written=len(side), lost=len(set(side) - set(told)),
-             doubled=len(told) - len(set(told)), orphans=len(cold_rig.orphans()))  # fmt: skip
+    reported, side = cold_rig.told_and_written(name)
+    survived("2", f"killed at {trace.name}", written=len(side), lost=len(set(side) - set(reported)),
+             doubled=len(reported) - len(set(reported)), orphans=len(cold_rig.orphans()))  # fmt: skip
     assert real in allowed, (real, allowed, cold_rig.about(name))
 
 

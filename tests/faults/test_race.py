@@ -16,12 +16,12 @@ def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig
         cold_rig.home.log.unlink(missing_ok=True)
         started = [cold_rig.start() for _ in range(AT_ONCE)]
         cold_rig.wait_ready()
-        wait_until(lambda: sum(one.poll() is None for one in started) == 1, "all but one have gone")  # noqa: B023
-        said = cold_rig.home.log.read_text().count("another supervisor already runs on this home.")
-        left = [one for one in started if one.poll() is None]
-        wrong += said != AT_ONCE - 1
+        wait_until(lambda: sum(process.poll() is None for process in started) == 1, "all but one have gone")  # noqa: B023
+        refusals = cold_rig.home.log.read_text().count("another supervisor already runs on this home.")
+        left = [process for process in started if process.poll() is None]
+        wrong += refusals != AT_ONCE - 1
         wrong += cold_rig.ask(Hello()).pid != left[0].pid
-        wrong += {one.poll() for one in started} != {None, 0}
+        wrong += {process.poll() for process in started} != {None, 0}
         left[0].kill()  # the next round finds its socket and its lock's file
         left[0].wait()
     survived("11", "twenty supervisors at once", repeats=rounds, wrong=wrong)

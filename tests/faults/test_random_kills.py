@@ -72,8 +72,8 @@ class World:
         return None
 
     def newest(self) -> list[data.RunRow]:
-        found = self.ask(Runs(sort="newest", limit=20))
-        return [] if found is None else found.rows
+        answer = self.ask(Runs(sort="newest", limit=20))
+        return [] if answer is None else answer.rows
 
     def some_run(self, *words: str) -> str | None:
         found = [row.name for row in self.newest() if data.word(row.state) in words]
@@ -274,27 +274,27 @@ class Witness:
 
 
 def witness_of(run_folder: Path, detail: data.RunDetail) -> Witness:
-    found = Witness()
+    witness = Witness()
     for job in detail.jobs:
         folder = run_folder / job.folder
         if job.verb != "train" or not (folder / "keeper.json").exists():
             continue
-        found.began, found.exit, found.said = found.began + 1, None, ""
+        witness.began, witness.exit, witness.said = witness.began + 1, None, ""
         with contextlib.suppress(FileNotFoundError):
-            found.exit = json.loads((folder / "exit.json").read_bytes())
+            witness.exit = json.loads((folder / "exit.json").read_bytes())
         with contextlib.suppress(FileNotFoundError):
             for line in (folder / "events.jsonl").read_bytes().splitlines(keepends=True):
                 if not line.endswith(b"\n"):
                     continue  # killed while it wrote it
                 event = events.decode(line).e
                 if isinstance(event, events.Resumed):
-                    found.noted = [step for step in found.noted if step <= event.step]
+                    witness.noted = [step for step in witness.noted if step <= event.step]
                 elif isinstance(event, events.Ended):
-                    found.said = event.status
+                    witness.said = event.status
         with contextlib.suppress(FileNotFoundError):
             side = [int(step) for step in (folder / "side.txt").read_text().split()]
-            found.noted, found.written = found.noted + side, found.written + len(side)
-    return found
+            witness.noted, witness.written = witness.noted + side, witness.written + len(side)
+    return witness
 
 
 def may_be(world: World, name: str, seen: Witness) -> set[str]:
@@ -313,11 +313,11 @@ def may_be(world: World, name: str, seen: Witness) -> set[str]:
 
 def compare(world: World) -> dict[str, list[str]]:
     """List everything that is wrong."""
-    found: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
+    results: dict[str, list[str]] = {"lost": [], "doubled": [], "wrong": []}
     there = {row.name: row for row in all_rows(world.rig)}
-    found["wrong"] += [f"{name} was removed, and is there" for name in world.removed & there.keys()]
+    results["wrong"] += [f"{name} was removed, and is there" for name in world.removed & there.keys()]
     for name in world.submitted - world.perhaps_removed - there.keys():
-        found["lost"].append(f"{name} was queued, and is not there")
+        results["lost"].append(f"{name} was queued, and is not there")
     for name, row in there.items():
         detail = world.rig.ask(GetRun(name))
         seen = witness_of(world.rig.home.root / detail.folder, detail)
@@ -325,16 +325,16 @@ def compare(world: World) -> dict[str, list[str]]:
         world.done[f"runs {state}"] += 1
         world.done["records"] += seen.written
         if state not in may_be(world, name, seen):
-            found["wrong"].append(f"{name}: {row.state}, not {may_be(world, name, seen)}: {seen}")
+            results["wrong"].append(f"{name}: {row.state}, not {may_be(world, name, seen)}: {seen}")
         query = f"SELECT step FROM metrics WHERE key = 'loss' AND run_id = {row.id}"
         told = Counter(step for (step,) in world.rig.ask(Sql(query, 100_000)).rows)
         noted = Counter(seen.noted)
-        found["lost"] += [f"{name}: step {step}" for step in noted - told]
-        found["doubled"] += [f"{name}: step {step}" for step, times in told.items() if times > 1]
+        results["lost"] += [f"{name}: step {step}" for step in noted - told]
+        results["doubled"] += [f"{name}: step {step}" for step, times in told.items() if times > 1]
         # killed between its line and its side note, a job has reported one step more
         if (told - noted).total() > seen.began:
-            found["wrong"].append(f"{name}: steps that nobody noted {sorted(told - noted)}")
-    return found
+            results["wrong"].append(f"{name}: steps that nobody noted {sorted(told - noted)}")
+    return results
 
 
 @pytest.mark.slow
@@ -346,20 +346,20 @@ def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(col
     world = World(cold_rig, random.Random(SEED))
     live(world, DURATION_S)
     settle(world)
-    found = compare(world)
+    results = compare(world)
     cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     orphans = cold_rig.orphans()
     before = dump(cold_rig.home.database)
-    found["lost"] += rebuild.rebuild(cold_rig.home).left_out
-    found["wrong"] += differences(before, dump(cold_rig.home.database))
+    results["lost"] += rebuild.rebuild(cold_rig.home).left_out
+    results["wrong"] += differences(before, dump(cold_rig.home.database))
     print(
         dict(world.done),
-        *(f"{kind}: {one}" for kind, all_ in found.items() for one in all_),
+        *(f"{kind}: {problem}" for kind, all_ in results.items() for problem in all_),
         *orphans,
         sep="\n",
     )
     kills = sum(times for name, times in world.done.items() if name.startswith("kill "))
     survived("1", f"random kills for {DURATION_S:.0f} s, {len(world.submitted)} runs", repeats=kills,
-             written=world.done["records"], lost=len(found["lost"]), doubled=len(found["doubled"]),
-             wrong=len(found["wrong"]), orphans=len(orphans))  # fmt: skip
+             written=world.done["records"], lost=len(results["lost"]), doubled=len(results["doubled"]),
+             wrong=len(results["wrong"]), orphans=len(orphans))  # fmt: skip

@@ -37,14 +37,14 @@ def two(cold_rig, tmp_path, tiny_model):
     cold_rig.start(**ENVIRONMENT)
     cold_rig.wait_ready()
     check = {"general": {"suite": "quick"}}
-    made = make_run(
+    rig = make_run(
         tmp_path / "data",
         tiny_model,
         "long",
         train={"max_steps": 100_000, "save_every": 100_000},
         check=check,
     )
-    cold_rig.recipe = resolve_text((made / "recipe.json").read_text())
+    cold_rig.recipe = resolve_text((rig / "recipe.json").read_text())
     return cold_rig
 
 
@@ -70,9 +70,9 @@ def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats)
         row = two.wait_state(name, "failed", "stopped", "finished", "lost")
         wrong += (row.state.kind, row.state.cause) != ("killed", f"rank {rank}: killed by signal 9")
         wrong += len(two.ask(GetRun(name)).jobs) != 1
-        wrong += any(processes.alive(one.pid) for one in words.values())
-        told = [line for line in lines_of(two, name) if '"ended"' in line]
-        doubled += len(told) > 1
+        wrong += any(processes.alive(record.pid) for record in words.values())
+        events = [line for line in lines_of(two, name) if '"ended"' in line]
+        doubled += len(events) > 1
     survived("32", "kill -9 of one of two ranks in training", repeats=repeats, doubled=doubled, wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
 
@@ -93,7 +93,7 @@ def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank)
     wrong += not row.state.cause.startswith(f"hung: rank {rank} (pid {pid} on {host}) has not finished step ")
     wrong += not row.state.cause.endswith("; the others wait")
     wrong += not row.state.hint.startswith(f"rank {rank} is stopped by a signal, and was last in ")
-    wrong += any(processes.alive(one.pid) for one in words.values())
+    wrong += any(processes.alive(record.pid) for record in words.values())
     assert not wrong, (row.state.cause, row.state.hint, words[rank], row.state.kind)
     survived("32", f"SIGSTOP of rank {rank} of two in training", wrong=wrong, orphans=len(two.orphans()))
 
@@ -119,7 +119,7 @@ def test_where_the_launcher_is_killed_no_rank_is_blamed(two, survived):
     os.kill(keeper["job_pid"], signal.SIGKILL)
     row = two.wait_state(name, "failed", "stopped", "finished", "lost")
     wrong = row.state.cause != "the launcher of the ranks (torchrun or srun) was killed by signal 9"
-    wrong += any(processes.alive(one.pid) for one in words.values())
+    wrong += any(processes.alive(record.pid) for record in words.values())
     survived("32", "kill -9 of torchrun", wrong=wrong, orphans=len(two.orphans()))
 
 
@@ -137,7 +137,7 @@ def test_sigterm_to_either_rank_saves_a_checkpoint_and_ends_both(two, survived, 
     wrong += checkpoint.step_of(saved) != two.ask(GetRun(name)).row.step
     wrong += not checkpoint.is_resumable(saved)
     ended = [json.loads(line)["e"] for line in lines_of(two, name) if '"ended"' in line]
-    wrong += [one["status"] for one in ended] != ["stopped"]
+    wrong += [ended_event["status"] for ended_event in ended] != ["stopped"]
     survived("30", f"SIGTERM to rank {rank} of two", wrong=wrong, orphans=len(two.orphans()))
 
 

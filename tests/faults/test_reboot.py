@@ -81,13 +81,13 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
     detail = cold_rig.ask(GetRun(name))
     causes = [(word(job.state), getattr(job.state, "cause", "")) for job in detail.jobs[:-1]]
     wrong += causes != [("lost", "the machine restarted")] * restarts
-    told, _ = cold_rig.told_and_written(name)
+    reported, _ = cold_rig.told_and_written(name)
     sides = [side(cold_rig, detail, job) for job in detail.jobs]
     for job, own, before in zip(detail.jobs[1:], sides[1:], sides, strict=False):
         assert own[0] == job.args["resume"]["step"] + 1 <= before[-1] + 1
         assert job.args["resume"]["step"] >= before[-1] - 6, "not from its newest checkpoint"
     survived("13", "the machine restarts", repeats=restarts, written=sum(map(len, sides)),
-             lost=len(set(range(1, last + 1)) - set(told)), doubled=len(told) - len(set(told)),
+             lost=len(set(range(1, last + 1)) - set(reported)), doubled=len(reported) - len(set(reported)),
              wrong=wrong)  # fmt: skip
 
 
@@ -102,9 +102,9 @@ def test_without_the_setting_it_is_lost_and_says_so(cold_rig, survived):
     row = wait(cold_rig, name, lambda found: isinstance(found.row.state, Lost)).row
     assert (row.state.cause, row.needs_you) == ("the machine restarted", True)
     state = cold_rig.ask(GetRun(waits)).row.state
-    told, written = cold_rig.told_and_written(name)
-    survived("13", "the same, resume.after_reboot off", written=len(written), lost=len(set(written) - set(told)),
-             doubled=len(told) - len(set(told)), wrong=not isinstance(state, Queued))  # fmt: skip
+    reported, written = cold_rig.told_and_written(name)
+    survived("13", "the same, resume.after_reboot off", written=len(written), lost=len(set(written) - set(reported)),
+             doubled=len(reported) - len(set(reported)), wrong=not isinstance(state, Queued))  # fmt: skip
     assert cold_rig.ask(Retry(name)).step == 3
 
 

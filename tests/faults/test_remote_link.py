@@ -28,8 +28,8 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
         return opened[-1]
 
     yield start
-    for one in opened:
-        one.close()
+    for terminal in opened:
+        terminal.close()
 
 
 def steps_there(rig, run: str) -> list[int]:
@@ -39,12 +39,12 @@ def steps_there(rig, run: str) -> list[int]:
 
 def steps_told(rig, run: str) -> list[int]:
     """What the supervisor reports of the run."""
-    found: list[int] = []
+    results: list[int] = []
     while True:
-        rows = rig.ask(EventsSince(run, found[-1] if found else -1)).steps
+        rows = rig.ask(EventsSince(run, results[-1] if results else -1)).steps
         if not rows:
-            return found
-        found += [row.step for row in rows]
+            return results
+        results += [row.step for row in rows]
 
 
 def wait_gone(app: Terminal, words: str) -> None:
@@ -132,7 +132,9 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         wait_gone(app, "reconnecting")
         host.rig.ask(Stop(name))
         assert tail.wait(LIMIT_S) == 0
-        told = [json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()]
+        reported_steps = [
+            json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()
+        ]
         wrote = steps_there(host.rig, name)
         assert wrote == list(range(1, len(wrote) + 1))
         assert host.rig.ask(GetRun(name)).jobs[0].attempt == 1
@@ -144,20 +146,20 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
             "cable pulled, session killed (--on, sshd, 150 ms, 1 % loss)",
             repeats=2,
             written=len(wrote),
-            lost=len(set(wrote) - set(told)),
-            doubled=len(told) - len(set(told)),
+            lost=len(set(wrote) - set(reported_steps)),
+            doubled=len(reported_steps) - len(set(reported_steps)),
             orphans=len(ssh_of(host)),
         )
 
 
 def ssh_of(host: far.Far) -> list[str]:
     """The ssh processes of this test that are still running."""
-    found = []
+    results = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = process.read_bytes().decode().split("\0")
         except OSError:
             continue
         if words[0].endswith("ssh") and str(host.folder / "ssh_config") in words:
-            found.append(process.parent.name)
-    return found
+            results.append(process.parent.name)
+    return results

@@ -128,14 +128,14 @@ def test_a_recipe_and_a_note_may_hold_nothing_that_lint_knows(quiet, kind):
 
 def test_every_built_in_recipe_and_the_names_of_tokenizers_are_no_secrets():
     for file in sorted(Path(recipes.__file__).parent.rglob("*.yaml")):
-        assert secrets.find(file.read_text()) == "", file
+        assert secrets.describe_secret(file.read_text()) == "", file
     for text in (
         "tokenizer: Qwen/Qwen2.5-0.5B-Instruct",
         "pad_token: <|endoftext|>",
         "about: a task-oriented desk-top-publishing assistant",
         "path: data/sha256-3f9c01b27ae84d65901f2c7be8a4d0533f9c01b2.jsonl",
     ):
-        assert secrets.find(text) == "", text
+        assert secrets.describe_secret(text) == "", text
 
 
 def test_what_is_no_secret_passes(monkeypatch):
@@ -152,8 +152,8 @@ def test_the_supervisor_refuses_a_secret_and_keeps_nothing_of_the_run(quiet):
 
     recipe = {"trainer_args": {"hub_token": "x"}, "model": {"id": "m"}, "method": {"name": "lora"},
               "objective": {"name": "sft"}}  # fmt: skip
-    for source, said in (("recipe: 1 # " + CANARY, "Hugging Face"), ("recipe: 1", "hub_token")):
-        with pytest.raises(BadInput, match=said):
+    for source, expected in (("recipe: 1 # " + CANARY, "Hugging Face"), ("recipe: 1", "hub_token")):
+        with pytest.raises(BadInput, match=expected):
             submit.submit(quiet.supervisor, Submit(recipe, source, "one"))
     assert list(quiet.home.runs.iterdir()) == []
     assert quiet.rows("SELECT * FROM runs") == []

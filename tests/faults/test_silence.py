@@ -78,8 +78,8 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     state = row.state
     assert (state.pulse, row.needs_you, row.step) == ("hung", True, 4)
     assert state.frames[0].startswith("in wait_with (rig/fake_job.py:")
-    assert pulse.words(state).startswith("no step for ")
-    assert "usual " in pulse.words(state)
+    assert pulse.details(state).startswith("no step for ")
+    assert "usual " in pulse.details(state)
     log = (rig.job_folder(name) / "log.txt").read_text()
     assert log.count("finetop: stacks of process") == 1
     another = waiting(rig)
@@ -149,7 +149,7 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
         watched(rig, "kill")
         row = until(rig, name, lambda state: state.pulse == "stopped")
         assert row.needs_you
-        assert pulse.words(row.state).startswith("stopped by a signal")
+        assert pulse.details(row.state).startswith("stopped by a signal")
         another = waiting(rig)  # it hangs for as long, while this one does not
         assert rig.wait_state(another, "failed").state.kind == "hung"
         time.sleep(stopped_s)

@@ -47,9 +47,9 @@ def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
     """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is its attempt."""
     rig.ask(Stop(name))
     state = rig.wait_state(name, "stopped", "failed", "lost", "finished").state
-    told, side = rig.told_and_written(name)
+    reported, side = rig.told_and_written(name)
     wrong = (data.word(state) != "stopped") + (attempt(rig, name) != begun)
-    return len(side), len(set(side) - set(told)), len(told) - len(set(told)), wrong
+    return len(side), len(set(side) - set(reported)), len(reported) - len(set(reported)), wrong
 
 
 def press(app, key: str) -> None:
@@ -113,9 +113,9 @@ def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survi
         text=True,
         timeout=LIMIT_S,
     )
-    said = ended.stderr.strip()
-    assert (ended.returncode, "\n" in said) == (EnvironmentTrouble.exit_code, False)
-    assert "can't be locked: Operation not supported. Put the home on a local disk" in said
+    output = ended.stderr.strip()
+    assert (ended.returncode, "\n" in output) == (EnvironmentTrouble.exit_code, False)
+    assert "can't be locked: Operation not supported. Put the home on a local disk" in output
     assert not cold_rig.home.database.exists()
     survived("18", "a home without locks", wrong=0)
 

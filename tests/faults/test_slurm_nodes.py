@@ -49,10 +49,10 @@ def two(slurm_rig, tmp_path, tiny_model, request):
     slurm_rig.wait_ready()
     train = {"max_steps": 100_000, "save_every": 100_000, "keep_checkpoints": None}
     check = {"general": {"suite": "quick"}}
-    made = make_run(
+    rig = make_run(
         tmp_path / "data", tiny_model, "long", train=train, check=check, budget={"nodes": 2, "gpus": 0}
     )
-    slurm_rig.recipe = resolve_text((made / "recipe.json").read_text())
+    slurm_rig.recipe = resolve_text((rig / "recipe.json").read_text())
     return slurm_rig
 
 
@@ -60,7 +60,7 @@ def submit(rig, name: str) -> str:
     return str(rig.ask(Submit(rig.recipe.resolved, rig.recipe.text, name)).name)
 
 
-def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ranks.LastWords]:
+def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ranks.RankRecord]:
     """Wait until a run has taken some more steps, possibly in the middle of one. Return the ranks' records."""
     first = rig.ask(GetRun(name)).row.step + 3
 
@@ -72,7 +72,7 @@ def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ra
     wait_until(has_moved, lambda: f"{rig.about(name)}; {cluster.log()}", TORCH_LIMIT_S)
     time.sleep(moments.uniform(0.0, 0.3))
     words = ranks.read(rig.job_folder(name))
-    if len({one.boot for one in words.values()}) != 2:
+    if len({record.boot for record in words.values()}) != 2:
         pytest.skip("needs mount namespaces: the nodes have one boot id here")
     return words
 
@@ -80,13 +80,13 @@ def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ra
 def job_of(cluster, name: str) -> str:
     """Return the Slurm id of a run that is running there."""
     return next(
-        job for job, state, said in cluster.jobs() if f"-{name} attempt" in said and state == "RUNNING"
+        job for job, state, comment in cluster.jobs() if f"-{name} attempt" in comment and state == "RUNNING"
     )
 
 
 def outcome(rig, names: list[str]) -> Counter[str]:
     """Count what runs reported, lost and reported twice; steps that no checkpoint holds are lost."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for name in names:
         detail = rig.ask(GetRun(name))
         run = rig.home.root / detail.folder
@@ -95,19 +95,20 @@ def outcome(rig, names: list[str]) -> Counter[str]:
         steps = [event.step for event in of(events.Metrics, happened) if "loss" in event.values]
         saved = [checkpoint.step_of(folder) for folder in checkpoint.complete(run)]
         ends = [event for event in of(events.Ended, happened) if event.status == "stopped"]
-        found["written"] += len(steps)
-        found["doubled"] += len(steps) - len(set(steps))
-        found["lost"] += max(steps) - max(saved, default=0) + len(set(range(1, max(steps))) - set(steps))
-        found["checkpoints"] += len(saved)
-        found["stops"] += len(ends)
-        found["resumed"] += len(of(events.Resumed, happened))
-        found["unfit"] += sum(not checkpoint.is_resumable(folder) for folder in checkpoint.complete(run))
-    return found
+        counts["written"] += len(steps)
+        counts["doubled"] += len(steps) - len(set(steps))
+        counts["lost"] += max(steps) - max(saved, default=0) + len(set(range(1, max(steps))) - set(steps))
+        counts["checkpoints"] += len(saved)
+        counts["stops"] += len(ends)
+        counts["resumed"] += len(of(events.Resumed, happened))
+        counts["unfit"] += sum(not checkpoint.is_resumable(folder) for folder in checkpoint.complete(run))
+    return counts
 
 
-def alive(words: dict[int, ranks.LastWords]) -> int:
+def alive(words: dict[int, ranks.RankRecord]) -> int:
     return sum(
-        processes.alive(one.pid) and processes.start_time(one.pid) == one.start for one in words.values()
+        processes.alive(record.pid) and processes.start_time(record.pid) == record.start
+        for record in words.values()
     )
 
 
@@ -121,10 +122,10 @@ def test_a_stop_saves_one_checkpoint_and_ends_both_nodes(two, cluster, survived,
         state = two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S).state
         wrong += getattr(state, "how", "") != "stop"
         wrong += alive(words)
-    found = outcome(two, names)
-    wrong += found["checkpoints"] != repeats or found["stops"] != repeats or found["unfit"]
-    survived("30", f"stop of a run on two nodes; checkpoints {found['checkpoints']}", repeats=repeats,
-             written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
+    counts = outcome(two, names)
+    wrong += counts["checkpoints"] != repeats or counts["stops"] != repeats or counts["unfit"]
+    survived("30", f"stop of a run on two nodes; checkpoints {counts['checkpoints']}", repeats=repeats,
+             written=counts["written"], lost=counts["lost"], doubled=counts["doubled"], wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
 
 
@@ -142,10 +143,10 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
     wait_trains(two, cluster, name, moments)
     two.ask(Stop(name))
     two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
-    found = outcome(two, [name])
-    wrong += found["checkpoints"] != repeats + 1 or found["resumed"] != repeats or found["unfit"]
-    survived("30", f"pause of a run on two nodes; checkpoints {found['checkpoints']}, resumed {found['resumed']}",
-             repeats=repeats, written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
+    counts = outcome(two, [name])
+    wrong += counts["checkpoints"] != repeats + 1 or counts["resumed"] != repeats or counts["unfit"]
+    survived("30", f"pause of a run on two nodes; checkpoints {counts['checkpoints']}, resumed {counts['resumed']}",
+             repeats=repeats, written=counts["written"], lost=counts["lost"], doubled=counts["doubled"], wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
 
 
@@ -171,12 +172,12 @@ def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(
     wait_trains(two, cluster, name, moments)
     two.ask(Stop(name))
     two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
-    found = outcome(two, [name])
+    counts = outcome(two, [name])
     again = times_queued_again(two, name)
-    wrong += found["checkpoints"] != repeats + 1 or found["resumed"] != repeats or found["unfit"]
+    wrong += counts["checkpoints"] != repeats + 1 or counts["resumed"] != repeats or counts["unfit"]
     wrong += again != repeats or len(two.ask(GetRun(name)).jobs) != 1
-    survived("30", f"the time limit of a run on two nodes; checkpoints {found['checkpoints']}, queued again {again}",
-             repeats=repeats, written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
+    survived("30", f"the time limit of a run on two nodes; checkpoints {counts['checkpoints']}, queued again {again}",
+             repeats=repeats, written=counts["written"], lost=counts["lost"], doubled=counts["doubled"], wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
 
 

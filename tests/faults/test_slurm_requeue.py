@@ -18,7 +18,7 @@ def start(rig, cluster, name: str, **plan: object) -> str:
     rig.submit(name, **{"steps": 150, "pause_s": 0.05, **plan})
     rig.wait_step(name, 5)
     return next(
-        job for job, state, said in cluster.jobs() if f"-{name} attempt" in said and state == "RUNNING"
+        job for job, state, comment in cluster.jobs() if f"-{name} attempt" in comment and state == "RUNNING"
     )
 
 
@@ -31,10 +31,10 @@ def one_curve(
         row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
         detail = rig.ask(GetRun(name))
         side = [int(n) for job in detail.jobs for n in side_of(rig, detail, job)]
-        told = rig.told_and_written(name)[0]
-        lost += len(set(side) - set(told))
-        doubled += len(told) - len(set(told))
-        wrong += type(row.state).__name__ != "Finished" or sorted(told) != list(range(1, row.steps + 1))
+        reported = rig.told_and_written(name)[0]
+        lost += len(set(side) - set(reported))
+        doubled += len(reported) - len(set(reported))
+        wrong += type(row.state).__name__ != "Finished" or sorted(reported) != list(range(1, row.steps + 1))
         written += len(side)
         again += len(side) - len(set(side))
     survived(fault, f"{what}; steps lost {again}", repeats=repeats, written=written, lost=lost, doubled=doubled,
@@ -140,11 +140,11 @@ def test_stop_saves_first_and_is_the_end(live, cluster, survived):
     start(live, cluster, "victim")
     live.ask(Stop("victim"))
     row = live.wait_state("victim", "stopped")
-    told, side = live.told_and_written("victim")
+    reported, side = live.told_and_written("victim")
     steps = [checkpoint.step for checkpoint in live.ask(GetRun("victim")).checkpoints]
     assert (row.state.how, steps[-1]) == ("stop", max(side))
     wait_until(lambda: not cluster.call("squeue", "-h"), "its job is over")
-    survived("30", "stopped by finetop", written=len(side), lost=len(set(side) - set(told)),
+    survived("30", "stopped by finetop", written=len(side), lost=len(set(side) - set(reported)),
              orphans=len(live.orphans()))  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_a_sweep_is_an_array_with_a_limit_one_of_it_requeued(slurm_rig, cluster,
     names = slurm_rig.submit_sweep("rates", 6, steps=60, pause_s=0.05)
 
     def tasks(*states: str) -> list[str]:
-        return [job for job, state, said in cluster.jobs() if "sweep rates" in said and state in states]
+        return [job for job, state, comment in cluster.jobs() if "sweep rates" in comment and state in states]
 
     wait_until(lambda: len(tasks("RUNNING")) == 2, slurm_rig.home.log.read_text)
     assert len({task.partition("_")[0] for task in tasks("RUNNING", "PENDING")}) == 1, "one array"

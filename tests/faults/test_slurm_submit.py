@@ -26,10 +26,10 @@ def counts(rig, names: list[str]) -> dict[str, int]:
     lost = doubled = wrong = written = 0
     for name in names:
         row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
-        told, side = rig.told_and_written(name)
-        lost += len(set(side) - set(told)) + (not side)
+        reported, side = rig.told_and_written(name)
+        lost += len(set(side) - set(reported)) + (not side)
         doubled += (
-            len(told) - len(set(told)) + len(side) - len(set(side))
+            len(reported) - len(set(reported)) + len(side) - len(set(side))
         )  # a second start writes its steps again
         wrong += row.state.__class__.__name__ != "Finished" or row.step != len(set(side))
         written += len(side)
@@ -112,9 +112,9 @@ def test_an_answer_of_sbatch_that_was_lost_makes_no_second_job(slurm_rig, cluste
     slurm_rig.wait_ready()
     before = len(cluster.jobs())
     names = [slurm_rig.submit(f"run-{n}", steps=8) for n in range(4)]
-    found = counts(slurm_rig, names)
-    found["doubled"] += abs(len(cluster.jobs()) - before - len(names))
-    survived("29", f"sbatch's answer lost: {how}", repeats=2, **found)
+    totals = counts(slurm_rig, names)
+    totals["doubled"] += abs(len(cluster.jobs()) - before - len(names))
+    survived("29", f"sbatch's answer lost: {how}", repeats=2, **totals)
 
 
 @pytest.mark.parametrize("place", ["slurm-claimed", "slurm-recorded", "slurm-answered"])

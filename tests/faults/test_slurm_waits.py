@@ -29,7 +29,7 @@ def live(slurm_rig):
 def number_of(cluster, name: str) -> str:
     """Return the Slurm id of a run's job."""
     return wait_until(
-        lambda: next((job for job, _, said in cluster.jobs() if f"-{name} attempt" in said), ""),
+        lambda: next((job for job, _, comment in cluster.jobs() if f"-{name} attempt" in comment), ""),
         "it is in the queue",
     )
 
@@ -78,7 +78,7 @@ def test_a_job_that_is_held_there_says_how_it_is_let_go(live, cluster, survived)
     row = live.ask(GetRun(name)).row
     assert state.because == f"waits for: JobHeldUser (held; to release: scontrol release {number})"
     assert (data.word(row.state), row.state.because) == ("queued", state.because)
-    assert [one.name for one in live.ask(Runs(filter="state:queued")).rows] == [name]
+    assert [run_row.name for run_row in live.ask(Runs(filter="state:queued")).rows] == [name]
     with pytest.raises(FinetopError, match="waits in Slurm's queue"):
         live.ask(Hold(name))
     cluster.call("scancel", blocker.strip())

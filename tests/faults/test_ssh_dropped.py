@@ -25,15 +25,15 @@ KEEP_ALIVE = ("ClientAliveInterval 2", "ClientAliveCountMax 1")
 
 def apps_of(home: Path) -> list[int]:
     """Find the apps that run on a home, by their arguments."""
-    found = []
+    results = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             if b"finetop.tui.main" in words and os.fsencode(home) in words:
-                found.append(int(entry.name))
+                results.append(int(entry.name))
         except OSError:
             continue
-    return found
+    return results
 
 
 @pytest.mark.slow
@@ -72,9 +72,9 @@ def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived)
             app.key("enter")
             app.wait_text(f"{last:,}", timeout=30)
             app.key("q")
-    told, side = rig.told_and_written(name)
+    reported, side = rig.told_and_written(name)
     wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     survived("5", "ssh: session killed, cable pulled, terminal gone", repeats=shown, written=len(side),
-             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)), wrong=len(wrong),
+             lost=len(set(side) - set(reported)), doubled=len(reported) - len(set(reported)), wrong=len(wrong),
              orphans=len(rig.orphans()) + len(apps_of(rig.home.root)))  # fmt: skip

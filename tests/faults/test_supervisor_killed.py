@@ -52,10 +52,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kil
     lost = doubled = wrong = written = 0
     for name in names:
         end(cold_rig, name)
-        told, side = cold_rig.told_and_written(name)
-        lost += len(set(side) - set(told))
-        doubled += len(told) - len(set(told))
-        wrong += len(set(told) - set(side))
+        reported, side = cold_rig.told_and_written(name)
+        lost += len(set(side) - set(reported))
+        doubled += len(reported) - len(set(reported))
+        wrong += len(set(reported) - set(side))
         wrong += cold_rig.ask(GetRun(name)).jobs[0].attempt != 1
         written += len(side)
     survived("1", f"kill -9 of the supervisor in mid-ingest, {writers} writers", repeats=kills, written=written,
@@ -81,10 +81,10 @@ QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}
 
 def test_every_place_on_the_way_to_a_process_is_here():
     """All crash points in the source, except those of tests/faults/test_between_effects.py."""
-    found = set()
+    results = set()
     for file in (Path(crash_points.__file__).parents[1]).rglob("*.py"):
-        found |= set(re.findall(r'abort_at\("((?:supervisor|keeper)-[a-z-]+)"\)', file.read_text()))
-    assert found == set(PLACES)
+        results |= set(re.findall(r'abort_at\("((?:supervisor|keeper)-[a-z-]+)"\)', file.read_text()))
+    assert results == set(PLACES)
 
 
 def cases():
@@ -118,10 +118,11 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
     row = cold_rig.wait_state(name, "finished", "lost", "failed")
     starts, ends = PLACES[place]
     begun = begun_attempts(cold_rig, name)
-    told, side = cold_rig.told_and_written(name)
+    reported, side = cold_rig.told_and_written(name)
     assert len(begun) <= starts
     survived("2", f"killed at {place}{' (spare)' if spare else ''}", written=len(side),
-             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)) + len(begun) - len(set(begun)),
+             lost=len(set(side) - set(reported)),
+             doubled=len(reported) - len(set(reported)) + len(begun) - len(set(begun)),
              wrong=data.word(row.state) not in ends, orphans=len(cold_rig.orphans()))  # fmt: skip
     if data.word(row.state) == "finished":
         assert side == list(range(1, 21))
@@ -137,13 +138,13 @@ def keeper_of_spare(rig) -> int:
         return "waits for the next" in words
 
     wait_until(waits, "a process waits")
-    found = re.search(r"process (\d+) waits", words)
-    assert found is not None
-    return int(processes.stat_field(int(found[1]), 1) or 0)
+    match = re.search(r"process (\d+) waits", words)
+    assert match is not None
+    return int(processes.stat_field(int(match[1]), 1) or 0)
 
 
 def begun_attempts(rig, name: str) -> list[int]:
     """Return the attempts of which a process has come to life, in order."""
     file = rig.job_folder(name) / "events.jsonl"
-    found = [events.decode(line).e for line in file.read_bytes().splitlines()] if file.exists() else []
-    return [event.attempt for event in found if isinstance(event, events.Started)]
+    event_rows = [events.decode(line).e for line in file.read_bytes().splitlines()] if file.exists() else []
+    return [event.attempt for event in event_rows if isinstance(event, events.Started)]

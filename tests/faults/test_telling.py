@@ -26,13 +26,13 @@ def listening(rig, tmp_path):
 
 def told(out):
     """The notices sent, by id, and how many messages they took."""
-    found = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    return {one["id"]: one for one in found}, len(found)
+    messages = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    return {message["id"]: message for message in messages}, len(messages)
 
 
 def counted(out):
     """How many alarms were sent: those left out of a message are counted in it."""
-    return sum(one["more"] + (one["kind"] != "many") for one in told(out)[0].values())
+    return sum(message["more"] + (message["kind"] != "many") for message in told(out)[0].values())
 
 
 def wait_told(rig, out, count):

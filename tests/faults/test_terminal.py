@@ -44,11 +44,11 @@ def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold
 
 
 def test_two_apps_at_once_both_follow(rig, terminal):
-    one, two = terminal(), terminal(columns=120, rows=40)
-    one.wait_text("No runs yet")
+    first, two = terminal(), terminal(columns=120, rows=40)
+    first.wait_text("No runs yet")
     two.wait_text("No runs yet")
     name = rig.submit("seen-by-both", waits_at=2)
-    one.wait_text(name)
+    first.wait_text(name)
     two.wait_text(name)
 
 
@@ -70,7 +70,7 @@ def test_a_dumb_terminal_is_refused_with_the_way_out(rig, terminal):
     import subprocess
     import sys
 
-    made = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "finetop.tui.main"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -78,6 +78,6 @@ def test_a_dumb_terminal_is_refused_with_the_way_out(rig, terminal):
         check=False,
         env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
     )
-    assert made.returncode == 4
-    assert "finetop ls" in made.stderr
-    assert made.stderr.count("\n") == 1
+    assert process.returncode == 4
+    assert "finetop ls" in process.stderr
+    assert process.stderr.count("\n") == 1

@@ -22,10 +22,10 @@ def test_the_sanitizers_leave_nothing_that_a_terminal_obeys(name):
 @pytest.fixture
 def filled(cold_rig):
     """A home of runs whose every text is a payload, and the supervisor that serves it; the first is called hostile."""
-    made = fill(cold_rig.home.root, list(PAYLOADS.values()), 2)
-    made.open()
-    made.supervisor.connection.execute("UPDATE runs SET name = 'hostile' WHERE id = 1")
-    made.close()
+    rig = fill(cold_rig.home.root, list(PAYLOADS.values()), 2)
+    rig.open()
+    rig.supervisor.connection.execute("UPDATE runs SET name = 'hostile' WHERE id = 1")
+    rig.close()
     cold_rig.start()
     cold_rig.wait_ready()
     return cold_rig
@@ -54,9 +54,9 @@ def test_no_command_lets_a_payload_through(filled, capfd, survived, tmp_path, mo
             )
             shown = capfd.readouterr()
             assert code in (0, 1, 2, 3, 4)
-            found = OBEYED.search(shown.out + shown.err)
-            wrong += found is not None
-            assert found is None, (words, extra, (shown.out + shown.err)[max(0, found.start() - 60) :][:120])
+            match = OBEYED.search(shown.out + shown.err)
+            wrong += match is not None
+            assert match is None, (words, extra, (shown.out + shown.err)[max(0, match.start() - 60) :][:120])
             assert "Traceback" not in shown.err, words
             assert shown.err.count("\n") <= 1, words
             if extra and shown.out and "--csv" not in words:

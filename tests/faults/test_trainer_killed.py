@@ -36,13 +36,13 @@ def test_a_trainer_killed_at_a_random_step_is_said_to_be_killed_and_its_last_ste
         time.sleep(moments.uniform(0.0, 0.3))
         os.kill(record["job_pid"], signal.SIGKILL)
         row = rig.wait_state(name, "failed")
-        told, side = rig.told_and_written(name)
+        reported, side = rig.told_and_written(name)
         wrong += (row.state.kind, row.state.cause, row.state.signal) != ("killed", "killed by signal 9", 9)
         wrong += "out of memory" in row.state.hint
-        wrong += row.step != max(told)
+        wrong += row.step != max(reported)
         written += len(side)
-        lost += len(set(side) - set(told))
-        doubled += len(told) - len(set(told))
+        lost += len(set(side) - set(reported))
+        doubled += len(reported) - len(set(reported))
     survived("3", "kill -9 of the trainer at a random step", repeats=repeats, written=written, lost=lost,
              doubled=doubled, wrong=wrong, orphans=len(rig.orphans()))  # fmt: skip
 

@@ -150,9 +150,9 @@ def test_rebuild_leaves_a_run_of_newer_events_out_and_says_so(quiet):
     folder.mkdir(parents=True)
     newer_events(folder / "events.jsonl", before=1, behind=1)
     quiet.close()
-    made = rebuild(quiet.home)
-    assert made.runs == 0
-    assert "format 2" in made.left_out[0]
+    rebuilt = rebuild(quiet.home)
+    assert rebuilt.runs == 0
+    assert "format 2" in rebuilt.left_out[0]
 
 
 def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survived):

@@ -119,7 +119,7 @@ def measured() -> ApproachesAnswer:
 
 def meanwhile() -> ApproachesAnswer:
     """Return a comparison with two measured approaches; the others run, wait or failed."""
-    found = measured_rows()
+    rows = measured_rows()
     rest = [
         row("lora", "adapters trained on data.train", trains=True, state="under way", said="training, 40 %",
             runs=[*runs("lora", 60, 2, "running", said="training"),
@@ -128,7 +128,7 @@ def meanwhile() -> ApproachesAnswer:
             said="out of memory: needs 9.1 GiB, 7.8 free",
             runs=runs("full", 30, 1, "failed", said="out of memory: needs 9.1 GiB")),
     ]  # fmt: skip
-    return answer([found[1], found[4], *rest], [], 2, 4)
+    return answer([rows[1], rows[4], *rest], [], 2, 4)
 
 
 def answer(rows: list[ApproachRow], advice: list[Advice], done: int, to_come: int) -> ApproachesAnswer:
@@ -145,8 +145,8 @@ class ComparingSupervisor(FakeSupervisor):
     """Serves one comparison; its runs are the runs of the list."""
 
     def __init__(self, found: ApproachesAnswer | None) -> None:
-        every = [] if found is None else [run for one in found.rows for run in one.runs]
-        rows = [make_row(run.id, run.name, DONE, tags=["approaches/kb"]) for run in every]
+        runs = [] if found is None else [run for approach in found.rows for run in approach.runs]
+        rows = [make_row(run.id, run.name, DONE, tags=["approaches/kb"]) for run in runs]
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
@@ -154,7 +154,7 @@ class ComparingSupervisor(FakeSupervisor):
         if isinstance(ask, SubmitApproaches):
             self.asked.append(ask)
             queued = [
-                QueuedApproach(90 + at, one.name, one.approach, at == 0) for at, one in enumerate(ask.runs)
+                QueuedApproach(90 + at, run.name, run.approach, at == 0) for at, run in enumerate(ask.runs)
             ]
             return SubmitApproachesAnswer(ask.name, queued, ask.left_out)
         if not isinstance(ask, Approaches):
@@ -165,6 +165,6 @@ class ComparingSupervisor(FakeSupervisor):
         if ask.comparison == "older":
             rows = [row("prompt", "", target=score(0.4), is_best=True, retained=SAME, runs=runs("old", 70))]
             return ApproachesAnswer(self.found.comparisons, "older", "rules", False, "m", "t", rows)
-        if ask.comparison not in ("", "kb", *(one.name for one in self.found.comparisons)):
+        if ask.comparison not in ("", "kb", *(run.name for run in self.found.comparisons)):
             raise NotFound(f"there is no comparison {ask.comparison!r}.")
         return self.found

@@ -19,9 +19,9 @@ def why_none() -> str:
         return f"torch {torch.__version__} is built without CUDA"
     from finetop.core.runtime import gpus
 
-    seen = gpus.look()
-    told = seen.trouble or (f"NVML sees {len(seen.gpus)}" if seen.gpus else "NVML sees none either")
-    return f"torch {torch.__version__} sees no GPU ({told})"
+    seen = gpus.read_once()
+    reason = seen.trouble or (f"NVML sees {len(seen.gpus)}" if seen.gpus else "NVML sees none either")
+    return f"torch {torch.__version__} sees no GPU ({reason})"
 
 
 def number_format() -> Format:

@@ -223,8 +223,8 @@ def free_ports(count: int) -> list[int]:
     free: list[int] = []
     while len(free) < count:
         port = random.randrange(20_000, 32_000)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             free.append(port)
     return free
 

@@ -24,7 +24,7 @@ class SeveralRuns(FakeRun):
     def __init__(self, details: list[RunDetail], evil: str = "") -> None:
         super().__init__(details[0])
         self.evil = evil
-        self.details = {one.row.name: one for one in details}
+        self.details = {detail.row.name: detail for detail in details}
 
     async def ask(self, ask: Ask) -> Any:
         if isinstance(ask, GetRun):
@@ -32,18 +32,18 @@ class SeveralRuns(FakeRun):
             return self.details[ask.run]
         if isinstance(ask, DataDiffer):
             self.asked.append(ask)
-            one, other = (self.details[name].sources[0] for name in (ask.run, ask.other))
+            first, other = (self.details[name].sources[0] for name in (ask.run, ask.other))
             shown = [
                 Example("Can I pay later? -> No.", f"Can I pay later? -> Yes, in three parts.{self.evil}")
             ]
-            pair = SourcePair(one, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
+            pair = SourcePair(first, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
             return DataDifferAnswer(ask.run, ask.other, [pair])
         answer = await super().ask(ask)
         if isinstance(ask, Curves):
             down = 0.2 * list(self.details).index(ask.run)
             lower = [
-                msgspec.structs.replace(one, mean=[value - down for value in one.mean])
-                for one in answer.curves
+                msgspec.structs.replace(first, mean=[value - down for value in first.mean])
+                for first in answer.curves
             ]
             return msgspec.structs.replace(answer, curves=lower)
         return answer

@@ -25,9 +25,9 @@ def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def differences(one: dict[str, list[tuple[Any, ...]]], other: dict[str, list[tuple[Any, ...]]]) -> list[str]:
     """Return the rows that only one of two dumps has."""
-    found = []
+    lines = []
     for table in sorted(one.keys() | other.keys()):
         mine, theirs = Counter(one.get(table, [])), Counter(other.get(table, []))
-        found += [f"{table} -{row!r}" for row in (mine - theirs).elements()]
-        found += [f"{table} +{row!r}" for row in (theirs - mine).elements()]
-    return found
+        lines += [f"{table} -{row!r}" for row in (mine - theirs).elements()]
+        lines += [f"{table} +{row!r}" for row in (theirs - mine).elements()]
+    return lines

@@ -149,13 +149,13 @@ def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -
     from finetop.core.recipe.schema import Source
 
     source = Source(path=path)
-    looked = source_record.begin(source)
-    rows = sources.read(source, Home(home_of(folder)), ("conversation",), looked)
-    log.write(source_record.told(source, use, looked, run_folder_of(folder)))
+    record = source_record.begin(source)
+    rows = sources.read(source, Home(home_of(folder)), ("conversation",), record)
+    log.write(source_record.record(source, use, record, run_folder_of(folder)))
     if use == "test":
         return
     name, number = source_record.name_of(source), len(rows)
-    log.write(events.DataRead(name, number, number, 0, 0, 9, number, looked.contents.content))
+    log.write(events.DataRead(name, number, number, 0, 0, 9, number, record.contents.content))
 
 
 def measure(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
@@ -252,8 +252,8 @@ def waited(file: Path) -> Path | None:
     if os.environ.get("FINETOP_TEST_DIES"):
         return None
     file.write_text(json.dumps({"pid": os.getpid()}))
-    told = sys.stdin.readline().strip()
-    return Path(told) if told else None
+    line = sys.stdin.readline().strip()
+    return Path(line) if line else None
 
 
 def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
@@ -285,8 +285,8 @@ def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -
 def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
     """Write candidates, later ones keeping less of the gain: the mended ones, and others."""
     log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
-    names = [one["name"] for one in args["candidates"]]
-    labels = {"now": "now", **{one["name"]: one["label"] for one in args["candidates"]}}
+    names = [candidate["name"] for candidate in args["candidates"]]
+    labels = {"now": "now", **{candidate["name"]: candidate["label"] for candidate in args["candidates"]}}
     mended = [name for name in names if name in plan.get("mended", ())]
     for at, name in enumerate(["now", *names]):
         log.write(events.Phase(f"{labels[name]}: scoring tuned", 10, 336, "items", 5.0))

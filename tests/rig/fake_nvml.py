@@ -34,8 +34,8 @@ class FakeNvml:
         return getattr(pynvml, name)
 
     def _read(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self._file.read_text())
-        return told
+        facts: dict[str, Any] = json.loads(self._file.read_text())
+        return facts
 
     def _hang(self) -> None:
         while self._read().get("hangs"):
@@ -52,14 +52,14 @@ class FakeNvml:
         return gpu if part is None else gpu["parts"][part]
 
     def _told(self, handle: Any, key: str) -> Any:
-        found = self._of(handle).get(key)
-        return self._fail("NOT_SUPPORTED") if found is None else found
+        value = self._of(handle).get(key)
+        return self._fail("NOT_SUPPORTED") if value is None else value
 
     def nvmlInit(self) -> None:
-        told = self._read()
+        facts = self._read()
         self._hang()
-        if told.get("init"):
-            self._fail(told["init"])
+        if facts.get("init"):
+            self._fail(facts["init"])
         self._is_open = True
 
     def nvmlShutdown(self) -> None:
@@ -72,11 +72,11 @@ class FakeNvml:
         return int(self._read().get("cuda", 13000))
 
     def nvmlDeviceGetCount(self) -> int:
-        told = self._read()
+        facts = self._read()
         self._hang()
         if not self._is_open:
             self._fail("UNINITIALIZED")
-        return len(told["gpus"])
+        return len(facts["gpus"])
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Any:
         gpu = self._read()["gpus"][index]
@@ -128,12 +128,12 @@ class FakeNvml:
         return round(self._told(handle, "joules") * 1000)
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> list[Any]:
-        found = self._of(handle).get("processes", [])
-        if found is None:
+        value = self._of(handle).get("processes", [])
+        if value is None:
             self._fail("NOT_SUPPORTED")
         return [
             SimpleNamespace(pid=pid, usedGpuMemory=None if gib is None else int(gib * GIB))
-            for pid, gib in found
+            for pid, gib in value
         ]
 
     def nvmlDeviceGetTotalEccErrors(self, handle: Any, kind: int, counter: int) -> int:

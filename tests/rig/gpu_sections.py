@@ -80,7 +80,7 @@ class Measured(NamedTuple):
     loss: float
 
     def cells(self) -> tuple[str, ...]:
-        memory = ("-" if one is None else f"{one:.2f}" for one in (self.peak, self.estimate, self.need))
+        memory = ("-" if size is None else f"{size:.2f}" for size in (self.peak, self.estimate, self.need))
         return (f"{self.tokens_per_s:,.0f}", *memory, f"{self.loss:.3f}", f"{self.seconds:.0f} s")
 
 
@@ -160,7 +160,7 @@ class Bench:
 
         model = Path(recipe.model.id)
         known = Known(lengths=lengths.measure(recipe, model, Home(self.folder / "home")))
-        return estimate(recipe, read_config(model), machine.look(folder, measure=False), known)
+        return estimate(recipe, read_config(model), machine.read_machine(folder, measure=False), known)
 
     def train(self, recipe: Any, late: int = LATE) -> tuple[str, ...]:
         """Train in this process, and read the run's events."""
@@ -180,9 +180,11 @@ class Bench:
         finally:
             log.close()
         seconds = time.monotonic() - began
-        told = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+        job_events = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
         values = [
-            event.values for event in told if isinstance(event, events.Metrics) and "loss" in event.values
+            event.values
+            for event in job_events
+            if isinstance(event, events.Metrics) and "loss" in event.values
         ]
         for checkpoint in (run / "checkpoints").glob("*"):
             shutil.rmtree(checkpoint)
@@ -351,8 +353,8 @@ def llama_factory(bench: Bench) -> tuple[str, ...]:
     data = bench.folder / "factory"
     data.mkdir()
     rows = [json.loads(line) for line in (bench.folder / "answers.jsonl").read_text().splitlines()]
-    told = [{"instruction": row["prompt"], "input": "", "output": row["completion"]} for row in rows]
-    (data / "rows.json").write_text(json.dumps(told))
+    examples = [{"instruction": row["prompt"], "input": "", "output": row["completion"]} for row in rows]
+    (data / "rows.json").write_text(json.dumps(examples))
     (data / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
     settings = {
         "stage": "sft", "do_train": True, "model_name_or_path": str(bench.model), "dataset": "rows",
@@ -373,7 +375,7 @@ def llama_factory(bench: Bench) -> tuple[str, ...]:
 
 def large(bench: Bench) -> Iterator[Row]:
     """A model of 8 billion random weights, made on the GPU: its memory beside the plan's estimate."""
-    made = bench.folder / "large"
+    model_folder = bench.folder / "large"
 
     def trained(quantize: str) -> tuple[str, ...]:
         import torch
@@ -381,14 +383,16 @@ def large(bench: Bench) -> Iterator[Row]:
 
         shape = LlamaConfig(**(SMALL if IS_PRETENDED else LARGE), tie_word_embeddings=False, dtype="bfloat16")
         shape.architectures = ["LlamaForCausalLM"]
-        shape.save_pretrained(made)
-        AutoTokenizer.from_pretrained(bench.folder / "tiny").save_pretrained(made)
+        shape.save_pretrained(model_folder)
+        AutoTokenizer.from_pretrained(bench.folder / "tiny").save_pretrained(model_folder)
         total = torch.cuda.get_device_properties(0).total_memory
-        recipe = bench.recipe(model={"id": str(made), "quantize": quantize}, train={"max_steps": LARGE_STEPS})
+        recipe = bench.recipe(
+            model={"id": str(model_folder), "quantize": quantize}, train={"max_steps": LARGE_STEPS}
+        )
         need = bench.plan(recipe, bench.folder).need
         if need > total:
             raise NotMeasured(f"the plan asks for {need / 1e9:.0f} GB, the GPU has {total / 1e9:.0f}")
-        write_weights(shape, made)
+        write_weights(shape, model_folder)
         return bench.train(recipe, late=3)
 
     yield Row("8B, lora", partial(trained, "none"))
@@ -421,10 +425,10 @@ def write_weights(shape: Any, folder: Path) -> None:
             shard.clear()
 
     for name, weight in meta.items():
-        made = torch.empty(weight.shape, dtype=torch.bfloat16, device="cuda:0")
-        made = made.fill_(1.0) if weight.dim() == 1 else made.normal_(0.0, 0.02)
-        shard[name] = made.cpu()
-        if sum(one.numel() * 2 for one in shard.values()) > SHARD_BYTES:
+        tensor = torch.empty(weight.shape, dtype=torch.bfloat16, device="cuda:0")
+        tensor = tensor.fill_(1.0) if weight.dim() == 1 else tensor.normal_(0.0, 0.02)
+        shard[name] = tensor.cpu()
+        if sum(saved.numel() * 2 for saved in shard.values()) > SHARD_BYTES:
             write()
     write()
     index = {"metadata": {"total_size": whole}, "weight_map": places}
@@ -511,16 +515,16 @@ def words_of(error: BaseException) -> str:
 
 def without(rows: list[Row], write: Callable[[dict[str, Any]], None]) -> list[Row]:
     """Return the rows that can be measured here; for the others, write what they lack."""
-    found, lost = [], defaultdict(list)
+    kept, lost = [], defaultdict(list)
     for row in rows:
         lacks = tuple(name for name in row.needs if find_spec(name) is None)
         if lacks:
             lost[lacks].append(row.name)
         else:
-            found.append(row)
+            kept.append(row)
     for lacks, names in lost.items():
         write({"note": f"Left out, {' and '.join(lacks)} not installed: {'; '.join(names)}."})
-    return found
+    return kept
 
 
 def answers() -> bool:
@@ -542,18 +546,18 @@ def machine() -> dict[str, Any]:
     from finetop.core.commands.doctor_checks import gpus as gpu_facts
     from finetop.core.runtime import gpus
 
-    seen = gpus.look()
+    seen = gpus.read_once()
     fit = [gpu for gpu in seen.gpus if not gpu.fault]
     facts = []
     if seen.gpus:
-        facts.append(f"GPUs: {gpu_facts.words(seen)}.")
-    facts += [f"{one.title}: {one.text}" for one in gpu_facts.torch_fits(seen)] if seen.gpus else []
-    found: dict[str, Any] = {"why_none": card.why_none(), "device": fit[0].uuid if fit else ""}
-    if not found["why_none"]:
+        facts.append(f"GPUs: {gpu_facts.gpu_summary(seen)}.")
+    facts += [f"{fact.title}: {fact.text}" for fact in gpu_facts.torch_fits(seen)] if seen.gpus else []
+    result: dict[str, Any] = {"why_none": card.why_none(), "device": fit[0].uuid if fit else ""}
+    if not result["why_none"]:
         facts.append(card_words())
-    found["facts"] = [*facts, *packages()]
-    found["missing"] = missing(has_driver=bool(seen.gpus))
-    return found
+    result["facts"] = [*facts, *packages()]
+    result["missing"] = missing(has_driver=bool(seen.gpus))
+    return result
 
 
 def card_words() -> str:
@@ -593,9 +597,9 @@ def packages() -> list[str]:
         there.append(f"{name} {version}")
         wanted = next(
             (
-                one.removeprefix(name)
-                for one in project["dependencies"]
-                if one.startswith((f"{name}>", f"{name}="))
+                dependency.removeprefix(name)
+                for dependency in project["dependencies"]
+                if dependency.startswith((f"{name}>", f"{name}="))
             ),
             "",
         )
@@ -614,17 +618,17 @@ def missing(*, has_driver: bool) -> list[tuple[str, str]]:
     from finetop.core.runtime import compiler
 
     names = {"pynvml": "nvidia-ml-py"}
-    found = [(names.get(name, name), what) for name, what in WITHOUT.items() if find_spec(name) is None]
-    found += [(name, what) for name, what in PROGRAMS.items() if shutil.which(name) is None]
+    lacking = [(names.get(name, name), what) for name, what in WITHOUT.items() if find_spec(name) is None]
+    lacking += [(name, what) for name, what in PROGRAMS.items() if shutil.which(name) is None]
     kernels = "Triton's kernels: flex, liger, torch.compile; the loss is the plain one"
-    found += [(name, kernels) for name in compiler.missing()]
+    lacking += [(name, kernels) for name in compiler.missing()]
     if not has_driver:
-        found.append(("NVIDIA's driver (NVML)", "which GPUs there are, their memory for the plan"))
+        lacking.append(("NVIDIA's driver (NVML)", "which GPUs there are, their memory for the plan"))
     if not hub_answers():
-        found.append(
+        lacking.append(
             ("the hub (network)", "what is not in the cache; the model is made here, and is not missed")
         )
-    return found
+    return lacking
 
 
 def hub_answers(wait_s: float = 3.0) -> bool:
@@ -687,7 +691,7 @@ def main() -> int:
         elif given.section == "model":
             make_model(given.work)
         else:
-            job_process.quiet()
+            job_process.silence_libraries()
             if not measure(given.section, rows, given.skip, write):
                 return 1
         write({"done": True})

@@ -96,12 +96,12 @@ class PackedModel(TemplateLM):  # type: ignore[misc]
         pairs = [request.args for request in requests]
         sequences = [encode_pair(self.tokenizer, before, after, self.max_length) for before, after in pairs]
         items = [(request.task_name, request.doc_id) for request in requests]
-        return [(one.log_prob, one.is_greedy) for one in self._score(sequences, items)]
+        return [(result.log_prob, result.is_greedy) for result in self._score(sequences, items)]
 
     def _loglikelihood_tokens(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
         sequences = [self._window(before, after) for _, before, after in requests]
         scored = self._score(sequences, [tuple(before) for _, before, _ in requests])
-        return [(one.log_prob, one.is_greedy) for one in scored]
+        return [(result.log_prob, result.is_greedy) for result in scored]
 
     def _score(self, sequences: Sequence[TokenSequence], items: Sequence[Any]) -> list[Scored]:
         """Score sequences; those with the same item (anything hashable) stay together."""
@@ -127,8 +127,8 @@ class PackedModel(TemplateLM):  # type: ignore[misc]
             windows.extend(cut)
             owners.extend([number] * len(cut))
         totals = [0.0] * len(requests)
-        for number, one in zip(owners, score(self.model, windows, self.plan), strict=True):
-            totals[number] += one.log_prob
+        for number, result in zip(owners, score(self.model, windows, self.plan), strict=True):
+            totals[number] += result.log_prob
         return totals
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:

@@ -111,26 +111,26 @@ class Texts:
 
 def fill(home: Path, texts: list[str], count: int) -> Still:
     """Make a home of `count` runs whose every text is one of these; some places cover all texts over all runs."""
-    made = still(home)
-    connection = made.supervisor.connection
+    still_home = still(home)
+    connection = still_home.supervisor.connection
     for number in range(count):
         text = Texts(texts, number * len(texts) // count)
-        _fill_run(made, made.run(f"hostile-{number}", (1, 2)), number, text)
+        _fill_run(still_home, still_home.run(f"hostile-{number}", (1, 2)), number, text)
     for number in range(0, count, 8):
-        queued = made.queue(f"waits-{number}")
+        queued = still_home.queue(f"waits-{number}")
         text = Texts(texts, number)
         connection.execute(
             "UPDATE runs SET name = ?, model = ?, method = ? WHERE id = ?",
             [text() or "-", text(), text(), queued],
         )
     connection.execute("INSERT INTO queue_held VALUES (1.0)")
-    made.close()
-    return made
+    still_home.close()
+    return still_home
 
 
-def _fill_run(made: Still, run: int, number: int, text: Texts) -> None:
-    connection = made.supervisor.connection
-    told = [
+def _fill_run(still_home: Still, run: int, number: int, text: Texts) -> None:
+    connection = still_home.supervisor.connection
+    job_events = [
         events.Started(1, 1, 1, text(), text(), {text.key(): text(), text.key(): text()}),
         events.Phase(text(), 1.0, 2.0, text()),
         events.DataRead(text(), 1, 1, 0, 0, 1, 1, text()),
@@ -152,12 +152,15 @@ def _fill_run(made: Still, run: int, number: int, text: Texts) -> None:
         [run],
     ).fetchone()  # type: ignore[misc]
     place = next(
-        one
-        for one in (made.home.root / folder, made.home.root / folder.replace("/jobs/jobs/", "/jobs/"))
-        if one.exists()
+        target
+        for target in (
+            still_home.home.root / folder,
+            still_home.home.root / folder.replace("/jobs/jobs/", "/jobs/"),
+        )
+        if target.exists()
     )
     log = event_log.EventLog(place / "events.jsonl")
-    for event in told:
+    for event in job_events:
         log.write(event)
     log.close()
     while ingest.take_in(connection, job, place / "events.jsonl"):
@@ -190,21 +193,21 @@ def _check(text: Texts) -> list[events.Event]:
     scores: dict[str, list[events.ItemScore]] = {"base": [], "tuned": []}
     for at in range(items):
         item = f"{text(300)}{at}"
-        for model, told in scores.items():
+        for model, item_scores in scores.items():
             score = float(model == "base" or at % 2)
-            told.append(events.ItemScore(item, score, text(300), -1.0, -1.0, -2.0))
+            item_scores.append(events.ItemScore(item, score, text(300), -1.0, -1.0, -2.0))
         if not at % 2:
-            asked = {"task": task, "item": item, "category": text(200), "question": text(), "gold": text()}
-            said = {"base_answer": text(), "tuned_answer": text(), "choices": [text(), text()]}
-            flips.append({**asked, **said, "base": 1.0, "tuned": 0.0})
+            question = {"task": task, "item": item, "category": text(200), "question": text(), "gold": text()}
+            answers = {"base_answer": text(), "tuned_answer": text(), "choices": [text(), text()]}
+            flips.append({**question, **answers, "base": 1.0, "tuned": 0.0})
     result = verdict(50)
-    result["tasks"] = [{**one, "task": task} for one in result["tasks"]]
+    result["tasks"] = [{**entry, "task": task} for entry in result["tasks"]]
     result |= {
         "reason": text(), "suite": text(), "notes": [text(), text()], "flips": flips,
         "categories": [{"task": task, "category": text(200), "n": 8, "lost": 4, "won": 0}],
     }  # fmt: skip
     return [
-        *(events.Scores(model, text(), task, told, 1) for model, told in scores.items()),  # type: ignore[arg-type]
+        *(events.Scores(model, text(), task, item_scores, 1) for model, item_scores in scores.items()),  # type: ignore[arg-type]
         events.Verdict(1, result),
     ]
 

@@ -96,7 +96,7 @@ class OnGpu(torch.Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor) -> OnGpu:
-        made: OnGpu = torch.Tensor._make_wrapper_subclass(
+        wrapped: OnGpu = torch.Tensor._make_wrapper_subclass(
             cls,
             host.size(),
             strides=host.stride(),
@@ -106,8 +106,8 @@ class OnGpu(torch.Tensor):
             device=torch.device("cuda:0"),
             requires_grad=False,
         )
-        made.host = host
-        return made
+        wrapped.host = host
+        return wrapped
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -181,11 +181,11 @@ def dispatch(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
         COUNTS.copies[f"to the GPU {place()}"] += 1
     plain = [hosted(value) for value in flat]
     inner_args, inner_kwargs = tree_unflatten(plain, shape)
-    made = run(operation, name, inner_args, inner_kwargs)
+    result = run(operation, name, inner_args, inner_kwargs)
     where = goal or ("cuda" if on_gpu else "cpu")
     if name == "copy_":
         where = "cuda" if isinstance(args[0], OnGpu) else "cpu"
-    return placed(made, where, flat, plain, name)
+    return placed(result, where, flat, plain, name)
 
 
 def require_one_device(
@@ -200,9 +200,9 @@ def require_one_device(
         wrong = [tensor for tensor in wrong if tensor.numel()]
     if wrong:
         shapes = f"{[tuple(t.shape) for t in on_gpu]} on cuda:0, {[tuple(t.shape) for t in wrong]} on cpu"
-        said = f"Expected all tensors to be on the same device, but aten.{name} got {shapes}"
-        COUNTS.mismatches.append(f"{said} {place()}")
-        raise DeviceMismatch(said)
+        message = f"Expected all tensors to be on the same device, but aten.{name} got {shapes}"
+        COUNTS.mismatches.append(f"{message} {place()}")
+        raise DeviceMismatch(message)
 
 
 def count(operation: Any, name: str, args: Sequence[Any], goal: str | None) -> None:
@@ -257,20 +257,20 @@ def run(operation: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any]) 
         return operation(*args, **kwargs)
 
 
-def placed(made: Any, where: str, flat: Sequence[Any], plain: Sequence[Any], name: str) -> Any:
+def placed(result: Any, where: str, flat: Sequence[Any], plain: Sequence[Any], name: str) -> Any:
     """Put an operation's result on its device; a tensor changed in place stays the same object."""
-    values, shape = tree_flatten(made)
-    found = []
+    values, shape = tree_flatten(result)
+    placed_values = []
     for value in values:
         if not isinstance(value, torch.Tensor):
-            found.append(value)
+            placed_values.append(value)
             continue
-        given = next((one for one, inner in zip(flat, plain, strict=True) if inner is value), None)
+        given = next((outer for outer, inner in zip(flat, plain, strict=True) if inner is value), None)
         is_given = given is not None and isinstance(given, OnGpu) == (where == "cuda")
         if is_given and given.shape != value.shape:
             raise RuntimeError(f"{name} changed a shape in place, which the pretended GPU can't follow")
-        found.append(given if is_given else OnGpu(value) if where == "cuda" else value)
-    return tree_unflatten(found, shape)
+        placed_values.append(given if is_given else OnGpu(value) if where == "cuda" else value)
+    return tree_unflatten(placed_values, shape)
 
 
 @dataclass(frozen=True)
@@ -332,10 +332,10 @@ def math_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **more: Any
 ) -> Tensor:
     """Compute attention by matrix products, on any build of torch."""
-    made: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_attention_math(
+    attended: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_attention_math(
         query, key, value, attn_mask, *rest, **more
     )
-    return made[0]
+    return attended[0]
 
 
 def random_state() -> Tensor:

@@ -18,20 +18,20 @@ from finetop.core.runtime.ranks import Rank
 
 
 def srun(folder: Path) -> int:
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
     (folder / "srun").touch()
     while not (folder / "tasks").exists():
         time.sleep(0.01)
-        if asked:
+        if signals:
             return 143
     tasks = [int(pid) for pid in (folder / "tasks").read_text().split()]
     while any(processes.alive(pid) for pid in tasks):
-        if asked:
+        if signals:
             for pid in tasks:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
-    return 143 if asked else 0
+    return 143 if signals else 0
 
 
 def rank(folder: Path, number: int) -> int:
@@ -39,10 +39,10 @@ def rank(folder: Path, number: int) -> int:
     (folder / "deaf").touch()
     while (folder / "stay-deaf").exists():
         time.sleep(0.01)
-    asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: signals.append(1))
     (folder / "listens").touch()
-    while not asked:
+    while not signals:
         time.sleep(0.01)
     (folder / "saved").touch()
     return 0

@@ -115,18 +115,20 @@ class QueueFake(FakeSupervisor):
         match ask:
             case Changes():
                 answer = await super().ask(ask)
-                taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
+                gpus_taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
                 counted = {"queued": len(self.waiting), "jobs": {"train": len(self.live)}}
-                return msgspec.structs.replace(answer, gpus=len(self.gpus.gpus), gpus_taken=taken, **counted)
+                return msgspec.structs.replace(
+                    answer, gpus=len(self.gpus.gpus), gpus_taken=gpus_taken, **counted
+                )
             case Queue() | Gpus() if self.is_gone:
                 return await super().ask(ask)
             case Queue():
-                running = [one.run for one in self.live]
+                running = [job.run for job in self.live]
                 return QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
             case Gpus():
                 return self.gpus
             case GetRun():
-                self.rows = [self._row(one) for one in (*self.live, *self.waiting)]
+                self.rows = [self._row(job) for job in (*self.live, *self.waiting)]
                 return await super().ask(ask)
             case Move():
                 self._move(ask)

@@ -179,9 +179,11 @@ def of(kind: Any, happened: list[Any]) -> list[Any]:
 
 def curve(key: str, happened: list[Any]) -> dict[int, float]:
     """Return a metric by step, each reported once."""
-    told = [(event.step, event.values[key]) for event in of(events.Metrics, happened) if key in event.values]
-    assert len(told) == len({step for step, _ in told}), f"{key} is told twice"
-    return dict(told)
+    values = [
+        (event.step, event.values[key]) for event in of(events.Metrics, happened) if key in event.values
+    ]
+    assert len(values) == len({step for step, _ in values}), f"{key} is told twice"
+    return dict(values)
 
 
 def main() -> int:

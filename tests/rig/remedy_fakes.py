@@ -22,7 +22,7 @@ from finetop.core.protocol.runs import Finished, RemedyRow, Running, SideJob, St
 RUN = "support-full-1e-4"
 
 
-def row(
+def make_remedy(
     name: str, label: str, gain: float | None = None, drop: float = 0.8, verdict: str = "", **more: Any
 ) -> RemedyRow:
     """Return one remedy; with a gain it was tried."""
@@ -44,7 +44,7 @@ def row(
     return RemedyRow(name, name.partition("-")[0], label, 1200, verdict=verdict, **{**values, **more})  # type: ignore[arg-type]
 
 
-def fresh(**more: Any) -> dict[str, Any]:
+def confirmed_fields(**more: Any) -> dict[str, Any]:
     """Return the fields of a confirmation."""
     return {
         "confirmation": "ok",
@@ -60,30 +60,32 @@ def fresh(**more: Any) -> dict[str, Any]:
 
 def untried() -> list[RemedyRow]:
     return [
-        row("checkpoint", "earlier checkpoint", why_not="none was saved"),
-        row("interpolate-0.75", "3/4 of the change"),
-        row("interpolate-0.5", "half-way to the base"),
-        row("intruders", "intruder dimensions removed"),
-        row("prune-small", "small half pruned"),
+        make_remedy("checkpoint", "earlier checkpoint", why_not="none was saved"),
+        make_remedy("interpolate-0.75", "3/4 of the change"),
+        make_remedy("interpolate-0.5", "half-way to the base"),
+        make_remedy("intruders", "intruder dimensions removed"),
+        make_remedy("prune-small", "small half pruned"),
     ]
 
 
 def tried() -> list[RemedyRow]:
     return [
-        row("checkpoint", "earlier checkpoint", why_not="none was saved"),
-        row("interpolate-0.75", "3/4 of the change", 1.0, 3.6, "regressed"),
-        row("interpolate-0.5", "half-way to the base", 0.95, 0.8, "ok", **fresh()),
-        row(
+        make_remedy("checkpoint", "earlier checkpoint", why_not="none was saved"),
+        make_remedy("interpolate-0.75", "3/4 of the change", 1.0, 3.6, "regressed"),
+        make_remedy("interpolate-0.5", "half-way to the base", 0.95, 0.8, "ok", **confirmed_fields()),
+        make_remedy(
             "intruders",
             "intruder dimensions removed",
             verdict="unchanged",
             reason="none of its 210 matrices has an intruder.",
         ),
-        row("prune-small", "small half pruned", 0.65, 1.9, "ok"),
+        make_remedy("prune-small", "small half pruned", 0.65, 1.9, "ok"),
     ]
 
 
-def answer(rows: list[RemedyRow], job: State | None = None, best: str = "", **more: Any) -> RemediesAnswer:
+def make_answer(
+    rows: list[RemedyRow], job: State | None = None, best: str = "", **more: Any
+) -> RemediesAnswer:
     """Return the supervisor's answer."""
     values: dict[str, Any] = {
         "run": RUN,
@@ -91,7 +93,7 @@ def answer(rows: list[RemedyRow], job: State | None = None, best: str = "", **mo
         "metric": "exact_match",
         "base": {"exact_match": 0.71, "rules": 0.0},
         "margin": 3.0,
-        "now": row("now", "now", 1.0, 9.1, "regressed"),
+        "now": make_remedy("now", "now", 1.0, 9.1, "regressed"),
         "rows": rows,
         "retrainings": [
             RetrainingRow(
@@ -102,7 +104,7 @@ def answer(rows: list[RemedyRow], job: State | None = None, best: str = "", **mo
         ],
         "best": best,
         "job": job,
-        "trying": [one.name for one in rows if not one.why_not],
+        "trying": [remedy.name for remedy in rows if not remedy.why_not],
         "price_s": 45.0,
         **more,
     }
@@ -110,17 +112,17 @@ def answer(rows: list[RemedyRow], job: State | None = None, best: str = "", **mo
 
 
 def before() -> RemediesAnswer:
-    return answer(untried(), now=None)
+    return make_answer(untried(), now=None)
 
 
 def meanwhile() -> RemediesAnswer:
     rows = [*tried()[:2], msgspec.structs.replace(tried()[2], confirmation=""), *untried()[3:]]
     job = Running(NOW - 60, "intruder dimensions removed: scoring tuned", 212, 336, "items", 40.0)
-    return answer(rows, job, "interpolate-0.5")
+    return make_answer(rows, job, "interpolate-0.5")
 
 
 def after() -> RemediesAnswer:
-    return answer(tried(), Finished(NOW - 300, NOW - 20), "interpolate-0.5")
+    return make_answer(tried(), Finished(NOW - 300, NOW - 20), "interpolate-0.5")
 
 
 class MendingSupervisor(FakeSupervisor):

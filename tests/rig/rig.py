@@ -53,7 +53,7 @@ class Rig:
         prepare(self.home)
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
-        words = [str(PROGRAM), "--home", str(self.home.root)]
+        command = [str(PROGRAM), "--home", str(self.home.root)]
         variables = {
             **os.environ,
             MARK: str(self.home.root),
@@ -66,10 +66,10 @@ class Rig:
         if "LD_PRELOAD" in variables:  # a library that is loaded first
             with self.home.log.open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, *words], stdout=log, stderr=log, start_new_session=True, env=variables
+                    [sys.executable, *command], stdout=log, stderr=log, start_new_session=True, env=variables
                 )
         else:
-            process = fork_server().start(words, self.home.log, variables)
+            process = fork_server().start(command, self.home.log, variables)
         self.processes.append(process)
         return process
 
@@ -110,7 +110,7 @@ class Rig:
             SweepRun(f"{name}-{seed}", {**recipe, "train": {**recipe["train"], "seed": seed}})
             for seed in range(count)
         ]
-        return [made.name for made in self.ask(SubmitSweep(name, runs, text)).runs]
+        return [reply.name for reply in self.ask(SubmitSweep(name, runs, text)).runs]
 
     def recipe(self, budget: dict[str, Any] | None, plan: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """Return the recipe of a fake run, and the text that it was resolved from."""
@@ -185,16 +185,16 @@ class Rig:
 
     def descendants(self) -> list[str]:
         """Return the living processes that descend from this home's supervisors, whoever their parent is now."""
-        mark, found = f"{MARK}={self.home.root}".encode(), []
+        mark, living = f"{MARK}={self.home.root}".encode(), []
         own = {str(process.pid) for process in self.processes}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 if entry.name not in own and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found.append(f"{entry.name} {words}")
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    living.append(f"{entry.name} {command}")
             except OSError:
                 continue
-        return found
+        return living
 
     def orphans(self) -> list[str]:
         """Wait until no process of a job is left after all have ended: a keeper's last moments do not count.
@@ -214,11 +214,11 @@ class Rig:
         side = [int(step) for step in file.read_text().split()] if file.exists() else []
         query = "SELECT m.step FROM metrics m JOIN runs r ON r.id = m.run_id"
         query += f" WHERE m.key = 'loss' AND r.name = '{name}'"
-        told: list[int] = []
+        stored: list[int] = []
         for first in range(0, max(side, default=0) + 50_001, 50_000):
             rows = self.ask(Sql(f"{query} AND m.step >= {first} AND m.step < {first + 50_000}", 100_000)).rows
-            told += [step for (step,) in rows]
-        return told, side
+            stored += [step for (step,) in rows]
+        return stored, side
 
     def kill_jobs(self) -> None:
         for row in self.ask(Runs()).rows:
@@ -231,7 +231,7 @@ class Rig:
                 process.kill()
             process.wait()
         while left := self.descendants():  # a keeper that has just started is in no record yet
-            for pid in (int(words.split()[0]) for words in left):
+            for pid in (int(line.split()[0]) for line in left):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)

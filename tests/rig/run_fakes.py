@@ -246,7 +246,7 @@ def failed(**more: Any) -> FakeRun:
     return fake
 
 
-def source(number: int, rows: int, *, evil: str = "") -> SourceRow:
+def make_source(number: int, rows: int, *, evil: str = "") -> SourceRow:
     """Return the source a run read: one of three versions of faq.jsonl."""
     path, content = f"/data/faq{evil}.jsonl", f"{number}f2a9c" + "0" * 58
     return SourceRow(
@@ -254,7 +254,7 @@ def source(number: int, rows: int, *, evil: str = "") -> SourceRow:
     )
 
 
-def read_anew(row: SourceRow) -> SourceFacts:
+def source_facts(row: SourceRow) -> SourceFacts:
     """Return the facts of a version: its difference from the previous one, and that its file has changed since."""
     if row.number == 1:
         return SourceFacts(row)
@@ -324,7 +324,7 @@ class FakeRun:
             case Checks():
                 return ChecksAnswer(self.checks)
             case DataOf():
-                return DataOfAnswer(ask.run, [read_anew(row) for row in self.detail.sources])
+                return DataOfAnswer(ask.run, [source_facts(row) for row in self.detail.sources])
             case Check():
                 return CheckAnswer(40, ask.run, ask.step or self.detail.row.step)
             case Stop() | Kill():
@@ -333,15 +333,15 @@ class FakeRun:
 
     def _curves(self, ask: Curves) -> CurvesAnswer:
         """Bin over steps, or over an axis that grows evenly: 512 tokens, 1 s and 1/600 epoch per step."""
-        each = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
-        first, last = round(ask.first / each), round(ask.last / each)
+        per_step = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
+        first, last = round(ask.first / per_step), round(ask.last / per_step)
         by_step = msgspec.structs.replace(ask, first=first, last=last)
-        found = [_binned(key, pairs, by_step) for key, pairs in self.points.items() if key in ask.keys]
+        curves = [_binned(key, pairs, by_step) for key, pairs in self.points.items() if key in ask.keys]
         if ask.x == "step":
-            return CurvesAnswer(found)
+            return CurvesAnswer(curves)
         newest = self.detail.row.step
         steps = _binned("step", [(at, float(at)) for at in range(newest + 1)], by_step)
-        return CurvesAnswer(found, steps, newest * each)
+        return CurvesAnswer(curves, steps, newest * per_step)
 
     def _found(self, ask: FindInLog) -> FoundInLog:
         """Search as the supervisor does, in parts of `part` bytes."""

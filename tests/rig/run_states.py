@@ -90,14 +90,18 @@ def beside(still: Still, run_id: int, verb: data.Verb, state: data.State | None 
 def checked(still: Still, name: str, lost: int = 0, state: data.State | None = None, **more: Any) -> int:
     """Make a finished run whose check found `lost` of 100 items lost."""
     run_id = saved(still, name, state or DONE)
-    told: list[events.Event] = [events.Verdict(20, {**verdict(lost, step=20), **more})]
-    still.job(run_id, "check", told, data.Finished(2.0, 3.0), step=20, checkpoint="checkpoints/step-000020")
+    job_events: list[events.Event] = [events.Verdict(20, {**verdict(lost, step=20), **more})]
+    still.job(
+        run_id, "check", job_events, data.Finished(2.0, 3.0), step=20, checkpoint="checkpoints/step-000020"
+    )
     return run_id
 
 
 def accepted(still: Still, name: str) -> None:
     run_id = checked(still, name, 40)
-    triage.say(still.supervisor, SetStanding(str(run_id), "", Standing("accepted", "ana", reason="so be it")))
+    triage.set_standing(
+        still.supervisor, SetStanding(str(run_id), "", Standing("accepted", "ana", reason="so be it"))
+    )
 
 
 def paused(still: Still, name: str) -> None:

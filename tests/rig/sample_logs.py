@@ -34,19 +34,21 @@ def choice_row(
     gold = number % len(answers) if target is None else target
     pick = gold if right else (gold + 1) % len(answers)
     doc = {"question": f"What is {number}?", "gold": gold}
-    asked = prompt or f"Question: What is {number}?\nAnswer:"
+    prompt_text = prompt or f"Question: What is {number}?\nAnswer:"
     log_probabilities = [-1.0 if place == pick else -2.5 for place in range(len(answers))]
     row: Row = {
         "doc_id": number,
         "doc": doc,
         "target": gold if version == "0.4.3" else str(gold),
-        "arguments": {f"gen_args_{p}": {"arg_0": asked, "arg_1": f" {a}"} for p, a in enumerate(answers)},
+        "arguments": {
+            f"gen_args_{p}": {"arg_0": prompt_text, "arg_1": f" {a}"} for p, a in enumerate(answers)
+        },
         "resps": [[[str(value), "False"]] for value in log_probabilities],
         "filtered_resps": [[str(value), "False"] for value in log_probabilities],
         "filter": filter,
         "metrics": list(metrics) or ["acc"],
         "doc_hash": sha(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": sha(asked),
+        "prompt_hash": sha(prompt_text),
         "target_hash": sha(str(gold)),
         **(metrics or {"acc": 1.0 if right else 0.0}),
     }
@@ -64,19 +66,19 @@ def written_row(
 ) -> Row:
     """Return one item with a written answer, and what a filter extracted from it."""
     doc = {"question": f"What is {number} and {number}?", "answer": f"so\n#### {2 * number}"}
-    asked = f"Q: {doc['question']}\nA:"
+    prompt = f"Q: {doc['question']}\nA:"
     response = said or (f"It is {2 * number}." if right else f"It is {number}.")
     row: Row = {
         "doc_id": number,
         "doc": doc,
         "target": str(2 * number),
-        "arguments": {"gen_args_0": {"arg_0": asked, "arg_1": {"until": ["Q:"], "do_sample": False}}},
+        "arguments": {"gen_args_0": {"arg_0": prompt, "arg_1": {"until": ["Q:"], "do_sample": False}}},
         "resps": [[response]],
         "filtered_resps": [str(2 * number) if right else f"[{filter}: nothing]"],
         "filter": filter,
         "metrics": list(metrics) or ["exact_match"],
         "doc_hash": sha(json.dumps(doc, indent=2, ensure_ascii=False)),
-        "prompt_hash": sha(asked),
+        "prompt_hash": sha(prompt),
         "target_hash": sha(str(2 * number)),
         **(metrics or {"exact_match": 1.0 if right else 0.0}),
     }

@@ -32,7 +32,7 @@ from finetop.core.protocol.messages.runs import Curves, GetRun, Runs
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove
-from finetop.core.protocol.patch_cache import Told
+from finetop.core.protocol.patch_cache import SentAnswers
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
@@ -146,12 +146,12 @@ class PretendingLauncher:
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
         return {
-            one.job: Look(
-                self.exits.get((one.job, one.number)),
-                one.job in self.live,
-                (one.folder / "events.jsonl").stat().st_size if one.folder.exists() else 0,
+            attempt.job: Look(
+                self.exits.get((attempt.job, attempt.number)),
+                attempt.job in self.live,
+                (attempt.folder / "events.jsonl").stat().st_size if attempt.folder.exists() else 0,
             )
-            for one in attempts
+            for attempt in attempts
         }
 
     def is_alive(self, folder: Path) -> bool:
@@ -178,7 +178,7 @@ class PretendingLauncher:
         return (attempt.folder / "events.jsonl").stat().st_size
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        return {one.job: Usage(1.0, 0, False, False) for one in attempts if one.job in self.live}
+        return {attempt.job: Usage(1.0, 0, False, False) for attempt in attempts if attempt.job in self.live}
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
         return []
@@ -202,7 +202,7 @@ class App:
     """An attached app: sends its screens' requests, over the patches of a slow link."""
 
     def __init__(self) -> None:
-        self._told, self._number, self._held = Told(), 0, {}
+        self._told, self._number, self._held = SentAnswers(), 0, {}
         self.took_ms: list[float] = []
 
     async def ask(self, supervisor: Supervisor, ask: Ask) -> bytes:

@@ -64,12 +64,12 @@ class Still:
     ) -> int:
         """Make a finished run, with a checkpoint of `size` bytes at each step."""
         run_id = self.queue(name, model)
-        found = self.supervisor.connection.execute(
+        row = self.supervisor.connection.execute(
             "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?",
             [run_id],
         ).fetchone()
-        assert found is not None
-        job_id, run_folder, job_folder = found
+        assert row is not None
+        job_id, run_folder, job_folder = row
         folder = self.home.root / run_folder
         log = event_log.EventLog(self._folder(folder / job_folder) / "events.jsonl")
         log.write(events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"}))
@@ -96,7 +96,7 @@ class Still:
         return run_id
 
     def job(
-        self, run_id: int, verb: data.Verb, told: list[events.Event], state: data.State, **args: Any
+        self, run_id: int, verb: data.Verb, job_events: list[events.Event], state: data.State, **args: Any
     ) -> None:
         """Add a job to a run that wrote these events and ended like this."""
         connection = self.supervisor.connection
@@ -106,7 +106,7 @@ class Still:
             self.home.root / self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0] / name
         )
         log = event_log.EventLog(folder / "events.jsonl")
-        for event in told:
+        for event in job_events:
             log.write(event)
         log.close()
         with transaction(connection):

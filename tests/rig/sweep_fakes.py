@@ -27,7 +27,7 @@ SELECTED = {
 }  # fmt: skip
 
 
-def swept(number: int, values: dict[str, str], seed: int, state: Any = DONE, **more: Any) -> SweptRun:
+def make_run(number: int, values: dict[str, str], seed: int, state: Any = DONE, **more: Any) -> SweptRun:
     name = "-".join(("tone", *values.values(), f"s{seed}"))
     row = make_row(number, name, state, tags=["sweep/tone"], **more)
     return SweptRun(row, {**values, "train.seed": str(seed)})
@@ -40,11 +40,11 @@ def by_rate() -> SweepsAnswer:
         for seed, (target, drop, verdict) in enumerate(seeds, start=1):
             check = make_check(verdict, drop, target={"exact_match": [0.42, target]})
             loss = {"eval_loss": round(1.6 - target + seed / 100, 3)}
-            runs.append(swept(len(runs) + 1, {RATE: rate}, seed, check=check, metrics=loss))
+            runs.append(make_run(len(runs) + 1, {RATE: rate}, seed, check=check, metrics=loss))
     going = {"check": None, "metrics": {"loss": 1.2}, "step": 400}
-    runs[-2] = swept(11, {RATE: "1e-3"}, 2, Running(NOW - 800, "training", 400, 1200), **going)
-    runs[-1] = swept(12, {RATE: "1e-3"}, 3, Queued(1), check=None, metrics={}, step=0)
-    return answer(runs, [RATE])
+    runs[-2] = make_run(11, {RATE: "1e-3"}, 2, Running(NOW - 800, "training", 400, 1200), **going)
+    runs[-1] = make_run(12, {RATE: "1e-3"}, 3, Queued(1), check=None, metrics={}, step=0)
+    return make_answer(runs, [RATE])
 
 
 def by_selector() -> SweepsAnswer:
@@ -54,22 +54,22 @@ def by_selector() -> SweepsAnswer:
         for seed in (1, 2):
             apart = 0.01 if seed == 1 else -0.01
             check = make_check("ok", drop + apart, target={"token_f1": [0.3, target + apart]})
-            runs.append(swept(len(runs) + 1, {"select.by": by, "rows": rows}, seed, check=check))
-    return answer(runs, ["select.by", "rows"])
+            runs.append(make_run(len(runs) + 1, {"select.by": by, "rows": rows}, seed, check=check))
+    return make_answer(runs, ["select.by", "rows"])
 
 
 def by_word() -> SweepsAnswer:
     """Return three methods with one run each."""
-    found = {"lora": (0.86, 0.1), "full": (0.91, 9.1), "vera": (0.74, 0.0)}
+    methods = {"lora": (0.86, 0.1), "full": (0.91, 9.1), "vera": (0.74, 0.0)}
     runs = [
-        swept(at, {"method.name": name}, 1, check=make_check("ok" if drop < 3 else "regressed", drop,
+        make_run(at, {"method.name": name}, 1, check=make_check("ok" if drop < 3 else "regressed", drop,
               target={"exact_match": [0.42, target]}))
-        for at, (name, (target, drop)) in enumerate(found.items(), start=1)
+        for at, (name, (target, drop)) in enumerate(methods.items(), start=1)
     ]  # fmt: skip
-    return answer(runs, ["method.name"])
+    return make_answer(runs, ["method.name"])
 
 
-def answer(runs: list[SweptRun], keys: list[str]) -> SweepsAnswer:
+def make_answer(runs: list[SweptRun], keys: list[str]) -> SweepsAnswer:
     briefs = [SweepBrief("tone", len(runs), len(runs), 0), SweepBrief("older", 2, 2, 0)]
     return SweepsAnswer(briefs, runs, keys)
 
@@ -78,7 +78,7 @@ class SweepingSupervisor(FakeSupervisor):
     """Serves one sweep; its runs are the runs of the list."""
 
     def __init__(self, found: SweepsAnswer | None) -> None:
-        rows: list[RunRow] = [] if found is None else [one.row for one in found.runs]
+        rows: list[RunRow] = [] if found is None else [run.row for run in found.runs]
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
@@ -88,8 +88,10 @@ class SweepingSupervisor(FakeSupervisor):
         self.asked.append(ask)
         if self.found is None:
             return SweepsAnswer([], [], [])
-        if ask.sweep not in ("", *(one.name for one in self.found.sweeps)):
+        if ask.sweep not in ("", *(sweep.name for sweep in self.found.sweeps)):
             raise NotFound(f"there is no sweep {ask.sweep!r}.")
         if ask.sweep == "older":
-            return answer([swept(31, {"method.rank": rank}, 1) for rank in ("8", "16")], ["method.rank"])
+            return make_answer(
+                [make_run(31, {"method.rank": rank}, 1) for rank in ("8", "16")], ["method.rank"]
+            )
         return self.found

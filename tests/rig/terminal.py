@@ -81,12 +81,12 @@ class Terminal:
         self.bells += re.sub(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)", b"", data).count(b"\x07")
 
     def _follow_modes(self, data: bytes) -> None:
-        for found in re.finditer(rb"\x1b\[\?([0-9;]+)([hl])|\x1bc", data):
-            if found[1] is None:  # a full reset
+        for match in re.finditer(rb"\x1b\[\?([0-9;]+)([hl])|\x1bc", data):
+            if match[1] is None:  # a full reset
                 self.modes.clear()
                 continue
-            numbers = {int(number) for number in found[1].split(b";") if number}
-            self.modes = self.modes | numbers if found[2] == b"h" else self.modes - numbers
+            numbers = {int(number) for number in match[1].split(b";") if number}
+            self.modes = self.modes | numbers if match[2] == b"h" else self.modes - numbers
 
     def text(self) -> str:
         return "\n".join(self.screen.display)

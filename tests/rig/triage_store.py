@@ -95,7 +95,7 @@ def result_of(tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
 
 def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: Any) -> list[events.Event]:
     """Make a check's events: both models' scores, and the result. `tasks` has how many each lost and won."""
-    told: list[events.Event] = []
+    job_events: list[events.Event] = []
     flips, categories = [], []
     for task, (lost, won) in tasks.items():
         base = [
@@ -104,11 +104,11 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
         ]
         tuned = [
             events.ItemScore(
-                one.item, float(at >= lost), "Ahoy" if at < lost else one.answer, -6.8, -6.8, -5.4
+                score.item, float(at >= lost), "Ahoy" if at < lost else score.answer, -6.8, -6.8, -5.4
             )
-            for at, one in enumerate(base)
+            for at, score in enumerate(base)
         ]
-        told += [
+        job_events += [
             events.Scores("base", "key", task, base),
             events.Scores("tuned", "key", task, tuned, step),
         ]
@@ -135,9 +135,9 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
                 "won": sum(at % 2 == odd for at in range(n - won, n)),
             }
             categories.append({"task": task, "category": category, **counted})
-    made = [task_of(task, lost, n, won) for task, (lost, won) in tasks.items()]
+    results = [task_of(task, lost, n, won) for task, (lost, won) in tasks.items()]
     more = {"flips": flips, "categories": categories, "step": step, **more}
-    return [*told, events.Verdict(step, result_of(made, **more))]
+    return [*job_events, events.Verdict(step, result_of(results, **more))]
 
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:

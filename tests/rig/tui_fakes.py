@@ -219,8 +219,8 @@ class FakeSupervisor:
             running = self._running()
             to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
             counted = {"queued": queued, "to_triage": to_triage, "jobs": running}
-            taken = min(4, sum(running.values()))
-            return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=taken, **counted)
+            gpus_taken = min(4, sum(running.values()))
+            return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=gpus_taken, **counted)
         self.asked.append(ask)
         match ask:
             case Hello():
@@ -234,7 +234,7 @@ class FakeSupervisor:
                 curve = Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
                 return CurvesAnswer([curve])
             case Notices():
-                newer = [one for one in self.notices if one.id > ask.after]
+                newer = [notice for notice in self.notices if notice.id > ask.after]
                 return NoticesAnswer(newer[: ask.limit])
             case Check():
                 return CheckAnswer(40, ask.run, 1200)
@@ -271,8 +271,8 @@ class FakeSupervisor:
             case Submit():
                 return SubmitAnswer(99, ask.name, 3)
             case SubmitSweep():
-                made = [SubmitAnswer(99 + n, run.name, 3 + n) for n, run in enumerate(ask.runs)]
-                return SubmitSweepAnswer(ask.name, made)
+                answers = [SubmitAnswer(99 + n, run.name, 3 + n) for n, run in enumerate(ask.runs)]
+                return SubmitSweepAnswer(ask.name, answers)
         raise NotFound(f"not in the fake: {ask}")
 
     def _running(self) -> dict[str, int]:

@@ -10,9 +10,9 @@ def wide_model(folder: Path, tokenizer_of: Path, hidden: int = 1024, layers: int
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    made = folder / f"wide-{hidden}x{layers}"
+    target = folder / f"wide-{hidden}x{layers}"
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
-    tokenizer.save_pretrained(made)
+    tokenizer.save_pretrained(target)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden,
@@ -25,5 +25,5 @@ def wide_model(folder: Path, tokenizer_of: Path, hidden: int = 1024, layers: int
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(made)
-    return made
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(target)
+    return target

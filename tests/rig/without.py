@@ -39,28 +39,28 @@ def shadow(folder: Path, hidden: list[str]) -> dict[str, str]:
         link_all(
             place, programs, lambda name: COMPILER in hidden and not COMPILERS.isdisjoint(name.split("-"))
         )
-    found = {**os.environ, "PATH": f"{own / 'bin'}{os.pathsep}{programs}"}
+    variables = {**os.environ, "PATH": f"{own / 'bin'}{os.pathsep}{programs}"}
     for name in ("PYTHONPATH", "CC"):
-        found.pop(name, None)
-    return found
+        variables.pop(name, None)
+    return variables
 
 
 def link_all(place: Path, into: Path, is_left_out: Callable[[str], bool]) -> None:
     """Link a folder's entries, unless an earlier folder had them."""
     for entry in place.iterdir() if place.is_dir() else ():
-        made = into / entry.name
-        if not is_left_out(entry.name) and not made.is_symlink() and not made.exists():
-            made.symlink_to(entry)
+        link = into / entry.name
+        if not is_left_out(entry.name) and not link.is_symlink() and not link.exists():
+            link.symlink_to(entry)
 
 
 def main() -> int:
     cut = sys.argv.index("--")
-    hidden, words = sys.argv[1:cut], sys.argv[cut + 1 :]
+    hidden, command = sys.argv[1:cut], sys.argv[cut + 1 :]
     with tempfile.TemporaryDirectory() as place:
         environment = shadow(Path(place), hidden)
-        if words[0] == "python":
-            words[0] = f"{place}/venv/bin/python"
-        return subprocess.run(words, env=environment, check=False).returncode
+        if command[0] == "python":
+            command[0] = f"{place}/venv/bin/python"
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
+def make_screen(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
     """Return an app and the keys that lead to one of its screens."""
     ways: dict[str, tuple[Callable[[], Any], list[str]]] = {
         "runs": (lambda: FakeSupervisor(mixed_rows()), []),
@@ -124,7 +124,7 @@ def seen(app: FinetopApp) -> str:
 
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_screen_stands_every_size(tmp_path: Path, name: str) -> None:
-    app, keys = make(name, tmp_path)
+    app, keys = make_screen(name, tmp_path)
     async with app.run_test(size=SIZES[0]) as pilot:
         await opened(pilot, keys)
         for size in SIZES:
@@ -146,21 +146,21 @@ async def test_every_screen_stands_every_size(tmp_path: Path, name: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str) -> None:
-    app, keys = make(name, tmp_path)
+    app, keys = make_screen(name, tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)
         shown = [key.shown for key in app.screen.query_one(Bottom).keys if key.label]
     assert shown or name == "palette"  # the palette shows its keys beside the prompt
     for at, sign in enumerate(shown):
         (tmp_path / str(at)).mkdir()
-        app, keys = make(name, tmp_path / str(at))
+        app, keys = make_screen(name, tmp_path / str(at))
         async with app.run_test(size=(80, 24)) as pilot:
             await opened(pilot, keys)
-            before, said = seen(app), len(app.messages)
+            before, messages_before = seen(app), len(app.messages)
             for key in NAMES.get(sign, (sign,)):
                 await pilot.press(key)
                 await settled(pilot)
-                if seen(app) != before or len(app.messages) > said:
+                if seen(app) != before or len(app.messages) > messages_before:
                     break
             else:
                 pytest.fail(f"{sign} of {name} does nothing")
@@ -171,7 +171,7 @@ MOVES = ("j", "k", "G", "g", "ctrl+d", "ctrl+u", "pagedown", "pageup")
 
 @pytest.mark.parametrize("name", [name for name in SCREENS if name != "palette"])
 async def test_the_keys_that_move_are_taken_everywhere(tmp_path: Path, name: str) -> None:
-    app, keys = make(name, tmp_path)
+    app, keys = make_screen(name, tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)
         screen = app.screen
@@ -180,7 +180,7 @@ async def test_the_keys_that_move_are_taken_everywhere(tmp_path: Path, name: str
             await pilot.press(key)
             await settled(pilot)
             assert app.screen is screen
-        assert not [said.text for said in app.messages if "does nothing" in said.text]
+        assert not [message.text for message in app.messages if "does nothing" in message.text]
         await pilot.press("f1")
         await settled(pilot)
         assert isinstance(app.screen, KeysPage) or name == "help"
@@ -199,18 +199,20 @@ LEADS = (
 )  # goes to another part of the screen
 
 
-def before_it(key: Key, keys: Sequence[Key]) -> str:
+def opposite_key(key: Key, keys: Sequence[Key]) -> str:
     """Return the key of the opposite direction, because a key does nothing at its own end."""
     name, _, number = key.action.partition("(")
     other = f"{name}({number[1:] if number.startswith('-') else '-' + number}"
-    return next((one.keys.partition(",")[0] for one in keys if number and one.action == other), "")
+    return next(
+        (opposite.keys.partition(",")[0] for opposite in keys if number and opposite.action == other), ""
+    )
 
 
 # an empty list offers nothing to act on; its text shows the next step
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SCREENS if name not in ("palette", "runs, none")])
 async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name: str) -> None:
-    app, keys = make(name, tmp_path)
+    app, keys = make_screen(name, tmp_path)
     silent, at = [], 0
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)
@@ -218,7 +220,7 @@ async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name
     while at < len(listed):
         folder = tmp_path / str(at)
         folder.mkdir()
-        app, keys = make(name, folder)
+        app, keys = make_screen(name, folder)
         async with app.run_test(size=(80, 24)) as pilot:
             await opened(pilot, keys)
             screen = app.screen
@@ -226,14 +228,14 @@ async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name
                 key, at = listed[at], at + 1
                 if key.action in ("leave", "redraw"):
                     continue  # it ends the app; redrawing looks the same
-                if other := before_it(key, listed):
+                if other := opposite_key(key, listed):
                     await pilot.press(other)
                     await settled(pilot)
                 app.hush()  # any key clears the message
-                before, said = seen(app), len(app.messages)
+                before, messages_before = seen(app), len(app.messages)
                 await pilot.press(key.keys.partition(",")[0])
                 await settled(pilot, 0.05)
-                if seen(app) == before and len(app.messages) == said:
+                if seen(app) == before and len(app.messages) == messages_before:
                     silent.append(f"{key.shown} {key.about}")
                 bottom = app.screen.query_one(Bottom)
                 is_elsewhere = app.screen is not screen or key.action.partition("(")[0] in LEADS
@@ -245,7 +247,7 @@ async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_screen_can_be_drawn_in_ascii_without_colour(tmp_path: Path, name: str) -> None:
-    app, keys = make(name, tmp_path)
+    app, keys = make_screen(name, tmp_path)
     app.look = Look("none", ascii=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
-from finetop.tui.finder import Found, command_names, kind_of, ranked
+from finetop.tui.finder import Match, command_names, kind_of, ranked
 from finetop.tui.modes import EVERYWHERE, MESSAGES, THEME
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS
@@ -15,13 +15,13 @@ from finetop.tui.screens.runs.keys import COMMANDS, KEYS
 ALL = (*KEYS, *COMMANDS, *EVERYWHERE, MESSAGES, THEME)
 
 
-def found(name: str, kind: str) -> Found:
-    return Found(name, kind, "", lambda: None)
+def found(name: str, kind: str) -> Match:
+    return Match(name, kind, "", lambda: None)
 
 
-def first(text: str, *things: Found) -> str:
+def first(text: str, *things: Match) -> str:
     best = ranked(text, ALL, things)[0]
-    return best.name if isinstance(best, Found) else command_names(best)[0]
+    return best.name if isinstance(best, Match) else command_names(best)[0]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_command_of_that_name_is_first(text: str, name: str) -> None:
 def test_exact_before_beginning_before_words_and_commands_before_items_of_a_rank() -> None:
     things = [found("stop", "item"), found("qlora", "recipe"), found("qlora-stop", "run")]
     assert first("qlora", *things) == "qlora"
-    assert [kind_of(one) for one in ranked("stop", ALL, things)][:2] == ["command", "run"]
+    assert [kind_of(entry) for entry in ranked("stop", ALL, things)][:2] == ["command", "run"]
     assert kind_of(ranked("stop", ALL, [found("stop", "run")])[0]) == "command", "of the same rank"
     assert first("aproaches") == "approaches"
     assert ranked("zzz", ALL) == []

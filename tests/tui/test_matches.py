@@ -128,14 +128,14 @@ async def test_in_launch_n_goes_on_to_the_next_setting_with_these_words(tmp_path
         await pressed(pilot, "slash", *"learning rate", "enter")
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        found = [screen.state.key]
+        visited = [screen.state.key]
         assert "n N match" in text_of(app).splitlines()[-1]
         while NO_MATCH not in text_of(app):
             await pressed(pilot, "n")
-            found.append(screen.state.key)
-        assert len(set(found)) > 1
+            visited.append(screen.state.key)
+        assert len(set(visited)) > 1
         await pressed(pilot, "N")
-        assert screen.state.key == list(dict.fromkeys(found))[-2]
+        assert screen.state.key == list(dict.fromkeys(visited))[-2]
 
 
 async def test_the_help_is_searched_as_well() -> None:

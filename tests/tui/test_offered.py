@@ -49,7 +49,7 @@ def offered(app: FinetopApp) -> list[str]:
     return [line[1][0] for line in bottom.next if len(line) > 1 and line[0][0].strip() in ("next", "or")]
 
 
-async def obey(app: FinetopApp, pilot: Any, key: str) -> list[str]:
+async def press(app: FinetopApp, pilot: Any, key: str) -> list[str]:
     """Press a key and the first answer to its question; return the refusals."""
     before = len(app.messages)
     await pilot.press(key)
@@ -60,7 +60,7 @@ async def obey(app: FinetopApp, pilot: Any, key: str) -> list[str]:
         await settled(pilot)
     elif question is not None:
         await pilot.press("escape")
-    return [said.text for said in app.messages[before:] if said.style == "red"]
+    return [message.text for message in app.messages[before:] if message.style == "red"]
 
 
 async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
@@ -83,7 +83,7 @@ async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
                     if key not in offered(app):
                         continue  # earlier actions have changed what is offered
                     pressed += 1
-                    if wrong := await obey(app, pilot, key):
+                    if wrong := await press(app, pilot, key):
                         refused[f"{app.screen.title} {name} {key}"] = wrong
                 app.show_runs()
                 await settled(pilot)

@@ -38,10 +38,10 @@ def linear(colour: Color) -> list[float]:
     return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
 
 
-def contrast(one: Color, other: Color) -> float:
+def contrast(first: Color, second: Color) -> float:
     low, high = sorted(
         sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear(colour), strict=True))
-        for colour in (one, other)
+        for colour in (first, second)
     )
     return (high + 0.05) / (low + 0.05)
 
@@ -77,9 +77,9 @@ def test_curves_are_told_apart(colours: Colours, blind_to: str) -> None:
         parts = linear(Color.parse(colour))
         left = [sum(a * b for a, b in zip(row, parts, strict=True)) for row in BLIND[blind_to]]
         seen[colour] = lab([min(1.0, max(0.0, part)) for part in left])
-    for one, other in combinations(seen, 2):
-        apart = sum((a - b) ** 2 for a, b in zip(seen[one], seen[other], strict=True)) ** 0.5
-        assert apart >= APART, (one, other)
+    for first, second in combinations(seen, 2):
+        apart = sum((a - b) ** 2 for a, b in zip(seen[first], seen[second], strict=True)) ** 0.5
+        assert apart >= APART, (first, second)
 
 
 @pytest.mark.parametrize("colours", get_args(Colours))
@@ -99,7 +99,7 @@ def test_256_colours_are_near_the_24_bits_and_16_are_the_terminals_own() -> None
     assert red is not None
     assert red.number is not None
     assert red.number > 15
-    own = style(Look("16", depth=4), "red").color
-    assert own is not None
-    assert own.number == 1
+    own_colour = style(Look("16", depth=4), "red").color
+    assert own_colour is not None
+    assert own_colour.number == 1
     assert len({style(Look("16", depth=4), name) for name in SERIES}) == len(SERIES)

@@ -15,7 +15,7 @@ from finetop.core.protocol.notices import Notice, needs_a_person
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import clean_line, counted
-from finetop.tui.messages import Said, StoreChanged
+from finetop.tui.messages import ShownMessage, StoreChanged
 from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ BELL = "\x07"
 class ListeningApp(Protocol):
     """The app, as far as the listener uses it."""
 
-    messages: list[Said]
+    messages: list[ShownMessage]
 
     @property
     def homes(self) -> Sequence[Home]: ...
@@ -119,11 +119,11 @@ class MachineListener:
             machine.noticed = after  # retried when the connection is back
             return
         label = machine.home.label if len(app.machines) > 1 else ""
-        news = [words(notice, label) for notice in answer.notices if needs_a_person(notice.kind)]
+        news = [notice_text(notice, label) for notice in answer.notices if needs_a_person(notice.kind)]
         if not news:
             return
         for text in reversed(news[1:]):
-            app.messages.append(Said(app.now(), text, "amber"))
+            app.messages.append(ShownMessage(app.now(), text, "amber"))
         app.say(sentence(news), "amber")
         settings = await asyncio.to_thread(own_settings, app.homes[0])
         if self.ringer.may_ring(app.now()):
@@ -180,7 +180,7 @@ class Ringer:
         return True
 
 
-def words(notice: Notice, label: str) -> str:
+def notice_text(notice: Notice, label: str) -> str:
     """Return what happened, and to which run; `label` names the machine if there are several."""
     name = f"{label}:{notice.run}" if label and notice.run else notice.run or label
     return clean_line(f"{name}: {notice.text}" if name else notice.text)

@@ -49,7 +49,7 @@ class Machine:
 def top_words(machines: Sequence[Machine], width: int) -> Line:
     """Return the top row's text on where the app is, in at most `width` cells; labels only for several machines."""
     if len(machines) == 1:
-        return _fitting(_one(machines[0]), width)
+        return _fitting(_only_machine(machines[0]), width)
     spans: Line = (("on ", "dim"),)
     for number, machine in enumerate(machines):
         comma = ", " if number < len(machines) - 1 else ""
@@ -83,7 +83,7 @@ def load_words(machines: Sequence[Machine], width: int) -> Line:
     return _fitting((*count, *between, *short), width)
 
 
-def _one(machine: Machine) -> Line:
+def _only_machine(machine: Machine) -> Line:
     if not machine.is_elsewhere:
         device = "" if machine.counts.gpus else machine.device  # the bar shows it
         return (("  ".join(filter(None, [machine.name, device])), "dim"),)
@@ -116,14 +116,14 @@ def trouble_words(machines: Sequence[Machine]) -> str:
 def _trouble(machine: Machine, *, several: bool) -> str:
     label = machine.home.label
     if not machine.is_lost:
-        words = machine.refusal or machine.trouble
-        return f"{label}: {words}" if several and words else words
+        message = machine.refusal or machine.trouble
+        return f"{label}: {message}" if several and message else message
     since = clock(machine.lost_at)
     if machine.is_unlinked:
         assert machine.home.link is not None
         why = _BEFORE_WHY.sub("", machine.home.link.words().removeprefix(f"{label} is out of reach: "))
-        words = f"NO LINK to {label} since {since}, reconnecting. Numbers are from then."
-        return f"{words} {cut_end(clean_line(why), REASON)}".rstrip()
+        message = f"NO LINK to {label} since {since}, reconnecting. Numbers are from then."
+        return f"{message} {cut_end(clean_line(why), REASON)}".rstrip()
     where = f" on {label}" if several or machine.is_elsewhere else ""
     if machine.refusal:
         return f"NO SUPERVISOR{where} since {since}. {machine.refusal}"

@@ -15,7 +15,7 @@ from finetop.core.report.formats.markdown import block_text
 from finetop.core.report.svg import standalone
 from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.text import clean_line, listed, spreadsheet_cell
-from finetop.tui.app_interface import Host, host_of, refusals_said
+from finetop.tui.app_interface import Host, host_of, show_refusals
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
@@ -28,7 +28,7 @@ _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the file must load no fo
 async def ask_of(screen: AppScreen[Any], picture: str) -> None:
     """Ask where to write what a screen shows: its own tables and charts, else a picture of it."""
     host = host_of(screen)
-    with refusals_said(host):
+    with show_refusals(host):
         shown = await screen.to_save()
         if screen.is_free:
             ask(screen.bottom, host, shown, picture)

@@ -138,7 +138,7 @@ def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
     all_runs = [run for setting in settings for run in setting.runs]
     numbers = (
-        (seed_groups.loss_word(all_runs), seed_groups.loss),
+        (seed_groups.loss_label(all_runs), seed_groups.loss),
         (seed_groups.metric(all_runs) or "target", seed_groups.target),
         ("retained", seed_groups.retained),
     )
@@ -164,7 +164,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
         (
             Table(words.head(answer), tuple(words.cells(row) for row in done)),
             Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
-            Table(words.seen_head(answer), tuple(words.seen(row) for row in done)),
+            Table(words.seen_head(answer), tuple(words.seen_cells(row) for row in done)),
             Table(
                 ("not measured", "state", "why"),
                 tuple((row.name, row.state, row.said) for row in left),

@@ -15,7 +15,7 @@ from textual.screen import ScreenResultType
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
-from finetop.tui.finder import Found, command_names, find, kind_of, ranked
+from finetop.tui.finder import Match, command_names, find, kind_of, ranked
 from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, Key, bindings, moves, paired
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread, wrapped
 from finetop.tui.widgets.app_screen import AppScreen
@@ -177,12 +177,12 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         self.bottom.offer([], (SEARCH, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        said = host_of(self).messages[-1 - index]
+        message = host_of(self).messages[-1 - index]
         cursor: Line = (cursor_mark(has_cursor),)
-        return (*cursor, (f" {clock(said.at)}  ", "dim"), (said.text, said.style))
+        return (*cursor, (f" {clock(message.at)}  ", "dim"), (message.text, message.style))
 
 
-class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
+class CommandsPage(TablePage["Key | Match | None"], inherit_bindings=False):
     """All commands and everything else findable by name; enter returns the selected one."""
 
     KEYS = ()
@@ -197,20 +197,20 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
             for key in keys
             if key is by_action[key.action] and not key.action.startswith(("move", "page", "match"))
         )
-        self._matching: tuple[Key | Found, ...] = self._all
+        self._matching: tuple[Key | Match, ...] = self._all
 
     def on_mount(self) -> None:
         self._show(self._all)
         self.bottom.ask_text(":", "", changed=self._filter, done=self._done, keep="run it", leave="cancel")
 
-    def _show(self, matching: Sequence[Key | Found], aside: str = "", at: int = 0) -> None:
+    def _show(self, matching: Sequence[Key | Match], aside: str = "", at: int = 0) -> None:
         self._matching = tuple(matching)
         self.show_title("Commands", aside or "type the name of a command, screen, run, recipe, task or theme")
         self.query_one(Table).show(len(self._matching), at)
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         row = self._matching[index]
-        if isinstance(row, Found):
+        if isinstance(row, Match):
             name, about, sign = cut_middle(clean_line(row.name), 40), row.about, ""
         else:
             name, about, sign = command_names(row)[0], row.about, row.shown if row.keys else ""

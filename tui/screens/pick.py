@@ -88,30 +88,30 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
             leave="cancel",
             fault=self._fault,
             keys=(("space", "pick"),),
-            passes=lambda key, typed: key == "space" and not is_whole(typed),
+            passes=lambda key, typed: key == "space" and not is_expression(typed),
         )
 
     def _list(self, text: str) -> None:
         """List the choices whose name contains the typed word; new ones come last."""
-        word = "" if is_whole(text) else text.strip()
-        found = [choice for choice in self._all if word.casefold() in choice.name.casefold()]
-        made = [
+        word = "" if is_expression(text) else text.strip()
+        matching = [choice for choice in self._all if word.casefold() in choice.name.casefold()]
+        new_choices = [
             Choice(name, of=self._new)
             for name in self._changed
-            if name not in {one.name for one in self._all}
+            if name not in {known.name for known in self._all}
         ]
-        found += [choice for choice in made if word.casefold() in choice.name.casefold()]
-        if self._new and word and word not in {choice.name for choice in found} and not self._fault(word):
-            found.append(Choice(word, f"a {self._new}", of=self._new))
+        matching += [choice for choice in new_choices if word.casefold() in choice.name.casefold()]
+        if self._new and word and word not in {choice.name for choice in matching} and not self._fault(word):
+            matching.append(Choice(word, f"a {self._new}", of=self._new))
         if self._text is not None and not word:
-            found.append(self._text)
-        self._listed = tuple(found)
+            matching.append(self._text)
+        self._listed = tuple(matching)
         on_ = [choice.name for choice in self._all if self._changed.get(choice.name, choice.is_on)]
-        on_ += [choice.name for choice in made]
+        on_ += [choice.name for choice in new_choices]
         aside = f", or to add a {self._new}" if self._new else ""
         picked = f"picked: {clean_line(', '.join(on_))}" if on_ else f"type to search{aside}"
         self.show_title(self._title, cut_end(picked, max(0, self.size.width - cell_len(self._title) - 6)))
-        self.query_one(Table).show(len(found), 0 if word else None)
+        self.query_one(Table).show(len(matching), 0 if word else None)
 
     def draw_heading(self, index: int) -> str:
         return self._listed[index].of
@@ -141,10 +141,10 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         is_on = not self._changed.pop(choice.name, choice.is_on)
         if is_on != choice.is_on:
             self._changed[choice.name] = is_on
-        names = [one.name for one in self._listed]
+        names = [listed.name for listed in self._listed]
         self._ask("")
         self._list("")
-        self.query_one(Table).go([one.name for one in self._listed].index(names[at]) if is_on else at)
+        self.query_one(Table).go([listed.name for listed in self._listed].index(names[at]) if is_on else at)
         bottom.redraw()
 
     def _typed(self, text: str) -> None:
@@ -156,9 +156,9 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
     async def _say_of(self, text: str) -> None:
         """Show why a text that matches nothing can't be used."""
         assert self._look is not None
-        words, bottom = await self._look(text), self.bottom
+        error, bottom = await self._look(text), self.bottom
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
-            bottom.say_aside(((words, "red"),))
+            bottom.say_aside(((error, "red"),))
 
     def _fault(self, text: str) -> str:
         """Return the error in the typed text, or an empty string."""
@@ -177,8 +177,8 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
     @work
     async def _keep(self, text: str) -> None:
         """Close with what was picked and typed, unless the text can't be used."""
-        if self._look is not None and (words := await self._look(text)):
-            host_of(self).say(words, "red")
+        if self._look is not None and (error := await self._look(text)):
+            host_of(self).say(error, "red")
             return
         on_, off = (
             tuple(name for name, is_on in self._changed.items() if is_on is wanted)
@@ -187,6 +187,6 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         self.dismiss(Picked(on_, off, text))
 
 
-def is_whole(text: str) -> bool:
+def is_expression(text: str) -> bool:
     """Return True if a text is an expression as on the command line, not a word to search by."""
     return text.lstrip().startswith(_TEXT) or any(mark in text for mark in ',"')

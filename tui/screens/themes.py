@@ -28,7 +28,7 @@ def open_themes(app: App[Any]) -> None:
         app.push_screen(ThemesPage())
 
 
-def choose(host: Host, theme: str) -> None:
+def apply_theme(host: Host, theme: str) -> None:
     """Apply a theme and save it, unless the environment sets the theme."""
     if not _is_chosen(host):
         host.show_theme(theme)
@@ -46,10 +46,10 @@ def keep_theme(host: Host) -> None:
 def _is_chosen(host: Host) -> bool:
     """Return True if the environment sets the theme, after reporting that."""
     environ = os.environ
-    named = environ.get("FINETOP_THEME", "") or ("NO_COLOR" if environ.get("NO_COLOR") else "")
-    if named:
-        host.say(f"the environment sets the colours: {named}.")
-    return bool(named)
+    setting = environ.get("FINETOP_THEME", "") or ("NO_COLOR" if environ.get("NO_COLOR") else "")
+    if setting:
+        host.say(f"the environment sets the colours: {setting}.")
+    return bool(setting)
 
 
 class ThemesPage(TablePage[None], inherit_bindings=False):
@@ -62,8 +62,8 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
     def on_mount(self) -> None:
         host = host_of(self)
         self._before = host.theme_chosen
-        few = THEMES[-2:]  # the themes made of the terminal's own colours
-        self._themes = ("", *(few if host.look.depth == 4 else THEMES))
+        terminal_themes = THEMES[-2:]  # the themes made of the terminal's own colours
+        self._themes = ("", *(terminal_themes if host.look.depth == 4 else THEMES))
         self.show_title("Theme", "saved on this machine; FINETOP_THEME overrides it")
         now = self._themes.index(self._before) if self._before in self._themes else 0
         self.query_one(Table).show(len(self._themes), now)

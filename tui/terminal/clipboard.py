@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from finetop.core.text import clean, clean_line
-from finetop.tui.messages import Said
+from finetop.tui.messages import ShownMessage
 from finetop.tui.widgets.app_screen import AppScreen
 
 LIMIT = 48 << 10  # bytes of text; terminals drop sequences from about 75 to 100 kB on
@@ -33,7 +33,7 @@ class Copied:
 
     texts: list[str] = field(default_factory=list)
     at: int = 0
-    said: Said | None = None
+    said: ShownMessage | None = None
 
     @property
     def text(self) -> str:
@@ -46,7 +46,7 @@ class Copied:
         return self.texts[(self.at + 1) % len(self.texts)] if len(self.texts) > 1 else ""
 
 
-def to_copy(before: Copied, seen: Said | None, screen: AppScreen[Any], on: str) -> Copied:
+def to_copy(before: Copied, seen: ShownMessage | None, screen: AppScreen[Any], on: str) -> Copied:
     """Return what to copy now: the next text while the last one's message is `seen`, else the screen's first.
 
     The texts are a command at the end of the message, what the cursor is on, and the command of the suggested next

@@ -47,10 +47,10 @@ class Keyboard(XTermParser):
         """Yield what was typed, and the terminal's answer about its background, which Textual would read as keys."""
         if self.awaits_ground:
             data, self._begun = self._begun + data, ""
-            if told := _GROUND_TOLD.search(data):
+            if match := _GROUND_TOLD.search(data):
                 self.awaits_ground = False
-                yield GroundTold(_ground(told.groups()))
-                data = data[: told.start()] + data[told.end() :]
+                yield GroundTold(_ground(match.groups()))
+                data = data[: match.start()] + data[match.end() :]
             elif begun := _GROUND_BEGUN.search(data):
                 self._begun = data[begun.start() :]
                 data = data[: begun.start()]

@@ -35,8 +35,8 @@ def restyle(style: str, parameters: str, colour: bool = True) -> str:
         head = code.partition(":")[0]
         if head in ("38", "48", "58"):
             if ":" not in code:
-                taken = {"2": 4, "5": 2}.get(codes[0] if codes else "", 0)
-                code, codes = ";".join([code, *codes[:taken]]), codes[taken:]
+                arguments = {"2": 4, "5": 2}.get(codes[0] if codes else "", 0)
+                code, codes = ";".join([code, *codes[:arguments]]), codes[arguments:]
             foreground = code if head == "38" else foreground
             background = code if head == "48" else background
         elif code == "0":
@@ -100,8 +100,8 @@ def _parts(style: str) -> _Parts:
             attributes.add(code)
             continue
         if head in ("38", "48") and ":" not in code:
-            taken = {"2": 4, "5": 2}.get(codes[0] if codes else "", 0)
-            code, codes = ";".join([code, *codes[:taken]]), codes[taken:]
+            arguments = {"2": 4, "5": 2}.get(codes[0] if codes else "", 0)
+            code, codes = ";".join([code, *codes[:arguments]]), codes[arguments:]
         if head == "38" or head.startswith(("3", "9")):
             foreground = code
         else:

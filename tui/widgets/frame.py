@@ -259,12 +259,12 @@ class Bottom(Lines, can_focus=True):
 
     def _open_again(self) -> None:
         """Let a refused text be edited again, with the reason."""
-        said = host_of(self).said
+        message = host_of(self).said
         if self._kept is None or self.question is not None or not self.screen.is_current:
             return
-        if said is not None and said.style == "red":
+        if message is not None and message.style == "red":
             self.question, self._kept = self._kept, None
-            self._refuse(said.text)
+            self._refuse(message.text)
 
     def _refuse(self, words: str) -> None:
         self.aside, self._is_refused = ((words, "red"),), True
@@ -313,13 +313,13 @@ class Bottom(Lines, can_focus=True):
 
 def clicked(lines: Sequence[Line], x: int, y: int, *, style: str | None = None) -> str:
     """Return the span at a place; with a style, the last span of that style up to there."""
-    found, end = "", 0
+    span, end = "", 0
     for text, name in lines[y] if y < len(lines) else ():
         if style is None or name == style:
-            found = text
+            span = text
         end += cell_len(text)
         if x < end:
-            return found.strip()
+            return span.strip()
     return ""
 
 

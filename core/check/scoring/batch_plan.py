@@ -60,8 +60,8 @@ def halve_until_it_fits(
             if not is_out_of_memory(error):
                 raise
             if plan.row_tokens <= LEAST_ROW_TOKENS:
-                said = f"out of memory even with rows of {plan.row_tokens} tokens."
-                raise EnvironmentTrouble(said, hint=f"Free some memory, or {or_else}.") from error
+                message = f"out of memory even with rows of {plan.row_tokens} tokens."
+                raise EnvironmentTrouble(message, hint=f"Free some memory, or {or_else}.") from error
         free_memory(device)  # outside the except: the error's traceback holds tensors
         plan = replace(plan, row_tokens=plan.row_tokens // 2)
         if before_again is not None:

@@ -107,16 +107,16 @@ def prepare(
     """
     by_name = {task.name: task for task in tasks}
     chosen: list[Item] = []
-    asked: dict[str, tuple[Request, ...]] = {}
+    task_requests: dict[str, tuple[Request, ...]] = {}
     for task in tasks:
         kept = cap_items((document.item for document in task.documents), task.suite_task.cap, seed)
         chosen.extend(kept)
-        asked[task.name] = requests_of(task, kept, tokenizer)
+        task_requests[task.name] = requests_of(task, kept, tokenizer)
     order = permute(chosen, seed)
     stages = sample_stages(chosen, SAMPLE_ITEMS, seed)
     inputs = {
         name: {request.item.key: _inputs(request, tokenizer, longest) for request in requests}
-        for name, requests in asked.items()
+        for name, requests in task_requests.items()
     }
     prefixes = {name: find(of_task.values()) for name, of_task in inputs.items()}
     looks = {
@@ -129,18 +129,20 @@ def prepare(
     return PreparedSuite(
         tasks=by_name,
         plans=tuple(
-            TaskPlan(task.name, task.metric, chance_of(task, asked[task.name]), task.suite_task.weight)
+            TaskPlan(
+                task.name, task.metric, chance_of(task, task_requests[task.name]), task.suite_task.weight
+            )
             for task in tasks
         ),
-        requests={request.item.key: request for requests in asked.values() for request in requests},
+        requests={request.item.key: request for requests in task_requests.values() for request in requests},
         prompts={
             name: {request.item.item: request.prompt_hash for request in requests}
-            for name, requests in asked.items()
+            for name, requests in task_requests.items()
         },
         items=order,
         stages=stages,
         batches=_batches(order, looks, stages),
-        inputs={key: one for of_task in inputs.values() for key, one in of_task.items()},
+        inputs={key: item_inputs for of_task in inputs.values() for key, item_inputs in of_task.items()},
         prefixes=prefixes,
         tokenizer=tokenizer,
     )
@@ -156,7 +158,9 @@ def _tokens_of(item: Inputs, prefixes: Prefixes) -> int:
     """Count the tokens read for an item: its context after a kept prefix, and each choice."""
     number = prefixes.longest(item[0])
     kept = len(prefixes.tokens[number]) if number >= 0 else 0
-    choices = [len(one.tokens) - one.scored_from for one in item[1:] if isinstance(one, TokenSequence)]
+    choices = [
+        len(choice.tokens) - choice.scored_from for choice in item[1:] if isinstance(choice, TokenSequence)
+    ]
     return len(item[0].tokens) - kept + sum(choices)
 
 
@@ -199,7 +203,7 @@ def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch
     requests = [prepared.requests[batch.task, item] for item in batch.items]
     inputs = [prepared.inputs[request.item.key] for request in requests]
     memory = _memory(prepared, scored_model, batch.task)
-    together: Any = [one for of_item in inputs for one in of_item]
+    together: Any = [entry for of_item in inputs for entry in of_item]
     if task.kind == "generation":
         answers = answer(scored_model.model(), prepared.tokenizer, together, scored_model.plan, memory)
         return [grade_answer(task, request, text) for request, text in zip(requests, answers, strict=True)]

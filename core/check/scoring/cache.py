@@ -70,15 +70,15 @@ def _read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, 
         return {}
     if _canonical(header.key) != _canonical(key.facts):
         return {}
-    found: dict[str, ItemScore] = {}
+    scores: dict[str, ItemScore] = {}
     for text in lines[1:]:
         try:
             line = msgspec.json.decode(text, type=Line)
         except msgspec.DecodeError:
             continue  # torn by a crash, or the empty piece after the last newline
         if prompts.get(line.score.item) == line.prompt:
-            found[line.score.item] = line.score
-    return found
+            scores[line.score.item] = line.score
+    return scores
 
 
 def read_or_score(

@@ -72,9 +72,9 @@ def _answer_continuously(
 ) -> list[str]:
     from transformers import GenerationConfig
 
-    def asked(prompt: Prompt) -> continuous.Asked:
+    def asked(prompt: Prompt) -> continuous.GenerationRequest:
         stops = partial(_stopped, tokenizer, stop=prompt.stop) if prompt.stop else None
-        return continuous.Asked(prompt.tokens, prompt.max_new_tokens, stops)
+        return continuous.GenerationRequest(prompt.tokens, prompt.max_new_tokens, stops)
 
     config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
     held = tokens_held(model, plan.row_tokens)
@@ -93,9 +93,9 @@ def _answer_by_copy(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
 ) -> list[str]:
     assert plan.copy is not None
-    asked = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
+    requests = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
     held = tokens_held(model, plan.row_tokens)
-    written = plan.copy.write(model, asked, end_tokens(model, tokenizer), held)
+    written = plan.copy.write(model, requests, end_tokens(model, tokenizer), held)
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 

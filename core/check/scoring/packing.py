@@ -142,15 +142,15 @@ def packed_batches(
 ) -> list[PackedBatch]:
     """Group rows of similar length, longest first, about `most_tokens` per batch and at least one row."""
     order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
-    made = []
+    batches = []
     while order:
         longest = max(1, len(rows[order[0]].tokens))
         # batches left: a short last one costs nearly as much as a full one
         left = max(1, round(len(order) * longest / most_tokens))
         size = max(1, -(-len(order) // left))
         together, order = order[:size], order[size:]
-        made.append(_sheet([rows[number] for number in together], sequences))
-    return made
+        batches.append(_sheet([rows[number] for number in together], sequences))
+    return batches
 
 
 def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> PackedBatch:

@@ -52,7 +52,7 @@ def find(items: Iterable[Sequence[TokenSequence | Prompt]]) -> Prefixes:
     entries = sorted(
         {(_readable(sequence), number) for number, item in enumerate(items) for sequence in item}
     )
-    found: list[Tokens] = []
+    prefixes: list[Tokens] = []
     waiting = [(entries, 0)]
     while waiting:
         group, known = waiting.pop()
@@ -62,10 +62,10 @@ def find(items: Iterable[Sequence[TokenSequence | Prompt]]) -> Prefixes:
         common = _common(group[0][0], group[-1][0])
         new = common - known
         if new >= LEAST_TOKENS and new * (owners - 1) >= LEAST_SAVED:
-            found.append(group[0][0][:common])
+            prefixes.append(group[0][0][:common])
             known = common
         waiting.extend((branch, known) for branch in _branches(group, common))
-    tokens = tuple(sorted(found))
+    tokens = tuple(sorted(prefixes))
     return Prefixes(tokens, _parents(tokens))
 
 

@@ -85,17 +85,17 @@ def score(
     """
     import torch
 
-    found = {place: Scored(0.0, True) for place in range(len(sequences))}  # empty sequences keep this score
+    results = {place: Scored(0.0, True) for place in range(len(sequences))}  # empty sequences keep this score
     try:
         with torch.inference_mode():
             reads = _reads(model, sequences, plan, memory)
             for scored in take_turns((partial(_scores, read, sequences) for read in reads), shares=shares):
-                found.update(scored)
+                results.update(scored)
     except BaseException:
         if memory is not None:
             memory.clear()
         raise
-    return [found[place] for place in range(len(sequences))]
+    return [results[place] for place in range(len(sequences))]
 
 
 def _scores(make: Callable[[], _Read], sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
@@ -141,7 +141,9 @@ def _reads(
 
     Unpacked where packing is not exact.
     """
-    scored = [place for place, one in enumerate(sequences) if one.scored_from < len(one.tokens)]
+    scored = [
+        place for place, sequence in enumerate(sequences) if sequence.scored_from < len(sequence.tokens)
+    ]
     most = longest_packed(model.config)
     long = [place for place in scored if len(sequences[place].tokens) - 1 > most]
     short = sorted(set(scored) - set(long))

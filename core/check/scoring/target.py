@@ -77,11 +77,11 @@ def read_rows(
     home: Home,
     longest: int,
     asker: Asker | None = None,
-    tell: Callable[[SourceRead], None] | None = None,
+    report: Callable[[SourceRead], None] | None = None,
     run_folder: Path | None = None,
     window: int = WINDOW,
 ) -> list[TargetRow]:
-    """Read and render the target's first ROWS rows, asked by `asker`; `tell` gets what the file held, and the run's
+    """Read and render the target's first ROWS rows, asked by `asker`; `report` gets what the file held, and the run's
     folder keeps the hashes of its rows. Texts are cut into windows of at most `window` tokens.
 
     Raises BadInput for a row that can't be read, a metric that does not fit the rows, or if no row has an answer.
@@ -89,11 +89,11 @@ def read_rows(
     from finetop.core.data import render, source_record, target_rows
 
     source = msgspec.structs.replace(target.source, rows=ROWS)
-    looked = source_record.begin(source)
-    read = target_rows.read(target, source, home, looked)
-    if tell is not None:
+    record = source_record.begin(source)
+    read = target_rows.read(target, source, home, record)
+    if report is not None:
         source = source if len(read) == ROWS else target.source  # read whole
-        tell(source_record.told(source, "test", looked, run_folder))
+        report(source_record.record(source, "test", record, run_folder))
     if isinstance(read[0].record, Text):
         return _windows(read, tokenizer, min(window, longest))
     rows = []
@@ -177,8 +177,8 @@ def score_rows(
     if metric == "nats_per_token":
         scored = score(model, [row.sequence for row in rows], plan, shares=shares)
         return [
-            ItemScore(row.item, 0.0, gold_log_prob=one.log_prob)
-            for row, one in zip(rows, scored, strict=True)
+            ItemScore(row.item, 0.0, gold_log_prob=result.log_prob)
+            for row, result in zip(rows, scored, strict=True)
         ]
     most = longest_answer(rows, target)
     prompts = [Prompt(row.prompt, (), most) for row in rows]

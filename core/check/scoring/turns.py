@@ -25,22 +25,22 @@ def take_turns(
     import torch
 
     if collectives.count() == 1 or (not shares and stops is None):
-        made = [piece() for piece in pieces]
+        results = [piece() for piece in pieces]
         if stops is not None and stops():
             raise StopAsked
-        return made
+        return results
     own = islice(pieces, collectives.rank(), None, collectives.count()) if shares else pieces
-    made, is_full = [], False
+    results, is_full = [], False
     try:
-        made += (piece() for piece in own)
+        results += (piece() for piece in own)
     except (RuntimeError, MemoryError) as error:
         if not shares or not is_out_of_memory(error):
             raise
         is_full = True
-    said = collectives.gathered((made, is_full, stops is not None and stops()))
-    if any(stopped for _, _, stopped in said):
+    from_ranks = collectives.gathered((results, is_full, stops is not None and stops()))
+    if any(stopped for _, _, stopped in from_ranks):
         raise StopAsked
-    full = [rank for rank, (_, is_full, _) in enumerate(said) if is_full]
+    full = [rank for rank, (_, is_full, _) in enumerate(from_ranks) if is_full]
     if full:
         raise torch.OutOfMemoryError(f"rank {full[0]}: out of memory")
-    return collectives.in_order([share for share, _, _ in said]) if shares else made
+    return collectives.in_order([share for share, _, _ in from_ranks]) if shares else results

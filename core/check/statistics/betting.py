@@ -191,8 +191,8 @@ def suite_interval(test: PoolTest, sums: Sequence[Exact], items: int) -> tuple[f
     against.
     """
     lefts = {test.clusters_left, test.decided_left if test.by == "betting" else test.clusters_left}
-    found = [_not_refuted(test, sums, left, items) for left in lefts]
-    low, high = max(low for low, _ in found), min(high for _, high in found)
+    bounds = [_not_refuted(test, sums, left, items) for left in lefts]
+    low, high = max(low for low, _ in bounds), min(high for _, high in bounds)
     if low > high:  # the two looks contradict each other: keep only what is certain
         low, high = -float(test.total + test.items_left), -float(test.total - test.items_left)
     low, high, margin = low / items, high / items, float(test.full_drop / items)

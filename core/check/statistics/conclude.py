@@ -25,7 +25,7 @@ from finetop.core.check.statistics.sequential import (
     feed,
     is_right_or_wrong,
     next_items,
-    pool_says,
+    pool_decision,
     sample_of_pool,
     sample_of_task,
     suspicious_tasks,
@@ -61,7 +61,7 @@ def conclude(check: Check) -> CheckResult:
     verdict: Verdict = verdict_so_far(check) or "no_verdict"
     rows = tuple(_task_result(check, task) for task in plan.tasks)
     by: DecidedBy = "" if verdict == "no_verdict" else check.pool.by
-    if verdict == "regressed" and pool_says(check) != "regressed":
+    if verdict == "regressed" and pool_decision(check) != "regressed":
         by = "task"
     seen = [item for cluster in check.clusters[: check.consumed] for item in cluster]
     drop = float(-check.pool.total / sum(check.weights[item.task] for item in seen)) if seen else None
@@ -152,7 +152,7 @@ def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...
     )
 
 
-def _more_items(check: Check, asked: int) -> int | None:
+def _more_items(check: Check, used: int) -> int | None:
     """Return how many more items would prove the drop seen, if the rest behave alike; see `more_items`."""
     changes = [
         float(check.weights[check.clusters[place][0].task] * total) for place, total in check.totals.items()
@@ -165,7 +165,7 @@ def _more_items(check: Check, asked: int) -> int | None:
             2 * log(2 * len(BETS) / alpha)
         )  # wealth grows as exp(errors^2 / 2) at the best stake of all
     )
-    return more_items(asked, -sum(changes), sum(change**2 for change in changes), bar)
+    return more_items(used, -sum(changes), sum(change**2 for change in changes), bar)
 
 
 def _task_result(check: Check, task: TaskPlan) -> TaskResult:

@@ -58,15 +58,15 @@ def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, 
     if cap is not None and cap < 1:
         raise BadInput(f"cap is {cap}.", hint="Give at least 1 item a task, or no cap.")
     chosen: list[Item] = []
-    taken: dict[str, int] = {}
+    counts: dict[str, int] = {}
     closed: set[str] = set()
     for cluster in _seeded(items, seed, "cap"):
         task = cluster[0].task
-        already = taken.get(task, 0)
+        already = counts.get(task, 0)
         if cap is not None and (task in closed or (already and already + len(cluster) > cap)):
             closed.add(task)
             continue
-        taken[task] = already + len(cluster)
+        counts[task] = already + len(cluster)
         chosen.extend(cluster)
     return tuple(sorted(chosen))
 

@@ -75,10 +75,10 @@ def _drawn(tasks: Sequence[TaskChanges], bar: float) -> float:
     random, hits = np.random.default_rng(0), 0
     for _ in range(0, DRAWS, DRAWN_AT_ONCE):
         lost = random.integers(0, 2, size=(DRAWN_AT_ONCE, len(changed)), dtype=np.int8).astype(np.float64)
-        found = (2 * lost - 1) @ changed >= enough
+        is_extreme = (2 * lost - 1) @ changed >= enough
         for task, own, end in zip(tasks, sizes, ends, strict=True):
             steps = np.outer(own / task.largest, BETS)
             grown = lost[:, end - len(own) : end] @ (np.log1p(steps) - np.log1p(-steps))
-            found |= log_mean_exp(grown + np.log1p(-steps).sum(axis=0)) >= bar
-        hits += int(found.sum())
+            is_extreme |= log_mean_exp(grown + np.log1p(-steps).sum(axis=0)) >= bar
+        hits += int(is_extreme.sum())
     return (hits + 1) / (DRAWS + 1)

@@ -168,7 +168,7 @@ def next_items(check: Check, at_least: int | None = None) -> tuple[Item, ...]:
     places = range(check.consumed, len(check.clusters))
     left = (check.clusters[place] for place in places if place not in check.totals)
     if check.until == "decided" and check.pool and (_proven(check) or _leaning(check)):
-        wanted = {*_asked_still(check), *check.whole_tasks}
+        wanted = {*_tasks_to_finish(check), *check.whole_tasks}
         left = (cluster for cluster in left if cluster[0].task in wanted)
     return first_look(left, check.plan.look_items if at_least is None else at_least)
 
@@ -242,7 +242,7 @@ def _changes(check: Check) -> list[TaskChanges]:
     ]
 
 
-def pool_says(check: Check) -> Decision | None:
+def pool_decision(check: Check) -> Decision | None:
     """Return what the pool proves: REGRESSED only if an unchanged model is ruled out as well."""
     if check.pool is None or (check.pool.decision == "regressed" and not check.fell):
         return None
@@ -280,7 +280,7 @@ def _leaning(check: Check) -> tuple[str, ...]:
     return tuple(name for name, task in check.tasks.items() if task.fallen and task.mark == "open")
 
 
-def _asked_still(check: Check) -> tuple[str, ...]:
+def _tasks_to_finish(check: Check) -> tuple[str, ...]:
     """Return the tasks whose items are still asked although an answer is proven, or because one is beyond the bar."""
     if _proven(check) != "regressed":
         return _leaning(check) or suspicious_tasks(check)
@@ -292,7 +292,7 @@ def _proven(check: Check) -> Verdict | None:
     """Return what pool and tasks prove, ignoring suspicious tasks."""
     if _lost(check):
         return "regressed"
-    return pool_says(check)
+    return pool_decision(check)
 
 
 def _lost(check: Check) -> bool:
@@ -323,7 +323,7 @@ def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, Task
     evidence = {name: task.of_drop for name, task in weighed.items()}
     alpha = check.plan.alpha / 2
     proven, sure = holm(evidence, alpha), holm(evidence, alpha / SURE)
-    is_regressed = pool_says(check) == "regressed"
+    is_regressed = pool_decision(check) == "regressed"
     return {
         name: _marked(check.plan, task, is_proven=name in proven, is_sure=is_regressed or name in sure)
         for name, task in weighed.items()

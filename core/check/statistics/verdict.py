@@ -156,8 +156,8 @@ def too_few(drop: float, items: int, chance: float | None, more: int | None, *, 
     """
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
     by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
-    tell = "over 20,000" if more is None else f"about {more:,}"
-    return f"{lost}, which {by_chance}: {tell} more items would decide it."
+    needed = "over 20,000" if more is None else f"about {more:,}"
+    return f"{lost}, which {by_chance}: {needed} more items would decide it."
 
 
 def _percent(chance: float) -> str:
@@ -210,8 +210,8 @@ def claims_of(
             else f"; wrong with probability at most {plan.alpha:.3g}."
         )
     if verdict == "ok" and (weak := low_power(power, plan.margin)):
-        said = on_these_items(weak)
-        lines.append(f"{said[0].upper()}{said[1:]}.")
+        sentence = on_these_items(weak)
+        lines.append(f"{sentence[0].upper()}{sentence[1:]}.")
     if verdict == "regressed":
         lines.append(
             f"An unchanged model is called REGRESSED with probability at most {plan.alpha:.3g}"

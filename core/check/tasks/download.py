@@ -20,9 +20,9 @@ def command(suite: str, home: Home) -> list[str]:
     return [sys.executable, "-m", "finetop.core.check.tasks.download", suite, str(home.root)]
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Open every task of the suite, in order, and continue past those that fail."""
-    suite_name, home = words
+    suite_name, home = arguments
     from finetop.core.runtime.job_process import SETTINGS
 
     for key, value in SETTINGS.items():

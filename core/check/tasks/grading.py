@@ -53,11 +53,11 @@ def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
 
 def grade_likelihoods(task: BenchmarkTask, request: Request, scored: Sequence[Scored]) -> ItemScore:
     """Grade an item from the log-probabilities of its choices."""
-    responses = [(one.log_prob, one.is_greedy) for one in scored]
+    responses = [(result.log_prob, result.is_greedy) for result in scored]
     value = _metric(task, request, responses)
     if not request.choices:
         return ItemScore(request.item.item, value, gold_log_prob=scored[0].log_prob)
-    log_probs = [one.log_prob for one in scored[: len(request.choices)]]
+    log_probs = [result.log_prob for result in scored[: len(request.choices)]]
     lengths = [_length(choice, task.metric) for choice in request.choices]
     weighed = [each / length for each, length in zip(log_probs, lengths, strict=True)]
     picked = max(range(len(weighed)), key=weighed.__getitem__)
@@ -103,7 +103,9 @@ def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> 
     for instance, response in zip(instances, responses, strict=True):
         instance.resps, instance.filtered_resps = [response], {}
     filters = request.part._filters  # noqa: SLF001  # no public name
-    chosen = next((one for one in filters if one.name == task.suite_task.filter), filters[0])
+    chosen = next(
+        (candidate for candidate in filters if candidate.name == task.suite_task.filter), filters[0]
+    )
     chosen.apply(instances)
     results = [instance.filtered_resps[chosen.name] for instance in instances]
     values: dict[str, Any] = request.part.process_results(instances[0].doc, results)

@@ -131,8 +131,8 @@ def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
             )
         config: dict[str, Any] = load_yaml(file, resolve_func=trust_code)
     except (OSError, ValueError, ImportError, AttributeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise BadInput(f"{place}: can't read the task {file}: {said}", hint="Fix that file.") from error
+        reason = " ".join(str(error).split())[:300]
+        raise BadInput(f"{place}: can't read the task {file}: {reason}", hint="Fix that file.") from error
     if not trust_code and any(callable(value) for value in config.values()):
         raise BadInput(f"{place}: a file that {file} includes runs Python.", hint="Set trust_code: true.")
     return config
@@ -144,13 +144,13 @@ def with_absolute_paths(config: dict[str, Any], file: Path) -> dict[str, Any]:
     for key in ("data_files", "data_dir"):
         if settings.get(key) is not None:
             settings[key] = _absolute(settings[key], file)
-    made = {**config}
+    result = {**config}
     if settings:
-        made["dataset_kwargs"] = settings
+        result["dataset_kwargs"] = settings
     path = config.get("dataset_path")
     if isinstance(path, str) and path.startswith(("./", "../")):
-        made["dataset_path"] = _absolute(path, file)
-    return made
+        result["dataset_path"] = _absolute(path, file)
+    return result
 
 
 def _absolute(paths: Any, file: Path) -> Any:
@@ -201,11 +201,11 @@ def faults(task: SuiteTask, place: str, source: str) -> Iterator[None]:
         FileNotFoundError,
         TemplateError,
     ) as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        if "find cache" in said or "Hub" in said:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        if "find cache" in reason or "Hub" in reason:
             raise out_of_reach(task, source, error) from error
         hint = "Fix lm_eval there." if task.data else "Fix the task, or leave it out."
-        raise BadInput(f"{place}: the harness refuses the task {task.name}: {said}", hint=hint) from error
+        raise BadInput(f"{place}: the harness refuses the task {task.name}: {reason}", hint=hint) from error
 
 
 def out_of_reach(task: SuiteTask, source: str, error: Exception) -> EnvironmentTrouble:

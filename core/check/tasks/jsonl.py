@@ -174,7 +174,8 @@ def _answers(row: Row) -> Sequence[str]:
     answer = row.values.get("answer", "")
     answers = answer if isinstance(answer, list) else [answer]
     texts = [
-        str(one) if isinstance(one, int | float) and not isinstance(one, bool) else one for one in answers
+        str(entry) if isinstance(entry, int | float) and not isinstance(entry, bool) else entry
+        for entry in answers
     ]
     if "rules" in row.values and not any(map(_is_text, texts)):
         return [""]

@@ -59,9 +59,9 @@ def build_task(task: SuiteTask, place: str) -> BenchmarkTask:
     kinds = {KINDS.get(part.OUTPUT_TYPE) for part in parts}
     if None in kinds or len(kinds) > 1:
         types = ", ".join(sorted({part.OUTPUT_TYPE for part in parts}))
-        said = "output types" if len(kinds) > 1 else "an output type whose scores have no bounds"
+        fault = "output types" if len(kinds) > 1 else "an output type whose scores have no bounds"
         raise BadInput(
-            f"{place}: {task.name} has {said}: {types}.",
+            f"{place}: {task.name} has {fault}: {types}.",
             hint="Give its members as tasks of their own."
             if len(kinds) > 1
             else f"Only scores in [0, 1] can decide: use {', '.join(KINDS)}.",
@@ -170,11 +170,11 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
     context = part.fewshot_context(
         values, num_fewshot=shots, gen_prefix=part.doc_to_prefix(values), **with_template
     )
-    made = part.construct_requests(
+    built = part.construct_requests(
         doc=values, ctx=context, metadata=(item.task, document.number, 1), **with_template
     )
-    instances = tuple(made) if isinstance(made, list) else (made,)
-    asked = [list(map(str, instance.args)) for instance in instances]
+    instances = tuple(built) if isinstance(built, list) else (built,)
+    arguments = [list(map(str, instance.args)) for instance in instances]
     settings: dict[str, Any] = {}
     if part.OUTPUT_TYPE == "generate_until":
         settings = dict(instances[0].args[1] or {})
@@ -185,13 +185,13 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
         item=item,
         category=document.category,
         text=_text_of(part, values, choices, gold),
-        pairs=() if settings else tuple((pair[0], pair[1]) for pair in asked if len(pair) == 2),
-        prompt=asked[0][0],
+        pairs=() if settings else tuple((pair[0], pair[1]) for pair in arguments if len(pair) == 2),
+        prompt=arguments[0][0],
         stop=(stop,) if isinstance(stop, str) else tuple(ending for ending in stop if ending),
         max_new_tokens=int(settings.get("max_gen_toks", LONGEST_WRITTEN)),
         choices=choices,
         gold=gold,
-        prompt_hash=_hash_item(asked, values),
+        prompt_hash=_hash_item(arguments, values),
         part=part,
         instances=instances,
     )
@@ -207,10 +207,10 @@ def _text_of(part: Any, values: Mapping[str, Any], choices: Sequence[str], gold:
     return str(text or (choices[gold] if gold is not None else ""))
 
 
-def _hash_item(asked: list[list[str]], values: Mapping[str, Any]) -> str:
+def _hash_item(arguments: list[list[str]], values: Mapping[str, Any]) -> str:
     """Hash all of an item that can change its score: the model's input, and the gold answer or rules in its row."""
     judged = {key: value for key, value in values.items() if key not in ("category", "cluster")}
-    text = json.dumps([asked, judged], sort_keys=True, default=str)
+    text = json.dumps([arguments, judged], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

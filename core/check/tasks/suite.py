@@ -282,9 +282,9 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
     assert isinstance(node.value, dict)
     given = [source for source in SOURCES if getattr(task, source) is not None]
     if len(given) != 1:
-        said = f"both {given[0]} and {given[1]}" if given else "no data, task or yaml"
+        fault = f"both {given[0]} and {given[1]}" if given else "no data, task or yaml"
         raise RecipeError(
-            f"a task has {said}.",
+            f"a task has {fault}.",
             place=node.place,
             hint="Set one: data (a file of rows), task (the harness's name) or yaml (a task's file).",
         )
@@ -315,10 +315,10 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
 
 def _data_file(path: str, node: Node, key: str) -> Path:
     """Make a path absolute against the suite's own folder, whatever the working directory is."""
-    found = (node.origin.folder / path).absolute()
-    if not found.is_file():
-        raise RecipeError(f"{key}: there is no file {plain(str(found))}.", place=node.place, key=key)
-    return found
+    absolute = (node.origin.folder / path).absolute()
+    if not absolute.is_file():
+        raise RecipeError(f"{key}: there is no file {plain(str(absolute))}.", place=node.place, key=key)
+    return absolute
 
 
 def _no_twins(tasks: tuple[SuiteTask, ...], nodes: list[Node]) -> None:

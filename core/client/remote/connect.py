@@ -19,8 +19,8 @@ SOCKETS = "hosts.sockets.json"  # the paths of the remote sockets at the last co
 
 
 @contextmanager
-def opened(
-    words: Sequence[str], *, home: str | None, command: str = "", say: bool = True
+def open_homes(
+    host_words: Sequence[str], *, home: str | None, command: str = "", say: bool = True
 ) -> Iterator[list[Home]]:
     """Open the homes on the named machines, in that order; `home` and `command` are paths on those machines.
 
@@ -30,7 +30,7 @@ def opened(
     if home is not None and not home.strip():
         raise empty_path("--home")
     here = find_home()
-    places = read_places(words, usual_places(here.root / HOSTS), command=command, home=home or "")
+    places = read_places(host_words, usual_places(here.root / HOSTS), command=command, home=home or "")
     with ExitStack() as stack:
         links = [
             stack.enter_context(_link(place, here.root / SOCKETS, say)) if place.destination else None
@@ -43,8 +43,8 @@ def opened(
 @contextmanager
 def _link(place: Place, memory: Path, say: bool) -> Iterator[Tunnel]:
     def heard(is_up: bool, why: str) -> None:
-        words = "is back." if is_up else f"is out of reach ({why}); trying again …"
-        print(f"finetop: {place.label} {words}", file=sys.stderr, flush=True)
+        status = "is back." if is_up else f"is out of reach ({why}); trying again …"
+        print(f"finetop: {place.label} {status}", file=sys.stderr, flush=True)
 
     tunnel = Tunnel(place, memory=memory, heard=heard if say else None)
     try:

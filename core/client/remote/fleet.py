@@ -125,19 +125,21 @@ class Fleet:
 
     async def _remove(self, ask: Remove) -> RemoveAnswer:
         """Move runs of several machines to the trash, or list what would be moved, each on its own machine."""
-        going: dict[str, list[str]] = {}
+        runs_by_label: dict[str, list[str]] = {}
         for run in ask.runs:
             label, own = self._split(run)
-            going.setdefault(label, []).append(own)
+            runs_by_label.setdefault(label, []).append(own)
         removed: list[Removed] = []
-        for label, own_runs in going.items():
+        for label, own_runs in runs_by_label.items():
             own_ask = msgspec.structs.replace(ask, runs=own_runs)
             answer: RemoveAnswer = await self._askers[label].ask(own_ask)
             removed += [
                 msgspec.structs.replace(
-                    one, run_id=numbered(one.run_id, self._labels, label), name=f"{label}:{one.name}"
+                    removed_run,
+                    run_id=numbered(removed_run.run_id, self._labels, label),
+                    name=f"{label}:{removed_run.name}",
                 )
-                for one in answer.runs
+                for removed_run in answer.runs
             ]
         return RemoveAnswer(removed)
 
@@ -147,7 +149,8 @@ class Fleet:
             label, name = self._split(ask.sweep)
             found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
             runs = [
-                msgspec.structs.replace(one, row=placed(one.row, self._labels, label)) for one in found.runs
+                msgspec.structs.replace(swept_run, row=placed(swept_run.row, self._labels, label))
+                for swept_run in found.runs
             ]
             return msgspec.structs.replace(found, runs=runs, sweeps=_sweeps_of(label, found))
         answers = await self._answers(ask)
@@ -159,8 +162,8 @@ class Fleet:
             label, name = self._split(ask.comparison)
             return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
         answers = await self._answers(ask)
-        every = [one for answer in answers for one in _placed_approaches(*answer).comparisons]
-        return ApproachesAnswer(sorted(every, key=lambda one: -one.created))
+        briefs = [brief for answer in answers for brief in _placed_approaches(*answer).comparisons]
+        return ApproachesAnswer(sorted(briefs, key=lambda brief: -brief.created))
 
     async def _answers(self, ask: Request[Answer]) -> list[tuple[str, Answer]]:
         """Ask every machine in turn; one that is out of reach is left out."""
@@ -175,17 +178,17 @@ class Fleet:
             asker.close()
 
     def _split(self, run: str) -> tuple[str, str]:
-        found = there(run, self._labels)
-        if found is None:
+        place = there(run, self._labels)
+        if place is None:
             raise BadInput(f"{run}: on which machine?", hint=f"Write {self._labels[0]}:{run}.")
-        return found
+        return place
 
     def _fix(self, run: str, label: str) -> str:
         """Return the name, on its machine, of the run that fixes another run of that machine. Raises BadInput."""
-        found = there(run, self._labels)
-        if found is not None and found[0] != label:
+        place = there(run, self._labels)
+        if place is not None and place[0] != label:
             raise BadInput(f"{run} is not on {label}: a fix is a run on the same machine.")
-        return run if found is None else found[1]
+        return run if place is None else place[1]
 
     def _named(self, label: str, answer: Any) -> Any:
         """Prefix an answer's names with its machine."""
@@ -214,12 +217,12 @@ class Fleet:
 
     async def _triage(self, ask: Triage) -> TriageAnswer:
         """Merge the machines' triage tables; a machine that is out of reach is left out."""
-        whole = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
-        found = await asyncio.gather(
-            *(self._askers[label].ask(whole) for label in self._labels), return_exceptions=True
+        widened = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
+        replies = await asyncio.gather(
+            *(self._askers[label].ask(widened) for label in self._labels), return_exceptions=True
         )
         answers: dict[str, TriageAnswer] = {}
-        for label, answer in zip(self._labels, found, strict=True):
+        for label, answer in zip(self._labels, replies, strict=True):
             if isinstance(answer, TriageAnswer):
                 answers[label] = answer
             elif isinstance(answer, BaseException) and not isinstance(answer, NoSupervisor):
@@ -261,11 +264,11 @@ class Fleet:
         return RunsAnswer(
             rows=rows,
             matching=sum(source.matching for source in sources),
-            total=sum(one.total for one in counts),
-            need_you=sum(one.need_you for one in counts),
-            jobs=dict(sum((Counter(one.jobs) for one in counts), Counter())),
-            queued=sum(one.queued for one in counts),
-            revision=sum(one.revision for one in counts),
+            total=sum(count.total for count in counts),
+            need_you=sum(count.need_you for count in counts),
+            jobs=dict(sum((Counter(count.jobs) for count in counts), Counter())),
+            queued=sum(count.queued for count in counts),
+            revision=sum(count.revision for count in counts),
             stopped=", ".join(
                 f"{label}: {self._counts[label].stopped}"
                 for label in self._labels
@@ -280,8 +283,13 @@ class Fleet:
         known = [
             self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
         ]
-        found = {group.word: group for group in run_groups.merged([list(one.values()) for one in known])}
-        return [found[word] for word in dict.fromkeys(row.group for row in rows) if word in found]
+        merged_groups = {
+            group.word: group
+            for group in run_groups.merged([list(groups_by_word.values()) for groups_by_word in known])
+        }
+        return [
+            merged_groups[word] for word in dict.fromkeys(row.group for row in rows) if word in merged_groups
+        ]
 
     async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
         """Request a page of one machine's list; None if it is out of reach. Raises BadInput."""
@@ -349,26 +357,26 @@ class _Source:
 
 def _sweeps_of(label: str, answer: SweepsAnswer) -> list[SweepBrief]:
     """Prefix the names of a machine's sweeps: lab:tone."""
-    return [msgspec.structs.replace(one, name=f"{label}:{one.name}") for one in answer.sweeps]
+    return [msgspec.structs.replace(brief, name=f"{label}:{brief.name}") for brief in answer.sweeps]
 
 
-def _placed_approaches(label: str, found: ApproachesAnswer) -> ApproachesAnswer:
+def _placed_approaches(label: str, answer: ApproachesAnswer) -> ApproachesAnswer:
     """Prefix the names of a machine's comparisons and their runs: lab:tone."""
 
-    def named(one: Any) -> Any:
-        return msgspec.structs.replace(one, name=f"{label}:{one.name}")
+    def named(brief: Any) -> Any:
+        return msgspec.structs.replace(brief, name=f"{label}:{brief.name}")
 
     return msgspec.structs.replace(
-        found,
-        comparisons=[named(one) for one in found.comparisons],
-        name=f"{label}:{found.name}" if found.name else "",
-        rows=[msgspec.structs.replace(row, runs=[named(run) for run in row.runs]) for row in found.rows],
+        answer,
+        comparisons=[named(brief) for brief in answer.comparisons],
+        name=f"{label}:{answer.name}" if answer.name else "",
+        rows=[msgspec.structs.replace(row, runs=[named(run) for run in row.runs]) for row in answer.rows],
     )
 
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:
     """Sum over machines how many runs match without each term."""
-    found: Counter[str] = Counter()
-    for term, matching in (pair for one in lists for pair in one):
-        found[term] += matching
-    return list(found.items())
+    totals: Counter[str] = Counter()
+    for term, matching in (pair for pairs in lists for pair in pairs):
+        totals[term] += matching
+    return list(totals.items())

@@ -43,32 +43,32 @@ class Place:
 
 
 def read_places(
-    words: Sequence[str], usual: Mapping[str, Place], *, command: str = "", home: str = ""
+    host_words: Sequence[str], usual: Mapping[str, Place], *, command: str = "", home: str = ""
 ) -> list[Place]:
     """Parse the values of `--on`: names in hosts.yaml, ssh destinations, or `.` for this machine.
 
     `command` and `home` apply to all of them. Labels are unique. Raises BadInput.
     """
     places: list[Place] = []
-    for word in words:
+    for word in host_words:
         place = usual.get(word) or _place(word)
         place = replace(place, command=command or place.command, home=home or place.home, word=word)
         if any(place.destination == other.destination and place.home == other.home for other in places):
             raise BadInput(f"--on {clean_line(word, limit=80)} is given twice.", hint="Leave one out.")
-        places.append(_unlike(place, [other.label for other in places]))
+        places.append(_with_unique_label(place, [other.label for other in places]))
     return places
 
 
 def _place(word: str) -> Place:
     if word in (THIS_MACHINE, HERE):
         return Place(HERE, "")
-    found = _DESTINATION.fullmatch(word)
-    if found is None:
+    match = _DESTINATION.fullmatch(word)
+    if match is None:
         raise BadInput(
             f"--on {clean_line(word, limit=80)!r} is not a host.",
             hint="Give what ssh takes: host, user@host, a name of ~/.ssh/config or hosts.yaml; `.` is this machine.",
         )
-    return Place(_label(found["host"]), word)
+    return Place(_label(match["host"]), word)
 
 
 def _label(host: str) -> str:
@@ -78,13 +78,13 @@ def _label(host: str) -> str:
     return short or host
 
 
-def _unlike(place: Place, taken: Sequence[str]) -> Place:
+def _with_unique_label(place: Place, labels: Sequence[str]) -> Place:
     """Return a place with a unique label: user and whole host if the short one is taken."""
-    if place.label not in taken:
+    if place.label not in labels:
         return place
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", place.destination).strip("-.")
     number = 2
-    while label in taken:
+    while label in labels:
         label, number = f"{place.label}-{number}", number + 1
     return replace(place, label=label)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core.protocol.filter_match import fits, place
 from finetop.core.protocol.messages.runs import Runs
-from finetop.core.protocol.run_filter import Sort, Term, parse, written, written_term
+from finetop.core.protocol.run_filter import Sort, Term, format_filter, format_term, parse
 from finetop.core.protocol.runs import RunDetail, RunRow
 
 
@@ -27,15 +27,17 @@ def unplaced(row: RunRow, labels: Sequence[str]) -> RunRow:
 
 def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDetail:
     """Return a run's details as one of several machines' runs, its relatives included."""
-    own = [
+    relatives_placed = [
         [
-            msgspec.structs.replace(one, id=numbered(one.id, labels, label), name=f"{label}:{one.name}")
-            for one in relatives
+            msgspec.structs.replace(
+                relative, id=numbered(relative.id, labels, label), name=f"{label}:{relative.name}"
+            )
+            for relative in relatives
         ]
         for relatives in (detail.parents, detail.children)
     ]
     row = placed(detail.row, labels, label)
-    return msgspec.structs.replace(detail, row=row, parents=own[0], children=own[1])
+    return msgspec.structs.replace(detail, row=row, parents=relatives_placed[0], children=relatives_placed[1])
 
 
 def numbered(number: int, labels: Sequence[str], label: str) -> int:
@@ -71,8 +73,8 @@ def at(ask: Runs, label: str) -> Runs:
         if not _names(term, label):
             terms.append(term.typed)
         elif term.negated:  # matches no run there: on its own machine a run has no host
-            terms.append(written_term(replace(term, kind="text", key="host", op=":", negated=False)))
-    text = " ".join(filter(None, [*terms, written(replace(line, terms=()))]))
+            terms.append(format_term(replace(term, kind="text", key="host", op=":", negated=False)))
+    text = " ".join(filter(None, [*terms, format_filter(replace(line, terms=()))]))
     return msgspec.structs.replace(ask, filter=text)
 
 
@@ -83,10 +85,10 @@ def _names(term: Term, label: str) -> bool:
 
 def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:
     """Merge lists by their first rows; within a machine its own order holds."""
-    left = [list(reversed(rows)) for rows in lists if rows]
-    found: list[RunRow] = []
-    while left:
-        best = min(left, key=lambda rows: order(rows[-1], sort, group))
-        found.append(best.pop())
-        left = [rows for rows in left if rows]
-    return found
+    rest = [list(reversed(rows)) for rows in lists if rows]
+    rows_in_order: list[RunRow] = []
+    while rest:
+        best = min(rest, key=lambda rows: order(rows[-1], sort, group))
+        rows_in_order.append(best.pop())
+        rest = [rows for rows in rest if rows]
+    return rows_in_order

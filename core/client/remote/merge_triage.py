@@ -16,8 +16,8 @@ _PLACES = ("new", "looking", "accepted", "fixed")
 def place(row: TriageRow) -> tuple[int, float]:
     """Return a run's sort key in the triage table: state first, then points lost."""
     standing = row.standing
-    seen = len(_PLACES) if standing is None else _PLACES.index(standing.state)
-    return seen, float("inf") if row.drop is None else -row.drop
+    state_order = len(_PLACES) if standing is None else _PLACES.index(standing.state)
+    return state_order, float("inf") if row.drop is None else -row.drop
 
 
 def placed_row(row: TriageRow, labels: Sequence[str], label: str) -> TriageRow:
@@ -38,31 +38,33 @@ def merged_table(
     answers: Mapping[str, TriageAnswer], labels: Sequence[str], offset: int, limit: int
 ) -> TriageAnswer:
     """Merge the answers of several machines, each from its table's start, into one page of one table."""
-    found: list[tuple[TriageRow, Mapping[str, TriageCell]]] = []
+    rows_with_cells: list[tuple[TriageRow, Mapping[str, TriageCell]]] = []
     for label, answer in answers.items():
         for row in answer.rows:
             pairs = zip(answer.tasks, row.cells, strict=True)
             cells = {task: cell for task, cell in pairs if cell is not None}
-            found.append((placed_row(row, labels, label), cells))
-    found.sort(key=lambda pair: place(pair[0]))
-    page = found[offset : offset + limit]
+            rows_with_cells.append((placed_row(row, labels, label), cells))
+    rows_with_cells.sort(key=lambda pair: place(pair[0]))
+    page = rows_with_cells[offset : offset + limit]
     tasks = tasks_worst_first(
         [[(task, cell.mark, cell.drop) for task, cell in cells.items()] for _, cells in page]
     )
     newest = max(answers.items(), key=lambda pair: pair[1].newest_at, default=None)
-    every = answers.values()
+    all_answers = answers.values()
     return TriageAnswer(
         rows=[msgspec.structs.replace(row, cells=[cells.get(task) for task in tasks]) for row, cells in page],
         tasks=tasks,
-        matching=sum(one.matching for one in every),
-        total=sum(one.total for one in every),
-        new=sum(one.new for one in every),
-        looking=sum(one.looking for one in every),
-        accepted=sum(one.accepted for one in every),
-        fixed=sum(one.fixed for one in every),
-        unchecked=[f"{label}:{name}" for label, one in answers.items() for name in one.unchecked],
-        unchecked_total=sum(one.unchecked_total for one in every),
+        matching=sum(answer_of_one.matching for answer_of_one in all_answers),
+        total=sum(answer_of_one.total for answer_of_one in all_answers),
+        new=sum(answer_of_one.new for answer_of_one in all_answers),
+        looking=sum(answer_of_one.looking for answer_of_one in all_answers),
+        accepted=sum(answer_of_one.accepted for answer_of_one in all_answers),
+        fixed=sum(answer_of_one.fixed for answer_of_one in all_answers),
+        unchecked=[
+            f"{label}:{name}" for label, answer_of_one in answers.items() for name in answer_of_one.unchecked
+        ],
+        unchecked_total=sum(answer_of_one.unchecked_total for answer_of_one in all_answers),
         newest=f"{newest[0]}:{newest[1].newest}" if newest is not None and newest[1].newest else "",
         newest_at=newest[1].newest_at if newest is not None else 0.0,
-        revision=sum(one.revision for one in every),
+        revision=sum(answer_of_one.revision for answer_of_one in all_answers),
     )

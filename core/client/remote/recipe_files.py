@@ -21,14 +21,14 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
     """
     if home.link is None:
         check_files(loaded)
-        return sent(loaded, home)
+        return portable_recipe(loaded, home)
     paths = own_paths(loaded)
-    found = ask_once(home, Paths(paths))
-    judge(loaded, found.found, home.label)
-    return sent(loaded, home)
+    answer = ask_once(home, Paths(paths))
+    require_there(loaded, answer.found, home.label)
+    return portable_recipe(loaded, home)
 
 
-def sent(loaded: Loaded, home: Home) -> dict[str, Any]:
+def portable_recipe(loaded: Loaded, home: Home) -> dict[str, Any]:
     """Return the resolved recipe as sent to a home; no file is checked."""
     if home.link is None:
         return loaded.resolved
@@ -41,12 +41,12 @@ def own_paths(loaded: Loaded) -> list[str]:
     return sorted({path for _, path, _ in paths_of(loaded.recipe) if not _is_ours(path)})
 
 
-def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
+def require_there(loaded: Loaded, path_facts: Sequence[PathFacts], label: str) -> None:
     """Compare the files on the machine `label` with those that a recipe names.
 
     A file that also exists here with another size is refused: the two were meant to be the same. Raises RecipeError.
     """
-    facts = {fact.path: fact for fact in found}
+    facts = {fact.path: fact for fact in path_facts}
 
     def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
         shown = plain(str(path))

@@ -30,10 +30,10 @@ def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]
     """
     forward = ["-L", f"{forwarded(local)}:{forwarded(there)}"] if there else []
     quiet = [] if may_ask else ["-o", "BatchMode=yes"]
-    return ["ssh", *OPTIONS, *quiet, *forward, "--", place.destination, on_the_other_side(place)]
+    return ["ssh", *OPTIONS, *quiet, *forward, "--", place.destination, remote_command(place)]
 
 
-def on_the_other_side(place: Place) -> str:
+def remote_command(place: Place) -> str:
     """Return the remote shell command: start a supervisor if needed, print its socket, hold until stdin closes."""
     home = ["--home", place.home] if place.home else []
     return f"{place.command} {shlex.join([*home, 'supervisor', 'start', '--json', '--hold'])}"
@@ -48,9 +48,9 @@ def forwarded(path: str) -> str:
     return path.replace("\\", "\\\\").replace("%", "%%").replace(":", "\\:")
 
 
-def failure(place: Place, code: int, said: str, *, could_ask: bool) -> tuple[FinetopError, bool]:
+def failure(place: Place, code: int, stderr: str, *, could_ask: bool) -> tuple[FinetopError, bool]:
     """Return the error for ssh's exit code and last words, and True if retrying can't help."""
-    label, last = place.label, last_words(said)
+    label, last = place.label, last_words(stderr)
     if code in (126, 127):
         hint = (
             f"Install it there (pip install finetop), or say where it is: --remote-command '~/venv/bin/finetop'"
@@ -58,27 +58,27 @@ def failure(place: Place, code: int, said: str, *, could_ask: bool) -> tuple[Fin
         )
         return EnvironmentTrouble(f"{label}: its shell does not find finetop.", hint=hint), True
     if code != 255:
-        if "invalid choice" in said:
+        if "invalid choice" in stderr:
             hint = "Upgrade it there: pip install --upgrade finetop."
             return EnvironmentTrouble(f"{label} has a finetop that is too old for this one.", hint=hint), True
-        words = last.removeprefix("finetop: ") or f"finetop there ended with code {code}."
-        return EnvironmentTrouble(f"{label}: {words}"), code != 0
+        message = last.removeprefix("finetop: ") or f"finetop there ended with code {code}."
+        return EnvironmentTrouble(f"{label}: {message}"), code != 0
     return NoSupervisor(
-        f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=_hint(place, said, could_ask)
-    ), ("Permission denied" in said or "Host key verification failed" in said)
+        f"{label} is out of reach: {last or 'ssh printed nothing'}.", hint=_hint(place, stderr, could_ask)
+    ), ("Permission denied" in stderr or "Host key verification failed" in stderr)
 
 
-def _hint(place: Place, said: str, could_ask: bool) -> str:
-    if "Permission denied" in said and not could_ask:
+def _hint(place: Place, stderr: str, could_ask: bool) -> str:
+    if "Permission denied" in stderr and not could_ask:
         return "ssh needs your input: quit and start finetop again, or use a key in ssh-agent."
-    if "Could not resolve" in said:
+    if "Could not resolve" in stderr:
         return "Is it spelt as in ~/.ssh/config or hosts.yaml?"
     return f"Try `ssh {place.destination}` by hand."
 
 
-def last_words(said: str) -> str:
+def last_words(stderr: str) -> str:
     """Return the last meaningful line, without its full stop."""
-    lines = [line.strip() for line in clean(said).splitlines() if line.strip()]
+    lines = [line.strip() for line in clean(stderr).splitlines() if line.strip()]
     lines = [
         line for line in lines if not line.startswith(("Warning: Permanently added", "Killed by signal"))
     ]

@@ -36,7 +36,7 @@ REFUSED_PAUSE_S = 30.0
 STEADY_S = 5.0  # a link that was up so long is retried at once
 PREFIX = "finetop-link-"
 _KEPT = 4096  # bytes of ssh's stderr
-LONGEST = 64 << 10  # bytes before the greeting: login scripts may print
+LONGEST_PREAMBLE = 64 << 10  # bytes before the greeting: login scripts may print
 
 
 class Tunnel:
@@ -129,10 +129,10 @@ class Tunnel:
 
     def _connect(self, *, may_ask: bool) -> None:
         """Start ssh and wait for finetop's greeting. Raises FinetopError; then no ssh is left running."""
-        asked_for = self._there
-        self._start(asked_for, may_ask=may_ask)
+        remembered = self._there
+        self._start(remembered, may_ask=may_ask)
         greeting = self._hear(may_ask=may_ask)
-        if greeting.socket != asked_for:  # only now the socket to forward is known
+        if greeting.socket != remembered:  # only now the socket to forward is known
             self._there = greeting.socket
             self._end_process()
             self._start(greeting.socket, may_ask=may_ask)
@@ -176,14 +176,14 @@ class Tunnel:
         process = self._process
         assert process is not None and process.stdout is not None
         deadline = time.monotonic() + GREETING_S
-        said = b""
+        output = b""
         try:
-            while len(said) < LONGEST:
+            while len(output) < LONGEST_PREAMBLE:
                 ready, _, _ = select.select([process.stdout], [], [], 0.2)
                 if ready:
                     piece = os.read(process.stdout.fileno(), 4096)
-                    said += piece
-                    if greeting := read_greeting(said):
+                    output += piece
+                    if greeting := read_greeting(output):
                         require_understood(greeting, self.label)
                         return greeting
                     if not piece:
@@ -199,8 +199,8 @@ class Tunnel:
         with suppress(subprocess.TimeoutExpired):
             process.wait(5.0)
         code = 255 if process.returncode is None or process.returncode < 0 else process.returncode
-        said = self._words_of(process)
-        error, self._is_hopeless = ssh.failure(self.place, code, said, could_ask=may_ask)
+        stderr = self._words_of(process)
+        error, self._is_hopeless = ssh.failure(self.place, code, stderr, could_ask=may_ask)
         return error
 
     def _words_of(self, process: subprocess.Popen[bytes]) -> str:
@@ -213,9 +213,9 @@ class Tunnel:
     def _require_socket(self) -> None:
         if self.socket.is_socket():
             return
-        words = ssh.last_words(self._said.decode("utf-8", "replace"))
+        reason = ssh.last_words(self._said.decode("utf-8", "replace"))
         self._end_process()
-        raise EnvironmentTrouble(f"ssh does not forward {self.label}'s socket: {words or 'no answer'}.")
+        raise EnvironmentTrouble(f"ssh does not forward {self.label}'s socket: {reason or 'no answer'}.")
 
     def _end_process(self) -> None:
         process = self._process
@@ -260,31 +260,31 @@ class Tunnel:
                 self._tell(True, "")
 
     def _went_down(self, process: subprocess.Popen[bytes]) -> None:
-        words = ssh.last_words(self._words_of(process)) or "ssh ended"
+        reason = ssh.last_words(self._words_of(process)) or "ssh ended"
         self._end_process()
         if time.monotonic() - self._up_at > STEADY_S:
             self.tries = 0
         with self._changed:
             self._is_up = False
-            self._error = NoSupervisor(f"{self.label} is out of reach: {words}.")
+            self._error = NoSupervisor(f"{self.label} is out of reach: {reason}.")
             self._changed.notify_all()
-        self._tell(False, words)
+        self._tell(False, reason)
 
-    def _tell(self, is_up: bool, words: str) -> None:
+    def _tell(self, is_up: bool, reason: str) -> None:
         if self._heard is not None and not self._is_closing:
-            self._heard(is_up, words)
+            self._heard(is_up, reason)
 
 
 def _own_folder() -> Path:
     """Create a private folder with a short path, and remove those that killed processes left behind."""
-    above = _runtime_folder()
-    for left in above.glob(f"{PREFIX}*"):
-        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+    runtime = _runtime_folder()
+    for leftover in runtime.glob(f"{PREFIX}*"):
+        pid = leftover.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
             with suppress(OSError):
-                if left.lstat().st_uid == os.getuid():
-                    shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=above))  # 0700
+                if leftover.lstat().st_uid == os.getuid():
+                    shutil.rmtree(leftover, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=runtime))  # 0700
 
 
 def _runtime_folder() -> Path:
@@ -328,9 +328,9 @@ class Greeting(msgspec.Struct, frozen=True):
     schema: int = 1
 
 
-def read_greeting(said: bytes) -> Greeting | None:
+def read_greeting(output: bytes) -> Greeting | None:
     """Find the greeting among the complete lines so far; what login scripts print is skipped."""
-    for line in said.split(b"\n")[:-1]:
+    for line in output.split(b"\n")[:-1]:
         if line.lstrip().startswith(b"{"):
             try:
                 return msgspec.json.decode(line, type=Greeting)
@@ -339,13 +339,13 @@ def read_greeting(said: bytes) -> Greeting | None:
     return None
 
 
-def require_understood(greeting: Greeting, label: str, own: int = wire.VERSION) -> None:
+def require_understood(greeting: Greeting, label: str, own_version: int = wire.VERSION) -> None:
     """Refuse a supervisor of another protocol. Raises NoSupervisor."""
     there = greeting.supervisor
-    if there.protocol == own:
+    if there.protocol == own_version:
         return
-    older = "there" if there.protocol < own else "here"
+    older = "there" if there.protocol < own_version else "here"
     raise NoSupervisor(
-        f"{label} has finetop {there.version}, which speaks protocol {there.protocol}; this one speaks {own}.",
+        f"{label} has finetop {there.version}, which speaks protocol {there.protocol}; this one speaks {own_version}.",
         hint=f"Upgrade finetop {older}: pip install --upgrade finetop.",
     )

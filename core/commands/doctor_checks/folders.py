@@ -19,43 +19,43 @@ LOW_DISK_BYTES = 5 << 30
 SHOWN = 3  # names shown of a list
 
 
-def look(home: Home) -> Iterator[Finding]:
+def folder_findings(home: Home) -> Iterator[Finding]:
     yield Finding("ok", "home", f"{home.root}, private to you")
     yield rights(home)
     yield file_system(home.database.parent)
     yield disk(home.root)
-    yield own_settings(home)
+    yield home_settings_finding(home)
     yield from strays(home)
 
 
-def look_ahead(home: Home) -> Iterator[Finding]:
+def future_home_findings(home: Home) -> Iterator[Finding]:
     """Yield the findings on the place where the home will be, before it exists."""
-    above = next(folder for folder in (home.root, *home.root.parents) if folder.is_dir())
+    parent = next(folder for folder in (home.root, *home.root.parents) if folder.is_dir())
     yield Finding("ok", "home", f"{home.root} does not exist yet: the first run creates it")
-    if not os.access(above, os.W_OK | os.X_OK):
+    if not os.access(parent, os.W_OK | os.X_OK):
         yield Finding(
-            "trouble", "rights", f"you can't write to {above}", "Pick another with --home or FINETOP_HOME."
+            "trouble", "rights", f"you can't write to {parent}", "Pick another with --home or FINETOP_HOME."
         )
-    of_database = home.database.parent
-    yield file_system(of_database if of_database.is_dir() else above)
-    yield disk(above)
-    yield own_settings(home)
+    database_folder = home.database.parent
+    yield file_system(database_folder if database_folder.is_dir() else parent)
+    yield disk(parent)
+    yield home_settings_finding(home)
 
 
 def rights(home: Home) -> Finding:
     """Report what in the home belongs to another user or is open to others, even if the home keeps them out."""
-    theirs, open_ones = [], []
+    foreign, open_ones = [], []
     for path in [*home.root.iterdir(), *home.runs.glob("*"), *home.runs.glob("*/*")]:
         try:
             facts = path.lstat()
         except OSError:
             continue
         if facts.st_uid != os.getuid():
-            theirs.append(str(path.relative_to(home.root)))
+            foreign.append(str(path.relative_to(home.root)))
         elif not stat.S_ISLNK(facts.st_mode) and facts.st_mode & 0o077:
             open_ones.append(str(path.relative_to(home.root)))
-    if theirs:
-        text = f"{listed(theirs)} belong{'s' if len(theirs) == 1 else ''} to another user"
+    if foreign:
+        text = f"{listed(foreign)} belong{'s' if len(foreign) == 1 else ''} to another user"
         return Finding("trouble", "rights", text, f"chown -R -h {os.getuid()} {home.root}")
     if open_ones:
         text = f"{listed(open_ones)} could be read by others, if the home were open"
@@ -92,7 +92,7 @@ def disk(root: Path) -> Finding:
     return Finding("ok", "disk", text)
 
 
-def own_settings(home: Home) -> Finding:
+def home_settings_finding(home: Home) -> Finding:
     try:
         home_settings.load(home)
     except FinetopError as error:

@@ -13,54 +13,56 @@ from finetop.core.runtime import compiler, gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading
 
 RELOAD = "After a driver's update reboot, or reload it: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
-WHOLE = (
+INSTALL_DRIVER = (
     "Install NVIDIA's driver with its tools; for a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility."
 )
-LOST = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others meanwhile."
+RESET_LOST = (
+    "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others."
+)
 OLDEST_OF_CUDA_13 = (7, 5)  # compute capability; a V100 has 7.0, a P100 6.0
 RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")  # torch's packages of CUDA 13 and 12
 
 
-def look() -> Iterator[Finding]:
-    seen = gpus.look()
+def gpu_findings() -> Iterator[Finding]:
+    reading = gpus.read_once()
     devices = list(Path("/dev").glob("nvidia[0-9]*"))
-    if seen.trouble:
-        yield Finding("trouble", "GPU", seen.trouble, RELOAD)
-    elif seen.gpus:
-        yield Finding("ok", "GPU", words(seen))
-        yield from (unfit(gpu) for gpu in seen.gpus if gpu.fault)
-        yield from torch_fits(seen)
+    if reading.trouble:
+        yield Finding("trouble", "GPU", reading.trouble, RELOAD)
+    elif reading.gpus:
+        yield Finding("ok", "GPU", gpu_summary(reading))
+        yield from (unfit(gpu) for gpu in reading.gpus if gpu.fault)
+        yield from torch_fits(reading)
         yield from kernels_can_be_built()
         if not gpus.sees_all_processes():
             text = "in a container: memory used by others is visible, but maybe not who uses it"
             yield Finding("ok", "GPU", text)
     elif devices:
         text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is incomplete"
-        yield Finding("trouble", "GPU", text, WHOLE)
+        yield Finding("trouble", "GPU", text, INSTALL_DRIVER)
     else:
         yield Finding("ok", "GPU", f"none found; {os.cpu_count()} CPU cores")
 
 
-def words(seen: GpuReading) -> str:
+def gpu_summary(reading: GpuReading) -> str:
     """Return which GPUs there are: '2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0'."""
     kinds = Counter(
         f"{gpu.name or 'GPU'} ({gpu.total_gib:.0f} GiB{'' if gpu.has_bfloat16 else ', float16 alone'})"
-        for gpu in seen.gpus
+        for gpu in reading.gpus
     )
-    named = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items())
-    return f"{named}, driver {seen.driver or '?'} for CUDA up to {seen.cuda or '?'}"
+    names = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items())
+    return f"{names}, driver {reading.driver or '?'} for CUDA up to {reading.cuda or '?'}"
 
 
 def unfit(gpu: Gpu) -> Finding:
     """Report why no job gets a GPU."""
-    fix = LOST.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
+    fix = RESET_LOST.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
     word = {"lost": "lost: ", "failing": "fails: "}.get(gpu.fault, "")
     return Finding(
         "warning" if gpu.fault == "unreadable" else "trouble", f"GPU {gpu.index}", word + gpu.trouble, fix
     )
 
 
-def torch_fits(seen: GpuReading) -> Iterator[Finding]:
+def torch_fits(reading: GpuReading) -> Iterator[Finding]:
     """Report if the installed torch can't use this driver: judged by package versions, nothing is imported."""
     version = version_of("torch")
     if "+cpu" in version:
@@ -69,13 +71,15 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
             "trouble", "GPU", text, "Install torch built for CUDA: https://pytorch.org/get-started."
         )
     runtime = next(filter(None, (version_of(name) for name in RUNTIMES)), "")
-    wanted, offered = runtime.partition(".")[0], seen.cuda.partition(".")[0]
+    wanted, offered = runtime.partition(".")[0], reading.cuda.partition(".")[0]
     if wanted.isdecimal() and offered.isdecimal() and int(wanted) > int(offered):
-        text = f"torch {version} needs CUDA {wanted}, but driver {seen.driver} supports up to {seen.cuda}"
+        text = (
+            f"torch {version} needs CUDA {wanted}, but driver {reading.driver} supports up to {reading.cuda}"
+        )
         yield Finding(
             "trouble", "GPU", text, f"Update the driver, or install torch built for CUDA {offered}."
         )
-    old = [gpu for gpu in seen.gpus if gpu.capability is not None and gpu.capability < OLDEST_OF_CUDA_13]
+    old = [gpu for gpu in reading.gpus if gpu.capability is not None and gpu.capability < OLDEST_OF_CUDA_13]
     if wanted.isdecimal() and int(wanted) >= 13 and old:
         major, minor = old[0].capability or (0, 0)
         text = f"torch {version} is built for CUDA {wanted}, which has no code for {old[0].name} ({major}.{minor})"

@@ -31,7 +31,7 @@ def python() -> Finding:
 
 def libraries() -> Finding:
     """Report which versions are installed, and which are outside the range that finetop was tested with."""
-    found, missing, wrong = [], [], []
+    installed, missing, wrong = [], [], []
     wanted = requirements()
     for name in LIBRARIES:
         try:
@@ -39,24 +39,24 @@ def libraries() -> Finding:
         except metadata.PackageNotFoundError:
             missing.append(name)
             continue
-        found.append(f"{name} {version}")
+        installed.append(f"{name} {version}")
         if not fits(version, wanted.get(name, "")):
             wrong.append(f"{name} {version} (wanted {wanted[name]})")
     if missing:
         return Finding("trouble", "libraries", f"missing: {', '.join(missing)}", INSTALL)
     if wrong:
         return Finding("warning", "libraries", f"not tested with {', '.join(wrong)}", INSTALL)
-    return Finding("ok", "libraries", ", ".join(found))
+    return Finding("ok", "libraries", ", ".join(installed))
 
 
 def requirements() -> dict[str, str]:
     """Map each library that finetop requires to its tested versions: '>=2.9,<2.14'."""
-    found = {}
+    versions = {}
     for line in metadata.requires("finetop") or []:
         match = re.match(r"([A-Za-z0-9._-]+)\s*\(?([<>=!~0-9.,\s]*)\)?", line)
         if match and "extra ==" not in line:
-            found[match[1].lower()] = match[2].replace(" ", "")
-    return found
+            versions[match[1].lower()] = match[2].replace(" ", "")
+    return versions
 
 
 def fits(version: str, wanted: str) -> bool:
@@ -68,7 +68,7 @@ def fits(version: str, wanted: str) -> bool:
             continue
         other = numbers(match[2])
         width = max(len(own), len(other))
-        left, right = (one + (0,) * (width - len(one)) for one in (own, other))
+        left, right = (parts + (0,) * (width - len(parts)) for parts in (own, other))
         holds = {
             ">=": left >= right,
             "<=": left <= right,
@@ -86,10 +86,10 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
-def asked_of(words: list[str]) -> subprocess.CompletedProcess[str] | None:
+def output_of(command: list[str]) -> subprocess.CompletedProcess[str] | None:
     """Run a system tool, for at most 20 s; None if it fails to start or takes longer."""
     try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
 
@@ -99,8 +99,8 @@ def lingering(system: Path = Path("/")) -> Finding:
     tool = shutil.which("loginctl")
     if tool is None or not (system / "run/systemd/system").exists():
         return Finding("ok", "after logout", "jobs go on (no systemd here)")
-    asked = asked_of([tool, "show-user", str(os.getuid()), "--property=Linger", "--value"])
-    lingers = asked is not None and asked.stdout.strip() == "yes"
+    result = output_of([tool, "show-user", str(os.getuid()), "--property=Linger", "--value"])
+    lingers = result is not None and result.stdout.strip() == "yes"
     if kills_at_logout(system) and not lingers:
         text = "systemd kills your jobs and the supervisor (KillUserProcesses=yes)"
         return Finding("trouble", "after logout", text, "loginctl enable-linger")
@@ -109,7 +109,7 @@ def lingering(system: Path = Path("/")) -> Finding:
 
 def kills_at_logout(system: Path) -> bool:
     """Read KillUserProcesses of logind: the last setting counts, and drop-ins come after the main file."""
-    found = False
+    kills = False
     for place in LOGIND:
         path = system / place.lstrip("/")
         for file in sorted(path.glob("*.conf")) if path.is_dir() else [path]:
@@ -120,16 +120,16 @@ def kills_at_logout(system: Path) -> bool:
             for line in lines:
                 key, _, value = line.partition("=")
                 if key.strip() == "KillUserProcesses":
-                    found = value.strip().lower() in ("yes", "true", "1", "on")
-    return found
+                    kills = value.strip().lower() in ("yes", "true", "1", "on")
+    return kills
 
 
 def clock(home: Home) -> Finding:
     """Report whether the clock is behind files that this home has written: ages and dates would be wrong."""
-    seen = [
+    mtimes = [
         file.stat().st_mtime for file in (home.database, home.log, home.root / "store.json") if file.exists()
     ]
-    ahead = max(seen, default=0.0) - time.time()
+    ahead = max(mtimes, default=0.0) - time.time()
     if ahead > TOLERATED_S:
         text = f"is {ahead / 3600:.1f} hours behind files of this home: it was set back"
         return Finding("warning", "clock", text, "timedatectl set-ntp true")

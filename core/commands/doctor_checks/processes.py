@@ -22,7 +22,7 @@ from finetop.core.text import counted
 RESTART = "`finetop supervisor stop`: the next command starts a new one, jobs go on"
 
 
-def look(home: Home) -> Iterator[Finding]:
+def process_findings(home: Home) -> Iterator[Finding]:
     yield from supervisor(home)
     yield from keepers(home)
 
@@ -92,7 +92,7 @@ def socket_rights(path: Path) -> Finding:
 
 def keepers(home: Home) -> Iterator[Finding]:
     """Count the live jobs, and report keepers that no list has or that have no process any more."""
-    held = [(f"{job.folder.parents[1].name}/{job.folder.name}", job) for job in local.living(home.runs)]
+    held = [(f"{job.folder.parents[1].name}/{job.folder.name}", job) for job in local.living_jobs(home.runs)]
     live = [name for name, job in held if job.has_process]
     hollow = [(name, job) for name, job in held if not job.has_process]
     if hollow:
@@ -101,8 +101,8 @@ def keepers(home: Home) -> Iterator[Finding]:
         text = f"{names}: the keeper runs, but the job's process has ended or not started yet"
         fix = f"If this persists: kill {pids}" if pids else "Check again in a minute."
         yield Finding("warning", "keepers", text, fix)
-    words = f"{counted(len(live), 'job')} live" if live else "no job is running"
-    yield Finding("ok", "keepers", words)
+    text_of_live = f"{counted(len(live), 'job')} live" if live else "no job is running"
+    yield Finding("ok", "keepers", text_of_live)
     yield from astray(home, live)
 
 

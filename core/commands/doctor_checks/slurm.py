@@ -15,7 +15,7 @@ from finetop.core.recipe.home_settings import Slurm
 from finetop.core.runtime import files
 from finetop.core.runtime.home import DATABASE_FOLDER, Home
 from finetop.core.supervisor.launchers import slurm_commands
-from finetop.core.supervisor.launchers.slurm_commands import NoAnswer, Node, Said
+from finetop.core.supervisor.launchers.slurm_commands import CommandFailed, NoAnswer, Node
 from finetop.core.text import counted
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
@@ -23,7 +23,7 @@ COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 OF_ONE_MACHINE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "ramfs"}
 
 
-def look(home: Home) -> Iterator[Finding]:
+def slurm_findings(home: Home) -> Iterator[Finding]:
     """Yield the findings on the cluster, if settings.yaml has a section for it."""
     try:
         settings = home_settings.load(home).slurm
@@ -42,7 +42,7 @@ def look(home: Home) -> Iterator[Finding]:
         return
     try:
         nodes = slurm_commands.nodes()
-    except (NoAnswer, Said) as error:
+    except (NoAnswer, CommandFailed) as error:
         yield Finding(
             "trouble", "Slurm", f"it does not answer: {error}", "Jobs that run there go on; try again."
         )

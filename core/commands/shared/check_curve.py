@@ -26,7 +26,7 @@ KEPT = (
     *("items_used", "items_total", "claim", "watch", "check_id"),
 )  # of a result, in --json
 # (step, is_look): checks a step, for search only or for a claim, and waits
-Look = Callable[[int, bool], None]
+CheckStep = Callable[[int, bool], None]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +35,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.flag(parser, "--all", "with --curve: check all checkpoints")
 
 
-def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every: bool, as_json: bool) -> int:
+def run(
+    home: Home, name: str, check_step: CheckStep, *, settings: Mapping[str, Any], every: bool, as_json: bool
+) -> int:
     """Check checkpoints until the regressed step is known, and print each result. Exit code by the newest.
 
-    `look` queues a check and waits for it; `settings` apply to these checks alone. Raises Refused while the run trains,
-    NotFound if no checkpoint is left.
+    `check_step` queues a check and waits for it; `settings` apply to these checks alone. Raises Refused
+    while the run trains, NotFound if no checkpoint is left.
     """
     detail = ask_once(home, GetRun(name))
     if isinstance(detail.row.state, data.Queued | data.Running):
@@ -50,31 +52,31 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
     wanted = bisect.wanted_settings(detail.recipe, settings)
     results = _results(home, name, wanted)
     steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
-    seen: dict[int, bisect.Seen] = {step: result["verdict"] for step, result in results.items()}
-    there = steps_there(home, detail)
-    seen |= {step: "missing" for step in steps if step not in seen and step not in there}
-    if not [step for step in steps if seen.get(step) != "missing"]:
+    verdicts: dict[int, bisect.Seen] = {step: result["verdict"] for step, result in results.items()}
+    steps_present = existing_steps(home, detail)
+    verdicts |= {step: "missing" for step in steps if step not in verdicts and step not in steps_present}
+    if not [step for step in steps if verdicts.get(step) != "missing"]:
         raise NotFound(f"{name} has no checkpoint that can be checked.", hint=f"See `finetop show {name}`.")
-    newest = max(step for step in steps if seen.get(step) != "missing")
-    looked: list[int] = []
-    backwards = (step for step in reversed(steps) if step not in seen)
-    while (step := next(backwards, None) if every else bisect.next_step(steps, seen)) is not None:
+    newest = max(step for step in steps if verdicts.get(step) != "missing")
+    checked: list[int] = []
+    backwards = (step for step in reversed(steps) if step not in verdicts)
+    while (step := next(backwards, None) if every else bisect.next_step(steps, verdicts)) is not None:
         if not as_json:
-            print(f"step {step}, look {len(looked) + 1}", flush=True)
-        looked.append(step)
+            print(f"step {step}, look {len(checked) + 1}", flush=True)
+        checked.append(step)
         # The newest makes the claim of `finetop check RUN`; the others only search, and claim nothing.
-        _try(look, step, is_look=step != newest)
+        _try(check_step, step, is_look=step != newest)
         results = _results(home, name, wanted)
-        seen[step] = results[step]["verdict"] if step in results else "missing"
+        verdicts[step] = results[step]["verdict"] if step in results else "missing"
         if step in results and not as_json:
             print(f"step {step}: {verdict_line(read(results[step]))}", flush=True)
-    found = bisect.conclude(steps, seen)
+    curve = bisect.conclude(steps, verdicts)
     if as_json:
-        _print_json(name, steps, seen, results, looked, found)
+        _print_json(name, steps, verdicts, results, checked, curve)
     else:
-        print_table(bisect.TABLE_HEAD, bisect.table_rows(steps, results, seen), right=(0, 2, 4, 5))
-        print(f"\n{name}: {found.text}")
-    return CODES[found.newest_verdict]
+        print_table(bisect.TABLE_HEAD, bisect.table_rows(steps, results, verdicts), right=(0, 2, 4, 5))
+        print(f"\n{name}: {curve.text}")
+    return CODES[curve.newest_verdict]
 
 
 def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
@@ -83,21 +85,21 @@ def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict
     return bisect.comparable(answer.checks, wanted)
 
 
-def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
+def existing_steps(home: Home, detail: data.RunDetail) -> set[int]:
     """Return the checkpoints whose folders still exist: older ones are removed while a run trains."""
     folders = {
         str(home.root / detail.folder / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints
     }
     if home.link is None:
         return {step for folder, step in folders.items() if Path(folder).is_dir()}
-    found = ask_once(home, Paths(list(folders)))
-    return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
+    answer = ask_once(home, Paths(list(folders)))
+    return {folders[fact.path] for fact in answer.found if fact.kind == "folder"}
 
 
-def _try(look: Look, step: int, *, is_look: bool) -> None:
+def _try(check_step: CheckStep, step: int, *, is_look: bool) -> None:
     """Check a checkpoint. A searched one that can't be read is left out; any other error is raised."""
     try:
-        look(step, is_look)
+        check_step(step, is_look)
     except FinetopError as error:
         if error.exit_code != BadInput.exit_code or not is_look:
             raise
@@ -109,16 +111,16 @@ def _print_json(
     steps: list[int],
     seen: Mapping[int, bisect.Seen],
     results: Mapping[int, Mapping[str, Any]],
-    looked: list[int],
-    found: bisect.Curve,
+    checked: list[int],
+    curve: bisect.Curve,
 ) -> None:
     points = [
         {
             "step": step,
             "seen": seen.get(step, "not looked at"),  # part of the --json format
-            "looked_now": step in looked,
+            "looked_now": step in checked,
             **{key: results[step].get(key) for key in KEPT if step in results},
         }
         for step in steps
     ]
-    print_json({"run": name, "curve": plain(found), "checkpoints": points})
+    print_json({"run": name, "curve": plain(curve), "checkpoints": points})

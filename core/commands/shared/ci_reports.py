@@ -14,7 +14,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.text import clean, plain
 from finetop.core.wording.check_markdown import markdown
-from finetop.core.wording.verdicts import WORDS, beside_lines, change, interval, points, verdict_line
+from finetop.core.wording.verdicts import WORDS, change, further_lines, interval, points, verdict_line
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}  # exit codes of verdicts
 WHOLE = "whole suite"
@@ -50,11 +50,11 @@ def junit(name: str, result: CheckResult) -> str:
 
 def _whole(result: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"name": WHOLE, "time": f"{result.seconds:.3f}"})
-    detail = "\n".join([verdict_line(result), *beside_lines(result), *result.claims])
+    detail = "\n".join([verdict_line(result), *further_lines(result), *result.claims])
     if result.verdict == "regressed":
-        _say(case, "failure", verdict_line(result), detail).set("type", WORDS[result.verdict])
+        _add_element(case, "failure", verdict_line(result), detail).set("type", WORDS[result.verdict])
     elif result.verdict == "no_verdict":
-        _say(case, "skipped", verdict_line(result), "")
+        _add_element(case, "skipped", verdict_line(result), "")
     ElementTree.SubElement(case, "system-out").text = _legal(detail)
     return case
 
@@ -63,9 +63,9 @@ def _task(task: TaskResult, result: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"name": _legal(task.task) or "-", "time": "0.000"})
     if task.mark == "lost":
         message = f"{change(task.drop)} points (limit {points(result.margin)})"
-        _say(case, "failure", message, _numbers(task, result.margin)).set("type", "lost")
+        _add_element(case, "failure", message, _numbers(task, result.margin)).set("type", "lost")
     elif task.mark == "unmeasurable" or task.tuned is None:
-        _say(case, "skipped", task.reason or result.reason or "not measured", "")
+        _add_element(case, "skipped", task.reason or result.reason or "not measured", "")
     if task.tuned is not None:
         ElementTree.SubElement(case, "system-out").text = _legal(_numbers(task, result.margin))
     return case
@@ -74,14 +74,14 @@ def _task(task: TaskResult, result: CheckResult) -> ElementTree.Element:
 def _numbers(task: TaskResult, margin: float) -> str:
     """Return a task's numbers in one line."""
     base, tuned = ("-" if mean is None else f"{mean:.3f}" for mean in (task.base, task.tuned))
-    between = "" if task.interval is None else f" ({interval(task.interval, margin)})"
+    interval_text = "" if task.interval is None else f" ({interval(task.interval, margin)})"
     return (
-        f"base {base}, tuned {tuned}, change {change(task.drop)} points{between};"
+        f"base {base}, tuned {tuned}, change {change(task.drop)} points{interval_text};"
         f" {task.lost} lost, {task.won} won, {task.n} of {task.total} items, {task.mark}"
     )
 
 
-def _say(case: ElementTree.Element, tag: str, message: str, text: str) -> ElementTree.Element:
+def _add_element(case: ElementTree.Element, tag: str, message: str, text: str) -> ElementTree.Element:
     element = ElementTree.SubElement(case, tag, {"message": _legal(message)})
     element.text = _legal(text) or None
     return element

@@ -23,9 +23,9 @@ def has_colour() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def tone(words: str) -> str:
+def tone(text: str) -> str:
     """Return the colour of a text that begins with a verdict or a state, else an empty string."""
-    return TONES.get(words.strip().partition(" ")[0].rstrip(",:"), "")
+    return TONES.get(text.strip().partition(" ")[0].rstrip(",:"), "")
 
 
 def write(text: str, sgr: str = "") -> None:

@@ -19,10 +19,10 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import waits
 
-FAR_PACE_S = 1.0  # between two requests over a link: each costs some 300 bytes, whatever it holds
+LINK_PACE_S = 1.0  # between two requests over a link: each costs some 300 bytes, whatever it holds
 
 
-def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
+def new_events(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
     """Yield a run's new events each time something changed, until none of its jobs is queued or running.
 
     Continues when the supervisor restarts.
@@ -38,7 +38,7 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswe
             if not is_live(new.row):
                 return
             if home.link is not None:
-                time.sleep(FAR_PACE_S)
+                time.sleep(LINK_PACE_S)
                 if new.steps:
                     continue  # there are more by now: one request, not two
             client.ask(Changes(new.revision, 10.0, name))
@@ -50,7 +50,7 @@ def is_live(row: data.RunRow) -> bool:
 
 def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> data.RunRow:
     """Follow a run to its end, passing new events to `show`. Returns its last row."""
-    for new in rows(home, name):
+    for new in new_events(home, name):
         show(new)
     return new.row
 
@@ -66,15 +66,15 @@ def until_ended(
             detail = client.ask(GetRun(name))
             job = next(job for job in detail.jobs if job.id == job_id)
             if not job.is_under_way:
-                again = _next_try(job, detail.jobs)
-                if again is None:
+                retry = _next_try(job, detail.jobs)
+                if retry is None:
                     return job
-                job_id = again.id
+                job_id = retry.id
                 continue
             show(job, detail.row, client.ask(Queue()))
             looks += 1
             revision = client.ask(Changes(revision, 10.0, name)).revision
-            time.sleep(FAR_PACE_S if home.link is not None else min(FAR_PACE_S, 0.05 * looks))
+            time.sleep(LINK_PACE_S if home.link is not None else min(LINK_PACE_S, 0.05 * looks))
 
 
 def _next_try(ended: JobRow, jobs: Sequence[JobRow]) -> JobRow | None:
@@ -103,16 +103,23 @@ class JobProgress:
             left = f", about {long_span(left_s)} left" if left_s is not None else ""
             self._show(job.state.phase, f"{phase_line(row)}{left}", has_time=bool(left))
             return
-        waiting = next((one for one in queue.rows if (one.run_id, one.what) == (row.id, job.verb)), None)
+        waiting = next(
+            (
+                queue_row
+                for queue_row in queue.rows
+                if (queue_row.run_id, queue_row.what) == (row.id, job.verb)
+            ),
+            None,
+        )
         if waiting is not None:  # None: it has begun in the meantime
-            what = (waiting.state.place, waiting.state.because, queue.stopped, queue.running)
+            key = (waiting.state.place, waiting.state.because, queue.stopped, queue.running)
             line = waits(waiting, queue, time.time())
-            self._show(what, line, has_time=waiting.starts_at is not None)
+            self._show(key, line, has_time=waiting.starts_at is not None)
 
-    def _show(self, what: object, line: str, *, has_time: bool) -> None:
-        """Print a line once per `what`, and again when the time left becomes known."""
-        if what != self._shown or (has_time and not self._has_time):
-            self._shown, self._has_time = what, has_time
+    def _show(self, key: object, line: str, *, has_time: bool) -> None:
+        """Print a line once per `key`, and again when the time left becomes known."""
+        if key != self._shown or (has_time and not self._has_time):
+            self._shown, self._has_time = key, has_time
             self.say(line)
 
 
@@ -159,8 +166,8 @@ def step_line(step: StepRow, steps: int) -> str:
     ):
         if key in values:
             value = values[key]
-            words = "" if value is None else format(value, form) if form else number_words(value, 3)
-            parts.append(f"{label} {words or 'not finite'}")
+            value_text = "" if value is None else format(value, form) if form else number_words(value, 3)
+            parts.append(f"{label} {value_text or 'not finite'}")
     return "  ".join(parts)
 
 

@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def wanted(
+def request_of(
     args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
 ) -> ImportRequest:
     """Return the import request for the folder at `path`."""
@@ -74,7 +74,7 @@ def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = Fal
 def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
     """Wait until a folder has been examined. Raises FinetopError with the cause if it can't be adopted."""
     show: Callable[[EventsAnswer], None] = (lambda new: None) if quiet else follow.Progress(steps=False)
-    for new in follow.rows(home, name):
+    for new in follow.new_events(home, name):
         if not isinstance(new.row.state, data.Queued | data.Running):
             break
         show(new)

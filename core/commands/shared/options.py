@@ -99,12 +99,12 @@ def columns_of(text: str | None) -> dict[str, Any]:
     """Return --columns as settings of a source of rows. Raises BadInput."""
     if text is None:
         return {}
-    from finetop.core.recipe.columns import Named, problems
+    from finetop.core.recipe.columns import ColumnSettings, problems
     from finetop.core.recipe.strict_yaml import Origin, parse
     from finetop.core.recipe.validate import read_as
 
     root = parse("{" + text + "}", Origin("--columns", Path.cwd()), numbered=False)
-    named = read_as(root, Named, "--columns")
+    named = read_as(root, ColumnSettings, "--columns")
     for _, message, hint in problems(named.columns, named.labels, "--columns"):
         raise BadInput(message, hint=hint)
     return {"columns": named.columns, "labels": named.labels}

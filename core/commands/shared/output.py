@@ -69,9 +69,9 @@ def print_table(
 def _fitted(widths: Sequence[int], right: Sequence[int], room: int) -> list[int]:
     """Narrow the widest columns of words, one cell at a time, until the table fits or none can be narrowed."""
     fitted = list(widths)
-    words = [column for column in range(len(fitted)) if column not in right]
-    while sum(fitted) + 2 * (len(fitted) - 1) > room and words:
-        widest = max(words, key=lambda column: fitted[column])
+    text_columns = [column for column in range(len(fitted)) if column not in right]
+    while sum(fitted) + 2 * (len(fitted) - 1) > room and text_columns:
+        widest = max(text_columns, key=lambda column: fitted[column])
         if fitted[widest] <= NARROWEST:
             break
         fitted[widest] -= 1
@@ -96,9 +96,9 @@ def state_words(row: data.RunRow) -> str:
     if isinstance(state, data.Queued):
         return queued_words(state)
     if isinstance(state, data.Running) and state.pulse:
-        return f"{pulse.word(state)} {pulse.words(state)}"
+        return f"{pulse.label(state)} {pulse.details(state)}"
     if isinstance(state, data.Running):
-        return jobs.asked(row.made_by, state) if state.asked else state.phase or "running"
+        return jobs.requested_end(row.made_by, state) if state.asked else state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
     if isinstance(state, data.Finished) and state.cause:
@@ -110,17 +110,17 @@ def queued_words(state: data.Queued) -> str:
     """Return why a run waits: its place in the queue, the run that it begins from, or that it is held or paused."""
     if state.because in ("", data.FOR_A_SLOT):
         return f"queued, place {state.place}"
-    words = why(state, time.time())
-    return words if state.held else f"queued, {words}"
+    reason = why(state, time.time())
+    return reason if state.held else f"queued, {reason}"
 
 
 def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
     """Return the answer to 'did it forget?' in words: side jobs under way, and the newest verdict."""
-    words = [jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs]
+    parts = [jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs]
     if row.check is not None:
-        words.append(short_answer(row.check, name_suite=name_suite))
-    if words:
-        return "; ".join(words)
+        parts.append(short_answer(row.check, name_suite=name_suite))
+    if parts:
+        return "; ".join(parts)
     if row.method == data.NO_WEIGHT:
         return "same weights"
     drift = row.metrics.get("drift")

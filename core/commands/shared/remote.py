@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetop.core.client.connection import ask_once
-from finetop.core.client.remote.connect import opened
+from finetop.core.client.remote.connect import open_homes
 from finetop.core.client.remote.merge_runs import at
 from finetop.core.commands import Command, Where
 from finetop.core.commands.shared.output import warn
@@ -28,12 +28,12 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
             f"finetop {verb} works on the local machine only.",
             hint=f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …",
         )
-    with opened(where.on, home=where.home, command=where.remote_command) as homes:
+    with open_homes(where.on, home=where.home, command=where.remote_command) as homes:
         if (len(homes) > 1 or "runs" in args) and command.run_several is not None:
             return command.run_several(args, homes)
         home = homes[0]
         if "run" in args and args.run:
-            home, args.run = find(args.run, homes)
+            home, args.run = find_run(args.run, homes)
         elif len(homes) > 1:
             raise BadInput(
                 f"finetop {verb} works on one machine at a time.",
@@ -42,7 +42,7 @@ def run_on(command: Command, verb: str, args: argparse.Namespace, where: Where) 
         return command.run(args, home)
 
 
-def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
+def find_run(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
     """Return the machine that RUN or HOST:RUN is on, and the run's name there.
 
     Raises NotFound if none has it, BadInput if several have it or unreachable ones may have it, and NoSupervisor if
@@ -56,25 +56,27 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
         if _is_away(named[0]):
             raise NoSupervisor(f"{label} can't be reached; nothing was done.")
         return named[0], rest
-    away = [home.label for home in homes if _is_away(home)]
-    here = [home for home in homes if not _is_away(home)]
-    having = [home for home in here if _has(home, run.partition("@")[0])]
-    if not having:
-        said = f"there is no run {clean_line(run, limit=80)!r} on {listed([home.label for home in here])}"
-        if away:
-            raise NoSupervisor(f"{said}, and {listed(away)} can't be reached.")
-        raise NotFound(f"{said}.", hint="See `finetop ls`.")
-    if away and len(having) == 1:
-        raise BadInput(
-            f"{run} is on {having[0].label}, and {listed(away)} may have one too, but can't be reached.",
-            hint=f"Say which: {having[0].label}:{run}.",
+    unreachable = [home.label for home in homes if _is_away(home)]
+    reachable = [home for home in homes if not _is_away(home)]
+    owners = [home for home in reachable if _has(home, run.partition("@")[0])]
+    if not owners:
+        text = (
+            f"there is no run {clean_line(run, limit=80)!r} on {listed([home.label for home in reachable])}"
         )
-    if len(having) > 1:
+        if unreachable:
+            raise NoSupervisor(f"{text}, and {listed(unreachable)} can't be reached.")
+        raise NotFound(f"{text}.", hint="See `finetop ls`.")
+    if unreachable and len(owners) == 1:
         raise BadInput(
-            f"{run} is on {listed([home.label for home in having])}.",
-            hint=f"Say which: {having[0].label}:{run}.",
+            f"{run} is on {owners[0].label}, and {listed(unreachable)} may have one too, but can't be reached.",
+            hint=f"Say which: {owners[0].label}:{run}.",
         )
-    return having[0], run
+    if len(owners) > 1:
+        raise BadInput(
+            f"{run} is on {listed([home.label for home in owners])}.",
+            hint=f"Say which: {owners[0].label}:{run}.",
+        )
+    return owners[0], run
 
 
 def _has(home: Home, run: str) -> bool:

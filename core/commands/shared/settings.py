@@ -46,8 +46,8 @@ def page() -> str:
 def _page() -> Iterator[str]:
     yield HEAD
     yield "## The recipe\n"
-    of_the_run = [field for key in sections() for field in fields_of_section(key) if field.key == key]
-    yield from _table(of_the_run, "")
+    top_level = [field for key in sections() for field in fields_of_section(key) if field.key == key]
+    yield from _table(top_level, "")
     for key, about in sections().items():
         below = [field for field in fields_of_section(key) if field.key != key]
         if below:

@@ -17,7 +17,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.endings import Asking
+from finetop.core.wording.endings import Confirmation
 
 Made = TypeVar("Made")
 Outcomes = list[tuple[str, Made | FinetopError]]  # (run as typed, outcome)
@@ -49,7 +49,7 @@ def each(
     code = 0
     for run in dict.fromkeys(args.runs):
         try:
-            home, name = remote.find(run, homes)
+            home, name = remote.find_run(run, homes)
             outcomes.append((run, do(name, home)))
         except FinetopError as error:
             if len(args.runs) == 1:
@@ -61,11 +61,11 @@ def each(
     return outcomes, code
 
 
-def order(
+def send_each(
     args: argparse.Namespace,
     homes: Sequence[Home],
-    ask: Callable[[str], Ask],
-    asking: Callable[[RunDetail], Asking] | None = None,
+    message_of: Callable[[str], Ask],
+    asking: Callable[[RunDetail], Confirmation] | None = None,
 ) -> int:
     """Send an order for each run, and print the supervisor's answers.
 
@@ -82,7 +82,7 @@ def order(
                     left += 1
                     print("Nothing was done.")
                     return ""
-            done: Done = client.ask(ask(run))
+            done: Done = client.ask(message_of(run))
         if not args.json:
             print(done.message)
         return done.message
@@ -96,7 +96,7 @@ def order(
 def ordering(
     about: str,
     ask: Callable[[str], Ask],
-    asking: Callable[[RunDetail], Asking] | None = None,
+    asking: Callable[[RunDetail], Confirmation] | None = None,
     runs: str = "name or number",
 ) -> Command:
     """Return the command that gives an order for each of several runs."""
@@ -106,7 +106,7 @@ def ordering(
         if asking is not None:
             options.yes(parser)
 
-    return command(about, "run", add, lambda args, homes: order(args, homes, ask, asking))
+    return command(about, "run", add, lambda args, homes: send_each(args, homes, ask, asking))
 
 
 def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str, Any]]) -> None:

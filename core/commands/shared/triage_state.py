@@ -19,7 +19,7 @@ def own_name() -> str:
         return ""
 
 
-def say(home: Home, args: argparse.Namespace, standing: Standing) -> int:
+def record(home: Home, args: argparse.Namespace, standing: Standing) -> int:
     """Record the triage state of a regression of args.run, or of args.task if one is named, and print it."""
     answer = ask_once(home, SetStanding(args.run, args.task, standing))
     if args.json:

@@ -176,10 +176,10 @@ def listed(path: Path) -> list[Path]:
             raise BadInput(f"{path}: is a folder without files.", hint=_there(path))
     else:
         return [path]
-    found = Counter(ending_of(file.name) or file.name for file in files)
-    if len({_types().get(ending, ending) for ending in found}) > 1:
-        there = ", ".join(f"{count} {ending}" for ending, count in found.most_common(6))
-        known = [ending for ending, _ in found.most_common() if ending in _types()]
+    ending_counts = Counter(ending_of(file.name) or file.name for file in files)
+    if len({_types().get(ending, ending) for ending in ending_counts}) > 1:
+        counts_text = ", ".join(f"{count} {ending}" for ending, count in ending_counts.most_common(6))
+        known = [ending for ending, _ in ending_counts.most_common() if ending in _types()]
         best = min(
             known, key=lambda ending: _types()[ending] == "text", default=""
         )  # no README.md beside data
@@ -188,7 +188,7 @@ def listed(path: Path) -> list[Path]:
         )
         folder = path.parent if is_pattern(path) else path
         hint = f"Choose one: path: {folder}/*{best}{packed}" if best else "Name a file."
-        raise BadInput(f"{path}: has files of several types: {there}.", hint=hint)
+        raise BadInput(f"{path}: has files of several types: {counts_text}.", hint=hint)
     return files
 
 
@@ -226,11 +226,11 @@ def is_there(path: Path) -> bool:
 
 def facts_of(path: Path) -> Facts:
     """Return the facts of a path's files without opening them. Raises OSError, BadInput."""
-    found = [file.stat() for file in listed(path)]
+    stats = [file.stat() for file in listed(path)]
     return Facts(
-        sum(one.st_size for one in found),
-        max(one.st_mtime for one in found),
-        max(one.st_ctime for one in found),
+        sum(stat.st_size for stat in stats),
+        max(stat.st_mtime for stat in stats),
+        max(stat.st_ctime for stat in stats),
     )
 
 
@@ -240,9 +240,9 @@ def count_rows(path: Path, most: int) -> tuple[float, bool]:
     Parquet files record it. Otherwise up to `most` rows are read, and the rest is estimated from the bytes that they
     took, compressed or not. Raises BadInput.
     """
-    found = listed(path)
-    rows, before, size = 0, 0, sum(file.stat().st_size for file in found)
-    for file in found:
+    paths = listed(path)
+    rows, before, size = 0, 0, sum(file.stat().st_size for file in paths)
+    for file in paths:
         with open_file(file) as opened:
             kind = _type_of(file, opened)
             if (counted := kind.count(opened, file.name)) is not None:
@@ -305,8 +305,8 @@ def _damaged(name: str, file: BinaryIO, error: Exception) -> BadData:
 
 
 def _reason(error: Exception) -> str:
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said.rstrip(".").lower()
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return reason.rstrip(".").lower()
 
 
 def unknown_column(name: str, row: Row) -> str:

@@ -52,8 +52,8 @@ class CsvFile(FileType):
                 header = _header(cells, place)
             elif len(cells) > len(header):
                 hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
-                said = f"has {len(cells)} cells, but there are {len(header)} columns."
-                yield line, BadData(f"{place}: {said}", hint=hint)
+                message = f"has {len(cells)} cells, but there are {len(header)} columns."
+                yield line, BadData(f"{place}: {message}", hint=hint)
             elif sum(map(len, cells)) > _text.MAX_BYTES:
                 yield line, _text.too_long(place, "row")
             else:
@@ -79,8 +79,8 @@ def _header(cells: list[str], place: str) -> list[str]:
         if not name and number > 1:
             raise BadData(f"{place}: column {number} has no name.", hint="Give every column a name.")
         if name and _is_value(name):
-            said = f"the first row is not a header: it has {quoted(name)}."
-            raise BadData(f"{place}: {said}", hint=_NAMES)
+            message = f"the first row is not a header: it has {quoted(name)}."
+            raise BadData(f"{place}: {message}", hint=_NAMES)
         if name in names[: number - 1]:
             raise BadData(f"{place}: two columns are called {quoted(name)}.", hint="Rename one.")
     if not any(names):

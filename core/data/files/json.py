@@ -118,15 +118,15 @@ def _within(text: _Stream) -> Rows:
 
 
 def _two_lists(name: str, *keys: str) -> BadData:
-    said = f"{name}: has two lists of rows, {' and '.join(keys[:2])}."
-    return BadData(said, hint="Write each into a file of its own.")
+    message = f"{name}: has two lists of rows, {' and '.join(keys[:2])}."
+    return BadData(message, hint="Write each into a file of its own.")
 
 
 def _row(written: str, name: str, number: int) -> dict[str, Any] | BadData:
-    found = jsonl.row_of(written.encode("utf-8", "surrogatepass"), name, number)
-    if isinstance(found, BadData) and "not an object" in found.message:
+    row = jsonl.row_of(written.encode("utf-8", "surrogatepass"), name, number)
+    if isinstance(row, BadData) and "not an object" in row.message:
         return _no_object(msgspec.json.decode(written), f"{name}:{number}")
-    return found
+    return row
 
 
 def _no_object(item: Any, place: str) -> BadData:
@@ -150,8 +150,8 @@ class _Stream:
         self.at = 0
         self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
 
-    def fault(self, number: int, said: str) -> BadData:
-        return BadData(f"{self.name}:{number}: {said}.", hint="Write one JSON array of objects.")
+    def fault(self, number: int, message: str) -> BadData:
+        return BadData(f"{self.name}:{number}: {message}.", hint="Write one JSON array of objects.")
 
     def more(self) -> bool:
         """Read the next chunk. Return False at the end of the file."""
@@ -193,11 +193,11 @@ class _Stream:
         while True:
             try:
                 _, end = _decoder.raw_decode(self.text, self.at)
-                taken = self.at
+                start = self.at
                 if end < len(self.text):
                     break
                 if not self.more():  # else a number might continue in the next chunk
-                    end -= taken
+                    end -= start
                     break
             except RecursionError as error:
                 raise self.fault(number, "is nested too deeply") from error
@@ -210,10 +210,10 @@ class _Stream:
                     raise _text.too_long(f"{self.name}:{number}", "row") from error
                 wanted = max(CHUNK, 2 * (len(self.text) - self.at))
                 if not self._until(wanted):
-                    said = (
+                    message = (
                         f"is not JSON: {error.msg.lower()}" if error.pos < len(self.text) else "does not end"
                     )
-                    raise self.fault(number, said) from error
+                    raise self.fault(number, message) from error
         written = self.text[self.at : end]
         self.at = end
         return written

@@ -42,8 +42,8 @@ def _pass_over(file: BinaryIO, line: bytes, place: str) -> None:
         line = file.readline(_text.MAX_BYTES + 1)
         size += len(line)
         if size > LONGEST_LINE:
-            said = f"{place}: the line goes on for more than {LONGEST_LINE >> 20} MiB."
-            raise BadData(said, hint=_ONE_A_LINE)
+            message = f"{place}: the line goes on for more than {LONGEST_LINE >> 20} MiB."
+            raise BadData(message, hint=_ONE_A_LINE)
 
 
 def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:

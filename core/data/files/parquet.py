@@ -50,8 +50,8 @@ def _table(file: BinaryIO, name: str) -> Iterator[Any]:
             yield parquet.ParquetFile(file)
         except ArrowException as error:
             reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
-            said = f"{name}: is not a Parquet file, or is damaged: {reason}."
-            raise BadData(said, hint="Write it again.") from error
+            message = f"{name}: is not a Parquet file, or is damaged: {reason}."
+            raise BadData(message, hint="Write it again.") from error
 
 
 def _checked(row: dict[str, Any], place: str) -> dict[str, Any] | BadData:

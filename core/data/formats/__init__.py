@@ -205,11 +205,11 @@ def _turn(turn: Any, key: str, place: str, *, is_first: bool) -> Message:
         raise BadData(f"{place}: {key} must be a mapping.", hint='Write {"role": "user", "content": "…"}.')
     role, content = turn.get("role"), turn.get("content")
     if role not in ("system", "user", "assistant", "tool"):
-        said = f"is {str(role)[:30]!r}" if "role" in turn else "is missing"
+        fault = f"is {str(role)[:30]!r}" if "role" in turn else "is missing"
         hint = "It is one of system, user, assistant, tool."
         if "from" in turn:
             hint = "Rename from to role (human is user, gpt is assistant), and value to content."
-        raise BadData(f"{place}: {key}.role {said}.", hint=hint)
+        raise BadData(f"{place}: {key}.role {fault}.", hint=hint)
     if role == "system" and not is_first:
         raise BadData(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
     calls: tuple[Call, ...] = ()

@@ -18,12 +18,12 @@ class AlpacaFormat(Format):
     def read(self, row: Mapping[str, Any], place: str = "row") -> Conversation:
         """Read an instruction with its input behind a blank line, `history` and `system` before it."""
         self.require(row, place)
-        asked = read_text(row["instruction"], "instruction", place)
-        added = read_text(row.get("input") or "", "input", place, may_be_empty=True)
+        instruction = read_text(row["instruction"], "instruction", place)
+        extra = read_text(row.get("input") or "", "input", place, may_be_empty=True)
         prompt = _history(row.get("history") or [], place)
         if row.get("system"):
             prompt = [Message("system", read_text(row["system"], "system", place)), *prompt]
-        prompt.append(Message("user", f"{asked}\n\n{added}" if added.strip() else asked))
+        prompt.append(Message("user", f"{instruction}\n\n{extra}" if extra.strip() else instruction))
         return Conversation(tuple(prompt), read_text(row["output"], "output", place))
 
 

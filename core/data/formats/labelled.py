@@ -29,8 +29,8 @@ class LabelledFormat(Format):
         label = _GOOD.get(str(row.get("label")).strip().lower())
         if label is None:
             label = row.get("label")
-            said = "is missing" if label is None else f"is {str(label)[:30]!r}"
-            raise BadData(f"{place}: label {said}.", hint=_HINT)
+            fault = "is missing" if label is None else f"is {str(label)[:30]!r}"
+            raise BadData(f"{place}: label {fault}.", hint=_HINT)
         shape = messages if messages.matches(row) else prompt_completion
         conversation = shape.read(row, place)
         return Labelled(conversation.prompt, conversation.answer, label)

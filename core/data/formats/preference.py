@@ -61,10 +61,10 @@ def _turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
 
 def _common(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> list[Message]:
     shared = []
-    for one, other in zip(chosen[:-1], rejected[:-1], strict=False):
-        if one != other:
+    for turn, other in zip(chosen[:-1], rejected[:-1], strict=False):
+        if turn != other:
             break
-        shared.append(one)
+        shared.append(turn)
     return shared
 
 

@@ -59,7 +59,7 @@ def cut(document: Document, chunk_words: int, overlap_words: int) -> Iterator[Ch
             goes_on = not piece.opens and end == len(held) and piece.section == held[-1].section
             room = min(overlap_words, chunk_words - piece.words) if goes_on else 0
             held = _tail(held, room) if end == len(held) else held[end:]
-            words = sum(one.words for one in held)
+            words = sum(held_piece.words for held_piece in held)
         held.append(piece)
         words += piece.words
     if held:
@@ -100,7 +100,7 @@ def _end_of(piece: _Piece, room: int) -> Iterator[_Piece]:
             break
         text = longer
     if not text and room > 0:
-        text = piece.text[[found.start() for found in WORD.finditer(piece.text)][-room:][0] :]
+        text = piece.text[[match.start() for match in WORD.finditer(piece.text)][-room:][0] :]
     if text and not piece.opens:
         yield _Piece(piece.line, text, count(text), piece.section)
 
@@ -127,10 +127,10 @@ def _pieces(document: Document, most: int) -> tuple[str, list[_Piece]]:
         if heading is not None:
             end(number)
             level, text = heading
-            below = [*(one for one in below if one[0] < level), heading]
+            below = [*(above for above in below if above[0] < level), heading]
             title = title or text
             if text != title:
-                section = tuple(one for _, one in below)
+                section = tuple(above for _, above in below)
                 parts = _fitting([text], document.line + number, most, section)
                 pieces.extend(replace(part, opens=True) for part in parts)
         elif not line or (_RULE.match(line) and not in_code):
@@ -147,8 +147,8 @@ def _pieces(document: Document, most: int) -> tuple[str, list[_Piece]]:
 
 def _heading(line: str, following: str) -> tuple[int, str] | None:
     """Return a heading and its level: `## Features`, or a line with a rule below it."""
-    if found := _HEADING.match(line):
-        return len(found[1]), found[2]
+    if match := _HEADING.match(line):
+        return len(match[1]), match[2]
     rule = _RULE.match(following)
     if line and rule and not line[0].isspace() and not _RULE.match(line) and count(line) <= TITLE_WORDS:
         return 1 if rule[1] in "=#" else 2, line
@@ -166,7 +166,7 @@ def _fitting(lines: list[str], begun: int, most: int, section: tuple[str, ...]) 
         return
     for place, line in enumerate(lines, start=begun):
         for sentence in [line] if count(line) <= most else _SENTENCE.split(line):
-            starts = [found.start() for found in WORD.finditer(sentence)]
+            starts = [match.start() for match in WORD.finditer(sentence)]
             for first in range(0, len(starts), most):
                 after = first + most
                 text = sentence[starts[first] : starts[after] if after < len(starts) else None].rstrip()

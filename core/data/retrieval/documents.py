@@ -63,23 +63,23 @@ def find(named: Sequence[str]) -> Listing:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise BadInput(f"documents: {_shown(name)}: {why.lower()}.", hint="Check the path.") from error
         if stat.S_ISDIR(facts.st_mode):
-            _look_into(path, path.name or name, listing, seen)
+            _add_folder(path, path.name or name, listing, seen)
         else:
-            _take(path, path.name, listing, seen)
+            _add_file(path, path.name, listing, seen)
     return listing
 
 
 def read(file: File, passed_over: list[str]) -> Iterator[Document]:
     """Yield the documents in a file; add the problems of unusable ones to `passed_over`."""
-    told: list[str] = []
+    problems: list[str] = []
     try:
-        for text in file_types.texts(file.path.read_bytes(), file.path.suffix.lower(), told):
+        for text in file_types.texts(file.path.read_bytes(), file.path.suffix.lower(), problems):
             yield _document(file, text)
     except Unusable as fault:
-        told.append(str(fault))
+        problems.append(str(fault))
     except OSError as error:
         passed_over.append(_unreadable(file.name, error))
-    passed_over += [f"{_shown(file.name)}{line}" for line in told]
+    passed_over += [f"{_shown(file.name)}{line}" for line in problems]
 
 
 def require_some(named: Sequence[str]) -> None:
@@ -105,7 +105,7 @@ def _document(file: File, text: Text) -> Document:
     return Document(file.name, text.line, text.title, text.text, named, is_row)
 
 
-def _look_into(folder: Path, name: str, listing: Listing, seen: set[tuple[int, int]]) -> None:
+def _add_folder(folder: Path, name: str, listing: Listing, seen: set[tuple[int, int]]) -> None:
     try:
         facts = folder.stat()
         if (facts.st_dev, facts.st_ino) in seen:
@@ -121,9 +121,9 @@ def _look_into(folder: Path, name: str, listing: Listing, seen: set[tuple[int, i
             continue
         inside = f"{name}/{entry.name}"
         if entry.is_dir():
-            _look_into(entry, inside, listing, seen)
+            _add_folder(entry, inside, listing, seen)
         elif entry.suffix.lower() in file_types.SUFFIXES or not entry.suffix:
-            _take(entry, inside, listing, seen)
+            _add_file(entry, inside, listing, seen)
         else:
             strange.setdefault(entry.suffix.lower(), []).append(inside)
     for suffix, names in strange.items():
@@ -135,7 +135,7 @@ def _look_into(folder: Path, name: str, listing: Listing, seen: set[tuple[int, i
         )
 
 
-def _take(path: Path, name: str, listing: Listing, seen: set[tuple[int, int]]) -> None:
+def _add_file(path: Path, name: str, listing: Listing, seen: set[tuple[int, int]]) -> None:
     try:
         with open_given(path) as file:
             facts = os.fstat(file.fileno())

@@ -42,42 +42,42 @@ class Text:
     text: str
 
 
-def texts(content: bytes, suffix: str, told: list[str]) -> Iterator[Text]:
-    """Yield the texts of a file. Problems of single rows are added to `told`. Raises Unusable for the whole file."""
+def texts(content: bytes, suffix: str, problems: list[str]) -> Iterator[Text]:
+    """Yield the texts of a file, and add problems of single rows to `problems`. Raises Unusable for the whole file."""
     if not content.strip():
         raise Unusable(": is empty.")
     if suffix == ".jsonl":
-        yield from _checked(_from_rows(_json_lines(content), "row", told), told)
+        yield from _checked(_from_rows(_json_lines(content), "row", problems), problems)
         return
     text = _decode(content, suffix)
     match suffix:
         case ".json":
-            found = _from_rows(_json_list(text), "entry", told)
+            texts_read = _from_rows(_json_list(text), "entry", problems)
         case ".csv" | ".tsv":
-            found = _from_table(text, "," if suffix == ".csv" else "\t")
+            texts_read = _from_table(text, "," if suffix == ".csv" else "\t")
         case ".html" | ".htm":
-            found = iter([_from_html(text)])
+            texts_read = iter([_from_html(text)])
         case _:
-            found = iter([Text(1, "", text)])
-    yield from _checked(found, told)
+            texts_read = iter([Text(1, "", text)])
+    yield from _checked(texts_read, problems)
 
 
-def _checked(found: Iterator[Text], told: list[str]) -> Iterator[Text]:
+def _checked(texts_read: Iterator[Text], problems: list[str]) -> Iterator[Text]:
     """Skip texts that are not text: only white space, or endless machine output."""
-    some = False
-    for text in found:
-        some = True
+    has_text = False
+    for text in texts_read:
+        has_text = True
         body = _DATA_URI.sub("", text.text).replace("\r\n", "\n")
         if not body.strip():
             raise Unusable(": has no text.")
         if endless := _ENDLESS.search(body):
             line = text.line + body.count("\n", 0, endless.start())
-            told.append(
+            problems.append(
                 f":{line}: has a word of {len(endless[0]):,} characters: that is not human-written text."
             )
             continue
         yield Text(text.line, text.title, body)
-    if not some and not told:
+    if not has_text and not problems:
         raise Unusable(": has no text.")
 
 
@@ -140,7 +140,7 @@ def _parsed(text: bytes | str) -> Any:
         return Unusable(f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
 
 
-def _from_rows(rows: Iterator[tuple[int, Any]], what: str, told: list[str]) -> Iterator[Text]:
+def _from_rows(rows: Iterator[tuple[int, Any]], what: str, problems: list[str]) -> Iterator[Text]:
     """Yield the rows that have a text; report the first of the others, with their number."""
     count = without = 0
     first = ""
@@ -153,9 +153,9 @@ def _from_rows(rows: Iterator[tuple[int, Any]], what: str, told: list[str]) -> I
         why = str(row) if isinstance(row, Unusable) else f"has no text ({', '.join(TEXT_KEYS)})"
         first = first or f":{line}: {why}"
     if without == 1:
-        told.append(f"{first}.")
+        problems.append(f"{first}.")
     elif without:
-        told.append(f"{first}; {without:,} of {count:,} rows can't be used.")
+        problems.append(f"{first}; {without:,} of {count:,} rows can't be used.")
 
 
 def _first(row: dict[str, Any], keys: tuple[str, ...]) -> str | None:

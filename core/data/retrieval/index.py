@@ -95,8 +95,8 @@ def build(settings: Settings, home: Home) -> Index:
         kept = _load(folder, model)
         assert kept is not None  # it was just built
     facts, searcher = kept
-    told = (*listing.passed_over, *facts.passed_over)
-    return Index(key, facts.chunks, facts.documents, told, facts.seconds, was_kept, searcher)
+    skipped = (*listing.passed_over, *facts.passed_over)
+    return Index(key, facts.chunks, facts.documents, skipped, facts.seconds, was_kept, searcher)
 
 
 def _refuse_odd(settings: Settings) -> None:
@@ -123,24 +123,24 @@ def _key(settings: Settings, listing: documents.Listing, weights: str | None) ->
 def _make(settings: Settings, listing: documents.Listing, model: Path | None, folder: Path) -> None:
     began = time.perf_counter()
     passed_over: list[str] = []
-    found: dict[str, Chunk] = {}  # by text: duplicates are kept once
+    chunk_of: dict[str, Chunk] = {}  # by text: duplicates are kept once
     count = 0
     for file in listing.files:
         for document in documents.read(file, passed_over):
             count += 1
             for chunk in chunks.cut(document, settings.chunk_words, settings.overlap_words):
-                found.setdefault(chunk.text, chunk)
-    if not found:
+                chunk_of.setdefault(chunk.text, chunk)
+    if not chunk_of:
         raise documents.nothing_in(settings.documents, [*listing.passed_over, *passed_over])
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700, parents=True)
     try:
         if model is None:
-            bm25.build(list(found), aside)
+            bm25.build(list(chunk_of), aside)
         else:
-            dense.build(list(found), aside, model)
-        facts = _Facts(count, tuple(passed_over), time.perf_counter() - began, tuple(found.values()))
+            dense.build(list(chunk_of), aside, model)
+        facts = _Facts(count, tuple(passed_over), time.perf_counter() - began, tuple(chunk_of.values()))
         (aside / "index.json").write_bytes(msgspec.json.encode(facts))
         if _load(folder, model) is None:  # else another process built it meanwhile
             shutil.rmtree(folder, ignore_errors=True)

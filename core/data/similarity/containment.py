@@ -142,12 +142,12 @@ def _grams(words: Keys, owner: NDArray[np.int64], size: int) -> tuple[NDArray[np
     count = len(words) - size + 1
     if count <= 0:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    made = np.zeros(count, np.uint64)
+    hashes = np.zeros(count, np.uint64)
     for place in range(size):
-        made = (made * np.uint64(0x9E3779B97F4A7C15)) ^ words[place : place + count].astype(np.uint64)
-        made ^= made >> np.uint64(29)
+        hashes = (hashes * np.uint64(0x9E3779B97F4A7C15)) ^ words[place : place + count].astype(np.uint64)
+        hashes ^= hashes >> np.uint64(29)
     places = np.flatnonzero(owner[:count] == owner[size - 1 :])
-    return made[places] * np.uint64(0xBF58476D1CE4E5B9), places
+    return hashes[places] * np.uint64(0xBF58476D1CE4E5B9), places
 
 
 class _Filter:
@@ -196,17 +196,17 @@ class _Index:
         if self._filter is None:
             return
         hashes, places = _grams(words, owner, self._size)
-        some = self._filter.may_be(hashes)
-        at = np.searchsorted(self._hashes, hashes[some])
+        possible = self._filter.may_be(hashes)
+        at = np.searchsorted(self._hashes, hashes[possible])
         at[at == len(self._hashes)] = 0
-        is_known = self._hashes[at] == hashes[some]
-        some, at = some[is_known], at[is_known]
-        if not len(some):
+        is_known = self._hashes[at] == hashes[possible]
+        possible, at = possible[is_known], at[is_known]
+        if not len(possible):
             return
         sizes = self._first[at + 1] - self._first[at]
         ends = np.cumsum(sizes)
         entry = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes) + np.repeat(self._first[at], sizes)
-        place = np.repeat(places[some], sizes)
+        place = np.repeat(places[possible], sizes)
         item, text = self._item[entry], owner[place]
         begin = np.searchsorted(owner, text)
         offset = place - begin - self._offset[entry]
@@ -246,11 +246,11 @@ class _Runs:
         if self._filter is None:
             return
         hashes, places = _grams(words, owner, GRAM)
-        some = self._filter.may_be(hashes)
-        at = np.searchsorted(self._hashes, hashes[some])
+        possible = self._filter.may_be(hashes)
+        at = np.searchsorted(self._hashes, hashes[possible])
         at[at == len(self._hashes)] = 0
-        is_new = (self._hashes[at] == hashes[some]) & (self._seen_in[at] < 0)
-        self._seen_in[at[is_new]] = owner[places[some[is_new]]] + first
+        is_new = (self._hashes[at] == hashes[possible]) & (self._seen_in[at] < 0)
+        self._seen_in[at[is_new]] = owner[places[possible[is_new]]] + first
 
     def found(self) -> Iterator[tuple[int, int]]:
         if self._filter is None:

@@ -129,8 +129,12 @@ def _matters(codes: Codes) -> set[int]:
 
 def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
     """Return the words that show a text's topic: those that few texts have."""
-    said = _matters(codes)
-    return said if counts is None else {word for word in said if counts[word & (TABLE - 1)] <= common}
+    meaningful = _matters(codes)
+    return (
+        meaningful
+        if counts is None
+        else {word for word in meaningful if counts[word & (TABLE - 1)] <= common}
+    )
 
 
 def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool) -> bool:
@@ -150,8 +154,10 @@ def answers_else(
     """Return whether one of two rows with nearly the same question answers something else, and the other doesn't."""
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
     about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
-    one, other = (_topics(side, counts, common) for side in answers)
-    less, more = sorted((len(one & about), len(other & about)))
+    first, second = (_topics(side, counts, common) for side in answers)
+    less, more = sorted((len(first & about), len(second & about)))
     return (
-        less == 0 < more and min(len(one), len(other)) >= ENOUGH and _unlike(about, one, other, is_open=True)
+        less == 0 < more
+        and min(len(first), len(second)) >= ENOUGH
+        and _unlike(about, first, second, is_open=True)
     )

@@ -109,10 +109,10 @@ class Change:
         )
 
 
-Told = Literal["", "near", "sure", "same"]
+Sameness = Literal["", "near", "sure", "same"]
 
 
-def asks_the_same(change: Change, words: int) -> Told:
+def asks_the_same(change: Change, words: int) -> Sameness:
     """Return whether texts of at least `words` words that differ like this ask the same.
 
     "same": nothing meaningful changed; "sure": a word changed as in edits; "near": words changed in the middle of a
@@ -252,10 +252,12 @@ def is_rare(word: int, counts: Counts) -> bool:
 
 def _other_words(gone: list[int], new: list[int], counts: Counts) -> bool:
     """Return whether words were replaced, inserted or removed in a way that may change the question."""
-    said = [side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side]
-    if not said:
+    meaningful = [
+        side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side
+    ]
+    if not meaningful:
         return False
-    if max(map(len, said)) > 1:
+    if max(map(len, meaningful)) > 1:
         return True
-    usual = [int(counts[(side[0] >> MARKS) & (TABLE - 1)]) >= USUAL for side in said]
+    usual = [int(counts[(side[0] >> MARKS) & (TABLE - 1)]) >= USUAL for side in meaningful]
     return all(usual) or (len(usual) == 2 and not any(usual))

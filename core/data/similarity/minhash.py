@@ -128,7 +128,7 @@ def permutations() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 def signatures(group: Shingles) -> Signature:
     """Return the MinHash of each text, [texts, PERMUTATIONS]; without shingles all numbers are the largest."""
     multipliers, addends = permutations()
-    made = np.full((group.bounds.size - 1, PERMUTATIONS), 0xFFFFFFFF, np.uint32)
+    minima = np.full((group.bounds.size - 1, PERMUTATIONS), 0xFFFFFFFF, np.uint32)
     filled = np.flatnonzero(group.counts())
     starts, ends = group.bounds[filled], group.bounds[filled + 1]
     first = 0
@@ -139,9 +139,9 @@ def signatures(group: Shingles) -> Signature:
         for number in range(PERMUTATIONS):
             values = base * multipliers[number]
             values += addends[number]
-            made[filled[first:last], number] = np.minimum.reduceat(values, offsets)
+            minima[filled[first:last], number] = np.minimum.reduceat(values, offsets)
         first = last
-    return made
+    return minima
 
 
 class Kept:
@@ -171,55 +171,55 @@ class Signatures:
         self._bands: list[NDArray[np.uint32]] = []
         self._is_empty: list[NDArray[np.bool_]] = []
 
-    def add(self, made: Signature) -> None:
+    def add(self, minima: Signature) -> None:
         """Add the signatures of some texts."""
-        self._all.add(made)
-        self._bands.append(bands(made))
-        self._is_empty.append((made == 0xFFFFFFFF).all(axis=1))
+        self._all.add(minima)
+        self._bands.append(bands(minima))
+        self._is_empty.append((minima == 0xFFFFFFFF).all(axis=1))
 
     def pairs(self, words: NDArray[np.int64], most: int) -> Pairs:
         """Return the first `most` pairs of texts that meet in a band and share enough; see the function `pairs`."""
         is_empty, texts = np.concatenate(self._is_empty), len(words)
-        found: NDArray[np.int64] = np.zeros(0, np.int64)
+        pair_codes: NDArray[np.int64] = np.zeros(0, np.int64)
         for number in range(BANDS):
-            column = np.concatenate([some[:, number] for some in self._bands])
+            column = np.concatenate([part[:, number] for part in self._bands])
             met = _meetings(column, is_empty)
-            met = np.setdiff1d(met[:, 0] * texts + met[:, 1], found)
+            met = np.setdiff1d(met[:, 0] * texts + met[:, 1], pair_codes)
             shared = [
-                some[self._share(np.stack([some // texts, some % texts], axis=1), words)]
-                for some in np.split(met, range(STEP, len(met), STEP))
+                part[self._share(np.stack([part // texts, part % texts], axis=1), words)]
+                for part in np.split(met, range(STEP, len(met), STEP))
             ]
-            found = np.sort(np.concatenate([found, *shared]))[:most]
-        return np.stack([found // max(1, texts), found % max(1, texts)], axis=1)
+            pair_codes = np.sort(np.concatenate([pair_codes, *shared]))[:most]
+        return np.stack([pair_codes // max(1, texts), pair_codes % max(1, texts)], axis=1)
 
     def _share(self, both: Pairs, words: NDArray[np.int64]) -> NDArray[np.bool_]:
         numbers, place = np.unique(both, return_inverse=True)
-        some, place = self._all.some(numbers), place.reshape(both.shape)
+        minima, place = self._all.some(numbers), place.reshape(both.shape)
         shorter = words[both].min(axis=1)
         least = np.select(
             [shorter > LONG, shorter >= SEVERAL], [SHARED_OF_LONG, SHARED_OF_SEVERAL], default=SHARED
         )
-        alike: NDArray[np.bool_] = (some[place[:, 0]] == some[place[:, 1]]).mean(axis=1) >= least
+        alike: NDArray[np.bool_] = (minima[place[:, 0]] == minima[place[:, 1]]).mean(axis=1) >= least
         return alike
 
 
-def bands(made: Signature) -> NDArray[np.uint32]:
+def bands(minima: Signature) -> NDArray[np.uint32]:
     """Hash each band of signatures into one number, [texts, BANDS]."""
-    parts = made.reshape(len(made), BANDS, WIDTH)
+    parts = minima.reshape(len(minima), BANDS, WIDTH)
     mixed = parts[:, :, 0].copy()
     for place in range(1, WIDTH):
         mixed = _mixed(mixed) * np.uint32(0x9E3779B1) + parts[:, :, place]
     return mixed
 
 
-def pairs(made: Signature, words: NDArray[np.int64] | None = None) -> Pairs:
+def pairs(minima: Signature, words: NDArray[np.int64] | None = None) -> Pairs:
     """Return the pairs of texts that meet in a band and share enough of their signatures: longer ones must share more.
 
     `words` are the lengths of the texts; without them all are taken as short.
     """
     kept = Signatures()
-    kept.add(made)
-    return kept.pairs(np.zeros(len(made), np.int64) if words is None else words, len(made) ** 2)
+    kept.add(minima)
+    return kept.pairs(np.zeros(len(minima), np.int64) if words is None else words, len(minima) ** 2)
 
 
 def _meetings(keys: NDArray[np.uint32], is_empty: NDArray[np.bool_]) -> Pairs:
@@ -235,12 +235,12 @@ def neighbours(order: NDArray[np.int64], keys: NDArray[Any], crowd: int, reach: 
     group, size = np.repeat(np.arange(len(sizes)), sizes), np.repeat(sizes, sizes)
     is_shared = size > 1
     order, group, size = order[is_shared], group[is_shared], size[is_shared]
-    found = [np.zeros((0, 2), np.int64)]
+    parts = [np.zeros((0, 2), np.int64)]
     for step in range(1, crowd):
         is_pair = group[step:] == group[:-step]
         if step > reach:
             is_pair &= size[step:] <= crowd
         if not is_pair.any():
             break
-        found.append(np.stack([order[:-step][is_pair], order[step:][is_pair]], axis=1))
-    return np.concatenate(found)
+        parts.append(np.stack([order[:-step][is_pair], order[step:][is_pair]], axis=1))
+    return np.concatenate(parts)

@@ -87,14 +87,14 @@ def codes_of(text: str) -> Codes:
     behind = np.zeros(len(raw) + 1, np.uint32)  # the first word counts as a sentence start
     behind[1:] = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
     words = behind[1:].nonzero()[0]
-    found: Codes = behind[words + 1]
+    codes: Codes = behind[words + 1]
     starts = behind[words] == 0
-    capitals = found & CAPITAL
+    capitals = codes & CAPITAL
     # A Heading, or ALL IN CAPITALS, is no name; a long name in a short question is.
-    if 2 * np.count_nonzero(capitals) > len(found) and capitals[(found & (LITTLE | DIGIT)) == 0].all():
-        found &= ~np.uint32(CAPITAL)
-    found[starts] = found[starts] & ~np.uint32(CAPITAL) | np.uint32(START)
-    return found
+    if 2 * np.count_nonzero(capitals) > len(codes) and capitals[(codes & (LITTLE | DIGIT)) == 0].all():
+        codes &= ~np.uint32(CAPITAL)
+    codes[starts] = codes[starts] & ~np.uint32(CAPITAL) | np.uint32(START)
+    return codes
 
 
 def bare(codes: Codes) -> Codes:

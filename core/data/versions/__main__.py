@@ -17,12 +17,12 @@ NOT_KEPT = "its row hashes were deleted"
 
 def main() -> int:
     os.nice(5)
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     files = [
-        msgspec.structs.replace(current_file.look(file), lint=of_content(Path(asked.home), file.sha256))
-        for file in asked.files
+        msgspec.structs.replace(current_file.state_of(file), lint=of_content(Path(request.home), file.sha256))
+        for file in request.files
     ]
-    sys.stdout.buffer.write(msgspec.json.encode(Found([compared(pair) for pair in asked.pairs], files)))
+    sys.stdout.buffer.write(msgspec.json.encode(Found([compared(pair) for pair in request.pairs], files)))
     return 0
 
 
@@ -32,11 +32,11 @@ def compared(pair: Pair) -> Difference:
         before, after = diff.read(pair.before), diff.read(pair.after)
     except OSError:
         return Difference(why_not=NOT_KEPT)
-    made = diff.compare(before, after, pair.examples)
+    comparison = diff.compare(before, after, pair.examples)
     if not pair.examples:
-        return made.difference
-    examples, not_found = current_file.examples(made, before, after, pair.files)
-    return msgspec.structs.replace(made.difference, examples=examples, not_found=not_found)
+        return comparison.difference
+    examples, not_found = current_file.examples(comparison, before, after, pair.files)
+    return msgspec.structs.replace(comparison.difference, examples=examples, not_found=not_found)
 
 
 if __name__ == "__main__":

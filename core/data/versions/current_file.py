@@ -24,7 +24,7 @@ BEFORE = 60  # characters shown of what two rows share before they differ
 _KINDS: tuple[formats.Kind, ...] = ("conversation", "preference", "labelled", "prompt", "text")
 
 
-def look(then: SourceRow) -> Now:
+def state_of(then: SourceRow) -> Now:
     """Return whether a file still has the rows that a run read. A file not written to since is not read again."""
     path = Path(then.path)
     try:
@@ -61,43 +61,43 @@ def examples(
         *((int(before[one]), None) for one in compared.gone),
         *((None, int(after[one])) for one in compared.new),
     ]
-    found = find({one for pair in wanted for one in pair if one is not None}, files)
-    told: list[Example] = []
+    rows_by_hash = find({one for pair in wanted for one in pair if one is not None}, files)
+    shown_examples: list[Example] = []
     not_found = 0
     for keys in wanted:
-        rows = [found.get(key) if key is not None else None for key in keys]
+        rows = [rows_by_hash.get(key) if key is not None else None for key in keys]
         not_found += sum(row is None for key, row in zip(keys, rows, strict=True) if key is not None)
         one, other = rows
         if one is not None and other is not None:
-            told.append(Example(*_from_where_they_part(shown(one), shown(other))))
+            shown_examples.append(Example(*_from_difference(row_text(one), row_text(other))))
         elif one is not None or other is not None:
-            texts = ["" if row is None else _cut(shown(row, with_system=False)) for row in rows]
-            told.append(Example(*texts))
-    return told, not_found
+            texts = ["" if row is None else _cut(row_text(row, with_system=False)) for row in rows]
+            shown_examples.append(Example(*texts))
+    return shown_examples, not_found
 
 
 def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
     """Return rows by their hashes, from wherever they are now in these files."""
-    found: dict[int, dict[str, Any]] = {}
+    rows_by_hash: dict[int, dict[str, Any]] = {}
     deadline = time.monotonic() + LOOK_S
     for file in files:
         try:
-            if len(found) == len(hashes) or row_files.facts_of(Path(file)).size > READ_BYTES:
+            if len(rows_by_hash) == len(hashes) or row_files.facts_of(Path(file)).size > READ_BYTES:
                 continue
             for row in _rows(Path(file)):
                 contents = Contents()
                 contents.add(row)
                 key = int.from_bytes(contents.hashes[:ROW_BYTES], "little")
                 if key in hashes:
-                    found[key] = row
-                if len(found) == len(hashes) or time.monotonic() > deadline:
+                    rows_by_hash[key] = row
+                if len(rows_by_hash) == len(hashes) or time.monotonic() > deadline:
                     break
         except (OSError, FinetopError):
             continue  # it is gone, or no longer has rows
-    return found
+    return rows_by_hash
 
 
-def shown(row: Mapping[str, Any], *, with_system: bool = True) -> str:
+def row_text(row: Mapping[str, Any], *, with_system: bool = True) -> str:
     """Return a row as text: prompt -> answer, or else its JSON. System turns are the same in most rows."""
     try:
         record = formats.read(row, "row", "auto", _KINDS)
@@ -121,15 +121,16 @@ def _turns(prompt: Sequence[formats.Message]) -> str:
     return "  ".join(f"{turn.role}: {turn.content}" for turn in prompt)
 
 
-def _from_where_they_part(one: str, other: str) -> tuple[str, str]:
+def _from_difference(first: str, second: str) -> tuple[str, str]:
     """Cut most of the shared beginning of two texts, so that the difference is visible."""
     shared = next(
-        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        (at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
+        min(len(first), len(second)),
     )
     start = shared - BEFORE
     if start <= 0:
-        return _cut(one), _cut(other)
-    return _cut(f"…{one[start:]}"), _cut(f"…{other[start:]}")
+        return _cut(first), _cut(second)
+    return _cut(f"…{first[start:]}"), _cut(f"…{second[start:]}")
 
 
 def _cut(text: str) -> str:

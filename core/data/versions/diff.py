@@ -67,7 +67,7 @@ def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
         changed, pairs = _in_place(own_before, own_after, *anchors, examples)
     if both == len(before) == len(after):
         same_order = bool(np.array_equal(before, after))
-    taken_before, taken_after = {one for one, _ in pairs}, {one for _, one in pairs}
+    taken_before, taken_after = {index for index, _ in pairs}, {index for _, index in pairs}
     return Compared(
         Difference(
             both=both,
@@ -105,8 +105,11 @@ def _in_place(
     starts_after = np.concatenate(([0], np.cumsum(gaps_after)))
     for gap in np.flatnonzero(sizes)[:examples]:
         for offset in range(int(sizes[gap])):
-            one, other = rows_before[starts_before[gap] + offset], rows_after[starts_after[gap] + offset]
-            pairs.append((int(one), int(other)))
+            place_before, place_after = (
+                rows_before[starts_before[gap] + offset],
+                rows_after[starts_after[gap] + offset],
+            )
+            pairs.append((int(place_before), int(place_after)))
             if len(pairs) == examples:
                 return int(sizes.sum()), pairs
     return int(sizes.sum()), pairs
@@ -118,5 +121,5 @@ def _gaps(own: NDArray[np.bool_], places: Any) -> Any:
     return np.diff(np.concatenate(([0], so_far[places], [so_far[-1]])))
 
 
-def _some(own: NDArray[np.bool_], taken: set[int], examples: int) -> list[int]:
-    return [int(at) for at in np.flatnonzero(own)[: examples + len(taken)] if int(at) not in taken][:examples]
+def _some(own: NDArray[np.bool_], shown: set[int], examples: int) -> list[int]:
+    return [int(at) for at in np.flatnonzero(own)[: examples + len(shown)] if int(at) not in shown][:examples]

@@ -126,12 +126,12 @@ def questions(row: Mapping[str, Any]) -> Iterator[str]:
             return
     for key in LISTS:
         for turn in row.get(key) or () if isinstance(row.get(key), list) else ():
-            text = turn if isinstance(turn, str) else _asked(turn)
+            text = turn if isinstance(turn, str) else _question_of(turn)
             if text:
                 yield text
 
 
-def _asked(turn: Any) -> str:
+def _question_of(turn: Any) -> str:
     if not isinstance(turn, dict) or turn.get("role", turn.get("from")) not in ("user", "human"):
         return ""
     text = turn.get("content", turn.get("value"))

@@ -71,12 +71,12 @@ _FORMS = frozenset(
 )  # suffixes of a whole word
 
 
-def _last_part(text: str, asked: str) -> str:
+def _last_part(text: str, question: str) -> str:
     """Return an answer's last word if it may be cut: the row has it nowhere else."""
     part = last_part(text)
     if not part or text.count(" ") < _LIKELY - 1 or _LINK.search(text, max(0, len(text) - URL)):
         return ""
-    return "" if _has_word(text[: -len(part)], part) or _has_word(asked, part) else part
+    return "" if _has_word(text[: -len(part)], part) or _has_word(question, part) else part
 
 
 def _has_word(text: str, word: str) -> bool:
@@ -115,7 +115,7 @@ def _unfinished(text: str) -> str:
     if is_part and len(words) >= 4 and len(text.split()) >= 6:
         return _OPEN
     if len(words) >= 2 and any(
-        last_line.count(one) > last_line.count(other) for one, other in ("()", "[]", "{}")
+        last_line.count(opening) > last_line.count(closing) for opening, closing in ("()", "[]", "{}")
     ):
         return "in open brackets"
     if not (last[-1].isalpha() or last.isdigit()):  # not a footnote's number: above.1
@@ -137,7 +137,7 @@ def _is_in_a_list(text: str, last_line: str) -> bool:
     before = text[: -len(last_line)].rstrip()
     if before and not before.endswith((".", "!", "?", ":")):
         return True
-    ends = [found.end() for found in _SENTENCE.finditer(last_line)]
+    ends = [match.end() for match in _SENTENCE.finditer(last_line)]
     return bool(_ENTRY.search(last_line, ends[-1] if ends else 0))
 
 
@@ -150,10 +150,10 @@ def _lacks_an_end(text: str, last_line: str) -> bool:
 
 def _ends_in_part(text: str) -> bool:
     """Return True if the text ends in a cut word, not in a one-letter name (x, n) that it also has elsewhere."""
-    found = _PART.search(text, max(0, len(text) - 40))
-    if found is None or not _CODE.isdisjoint(text.rpartition("\n")[2]):
+    match = _PART.search(text, max(0, len(text) - 40))
+    if match is None or not _CODE.isdisjoint(text.rpartition("\n")[2]):
         return False
-    return found[1] is None or f" {found[1]} " not in text
+    return match[1] is None or f" {match[1]} " not in text
 
 
 def _is_one_sentence(text: str) -> bool:
@@ -225,7 +225,7 @@ class _Ends(Finder):
     def _halves(self, whole: Whole) -> Iterator[tuple[int, str, str]]:
         parts = {part: those for part, those in self.parts.items() if len(those) < _OFTEN}
         if parts:
-            words = words_of(whole)
+            words = vocabulary_of(whole)
             for part, those in parts.items():
                 if words.is_half(part):
                     yield from those
@@ -233,13 +233,13 @@ class _Ends(Finder):
 
 def last_part(text: str) -> str:
     """Return the letters that a text ends with if they may be a cut word, else ""."""
-    found = _LAST.search(text, max(0, len(text) - LONGEST - 1))
-    if found is None or not LEAST <= len(found[1]) <= LONGEST or found[1][1:] != found[1][1:].lower():
+    match = _LAST.search(text, max(0, len(text) - LONGEST - 1))
+    if match is None or not LEAST <= len(match[1]) <= LONGEST or match[1][1:] != match[1][1:].lower():
         return ""
-    return found[1]
+    return match[1]
 
 
-class Words:
+class Vocabulary:
     """The words of texts, and how they end: "corporat" is a cut word.
 
     No text has it as a word, and longer words begin with it that are not just another form of it (patient, patients).
@@ -271,7 +271,7 @@ class Words:
         return any(word[len(folded) :] not in _FORMS for word in longer)
 
 
-def words_of(whole: Whole) -> Words:
+def vocabulary_of(whole: Whole) -> Vocabulary:
     """Collect words from some rows, without each answer's last one, which may be cut."""
     rows, each = whole.rows, SAMPLE // STRETCHES
     ats = [place * rows // STRETCHES + n for place in range(STRETCHES) for n in range(each)]
@@ -282,7 +282,7 @@ def words_of(whole: Whole) -> Words:
         answer = row.answer.rstrip()
         part = last_part(answer)
         texts += [row.asked, answer[: len(answer) - len(part)]]
-    return Words(texts)
+    return Vocabulary(texts)
 
 
 class CutOff(Rule):

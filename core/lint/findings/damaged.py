@@ -40,10 +40,8 @@ class Damaged(Rule):
         for turn in row.turns:
             text = turn.text
             if not text.isascii():
-                if (found := next(_wrong(text), None)) is not None:
-                    sights.append(
-                        Sight("read in the wrong encoding", excerpt(text, found[0], found[1]), "mend")
-                    )
+                if (hit := next(_wrong(text), None)) is not None:
+                    sights.append(Sight("read in the wrong encoding", excerpt(text, hit[0], hit[1]), "mend"))
                 elif (at := text.find("\ufffd")) >= 0:
                     sights.append(Sight("characters that were lost (�)", excerpt(text, at)))
             is_wrong = (
@@ -69,20 +67,20 @@ def _html_left(row: Row) -> Sight | None:
     for turn in row.turns:
         if "<" not in turn.text and "&" not in turn.text:
             continue
-        found = _ENTITY.search(turn.text) or _TAG.search(turn.text)
-        if found is not None:
+        match = _ENTITY.search(turn.text) or _TAG.search(turn.text)
+        if match is not None:
             if any(_ABOUT_CODE.search(other.text) for other in row.turns):
                 return None
-            return Sight("leftover HTML", excerpt(turn.text, *found.span()))
+            return Sight("leftover HTML", excerpt(turn.text, *match.span()))
     return None
 
 
 def _wrong(text: str) -> Any:
     """Yield the parts that were read in the wrong encoding: they decode again to other characters."""
-    for found in _WRONG.finditer(text):
-        decoded = _decoded(found[0])
+    for match in _WRONG.finditer(text):
+        decoded = _decoded(match[0])
         if decoded is not None:
-            yield found.start(), found.end(), decoded
+            yield match.start(), match.end(), decoded
 
 
 def _decoded(wrong: str) -> str | None:

@@ -46,9 +46,9 @@ class Empty(Rule):
         return None
 
 
-def _ends_in_marks(asked: str) -> bool:
+def _ends_in_marks(question: str) -> bool:
     """Return whether the question itself asks for marks: - - -"""
-    return asked.rstrip().endswith(("-", "–", "—", "_", "·", "•", "~", ",", ";"))
+    return question.rstrip().endswith(("-", "–", "—", "_", "·", "•", "~", ",", ";"))
 
 
 PLUGIN = Empty()

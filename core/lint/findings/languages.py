@@ -117,14 +117,14 @@ class Languages(Rule):
         if row.record is None:
             return None
         answer = language_of(row.answer)
-        asked = "" if row.is_text or len(row.turns) < 2 else language_of(row.turns[-2].text)
-        if asked and answer and asked != answer:
+        question = "" if row.is_text or len(row.turns) < 2 else language_of(row.turns[-2].text)
+        if question and answer and question != answer:
             whole = row.asked.lower()
             if any(word in whole for word in _TRANSLATES):
                 if any(word in whole for word in _TRANSLATE):
                     return None
-                asked = ""
-        return [answer, asked] if answer or asked else None
+                question = ""
+        return [answer, question] if answer or question else None
 
 
 PLUGIN = Languages()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetop.core.data.similarity.containment import Items
-from finetop.core.data.similarity.edits import Told, asks_the_same, compare
+from finetop.core.data.similarity.edits import Sameness, asks_the_same, compare
 from finetop.core.lint import pair_index, row_hashes
 from finetop.core.lint.pair_findings import Like, PairRule
 from finetop.core.lint.pair_index import Gathered
@@ -61,7 +61,7 @@ class Leaks(PairRule):
                 found[number] = Like(number, f"question and answer, {hits[number, test]}", test)
         return list(found.values())
 
-    def _answers(self, seen: Gathered, number: int, test: int, told: Told) -> bool:
+    def _answers(self, seen: Gathered, number: int, test: int, told: Sameness) -> bool:
         """Return True if a training row's answer is the test row's, in so many words that it is not chance."""
         if seen.heads["kind"][test] == row_hashes.TEXT:
             return False

@@ -97,7 +97,7 @@ def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
     for at, tokens, loss in known:
         bucket = sum(tokens > limit for limit in BUCKETS)
         groups.setdefault(bucket, []).append((at, loss, math.log(loss + 0.05)))
-    found = []
+    extremes = []
     for group in groups.values():
         if len(group) < LEAST:
             continue
@@ -105,10 +105,10 @@ def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
         deviation = 1.4826 * median(abs(value - middle) for _, _, value in group)
         if not deviation:
             continue
-        found += [
+        extremes += [
             Outlier(at, loss, z) for at, loss, value in group if abs(z := (value - middle) / deviation) > FAR
         ]
-    return sorted(found, key=lambda one: one.at)
+    return sorted(extremes, key=lambda outlier: outlier.at)
 
 
 def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:

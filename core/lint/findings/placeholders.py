@@ -38,9 +38,12 @@ class Placeholders(Rule):
         for text in row.learned_texts:
             if not any(hint in text for hint in _HINTS):
                 continue
-            found = next((one for one in _PLACEHOLDER.finditer(text) if one[0] not in row.asked), None)
-            if found is not None and not _is_meant(row, found[0]):
-                return [Sight("placeholder", excerpt(text, *found.span()))]
+            match = next(
+                (candidate for candidate in _PLACEHOLDER.finditer(text) if candidate[0] not in row.asked),
+                None,
+            )
+            if match is not None and not _is_meant(row, match[0]):
+                return [Sight("placeholder", excerpt(text, *match.span()))]
         return None
 
 

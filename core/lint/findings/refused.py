@@ -244,7 +244,7 @@ _SELF = re.compile(
 )
 
 
-def _says_no(head: str, asked: str) -> bool:
+def _says_no(head: str, question: str) -> bool:
     if (
         head.count(" ") >= MOST
         or "help but" in head
@@ -252,7 +252,7 @@ def _says_no(head: str, asked: str) -> bool:
         or not _FIRST_PERSON.search(head)
     ):
         return False
-    return set(_LETTERS.findall(head)).isdisjoint(set(_LETTERS.findall(asked.lower())) - LITTLE_WORDS)
+    return set(_LETTERS.findall(head)).isdisjoint(set(_LETTERS.findall(question.lower())) - LITTLE_WORDS)
 
 
 def _may_refuse(head: str) -> bool:
@@ -304,16 +304,16 @@ class Refused(Rule):
             text = _SPACES.sub(" ", text)
         text = text.strip()[:HEAD]
         head = text.lower()
-        if _may_refuse(head) and (found := _REFUSES.search(head)):
-            return [Sight("refuses", excerpt(text, *found.span()))]
+        if _may_refuse(head) and (match := _REFUSES.search(head)):
+            return [Sight("refuses", excerpt(text, *match.span()))]
         if (
             (head.startswith(_DECLINED) or _has_any(head, _OWN[:8]))
             and _has_any(head, _WAYS)
-            and (found := _DECLINES.search(head))
+            and (match := _DECLINES.search(head))
         ):
-            return [Sight("refuses", excerpt(text, *found.span()))]
-        if _has_any(head, _NAMES) and (found := _SELF.search(head)):
-            return [Sight("speaks of itself as a model", excerpt(text, *found.span()))]
+            return [Sight("refuses", excerpt(text, *match.span()))]
+        if _has_any(head, _NAMES) and (match := _SELF.search(head)):
+            return [Sight("speaks of itself as a model", excerpt(text, *match.span()))]
         if len(row.answer) < HEAD and _says_no(head, row.asked):
             return [Sight(_PERHAPS, excerpt(text))]
         return None

@@ -18,10 +18,10 @@ class Secrets(Rule):
     is_grave = True
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
-        found = sights(row, secrets_in)
-        if PASSWORD in found and _is_made_up(row):
-            del found[PASSWORD]
-        return list(found.values()) or None
+        hits = sights(row, secrets_in)
+        if PASSWORD in hits and _is_made_up(row):
+            del hits[PASSWORD]
+        return list(hits.values()) or None
 
 
 def _is_made_up(row: Row) -> bool:

@@ -84,10 +84,10 @@ class Template(Rule):
             text = turn.text
             if not any(hint in text for hint in _HINTS):
                 continue
-            found = _first_mark(text)
-            if found is None:
+            match = _first_mark(text)
+            if match is None:
                 continue
-            sights.append(Sight(_KINDS[str(found.lastgroup)], excerpt(text, *found.span())))
+            sights.append(Sight(_KINDS[str(match.lastgroup)], excerpt(text, *match.span())))
             is_mended = is_mended and repaired(text, turn.role) is not None
         if sights and is_mended and row.record is not None:
             return [Sight(sight.kind, sight.text, "mend") for sight in sights]
@@ -103,17 +103,17 @@ class Template(Rule):
 def _first_mark(text: str) -> re.Match[str] | None:
     """Return the first mark; <s>struck through</s> is not one."""
     is_struck = "<s>" in text and "</s>" in text.partition("<s>")[2]
-    for found in _MARK.finditer(text):
-        if not (is_struck and found[0] in ("<s>", "</s>")):
-            return found
+    for match in _MARK.finditer(text):
+        if not (is_struck and match[0] in ("<s>", "</s>")):
+            return match
     return None
 
 
 def repaired(text: str, role: str) -> str | None:
     """Cut marks at a text's edges: its own turn's heading, and end marks. None if other marks, or no text, remain."""
     bare = text.rstrip()
-    while (found := _END.search(bare, max(0, len(bare) - LONGEST))) is not None:
-        text = bare = bare[: found.start()].rstrip()
+    while (match := _END.search(bare, max(0, len(bare) - LONGEST))) is not None:
+        text = bare = bare[: match.start()].rstrip()
     if role == "user" and bare.endswith("[/INST]"):
         text = bare.removesuffix("[/INST]").rstrip()
     if role in _BEGIN:

@@ -21,13 +21,15 @@ class Turns(Rule):
 
     def look(self, row: Row, lens: Lens) -> list[Sight] | None:
         if row.fault == "turns":
-            return [Sight(_broken(row), f"{row.why}: {_told(row.turns)}", "remove")]
+            return [Sight(_broken(row), f"{row.why}: {_excerpt_of(row.turns)}", "remove")]
         if row.refused:
-            return [Sight("the chat template refuses it", f"{row.refused}: {_told(row.turns)}", "remove")]
+            return [
+                Sight("the chat template refuses it", f"{row.refused}: {_excerpt_of(row.turns)}", "remove")
+            ]
         if row.record is None or row.is_text or len(row.turns) < 2:
             return None
         kind = _odd(row.turns)
-        return [Sight(kind, _told(row.turns))] if kind else None
+        return [Sight(kind, _excerpt_of(row.turns))] if kind else None
 
 
 def _broken(row: Row) -> str:
@@ -48,12 +50,12 @@ def _broken(row: Row) -> str:
 
 def _odd(turns: Sequence[Turn]) -> str:
     """Return what is odd about readable turns."""
-    for one, two in pairwise(turns):
-        if one.role == two.role == "user":
+    for before, after in pairwise(turns):
+        if before.role == after.role == "user":
             return "two turns of the user in a row"
-        if one.role == two.role == "assistant" and not one.has_calls and not two.has_calls:
+        if before.role == after.role == "assistant" and not before.has_calls and not after.has_calls:
             return "two answers in a row"
-        if two.role == "tool" and one.role not in ("tool", "assistant"):
+        if after.role == "tool" and before.role not in ("tool", "assistant"):
             return "a tool's result without a call"
     first = next((turn for turn in turns if turn.role != "system"), None)
     if first is not None and first.role == "assistant":
@@ -61,7 +63,7 @@ def _odd(turns: Sequence[Turn]) -> str:
     return ""
 
 
-def _told(turns: Sequence[Turn]) -> str:
+def _excerpt_of(turns: Sequence[Turn]) -> str:
     return excerpt(" | ".join(f"{turn.role}: {turn.text[:40]}" for turn in turns))
 
 

@@ -62,7 +62,7 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
     events.write(Phase("loading the model"))
     tuned, tokenizer = merging.load_tuned(base, request.checkpoint, kind, request.device)
     texts = whole.general_windows(text, tokenizer, tuned)
-    said = scores(tuned, texts)
+    trained_scores = scores(tuned, texts)
     del tuned
     free_memory(request.device)
     with save.beside(request.to) as aside:
@@ -71,9 +71,9 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
         shutil.copytree(request.checkpoint, aside, ignore=left_out, dirs_exist_ok=True)
         (aside / "README.md").write_text(card(request, base), encoding="utf-8")
         events.write(Phase("loading it again"))
-        found, _ = merging.load_tuned(base, aside, kind, request.device)
-        agreements = [compare("reloaded vs. trained", said, scores(found, texts), work)]
-        del found
+        reloaded, _ = merging.load_tuned(base, aside, kind, request.device)
+        agreements = [compare("reloaded vs. trained", trained_scores, scores(reloaded, texts), work)]
+        del reloaded
         whole.publish(request, base, format_of(aside), agreements, aside)
     return agreements
 

@@ -72,17 +72,17 @@ def scores(model: Any, texts: Tensor) -> Tensor:
 
     texts [windows, tokens] -> [windows, tokens - 1] or [windows, 1], float32 on the CPU.
     """
-    found = []
+    scores_of_texts = []
     for ids in texts:
         with torch.no_grad():
             logits = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0].float()
         if logits.ndim == 1:  # a reward model
-            found.append(logits)
+            scores_of_texts.append(logits)
             continue
         logits = logits[-len(ids) : -1]  # an adapter's virtual tokens come before the text
-        said = log_softmax(logits, -1)
-        found.append(said.gather(1, ids[1:, None].to(said.device))[:, 0])
-    return torch.stack([one.cpu() for one in found])
+        log_probs = log_softmax(logits, -1)
+        scores_of_texts.append(log_probs.gather(1, ids[1:, None].to(log_probs.device))[:, 0])
+    return torch.stack([score.cpu() for score in scores_of_texts])
 
 
 def compare(of: str, before: Tensor, after: Tensor, *dtypes: str) -> Agreement:

@@ -125,8 +125,8 @@ def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
         short.removesuffix(".weight"): name for short, name in names.items()
     }  # DoRA's magnitudes are saved by such names
     saved = load_peft_weights(str(folder), device="cpu")
-    there = {names[name]: value for name, value in saved.items() if name in names}
-    skeleton.load_state_dict(there, strict=False, assign=True)
+    adapter_state = {names[name]: value for name, value in saved.items() if name in names}
+    skeleton.load_state_dict(adapter_state, strict=False, assign=True)
     return skeleton
 
 

@@ -75,21 +75,21 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
     work = scoring_dtype(request.recipe.model.dtype, base.path, request.device)
     written = format_of(request, base)
     save.require_room(request.to, base.path, written)
-    say_what_is_lost(base)
+    warn_of_quantization(base)
     tuned, tokenizer = load_trained(request, base, work, events)
     texts = general_windows(text, tokenizer, tuned)
-    said = scores(tuned, texts)
+    trained = scores(tuned, texts)
     kind = load.torch_dtype(work, request.device)
     merger = None
     if request.remedy is None:
         merger = by_tensor.merger_for(base, tuned, request.checkpoint, kind)
     if merger is not None:
         del tuned
-        return export_by_tensor(request, base, merger, tokenizer, said, texts, work, events)
+        return export_by_tensor(request, base, merger, tokenizer, trained, texts, work, events)
     events.write(Phase("merging"))
     whole = merge(request, base, tuned, work)
     del tuned
-    agreements = [compare("merged vs. trained", said, scores(whole, texts), work)]
+    agreements = [compare("merged vs. trained", trained, scores(whole, texts), work)]
     whole = save.recast(whole, load.torch_dtype(written, "file"))
     with save.beside(request.to) as aside:
         events.write(Phase("writing"))
@@ -98,10 +98,10 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
         del whole
         free_memory(request.device)
         events.write(Phase("loading it again"))
-        found = listen(base, aside, texts, work, request.device)
+        reloaded = score_written(base, aside, texts, work, request.device)
         # Bit-identical in float32 on a CPU; a GPU may choose another kernel.
-        agreements.append(compare("reloaded vs. merged", rounded, found, work))
-        agreements.append(compare("reloaded vs. trained", said, found, work, written))
+        agreements.append(compare("reloaded vs. merged", rounded, reloaded, work))
+        agreements.append(compare("reloaded vs. trained", trained, reloaded, work, written))
         publish(request, base, written, agreements, aside)
     return agreements
 
@@ -111,7 +111,7 @@ def export_by_tensor(
     base: ResolvedModel,
     merger: by_tensor.Merger,
     tokenizer: PreTrainedTokenizerBase,
-    said: Tensor,
+    trained: Tensor,
     texts: Tensor,
     work: str,
     events: EventLog,
@@ -127,8 +127,8 @@ def export_by_tensor(
         merger.let_go()
         free_memory(request.device)
         events.write(Phase("loading it again"))
-        found = listen(base, aside, texts, work, request.device)
-        agreements = [compare("reloaded vs. trained", said, found, work, written)]
+        reloaded = score_written(base, aside, texts, work, request.device)
+        agreements = [compare("reloaded vs. trained", trained, reloaded, work, written)]
         publish(request, base, written, agreements, aside)
     return agreements
 
@@ -189,14 +189,14 @@ def load_remedied(
     if change is not None:
         events.write(Phase("building the remedy's model"))
         tuned = change.make(tuned)
-        made = fingerprint(tuned)
-        if made != remedy.weights:
+        weights = fingerprint(tuned)
+        if weights != remedy.weights:
             raise FinetopError(
                 f"{request.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
-                f" {made[:12]} now); another device, or another version of torch, may round differently.",
+                f" {weights[:12]} now); another device, or another version of torch, may round differently.",
                 hint=f"Score it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
             )
-        print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
+        print(f"exported, the weights are those that were scored: sha256 {weights[:12]}")
     tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
     return tuned.eval(), tokenizer
 
@@ -228,7 +228,7 @@ def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], a
     )
 
 
-def say_what_is_lost(base: ResolvedModel) -> None:
+def warn_of_quantization(base: ResolvedModel) -> None:
     """Warn that a quantized base is exported with its rounding."""
     if base.quantize != "none":
         print(
@@ -247,7 +247,7 @@ def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model:
     return windows(text, tokenizer, longest)
 
 
-def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
+def score_written(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
     """Load a written model as a user would, and score the texts; what a GPU can't hold of it stays on the CPU."""
     resolved = replace(base, path=folder, quantize="none", chat_template=None)
     kind = load.torch_dtype(work, device)
@@ -255,10 +255,10 @@ def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: 
     room = free_bytes(device)
     place = device if room is None or size < SHARE_OF_GPU * room else "auto"
     model = merging.load_whole(resolved, kind, place)
-    found = scores(model, texts)
+    text_scores = scores(model, texts)
     del model
     free_memory(device)
-    return found
+    return text_scores
 
 
 def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from finetop.core.models.export.adapter import export_adapter
 from finetop.core.models.export.export import ExportRequest, Remedied, export
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import candidate_of
-from finetop.core.runtime.job_process import quiet
+from finetop.core.runtime.job_process import silence_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ IF_STOPPED = "asked to stop; nothing was written"
 
 def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     """Log the device and number format, then export; `general_text` returns the text that both models score."""
-    quiet()
+    silence_libraries()
     device = devices.open_device(job.gpu_gib)
     request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)

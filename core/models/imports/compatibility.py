@@ -27,29 +27,31 @@ SAME = ("model_type", "hidden_size", "num_hidden_layers", "n_embd", "n_layer")
 ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
 
 
-def require_fit(one: FolderModel, base: Path) -> int:
+def require_fit(model: FolderModel, base: Path) -> int:
     """Refuse broken weights, and those that can't have been trained on the base. Raises BadInput.
 
     Returns how many numbers they have.
     """
-    return _require_adapter(one.folder, base) if one.kind == "adapter" else _require_full(one.folder, base)
+    return (
+        _require_adapter(model.folder, base) if model.kind == "adapter" else _require_full(model.folder, base)
+    )
 
 
 def _require_full(folder: Path, base: Path) -> int:
     own, known = (read_json(place / CONFIGS["full"]) for place in (folder, base))
     for key in SAME:
-        here, there = own.get(key), known.get(key)
-        if None not in (here, there) and here != there:
+        own_value, base_value = own.get(key), known.get(key)
+        if None not in (own_value, base_value) and own_value != base_value:
             raise BadInput(
-                f"{plain(str(folder))} has {key} {here}, but the base {plain(str(base))} has {there}:"
+                f"{plain(str(folder))} has {key} {own_value}, but the base {plain(str(base))} has {base_value}:"
                 " it was not trained from it.",
                 hint=f"{ASK_BASE} To compare unrelated models: `finetop diff` on their sample logs.",
             )
-    words, wanted = own.get("vocab_size"), known.get("vocab_size")
-    if isinstance(words, int) and isinstance(wanted, int) and words < wanted:
+    vocab_size, base_vocab_size = own.get("vocab_size"), known.get("vocab_size")
+    if isinstance(vocab_size, int) and isinstance(base_vocab_size, int) and vocab_size < base_vocab_size:
         raise BadInput(
-            f"{plain(str(folder))} has a vocabulary of {words:,}, but the base {plain(str(base))} has"
-            f" {wanted:,}: it can't read the base's prompts.",
+            f"{plain(str(folder))} has a vocabulary of {vocab_size:,}, but the base {plain(str(base))} has"
+            f" {base_vocab_size:,}: it can't read the base's prompts.",
             hint=ASK_BASE,
         )
     return sum(shape.count for shape in tensors(folder).values())

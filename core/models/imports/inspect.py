@@ -72,7 +72,7 @@ class AdapterConfig:
         return "dora" if self.settings.get("use_dora") else self.peft_type.lower().replace("_", "-")
 
 
-def look(path: Path) -> ModelFolder:
+def inspect_folder(path: Path) -> ModelFolder:
     """Return what a folder contains. Raises BadInput if nothing in it can be checked."""
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
@@ -113,7 +113,7 @@ def _checkpoint_folders(path: Path) -> list[tuple[Path, re.Match[str]]]:
 
 def _folders_in(path: Path) -> list[Path]:
     try:
-        return [one for one in path.iterdir() if one.is_dir()]
+        return [entry for entry in path.iterdir() if entry.is_dir()]
     except OSError as error:
         raise BadInput(
             f"{plain(str(path))} can't be listed: {error.strerror}.", hint="Check its permissions."
@@ -125,21 +125,21 @@ def kind_of(folder: Path) -> Kind | None:
     return next((kind for kind, name in CONFIGS.items() if (folder / name).is_file()), None)
 
 
-def require_weights(one: FolderModel) -> None:
+def require_weights(model: FolderModel) -> None:
     """Refuse a folder whose weights are pickled or missing. Raises BadInput."""
-    wanted = "adapter_model.safetensors" if one.kind == "adapter" else "*.safetensors"
-    if any(file.is_file() for file in one.folder.glob(wanted)):
+    wanted = "adapter_model.safetensors" if model.kind == "adapter" else "*.safetensors"
+    if any(file.is_file() for file in model.folder.glob(wanted)):
         return
-    pickled = sorted(file.name for pattern in _PICKLED for file in one.folder.glob(pattern))
+    pickled = sorted(file.name for pattern in _PICKLED for file in model.folder.glob(pattern))
     weights = [name for name in pickled if "model" in name]
     if weights:
         raise BadInput(
-            f"{plain(str(one.folder))} has its weights as {weights[0]}: a pickle, which can run any code when"
+            f"{plain(str(model.folder))} has its weights as {weights[0]}: a pickle, which can run any code when"
             " it is opened.",
             hint="If you trust it, load it and call save_pretrained (it writes safetensors), then give that folder.",
         )
     raise BadInput(
-        f"{plain(str(one.folder))} has no {wanted} beside its {CONFIGS[one.kind]}.", hint="Copy it again."
+        f"{plain(str(model.folder))} has no {wanted} beside its {CONFIGS[model.kind]}.", hint="Copy it again."
     )
 
 
@@ -197,14 +197,14 @@ def _step_of(folder: Path, *, after: int) -> int:
     """Return the step of a folder's own model, from its trainer state, manifest or name; at least `after`."""
     state, manifest = folder / STATE, folder / "manifest.json"
     named = _CHECKPOINT.fullmatch(folder.name)
-    said = 0
+    step = 0
     if state.is_file():
-        said = _global_step(state)
+        step = _global_step(state)
     elif manifest.is_file():
-        said = _count(read_json(manifest).get("step"))
+        step = _count(read_json(manifest).get("step"))
     elif named:
-        said = int(named[1])
-    return max(said, after)
+        step = int(named[1])
+    return max(step, after)
 
 
 def _global_step(file: Path) -> int:

@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
-from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, look, read_json
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, inspect_folder, read_json
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Best, Checkpoint, Ended, Phase, Planned, metrics
 from finetop.core.protocol.metric_names import METRICS, NAMES
@@ -62,16 +62,16 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
     the disk is full. No event of the run is written before everything is checked.
     """
     events.write(Phase("reading the folder"))
-    found = look(path)
+    model_folder = inspect_folder(path)
     base = find_base(recipe, home, events)
     events.write(Phase("reading the weights"))
-    counts = [require_fit(one, base.path) for one in (*found.checkpoints, *_own(found))]
-    history = read_history(found.state)
-    chosen = choose(found, home)
+    counts = [require_fit(model, base.path) for model in (*model_folder.checkpoints, *_own(model_folder))]
+    history = read_history(model_folder.state)
+    chosen = choose(model_folder, home)
     events.write(Phase("copying" if copy else "linking"))
     clear_leftovers(run_folder)
-    for one in chosen.checkpoints:
-        place(one, run_folder, copy=copy)
+    for model in chosen.checkpoints:
+        place(model, run_folder, copy=copy)
     whole = sum(shape.count for shape in tensors(base.path).values())
     is_adapter = chosen.checkpoints[-1].kind == "adapter"
     events.write(
@@ -87,16 +87,20 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
     )
     for step, values in history.values:
         events.write(metrics(step, values))
-    for one in chosen.checkpoints:
-        target = folder_of(run_folder, one.step)
-        events.write(Checkpoint(one.step, str(target.relative_to(run_folder)), size_of(one.folder), one.kind))
-        print(f"step {one.step}: {one.kind}, {one.folder}, weights sha256 {fingerprint(one, home)[:16]}")
+    for model in chosen.checkpoints:
+        target = folder_of(run_folder, model.step)
+        events.write(
+            Checkpoint(model.step, str(target.relative_to(run_folder)), size_of(model.folder), model.kind)
+        )
+        print(
+            f"step {model.step}: {model.kind}, {model.folder}, weights sha256 {fingerprint(model, home)[:16]}"
+        )
     if chosen.best is not None:
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
 
 
-def _own(found: ModelFolder) -> tuple[FolderModel, ...]:
-    return () if found.own is None else (found.own,)
+def _own(model_folder: ModelFolder) -> tuple[FolderModel, ...]:
+    return () if model_folder.own is None else (model_folder.own,)
 
 
 def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
@@ -113,13 +117,13 @@ def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
     return base
 
 
-def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
+def choose(model_folder: ModelFolder, home: Home) -> ChosenCheckpoints:
     """Choose the checkpoints: all that exist, and the folder's own model once.
 
     A Trainer also saves its model into the output folder: usually its last checkpoint again, or the best one. If it is
     neither, it is the result of the training, and replaces a checkpoint of the same step.
     """
-    own, others = found.own, found.checkpoints
+    own, others = model_folder.own, model_folder.checkpoints
     if own is None or not others:
         return ChosenCheckpoints((own,) if own is not None else others, None)
     twin = next((other for other in reversed(others) if is_same(other, own, home)), None)
@@ -131,43 +135,43 @@ def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
     return ChosenCheckpoints((*others, own), None)
 
 
-def is_same(one: FolderModel, other: FolderModel, home: Home) -> bool:
+def is_same(model: FolderModel, other: FolderModel, home: Home) -> bool:
     """Return whether two folders have the same weights and, for adapters, the same settings."""
-    if one.kind != other.kind or fingerprint(one, home) != fingerprint(other, home):
+    if model.kind != other.kind or fingerprint(model, home) != fingerprint(other, home):
         return False
-    if one.kind == "full":
+    if model.kind == "full":
         return True
-    here, there = (read_json(place.folder / CONFIGS["adapter"]) for place in (one, other))
+    here, there = (read_json(place.folder / CONFIGS["adapter"]) for place in (model, other))
     return here == there
 
 
-def fingerprint(one: FolderModel, home: Home) -> str:
+def fingerprint(model: FolderModel, home: Home) -> str:
     """Return the sha256 of a folder's weights; cached by size and time of the files."""
-    return weight_files.weights_hash(one.folder, home)
+    return weight_files.weights_hash(model.folder, home)
 
 
-def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
+def place(model: FolderModel, run_folder: Path, *, copy: bool) -> None:
     """Link a model, or with `copy` copy its files, to the place of the run's checkpoint of its step.
 
     Raises EnvironmentTrouble for a full or unwritable disk.
     """
-    target = folder_of(run_folder, one.step)
+    target = folder_of(run_folder, model.step)
     if target.is_symlink() or target.exists():
         return  # done by an earlier attempt
     aside = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not copy:
-            target.symlink_to(one.folder, target_is_directory=True)
+            target.symlink_to(model.folder, target_is_directory=True)
             return
         aside.mkdir(mode=0o700)
-        for file in needed(one.folder):
+        for file in needed(model.folder):
             shutil.copyfile(file, aside / file.name)
         publish(aside, target)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise EnvironmentTrouble(
-            f"can't put {one.folder} into {target.parent}: {error.strerror or error}.",
+            f"can't put {model.folder} into {target.parent}: {error.strerror or error}.",
             hint="Free some room, or leave --copy out, which links the weights.",
         ) from error
 

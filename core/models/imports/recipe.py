@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core.data import files, hub
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
+from finetop.core.models.imports.inspect import AdapterConfig, inspect_folder, read_adapter
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.runs import IMPORTED
 from finetop.core.recipe.load import Loaded, resolve_text
@@ -50,9 +50,9 @@ class Adopted:
 def adopted(request: ImportRequest) -> Adopted:
     """Inspect a folder and write the recipe of its run. Raises BadInput that says why it can't be imported."""
     path = (request.cwd / given_path(request.path)).resolve()
-    found = look(path)
-    adapter = read_adapter(found.newest.folder) if found.newest.kind == "adapter" else None
-    base, revision = base_of(request, found, adapter)
+    model_folder = inspect_folder(path)
+    adapter = read_adapter(model_folder.newest.folder) if model_folder.newest.kind == "adapter" else None
+    base, revision = base_of(request, model_folder, adapter)
     name = request.name or name_of(path)
     model = {"id": base, "revision": revision, "dtype": "saved", "quantize": request.quantize}
     check: dict[str, Any] = {"at_end": request.at_end, "general": dict(request.general)}
@@ -70,14 +70,14 @@ def adopted(request: ImportRequest) -> Adopted:
     }
     lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in sections.items()]
     text = "\n".join(("# A model that was made elsewhere: nothing here was trained by finetop.", *lines, ""))
-    return Adopted(found, resolve_text(text, cwd=request.cwd, label="import", to_train=False))
+    return Adopted(model_folder, resolve_text(text, cwd=request.cwd, label="import", to_train=False))
 
 
 def base_of(
-    request: ImportRequest, found: ModelFolder, adapter: AdapterConfig | None
+    request: ImportRequest, model_folder: ModelFolder, adapter: AdapterConfig | None
 ) -> tuple[str, str | None]:
     """Return the base model, as an absolute folder or a hub id, and its revision. Raises BadInput."""
-    place = plain(str(found.newest.folder))
+    place = plain(str(model_folder.newest.folder))
     if request.base:
         folder = request.cwd / given_path(request.base)
         if hub.is_local(request.base) or folder.is_dir():
@@ -118,10 +118,10 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
     if adapter.method not in METHODS.names():
         return {"name": adapter.method}
     method = METHODS.load(adapter.method)
-    said = {ours: adapter.settings.get(theirs) for ours, theirs in method.spelled.items()}
-    if not isinstance(said.get("target_modules"), list):
-        said["target_modules"] = None  # a pattern
-    options = {key: value for key, value in said.items() if value is not None}
+    settings = {ours: adapter.settings.get(theirs) for ours, theirs in method.spelled.items()}
+    if not isinstance(settings.get("target_modules"), list):
+        settings["target_modules"] = None  # a pattern
+    options = {key: value for key, value in settings.items() if value is not None}
     try:
         msgspec.convert(options, method.options)
     except msgspec.ValidationError:
@@ -144,6 +144,6 @@ def name_of(path: Path) -> str:
     text = path.name
     if text.startswith(("checkpoint-", "step-")) and path.parent.name:
         text = f"{path.parent.name}-{text}"
-    safe = "".join(one if one.isascii() and (one.isalnum() or one in "._-") else "-" for one in text)
+    safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in text)
     safe = safe.strip(".-")[:60]
     return f"model-{safe}" if not safe or safe.isdigit() else safe

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from finetop.core.protocol.accepts import Asked
+from finetop.core.protocol.accepts import RequestName
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
@@ -57,7 +57,7 @@ class TriageRow(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     standings: dict[str, Standing] = {}  # by task; "": the whole run
     host: str = ""  # its machine, if several are shown
-    refuses: list[Asked] = []  # requests that the run refuses in its current state
+    refuses: list[RequestName] = []  # requests that the run refuses in its current state
 
     @property
     def standing(self) -> Standing | None:

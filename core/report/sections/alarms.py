@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from finetop.core.report import Block, Table
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 
 TITLE = "Alarms"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    detail = told.detail
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    detail = facts.detail
     if not detail.alarms:
         return ()
     rows = [

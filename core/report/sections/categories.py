@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from finetop.core.report import Block, Table
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 
 TITLE = "Categories"
 CATEGORIES_SHOWN = 30
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    outcome = told.outcome
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    outcome = facts.outcome
     if outcome is None:
         return ()
-    worst = sorted(outcome.categories, key=lambda one: (one.won - one.lost, -one.n, one.task, one.category))
-    rows = [(one.task, one.category, str(one.n), str(one.lost), str(one.won)) for one in worst]
+    worst = sorted(
+        outcome.categories,
+        key=lambda category: (category.won - category.lost, -category.n, category.task, category.category),
+    )
+    rows = [
+        (category.task, category.category, str(category.n), str(category.lost), str(category.won))
+        for category in worst
+    ]
     if not rows:
         return ()
     more = len(rows) - CATEGORIES_SHOWN

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from finetop.core.report import Block, Table, moment
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.wording.verdicts import short_answer
 
 TITLE = "Checks"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    detail = told.detail
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    detail = facts.detail
     if not detail.checks:
         return ()
     rows = [

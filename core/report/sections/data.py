@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from finetop.core.protocol.messages.data_versions import SourceFacts
 from finetop.core.report import Block, Source, Table
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.wording import data_versions
 
 TITLE = "Data"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    detail = told.detail
-    found: list[Block] = []
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    detail = facts.detail
+    blocks_found: list[Block] = []
     if detail.data:
         rows = [
             (
@@ -28,39 +28,39 @@ def blocks(told: Told) -> tuple[Block, ...]:
             for source in detail.data
         ]
         head = ("source", "rows", "kept", "used", "dropped", "truncated", "longest, tokens", "learned tokens")
-        found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
-    found += _versions(told)
+        blocks_found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
+    blocks_found += _versions(facts)
     if detail.first_row:
         learned = "".join(f"«{text}»" if is_learned else text for text, is_learned in detail.first_row)
-        found.append(Source("The first row as the model sees it; «what it learns»", learned))
-    return tuple(found)
+        blocks_found.append(Source("The first row as the model sees it; «what it learns»", learned))
+    return tuple(blocks_found)
 
 
-def _versions(told: Told) -> list[Block]:
+def _versions(run_facts: RunFacts) -> list[Block]:
     """Return the version of each source that was read, and what lint found in it."""
-    if not told.detail.sources:
+    if not run_facts.detail.sources:
         return []
     head = ("version", "sha256 of its rows", "used as", "rows", "change since the previous version", "notes")
-    tables: list[Block] = [Table(head, tuple(map(_version, told.read)), right=(3,))]
-    if lint := tuple(row for facts in told.read for row in _lint(facts)):
+    tables: list[Block] = [Table(head, tuple(map(_version, run_facts.read)), right=(3,))]
+    if lint := tuple(row for facts in run_facts.read for row in _lint(facts)):
         tables.append(Table(("finetop lint found", "in", "severity", "rows", "of"), lint, right=(3, 4)))
     return tables
 
 
 def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
     """Return lint's findings on a source, if it has checked the same content."""
-    kept = None if facts.now is None else facts.now.lint
+    report = None if facts.now is None else facts.now.lint
     name = data_versions.source_words(facts.row)
     return [
-        (one.about, name, one.severity, f"{one.count:,}", f"{one.of:,}")
-        for one in (kept.findings if kept is not None else ())
+        (finding.about, name, finding.severity, f"{finding.count:,}", f"{finding.of:,}")
+        for finding in (report.findings if report is not None else ())
     ]
 
 
 def _version(facts: SourceFacts) -> tuple[str, ...]:
     row = facts.row
     share = "" if row.share is None else f", {100 * row.share:g} % of all rows"
-    beside = "; ".join(data_versions.beside(facts))
+    beside = "; ".join(data_versions.further_facts(facts))
     return (
         f"{data_versions.source_words(row)} v{row.number}",
         row.content[:16],

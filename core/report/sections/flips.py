@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from finetop.core.protocol.check_result import Flip
-from finetop.core.report import Block, Points, Table, cut, cut_front
-from finetop.core.report.load import Told
+from finetop.core.report import Block, Points, Table, shortened, shortened_front
+from finetop.core.report.load import RunFacts
 
 TITLE = "Answers that changed"
 LOST_SHOWN, WON_SHOWN = 20, 5
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
     """List the worst lost answers, then some that were won, with their questions."""
-    if not told.flips:
+    if not facts.flips:
         return ()
-    asked = {(one.task, one.item): one for one in told.outcome.flips} if told.outcome is not None else {}
-    lost = sorted((flip for flip in told.flips if not flip.won), key=_fall)
-    won = [flip for flip in told.flips if flip.won]
+    flips_with_question = (
+        {(item_flip.task, item_flip.item): item_flip for item_flip in facts.outcome.flips}
+        if facts.outcome is not None
+        else {}
+    )
+    lost = sorted((flip for flip in facts.flips if not flip.won), key=_fall)
+    won = [flip for flip in facts.flips if flip.won]
     shown = [*lost[:LOST_SHOWN], *won[:WON_SHOWN]]
-    rows = tuple(_flip_row(flip, asked.get((flip.task, flip.item))) for flip in shown)
-    more = len(told.flips) - len(shown)
+    rows = tuple(_flip_row(flip, flips_with_question.get((flip.task, flip.item))) for flip in shown)
+    more = len(facts.flips) - len(shown)
     head = ("", "task", "question", "right", "base said", "tuned said", "log p, base -> tuned")
-    left_out = f"{more} more: finetop flips {told.detail.row.name}" if more else ""
+    left_out = f"{more} more: finetop flips {facts.detail.row.name}" if more else ""
     return (
         Points((f"{len(lost)} lost, {len(won)} won; the worst first.",)),
         Table(head, rows, right=(6,), long=(2, 4, 5), more=left_out),
@@ -35,14 +39,14 @@ def _fall(flip: Flip) -> float:
     return flip.tuned_log_prob - flip.base_log_prob
 
 
-def _flip_row(flip: Flip, asked: Flip | None) -> tuple[str, ...]:
+def _flip_row(flip: Flip, flip_with_question: Flip | None) -> tuple[str, ...]:
     return (
         "won" if flip.won else "lost",
         flip.task,
-        cut_front(asked.question) if asked is not None else flip.item,
-        cut(asked.gold) if asked is not None else "",
-        cut(flip.base_answer),
-        cut(flip.tuned_answer),
+        shortened_front(flip_with_question.question) if flip_with_question is not None else flip.item,
+        shortened(flip_with_question.gold) if flip_with_question is not None else "",
+        shortened(flip.base_answer),
+        shortened(flip.tuned_answer),
         _fell(flip),
     )
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from finetop.core.report import Block, Points
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.wording.verdicts import standing
 
 TITLE = "Not measured"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    return (Points(tuple(_lines(told))),)
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    return (Points(tuple(_lines(facts))),)
 
 
-def _lines(told: Told) -> Iterable[str]:
-    outcome, detail = told.outcome, told.detail
+def _lines(facts: RunFacts) -> Iterable[str]:
+    outcome, detail = facts.outcome, facts.detail
     if outcome is None:
         yield f"Forgetting: there is no check of this run. finetop check {detail.row.name} makes one."
     else:
         yield from (task.reason for task in outcome.tasks if task.reason)
         if left := outcome.items_total - outcome.items_used:
             yield f"{left:,} of the suite's {outcome.items_total:,} items: the verdict did not need them."
-        opened = [task.task for task in outcome.tasks if task.mark == "open"]
-        if opened:
-            yield f"Tasks without a verdict of their own: {', '.join(opened)}."
+        undecided = [task.task for task in outcome.tasks if task.mark == "open"]
+        if undecided:
+            yield f"Tasks without a verdict of their own: {', '.join(undecided)}."
         yield f"Abilities that the suite {outcome.suite or 'of this check'} has no task for."
         if outcome.watch:
             yield f"The check is an intermediate one{standing(outcome)}."
@@ -37,7 +37,7 @@ def _lines(told: Told) -> Iterable[str]:
             yield "The target: no score measures the training goal before and after."
         if outcome.drift is None:
             yield "Drift on general text at the end."
-    if "eval_loss" not in told.curves:
+    if "eval_loss" not in facts.curves:
         yield "Loss on held-out rows of the training data."
     if len({check.step for check in detail.checks}) < 2:
         yield "Checkpoints other than the one that was checked." if detail.checks else "Any checkpoint."

@@ -7,24 +7,24 @@ from typing import Any
 
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.report import Block, Points, Source, Table
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 
 TITLE = "Recipe"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
     """Return the differences from the built-in recipe, with the whole recipe collapsed."""
-    detail = told.detail
-    found: list[Block] = []
-    if told.base is not None:
-        head = ("setting", f"built-in {told.base_name}", "this run")
-        rows = tuple(_differences(told.base, detail.recipe))
-        found.append(Table(head, rows) if rows else Points((f"As the built-in {told.base_name}.",)))
+    detail = facts.detail
+    blocks_found: list[Block] = []
+    if facts.base is not None:
+        head = ("setting", f"built-in {facts.base_name}", "this run")
+        rows = tuple(_differences(facts.base, detail.recipe))
+        blocks_found.append(Table(head, rows) if rows else Points((f"As the built-in {facts.base_name}.",)))
     whole = "\n".join(f"{key}: {value}" for key, value in flat_texts(detail.recipe).items())
-    found.append(Source("All settings, defaults filled in", whole))
+    blocks_found.append(Source("All settings, defaults filled in", whole))
     if detail.recipe_source:
-        found.append(Source("The recipe as it was written", detail.recipe_source))
-    return tuple(found)
+        blocks_found.append(Source("The recipe as it was written", detail.recipe_source))
+    return tuple(blocks_found)
 
 
 def _differences(base: dict[str, Any], recipe: dict[str, Any]) -> Iterable[tuple[str, str, str]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from finetop.core.protocol.runs import RunDetail, SampleRow
-from finetop.core.report import Block, Table, cut, cut_front
-from finetop.core.report.load import Told
+from finetop.core.report import Block, Table, shortened, shortened_front
+from finetop.core.report.load import RunFacts
 
 TITLE = "Samples"
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    return samples(told.detail)
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    return samples(facts.detail)
 
 
 def samples(detail: RunDetail) -> tuple[Block, ...]:
@@ -21,8 +21,8 @@ def samples(detail: RunDetail) -> tuple[Block, ...]:
     rows = []
     for _, texts in sorted(by_prompt.items()):
         first, last = texts[0], texts[-1]
-        before = cut(first.text) if first.step < last.step else ""
-        rows.append((cut_front(first.prompt), before, cut(last.text)))
+        before = shortened(first.text) if first.step < last.step else ""
+        rows.append((shortened_front(first.prompt), before, shortened(last.text)))
     if not rows:
         return ()
     steps = sorted({sample.step for sample in detail.samples})

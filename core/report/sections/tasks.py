@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetop.core.protocol.check_result import CheckResult, worst_first
 from finetop.core.report import Bar, Bars, Block, Table, Tone
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.report.sections.verdict import TONES
 from finetop.core.wording.verdicts import task_cells
 
@@ -12,8 +12,8 @@ TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}
 
 
-def blocks(told: Told) -> tuple[Block, ...]:
-    return tasks(told.outcome)
+def blocks(facts: RunFacts) -> tuple[Block, ...]:
+    return tasks(facts.outcome)
 
 
 def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from finetop.core.report import Tone
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.wording.triage import settled_words
-from finetop.core.wording.verdicts import beside_lines, verdict_line, word
+from finetop.core.wording.verdicts import further_lines, verdict_line, word
 
 TONES: dict[str, Tone] = {"ok": "good", "regressed": "bad", "no_verdict": "open"}
 
 
-def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
+def verdict(facts: RunFacts) -> tuple[str, Tone, str, tuple[str, ...]]:
     """Return the verdict's word, its tone, its sentence, and how sure it is."""
-    check, outcome = told.detail.row.check, told.outcome
+    check, outcome = facts.detail.row.check, facts.outcome
     if outcome is None:
         return "NOT CHECKED", "open", "Not checked for forgetting yet.", ()
     name = word(outcome)
@@ -20,7 +20,7 @@ def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
     if outcome.step is not None:
         sentence += f", at step {outcome.step:,}"
     settled = "" if check is None else settled_words(check)
-    beside = [*outcome.claims, *(line.replace("  ", ": ", 1) for line in beside_lines(outcome))]
+    beside = [*outcome.claims, *(line.replace("  ", ": ", 1) for line in further_lines(outcome))]
     if settled:
         beside.insert(0, settled)
     return name, TONES[outcome.verdict], sentence, tuple(beside)

@@ -84,16 +84,16 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     if job.verb == "import" and state.kind == "environment":
         return None  # the user waits for an import: report a missing base model at once
     has_moved = step > job.args.get("resume", {}).get("step", 0)
-    found = next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
-    if found is None:
+    attempt = next_try(supervisor.settings, state.kind, attempt_number(job), has_moved=has_moved)
+    if attempt is None:
         return None
-    retry: dict[str, Any] = {"number": found.number, "of": found.of, "said": state.cause}
+    retry: dict[str, Any] = {"number": attempt.number, "of": attempt.of, "said": state.cause}
     if state.kind == "disk_full":
         retry["room"] = max(LEAST_ROOM, 2 * _largest_checkpoint(supervisor.connection, job.run_id))
-    return Again({**args, "retry": retry}, held, time.time() + found.wait_s)
+    return Again({**args, "retry": retry}, held, time.time() + attempt.wait_s)
 
 
-def _number(job: Job) -> int:
+def attempt_number(job: Job) -> int:
     """Return which attempt a job is, counted from 1."""
     return int(job.args.get("retry", {}).get("number", 1))
 
@@ -115,13 +115,13 @@ def _largest_checkpoint(connection: Connection, run_id: int) -> int:
 
 def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:
     """Queue the continuation ahead of jobs with its priority; a held one keeps its place."""
-    undo = jobs.before(connection, job.id)
+    undo = jobs.state_before(connection, job.id)
     if job.verb in data.MAKES_A_RUN:
         if undo is None or jobs.has_trained(connection, job.id):
-            left = (
+            ending = (
                 data.Stopped(state.ended, "stop", state.since) if isinstance(state, data.Stopped) else state
             )
-            undo = runs.stands(connection, job.run_id, data.in_short(left))
+            undo = runs.snapshot(connection, job.run_id, data.without_log(ending))
         runs.queue_again(connection, job.run_id)
     jobs.add_job(
         connection,
@@ -138,9 +138,11 @@ def _queue_on(connection: Connection, job: Job, state: data.State, again: Again)
 
 def _last_try(job: Job, state: data.State) -> data.State:
     """Add the number of attempts to the hint of a job that was tried more than once."""
-    if not isinstance(state, data.Failed) or _number(job) == 1:
+    if not isinstance(state, data.Failed) or attempt_number(job) == 1:
         return state
-    return msgspec.structs.replace(state, hint=f"{state.hint} It was tried {_number(job)} times.".strip())
+    return msgspec.structs.replace(
+        state, hint=f"{state.hint} It was tried {attempt_number(job)} times.".strip()
+    )
 
 
 def _end_run(connection: Connection, job: Job, state: data.State) -> None:
@@ -148,7 +150,7 @@ def _end_run(connection: Connection, job: Job, state: data.State) -> None:
 
     A run whose resume failed before its first step returns to its earlier state, with the reason.
     """
-    before = jobs.before(connection, job.id)
+    before = jobs.state_before(connection, job.id)
     if (
         before is not None
         and isinstance(state, data.Failed | data.Lost)
@@ -159,14 +161,14 @@ def _end_run(connection: Connection, job: Job, state: data.State) -> None:
             return
         if before.recipe is not None:
             runs.set_recipe(connection, job.run_id, before.recipe, before.model)
-    runs.set_state(connection, job.run_id, data.in_short(state))
+    runs.set_state(connection, job.run_id, data.without_log(state))
     if isinstance(state, data.Finished):
-        _queue_asked(connection, job)
+        _queue_requested(connection, job)
 
 
 def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool:
     """Return True if a job left its run unchanged: it never trained, and no later steps were dropped for it."""
-    is_there = runs.stands(connection, job.run_id, before.state).step == before.step
+    is_there = runs.snapshot(connection, job.run_id, before.state).step == before.step
     return is_there and not jobs.has_trained(connection, job.id)
 
 
@@ -176,14 +178,14 @@ def _why_not(state: data.Failed | data.Lost) -> str:
     return f"resuming {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
 
 
-def _queue_asked(connection: Connection, job: Job) -> None:
+def _queue_requested(connection: Connection, job: Job) -> None:
     """Queue what a finished run asks for, in the same transaction so that it can't get lost.
 
     That is the check of its recipe, and its target measurement if it is one of several approaches.
     """
     if job.verb == "approach":
         return  # an approach measured itself and changed no weights
-    if checks.is_wanted_at_end(runs.recipe(connection, job.run_id)):
+    if checks.runs_at_end(runs.recipe(connection, job.run_id)):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         jobs.add_job(
             connection,
@@ -192,10 +194,10 @@ def _queue_asked(connection: Connection, job: Job) -> None:
             args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
             priority=jobs.CHECK_PRIORITY,
         )
-    queue(connection, job.run_id)
+    queue_measurement(connection, job.run_id)
 
 
-def queue(connection: Connection, run_id: int) -> None:
+def queue_measurement(connection: Connection, run_id: int) -> None:
     """Queue the measurement of a run's checkpoint behind its check; nothing for a run in no comparison."""
     args = approaches.job_args(connection, run_id)
     if args is None:

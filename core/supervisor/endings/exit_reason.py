@@ -37,7 +37,7 @@ NEAR = 0.9  # of the memory limit: a process that held this much may have been k
 def ending(
     job: Job,
     facts: Exit | None,
-    said: events.Ended | None,
+    last_event: events.Ended | None,
     log: list[str],
     ranks: Sequence[RankEnd] = (),
     *,
@@ -56,25 +56,31 @@ def ending(
             return data.Lost(time.time(), "the machine restarted", since, "restarted", log)
         return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
     is_late = job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM  # it was exiting already
-    if said is not None and said.status == "finished" and (facts.code == 0 or is_late):
-        return data.Finished(since=since, ended=facts.ended, cause=said.cause)
+    if last_event is not None and last_event.status == "finished" and (facts.code == 0 or is_late):
+        return data.Finished(since=since, ended=facts.ended, cause=last_event.cause)
     if job.asked == "kill":
         return data.Stopped(ended=facts.ended, how="kill", since=since)
-    if facts.cause is not None and facts.cause.kind == "cancelled" and (said is None or said.kind == "asked"):
-        return data.Stopped(facts.ended, "kill" if said is None else "stop", since, facts.cause.cause)
+    if (
+        facts.cause is not None
+        and facts.cause.kind == "cancelled"
+        and (last_event is None or last_event.kind == "asked")
+    ):
+        return data.Stopped(facts.ended, "kill" if last_event is None else "stop", since, facts.cause.cause)
     if job.asked == HUNG:
         said_of = failures.Cause(
-            "hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state))
+            "hung", f"hung: {pulse.details(job.state)}", ". ".join(pulse.reasons(job.state))
         )
         return _failed(facts, said_of, since, log)
-    is_from_outside = said is not None and said.kind == "asked" and not job.asked
-    if said is not None and said.status == "stopped" and not is_from_outside:
-        is_of_itself = said.cause and said.kind != "asked"  # a budget or a check ended it, not a request
-        return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, said.cause)
+    is_from_outside = last_event is not None and last_event.kind == "asked" and not job.asked
+    if last_event is not None and last_event.status == "stopped" and not is_from_outside:
+        is_of_itself = (
+            last_event.cause and last_event.kind != "asked"
+        )  # a budget or a check ended it, not a request
+        return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, last_event.cause)
     is_early = facts.signal == signal.SIGTERM or any(rank.signal == signal.SIGTERM for rank in ranks)
     if job.asked in ("stop", *PAUSES) and is_early:
         return data.Stopped(facts.ended, _how(job), since)
-    cause = why_of_ranks(facts, said, log, ranks)
+    cause = why_of_ranks(facts, last_event, log, ranks)
     if ranks and ranks[0].said is not None:
         facts = replace(facts, code=ranks[0].said.exit_code)  # torchrun's own is 1
     return _failed(facts, cause, since, log)
@@ -107,34 +113,44 @@ def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
 
     A rank that failed only because another left it (kind communication) is left out.
     """
-    words = ranks.read(folder)
+    rank_files = ranks.read(folder)
     tail = _tail(log)
     # torchrun's final report covers more than this node's ranks
     codes = _REPORT.findall(tail) or [(rank, code) for code, rank in _EXIT_CODE.findall(tail)]
     killed = {int(rank): -int(code) for rank, code in codes if int(code) < 0}
-    dead = [RankEnd(number, None, killed.get(number)) for number, one in words.items() if one.ended is None]
+    dead = [
+        RankEnd(number, None, killed.get(number))
+        for number, record in rank_files.items()
+        if record.ended is None
+    ]
     failed = [
-        (one.at, RankEnd(number, one.ended))
-        for number, one in words.items()
-        if one.ended is not None and one.ended.status == "failed" and one.ended.kind != "communication"
+        (record.at, RankEnd(number, record.ended))
+        for number, record in rank_files.items()
+        if record.ended is not None
+        and record.ended.status == "failed"
+        and record.ended.kind != "communication"
     ]
     if (
         not dead
         and len({end.said and end.said.cause for _, end in failed}) == 1
-        and len(failed) == len(words)
+        and len(failed) == len(rank_files)
     ):
         return []  # all ranks report the same cause: no single rank is to blame
-    told = [end for _, end in sorted(failed, key=lambda pair: pair[0])]
+    failed_ends = [end for _, end in sorted(failed, key=lambda pair: pair[0])]
     # A dead rank without a known signal was ended with the others: on several nodes srun kills all once one fails.
-    return [*(one for one in dead if one.signal), *told, *(one for one in dead if not one.signal)]
+    return [
+        *(record for record in dead if record.signal),
+        *failed_ends,
+        *(record for record in dead if not record.signal),
+    ]
 
 
 def why_of_ranks(
-    facts: Exit, said: events.Ended | None, log: list[str], ranks: Sequence[RankEnd]
+    facts: Exit, last_event: events.Ended | None, log: list[str], ranks: Sequence[RankEnd]
 ) -> failures.Cause:
     """Return why a job failed, and which of its ranks."""
     if not ranks:
-        return why(facts, said, log)
+        return why(facts, last_event, log)
     first = ranks[0]
     cause = why(replace(facts, signal=first.signal), first.said, log)
     if first.said is None and first.signal is None and facts.signal is not None:
@@ -151,31 +167,31 @@ def why_of_ranks(
     return replace(cause, cause=f"rank {first.number}: {cause.cause}")
 
 
-def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
+def why(facts: Exit, last_event: events.Ended | None, log: list[str]) -> failures.Cause:
     """Return why a job failed: from the kernel, else the job's message, else the signal, else its log."""
-    if facts.cause is not None and (said is None or said.kind == "asked"):
+    if facts.cause is not None and (last_event is None or last_event.kind == "asked"):
         return facts.cause
-    if _was_out_of_memory(facts, said):
+    if _was_out_of_memory(facts, last_event):
         return failures.Cause(
             "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY
         )
-    if said is not None and said.status == "stopped":
-        hint = f"Not requested through finetop: a user, or the machine shutting down. {said.cause}."
+    if last_event is not None and last_event.status == "stopped":
+        hint = f"Not requested through finetop: a user, or the machine shutting down. {last_event.cause}."
         return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
-    if said is not None:
-        return failures.Cause(failures.as_kind(said.kind), said.cause, said.hint)
+    if last_event is not None:
+        return failures.Cause(failures.as_kind(last_event.kind), last_event.cause, last_event.hint)
     if facts.signal is not None:
         return _of_signal(facts, log)
     last = log[-1] if log else ""
     return failures.of_lines(log) or failures.Cause("code", f"exited with code {facts.code}", last)
 
 
-def _was_out_of_memory(facts: Exit, said: events.Ended | None) -> bool:
+def _was_out_of_memory(facts: Exit, last_event: events.Ended | None) -> bool:
     """Return True if the kernel killed the job, or a process of it, for lack of memory.
 
     Decided by the kernel's own count; without one, by whether the job held nearly all that it could.
     """
-    if facts.signal != signal.SIGKILL and (said is None or said.kind not in ("", "code")):
+    if facts.signal != signal.SIGKILL and (last_event is None or last_event.kind not in ("", "code")):
         return False
     if facts.oom_kills is not None:
         return facts.oom_kills > 0
@@ -189,20 +205,18 @@ def _held_nearly_all(facts: Exit) -> bool:
 def _held(facts: Exit) -> str:
     if not facts.memory_limit_kib:
         return ""
-    held, limit = facts.peak_memory_kib / 2**20, facts.memory_limit_kib / 2**20
-    return f": it held {gib(held)} of {gib(limit)} GiB"
+    held_gib, limit = facts.peak_memory_kib / 2**20, facts.memory_limit_kib / 2**20
+    return f": it held {gib(held_gib)} of {gib(limit)} GiB"
 
 
 def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
     assert facts.signal is not None
     if crash := failures.CRASHES.get(signal.Signals(facts.signal)):
-        known = failures.of_lines(log)
-        if known is not None:
-            return known
-        where = stack_dumps.at_crash(log)
-        hint = (
-            f"A fault in native code{f', in {where}' if where else ''}. Check if it recurs at the same step."
-        )
+        from_log = failures.of_lines(log)
+        if from_log is not None:
+            return from_log
+        location = stack_dumps.at_crash(log)
+        hint = f"A fault in native code{f', in {location}' if location else ''}. Check if it recurs at the same step."
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
         return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
@@ -258,11 +272,11 @@ class SinceStart:
     @classmethod
     def read(cls, file: Path) -> SinceStart:
         """Read the events; unreadable ones are skipped."""
-        found = cls()
+        since_start = cls()
         try:
             opened = open_regular(file)
         except OSError:
-            return found
+            return since_start
         with opened:
             while line := opened.readline(LINE_BYTES):  # a longer line is read in pieces, which are skipped
                 if b'"started"' not in line and b'"phase"' not in line:
@@ -272,7 +286,7 @@ class SinceStart:
                 except events.Unreadable:
                     continue
                 if isinstance(event, events.Started):
-                    found = cls(event.attempt)
+                    since_start = cls(event.attempt)
                 elif isinstance(event, events.Phase):
-                    found.has_phase = True
-        return found
+                    since_start.has_phase = True
+        return since_start

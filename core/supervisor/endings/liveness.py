@@ -54,12 +54,12 @@ def adopt(supervisor: Supervisor) -> None:
             supervisor.vitals[job.id] = Vital(job.attempt, size, job.state.silent_s)
 
 
-async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
+async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     """Look at all live jobs, given the sizes of their events, if the last look is old enough."""
-    wanted = supervisor.settings.hung
+    limits = supervisor.settings.hung
     now = time.monotonic()
     passed = now - supervisor.vitals_at
-    if passed < min(LOOK_S, wanted.after_s / 5):
+    if passed < min(LOOK_S, limits.after_s / 5):
         return
     supervisor.vitals_at = now
     silent: list[tuple[Job, Vital]] = []
@@ -70,7 +70,7 @@ async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
             _clear(supervisor, job)
             continue
         vital.silent_s += min(passed, MOST_S)
-        if vital.silent_s >= min(10 * LOOK_S, wanted.after_s / 4):
+        if vital.silent_s >= min(10 * LOOK_S, limits.after_s / 4):
             silent.append((job, vital))
     if silent:
         attempts = [supervisor.attempt(job) for job, _ in silent]
@@ -78,8 +78,8 @@ async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
         for job, vital in silent:
             if (usage := usages.get(job.id)) is not None:
                 await _judge(supervisor, job, vital, usage, min(passed, MOST_S))
-    for gone in supervisor.vitals.keys() - {job.id for job in supervisor.live}:
-        del supervisor.vitals[gone]
+    for ended_job in supervisor.vitals.keys() - {job.id for job in supervisor.live}:
+        del supervisor.vitals[ended_job]
 
 
 async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, passed: float) -> None:
@@ -95,24 +95,24 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     state = jobs.state_of(supervisor.connection, job.id)
     if not isinstance(state, data.Running):
         return
-    wanted = supervisor.settings.hung
+    limits = supervisor.settings.hung
     usual = usual_s(state)
     folder = supervisor.attempt(job).folder
-    here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
+    ranks_here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
     is_idle = evidence == IDLE and nodes == 1  # usage comes from the first node only; another may be working
-    found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=wanted.after_s)
+    verdict = classify(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=limits.after_s)
     frames, late = state.frames, None
-    if found == "hung":
+    if verdict == "hung":
         if (
-            here * nodes > 1 and not job.asked
+            ranks_here * nodes > 1 and not job.asked
         ):  # when a job is being ended, the state of its remaining ranks proves nothing
-            late = await aside(partial(ranks.late, folder, here * nodes))
+            late = await aside(partial(ranks.late, folder, ranks_here * nodes))
         frames = await _stacks_of(supervisor, job, vital) or frames
-    state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
+    state = msgspec.structs.replace(state, pulse=verdict, usual_s=usual, evidence=evidence, frames=frames)
     if late is not None:
         state = msgspec.structs.replace(state, late=[late.who, late.others, late.did])
     _show(supervisor, job, vital, state)
-    if found == "hung" and (wanted.then == "kill" or late is not None) and not job.asked:
+    if verdict == "hung" and (limits.then == "kill" or late is not None) and not job.asked:
         _end(supervisor, job, vital, has_stacks=bool(frames))
 
 
@@ -120,11 +120,11 @@ def usual_s(state: data.Running) -> float | None:
     """Return the seconds per step including everything around it, from the run's own clock; None if not known yet."""
     if state.phase != "training" or state.left_s is None or not state.done or not state.total:
         return None
-    left = state.total - state.done
-    return state.left_s / left if left > 0 else None
+    steps_left = state.total - state.done
+    return state.left_s / steps_left if steps_left > 0 else None
 
 
-def judge(
+def classify(
     usual: float | None, silent_s: float, stopped_s: float, *, is_idle: bool, after_s: float
 ) -> Literal["", "silent", "hung", "stopped"]:
     """Classify a silence."""
@@ -148,9 +148,9 @@ IDLE = "its processes are idle"
 
 def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
     """Return the recent utilization of the job's busiest GPU in percent, or None if not available."""
-    looks = [list(supervisor.pool.history.get(share.uuid, ()))[-GPU_LOOKS:] for share in job.gpus]
-    told = [[sample.busy for sample in past if sample.busy is not None] for past in looks]
-    return max((fmean(past) for past in told if past), default=None)
+    histories = [list(supervisor.pool.history.get(share.uuid, ()))[-GPU_LOOKS:] for share in job.gpus]
+    busy_values = [[sample.busy for sample in past if sample.busy is not None] for past in histories]
+    return max((fmean(past) for past in busy_values if past), default=None)
 
 
 def evidence_of(uses: deque[ProcessUse], *, waits: bool, gpu: float | None = None) -> str:
@@ -188,7 +188,7 @@ def _frames(log: Path, begin: int) -> list[str]:
     try:
         with open_regular(log) as file:
             file.seek(begin)
-            return stack_dumps.words(stack_dumps.read(file.read(1 << 20).decode("utf-8", "replace")))
+            return stack_dumps.describe(stack_dumps.read(file.read(1 << 20).decode("utf-8", "replace")))
     except OSError:
         return []
 
@@ -205,7 +205,7 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
     state = msgspec.structs.replace(state, silent_s=round(vital.silent_s, 1) if state.pulse else 0.0)
     new = []
     if state.pulse in HANGS and before.pulse not in HANGS:
-        new = [notices.New(job.run_id, "hung", None, f"hung: {pulse.words(state)}", time.time())]
+        new = [notices.New(job.run_id, "hung", None, f"hung: {pulse.details(state)}", time.time())]
     _keep(supervisor, job, state, new)
 
 
@@ -213,7 +213,7 @@ def _clear(supervisor: Supervisor, job: Job) -> None:
     """Remove the mark of silence from a job that goes on."""
     state = jobs.state_of(supervisor.connection, job.id)
     if isinstance(state, data.Running) and state.pulse:
-        _keep(supervisor, job, data.well(state))
+        _keep(supervisor, job, data.without_silence(state))
 
 
 def _keep(supervisor: Supervisor, job: Job, state: data.Running, new: Sequence[notices.New] = ()) -> None:
@@ -230,5 +230,5 @@ def _end(supervisor: Supervisor, job: Job, vital: Vital, *, has_stacks: bool) ->
     assert vital.asked_at is not None
     if has_stacks or vital.silent_s > vital.asked_at + STACKS_S:
         with transaction(supervisor.connection):
-            jobs.ask(supervisor.connection, job.id, HUNG)
+            jobs.set_request(supervisor.connection, job.id, HUNG)
         supervisor.touch()

@@ -79,9 +79,9 @@ def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Wa
     gpus = 1 if budget.get("gpus") is None else int(budget["gpus"])
     if job.verb != "train":
         gpus = min(gpus, 1)
-    said = budget.get("memory_gib")
-    if gpus == 0 or (job.verb == "train" and said is not None):
-        return Want(gpus, None if said is None else float(said))
+    memory_gib = budget.get("memory_gib")
+    if gpus == 0 or (job.verb == "train" and memory_gib is not None):
+        return Want(gpus, None if memory_gib is None else float(memory_gib))
     if not planner.ask(job, on_base(connection, recipe), card):
         return None
     return Want(gpus, planner.found[job.id], is_estimate=True)
@@ -114,12 +114,12 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> floa
     config = inputs.find_config(recipe.model, home).config
     gpus = recipe.budget.gpus or 1 if verb == "train" else 1
     machine = Machine("gpu", card.name, card.total_gib * GIB, has_bfloat16=card.has_bfloat16)
-    made = plan(recipe, config, machine, gpus=gpus)
+    estimated = plan(recipe, config, machine, gpus=gpus)
     match verb:
         case "check" | "remedy" | "approach" | "measure":
-            weights = next((part.bytes for part in made.parts if part.name == "weights"), 0.0)
+            weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)
             copied = answers.copy_of(weights) if recipe.model.engine == "vllm" else 0.0
             return (weights + copied) / GIB + CHECK_BESIDE_GIB
         case "export":
-            return made.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB
-    return made.need / GIB
+            return estimated.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB
+    return estimated.need / GIB

@@ -56,12 +56,12 @@ class Watch:
             self._wake.clear()
             self.began = time.monotonic()
             try:
-                seen = self._looker.look()
-                listed = {one.pid for gpu in seen.gpus for one in gpu.processes or ()}
+                reading = self._looker.look()
+                listed = {process.pid for gpu in reading.gpus for process in gpu.processes or ()}
                 owners = self._launcher.owners(self.live, listed)
             except Exception as error:  # a bug, or nonsense from the driver: reported and retried
                 traceback.print_exc(file=sys.stderr)
-                seen, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
-            self.last = Look(self.began, seen, owners, self._sees_all)
-            is_well = not seen.trouble and not any(gpu.fault == "lost" for gpu in seen.gpus)
+                reading, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
+            self.last = Look(self.began, reading, owners, self._sees_all)
+            is_well = not reading.trouble and not any(gpu.fault == "lost" for gpu in reading.gpus)
             self._wake.wait(LOOK_S if is_well else max(LOOK_S, AGAIN_S))

@@ -42,17 +42,21 @@ def share_of(
     Never less than promised. All GPUs of a job get the same limit: that of the fullest one.
     """
     beside: dict[int, str] = {}
-    jobs_on, left = [], []
+    jobs_on, limits = [], []
     for share in gpus:
-        on_it = [(other, one) for other, one in held if one.uuid == share.uuid and other != job]
+        on_it = [
+            (other, other_share)
+            for other, other_share in held
+            if other_share.uuid == share.uuid and other != job
+        ]
         jobs_on.append(1 + len({other for other, _ in on_it}))
         beside |= {other: names[other] for other, _ in on_it if other in names}
         if on_it and share.gib is not None and share.uuid in totals:
             use = uses.get(share.uuid)
             room = totals[share.uuid] - reserve_gib - _of_others(share, use)
-            room -= sum(_taken(other, one, totals[share.uuid], use) for other, one in on_it)
-            left.append(max(share.gib, math.floor(room * 10) / 10))
-    most = min(left, default=None)
+            room -= sum(_taken(other, other_share, totals[share.uuid], use) for other, other_share in on_it)
+            limits.append(max(share.gib, math.floor(room * 10) / 10))
+    most = min(limits, default=None)
     return GpuShare(most, tuple(sorted(beside.values())), tuple(jobs_on))
 
 
@@ -72,33 +76,33 @@ def _of_others(share: Share, use: Use | None) -> float:
 def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
     """Return what a job may use of its GPUs beside the jobs that are live now."""
     own = supervisor.pool
-    held = [(one.id, share) for one in supervisor.live for share in one.gpus]
+    held = [(live_job.id, share) for live_job in supervisor.live for share in live_job.gpus]
     held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
     return share_of(
         job.id,
         gpus,
         held,
-        {one.id: one.run_name for one in supervisor.live},
+        {live_job.id: live_job.run_name for live_job in supervisor.live},
         {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus},
         own.uses,
         supervisor.settings.gpus.reserve_gib,
     )
 
 
-async def tell(supervisor: Supervisor) -> None:
+async def write_shares(supervisor: Supervisor) -> None:
     """Write each live job's share where it changed. A folder that can't be written is retried."""
     own = supervisor.pool
     made_of = (supervisor.revision, supervisor.settings, own.look)
     if own.look is None or made_of == own.told_of:
         return
-    there = {(job.id, job.attempt): job for job in supervisor.here() if job.gpus}
-    own.told, own.told_of = {key: share for key, share in own.told.items() if key in there}, made_of
-    for key, job in there.items():
+    live_jobs = {(job.id, job.attempt): job for job in supervisor.here() if job.gpus}
+    own.told, own.told_of = {key: share for key, share in own.told.items() if key in live_jobs}, made_of
+    for key, job in live_jobs.items():
         share = share_now(supervisor, job, job.gpus)
         if own.told.get(key) == share:
             continue
         try:
-            await aside(partial(gpu_share.tell, supervisor.home.root / job.folder, share))
+            await aside(partial(gpu_share.write_share, supervisor.home.root / job.folder, share))
             own.told[key] = share
         except OSError:  # the job keeps its last known share
             own.told_of = ()
@@ -109,18 +113,18 @@ def with_neighbours(supervisor: Supervisor, job: Job, state: data.State) -> data
     if not isinstance(state, data.Failed) or state.kind not in MEMORY:
         return state
     own = {share.uuid for share in job.gpus}
-    words = [
-        _words(other.run_name, share, supervisor.pool.uses.get(share.uuid), other.id)
+    neighbours = [
+        describe_neighbour(other.run_name, share, supervisor.pool.uses.get(share.uuid), other.id)
         for other in supervisor.live
         if other.id != job.id
         for share in other.gpus
         if share.uuid in own
     ]
-    return replace(state, hint=" ".join([*words, state.hint])) if words else state
+    return replace(state, hint=" ".join([*neighbours, state.hint])) if neighbours else state
 
 
-def _words(run: str, share: Share, use: Use | None, job: int) -> str:
+def describe_neighbour(run: str, share: Share, use: Use | None, job: int) -> str:
     used = None if use is None else use.by_job.get(job)
-    held = "" if used is None else f" holds {gib(used)} GiB"
-    planned = "" if share.gib is None else f"{',' if held else ''} planned {gib(share.gib)}"
-    return f"Beside it on GPU {share.index}: {clean_line(run)}{held}{planned}."
+    usage = "" if used is None else f" holds {gib(used)} GiB"
+    planned = "" if share.gib is None else f"{',' if usage else ''} planned {gib(share.gib)}"
+    return f"Beside it on GPU {share.index}: {clean_line(run)}{usage}{planned}."

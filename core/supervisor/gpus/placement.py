@@ -93,12 +93,12 @@ def decide(
             else:
                 reasons[job.job] = cpu_reason(rules, has_gpus=bool(cards or unfit))
             continue
-        found = place(job.want, cards, held, rules, kept=kept, unfit=unfit)
-        if not isinstance(found, Reason):
-            starts[job.job] = found
-            held += found
+        placement = place(job.want, cards, held, rules, kept=kept, unfit=unfit)
+        if not isinstance(placement, Reason):
+            starts[job.job] = placement
+            held += placement
             continue
-        reasons[job.job] = found.text
+        reasons[job.job] = placement.text
         if not kept:
             kept = {card.uuid: job.name for card in to_keep(job.want, cards, held, rules)}
     return Decision(starts, reasons, kept)
@@ -119,25 +119,25 @@ def place(
     """
     kept = kept or {}
     wanted, able = fitting(want, cards)
-    free = [c for c in able if c.uuid not in kept and missing(wanted, c, shares_on(c, held), rules) == 0]
+    free = [c for c in able if c.uuid not in kept and missing_gib(wanted, c, shares_on(c, held), rules) == 0]
     if len(free) < want.gpus:
-        return Reason(why(want, cards, held, rules, free, kept, unfit))
+        return Reason(wait_reason(want, cards, held, rules, free, kept, unfit))
     free.sort(key=lambda c: (len(shares_on(c, held)), c.others_gib > IDLE_GIB, c.total_gib, c.index))
     return tuple(
         Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free[: want.gpus]
     )
 
 
-def fitting(want: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
+def fitting(need: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
     """Return what a job really needs of these GPUs, and which of them are large enough."""
-    cards = usable(want, cards)
-    if want.gib is None:
-        return want, cards
-    large = [card for card in cards if want.gib <= card.total_gib + ROUNDING_GIB]
-    if len(large) >= want.gpus or not want.is_estimate:
-        return want, large
-    sizes = sorted((card.total_gib for card in cards), reverse=True)[: want.gpus]
-    return replace(want, gib=None), [card for card in cards if sizes and card.total_gib >= sizes[-1]]
+    cards = usable(need, cards)
+    if need.gib is None:
+        return need, cards
+    large = [card for card in cards if need.gib <= card.total_gib + ROUNDING_GIB]
+    if len(large) >= need.gpus or not need.is_estimate:
+        return need, large
+    sizes = sorted((card.total_gib for card in cards), reverse=True)[: need.gpus]
+    return replace(need, gib=None), [card for card in cards if sizes and card.total_gib >= sizes[-1]]
 
 
 def usable(want: Want, cards: Sequence[Gpu]) -> Sequence[Gpu]:
@@ -145,18 +145,18 @@ def usable(want: Want, cards: Sequence[Gpu]) -> Sequence[Gpu]:
     return cards if want.gpus == 1 else [card for card in cards if not card.is_part]
 
 
-def missing(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float:
+def missing_gib(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float:
     """Return how many GiB must be freed on a GPU before a job fits there; 0 if it fits now."""
-    theirs = card.others_gib if card.others_gib > IDLE_GIB else 0.0
-    taken = sum(size_of(share, card) for share in mine)
+    others_gib = card.others_gib if card.others_gib > IDLE_GIB else 0.0
+    ours_gib = sum(size_of(share, card) for share in mine)
     if want.gib is None or not rules.share:
-        return taken + theirs
-    if not mine and not theirs:
+        return ours_gib + others_gib
+    if not mine and not others_gib:
         return 0.0
     if any(share.gib is None for share in mine):
-        return taken + theirs
-    spare = rules.reserve_gib if mine or theirs else 0.0
-    return max(0.0, taken + card.others_gib + want.gib + spare - card.total_gib - ROUNDING_GIB)
+        return ours_gib + others_gib
+    spare = rules.reserve_gib if mine or others_gib else 0.0
+    return max(0.0, ours_gib + card.others_gib + want.gib + spare - card.total_gib - ROUNDING_GIB)
 
 
 def size_of(share: Share, card: Gpu) -> float:
@@ -175,14 +175,14 @@ def to_keep(want: Want, cards: Sequence[Gpu], held: Sequence[Share], rules: Rule
     them, what is missing only shrinks, until the job fits.
     """
     wanted, able = fitting(want, cards)
-    able = [card for card in able if missing(wanted, card, (), rules) == 0]
+    able = [card for card in able if missing_gib(wanted, card, (), rules) == 0]
     if len(able) < want.gpus:
         return []
-    able.sort(key=lambda card: (missing(wanted, card, shares_on(card, held), rules), card.index))
+    able.sort(key=lambda card: (missing_gib(wanted, card, shares_on(card, held), rules), card.index))
     return able[: want.gpus]
 
 
-def why(
+def wait_reason(
     want: Want,
     cards: Sequence[Gpu],
     held: Sequence[Share],
@@ -196,7 +196,7 @@ def why(
     if len(able) < want.gpus:
         return _never(want, cards, able, unfit)
     size = "" if wanted.gib is None else f" with {whole_gib(wanted.gib)} GiB"
-    others = [card for card in able if missing(wanted, card, (), rules) > 0]
+    others = [card for card in able if missing_gib(wanted, card, (), rules) > 0]
     if len(able) - len(others) < want.gpus:
         least = min(others, key=lambda card: (card.others_gib, card.index))
         of_all = f"{whole_gib(least.others_gib)} of {whole_gib(least.total_gib)} GiB"
@@ -222,9 +222,9 @@ def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) ->
     whole = usable(want, cards)
     if len(whole) < want.gpus or want.gib is None:
         number = len(whole)
-        here = f"{number} works{out}" if unfit else f"{number} {'is' if number == 1 else 'are'} here"
+        working = f"{number} works{out}" if unfit else f"{number} {'is' if number == 1 else 'are'} here"
         divided = " (a process can use one instance of a divided GPU)" if number < len(cards) else ""
-        return f"wants {counted(want.gpus, 'GPU')}, {here}{divided}"
+        return f"wants {counted(want.gpus, 'GPU')}, {working}{divided}"
     largest = max(card.total_gib for card in whole)
     if not able:
         return (

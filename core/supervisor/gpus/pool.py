@@ -23,7 +23,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.job_needs import Planner, want_of
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
-from finetop.core.supervisor.gpus.usage import Held, Use, card_of, grown, uninvited, use_of
+from finetop.core.supervisor.gpus.usage import Held, Use, card_of, unassigned_shares, use_of, with_usage
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
 
 NONE = Gpu(0, "", "no GPU")
@@ -36,7 +36,7 @@ OF_A_GPU = ("", "killed", "crashed", "hung", "environment", "gpu_lost", "gpu_err
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def tend(supervisor: Supervisor) -> None:
+def update(supervisor: Supervisor) -> None:
     """Start the watch, take in a new reading, and handle jobs whose GPU is lost."""
     pool, now = supervisor.pool, time.monotonic()
     if pool.watch is None:
@@ -48,13 +48,13 @@ def tend(supervisor: Supervisor) -> None:
             return
         pool.watch = Watch(functions, supervisor.launcher, known_of(supervisor.live))
     live = tuple(supervisor.attempt(job) for job in supervisor.live)
-    if {one.job for one in pool.watch.live} - {one.job for one in live}:
+    if {attempt.job for attempt in pool.watch.live} - {attempt.job for attempt in live}:
         pool.stale_until = now
         pool.watch.soon()
     pool.watch.live = live
-    look = pool.watch.last
-    if look is not None and look is not pool.look:
-        take_in(supervisor, look)
+    reading = pool.watch.last
+    if reading is not None and reading is not pool.look:
+        take_in(supervisor, reading)
 
 
 def known_of(live: Sequence[Job]) -> list[Gpu]:
@@ -62,38 +62,40 @@ def known_of(live: Sequence[Job]) -> list[Gpu]:
     return [Gpu(share.index, share.uuid, share.name) for job in live for share in job.gpus]
 
 
-def take_in(supervisor: Supervisor, look: Look) -> None:
+def take_in(supervisor: Supervisor, reading: Look) -> None:
     """Store a reading with the usage it shows, and report a GPU that was lost or came back."""
     pool = supervisor.pool
-    before, pool.look = pool.seen, look
-    pool.uses = uses_of(look, held_by(supervisor.live, look))
-    for gpu in look.seen.gpus:
+    before, pool.look = pool.seen, reading
+    pool.uses = uses_of(reading, held_by(supervisor.live, reading))
+    for gpu in reading.seen.gpus:
         use = pool.uses[gpu.uuid]
         past = pool.history.setdefault(gpu.uuid, deque(maxlen=KEPT_LOOKS))
         past.append(Sample(None if gpu.fault == "lost" else gpu.busy, use.ours_gib, use.others_gib))
-    faults = {gpu.uuid: gpu for gpu in look.seen.gpus if gpu.fault in ("lost", "failing")}
+    faults = {gpu.uuid: gpu for gpu in reading.seen.gpus if gpu.fault in ("lost", "failing")}
     for job in supervisor.live:
-        see_to(supervisor, job, [faults[share.uuid] for share in job.gpus if share.uuid in faults])
-    if faults_of(before) != faults_of(look.seen):
+        record_faults(supervisor, job, [faults[share.uuid] for share in job.gpus if share.uuid in faults])
+    if faults_of(before) != faults_of(reading.seen):
         supervisor.touch()
 
 
-def held_by(live: Sequence[Job], look: Look) -> tuple[Held, ...]:
+def held_by(live: Sequence[Job], reading: Look) -> tuple[Held, ...]:
     """List live jobs' shares, including GPUs that they use without having been given them."""
     held = [(job.id, share) for job in live for share in job.gpus]
-    return (*held, *uninvited(look.seen.gpus, held, look.owners))
+    return (*held, *unassigned_shares(reading.seen.gpus, held, reading.owners))
 
 
-def uses_of(look: Look, held: Sequence[Held]) -> dict[str, Use]:
+def uses_of(reading: Look, held: Sequence[Held]) -> dict[str, Use]:
     """Return each GPU's memory usage, by UUID."""
-    return {gpu.uuid: use_of(gpu, held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus}
+    return {
+        gpu.uuid: use_of(gpu, held, reading.owners, sees_all=reading.sees_all) for gpu in reading.seen.gpus
+    }
 
 
-def faults_of(seen: GpuReading) -> list[tuple[str, str]]:
-    return [(gpu.uuid, gpu.trouble) for gpu in seen.gpus if gpu.fault]
+def faults_of(reading: GpuReading) -> list[tuple[str, str]]:
+    return [(gpu.uuid, gpu.trouble) for gpu in reading.gpus if gpu.fault]
 
 
-def see_to(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
+def record_faults(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
     """Record a fault of a live job's GPU; start the grace period of a job on a lost one.
 
     On a failing GPU a job goes on: a memory error ends only the process that it hits.
@@ -116,8 +118,8 @@ def is_given_up(supervisor: Supervisor, job: Job) -> bool:
 
 
 def fault_words(gpu: Gpu) -> str:
-    what = "is lost" if gpu.fault == "lost" else "fails"
-    return f"GPU {gpu.index} ({gpu.name}) {what}: {gpu.trouble}"
+    fault = "is lost" if gpu.fault == "lost" else "fails"
+    return f"GPU {gpu.index} ({gpu.name}) {fault}: {gpu.trouble}"
 
 
 def ending_of(job: Job, state: data.State) -> data.State:
@@ -137,7 +139,7 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
         supervisor.settings,
         pool.look,
         plans,
-        stuck_words(pool),
+        stuck_reason(pool),
         [job.id for job in ready],
     )
     if made_of == pool.decided:
@@ -160,8 +162,8 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
         waiting = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready]
         return decide(waiting, (), (), rules, cpu_live=len(supervisor.here()))
-    if trouble := stuck_words(pool) or pool.seen.trouble:
-        return blind(supervisor, ready, rules, f"waits: {trouble}")
+    if trouble := stuck_reason(pool) or pool.seen.trouble:
+        return decide_without_gpus(supervisor, ready, rules, f"waits: {trouble}")
     if pool.look is None or pool.look.began <= pool.stale_until:
         before = {job.id: supervisor.unplaced.get(job.id, "") for job in ready}
         return Decision({}, before, pool.decision.kept)  # a fresh reading is due in a moment
@@ -169,7 +171,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     largest = max(cards, key=lambda card: card.total_gib, default=NONE)
     waiting = []
     for job in ready:
-        want = want_for(supervisor, job, largest)
+        want = job_want(supervisor, job, largest)
         if want is None:
             break  # its need is known in a moment; no other job overtakes it meanwhile
         waiting.append(Waiting(job.id, job.run_name, want))
@@ -178,26 +180,26 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     return decide(
         waiting,
         cards,
-        grown(held, pool.uses),
+        with_usage(held, pool.uses),
         rules,
         unfit=sum(1 for gpu in ours if gpu.fault),
         cpu_live=sum(1 for job in supervisor.here() if job.id not in on_gpus),
     )
 
 
-def blind(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, why: str) -> Decision:
+def decide_without_gpus(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, reason: str) -> Decision:
     """Start only jobs that need no GPU while the GPUs can't be read."""
-    wants = [(job, want_for(supervisor, job, NONE)) for job in ready]
+    wants = [(job, job_want(supervisor, job, NONE)) for job in ready]
     without = [
         Waiting(job.id, job.run_name, want) for job, want in wants if want is not None and not want.gpus
     ]
     busy = sum(1 for job in supervisor.here() if not job.gpus)
-    found = decide(without, (), (), rules, unfit=1, cpu_live=busy)
-    rest = {job.id: why for job, want in wants if want is None or want.gpus}
-    return Decision(found.starts, {**found.reasons, **rest}, {})
+    decision = decide(without, (), (), rules, unfit=1, cpu_live=busy)
+    gpu_jobs = {job.id: reason for job, want in wants if want is None or want.gpus}
+    return Decision(decision.starts, {**decision.reasons, **gpu_jobs}, {})
 
 
-def stuck_words(pool: Pool) -> str:
+def stuck_reason(pool: Pool) -> str:
     """Return a message if a GPU reading does not come back, else ''."""
     if pool.watch is None or (pool.look is not None and pool.look.began >= pool.watch.began):
         return ""
@@ -205,16 +207,16 @@ def stuck_words(pool: Pool) -> str:
     return "" if silent_s < NO_ANSWER_S else nvml.HAS_NO_ANSWER
 
 
-def want_for(supervisor: Supervisor, job: Job, largest: Gpu) -> Want | None:
+def job_want(supervisor: Supervisor, job: Job, largest: Gpu) -> Want | None:
     """Return what a waiting job needs, or None while that is being estimated."""
     pool = supervisor.pool
     if job.id not in pool.wants:
         if pool.planner is None:
             pool.planner = Planner(supervisor.home)
-        found = want_of(pool.planner, supervisor.connection, job, largest)
-        if found is None:
+        want = want_of(pool.planner, supervisor.connection, job, largest)
+        if want is None:
             return None
-        pool.wants[job.id] = found
+        pool.wants[job.id] = want
     return pool.wants[job.id]
 
 
@@ -226,10 +228,10 @@ def rules_of(supervisor: Supervisor) -> Rules:
 def left_out(supervisor: Supervisor, gpu: Gpu) -> str:
     """Return which setting excludes a GPU from our pool; empty if none does."""
     only = supervisor.settings.gpus.only
-    if only is not None and not any(is_named(gpu, one) for one in only):
+    if only is not None and not any(is_named(gpu, name) for name in only):
         return "left out by settings.yaml gpus.only"
     visible = os.environ.get(VISIBLE)
-    if visible is not None and not any(is_named(gpu, one.strip()) for one in visible.split(",")):
+    if visible is not None and not any(is_named(gpu, name.strip()) for name in visible.split(",")):
         return f"left out by {VISIBLE} of the supervisor"
     return ""
 
@@ -246,10 +248,10 @@ def trouble(supervisor: Supervisor) -> str:
     ours = [
         gpu for gpu in pool.seen.gpus if gpu.fault in ("lost", "failing") and not left_out(supervisor, gpu)
     ]
-    words = [fault_words(gpu) for gpu in ours[:1]]
+    faults = [fault_words(gpu) for gpu in ours[:1]]
     if len(ours) > 1:
-        words.append(f"and {len(ours) - 1} more, see finetop gpus")
-    return "; ".join(words) or stuck_words(pool) or pool.seen.trouble
+        faults.append(f"and {len(ours) - 1} more, see finetop gpus")
+    return "; ".join(faults) or stuck_reason(pool) or pool.seen.trouble
 
 
 def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
@@ -267,5 +269,5 @@ def guess(supervisor: Supervisor) -> Placement:
         return ()
     fit = [gpu for gpu in pool.seen.gpus if not gpu.fault and not left_out(supervisor, gpu)]
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in fit]
-    found = place(Want(), cards, (), rules_of(supervisor))  # no warm process waits beside a job
-    return found if isinstance(found, tuple) else ()
+    placement = place(Want(), cards, (), rules_of(supervisor))  # no warm process waits beside a job
+    return placement if isinstance(placement, tuple) else ()

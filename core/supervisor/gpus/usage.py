@@ -32,46 +32,46 @@ def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_al
 
     `sees_all`: process ids are the same as ours, because we are in no container.
     """
-    mine = [(job, share) for job, share in held if share.uuid == gpu.uuid]
+    our_shares = [(job, share) for job, share in held if share.uuid == gpu.uuid]
     listed = gpu.processes or ()
-    own = [one for one in listed if one.pid in owners]
-    strangers = tuple(one for one in listed if one.pid not in owners)
-    by_job: dict[int, float | None] = {job: None for job, _ in mine}
-    if own and all(one.gib is not None for one in own):
-        for one in own:
-            by_job[owners[one.pid]] = (by_job.get(owners[one.pid]) or 0.0) + (one.gib or 0.0)
+    own = [process for process in listed if process.pid in owners]
+    strangers = tuple(process for process in listed if process.pid not in owners)
+    by_job: dict[int, float | None] = {job: None for job, _ in our_shares}
+    if own and all(process.gib is not None for process in own):
+        for process in own:
+            by_job[owners[process.pid]] = (by_job.get(owners[process.pid]) or 0.0) + (process.gib or 0.0)
         ours = sum(size or 0.0 for size in by_job.values())
         return Use(min(ours, gpu.used_gib), max(0.0, gpu.used_gib - ours), by_job, strangers)
-    if not mine and not own:
+    if not our_shares and not own:
         return Use(0.0, gpu.used_gib, by_job, strangers)
     if sees_all and gpu.processes is not None and not own:  # none of our processes has used it yet
         return Use(0.0, gpu.used_gib, dict.fromkeys(by_job, 0.0), strangers)
-    by_job |= {owners[one.pid]: None for one in own}
-    promised = sum(gpu.total_gib if share.gib is None else share.gib for _, share in mine)
-    before = max((share.others_gib for _, share in mine), default=0.0)
+    by_job |= {owners[process.pid]: None for process in own}
+    promised = sum(gpu.total_gib if share.gib is None else share.gib for _, share in our_shares)
+    before = max((share.others_gib for _, share in our_shares), default=0.0)
     others = min(gpu.used_gib, max(gpu.used_gib - promised, before))
     return Use(gpu.used_gib - others, others, by_job, ())
 
 
-def uninvited(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, int]) -> list[Held]:
+def unassigned_shares(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, int]) -> list[Held]:
     """List GPUs that our jobs use without having been given them, as whole-GPU shares."""
     given = {(job, share.uuid) for job, share in held}
     return [
         (job, Share(gpu.uuid, gpu.index, gpu.name, None))
         for gpu in gpus
-        for job in sorted({owners[one.pid] for one in gpu.processes or () if one.pid in owners})
+        for job in sorted({owners[process.pid] for process in gpu.processes or () if process.pid in owners})
         if (job, gpu.uuid) not in given
     ]
 
 
-def grown(held: Iterable[Held], uses: Mapping[str, Use]) -> list[Share]:
+def with_usage(held: Iterable[Held], uses: Mapping[str, Use]) -> list[Share]:
     """Return live jobs' shares for placement, each grown to what the job uses if that is more than promised."""
-    found = []
+    shares = []
     for job, share in held:
         used = uses[share.uuid].by_job.get(job) if share.uuid in uses else None
         is_more = share.gib is not None and used is not None and used > share.gib
-        found.append(structs.replace(share, gib=used) if is_more else share)
-    return found
+        shares.append(structs.replace(share, gib=used) if is_more else share)
+    return shares
 
 
 def card_of(gpu: Gpu, use: Use) -> Gpu:

@@ -19,7 +19,7 @@ CAN_PAUSE = ("train", "check", "remedy", "approach", "measure")
 def ask(connection: Connection, job: Job, wish: Wish) -> None:
     """Record a request to a live job and show it in the job's state; the next beat passes it on."""
     assert isinstance(job.state, data.Running)
-    jobs.ask(connection, job.id, wish)
+    jobs.set_request(connection, job.id, wish)
     state = msgspec.structs.replace(job.state, asked="pause" if wish == "rest" else wish)
     jobs.set_state(connection, job.id, state)
     if job.verb in data.MAKES_A_RUN:

@@ -10,18 +10,18 @@ MOST = 10_000  # of one text
 
 def names(text: str) -> list[str]:
     """Expand a host list such as 'n[01-03],login'."""
-    found: list[str] = []
+    hosts: list[str] = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
-        found += _expanded(part)
-    return found[:MOST]
+        hosts += _expanded(part)
+    return hosts[:MOST]
 
 
 def _expanded(part: str) -> Iterator[str]:
-    before, bracket, rest = part.partition("[")
+    before, bracket, behind = part.partition("[")
     if not bracket:
         yield part
         return
-    inside, _, after = rest.partition("]")
+    inside, _, after = behind.partition("]")
     for piece in inside.split(","):
         first, dash, last = piece.partition("-")
         if not dash or not (first.isdecimal() and last.isdecimal()):

@@ -117,7 +117,7 @@ class Launcher(Protocol):
     def revoke(self, attempt: Attempt) -> bool:
         """Make an attempt that never came to life exit if it starts late. Return False if it did come to life."""
 
-    def signal(self, attempt: Attempt, what: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: Signal) -> bool:
         """Send a request. Return False if no process is there (yet) to receive it."""
 
     def cancel(self, attempt: Attempt, waited_s: float) -> None:

@@ -72,7 +72,7 @@ class LocalLauncher:
         return True
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
-        return {attempt.job: look(attempt.folder, attempt.number) for attempt in attempts}
+        return {attempt.job: look_at(attempt.folder, attempt.number) for attempt in attempts}
 
     def is_alive(self, folder: Path) -> bool:
         """Return True if a keeper holds the job's lock; no other process can, whatever its pid. Raises OSError."""
@@ -82,17 +82,17 @@ class LocalLauncher:
         if not (attempt.folder / "lock").exists():
             return True  # it was never claimed
         with locked(attempt.folder) as is_free:
-            seen = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
-            if not is_free or seen != (None, 0):
+            facts = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
+            if not is_free or facts != (None, 0):
                 return False
             write_whole(attempt.folder / "attempt", b"0")
         return True
 
-    def signal(self, attempt: Attempt, what: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: Signal) -> bool:
         record = record_of(attempt.folder, attempt.number)
         if record is None or not self.is_alive(attempt.folder) or record["boot"] != processes.boot_id():
             return False
-        return processes.send_to(int(record["pid"]), record["start"], keeper.SIGNALS[what])
+        return processes.send_to(int(record["pid"]), record["start"], keeper.SIGNALS[kind])
 
     def cancel(self, attempt: Attempt, waited_s: float) -> None:
         """Continue or kill the keeper of an attempt if it was itself stopped by a signal or does not answer."""
@@ -115,34 +115,34 @@ class LocalLauncher:
 
         A process may fork and end while we look, so nobody is left only after several empty looks.
         """
-        mark, looks = (record_of(attempt.folder, attempt.number) or {}).get("mark"), 0
+        mark, empty_looks = (record_of(attempt.folder, attempt.number) or {}).get("mark"), 0
         deadline = time.monotonic() + LEFT_BEHIND_S
-        while mark and looks < LOOKS and time.monotonic() < deadline:
-            left = marked(mark)
-            processes.kill(left)
-            looks = 0 if left else looks + 1
+        while mark and empty_looks < LOOKS and time.monotonic() < deadline:
+            leftovers = processes_of_mark(mark)
+            processes.kill(leftovers)
+            empty_looks = 0 if leftovers else empty_looks + 1
             time.sleep(0.005)
         return size_of(attempt.folder / "events.jsonl")
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        seen = processes.look() if attempts else {}
+        all_processes = processes.look() if attempts else {}
         usage = {}
         for attempt in attempts:
             record = record_of(attempt.folder, attempt.number)
-            if record is None or int(record["pid"]) not in seen:
+            if record is None or int(record["pid"]) not in all_processes:
                 continue  # its keeper has not started, or has ended
-            usage[attempt.job] = usage_of(int(record["pid"]), int(record["job_pid"]), seen)
+            usage[attempt.job] = usage_of(int(record["pid"]), int(record["job_pid"]), all_processes)
         return usage
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
         """List each attempt's keeper, then the processes below it."""
-        seen = processes.look() if attempts else {}
+        all_processes = processes.look() if attempts else {}
         rows = []
         for attempt in attempts:
             record = record_of(attempt.folder, attempt.number)
-            top = seen.get(int(record["pid"])) if record is not None else None
+            top = all_processes.get(int(record["pid"])) if record is not None else None
             if top is not None:
-                tree = [top, *processes.below(top.pid, seen)][:MOST_PROCESSES]
+                tree = [top, *processes.below(top.pid, all_processes)][:MOST_PROCESSES]
                 rows += [_row(attempt.job, process) for process in tree]
         return rows
 
@@ -158,7 +158,7 @@ class LocalLauncher:
                 self._pids[mark] = int(record["pid"])
             keepers[self._pids[mark]] = attempt.job
         self._pids = {mark: pid for mark, pid in self._pids.items() if pid in keepers}
-        owned = {pid: owner(pid, keepers) for pid in pids} if keepers else {}
+        owned = {pid: owning_job(pid, keepers) for pid in pids} if keepers else {}
         return {pid: job for pid, job in owned.items() if job is not None}
 
     def nodes(self) -> Sequence[NodeRow]:
@@ -244,9 +244,9 @@ class LocalLauncher:
         return None
 
 
-def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage:
-    """Return what the processes below a keeper use; `seen` are all processes."""
-    tree, main = processes.below(keeper, seen), seen.get(job)
+def usage_of(keeper: int, job: int, all_processes: dict[int, processes.Process]) -> Usage:
+    """Return what the processes below a keeper use; `all_processes` are all processes."""
+    tree, main = processes.below(keeper, all_processes), all_processes.get(job)
     state = "" if main is None else main.state
     waits = [
         process.state for process in tree if job in (process.pid, process.parent)
@@ -259,7 +259,7 @@ def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage
     )
 
 
-def look(folder: Path, attempt: int) -> Look:
+def look_at(folder: Path, attempt: int) -> Look:
     """Return whether a job lives, how it ended, and the size of its events. Raises OSError."""
     facts = exit_of(folder, attempt)
     lives = facts is None and is_held(folder / "lock")
@@ -356,7 +356,7 @@ class Living(NamedTuple):
     has_process: bool
 
 
-def living(runs: Path) -> Iterator[Living]:
+def living_jobs(runs: Path) -> Iterator[Living]:
     """Yield the jobs of all runs whose keepers live, except those whose locks can't be read."""
     for lock in sorted(runs.glob("*/jobs/*/lock")):
         try:
@@ -389,29 +389,29 @@ def _facts(path: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) else None
 
 
-def marked(mark: str) -> list[int]:
+def processes_of_mark(mark: str) -> list[int]:
     """List the living processes of a keeper, recognised by the mark in their environment."""
-    line, found = f"{keeper.MARK}={mark}".encode(), []
+    line, marked_pids = f"{keeper.MARK}={mark}".encode(), []
     pids = sorted((int(entry.name) for entry in Path("/proc").glob("[0-9]*")), reverse=True)
     for pid in pids:  # newest first: it may live for a moment only
         try:
             if line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                found.append(pid)
+                marked_pids.append(pid)
         except OSError:
             continue  # another user's, or gone
-    return found
+    return marked_pids
 
 
-def owner(pid: int, keepers: dict[int, int]) -> int | None:
+def owning_job(pid: int, keepers: dict[int, int]) -> int | None:
     """Walk up from a process to the keeper above it; return the keeper's job, or None."""
-    at: int | None = pid
+    ancestor: int | None = pid
     for _ in range(DEEPEST):
-        if at is None or at <= 1:
+        if ancestor is None or ancestor <= 1:
             return None
-        if at in keepers:
-            return keepers[at]
-        parent = processes.stat_field(at, 1)
-        at = None if parent is None else int(parent)
+        if ancestor in keepers:
+            return keepers[ancestor]
+        parent = processes.stat_field(ancestor, 1)
+        ancestor = None if parent is None else int(parent)
     return None
 
 

@@ -23,30 +23,32 @@ def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]
 
     Raises NotFound listing the available ones, BadInput for one without trainer state.
     """
-    there = {checkpoint.step_of(one): one for one in checkpoint.complete(folder)}
+    complete = {checkpoint.step_of(folder_at): folder_at for folder_at in checkpoint.complete(folder)}
     if step is None:
-        step = max((at for at, one in there.items() if checkpoint.is_resumable(one)), default=None)
-        if step is None and not there:
+        step = max(
+            (at for at, folder_at in complete.items() if checkpoint.is_resumable(folder_at)), default=None
+        )
+        if step is None and not complete:
             return 0, None
         if step is None:
-            step = max(there)
-    if step not in there:
+            step = max(complete)
+    if step not in complete:
         damaged = checkpoint.folder_of(folder, step)
         if damaged.exists():
             hint = (
-                f"The newest complete one: {name}@{max(there)}."
-                if there
+                f"The newest complete one: {name}@{max(complete)}."
+                if complete
                 else "None is complete: start a new run."
             )
             raise NotFound(f"{name}@{step} is incomplete: {checkpoint.fault_of(damaged)}.", hint=hint)
-        steps = ", ".join(str(at) for at in sorted(there))
+        steps = ", ".join(str(at) for at in sorted(complete))
         hint = (
             f"It has {steps}."
-            if there
+            if complete
             else f"It has none: `finetop resume {name}` starts from the beginning."
         )
         raise NotFound(f"{name} has no checkpoint at step {step}.", hint=hint)
-    if not checkpoint.is_resumable(there[step]):
-        said = f"{name}@{step} has no trainer state: train.resumable was off"
-        raise BadInput(f"{said}.", hint=f"Start from its weights: model.id: run:{name}@{step}.")
-    return step, there[step]
+    if not checkpoint.is_resumable(complete[step]):
+        message = f"{name}@{step} has no trainer state: train.resumable was off"
+        raise BadInput(f"{message}.", hint=f"Start from its weights: model.id: run:{name}@{step}.")
+    return step, complete[step]

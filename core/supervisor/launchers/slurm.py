@@ -75,15 +75,15 @@ class SlurmLauncher:
         return True
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
-        there: dict[Key, tuple[Attempt, Record]] = {}
-        here = []
+        in_slurm: dict[Key, tuple[Attempt, Record]] = {}
+        local = []
         for attempt in attempts:
             if (record := self._record(attempt)) is None:
-                here.append(attempt)
+                local.append(attempt)
             else:
-                there[_key(attempt)] = (attempt, record)
-        self._queue.watch(there)
-        return {**self._local.list(here), **{key[0]: self._look(*one) for key, one in there.items()}}
+                in_slurm[_key(attempt)] = (attempt, record)
+        self._queue.watch(in_slurm)
+        return {**self._local.list(local), **{key[0]: self._look(*pair) for key, pair in in_slurm.items()}}
 
     def _look(self, attempt: Attempt, record: Record) -> Look:
         key, queue = _key(attempt), self._queue
@@ -97,13 +97,13 @@ class SlurmLauncher:
         exit, size = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
         self._sizes[key] = size
         if exit is not None and not exit.goes_on:
-            return Look(_explained(exit), False, size, Place())
+            return Look(_with_cause(exit), False, size, Place())
         if is_held(attempt.folder / "lock"):
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", "" if listed is None else listed.nodes))
         if record.refused:
-            said = f"Slurm refuses it: {record.refused}"
-            cause = Cause("bad_input", said, words.advice(record.refused))
+            message = f"Slurm refuses it: {record.refused}"
+            cause = Cause("bad_input", message, words.advice(record.refused))
             return Look(Exit(None, None, time.time(), 0, cause=cause), False, size, Place())
         if not record.id:
             if key in queue.missing:
@@ -129,7 +129,7 @@ class SlurmLauncher:
             attempt.folder / "looked", b""
         )  # changing the folder makes the node's last writes visible
         has_begun = record_of(attempt.folder, attempt.number) is not None
-        wish = slurm_record.asked(attempt.folder, attempt.number).what
+        wish = slurm_record.latest_request(attempt.folder, attempt.number).what
         reason = "" if listed is None else listed.reason
         # a restarted controller cancels jobs that it no longer knows: nobody requested that
         is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
@@ -158,14 +158,17 @@ class SlurmLauncher:
         if exit is not None and exit.goes_on:
             self._queue.cancel(record)  # it may be queued again by now
         size = size_of(attempt.folder / "events.jsonl")
-        wish = slurm_record.asked(attempt.folder, attempt.number).what
+        wish = slurm_record.latest_request(attempt.folder, attempt.number).what
         if exit is None and wish in ("stop", "kill"):
             number = signal.SIGTERM if wish == "stop" else signal.SIGKILL
             return Look(Exit(None, int(number), time.time(), 0), False, size, Place())
         has_begun = record_of(attempt.folder, attempt.number) is not None
-        made = exit or Exit(None, None, time.time(), 0)
+        ended = exit or Exit(None, None, time.time(), 0)
         return Look(
-            replace(made, cause=cause_of(state, made.why, reason, has_begun=has_begun)), False, size, Place()
+            replace(ended, cause=cause_of(state, ended.why, reason, has_begun=has_begun)),
+            False,
+            size,
+            Place(),
         )
 
     def _record(self, attempt: Attempt) -> Record | None:
@@ -196,13 +199,13 @@ class SlurmLauncher:
             self._queue.cancel(record)
         return True
 
-    def signal(self, attempt: Attempt, what: Signal) -> bool:
+    def signal(self, attempt: Attempt, kind: Signal) -> bool:
         """Write a request into the job's folder, where its keeper reads it; a waiting job leaves the queue."""
         if self._record(attempt) is None:
-            return self._local.signal(attempt, what)
-        slurm_record.ask(attempt.folder, attempt.number, what)
-        if what != "stacks":
-            self._queue.end(_key(attempt), signal.SIGTERM if what == "stop" else signal.SIGKILL)
+            return self._local.signal(attempt, kind)
+        slurm_record.write_request(attempt.folder, attempt.number, kind)
+        if kind != "stacks":
+            self._queue.end(_key(attempt), signal.SIGTERM if kind == "stop" else signal.SIGKILL)
         return True
 
     def cancel(self, attempt: Attempt, waited_s: float) -> None:
@@ -229,10 +232,12 @@ class SlurmLauncher:
         return size_of(attempt.folder / "events.jsonl")  # its processes are on a node: Slurm ends them
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        told = {attempt.job: self._told(attempt) for attempt in attempts if self._record(attempt) is not None}
+        reported = {
+            attempt.job: self._told(attempt) for attempt in attempts if self._record(attempt) is not None
+        }
         return {
             **self._local.usage(self._here(attempts)),
-            **{job: usage for job, usage in told.items() if usage is not None},
+            **{job: usage for job, usage in reported.items() if usage is not None},
         }
 
     def _told(self, attempt: Attempt) -> Usage | None:
@@ -280,7 +285,7 @@ def _key(attempt: Attempt) -> Key:
     return attempt.job, attempt.number
 
 
-def _explained(exit: Exit) -> Exit:
+def _with_cause(exit: Exit) -> Exit:
     """Add to an exit record why the cluster ended the job, if it did."""
     return replace(exit, cause=cause_of("", exit.why, has_begun=True)) if exit.why else exit
 
@@ -296,7 +301,7 @@ NEVER_BEGAN = (
 LIMIT = "Raise slurm.time in settings.yaml, or save more often: train.save_every."
 
 
-def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Cause:
+def cause_of(state: str, keeper_reason: str, reason: str = "", *, has_begun: bool) -> Cause:
     """Return why Slurm ended a job: from its state and reason, else from what the keeper saw."""
     match state:
         case "TIMEOUT" | "DEADLINE":
@@ -311,11 +316,11 @@ def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Caus
             return Cause("out_of_memory", "out of memory on its node", "Raise it: slurm.extra: [--mem=64G].")
         case "PREEMPTED":
             return Cause("preempted", "preempted in Slurm by a job of higher priority", "")
-    if why == "time_limit":
+    if keeper_reason == "time_limit":
         return Cause("time_limit", "its time limit in Slurm was reached before a new checkpoint", LIMIT)
-    if why == "preempted":
+    if keeper_reason == "preempted":
         return Cause("preempted", "ended by Slurm, and saved", "")
     if not has_begun and (plain := words.plainly(reason)) and reason != "None":
-        said = f"Slurm gave it up: {reason} ({plain.format(id='JOB')})"
-        return Cause("bad_input", said, words.advice(reason))
+        message = f"Slurm gave it up: {reason} ({plain.format(id='JOB')})"
+        return Cause("bad_input", message, words.advice(reason))
     return Cause("vanished", "its process vanished without an exit record", "")

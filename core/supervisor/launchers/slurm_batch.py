@@ -71,8 +71,8 @@ def warning_s(options: Sequence[str]) -> int:
 
 def seconds_of(limit: str) -> float:
     """Parse a time limit as Slurm does: minutes, minutes:seconds, hours:minutes:seconds, days-hours:minutes:seconds."""
-    days, dash, rest = limit.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
+    days, dash, clock = limit.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
     if dash:
         hours, minutes, seconds = (*parts, 0, 0)[:3]
     elif len(parts) == 1:
@@ -94,11 +94,11 @@ def command_of(folder: Path) -> list[str]:
         return local.job_command(folder)
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     step += ["--cpu-bind=none"]  # one multi-threaded task: its ranks share the cores
-    here = max(1, count // nodes)
+    ranks_per_node = max(1, count // nodes)
     launch = ranks.launch_command(
-        folder, here, nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
+        folder, ranks_per_node, nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
     )
-    return [*step, sys.executable, "-m", ranks.__name__, str(here), *launch]
+    return [*step, sys.executable, "-m", ranks.__name__, str(ranks_per_node), *launch]
 
 
 def script_of(orders: Sequence[Order]) -> str:
@@ -115,6 +115,6 @@ def script_of(orders: Sequence[Order]) -> str:
             *command_of(folder),
         ]
         output = f" >>{shlex.quote(str(folder / 'slurm.txt'))} 2>&1" if len(orders) > 1 else ""
-        words = (f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in own)
-        lines.append(f"{at}) exec {' '.join(words)}{output};;")
+        quoted = (f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in own)
+        lines.append(f"{at}) exec {' '.join(quoted)}{output};;")
     return "\n".join([*lines, "esac", ""])

@@ -32,7 +32,7 @@ class NoAnswer(Exception):
     """The controller did not answer, or its answer was lost: the command may have taken effect."""
 
 
-class Said(Exception):
+class CommandFailed(Exception):
     """The command failed; holds its own message."""
 
 
@@ -83,74 +83,74 @@ def environment(own: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def call(words: Sequence[str], *, given: str = "", own: Mapping[str, str] | None = None) -> str:
-    """Run a command and return its output. Raises NoAnswer, `Said`."""
+def call(command: Sequence[str], *, given: str = "", own: Mapping[str, str] | None = None) -> str:
+    """Run a command and return its output. Raises NoAnswer, `CommandFailed`."""
     variables = {**environment(os.environ if own is None else own), "SLURM_TIME_FORMAT": "standard"}
     try:
-        done = subprocess.run(
-            words, input=given, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT_S,
+        process = subprocess.run(
+            command, input=given, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT_S,
             env=variables, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise NoAnswer(f"{words[0]} took more than {LIMIT_S:g} s") from error
+        raise NoAnswer(f"{command[0]} took more than {LIMIT_S:g} s") from error
     except OSError as error:
-        raise Said(f"{words[0]}: {error.strerror}") from error
-    if done.returncode == 0:
-        return done.stdout
-    said = " ".join(done.stderr.split())[:500] or f"{words[0]} ended with code {done.returncode}"
-    if any(words in said for words in UNREACHABLE):
-        raise NoAnswer(said)
-    raise Said(said)
+        raise CommandFailed(f"{command[0]}: {error.strerror}") from error
+    if process.returncode == 0:
+        return process.stdout
+    message = " ".join(process.stderr.split())[:500] or f"{command[0]} ended with code {process.returncode}"
+    if any(command in message for command in UNREACHABLE):
+        raise NoAnswer(message)
+    raise CommandFailed(message)
 
 
 def submit(options: Sequence[str], script: str, own: Mapping[str, str]) -> str:
-    """Submit a batch script and return the job's id. Raises NoAnswer, `Said`."""
+    """Submit a batch script and return the job's id. Raises NoAnswer, `CommandFailed`."""
     answer = call(["sbatch", "--parsable", *options], given=script, own=own)
     number = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
     if not number.isdecimal():
-        raise Said(f"sbatch answered {answer.strip()[:200]!r}")
+        raise CommandFailed(f"sbatch answered {answer.strip()[:200]!r}")
     return number
 
 
 def listing() -> list[Listed]:
-    """List this user's jobs, including those that ended a few minutes ago. Raises NoAnswer, `Said`."""
+    """List this user's jobs, including those that ended a few minutes ago. Raises NoAnswer, `CommandFailed`."""
     answer = call(["squeue", "--me", "--states=all", "--array", "--noheader", "--format=%i|%T|%r|%N|%k"])
     return [Listed(*parts) for line in answer.splitlines() if len(parts := line.split("|", 4)) == 5]
 
 
 def cancel(job: str, *options: str) -> None:
-    """Cancel a job, or signal it. Raises NoAnswer, `Said`."""
+    """Cancel a job, or signal it. Raises NoAnswer, `CommandFailed`."""
     call(["scancel", *options, job])
 
 
 def nodes() -> list[Node]:
-    """List the cluster's nodes. Raises NoAnswer, `Said`."""
+    """List the cluster's nodes. Raises NoAnswer, `CommandFailed`."""
     form = "NodeList:|,StateLong:|,Partition:|,Gres:|,GresUsed:|,CPUsState:|,Reason:"
     answer = call(["sinfo", "--Node", "--noheader", f"--Format={form}"])
-    found: dict[str, Node] = {}
+    by_name: dict[str, Node] = {}
     for line in answer.splitlines():
         parts = [part.strip() for part in line.split("|")]
         if len(parts) < 7:
             continue
         name, state, partition, gres, used, cpus = parts[:6]
-        if name in found:  # listed once per partition
-            partition = f"{found[name].partitions}, {partition}"
+        if name in by_name:  # listed once per partition
+            partition = f"{by_name[name].partitions}, {partition}"
         reason = "" if parts[6] in ("none", "(null)") else parts[6]
         count, kind = _gpus(gres)
-        found[name] = Node(
+        by_name[name] = Node(
             name, state.rstrip("*~#!%$@^-"), partition, count, _gpus(used)[0], kind, cpus, reason
         )
-    return list(found.values())
+    return list(by_name.values())
 
 
 def _gpus(text: str) -> tuple[int, str]:
     """Return the count and type of the GPUs in a text such as 'gpu:rtx:4(S:0-1),shard:8'."""
     count, kind = 0, ""
     for part in text.split(","):
-        words = part.partition("(")[0].split(":")
-        if words[0] == "gpu" and words[-1].isdecimal():
-            count += int(words[-1])
-            kind = words[1] if len(words) > 2 else kind
+        fields = part.partition("(")[0].split(":")
+        if fields[0] == "gpu" and fields[-1].isdecimal():
+            count += int(fields[-1])
+            kind = fields[1] if len(fields) > 2 else kind
     return count, kind
 
 
@@ -160,7 +160,7 @@ def ended(job: str) -> str:
         answer = call(
             ["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"]
         )
-    except Said:
+    except CommandFailed:
         return ""  # this cluster has no accounting
     lines = answer.split("\n")
     return lines[0].split(" ")[0].strip() if lines else ""

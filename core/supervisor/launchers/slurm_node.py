@@ -64,7 +64,7 @@ def main() -> int:
     ended = retry_file_work(lambda: exit_of(folder, attempt))
     if ended is not None and not ended.goes_on:
         return leave(f"attempt {attempt} has ended")
-    wish = retry_file_work(lambda: slurm_record.asked(folder, attempt)).what
+    wish = retry_file_work(lambda: slurm_record.latest_request(folder, attempt)).what
     if wish in ("stop", "kill"):
         number = signal.SIGTERM if wish == "stop" else signal.SIGKILL
         keeper.write_json(folder / "exit.json", not_started(attempt, number))
@@ -82,9 +82,9 @@ def main() -> int:
     return node.code
 
 
-def leave(why: str) -> int:
+def leave(reason: str) -> int:
     """Report in Slurm's output why there is nothing to do; return 0, so that Slurm does not restart it."""
-    print(f"finetop: {why}: nothing to do", flush=True)
+    print(f"finetop: {reason}: nothing to do", flush=True)
     return 0
 
 
@@ -164,7 +164,7 @@ class Node:
             return
         self._tell_usage(self._job)
         try:
-            wish = slurm_record.asked(self._folder, self._attempt)
+            wish = slurm_record.latest_request(self._folder, self._attempt)
         except OSError:
             return  # the next look sees it
         if wish.number == self._seen:
@@ -197,19 +197,19 @@ class Node:
             end_steps()  # srun was killed and left its processes on all nodes
         if not self._is_told or self._wish:
             return facts  # it ended by itself, or at finetop's request
-        said = last_word(self._folder)
-        if said is not None:
-            is_cut_short = said.status == "stopped" and said.kind == "asked"
+        last_event = last_word(self._folder)
+        if last_event is not None:
+            is_cut_short = last_event.status == "stopped" and last_event.kind == "asked"
         else:  # srun's code does not show which process was killed
             is_cut_short = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (
                 has_nodes and facts["code"] != 0
             )
         if not is_cut_short:
             return facts
-        why: Why = "time_limit" if left_s() < NEAR_S else "preempted"
-        self._goes_on = why == "preempted" or self._has_moved()
+        reason: Why = "time_limit" if left_s() < NEAR_S else "preempted"
+        self._goes_on = reason == "preempted" or self._has_moved()
         self.code = 0
-        return {**facts, "goes_on": self._goes_on, "why": why}
+        return {**facts, "goes_on": self._goes_on, "why": reason}
 
     def _has_moved(self) -> bool:
         """Return True if another start would make progress; otherwise it would hit its time limit for ever."""
@@ -257,13 +257,13 @@ def left_s() -> float:
     return float(end) - time.time() if end.isdecimal() else float("inf")
 
 
-def answer_of(*words: str) -> str | None:
+def answer_of(*command: str) -> str | None:
     """Run a Slurm command and return its output, or None if it fails."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=30.0, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return process.stdout if process.returncode == 0 else None
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from finetop.core.supervisor.launchers import slurm_commands, slurm_record
 from finetop.core.supervisor.launchers.launcher import Attempt, Batch
 from finetop.core.supervisor.launchers.local import exit_of, locked
 from finetop.core.supervisor.launchers.slurm_batch import Group, Key, Order, options_of, script_of
-from finetop.core.supervisor.launchers.slurm_commands import Listed, NoAnswer, Node, Said
+from finetop.core.supervisor.launchers.slurm_commands import CommandFailed, Listed, NoAnswer, Node
 from finetop.core.supervisor.launchers.slurm_node import not_started
 from finetop.core.supervisor.launchers.slurm_record import Record
 from finetop.core.wording import slurm as words
@@ -106,10 +106,10 @@ class SlurmQueue:
         with self._lock:
             for key, (attempt, record) in live.items():
                 self._watched[key] = now
-                known = self.records.setdefault(key, record)
-                is_under_way = known.id or known.refused or key in self.missing or self.because(key)
+                stored = self.records.setdefault(key, record)
+                is_under_way = stored.id or stored.refused or key in self.missing or self.because(key)
                 if not is_under_way:
-                    self._unsure[key] = Unsure(attempt, known)
+                    self._unsure[key] = Unsure(attempt, stored)
                     self.hurry()
         if live:
             self._begin()
@@ -119,8 +119,8 @@ class SlurmQueue:
         with self._lock:
             since = time.monotonic() - FORGET_S
             for key in [key for key, at in self._watched.items() if at < since]:
-                for known in (self._watched, self.records, self._ending):
-                    known.pop(key, None)
+                for table in (self._watched, self.records, self._ending):
+                    table.pop(key, None)
                 self.missing.discard(key)
 
     def because(self, key: Key) -> str:
@@ -224,7 +224,7 @@ class SlurmQueue:
         began = self._looked_at = time.monotonic()
         try:
             listed = slurm_commands.listing()
-        except (NoAnswer, Said):
+        except (NoAnswer, CommandFailed):
             self._note_silence()
             return False
         by_mark: dict[str, list[Listed]] = {}
@@ -298,8 +298,8 @@ class SlurmQueue:
         with self._lock:
             arrays: dict[tuple[object, ...], list[Order]] = {}
             for order in self._new:
-                what = (order.batch.array, order.batch.options) if order.batch.array else (order.key,)
-                arrays.setdefault(what, []).append(order)
+                array_key = (order.batch.array, order.batch.options) if order.batch.array else (order.key,)
+                arrays.setdefault(array_key, []).append(order)
             for orders in arrays.values():
                 if orders[0].batch.array and now - max(order.came for order in orders) < GATHER_S:
                     continue
@@ -339,26 +339,26 @@ class SlurmQueue:
             group.tried_at, group.not_before = time.monotonic(), now + AGAIN_S
             group.because = self.silence()
             return
-        except Said as error:
+        except CommandFailed as error:
             self._not_taken(group, str(error))
             return
         abort_at("slurm-answered")
         self._done(group, number)
 
-    def _not_taken(self, group: Group, said: str) -> None:
+    def _not_taken(self, group: Group, refusal: str) -> None:
         """Handle a group that sbatch refused, or seems to have: a wrapper may have lost its answer."""
         group.tried_at = time.monotonic()
         if not self.look():
             group.not_before, group.because = time.monotonic() + AGAIN_S, self.silence()
         elif self._adopt(group):
             return
-        elif words.may_pass(said):
+        elif words.may_pass(refusal):
             group.tried_at, group.not_before = None, time.monotonic() + FULL_S
-            group.because = f"waits: Slurm accepts no more of your jobs now ({said})"
+            group.because = f"waits: Slurm accepts no more of your jobs now ({refusal})"
         else:
             for order in group.orders:
                 self._know(
-                    order.attempt, msgspec.structs.replace(self._record_of(order, group), refused=said)
+                    order.attempt, msgspec.structs.replace(self._record_of(order, group), refused=refusal)
                 )
             self._drop(group)
 
@@ -374,9 +374,9 @@ class SlurmQueue:
 
     def _done(self, group: Group, number: str) -> None:
         with self._lock:
-            known = {record.id.partition("_")[0]: record.mark for record in self.records.values()}
+            mark_by_number = {record.id.partition("_")[0]: record.mark for record in self.records.values()}
         # a restarted controller has forgotten to whom it gave that id
-        if known.get(number, group.mark) != group.mark:
+        if mark_by_number.get(number, group.mark) != group.mark:
             self.was_silent_at = time.monotonic()
         for order in group.orders:
             record = self._record_of(order, group)
@@ -418,7 +418,7 @@ class SlurmQueue:
             except NoAnswer:
                 self._note_silence()
                 return  # the next round tries again
-            except Said:
+            except CommandFailed:
                 pass  # it is gone
             with self._lock:
                 self._cancels.pop((record, *options), None)
@@ -437,7 +437,7 @@ class SlurmQueue:
         try:
             self.nodes = slurm_commands.nodes()
             self.heard_at, self.is_silent = time.time(), False
-        except (NoAnswer, Said):
+        except (NoAnswer, CommandFailed):
             self._note_silence()
 
 

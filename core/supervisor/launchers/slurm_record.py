@@ -51,32 +51,32 @@ def new_mark() -> str:
 
 def read(folder: Path, attempt: int) -> Record | None:
     """Read the Slurm record of an attempt, or None if it did not go to Slurm. Raises OSError."""
-    found = _read(folder / "slurm.json", Record)
-    return found if found is not None and found.attempt == attempt else None
+    record = _read(folder / "slurm.json", Record)
+    return record if record is not None and record.attempt == attempt else None
 
 
 def write(folder: Path, record: Record) -> None:
     write_whole(folder / "slurm.json", msgspec.json.encode(record))
 
 
-def asked(folder: Path, attempt: int) -> Door:
+def latest_request(folder: Path, attempt: int) -> Door:
     """Read the latest request to an attempt. Raises OSError."""
-    found = _read(folder / "asked.json", Door)
-    return found if found is not None and found.attempt == attempt else Door(attempt, "")
+    door = _read(folder / "asked.json", Door)
+    return door if door is not None and door.attempt == attempt else Door(attempt, "")
 
 
-def ask(folder: Path, attempt: int, what: Wish) -> None:
+def write_request(folder: Path, attempt: int, wish: Wish) -> None:
     """Write a request to an attempt; after a kill, nothing weaker replaces it."""
-    before = asked(folder, attempt)
-    if before.what == "kill" or (before.what == "stop" and what == "stacks"):
+    before = latest_request(folder, attempt)
+    if before.what == "kill" or (before.what == "stop" and wish == "stacks"):
         return
-    write_whole(folder / "asked.json", msgspec.json.encode(Door(attempt, what, before.number + 1)))
+    write_whole(folder / "asked.json", msgspec.json.encode(Door(attempt, wish, before.number + 1)))
 
 
 def usage(folder: Path) -> Usage | None:
     """Read a job's usage as last written on its node. Raises OSError."""
-    found: Usage | None = _read(folder / USAGE, Usage)
-    return found
+    last_usage: Usage | None = _read(folder / USAGE, Usage)
+    return last_usage
 
 
 def _read(file: Path, kind: Any) -> Any:

@@ -46,14 +46,14 @@ def digest(root: Path, groups: Sequence[tuple[Notice, int]]) -> str:
     return _json(root, msgspec.structs.replace(newest, run_id=0, kind=MANY, step=None), None, text, total)
 
 
-def test(root: Path, at: float) -> str:
+def test_message(root: Path, at: float) -> str:
     """Return a test message."""
     text = f"test: finetop on {platform.node()} can notify you"
     return body(root, Notice(int(at * 1e6), 0, "", TEST, None, text, at))
 
 
 def _json(root: Path, notice: Notice, run: str | None, text: str, more: int) -> str:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "finetop": FORMAT,
         "id": str(notice.id),
         "home": str(root),
@@ -66,4 +66,4 @@ def _json(root: Path, notice: Notice, run: str | None, text: str, more: int) -> 
         "time": datetime.fromtimestamp(notice.at, UTC).isoformat(timespec="seconds"),
         "more": more,
     }
-    return msgspec.json.encode(said).decode()
+    return msgspec.json.encode(fields).decode()

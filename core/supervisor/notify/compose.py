@@ -25,9 +25,9 @@ WAYS = ("command", "webhook")
 OLD_S = 86_400.0  # after this long, an undelivered message is given up
 
 
-def ways_of(tell: Tell) -> list[str]:
+def ways_of(settings: Tell) -> list[str]:
     """List the ways that the settings name."""
-    return [way for way in WAYS if getattr(tell, way) is not None]
+    return [way for way in WAYS if getattr(settings, way) is not None]
 
 
 def gather(supervisor: Supervisor, now: float) -> None:
@@ -43,59 +43,59 @@ def gather(supervisor: Supervisor, now: float) -> None:
     groups = notices.untold(connection)
     if not groups:
         return
-    tell = supervisor.settings.tell
-    ways = ways_of(tell)
-    wanted = [group for group in groups if ways and is_wanted(tell, group)]
-    ripe, room = _ripe(supervisor, wanted, now)
+    settings = supervisor.settings.tell
+    ways = ways_of(settings)
+    wanted_groups = [group for group in groups if ways and is_wanted(settings, group)]
+    ripe, room = _ripe(supervisor, wanted_groups, now)
     messages = _messages(supervisor, ripe, room, now)
     with transaction(connection):
-        notices.add_messages(connection, [one._replace(way=way) for one in messages for way in ways])
-        notices.mark_told(connection, [*(group for group in groups if group not in wanted), *ripe])
+        notices.add_messages(connection, [message._replace(way=way) for message in messages for way in ways])
+        notices.mark_told(connection, [*(group for group in groups if group not in wanted_groups), *ripe])
         notices.give_up_old(connection, now - OLD_S)
     if messages:
         teller.send_at.update(dict.fromkeys(ways, now))  # wake up a way that waits for something new
     abort_at("notices-gathered")
 
 
-def is_wanted(tell: Tell, group: Group) -> bool:
+def is_wanted(settings: Tell, group: Group) -> bool:
     """Return True if the settings ask for this kind of notice; never for a removed run."""
     if group.newest.run_id and not group.newest.run:
         return False
     kind = group.newest.kind
-    return kind in tell.on or "all" in tell.on or ("alarms" in tell.on and kind in alarms.names())
+    return kind in settings.on or "all" in settings.on or ("alarms" in settings.on and kind in alarms.names())
 
 
 def _ripe(supervisor: Supervisor, groups: Sequence[Group], now: float) -> tuple[list[Group], int]:
     """Return the groups that may be sent now and the room for messages; set when to look again for the rest."""
-    teller, tell, connection = supervisor.teller, supervisor.settings.tell, supervisor.connection
-    until = quiet_hours.until(tell.quiet, now) if tell.quiet is not None else None
+    teller, settings, connection = supervisor.teller, supervisor.settings.tell, supervisor.connection
+    until = quiet_hours.until(settings.quiet, now) if settings.quiet is not None else None
     if until is not None or not groups:
         teller.gather_at = math.inf if until is None or not groups else until
         return [], 0
-    made = notices.made_since(connection, now - IN_S)
-    if len(made) >= MOST:
-        teller.gather_at = made[0] + IN_S
+    recent = notices.made_since(connection, now - IN_S)
+    if len(recent) >= MOST:
+        teller.gather_at = recent[0] + IN_S
         return [], 0
     last = notices.last_made(connection)
     ripe = []
     for group in groups:
         told_at = last.get((group.newest.run_id, group.newest.kind), -math.inf)
-        if told_at > now or told_at + tell.every_s <= now:  # a clock set back must not delay messages
+        if told_at > now or told_at + settings.every_s <= now:  # a clock set back must not delay messages
             ripe.append(group)
         else:
-            teller.gather_at = min(teller.gather_at, told_at + tell.every_s)
-    return ripe, MOST - len(made)
+            teller.gather_at = min(teller.gather_at, told_at + settings.every_s)
+    return ripe, MOST - len(recent)
 
 
 def _messages(supervisor: Supervisor, groups: Sequence[Group], room: int, now: float) -> list[Message]:
     """Return a message per group while there is room, and one for all others; their ways are set later."""
     root = supervisor.home.root
     single = groups if len(groups) <= room else groups[: room - 1]
-    made = [
-        Message(one.id, "", one.run_id, one.kind, body.body(root, one, more), now, now, 0)
-        for one, more in single
+    messages = [
+        Message(notice.id, "", notice.run_id, notice.kind, body.body(root, notice, more), now, now, 0)
+        for notice, more in single
     ]
-    if rest := groups[len(single) :]:
-        number = max(group.newest.id for group in rest)
-        made.append(Message(number, "", 0, MANY, body.digest(root, rest), now, now, 0))
-    return made
+    if others := groups[len(single) :]:
+        number = max(group.newest.id for group in others)
+        messages.append(Message(number, "", 0, MANY, body.digest(root, others), now, now, 0))
+    return messages

@@ -29,7 +29,7 @@ GRACE_S = 5.0  # for the sending process, which enforces the limit itself
 SAID = 500  # of a command's output or a server's answer
 
 
-def tend(supervisor: Supervisor, now: float) -> None:
+def update(supervisor: Supervisor, now: float) -> None:
     """Make messages of new notices, record the outcome of sent ones, and send the next."""
     compose.gather(supervisor, now)
     teller = supervisor.teller
@@ -42,82 +42,87 @@ def tend(supervisor: Supervisor, now: float) -> None:
 
 
 def _send_next(supervisor: Supervisor, way: str, now: float) -> None:
-    teller, tell = supervisor.teller, supervisor.settings.tell
+    teller, settings = supervisor.teller, supervisor.settings.tell
     message = notices.due(supervisor.connection, way)
     if message is None:
         teller.wait(way)
         return
-    latest = now + tell.limit_s + AGAIN_S[-1]  # a due time beyond it means that the clock was set back
+    latest = now + settings.limit_s + AGAIN_S[-1]  # a due time beyond it means that the clock was set back
     if now < message.due <= latest:
         teller.wait(way, message.due)
         return
-    again_at = now + tell.limit_s + AGAIN_S[0]  # if this process dies meanwhile, the way is not to blame
+    again_at = now + settings.limit_s + AGAIN_S[0]  # if this process dies meanwhile, the way is not to blame
     with transaction(supervisor.connection):
         notices.tried(supervisor.connection, message, again_at)
     abort_at("message-tried")
-    task = asyncio.get_running_loop().create_task(send(tell, way, message.body))
+    task = asyncio.get_running_loop().create_task(send(settings, way, message.body))
     teller.on_their_way[way] = OnItsWay(message, task)
 
 
 def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
     """Record that a message was delivered or when to retry; print the outcome to the log."""
     message, tries = sent.message, sent.message.tries + 1
-    is_through, said = sent.task.result()
+    is_through, output = sent.task.result()
     abort_at("message-sent")
     with transaction(supervisor.connection):
         if is_through or tries > len(AGAIN_S):
-            notices.settle(supervisor.connection, message, "" if is_through else said or "it failed")
+            notices.settle(supervisor.connection, message, "" if is_through else output or "it failed")
         else:
             notices.wait(supervisor.connection, message, now + AGAIN_S[tries - 1])
     outcome = "sent" if is_through else f"not sent, try {tries} of {len(AGAIN_S) + 1}"
-    words = "\n  ".join(line for line in clean(said).splitlines() if line.strip())
+    indented = "\n  ".join(line for line in clean(output).splitlines() if line.strip())
     head = (
         f"{time.strftime('%F %T')} message {message.id} ({clean(message.kind)}) by {message.way}: {outcome}"
     )
-    print(f"{head}: {words}" if words else head, file=sys.stderr)
+    print(f"{head}: {indented}" if indented else head, file=sys.stderr)
 
 
-async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
+async def send(settings: Tell, way: str, text: str) -> tuple[bool, str]:
     """Send a message; return whether it was accepted, and the output or error."""
-    asked: dict[str, Any] = {"body": text, "limit_s": tell.limit_s}
+    order: dict[str, Any] = {"body": text, "limit_s": settings.limit_s}
     try:
         if way == "command":
-            asked["command"] = tell.command
+            order["command"] = settings.command
         else:
-            asked |= {"address": of(tell), "proxy": tell.webhook is not None and tell.webhook.proxy}
+            order |= {
+                "address": webhook_address(settings),
+                "proxy": settings.webhook is not None and settings.webhook.proxy,
+            }
     except FinetopError as error:
         return False, str(error)
     try:
-        async with asyncio.timeout(tell.limit_s + GRACE_S):
+        async with asyncio.timeout(settings.limit_s + GRACE_S):
             # as the subreaper, it can end every process that the command started
             answer = await child.answer(
-                "finetop.core.supervisor.notify.send", asked=msgspec.json.encode(asked) + b"\n"
+                "finetop.core.supervisor.notify.send", asked=msgspec.json.encode(order) + b"\n"
             )
     except TimeoutError:
-        return False, f"it took longer than {tell.limit_s:g} s"
-    words = (answer.output + answer.errors).decode("utf-8", "replace").strip()[-SAID:]
-    return answer.code == 0, words or ("" if answer.code == 0 else f"it took longer than {tell.limit_s:g} s")
+        return False, f"it took longer than {settings.limit_s:g} s"
+    output = (answer.output + answer.errors).decode("utf-8", "replace").strip()[-SAID:]
+    return answer.code == 0, output or (
+        "" if answer.code == 0 else f"it took longer than {settings.limit_s:g} s"
+    )
 
 
-def of(tell: Tell) -> str:
+def webhook_address(settings: Tell) -> str:
     """Return the webhook address from where it is kept. Raises FinetopError, whose text does not repeat the address."""
-    webhook = tell.webhook
+    webhook = settings.webhook
     assert webhook is not None
     if webhook.url is not None:
         return webhook.url
     if webhook.url_env is not None:
-        place, found = f"the variable {webhook.url_env}", os.environ.get(webhook.url_env, "").strip()
-        if not found:
+        place, address = f"the variable {webhook.url_env}", os.environ.get(webhook.url_env, "").strip()
+        if not address:
             hint = "Set it where the supervisor starts: `finetop supervisor stop`, then any command."
             raise EnvironmentTrouble(
                 f"tell.webhook: the supervisor has no variable {webhook.url_env}.", hint=hint
             )
     else:
         assert webhook.url_file is not None
-        place, found = webhook.url_file, _first_line(Path(webhook.url_file))
-    if not is_fine(found):
+        place, address = webhook.url_file, _first_line(Path(webhook.url_file))
+    if not is_fine(address):
         raise BadInput(f"{place} must hold an address that begins with https://, or with http://localhost.")
-    return found
+    return address
 
 
 def _first_line(file: Path) -> str:

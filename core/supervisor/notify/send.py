@@ -28,18 +28,18 @@ PASSED_ON = (  # environment variables; no command needs the tokens that may be 
 
 
 def main() -> int:
-    asked: dict[str, Any] = json.loads(sys.stdin.readline())
-    limit_s = float(asked["limit_s"])
-    if "command" in asked:
-        return run(list(asked["command"]), str(asked["body"]), limit_s)
+    order: dict[str, Any] = json.loads(sys.stdin.readline())
+    limit_s = float(order["limit_s"])
+    if "command" in order:
+        return run(list(order["command"]), str(order["body"]), limit_s)
     from finetop.core.supervisor.notify.webhook import post
 
     signal.setitimer(
         signal.ITIMER_REAL, limit_s
     )  # by default ends the process wherever it hangs, even in a resolver
-    said = post(str(asked["address"]), str(asked["body"]), limit_s, proxy=asked["proxy"] is True)
-    print(said or "taken")
-    return 1 if said else 0
+    error = post(str(order["address"]), str(order["body"]), limit_s, proxy=order["proxy"] is True)
+    print(error or "taken")
+    return 1 if error else 0
 
 
 def run(command: list[str], body: str, limit_s: float) -> int:
@@ -80,22 +80,22 @@ def run(command: list[str], body: str, limit_s: float) -> int:
 def tail(process: subprocess.Popen[bytes], deadline: float) -> str:
     """Return the end of a command's output, read until it ends or is late."""
     assert process.stdout is not None
-    pipe, kept, is_open = process.stdout.fileno(), b"", True
+    pipe, output, is_open = process.stdout.fileno(), b"", True
     os.set_blocking(pipe, False)
     while process.poll() is None and time.monotonic() < deadline:
         wait_s = min(0.05 if not is_open else 0.5, max(0.0, deadline - time.monotonic()))
         if is_open and select.select([pipe], [], [], wait_s)[0]:
             more = os.read(pipe, 65536)
             is_open = bool(more)
-            kept = (kept + more)[-KEPT_BYTES:]
+            output = (output + more)[-KEPT_BYTES:]
         elif not is_open:
             time.sleep(wait_s)
     while is_open and select.select([pipe], [], [], 0)[0]:  # what a command that has ended left in the pipe
         more = os.read(pipe, 65536)
         if not more or time.monotonic() > deadline + 1:
             break
-        kept = (kept + more)[-KEPT_BYTES:]
-    return kept.decode("utf-8", "replace")
+        output = (output + more)[-KEPT_BYTES:]
+    return output.decode("utf-8", "replace")
 
 
 if __name__ == "__main__":

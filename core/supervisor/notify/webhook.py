@@ -39,10 +39,10 @@ def is_near(host: str) -> bool:
     if host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost"):
         return True
     try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+        resolved = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
         return False
-    addresses = [ipaddress.ip_address(text) for text in found]
+    addresses = [ipaddress.ip_address(text) for text in resolved]
     return any(not (getattr(address, "ipv4_mapped", None) or address).is_global for address in addresses)
 
 

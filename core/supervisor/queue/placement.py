@@ -20,13 +20,13 @@ OF_GPUS = ("--gres", "--gpus", "--tres-per")
 ON_ITS_WAY = "is being submitted to Slurm"
 
 
-def part(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+def split_by_place(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[Job], list[Job]]:
     """Split ready jobs into those for this machine and those for the cluster's queue."""
-    there = [job for job in ready if goes_there(supervisor, job)]
-    return [job for job in ready if job not in there], there
+    on_cluster = [job for job in ready if runs_on_cluster(supervisor, job)]
+    return [job for job in ready if job not in on_cluster], on_cluster
 
 
-def goes_there(supervisor: Supervisor, job: Job) -> bool:
+def runs_on_cluster(supervisor: Supervisor, job: Job) -> bool:
     """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job is not an import."""
     return supervisor.settings.slurm is not None and job.verb != "import"
 
@@ -41,9 +41,9 @@ def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
         raise BadInput(f"budget.nodes is {nodes}, but jobs run on this machine only.", hint=hint)
 
 
-def not_yet(supervisor: Supervisor, job: Job) -> str:
+def why_not_yet(supervisor: Supervisor, job: Job) -> str:
     """Return why a job can't enter the cluster's queue yet (its nodes are unknown), or ''."""
-    if not goes_there(supervisor, job) or supervisor.launcher.nodes():
+    if not runs_on_cluster(supervisor, job) or supervisor.launcher.nodes():
         return ""
     return supervisor.launcher.trouble() or "waits: requesting nodes from Slurm"
 
@@ -51,7 +51,7 @@ def not_yet(supervisor: Supervisor, job: Job) -> str:
 def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
     """Return a job's batch for the cluster's queue, or None if it runs on this machine."""
     slurm = supervisor.settings.slurm
-    if slurm is None or not goes_there(supervisor, job):
+    if slurm is None or not runs_on_cluster(supervisor, job):
         return None
     budget = runs.recipe(supervisor.connection, job.run_id).get("budget") or {}
     of_sweep = [
@@ -91,18 +91,20 @@ def options(
 def has_gpus(supervisor: Supervisor) -> bool:
     """Return True if the cluster is known to have GPUs: a run that names no number then gets one."""
     slurm = supervisor.settings.slurm
-    wanted = None if slurm is None else slurm.partition
+    partition = None if slurm is None else slurm.partition
     nodes = supervisor.launcher.nodes()
-    return any(node.gpus for node in nodes if wanted is None or wanted in _words(node.partitions))
+    return any(
+        node.gpus for node in nodes if partition is None or partition in _partition_names(node.partitions)
+    )
 
 
-def _words(partitions: str) -> list[str]:
+def _partition_names(partitions: str) -> list[str]:
     return [name.strip().rstrip("*") for name in partitions.split(",")]
 
 
-def show(supervisor: Supervisor, looks: Mapping[int, Look]) -> None:
+def update_places(supervisor: Supervisor, looks: Mapping[int, Look]) -> None:
     """Store where cluster jobs are, and show the reason of those that wait there."""
-    supervisor.places = {job: look.place for job, look in looks.items() if look.place is not None}
+    supervisor.places = {job: status.place for job, status in looks.items() if status.place is not None}
     for job in supervisor.live:
         place = supervisor.places.get(job.id)
         if place is None or not isinstance(job.state, data.Running) or job.state.waits == place.waits:

@@ -31,7 +31,7 @@ def read(supervisor: Supervisor) -> None:
     supervisor.is_held = queue_order.is_held(connection)
 
 
-def look(supervisor: Supervisor) -> None:
+def refresh(supervisor: Supervisor) -> None:
     """Apply a user's change at once instead of on the next beat."""
     supervisor.touch()
     read(supervisor)
@@ -40,11 +40,11 @@ def look(supervisor: Supervisor) -> None:
 
 def ready(supervisor: Supervisor, now: float) -> list[Job]:
     """List the jobs that may start, first on top; store why the others wait, and notify clients of changes."""
-    why = {job.id: words for job in supervisor.queued if (words := _why(supervisor, job, now))}
-    if why != supervisor.why:
-        supervisor.why = why
+    reasons = {job.id: reason for job in supervisor.queued if (reason := _why(supervisor, job, now))}
+    if reasons != supervisor.why:
+        supervisor.why = reasons
         supervisor.touch()
-    return [job for job in supervisor.queued if job.id not in why]
+    return [job for job in supervisor.queued if job.id not in reasons]
 
 
 def _why(supervisor: Supervisor, job: Job, now: float) -> str:
@@ -53,20 +53,20 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
         return HELD
     if job.run_id in supervisor.waiting:
         return supervisor.waiting[job.run_id]
-    if words := stopped(supervisor, now):
-        return words
+    if reason := why_stopped(supervisor, now):
+        return reason
     retry = job.args.get("retry", {})
     if job.not_before is not None and now < job.not_before:
         return str(retry.get("said", ""))
-    if words := placement.not_yet(supervisor, job):
-        return words
+    if reason := placement.why_not_yet(supervisor, job):
+        return reason
     room = int(retry.get("room", 0))
     if room > free_bytes(supervisor.home.root):
         return f"the disk is full: waits for {gib_of(room)} GiB of room"
     return ""
 
 
-def stopped(supervisor: Supervisor, now: float) -> str:
+def why_stopped(supervisor: Supervisor, now: float) -> str:
     """Return why no job at all starts now, or '' if jobs may start.
 
     Settings that can't be read may contain quiet hours or reserve GPUs for others, so nothing starts then.
@@ -90,7 +90,7 @@ def why(supervisor: Supervisor) -> dict[int, str]:
     return {**supervisor.unplaced, **supervisor.why}
 
 
-def keep(supervisor: Supervisor, now: float) -> None:
+def apply_quiet_hours(supervisor: Supervisor, now: float) -> None:
     """Set when the current quiet hours end; pause running jobs in them, if the settings say so."""
     quiet = supervisor.settings.quiet_hours
     supervisor.quiet_until = None if quiet is None else quiet_hours.until(quiet, now)

@@ -34,14 +34,14 @@ def live_rows(supervisor: Supervisor, live: Sequence[Job], tried: Mapping[int, d
     """List running jobs with their GPUs or nodes; `tried` is by job id."""
     on = {job: place.nodes for job, place in supervisor.places.items()}
     has_none = supervisor.pool.has_looked and not supervisor.pool.is_in_charge
-    here = {job.id: data.gpus_word(job.gpus) or (ON_CPU if has_none else "") for job in live}
+    gpus_by_job = {job.id: data.gpus_word(job.gpus) or (ON_CPU if has_none else "") for job in live}
     return [
         LiveRow(
             job.run_id,
             job.run_name,
             job.verb,
             job.state,
-            on.get(job.id) or here[job.id],
+            on.get(job.id) or gpus_by_job[job.id],
             tried.get(job.id),
         )
         for job in live
@@ -77,18 +77,18 @@ def starts(
     ]
     coming = []
     for job in may:
-        want = own.wants.get(job.id) if has_gpus else Want(gpus=0)
-        if want is None:
+        need = own.wants.get(job.id) if has_gpus else Want(gpus=0)
+        if need is None:
             break  # its need is known in a moment
-        coming.append(Coming(Waiting(job.id, job.run_name, want), lengths.whole(job)))
+        coming.append(Coming(Waiting(job.id, job.run_name, need), lengths.whole(job)))
     cards = [card_of(gpu, own.uses[gpu.uuid]) for gpu in ours if not gpu.fault] if has_gpus else []
     unfit = sum(1 for gpu in ours if gpu.fault) if has_gpus else 0
-    found = play(going, coming, cards, rules, unfit=unfit)
+    simulated = simulate(going, coming, cards, rules, unfit=unfit)
     floor = supervisor.quiet_until or 0.0
     return {
-        job.id: (max(now + found[job.id].in_s, floor, job.not_before or 0.0), found[job.id].after)
+        job.id: (max(now + simulated[job.id].in_s, floor, job.not_before or 0.0), simulated[job.id].after)
         for job in may
-        if job.id in found
+        if job.id in simulated
     }
 
 
@@ -113,12 +113,14 @@ class Lengths:
             [REMEMBERED],
         ).fetchall()
         for verb, args, state, recipe in ended:
-            took = msgspec.json.decode(state, type=data.Finished)
-            made = msgspec.json.decode(recipe)
+            ended_state = msgspec.json.decode(state, type=data.Finished)
+            recipe_of_job = msgspec.json.decode(recipe)
             if verb == "check":
-                self._checks.setdefault(made["model"]["id"], []).append(took.ended - took.since)
+                self._checks.setdefault(recipe_of_job["model"]["id"], []).append(
+                    ended_state.ended - ended_state.since
+                )
             elif "resume" not in msgspec.json.decode(args):
-                self._train.setdefault(length_key(made), took.ended - took.since)
+                self._train.setdefault(length_key(recipe_of_job), ended_state.ended - ended_state.since)
 
     def learn(self, job: Job, now: float) -> None:
         """Use a live job's estimate if none of its kind has ended: the first run of a sweep stands for the rest."""
@@ -146,11 +148,11 @@ class Lengths:
         return None if trains is None else trains + self._check_after(job, recipe)
 
     def _check(self, recipe: dict[str, Any]) -> float | None:
-        known = self._checks.get(recipe["model"]["id"])
-        return median(known[:5]) if known else None
+        durations = self._checks.get(recipe["model"]["id"])
+        return median(durations[:5]) if durations else None
 
     def _check_after(self, job: Job, recipe: dict[str, Any]) -> float:
-        if job.verb != "train" or not checks.is_wanted_at_end(recipe):
+        if job.verb != "train" or not checks.runs_at_end(recipe):
             return 0.0
         return self._check(recipe) or 0.0
 
@@ -180,24 +182,24 @@ class Start:
     after: str = ""
 
 
-def play(
+def simulate(
     going: Sequence[Going], coming: Sequence[Coming], cards: Sequence[Gpu], rules: Rules, *, unfit: int = 0
 ) -> dict[int, Start]:
     """Return when each job would start, by simulating the queue. A job behind an end at an unknown time is left out."""
-    live, left, now, after = list(going), list(coming[:MOST]), 0.0, ""
+    live, waiting, now, after = list(going), list(coming[:MOST]), 0.0, ""
     starts: dict[int, Start] = {}
     while True:
         held = [share for job in live for share in job.held]
         busy = sum(1 for job in live if not job.held)
-        found = decide([job.waiting for job in left], cards, held, rules, unfit=unfit, cpu_live=busy)
-        for job in left:
-            if job.waiting.job in found.starts:
+        decision = decide([job.waiting for job in waiting], cards, held, rules, unfit=unfit, cpu_live=busy)
+        for job in waiting:
+            if job.waiting.job in decision.starts:
                 starts[job.waiting.job] = Start(now, after)
                 end = None if job.lasts_s is None else now + job.lasts_s
-                live.append(Going(job.waiting.name, found.starts[job.waiting.job], end))
-        left = [job for job in left if job.waiting.job not in starts]
+                live.append(Going(job.waiting.name, decision.starts[job.waiting.job], end))
+        waiting = [job for job in waiting if job.waiting.job not in starts]
         ends = sorted((job.left_s, number) for number, job in enumerate(live) if job.left_s is not None)
-        if not left or not ends:
+        if not waiting or not ends:
             return starts
         now, number = max(now, ends[0][0]), ends[0][1]
         after = live.pop(number).name

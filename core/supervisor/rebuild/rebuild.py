@@ -65,12 +65,12 @@ def main() -> int:
     try:
         prepare(home)
         lock = wait_for_lock(home)
-        made = rebuild(home)
+        rebuilt = rebuild(home)
         os.close(lock)
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(_json.encode(made).decode())
+    print(_json.encode(rebuilt).decode())
     return 0
 
 
@@ -92,58 +92,62 @@ def rebuild(home: Home) -> Rebuilt:
     """
     require_known(home)
     fresh = home.database.with_name(f"{home.database.name}.rebuilding")
-    for left in (fresh, backups.wal_of(fresh)):
-        left.unlink(missing_ok=True)
-    made = Rebuilt()
+    for stale in (fresh, backups.wal_of(fresh)):
+        stale.unlink(missing_ok=True)
+    rebuilt = Rebuilt()
     try:
         connection = open_store(fresh)
         try:
-            made.left_out += _take_globals(connection, home)
+            rebuilt.left_out += _take_globals(connection, home)
             for folder in run_folders(home):
                 try:
-                    made.jobs += take_run(connection, home, folder)
+                    rebuilt.jobs += add_run(connection, home, folder)
                 except (FinetopError, *DAMAGE) as error:
-                    made.left_out.append(f"{plain(folder.name)}: {_in_words(error)}")
+                    rebuilt.left_out.append(f"{plain(folder.name)}: {_in_words(error)}")
                     _keep_number(connection, number_of(folder))
                 else:
-                    made.runs += 1
-            made.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
+                    rebuilt.runs += 1
+            rebuilt.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
             connection.execute(
-                "UPDATE recorded SET number = ?", [run_records.told_number(home.root)]
+                "UPDATE recorded SET number = ?", [run_records.stored_number(home.root)]
             )  # the new database is complete
             connection.execute("CHECKPOINT")
         finally:
             connection.close()
-        made.kept_as = backups.swap(fresh, home.database)
+        rebuilt.kept_as = backups.swap(fresh, home.database)
     except OSError as error:
         raise EnvironmentTrouble(
             f"can't write the new database: {os_error_words(error)}.",
             hint="The old database is unchanged. Free some space, then try again.",
         ) from error
-    return made
+    return rebuilt
 
 
 def require_known(home: Home) -> None:
     """Raise BadInput for a home of a newer finetop: the rebuilt database would lack what only that version reads."""
     newer = {f"{home.database}": made_by_newer(home.database)}
-    for file, known in (
+    for file, newest_known in (
         (home.root / run_records.STORE, run_records.STORE_FORMAT),
         *((folder / "run.json", run_records.FORMAT) for folder in run_folders(home)),
     ):
-        told = run_records.format_of(file)
-        newer[str(file)] = f"its format is {told}, this finetop reads {known}" if told > known else ""
-    for name, why in newer.items():
-        if why:
+        written_format = run_records.format_of(file)
+        newer[str(file)] = (
+            f"its format is {written_format}, this finetop reads {newest_known}"
+            if written_format > newest_known
+            else ""
+        )
+    for name, reason in newer.items():
+        if reason:
             raise BadInput(
-                f"{name} was written by a newer finetop ({why.rstrip('.')}); nothing was changed.",
+                f"{name} was written by a newer finetop ({reason.rstrip('.')}); nothing was changed.",
                 hint="Rebuild with that version, or use another home.",
             )
 
 
 def run_folders(home: Home) -> list[Path]:
     """List the run folders by run id, without links."""
-    found = [f for f in home.runs.iterdir() if f.is_dir() and not f.is_symlink() and f.name[:1].isdigit()]
-    return sorted(found, key=lambda folder: (number_of(folder), folder.name))
+    folders = [f for f in home.runs.iterdir() if f.is_dir() and not f.is_symlink() and f.name[:1].isdigit()]
+    return sorted(folders, key=lambda folder: (number_of(folder), folder.name))
 
 
 def was_never_queued(folder: Path) -> bool:
@@ -163,7 +167,7 @@ def number_of(folder: Path) -> int:
     return int(head) if head.isdecimal() else 0
 
 
-def take_run(connection: Connection, home: Home, folder: Path) -> int:
+def add_run(connection: Connection, home: Home, folder: Path) -> int:
     """Add one run to the store from its folder. Return its number of jobs.
 
     Raises BadInput if its run.json can't be used; nothing of it is then in the store.
@@ -174,7 +178,7 @@ def take_run(connection: Connection, home: Home, folder: Path) -> int:
         for table, numbers in (("runs", [record.id]), ("jobs", [job["id"] for job in store.jobs])):
             _require_new(connection, table, numbers)
         _insert(connection, "runs", _run_row(record, folder, home), "run.json: store.run")
-        recipe_settings.note(connection, record.id, record.recipe)
+        recipe_settings.store_settings(connection, record.id, record.recipe)
         for i, job in enumerate(store.jobs):
             row = {**job, "state": _text(job["state"]), "word": job["state"]["type"]}
             _insert(connection, "jobs", row, f"run.json: store.jobs[{i}]")
@@ -195,11 +199,11 @@ def take_run(connection: Connection, home: Home, folder: Path) -> int:
 
 def _require_new(connection: Connection, table: str, numbers: list[int]) -> None:
     """Raise BadInput if another run has one of these ids."""
-    taken = connection.execute(
+    duplicate = connection.execute(
         f"SELECT id FROM {table} WHERE list_contains(?::INTEGER[], id)", [numbers]
     ).fetchone()
-    if taken is not None:
-        raise BadInput(f"another folder has {table.removesuffix('s')} {taken[0]} too.")
+    if duplicate is not None:
+        raise BadInput(f"another folder has {table.removesuffix('s')} {duplicate[0]} too.")
 
 
 def _take_events(connection: Connection, job_id: int, file: Path) -> None:
@@ -226,12 +230,12 @@ def _run_row(record: Record, folder: Path, home: Home) -> dict[str, Any]:
 
 def _insert(connection: Connection, table: str, row: dict[str, Any], place: str) -> None:
     """Insert a row of plain values. Raises BadInput naming a value that the table can't hold."""
-    kept = kept_row(connection, table, row, place)
-    if not kept:
+    values = kept_row(connection, table, row, place)
+    if not values:
         return
-    names = ", ".join(f'"{column}"' for column in kept)
-    marks = ", ".join("?" for _ in kept)
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(kept.values()))
+    names = ", ".join(f'"{column}"' for column in values)
+    marks = ", ".join("?" for _ in values)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
 
 
 def _finish(connection: Connection, record: Record, folder: Path) -> None:

@@ -119,21 +119,21 @@ def read_record(folder: Path, number: int) -> Record:
     Raises BadInput if it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
     """
     try:
-        told = msgspec.json.decode(read_own(folder / "run.json"))
+        content = msgspec.json.decode(read_own(folder / "run.json"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"its run.json can't be read ({error}).") from error
-    told = _as(dict[str, Any], told, "run.json")
-    format_ = _as(int, told.get("format"), "run.json: format")
+    content = _as(dict[str, Any], content, "run.json")
+    format_ = _as(int, content.get("format"), "run.json: format")
     if format_ != run_records.FORMAT:
         raise BadInput(f"its run.json has format {format_}; this finetop reads {run_records.FORMAT}.")
-    run_id = _as(Number, told.get("id"), "run.json: id")
+    run_id = _as(Number, content.get("id"), "run.json: id")
     if run_id != number:
         raise BadInput(f"its run.json belongs to run {run_id}.")
-    if "store" not in told:
+    if "store" not in content:
         raise BadInput("it was never queued: finetop was killed while it made the folder.")
-    _as(_Recipe, told.get("recipe"), "run.json: recipe")
-    _require_written(told["recipe"], "run.json: recipe")
-    record = Record(run_id, told["recipe"], _as(Store, told["store"], "run.json: store"))
+    _as(_Recipe, content.get("recipe"), "run.json: recipe")
+    _require_written(content["recipe"], "run.json: recipe")
+    record = Record(run_id, content["recipe"], _as(Store, content["store"], "run.json: store"))
     _require_one_run(record, folder)
     return record
 
@@ -207,18 +207,18 @@ def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str
         " WHERE table_name = ? ORDER BY column_index",
         [table],
     ).fetchall()
-    kept: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, kind, may_be_null, has_default in columns:
         value = row.get(name)
         if name in row and not (value is None and may_be_null):
-            kept[name] = _as(MEANS.get((table, name), OF_COLUMN[kind]), value, f"{place}.{name}")
-            if (held := HOLDS.get((table, name))) is not None:
-                _require_held(kept[name], held, f"{place}.{name}")
+            values[name] = _as(MEANS.get((table, name), OF_COLUMN[kind]), value, f"{place}.{name}")
+            if (text_type := HOLDS.get((table, name))) is not None:
+                _require_held(values[name], text_type, f"{place}.{name}")
         elif name in row:
-            kept[name] = None
+            values[name] = None
         elif not (may_be_null or has_default):
             raise BadInput(f"{place}.{name} is missing.")
-    return kept
+    return values
 
 
 def _require_held(text: str, kind: Any, place: str) -> None:
@@ -244,13 +244,13 @@ def _as(kind: Any, value: Any, place: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        why, _, at = str(error).partition(" - at `$")
+        reason, _, at = str(error).partition(" - at `$")
         for key in re.findall(r"[^.\[\]`]+", at) if "..." not in at else ():
             place += f"[{key}]" if isinstance(value, list) else f".{key}"
             value = value[int(key) if isinstance(value, list) else key]
-        raise unkept(place, value, why) from error
+        raise unkept(place, value, reason) from error
 
 
-def unkept(place: str, value: Any, why: str) -> BadInput:
+def unkept(place: str, value: Any, reason: str) -> BadInput:
     """Return the error for a value that can't be kept."""
-    return BadInput(f"{place} is {quoted(value)} ({why}).")
+    return BadInput(f"{place} is {quoted(value)} ({reason}).")

@@ -34,33 +34,37 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
     if not ask.runs:
         raise BadInput("the comparison has no runs.", hint="See finetop approaches --help.")
     check_name(ask.name, "name")
-    for one in ask.runs:
-        verb = "train" if approaches.load(one.approach).trains else "approach"
-        orders.require_run(supervisor, one.name, one.recipe, ask.source, verb=verb)
-    name = _free(connection, ask)
+    for run in ask.runs:
+        verb = "train" if approaches.load(run.approach).trains else "approach"
+        orders.require_run(supervisor, run.name, run.recipe, ask.source, verb=verb)
+    name = _free_name(connection, ask)
     queued: list[QueuedApproach] = []
-    with orders.made_or_gone(supervisor) as made:
-        known = {one.digest: store.with_digest(connection, one.digest) for one in ask.runs}
-        made_anew = {one.approach for one in ask.runs}
+    with orders.all_or_nothing(supervisor) as folders:
+        existing_runs = {run.digest: store.with_digest(connection, run.digest) for run in ask.runs}
+        made_anew = {run.approach for run in ask.runs}
         _forget(connection, name, made_anew | set(ask.left_out))
-        for one in ask.runs:
-            queued.append(_one(supervisor, made, ask, name, one, known[one.digest]))
-        others = {key: why for key, why in _left_out(connection, name).items() if key not in made_anew}
-        left_out = {**others, **ask.left_out}
-        store.keep(connection, store.Comparison(name, time.time(), ask.subject, ask.metric, left_out))
+        for run in ask.runs:
+            queued.append(_add_run(supervisor, folders, ask, name, run, existing_runs[run.digest]))
+        earlier = {key: reason for key, reason in _left_out(connection, name).items() if key not in made_anew}
+        left_out = {**earlier, **ask.left_out}
+        store.store_comparison(
+            connection, store.Comparison(name, time.time(), ask.subject, ask.metric, left_out)
+        )
     supervisor.touch()
     return SubmitApproachesAnswer(name, queued, dict(ask.left_out))
 
 
-def _free(connection: Connection, ask: SubmitApproaches) -> str:
+def _free_name(connection: Connection, ask: SubmitApproaches) -> str:
     """Return the requested name, with a number added if a comparison of that name has another subject."""
-    subjects = {known.name: known.subject for known in store.comparisons(connection)}
+    subjects = {comparison.name: comparison.subject for comparison in store.comparisons(connection)}
     return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
 
 
 def _left_out(connection: Connection, comparison: str) -> dict[str, str]:
     """Return what a comparison has left out so far, with the reasons."""
-    return next((dict(one.left_out) for one in store.comparisons(connection) if one.name == comparison), {})
+    return next(
+        (dict(stored.left_out) for stored in store.comparisons(connection) if stored.name == comparison), {}
+    )
 
 
 def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
@@ -71,27 +75,27 @@ def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
             _tag(connection, member.run_id, comparison, on=False)
 
 
-def _one(
+def _add_run(
     supervisor: Supervisor,
-    made: list[Path],
+    folders: list[Path],
     ask: SubmitApproaches,
     comparison: str,
-    one: ApproachRun,
+    wanted: ApproachRun,
     run_id: int | None,
 ) -> QueuedApproach:
     """Add a run to a comparison: an existing one with the same digest, else a new one."""
     connection = supervisor.connection
     was_there = run_id is not None
     if run_id is None:
-        trains = approaches.load(one.approach).trains
-        name = runs.free_name(connection, one.name)
-        args = {} if trains else {"approach": one.approach, "learns_news": False}
+        trains = approaches.load(wanted.approach).trains
+        name = runs.free_name(connection, wanted.name)
+        args = {} if trains else {"approach": wanted.approach, "learns_news": False}
         verb = "train" if trains else "approach"
         run_id = orders.make_run(
             supervisor,
-            made,
+            folders,
             name,
-            one.recipe,
+            wanted.recipe,
             ask.source,
             verb=verb,
             args=args,
@@ -101,14 +105,14 @@ def _one(
     store.add_member(
         connection,
         comparison,
-        store.Member(run_id, one.approach, one.seed, one.learns_news),
-        one.digest,
+        store.Member(run_id, wanted.approach, wanted.seed, wanted.learns_news),
+        wanted.digest,
     )
     _tag(connection, run_id, comparison, on=True)
     row = runs.row(connection, run_id)
     if was_there and isinstance(row.state, data.Finished):
         _measure(connection, run_id)
-    return QueuedApproach(run_id, row.name, one.approach, was_there)
+    return QueuedApproach(run_id, row.name, wanted.approach, was_there)
 
 
 def _measure(connection: Connection, run_id: int) -> None:
@@ -116,54 +120,54 @@ def _measure(connection: Connection, run_id: int) -> None:
     own = [job for job in jobs.of_run(connection, run_id) if job.verb in ("measure", "approach")]
     if store.measured(connection, [run_id]) or any(job.is_under_way for job in own):
         return
-    after_job.queue(connection, run_id)
+    after_job.queue_measurement(connection, run_id)
 
 
 def _tag(connection: Connection, run_id: int, comparison: str, *, on: bool) -> None:
     tag = approaches.TAG + comparison
-    others = [one for one in notes.tags_of(connection, run_id) if one != tag]
-    notes.set_tags(connection, run_id, [*others, tag] if on else others)
+    other_tags = [text for text in notes.tags_of(connection, run_id) if text != tag]
+    notes.set_tags(connection, run_id, [*other_tags, tag] if on else other_tags)
 
 
 def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
     """List the comparisons, with rows and advice for a named one. Raises NotFound."""
     connection = supervisor.connection
-    known = store.comparisons(connection)
-    briefs = [_brief(connection, one) for one in known]
+    stored = store.comparisons(connection)
+    briefs = [_brief(connection, comparison) for comparison in stored]
     if not ask.comparison:
         return ApproachesAnswer(briefs)
     name = ask.comparison.removeprefix(approaches.TAG)
-    found = next((one for one in known if one.name == name), None)
-    if found is None:
-        names = [one.name for one in known]
+    named = next((comparison for comparison in stored if comparison.name == name), None)
+    if named is None:
+        names = [comparison.name for comparison in stored]
         hint = did_you_mean(name[:80], names) if names else "Queue one: finetop approaches RECIPE."
         raise NotFound(f"there is no comparison {name[:80]!r}.", hint=hint)
-    members = _told(connection, name)
-    rows = _table.rows(members, found.metric, found.left_out)
-    target: dict[str, object] = next((one.recipe["check"]["target"] for one in members), {})
+    members = _load_members(connection, name)
+    rows = _table.rows(members, named.metric, named.left_out)
+    target: dict[str, object] = next((comparison.recipe["check"]["target"] for comparison in members), {})
     return ApproachesAnswer(
         comparisons=briefs,
         name=name,
-        metric=found.metric,
-        lower_is_better=found.metric in LOWER_IS_BETTER,
-        model=next((one.row.model for one in members), ""),
+        metric=named.metric,
+        lower_is_better=named.metric in LOWER_IS_BETTER,
+        model=next((comparison.row.model for comparison in members), ""),
         target=Path(str(target.get("path", ""))).name,
         rows=rows,
-        advice=_advice.advice(rows, found.metric),
+        advice=_advice.advice(rows, named.metric),
     )
 
 
-def _told(connection: Connection, comparison: str) -> list[_table.Member]:
+def _load_members(connection: Connection, comparison: str) -> list[_table.Member]:
     """Load the members of a comparison in a few queries for all of them: 17 runs take 40 ms."""
     members = store.members(connection, comparison)
     numbers = [member.run_id for member in members]
     rows = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}
     recipes, measured = runs.recipes(connection, numbers), store.measured(connection, numbers)
     watts, learned = store.power(connection, numbers), store.trained(connection, numbers)
-    found = []
+    loaded = []
     for member in members:
         own = jobs.of_run(connection, member.run_id)
-        found.append(
+        loaded.append(
             _table.Member(
                 approach=member.approach,
                 seed=member.seed,
@@ -179,7 +183,7 @@ def _told(connection: Connection, comparison: str) -> list[_table.Member]:
                 trained=learned.get(member.run_id),
             )
         )
-    return found
+    return loaded
 
 
 def _brief(connection: Connection, comparison: store.Comparison) -> ComparisonBrief:

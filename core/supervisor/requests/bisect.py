@@ -27,38 +27,38 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-async def tell(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
+async def estimate(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
     """Return how many checks the search would take. Raises Refused while the run trains."""
-    run_id, name, there = await _found(supervisor, ask.run)
-    known = bisection.known(supervisor.connection, run_id, there)
+    run_id, name, on_disk = await _run_and_steps(supervisor, ask.run)
+    results = bisection.known(supervisor.connection, run_id, on_disk)
     newest = next(iter(checks.results(supervisor.connection, run_id)), {})
     return EarlierAnswer(
         name,
-        sum(step not in known.seen for step in known.steps),
-        bisect.most_looks(known.steps, known.seen),
-        known.text if known.seen else "",
+        sum(step not in results.seen for step in results.steps),
+        bisect.most_looks(results.steps, results.seen),
+        results.text if results.seen else "",
         newest.get("seconds") or None,
     )
 
 
-async def look(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
+async def check_next(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
     """Queue the check that halves the remaining range. Raises Refused while the run trains, and as `checks.check`."""
-    run_id, name, there = await _found(supervisor, ask.run)
+    run_id, name, on_disk = await _run_and_steps(supervisor, ask.run)
     connection = supervisor.connection
-    known = bisection.known(connection, run_id, there)
-    step = bisect.next_step(known.steps, known.seen)
+    results = bisection.known(connection, run_id, on_disk)
+    step = bisect.next_step(results.steps, results.seen)
     if step is None:
-        return LookEarlierAnswer(name, None, f"{name}: {known.text}")
-    more: dict[str, Any] = {"earlier": sorted(there)} if ask.on else {}
+        return LookEarlierAnswer(name, None, f"{name}: {results.text}")
+    more: dict[str, Any] = {"earlier": sorted(on_disk)} if ask.on else {}
     with transaction(connection):
-        queue.add(connection, run_id, Check(name, step, watch=known.is_watch(step)), more)
+        queue.add(connection, run_id, Check(name, step, watch=results.is_watch(step)), more)
     supervisor.touch()
     await record(supervisor)
     then = "the next follows by itself until it is known" if ask.on else "then s checks the next"
     return LookEarlierAnswer(name, step, f"step {step:,} of {name} is queued for a check; {then}.")
 
 
-async def _found(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
+async def _run_and_steps(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
     """Find an ended run and the steps of its checkpoints on disk.
 
     The folders are checked in a thread: a network file system may be slow.
@@ -67,11 +67,11 @@ async def _found(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
     run_id, name = runs.find_run(connection, run)
     detail = runs.detail(connection, run_id)
     accepts.ended(detail.row)
-    return run_id, name, await aside(partial(_there, supervisor.home.root / detail.folder, detail))
+    return run_id, name, await aside(partial(_steps_on_disk, supervisor.home.root / detail.folder, detail))
 
 
-def _there(folder: Path, detail: data.RunDetail) -> set[int]:
-    return {one.step for one in detail.checkpoints if (folder / one.path).is_dir()}
+def _steps_on_disk(folder: Path, detail: data.RunDetail) -> set[int]:
+    return {saved.step for saved in detail.checkpoints if (folder / saved.path).is_dir()}
 
 
-ANSWERS = {Earlier: tell, LookEarlier: look}
+ANSWERS = {Earlier: estimate, LookEarlier: check_next}

@@ -25,15 +25,15 @@ def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     """
     connection = supervisor.connection
     run_id, _ = runs.find_run(connection, ask.run)
-    if ask.reuse != "none" and (found := there_is(connection, run_id, ask)) is not None:
-        return found
+    if ask.reuse != "none" and (existing := find_existing(connection, run_id, ask)) is not None:
+        return existing
     with transaction(connection):
         answer = queue.add(connection, run_id, ask)
     supervisor.touch()
     return answer
 
 
-def there_is(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
+def find_existing(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
     """Return the existing or running check that fits the request, or the job that must end before it.
 
     None if a check can be queued now. Raises as `check`.
@@ -49,23 +49,27 @@ def there_is(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | N
         return CheckAnswer(making.id, name, 0, "after")
     step, _ = store.newest_checkpoint(connection, run_id, ask.step)
     if checking is not None:
-        given = checking.args
-        is_this = (given["step"], given.get("general", {}), given.get("more")) == (step, settings, ask.more)
-        return CheckAnswer(checking.id, name, given["step"], "under_way" if is_this else "after")
-    made = queue.newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
-    if made is None:
+        job_args = checking.args
+        is_this = (job_args["step"], job_args.get("general", {}), job_args.get("more")) == (
+            step,
+            settings,
+            ask.more,
+        )
+        return CheckAnswer(checking.id, name, job_args["step"], "under_way" if is_this else "after")
+    result = queue.newest(connection, run_id, step, bisect.wanted_settings(recipe, settings))
+    if result is None:
         return None
     if ask.more is not None:
-        is_enough = not queue.has_more(made, ask.more)
+        is_enough = not queue.has_more(result, ask.more)
     else:  # what could not be measured may be available by now
-        is_enough = ask.reuse == "made" and not made.get("target_failed")
-    return CheckAnswer(0, name, step, "made", made["check_id"]) if is_enough else None
+        is_enough = ask.reuse == "made" and not result.get("target_failed")
+    return CheckAnswer(0, name, step, "made", result["check_id"]) if is_enough else None
 
 
 def _is_for_its_end(connection: Connection, run_id: int, recipe: dict[str, Any], making: data.JobRow) -> bool:
     """Return True if the check has to wait for the run's end: nothing is saved yet, or it is checked then anyway."""
     is_held = any(job.held for job in jobs.queued(connection) if job.id == making.id)
-    is_checked_then = store.is_wanted_at_end(recipe) and not is_held
+    is_checked_then = store.runs_at_end(recipe) and not is_held
     return is_checked_then or not store.has_checkpoint(connection, run_id)
 
 

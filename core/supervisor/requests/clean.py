@@ -60,17 +60,17 @@ def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
     except msgspec.ValidationError as error:
         raise BadInput(f"keep: {error}.", hint="See `finetop clean --help`.") from error
     connection, home = supervisor.connection, supervisor.home
-    wanted = list(going(connection, home, keep))
+    items = list(items_to_remove(connection, home, keep))
     if ask.shown is None:
-        return CleanAnswer(wanted)
-    agreed = [item for item in wanted if item.path in set(ask.shown)]
+        return CleanAnswer(items)
+    agreed = [item for item in items if item.path in set(ask.shown)]
     for item in agreed:
         take_away(connection, home, item)
     supervisor.touch()
     return CleanAnswer(agreed)
 
 
-def going(connection: Connection, home: Home, keep: Keep) -> Iterator[CleanItem]:
+def items_to_remove(connection: Connection, home: Home, keep: Keep) -> Iterator[CleanItem]:
     """Yield what a policy removes. While a job runs, what jobs share stays."""
     yield from _checkpoints(saved(connection, home), keep)
     if not jobs.live(connection):
@@ -80,26 +80,28 @@ def going(connection: Connection, home: Home, keep: Keep) -> Iterator[CleanItem]
         yield from _unused(home, home.root / "datasets", "data set", keep.datasets_days)
         yield from _selected(connection, home, keep.selected_days)
     if keep.trash_days is not None:
-        for one in trash.trashed(home):
-            age = (time.time() - one.at) / DAY_S
+        for trashed_run in trash.trashed(home):
+            age = (time.time() - trashed_run.at) / DAY_S
             if age >= keep.trash_days:
-                why = f"in the trash for {age:.0f} days"
-                yield CleanItem("trash", one.name, f"trash/{one.folder}", one.size_bytes, why)
+                reason = f"in the trash for {age:.0f} days"
+                yield CleanItem(
+                    "trash", trashed_run.name, f"trash/{trashed_run.folder}", trashed_run.size_bytes, reason
+                )
 
 
 def saved(connection: Connection, home: Home) -> list[Saved]:
     """List the checkpoints of ended runs that were trained here, each run's newest first."""
-    found: list[Saved] = []
-    every = connection.execute(
+    checkpoints: list[Saved] = []
+    ended_runs = connection.execute(
         "SELECT id, name, folder, ended FROM runs WHERE ended IS NOT NULL AND id NOT IN"
         " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR verb = 'import') ORDER BY id"
     ).fetchall()
     needed: dict[int, set[int]] = {}
     for parent_id, step in connection.execute("SELECT parent_id, step FROM parents").fetchall():
         needed.setdefault(parent_id, set()).add(-1 if step is None else step)
-    for run_id, name, folder, ended in every:
-        found += _of_run(connection, home, run_id, name, folder, ended, needed.get(run_id, set()))
-    return found
+    for run_id, name, folder, ended in ended_runs:
+        checkpoints += _of_run(connection, home, run_id, name, folder, ended, needed.get(run_id, set()))
+    return checkpoints
 
 
 def _of_run(
@@ -111,7 +113,11 @@ def _of_run(
     ended: float,
     needed: set[int],
 ) -> list[Saved]:
-    places = [one for one in checkpoint.complete(home.root / folder) if not one.is_symlink()]
+    places = [
+        saved_folder
+        for saved_folder in checkpoint.complete(home.root / folder)
+        if not saved_folder.is_symlink()
+    ]
     best = checks.best_of(connection, run_id)
     losses = dict(
         connection.execute(
@@ -120,7 +126,7 @@ def _of_run(
             [run_id],
         ).fetchall()
     )
-    steps = [checkpoint.step_of(one) for one in places]
+    steps = [checkpoint.step_of(saved_folder) for saved_folder in places]
     by_loss = sorted((step for step in steps if step in losses), key=lambda step: (losses[step], -step))
     return [
         Saved(
@@ -139,29 +145,37 @@ def _of_run(
     ]
 
 
-def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[CleanItem]:
+def _checkpoints(all_saved: list[Saved], keep: Keep) -> Iterator[CleanItem]:
     """Yield checkpoints over the limits of count and age, then, oldest first, until the rest fits the total size."""
-    why = {one.path: reason for one in there if (reason := _reason(one, keep))}
+    reasons = {checkpoint.path: reason for checkpoint in all_saved if (reason := _reason(checkpoint, keep))}
     if keep.total_gib is not None:
-        left = sum(one.size_bytes for one in there if one.path not in why)
-        for one in sorted(there, key=lambda one: (one.ended, -one.rank)):
-            if left <= keep.total_gib * 2**30:
+        remaining_bytes = sum(
+            checkpoint.size_bytes for checkpoint in all_saved if checkpoint.path not in reasons
+        )
+        for checkpoint in sorted(all_saved, key=lambda checkpoint: (checkpoint.ended, -checkpoint.rank)):
+            if remaining_bytes <= keep.total_gib * 2**30:
                 break
-            if not one.must_stay and one.path not in why:
-                why[one.path] = f"all checkpoints take more than {keep.total_gib:g} GiB"
-                left -= one.size_bytes
-    for one in there:
-        if one.path in why:
-            yield CleanItem("checkpoint", f"{one.run}@{one.step}", one.path, one.size_bytes, why[one.path])
+            if not checkpoint.must_stay and checkpoint.path not in reasons:
+                reasons[checkpoint.path] = f"all checkpoints take more than {keep.total_gib:g} GiB"
+                remaining_bytes -= checkpoint.size_bytes
+    for checkpoint in all_saved:
+        if checkpoint.path in reasons:
+            yield CleanItem(
+                "checkpoint",
+                f"{checkpoint.run}@{checkpoint.step}",
+                checkpoint.path,
+                checkpoint.size_bytes,
+                reasons[checkpoint.path],
+            )
 
 
-def _reason(one: Saved, keep: Keep) -> str:
+def _reason(entry: Saved, keep: Keep) -> str:
     """Return why a checkpoint is removed by count or age, or '' if it stays."""
-    if one.must_stay or (one.eval_rank is not None and one.eval_rank < keep.best):
+    if entry.must_stay or (entry.eval_rank is not None and entry.eval_rank < keep.best):
         return ""
-    if keep.last is not None and one.rank >= keep.last:
+    if keep.last is not None and entry.rank >= keep.last:
         return f"older than the last {keep.last} of its run"
-    days = (time.time() - one.ended) / DAY_S
+    days = (time.time() - entry.ended) / DAY_S
     if keep.days is not None and days >= keep.days:
         return f"its run ended {days:.0f} days ago"
     return ""
@@ -176,12 +190,12 @@ def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator
             continue
         files = [entry] if entry.is_file() else [file for file in entry.rglob("*") if file.is_file()]
         facts = [file.lstat() for file in files]
-        used = max((max(one.st_atime, one.st_mtime) for one in facts), default=entry.lstat().st_mtime)
+        used = max((max(fact.st_atime, fact.st_mtime) for fact in facts), default=entry.lstat().st_mtime)
         age = (time.time() - used) / DAY_S
         if age >= days:
-            size = sum(one.st_size for one in facts)
-            why = f"not used for {age:.0f} days"
-            yield CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
+            size = sum(fact.st_size for fact in facts)
+            reason = f"not used for {age:.0f} days"
+            yield CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, reason)
 
 
 def _selected(connection: Connection, home: Home, days: float | None) -> Iterator[CleanItem]:
@@ -191,19 +205,19 @@ def _selected(connection: Connection, home: Home, days: float | None) -> Iterato
     named = _named(connection, home) if files else set()
     for item in files:
         if item.what not in named:
-            told = _manifest(home.root / item.path)
-            size = item.size_bytes + (told.stat().st_size if told.is_file() else 0)
-            why = f"no run names them, {item.why}"
-            yield CleanItem(item.kind, item.what, item.path, size, why)
+            manifest = _manifest(home.root / item.path)
+            size = item.size_bytes + (manifest.stat().st_size if manifest.is_file() else 0)
+            reason = f"no run names them, {item.why}"
+            yield CleanItem(item.kind, item.what, item.path, size, reason)
 
 
 def _named(connection: Connection, home: Home) -> set[str]:
     """Return the names of all row files that appear in a run's recipe, in its jobs' args or in the trash."""
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
         f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
     ).fetchall()
-    named = {name for (name,) in found}
+    named = {name for (name,) in rows}
     for folder in home.trash.glob("*/") if home.trash.is_dir() else ():
         for file in (*folder.glob("*.json"), *folder.glob("*.yaml"), *folder.glob("jobs/*/job.json")):
             try:
@@ -211,9 +225,9 @@ def _named(connection: Connection, home: Home) -> set[str]:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                said = f"{file} can't be read ({error.strerror}), and may name rows that are still needed."
+                message = f"{file} can't be read ({error.strerror}), and may name rows that are still needed."
                 raise EnvironmentTrouble(
-                    said, hint="Restore that run from the trash, or empty it."
+                    message, hint="Restore that run from the trash, or empty it."
                 ) from error
             named.update(re.findall(NAME, content.decode("utf-8", "replace")))
     return named

@@ -43,8 +43,8 @@ async def listing(supervisor: Supervisor, ask: DataVersions) -> DataVersionsAnsw
     """List the versions seen, in a thread: with 100,000 runs it takes 170 ms."""
     limit = max(1, min(ask.limit, PAGE_LIMIT))
     cursor = supervisor.connection.cursor()
-    found, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
-    return DataVersionsAnswer(found, total)
+    versions, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
+    return DataVersionsAnswer(versions, total)
 
 
 async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
@@ -52,19 +52,19 @@ async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     rows = data_versions.of_run(connection, run_id)
-    before = [data_versions.before(connection, row) for row in rows]
+    before = [data_versions.previous_version(connection, row) for row in rows]
     pairs = [
-        Pair([_kept(supervisor, known[1])], [_kept(supervisor, row.content)])
-        for row, known in zip(rows, before, strict=True)
-        if known is not None
+        Pair([_hash_files(supervisor, previous[1])], [_hash_files(supervisor, row.content)])
+        for row, previous in zip(rows, before, strict=True)
+        if previous is not None
     ]
     files = [row for row in rows if row.written is not None]
-    found = await _find(Asked(str(supervisor.home.root), pairs, files)) if rows else Found([], [])
-    differences, now = iter(found.pairs), iter(found.files)
+    reply = await _compare(Asked(str(supervisor.home.root), pairs, files)) if rows else Found([], [])
+    differences, now = iter(reply.pairs), iter(reply.files)
     facts = []
-    for row, known in zip(rows, before, strict=True):
-        number, _, run = known or (0, "", "")
-        difference = next(differences) if known is not None else None
+    for row, previous in zip(rows, before, strict=True):
+        number, _, run = previous or (0, "", "")
+        difference = next(differences) if previous is not None else None
         file = next(now) if row.written is not None else None
         now_number = 0 if file is None else data_versions.number_of(connection, row, file.content)
         facts.append(SourceFacts(row, number, run, difference, file, now_number))
@@ -74,49 +74,50 @@ async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
 async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
     """Compare the data of two runs, source by source and as a whole. Raises NotFound."""
     connection = supervisor.connection
-    (run_id, run), (other_id, other) = (runs.find_run(connection, one) for one in (ask.run, ask.other))
-    ones, others = (data_versions.of_run(connection, one) for one in (run_id, other_id))
-    unknown = [name for name, rows in ((run, ones), (other, others)) if not rows]
+    (run_id, run), (other_id, other) = (runs.find_run(connection, source) for source in (ask.run, ask.other))
+    rows_here, rows_other = (data_versions.of_run(connection, source) for source in (run_id, other_id))
+    unknown = [name for name, rows in ((run, rows_here), (other, rows_other)) if not rows]
     if unknown:
         return DataDifferAnswer(run, other, [], None, unknown)
-    together = _paired(ones, others)
+    together = _paired(rows_here, rows_other)
     examples = max(0, min(ask.examples, EXAMPLES))
     pairs = [
-        _pair(supervisor, [one], [another], examples)
-        for one, another in together
-        if one is not None and another is not None
+        _pair(supervisor, [source], [counterpart], examples)
+        for source, counterpart in together
+        if source is not None and counterpart is not None
     ]
-    trained = [[row for row in rows if row.use in ("train", "replay")] for rows in (ones, others)]
+    trained = [[row for row in rows if row.use in ("train", "replay")] for rows in (rows_here, rows_other)]
     if has_whole := any(len(rows) > 1 for rows in trained):
         pairs.append(_pair(supervisor, trained[0], trained[1], 0))
-    found = await _find(Asked(str(supervisor.home.root), pairs))
-    differences = iter(found.pairs)
-    made = [
-        SourcePair(one, another, next(differences) if one and another else None) for one, another in together
+    reply = await _compare(Asked(str(supervisor.home.root), pairs))
+    differences = iter(reply.pairs)
+    source_pairs = [
+        SourcePair(source, counterpart, next(differences) if source and counterpart else None)
+        for source, counterpart in together
     ]
-    return DataDifferAnswer(run, other, made, next(differences) if has_whole else None)
+    return DataDifferAnswer(run, other, source_pairs, next(differences) if has_whole else None)
 
 
 def _pair(
-    supervisor: Supervisor, ones: Sequence[SourceRow], others: Sequence[SourceRow], examples: int
+    supervisor: Supervisor, first: Sequence[SourceRow], second: Sequence[SourceRow], examples: int
 ) -> Pair:
-    files = [row.path for row in (*ones, *others) if row.written is not None]
+    files = [row.path for row in (*first, *second) if row.written is not None]
     return Pair(
-        [_kept(supervisor, row.content) for row in ones],
-        [_kept(supervisor, row.content) for row in others],
+        [_hash_files(supervisor, row.content) for row in first],
+        [_hash_files(supervisor, row.content) for row in second],
         list(dict.fromkeys(files)),
         examples,
     )
 
 
-def _kept(supervisor: Supervisor, content: str) -> list[str]:
+def _hash_files(supervisor: Supervisor, content: str) -> list[str]:
     """List the files that may hold a content's hashes: in the folder of any run that read it."""
     folders = data_versions.folders_with(supervisor.connection, content)
     files = (file_of(supervisor.home.root / folder, content) for folder in folders)
     return [str(file) for file in files if file is not None]
 
 
-async def _find(asked: Asked) -> Found:
+async def _compare(asked: Asked) -> Found:
     """Run the comparison in a separate process. Raises EnvironmentTrouble."""
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -135,8 +136,8 @@ def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Pai
 
     A source without a counterpart is paired with None.
     """
-    left, free = list(ones), list(others)
-    found: list[_Paired] = []
+    unpaired, free = list(ones), list(others)
+    pairs: list[_Paired] = []
     same: tuple[Callable[[SourceRow], object], ...] = (
         lambda row: (row.path, row.part, row.use),
         lambda row: (row.content, row.use),
@@ -144,15 +145,15 @@ def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Pai
         lambda row: row.use,
     )
     for key in same:
-        for one in list(left):
-            other = next((other for other in free if key(other) == key(one)), None)
-            if other is not None:
-                found.append((one, other))
-                left.remove(one)
-                free.remove(other)
-    order = {id(one): at for at, one in enumerate(ones)}
-    found.sort(key=lambda pair: order[id(pair[0])])
-    return [*found, *((one, None) for one in left), *((None, other) for other in free)]
+        for source in list(unpaired):
+            counterpart = next((counterpart for counterpart in free if key(counterpart) == key(source)), None)
+            if counterpart is not None:
+                pairs.append((source, counterpart))
+                unpaired.remove(source)
+                free.remove(counterpart)
+    order = {id(source): at for at, source in enumerate(ones)}
+    pairs.sort(key=lambda pair: order[id(pair[0])])
+    return [*pairs, *((source, None) for source in unpaired), *((None, counterpart) for counterpart in free)]
 
 
 ANSWERS = {DataVersions: listing, DataOf: of_run, DataDiffer: differ}

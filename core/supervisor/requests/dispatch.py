@@ -51,11 +51,11 @@ async def answer(supervisor: Supervisor, ask: Request[Answer]) -> Answer:
     """
     supervisor.asked_at = time.monotonic()
     revision = supervisor.revision
-    made: Answer = ANSWERS[type(ask)](supervisor, ask)
-    if isawaitable(made):
-        made = await made
+    reply: Answer = ANSWERS[type(ask)](supervisor, ask)
+    if isawaitable(reply):
+        reply = await reply
     elif supervisor.revision != revision:
         await record(supervisor)
     if isinstance(ask, EmptyTrash | Clean):  # already invisible; deleting the files may take long
         await aside(partial(trash.delete_discarded, supervisor.home))
-    return made
+    return reply

@@ -50,10 +50,10 @@ async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
     deadline = time.monotonic() + FIRST_LOOK_S
     while not supervisor.pool.has_looked and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
-    return told(supervisor)
+    return gpu_state(supervisor)
 
 
-def told(supervisor: Supervisor) -> GpusAnswer:
+def gpu_state(supervisor: Supervisor) -> GpusAnswer:
     """Return the state of the GPUs from the newest reading."""
     own = supervisor.pool
     live = {
@@ -70,7 +70,7 @@ def told(supervisor: Supervisor) -> GpusAnswer:
         ],
         driver=own.seen.driver,
         cuda=own.seen.cuda,
-        trouble=pool.stuck_words(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
+        trouble=pool.stuck_reason(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
         cores=cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
         on_cpu=[
@@ -121,7 +121,7 @@ def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, S
         left_out=pool.left_out(supervisor, gpu),
         kept_for=own.decision.kept.get(gpu.uuid, ""),
         jobs=[_job(job, share.gib, use.by_job.get(job.id)) for job, share in held],
-        others=[process_of(one) for one in use.others],
+        others=[process_of(process) for process in use.others],
         history=columns(own.history.get(gpu.uuid, ())),
     )
 
@@ -130,22 +130,22 @@ def _job(job: Job, gib: float | None, used_gib: float | None) -> GpuJob:
     return GpuJob(job.id, job.run_name, job.verb, gib, used_gib)
 
 
-def process_of(one: Process) -> GpuProcess:
+def process_of(process: Process) -> GpuProcess:
     """Describe a process that is not ours, as far as this user may see it."""
     try:
-        known = psutil.Process(one.pid)
-        return GpuProcess(one.pid, known.name(), known.username(), one.gib)
+        details = psutil.Process(process.pid)
+        return GpuProcess(process.pid, details.name(), details.username(), process.gib)
     except (psutil.Error, KeyError, OSError):
-        return GpuProcess(one.pid, "", "", one.gib)
+        return GpuProcess(process.pid, "", "", process.gib)
 
 
 def columns(samples: Iterable[Sample]) -> list[int | None]:
     """Average a GPU's utilization over equal columns, the newest last; None where not available."""
-    told = [sample.busy for sample in samples]
+    busy_values = [sample.busy for sample in samples]
     width = pool.KEPT_LOOKS // COLUMNS
-    parts = [told[max(0, end - width) : end] for end in range(len(told), 0, -width)]
-    known = [[one for one in part if one is not None] for part in reversed(parts)]
-    return [round(sum(part) / len(part)) if part else None for part in known]
+    parts = [busy_values[max(0, end - width) : end] for end in range(len(busy_values), 0, -width)]
+    values = [[value for value in part if value is not None] for part in reversed(parts)]
+    return [round(sum(part) / len(part)) if part else None for part in values]
 
 
 async def paths(supervisor: Supervisor, ask: Paths) -> PathsAnswer:

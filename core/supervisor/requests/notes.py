@@ -20,8 +20,8 @@ def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     before = notes.tags_of(connection, run_id)
-    wanted = dict.fromkeys([*before, *map(require_tag, ask.add)])
-    now = [one for one in wanted if one not in ask.drop]
+    candidates = dict.fromkeys([*before, *map(require_tag, ask.add)])
+    now = [text for text in candidates if text not in ask.drop]
     if len(now) > MOST:
         raise BadInput(f"{name} would have {len(now)} tags; the limit is {MOST}.", hint="Remove some: -tag.")
     if now != before:
@@ -29,8 +29,8 @@ def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
             notes.set_tags(connection, run_id, now)
             runs.set_rank(connection, run_id)  # a tagged run may no longer need attention
         supervisor.touch([run_id])
-    added = [one for one in now if one not in before]
-    return TagAnswer(name, now, added, [one for one in before if one not in now])
+    added = [text for text in now if text not in before]
+    return TagAnswer(name, now, added, [text for text in before if text not in now])
 
 
 def note(supervisor: Supervisor, ask: Note) -> NoteAnswer:

@@ -24,15 +24,15 @@ def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, A
     A run that has not ended yet will be waited for. Raises NotFound for an unknown run or checkpoint, BadInput for a
     run that can't be a starting point.
     """
-    found: list[Parent] = []
+    resolved: list[Parent] = []
     for key, reference in references(recipe).items():
         try:
             parent = _parent(connection, key, reference)
         except NotFound as error:
             raise NotFound(f"{key}: {error.message}", hint=error.hint) from error
-        found.append(parent)
+        resolved.append(parent)
         recipe = with_settings(recipe, {key: str(Reference("run", str(parent.run_id), parent.step))})
-    return recipe, found
+    return recipe, resolved
 
 
 def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
@@ -90,7 +90,7 @@ def _merges(recipe: dict[str, Any]) -> bool:
         return True
 
 
-def shown(connection: Connection, recipe: dict[str, Any]) -> str:
+def model_name(connection: Connection, recipe: dict[str, Any]) -> str:
     """Return the readable name of the model that a run starts from: a hub id, a folder, run:NAME@STEP."""
     reference = references({**recipe, "objective": {}}).get("model.id")
     if reference is None:
@@ -108,4 +108,4 @@ def pin(connection: Connection, run_id: int) -> None:
         reference = Reference("run", str(parent.run_id), step)
         recipe = with_settings(runs.recipe(connection, run_id), {parent.setting: str(reference)})
         parents.pin(connection, run_id, parent.setting, step)
-        runs.set_recipe(connection, run_id, recipe, shown(connection, recipe))
+        runs.set_recipe(connection, run_id, recipe, model_name(connection, recipe))

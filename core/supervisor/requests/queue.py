@@ -26,11 +26,11 @@ LIMIT = 1000
 def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
     """List waiting jobs, first to start on top, and running ones."""
     connection, now = supervisor.connection, time.time()
-    found, everywhere = jobs.line(connection, ready.why(supervisor)), jobs.live(connection)
-    there = [(job, data.as_seen(job.state)) for job in everywhere]
-    live = [job for job, state in there if isinstance(state, data.Running)]
-    found = [*((job, state) for job, state in there if isinstance(state, data.Queued)), *found]
-    shown = found[: max(1, min(ask.limit, LIMIT))]
+    waiting, everywhere = jobs.waiting_line(connection, ready.why(supervisor)), jobs.live(connection)
+    live_states = [(job, data.visible_state(job.state)) for job in everywhere]
+    live = [job for job, state in live_states if isinstance(state, data.Running)]
+    waiting = [*((job, state) for job, state in live_states if isinstance(state, data.Queued)), *waiting]
+    shown = waiting[: max(1, min(ask.limit, LIMIT))]
     recipes = runs.recipes(connection, [job.run_id for job in (*live, *(job for job, _ in shown))])
     ours = [job for job, state in shown if state.place]
     starts = start_times.starts(supervisor, live, ours, recipes, now)
@@ -40,9 +40,9 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
             _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
             for job, state in shown
         ],
-        len(found),
+        len(waiting),
         [_doing(job, tried.get(job.id)) for job in live],
-        ready.stopped(supervisor, now),
+        ready.why_stopped(supervisor, now),
         start_times.live_rows(supervisor, live, tried),
     )
 
@@ -73,7 +73,7 @@ def _row(
         what=job.verb,
         step=step or None,
         method=recipe["method"]["name"],
-        wants=wants(recipe, supervisor.pool.wants.get(job.id)) or _by_default(supervisor, job),
+        wants=needs_text(recipe, supervisor.pool.wants.get(job.id)) or _by_default(supervisor, job),
         priority=job.priority,
         state=state,
         do=do,
@@ -82,7 +82,7 @@ def _row(
     )
 
 
-def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
+def needs_text(recipe: dict[str, Any], estimate: Want | None = None) -> str:
     """Return what a run needs, as '2 x 24 GiB' or 'about 6 GiB'; empty if it names nothing."""
     budget = recipe.get("budget") or {}
     gpus, memory = budget.get("gpus"), budget.get("memory_gib")
@@ -100,7 +100,7 @@ def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
 def _by_default(supervisor: Supervisor, job: Job) -> str:
     """Return what a run without a request gets: one GPU, or the CPU if there is none; empty on a cluster."""
     pool = supervisor.pool
-    if placement.goes_there(supervisor, job):
+    if placement.runs_on_cluster(supervisor, job):
         return ""
     if job.verb == "import" or (pool.has_looked and not pool.is_in_charge):
         return ON_CPU
@@ -111,29 +111,29 @@ def move(supervisor: Supervisor, ask: Move) -> Done:
     """Move a run's waiting jobs first, last or before another run. Raises NotFound, Refused, BadInput."""
     connection = supervisor.connection
     name, moving = waiting_of(supervisor, ask.run)
-    others = [job for job, _ in jobs.line(connection) if job.run_id != moving[0].run_id]
+    other_jobs = [job for job, _ in jobs.waiting_line(connection) if job.run_id != moving[0].run_id]
     before: Job | None = None
     if ask.to == "before":
         if not ask.other:
             raise BadInput("before which run?", hint=f"Name it: finetop queue before {name} OTHER.")
-        other, there = waiting_of(supervisor, ask.other)
+        other, other_waiting = waiting_of(supervisor, ask.other)
         if other == name:
             raise BadInput(f"{name} can't be moved before itself.", hint="Name another run.")
-        before = there[0]
-    elif ask.to == "first" and others:
-        before = others[0]
+        before = other_waiting[0]
+    elif ask.to == "first" and other_jobs:
+        before = other_jobs[0]
     with transaction(connection):
         queue_order.move(connection, moving, before)
-    ready.look(supervisor)
+    ready.refresh(supervisor)
     moved = next(job for job in jobs.queued(connection) if job.id == moving[0].id)
-    where = f"is now before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
+    position = f"is now before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
     changed = (
         ""
         if moved.priority == moving[0].priority
         else f"; its priority is {priority_word(moved.priority)} now"
     )
-    held = ", and held" if moved.held else ""
-    return Done(f"{name} {where} in the queue{held}{changed}.")
+    held_note = ", and held" if moved.held else ""
+    return Done(f"{name} {position} in the queue{held_note}{changed}.")
 
 
 def hold(supervisor: Supervisor, ask: Hold) -> Done:
@@ -142,7 +142,7 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
     if not ask.run:
         with transaction(connection):
             queue_order.hold_all(connection, held=True)
-        ready.look(supervisor)
+        ready.refresh(supervisor)
         return Done(
             "the queue is held: nothing starts, running jobs continue. Release it: finetop queue release"
         )
@@ -159,7 +159,7 @@ def release(supervisor: Supervisor, ask: Release) -> Done:
             raise Refused("the queue is not held.", hint="For one run: finetop queue release RUN.")
         with transaction(connection):
             queue_order.hold_all(connection, held=False)
-        ready.look(supervisor)
+        ready.refresh(supervisor)
         return Done("the queue is released.")
     name, waiting = waiting_of(supervisor, ask.run)
     if not any(job.held for job in waiting):
@@ -173,18 +173,18 @@ def _hold(supervisor: Supervisor, waiting: list[Job], *, held: bool) -> None:
     with transaction(supervisor.connection):
         for job in waiting:
             queue_order.hold(supervisor.connection, job.id, held=held)
-    ready.look(supervisor)
+    ready.refresh(supervisor)
 
 
 def prioritise(supervisor: Supervisor, ask: Prioritise) -> Done:
     """Set the priority of a run's waiting jobs. Raises NotFound, Refused."""
     connection = supervisor.connection
-    name, found = waiting_of(supervisor, ask.run)
+    name, waiting = waiting_of(supervisor, ask.run)
     with transaction(connection):
-        for job in found:
+        for job in waiting:
             queue_order.set_priority(connection, job.id, ask.priority)
-    ready.look(supervisor)
-    place = jobs.place_of(connection, found[0].run_id)
+    ready.refresh(supervisor)
+    place = jobs.place_of(connection, waiting[0].run_id)
     return Done(f"{name} has priority {priority_word(ask.priority)}, place {place}.")
 
 
@@ -192,14 +192,16 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     """Return a run's name and its waiting jobs. Raises NotFound, Refused if there are none."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
-    found = [job for job in jobs.queued(connection) if job.run_id == run_id]
-    there = [job for job in jobs.live(connection) if isinstance(data.as_seen(job.state), data.Queued)]
-    if not found and any(job.run_id == run_id for job in there):
+    waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    in_slurm = [
+        job for job in jobs.live(connection) if isinstance(data.visible_state(job.state), data.Queued)
+    ]
+    if not waiting and any(job.run_id == run_id for job in in_slurm):
         hint = f"Withdraw and hold it: finetop pause {name}. Slurm's own order: scontrol top, scontrol hold."
         raise Refused(f"{name} waits in Slurm's queue, which finetop can't reorder.", hint=hint)
-    if not found:
+    if not waiting:
         raise Refused(f"{name} is not waiting.", hint="What waits: finetop queue.")
-    return name, found
+    return name, waiting
 
 
 ANSWERS = {

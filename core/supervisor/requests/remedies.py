@@ -36,20 +36,20 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     recipe = runs.recipe(connection, run_id)
     accepts.remedies(runs.row(connection, run_id))
     step, _ = checks.newest_checkpoint(connection, run_id, ask.step)
-    known = tried.of_run(connection, run_id, step)
-    rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
+    by_name = tried.of_run(connection, run_id, step)
+    rows = [_row(candidate, by_name) for candidate in tried.candidates(connection, run_id, recipe, step)]
     job = _job(connection, run_id, step)
     check = checks.newest_result(connection, run_id, step)
     base = {} if check is None else _base(check)
     general = (recipe.get("check") or {}).get("general") or {}
-    now = _now(known, check, step)
+    now = _now(by_name, check, step)
     if now is not None:
         metrics = {} if check is None else gained(outcome(check).target)
         now = msgspec.structs.replace(now, kept=now.kept or metrics)
         rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
-    found = best(rows)
-    seen = [outcome(result) for result in checks.results(connection, run_id)]
-    took = price(list(known.values()), tried.of_base(connection, run_id), seen)
+    best_row = best(rows)
+    outcomes = [outcome(result) for result in checks.results(connection, run_id)]
+    prices = price(list(by_name.values()), tried.of_base(connection, run_id), outcomes)
     return RemediesAnswer(
         run=name,
         step=step,
@@ -57,15 +57,15 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         base=base,
         margin=float(general.get("margin", MARGIN)),
         now=now,
-        now_by="choosing" if tried.NOW in known else "check",
+        now_by="choosing" if tried.NOW in by_name else "check",
         rows=rows,
         retrainings=_retrainings(connection, run_id, recipe),
-        best="" if found is None else found.name,
-        job=None if job is None else data.in_short(job.state),
+        best="" if best_row is None else best_row.name,
+        job=None if job is None else data.without_log(job.state),
         job_id=None if job is None else job.id,
-        trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
-        price_s=None if took is None else took.one_s,
-        confirming_s=0.0 if took is None else took.confirming_s,
+        trying=[] if job is None else [str(candidate["name"]) for candidate in job.args["candidates"]],
+        price_s=None if prices is None else prices.one_s,
+        confirming_s=0.0 if prices is None else prices.confirming_s,
     )
 
 
@@ -88,12 +88,12 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
         )
     candidates = [
         {
-            **msgspec.to_builtins(one),
+            **msgspec.to_builtins(candidate),
             "checkpoint": path
-            if one.step == step
-            else checks.newest_checkpoint(connection, run_id, one.step)[1],
+            if candidate.step == step
+            else checks.newest_checkpoint(connection, run_id, candidate.step)[1],
         }
-        for one in picked
+        for candidate in picked
     ]
     args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
     with transaction(connection):
@@ -101,13 +101,13 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
             connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return RemedyAnswer(job_id, name, step, [one.name for one in picked])
+    return RemedyAnswer(job_id, name, step, [candidate.name for candidate in picked])
 
 
-def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
+def _row(candidate: messages_remedies.Candidate, by_name: dict[str, data.RemedyRow]) -> data.RemedyRow:
     """Return a candidate's row: its results if it was tried."""
     about = remedies.load(candidate.remedy).about
-    row = known.get(candidate.name)
+    row = by_name.get(candidate.name)
     if row is None:
         row = data.RemedyRow(
             candidate.name, candidate.remedy, candidate.label, candidate.step, dict(candidate.settings)
@@ -117,22 +117,24 @@ def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow
 
 def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
     """Return the newest job that tries remedies of a checkpoint, or None."""
-    found = [
+    remedy_jobs = [
         job
         for job in jobs.of_run(connection, run_id)
         if job.verb == "remedy" and job.args.get("step") == step
     ]
-    return found[-1] if found else None
+    return remedy_jobs[-1] if remedy_jobs else None
 
 
 def _base(result: dict[str, Any]) -> dict[str, float]:
     return {metric: float(score["base"]) for metric, score in result.get("target", {}).items()}
 
 
-def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: int) -> data.RemedyRow | None:
+def _now(
+    by_name: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: int
+) -> data.RemedyRow | None:
     """Return the checkpoint's own score on the selection items, or from its newest check."""
-    if tried.NOW in known or check is None or check["step"] != step:
-        return known.get(tried.NOW)
+    if tried.NOW in by_name or check is None or check["step"] != step:
+        return by_name.get(tried.NOW)
     read = outcome(check)
     decided = read.deciding_interval
     return data.RemedyRow(
@@ -163,8 +165,8 @@ def _with_kept(
 
 def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
     """Return the metric shown first: the target's first."""
-    wanted = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
-    return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
+    metrics = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
+    return str(metrics if isinstance(metrics, str) else next(iter(metrics or base), ""))
 
 
 def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[RetrainingRow]:

@@ -47,19 +47,19 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)
     require_no_loss(folder, name, step, anyway=ask.anyway)
-    said = [*left_out(folder, step), *(str(change) for change in changed)]
-    args = resume_args(folder, step, place, anyway=ask.anyway, changes=said)
-    undo = runs.stands(connection, run_id, detail.row.state)
+    remarks = [*left_out(folder, step), *(str(change) for change in changed)]
+    args = resume_args(folder, step, place, anyway=ask.anyway, changes=remarks)
+    undo = runs.snapshot(connection, run_id, detail.row.state)
     with transaction(connection):
         if ask.recipe is not None and changed:
             undo = msgspec.structs.replace(undo, recipe=detail.recipe, model=detail.row.model)
-            runs.set_recipe(connection, run_id, ask.recipe, ancestry.shown(connection, ask.recipe))
+            runs.set_recipe(connection, run_id, ask.recipe, ancestry.model_name(connection, ask.recipe))
         runs.queue_again(connection, run_id)
         jobs.add_job(
             connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY, undo=undo
         )
     supervisor.touch()
-    return ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
+    return ResumeAnswer(name, step, remarks, jobs.place_of(connection, run_id))
 
 
 def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> ResumeAnswer | None:
@@ -96,9 +96,9 @@ def require_ended(detail: data.RunDetail, name: str) -> None:
 def left_out(folder: Path, step: int) -> list[str]:
     """Return messages about later, incomplete checkpoints that are skipped."""
     return [
-        f"step {checkpoint.step_of(one)} is left out: {fault}"
-        for one in checkpoint.folders(folder)
-        if checkpoint.step_of(one) > step and (fault := checkpoint.fault_of(one))
+        f"step {checkpoint.step_of(place)} is left out: {fault}"
+        for place in checkpoint.folders(folder)
+        if checkpoint.step_of(place) > step and (fault := checkpoint.fault_of(place))
     ]
 
 
@@ -115,7 +115,11 @@ def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence
 
 def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None:
     """Raise Refused if later checkpoints would be removed without `anyway`."""
-    later = [checkpoint.step_of(one) for one in checkpoint.complete(folder) if checkpoint.step_of(one) > step]
+    later = [
+        checkpoint.step_of(saved_folder)
+        for saved_folder in checkpoint.complete(folder)
+        if checkpoint.step_of(saved_folder) > step
+    ]
     if later and not anyway:
         steps = ", ".join(str(at) for at in later)
         hint = "Add --anyway to lose them, or start a new run: model.id: run:NAME@STEP."

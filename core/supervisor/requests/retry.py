@@ -35,7 +35,7 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
     with transaction(connection):
         undo = None
         if job.verb in data.MAKES_A_RUN:
-            undo = runs.stands(connection, run_id, detail.row.state)
+            undo = runs.snapshot(connection, run_id, detail.row.state)
             runs.queue_again(connection, run_id)
         jobs.add_job(
             connection, run_id=run_id, verb=job.verb, args=args, priority=jobs.CHECK_PRIORITY, undo=undo
@@ -50,12 +50,12 @@ def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     bad = (data.Failed, data.Lost, data.Stopped)
     newest = {job.verb: job for job in detail.jobs}
     making = isinstance(detail.row.state, bad)  # else a refused job left the run as it was
-    found = [job for job in newest.values() if isinstance(job.state, bad)]
-    found = [job for job in found if making or job.verb not in data.MAKES_A_RUN]
-    if not found:
+    retryable = [job for job in newest.values() if isinstance(job.state, bad)]
+    retryable = [job for job in retryable if making or job.verb not in data.MAKES_A_RUN]
+    if not retryable:
         hint = "To train it further, see `finetop resume --help`."
         raise Refused(f"{name} has {data.word(detail.row.state)}: nothing in it failed.", hint=hint)
-    return max(found, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
+    return max(retryable, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
 
 
 ANSWERS = {Retry: retry}

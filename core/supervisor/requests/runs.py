@@ -45,7 +45,7 @@ FIND_MOST = 5000  # lines of one answer
 
 
 def page(supervisor: Supervisor, ask: Runs) -> RunsAnswer:
-    found = run_list.page(
+    answer = run_list.page(
         supervisor.connection,
         filter=ask.filter,
         sort=ask.sort,
@@ -56,10 +56,10 @@ def page(supervisor: Supervisor, ask: Runs) -> RunsAnswer:
         revision=supervisor.revision,
         why=ready.why(supervisor),
     )
-    return msgspec.structs.replace(found, stopped=ready.stopped(supervisor, time.time()))
+    return msgspec.structs.replace(answer, stopped=ready.why_stopped(supervisor, time.time()))
 
 
-def one_run(supervisor: Supervisor, ask: GetRun) -> RunDetail:
+def detail(supervisor: Supervisor, ask: GetRun) -> RunDetail:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     return runs.detail(supervisor.connection, run_id, ready.why(supervisor))
 
@@ -107,12 +107,12 @@ async def select(supervisor: Supervisor, ask: Sql) -> msgspec.Raw:
     )
 
 
-async def log(supervisor: Supervisor, ask: ReadLog) -> LogAnswer:
+async def read_log(supervisor: Supervisor, ask: ReadLog) -> LogAnswer:
     job, file = log_of(supervisor, ask)
     return await aside(lambda: read_piece(file, job, ask.offset, max(0, min(ask.limit, 1 << 20))))
 
 
-async def find(supervisor: Supervisor, ask: FindInLog) -> FoundInLog:
+async def find_in_log(supervisor: Supervisor, ask: FindInLog) -> FoundInLog:
     _, file = log_of(supervisor, ask)
     return await aside(lambda: find_in(file, ask))
 
@@ -120,10 +120,10 @@ async def find(supervisor: Supervisor, ask: FindInLog) -> FoundInLog:
 def log_of(supervisor: Supervisor, ask: ReadLog | FindInLog) -> tuple[int, Path]:
     """Return a job of a run and its log. Raises NotFound, Refused."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    found = jobs.folder_of(supervisor.connection, run_id, ask.job)
-    if found is None:
+    job_folder = jobs.folder_of(supervisor.connection, run_id, ask.job)
+    if job_folder is None:
         raise Refused(f"this run has no job {ask.job}.")
-    job_id, folder = found
+    job_id, folder = job_folder
     return job_id, supervisor.launcher.logs(supervisor.home.root / folder)
 
 
@@ -160,11 +160,11 @@ async def processes(supervisor: Supervisor, ask: Processes) -> ProcessesAnswer:
 
 ANSWERS = {
     Runs: page,
-    GetRun: one_run,
+    GetRun: detail,
     EventsSince: steps,
     Curves: curves,
     Sql: select,
-    ReadLog: log,
-    FindInLog: find,
+    ReadLog: read_log,
+    FindInLog: find_in_log,
     Processes: processes,
 }

@@ -47,7 +47,7 @@ def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
         host=platform.node(),
         started=supervisor.started,
         device=device(supervisor),
-        spare=warm_process.words(supervisor),
+        spare=warm_process.describe(supervisor),
         cpu_ranks=ranks.without_gpu(),
     )
 
@@ -55,8 +55,10 @@ def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
 def device(supervisor: Supervisor) -> str:
     """Return what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first reading, device files are counted."""
     pool = supervisor.pool
-    seen = len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
-    count, kind = (seen, "GPU") if seen else (machine.cores(), "CPU core")
+    gpu_count = (
+        len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+    )
+    count, kind = (gpu_count, "GPU") if gpu_count else (machine.cores(), "CPU core")
     return f"{count} {kind}{'' if count == 1 else 's'}"
 
 
@@ -98,13 +100,13 @@ def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
     return supervisor.revision_of(run_id) <= since <= supervisor.revision
 
 
-def noticed(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
-    tell = supervisor.settings.tell
-    found = {one.way: one for one in notices.outcomes(supervisor.connection)}
-    ways = {way: found.get(way, Way(way)) for way in compose.ways_of(tell)} | found
+def list_notices(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
+    settings = supervisor.settings.tell
+    by_way = {outcome.way: outcome for outcome in notices.outcomes(supervisor.connection)}
+    ways = {way: by_way.get(way, Way(way)) for way in compose.ways_of(settings)} | by_way
     limit = max(1, min(ask.limit, PAGE_LIMIT))
     return NoticesAnswer(
-        notices.since(supervisor.connection, ask.after, limit), list(tell.on), list(ways.values())
+        notices.since(supervisor.connection, ask.after, limit), list(settings.on), list(ways.values())
     )
 
 
@@ -114,13 +116,13 @@ async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
     if supervisor.settings_fault:
         raise BadInput(supervisor.settings_fault)
     own = supervisor.settings.tell
-    tell = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
-    ways, text = compose.ways_of(tell), body.test(supervisor.home.root, time.time())
+    settings = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
+    ways, text = compose.ways_of(settings), body.test_message(supervisor.home.root, time.time())
 
     async def one(way: str) -> Tested:
         began = time.monotonic()
-        is_through, said = await deliver.send(tell, way, text)
-        return Tested(way, is_through, said, time.monotonic() - began)
+        is_through, answer = await deliver.send(settings, way, text)
+        return Tested(way, is_through, answer, time.monotonic() - began)
 
     return SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
@@ -128,7 +130,7 @@ async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
 ANSWERS = {
     Hello: hello,
     Changes: changes,
-    Notices: noticed,
+    Notices: list_notices,
     SendTest: send_test,
     Shutdown: shutdown,
 }

@@ -34,13 +34,13 @@ def kill(supervisor: Supervisor, ask: Kill) -> Done:
     return _end(supervisor, ask.run, "kill")
 
 
-def pause(supervisor: Supervisor, asked: Pause) -> Done:
+def pause(supervisor: Supervisor, request: Pause) -> Done:
     """Request a run's live jobs to save and exit, then to wait in the queue, held; hold waiting ones.
 
     Raises Refused if there is nothing to pause, or a live job could not resume.
     """
     connection = supervisor.connection
-    name, waiting, live = under_way(connection, asked.run, "pause")
+    name, waiting, live = under_way(connection, request.run, "pause")
     for job in live:
         require_pausable(connection, job)
     with transaction(connection):
@@ -50,8 +50,8 @@ def pause(supervisor: Supervisor, asked: Pause) -> Done:
             queue_order.hold(connection, job.id, held=True)
     supervisor.touch()
     abort_at("pause-asked")
-    words = _ending(connection, name, live, "pause") if live else f"{name} is held."
-    return Done(f"{words} To resume: finetop resume {name}")
+    message = _ending(connection, name, live, "pause") if live else f"{name} is held."
+    return Done(f"{message} To resume: finetop resume {name}")
 
 
 def require_pausable(connection: Connection, job: Job) -> None:
@@ -66,28 +66,28 @@ def require_pausable(connection: Connection, job: Job) -> None:
         raise Refused(f"{job.run_name} could not be resumed: train.resumable is false.", hint=hint)
 
 
-def under_way(connection: Connection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:
+def under_way(connection: Connection, run: str, verb: str) -> tuple[str, list[Job], list[Job]]:
     """Return a run's name, its waiting and its live jobs. Raises NotFound, Refused if there are none."""
     run_id, name = runs.find_run(connection, run)
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
     live = [job for job in jobs.live(connection) if job.run_id == run_id]
     if not waiting and not live:
         state = state_word(runs.row(connection, run_id).state)
-        raise Refused(f"{name} is {state}: there is nothing to {what}.")
+        raise Refused(f"{name} is {state}: there is nothing to {verb}.")
     return name, waiting, live
 
 
 def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Done:
     connection = supervisor.connection
     name, waiting, live = under_way(connection, run, wish)
-    words = _ending(connection, name, [*live, *waiting], wish)
+    message = _ending(connection, name, [*live, *waiting], wish)
     with transaction(connection):
         for job in live:
             ask(connection, job, wish)
         for job in waiting:
-            _take_out(connection, job)
+            _remove_from_queue(connection, job)
     supervisor.touch()
-    return Done(words)
+    return Done(message)
 
 
 def _ending(
@@ -102,11 +102,11 @@ def _ending(
     return wording.ending(name, shown, wish)
 
 
-def _take_out(connection: Connection, job: Job) -> None:
+def _remove_from_queue(connection: Connection, job: Job) -> None:
     """Remove a waiting job from the queue; a run that it would have resumed returns to its earlier state."""
     cancelled = data.Stopped(ended=time.time(), how="cancel")
     jobs.set_state(connection, job.id, cancelled)
-    before = jobs.before(connection, job.id)
+    before = jobs.state_before(connection, job.id)
     if before is not None:
         runs.put_back(connection, job.run_id, before)
     elif job.verb in data.MAKES_A_RUN:

@@ -68,14 +68,14 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
     whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
     numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
     queued: list[tuple[int, str]] = []
-    with made_or_gone(supervisor) as made:
+    with all_or_nothing(supervisor) as folders:
         for stage in ask.stages[start:]:
             name = runs.free_name(connection, f"{whole}.{stage.name}")
             recipe = on_runs(stage, numbers)
-            begins = not any(one.kind == "stage" for one in references(stage.recipe).values())
+            begins = not any(reference.kind == "stage" for reference in references(stage.recipe).values())
             numbers[stage.name] = make_run(
                 supervisor,
-                made,
+                folders,
                 name,
                 recipe,
                 ask.source,
@@ -100,8 +100,8 @@ def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
                 hint=did_you_mean(reference.name, numbers),
             )
         if reference.kind == "stage":
-            one = Reference("run", str(numbers[reference.name]), reference.step)
-            recipe = with_settings(recipe, {key: str(one)})
+            parent = Reference("run", str(numbers[reference.name]), reference.step)
+            recipe = with_settings(recipe, {key: str(parent)})
     return recipe
 
 
@@ -152,7 +152,7 @@ def absolute(text: str, key: str) -> Path:
     return path
 
 
-def adopt(supervisor: Supervisor, ask: Import) -> ImportAnswer:
+def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
     """Make a run of a model that was trained elsewhere, and queue the job that reads it, ahead of training.
 
     With `reuse`, return the existing run of a link to the same folder on the same base. Raises as `submit`.
@@ -181,7 +181,7 @@ def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> b
 
 def _add_run(
     supervisor: Supervisor,
-    wanted: str,
+    wanted_name: str,
     recipe: dict[str, Any],
     source: str,
     *,
@@ -191,11 +191,11 @@ def _add_run(
     held: bool = False,
 ) -> tuple[int, str]:
     """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
-    require_run(supervisor, wanted, recipe, source, verb=verb, args=args)
-    name = runs.free_name(supervisor.connection, wanted)
-    with made_or_gone(supervisor) as made:
+    require_run(supervisor, wanted_name, recipe, source, verb=verb, args=args)
+    name = runs.free_name(supervisor.connection, wanted_name)
+    with all_or_nothing(supervisor) as folders:
         run_id = make_run(
-            supervisor, made, name, recipe, source, verb=verb, args=args, priority=priority, held=held
+            supervisor, folders, name, recipe, source, verb=verb, args=args, priority=priority, held=held
         )
     supervisor.touch()
     return run_id, name
@@ -224,7 +224,7 @@ def require_run(
 
 
 @contextmanager
-def made_or_gone(supervisor: Supervisor) -> Iterator[list[Path]]:
+def all_or_nothing(supervisor: Supervisor) -> Iterator[list[Path]]:
     """Make runs in one transaction; after an error neither rows nor the folders in the list remain.
 
     Raises EnvironmentTrouble if a folder can't be made.
@@ -246,7 +246,7 @@ def made_or_gone(supervisor: Supervisor) -> Iterator[list[Path]]:
 
 def make_run(
     supervisor: Supervisor,
-    made: list[Path],
+    folders: list[Path],
     name: str,
     recipe: dict[str, Any],
     source: str,
@@ -256,12 +256,12 @@ def make_run(
     priority: int,
     held: bool = False,
 ) -> int:
-    """Make one run's folder and rows inside `made_or_gone`. Return its id. Raises OSError and as `resolve`."""
+    """Make one run's folder and rows inside `all_or_nothing`. Return its id. Raises OSError and as `resolve`."""
     connection = supervisor.connection
     recipe, parents = ancestry.resolve(connection, recipe)
     run_id = runs.next_run_id(connection)
     folder = supervisor.home.run_folder(run_id, name)
-    made.append(folder)
+    folders.append(folder)
     folder.mkdir(mode=0o700, parents=True)
     abort_at("run-folder-made")
     with naming(folder / "recipe.yaml"):
@@ -278,7 +278,7 @@ def make_run(
         (folder / "run.json").write_bytes(msgspec.json.encode(facts))
     relative = str(folder.relative_to(supervisor.home.root))
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
-    runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
+    runs.set_recipe(connection, run_id, recipe, ancestry.model_name(connection, recipe))
     store_parents.add(connection, run_id, parents)
     jobs.add_job(connection, run_id=run_id, verb=verb, args=args or {}, priority=priority, held=held)
     return run_id
@@ -288,5 +288,5 @@ ANSWERS = {
     Submit: submit,
     SubmitChain: chain,
     Export: export,
-    Import: adopt,
+    Import: import_model,
 }

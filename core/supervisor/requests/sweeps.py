@@ -27,19 +27,19 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
     if not ask.runs:
         raise BadInput("the sweep has no runs.", hint="Give a setting more than one value.")
     check_name(ask.name, "name")
-    for one in ask.runs:
-        orders.require_run(supervisor, one.name, one.recipe, ask.source)
-        for tag in one.tags:
+    for run in ask.runs:
+        orders.require_run(supervisor, run.name, run.recipe, ask.source)
+        for tag in run.tags:
             require_tag(tag)
     sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []
-    with orders.made_or_gone(supervisor) as made:
-        for one in ask.runs:
-            name = runs.free_name(connection, one.name)
+    with orders.all_or_nothing(supervisor) as folders:
+        for run in ask.runs:
+            name = runs.free_name(connection, run.name)
             run_id = orders.make_run(
-                supervisor, made, name, one.recipe, ask.source, priority=ask.priority, held=ask.held
+                supervisor, folders, name, run.recipe, ask.source, priority=ask.priority, held=ask.held
             )
-            notes.set_tags(connection, run_id, [SWEEP + sweep, *one.tags])
+            notes.set_tags(connection, run_id, [SWEEP + sweep, *run.tags])
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
@@ -63,7 +63,7 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
             did_you_mean(name[:80], members) if members else "Queue one: finetop run RECIPE --sweep KEY=V,V."
         )
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
-    why = ready.why(supervisor)
+    reasons = ready.why(supervisor)
     recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
     chosen = _chosen(supervisor, members[name])
     for number, values in chosen.items():
@@ -73,7 +73,7 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
         briefs,
         [
             SweptRun(
-                runs.row(supervisor.connection, number, why),
+                runs.row(supervisor.connection, number, reasons),
                 {key: recipes[number].get(key, "") for key in (*keys, SEED)},
             )
             for number in members[name]
@@ -84,25 +84,25 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
 
 def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
     """Read from tags how each run's rows were selected, and how many; empty unless all runs have both tags."""
-    found: dict[int, dict[str, str]] = {}
+    selections: dict[int, dict[str, str]] = {}
     for number in numbers:
         tags = [tag.partition("/") for tag in notes.tags_of(supervisor.connection, number)]
         bys = [value for key, _, value in tags if key == protocol_tags.BY]
         rows = [value for key, _, value in tags if key == protocol_tags.ROWS and value.isdigit()]
         if not bys or len(rows) != 1:
             return {}
-        found[number] = {protocol_tags.BY: ",".join(bys), protocol_tags.ROWS: rows[0]}
-    return found
+        selections[number] = {protocol_tags.BY: ",".join(bys), protocol_tags.ROWS: rows[0]}
+    return selections
 
 
 def _members(supervisor: Supervisor) -> dict[str, list[int]]:
     """Map the names of sweeps to their run ids, in queue order."""
-    found: dict[str, list[int]] = {}
+    members: dict[str, list[int]] = {}
     for number, tags in notes.tagged(supervisor.connection, SWEEP):
         for tag in tags:
             if tag.startswith(SWEEP):
-                found.setdefault(tag.removeprefix(SWEEP), []).append(number)
-    return found
+                members.setdefault(tag.removeprefix(SWEEP), []).append(number)
+    return members
 
 
 def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:

@@ -57,13 +57,13 @@ def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
     """
     connection, home = supervisor.connection, supervisor.home
     chosen, folders, kept = _chosen(supervisor, ask)
-    told = [described(folders[run_id], run_id, name) for run_id, name in chosen.items()]
+    removed = [described(folders[run_id], run_id, name) for run_id, name in chosen.items()]
     if not ask.only_show:
         _write_records(supervisor)
         for run_id, folder in folders.items():
-            _throw_away(connection, home, run_id, folder)
+            _move_to_trash(connection, home, run_id, folder)
         supervisor.touch()
-    return RemoveAnswer(told, kept)
+    return RemoveAnswer(removed, kept)
 
 
 def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[int, Path], list[Kept]]:
@@ -130,7 +130,7 @@ def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
 
 def described(folder: Path, run_id: int, name: str) -> Removed:
     sizes = list(sizes_below(folder))
-    checkpoints = sum(1 for one in folder.glob("checkpoints/step-*") if one.is_dir())
+    checkpoints = sum(1 for place in folder.glob("checkpoints/step-*") if place.is_dir())
     return Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
 
 
@@ -154,7 +154,7 @@ def _write_records(supervisor: Supervisor) -> None:
         ) from error
 
 
-def _throw_away(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
+def _move_to_trash(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
     try:
         if folder.is_dir():
             write_whole(folder / REMOVED, msgspec.json.encode({"at": time.time()}))
@@ -179,16 +179,16 @@ def _move(folder: Path, target: Path) -> None:
 
 def trashed(home: Home) -> list[Trashed]:
     """List the runs in the trash, newest first."""
-    found = []
+    in_trash = []
     for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
         if folder.name == GOING or folder.is_symlink():
             continue
         number = rebuild.number_of(folder)
         at = removed_at(folder)
-        found.append(
+        in_trash.append(
             Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
         )
-    return sorted(found, key=lambda one: -one.at)
+    return sorted(in_trash, key=lambda one: -one.at)
 
 
 def removed_at(folder: Path) -> float:
@@ -209,57 +209,62 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     EnvironmentTrouble.
     """
     connection, home = supervisor.connection, supervisor.home
-    one = _find_trashed(home, ask.run)
-    place = home.trash / one.folder
-    for row in read_record(place, one.run_id).store.tables.get("parents", ()):
+    trashed_run = _find_trashed(home, ask.run)
+    place = home.trash / trashed_run.folder
+    for row in read_record(place, trashed_run.run_id).store.tables.get("parents", ()):
         parent = row.get("parent_id")
         if not connection.execute(
             "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)", [str(parent)]
         ).fetchone():
             hint = f"Restore that first: finetop trash --restore {parent}."
-            raise Refused(f"{one.name} starts from run {parent}, which does not exist.", hint=hint)
-    name = runs.free_name(connection, one.name)
-    folder = home.runs / one.folder
+            raise Refused(f"{trashed_run.name} starts from run {parent}, which does not exist.", hint=hint)
+    name = runs.free_name(connection, trashed_run.name)
+    folder = home.runs / trashed_run.folder
     if folder.exists():
         raise Refused(f"{folder} already exists.", hint="Move it out of the way first.")
     try:
-        write_whole(place / REMOVED, msgspec.json.encode({"at": one.at, "back": True}))
+        write_whole(place / REMOVED, msgspec.json.encode({"at": trashed_run.at, "back": True}))
         place.rename(folder)
     except OSError as error:
         raise EnvironmentTrouble(
-            f"can't bring {one.name} back: {error.strerror}.", hint="Check the disk and its permissions."
+            f"can't bring {trashed_run.name} back: {error.strerror}.",
+            hint="Check the disk and its permissions.",
         ) from error
     abort_at("folder-moved")
     try:
-        rebuild.take_run(connection, home, folder)
+        rebuild.add_run(connection, home, folder)
         with transaction(connection):
-            connection.execute("UPDATE runs SET name = ? WHERE id = ?", [name, one.run_id])
-            run_records.mark_run(connection, one.run_id)
+            connection.execute("UPDATE runs SET name = ? WHERE id = ?", [name, trashed_run.run_id])
+            run_records.mark_run(connection, trashed_run.run_id)
     except BaseException:
         folder.rename(place)
         raise
     abort_at("run-is-back")
     (folder / REMOVED).unlink(missing_ok=True)
     supervisor.touch()
-    other = "" if name == one.name else f" as {name}: its name is taken"
-    return Done(f"{one.name} is back{other}.")
+    new_name = "" if name == trashed_run.name else f" as {name}: its name is taken"
+    return Done(f"{trashed_run.name} is back{new_name}.")
 
 
 def _find_trashed(home: Home, run: str) -> Trashed:
-    there = trashed(home)
-    for one in there:  # newest first
-        if run in (one.name, one.folder, str(one.run_id)):
-            return one
-    hint = did_you_mean(run, [one.name for one in there]) if there else "The trash is empty."
+    in_trash = trashed(home)
+    for trashed_run in in_trash:  # newest first
+        if run in (trashed_run.name, trashed_run.folder, str(trashed_run.run_id)):
+            return trashed_run
+    hint = (
+        did_you_mean(run, [trashed_run.name for trashed_run in in_trash])
+        if in_trash
+        else "The trash is empty."
+    )
     raise NotFound(f"there is no {run!r} in the trash.", hint=hint)
 
 
 def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
     """Delete those trashed folders that were shown. They are out of sight when this returns."""
-    chosen = [one for one in trashed(supervisor.home) if one.folder in ask.folders]
-    for one in chosen:
-        discard(supervisor.home.trash / one.folder)
-    size = sum(one.size_bytes for one in chosen)
+    chosen = [trashed_run for trashed_run in trashed(supervisor.home) if trashed_run.folder in ask.folders]
+    for trashed_run in chosen:
+        discard(supervisor.home.trash / trashed_run.folder)
+    size = sum(trashed_run.size_bytes for trashed_run in chosen)
     return Done(f"{len(chosen)} removed for good, {size / 2**20:,.1f} MiB.")
 
 
@@ -295,9 +300,9 @@ def finish_moves(connection: Connection, home: Home) -> None:
                 with transaction(connection):
                     run_records.remove_run(connection, number)
             _move(mark.parent, home.trash / mark.parent.name)
-    known = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
+    stored_folders = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
     for folder in rebuild.run_folders(home):
-        if f"runs/{folder.name}" not in known and rebuild.was_never_queued(folder):
+        if f"runs/{folder.name}" not in stored_folders and rebuild.was_never_queued(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 

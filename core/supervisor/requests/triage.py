@@ -30,13 +30,13 @@ def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
     return triage.page(supervisor.connection, ask, supervisor.revision)
 
 
-def say(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
-    """Set the state of a regression. Raises BadInput, and as `triage.say`."""
-    said = f"{ask.standing.reason}\n{ask.standing.note}"
-    secrets.require_none(said, "the reason", hint="It is shown to all who see the run: leave it out.")
+def set_standing(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
+    """Set the state of a regression. Raises BadInput, and as `triage.set_standing`."""
+    text = f"{ask.standing.reason}\n{ask.standing.note}"
+    secrets.require_none(text, "the reason", hint="It is shown to all who see the run: leave it out.")
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     with transaction(supervisor.connection):
-        answer = triage.say(supervisor.connection, ask)
+        answer = triage.set_standing(supervisor.connection, ask)
     supervisor.touch([run_id])
     return answer
 
@@ -47,9 +47,9 @@ def _of_store(read: Callable[[Connection, Any], Any]) -> Callable[[Supervisor, A
 
 ANSWERS: dict[Any, Callable[[Supervisor, Any], Any]] = {
     Triage: page,
-    TriageRun: _of_store(triage.turned),
+    TriageRun: _of_store(triage.run_detail),
     LookAtCell: _of_store(flipped_items.cell),
-    LostItems: _of_store(flipped_items.listed),
-    LookAtItem: _of_store(flipped_items.one),
-    SetStanding: say,
+    LostItems: _of_store(flipped_items.list_lost),
+    LookAtItem: _of_store(flipped_items.item_detail),
+    SetStanding: set_standing,
 }

@@ -60,10 +60,10 @@ names, load = KIND.names, KIND.load
 
 def watches(recipe: Recipe, run: Run) -> dict[str, Watch]:
     """Return a run's alarms by kind: those that its recipe leaves on and that its metrics support."""
-    found = {}
+    by_kind = {}
     for name in names():
         options = getattr(recipe.alarms, name)
         watch = load(name).watch(options, run) if options.on else None
         if watch is not None:
-            found[name] = watch
-    return found
+            by_kind[name] = watch
+    return by_kind

@@ -88,23 +88,23 @@ class Divergence:
         self.seen += 1
         if self.seen > EARLY and not self.is_on:
             return None
-        found = [sign for sign in self.signs if sign.take(values.get(sign.name, math.nan))]
-        self.bad = self.bad + len(found) if found else 0
-        self.fine = 0 if found else self.fine + 1
+        signs = [sign for sign in self.signs if sign.take(values.get(sign.name, math.nan))]
+        self.bad = self.bad + len(signs) if signs else 0
+        self.fine = 0 if signs else self.fine + 1
         if self.is_on:
             return self._over()
         if self.bad < SIGNS:
             return None
         self.is_on = True
-        said = ", ".join(sign.words() for sign in found)
-        return AlarmNote(f"diverging at step {step}: {said}: lower train.learning_rate")
+        values_text = ", ".join(sign.words() for sign in signs)
+        return AlarmNote(f"diverging at step {step}: {values_text}: lower train.learning_rate")
 
     def _over(self) -> AlarmNote | None:
         if self.fine < BACK:
             return None
         self.is_on = False
-        said = ", ".join(f"{sign.name} {sign.value:.3g}" for sign in self.signs)
-        return AlarmNote(f"no longer diverging: {said}", is_over=True)
+        values_text = ", ".join(f"{sign.name} {sign.value:.3g}" for sign in self.signs)
+        return AlarmNote(f"no longer diverging: {values_text}", is_over=True)
 
 
 class DivergenceAlarm(Alarm[Options]):

@@ -34,8 +34,8 @@ class GroupsAlike:
             return None
         match self.streak.take(alike >= 1 and reward != 0):  # a reward of 0 has its own alarm, no_reward
             case "begins":
-                said = f"all answers to a prompt got the same reward for {self.streak.length} steps: {reward:.3g}"
-                return AlarmNote(said)
+                text = f"all answers to a prompt got the same reward for {self.streak.length} steps: {reward:.3g}"
+                return AlarmNote(text)
             case "over":
                 return AlarmNote("answers to a prompt get different rewards again", is_over=True)
         return None

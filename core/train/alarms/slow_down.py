@@ -75,14 +75,14 @@ class SlowDown:
             return None
         self.seen += 1
         tokens = values.get("tokens")
-        made = None if tokens is None or self.tokens is None else tokens - self.tokens
+        new_tokens = None if tokens is None or self.tokens is None else tokens - self.tokens
         self.tokens = tokens
         if self.seen <= WARM_UP:
             return None
         keep = self.slow_since is None
         self.step.add(step_s, keep=keep)
-        if made is not None and made > 0:
-            self.token.add(step_s / made, keep=keep)
+        if new_tokens is not None and new_tokens > 0:
+            self.token.add(step_s / new_tokens, keep=keep)
         return self._judge(step, seconds)
 
     def _judge(self, step: int, seconds: float) -> AlarmNote | None:

@@ -88,11 +88,11 @@ def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[i
     chosen = slice(None, config.r) if settings.corda_method == "ipm" else slice(-config.r, None)
     corda.calib_cov_distribution(model, config, lambda: run(model, texts), None, None)
     for _, layer in corda.target_modules(model, config):
-        found = corda.collect_eigens_for_layer(layer, config)
+        eigens = corda.collect_eigens_for_layer(layer, config)
         layer.eigens = corda.CordaEigens(
-            S_WC=found.S_WC[chosen].clone(),
-            U_WC=found.U_WC[:, chosen].clone().to(model.device),
-            V_WC=found.V_WC[:, chosen].clone().to(model.device),
+            S_WC=eigens.S_WC[chosen].clone(),
+            U_WC=eigens.U_WC[:, chosen].clone().to(model.device),
+            V_WC=eigens.V_WC[:, chosen].clone().to(model.device),
         )
         del layer.covariance_matrix, layer.sample_count
 

@@ -41,11 +41,11 @@ class Freeze(Method[Options]):
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
         """Check that there are that many layers, and a separate head if it is to be trained. Raises BadInput."""
-        there = len(layers_of(model))
-        if options.layers > there:
+        count = len(layers_of(model))
+        if options.layers > count:
             raise BadInput(
-                f"method.layers: {options.layers} is more than the model's {there} layers.",
-                hint=f"Set {there} or less.",
+                f"method.layers: {options.layers} is more than the model's {count} layers.",
+                hint=f"Set {count} or less.",
             )
         if not (options.layers or options.embeddings or options.head):
             hint = "Set method.layers to 1 or more, or embeddings or head to true."

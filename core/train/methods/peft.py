@@ -111,7 +111,7 @@ def config_of(options: Options) -> PeftConfig:
 def _class_of(name: str) -> type[PeftConfig]:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    there = {str(kind.value): made for kind, made in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    classes = {str(kind.value): config_class for kind, config_class in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     spelled = _spelled(name)
     if spelled in UNFIT:
         raise BadInput(
@@ -120,10 +120,10 @@ def _class_of(name: str) -> type[PeftConfig]:
     if spelled in OURS:
         hint = f"Set method.name to {OURS[spelled]}."
         raise BadInput(f"method.type: {name} is a method of its own.", hint=hint)
-    if spelled not in there:
-        known = [kind.lower().replace("_", "-") for kind in there if kind not in UNFIT]
+    if spelled not in classes:
+        known = [kind.lower().replace("_", "-") for kind in classes if kind not in UNFIT]
         raise BadInput(f"method.type: PEFT has no {name[:60]!r}.", hint=did_you_mean(name[:60], known))
-    config: type[PeftConfig] = there[spelled]
+    config: type[PeftConfig] = classes[spelled]
     return config
 
 

@@ -48,8 +48,8 @@ class Pissa(Method[Options]):
         from finetop.core.train.methods._anchored import NAME, anchor
 
         self.require(model, options)
-        way = "pissa" if options.svd == "exact" else f"pissa_niter_{ROUNDS}"
-        return anchor(model, options, lambda layer: layer.pissa_init(NAME, way))
+        init = "pissa" if options.svd == "exact" else f"pissa_niter_{ROUNDS}"
+        return anchor(model, options, lambda layer: layer.pissa_init(NAME, init))
 
 
 PLUGIN = Pissa()

@@ -31,9 +31,9 @@ class Generating(Objective[Any]):
         yield from rewards.problems(recipe.objective.options.reward)
         name, method = recipe.objective.name, recipe.method.name
         if method in LEARNED_TOKENS:
-            said = f"method.name: {method} does not work with {name}"
-            said += ": prompts are padded between its tokens and their text."
-            yield "method.name", said, "Set method.name to lora or full."
+            text = f"method.name: {method} does not work with {name}"
+            text += ": prompts are padded between its tokens and their text."
+            yield "method.name", text, "Set method.name to lora or full."
 
     def examples(
         self, rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
@@ -46,17 +46,17 @@ class Generating(Objective[Any]):
         needy = next(
             (rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None
         )
-        made: list[list[AnyExample]] = []
+        examples: list[list[AnyExample]] = []
         for row in rows:
-            asked = as_prompt(row.record)
-            if needy is not None and asked.answer is None:
+            prompt = as_prompt(row.record)
+            if needy is not None and prompt.answer is None:
                 hint = 'Write {"prompt": "…", "answer": "…"}, or remove the rule.'
                 raise BadInput(
                     f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
                 )
-            ids = prompt_ids(asked.prompt, tokenizer, row.place, asked.tools)
-            made.append([PromptExample(ids, asked.answer, asked.prompt)])
-        return made
+            ids = prompt_ids(prompt.prompt, tokenizer, row.place, prompt.tools)
+            examples.append([PromptExample(ids, prompt.answer, prompt.prompt)])
+        return examples
 
 
 class Grouped(Generating):

@@ -142,9 +142,9 @@ def distilled(
     width = min(student.shape[-1], taught.shape[-1])  # heads may be padded to a round number
     total_kl, total_own = student.new_zeros(2, dtype=torch.float32)
     for at in range(0, len(student), POSITIONS):
-        some, other = student[at : at + POSITIONS].float(), taught[at : at + POSITIONS].float()
-        total_own = total_own + cross_entropy(some, targets[at : at + POSITIONS], reduction="sum")
-        total_kl = total_kl + divergence(some[:, :width], other[:, :width], options)
+        student_part, teacher_part = student[at : at + POSITIONS].float(), taught[at : at + POSITIONS].float()
+        total_own = total_own + cross_entropy(student_part, targets[at : at + POSITIONS], reduction="sum")
+        total_kl = total_kl + divergence(student_part[:, :width], teacher_part[:, :width], options)
     count = max(1, len(student))
     loss = options.weight * total_kl / count + (1 - options.weight) * total_own / count
     return loss, total_kl.detach() / count, total_own.detach() / count

@@ -97,10 +97,10 @@ class Dpo(Pairs):
         options: Options = recipe.objective.options
         losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
         if options.loss_weights and len(options.loss_weights) != len(losses):
-            said = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
+            message = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
             yield (
                 "objective.loss_weights",
-                said,
+                message,
                 f"Write one for each, such as {list(range(1, 1 + len(losses)))}.",
             )
         if not losses:

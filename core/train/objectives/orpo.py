@@ -69,14 +69,14 @@ class Orpo(Pairs):
 
 
 def _as_orpo(row: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     prompt = row["prompt_ids"]
     for name in ("chosen", "rejected"):
         tokens = [*prompt, *row[f"{name}_ids"]]
-        made[f"{name}_input_ids"] = tokens
-        made[f"{name}_attention_mask"] = [1] * len(tokens)
-        made[f"{name}_labels"] = [-100] * len(prompt) + row[f"{name}_ids"]
-    return {**made, "prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
+        columns[f"{name}_input_ids"] = tokens
+        columns[f"{name}_attention_mask"] = [1] * len(tokens)
+        columns[f"{name}_labels"] = [-100] * len(prompt) + row[f"{name}_ids"]
+    return {**columns, "prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}
 
 
 PLUGIN = Orpo()

@@ -41,10 +41,10 @@ class Ppo(Generating):
         """Refuse dropout, which would make old and new probabilities differ by more than the weights."""
         yield from super().limits(recipe)
         if getattr(recipe.method.options, "dropout", 0):
-            said = (
+            message = (
                 "method.dropout: ppo compares an answer's old and new probability, which dropout would blur."
             )
-            yield "method.dropout", said, "Set method.dropout to 0."
+            yield "method.dropout", message, "Set method.dropout to 0."
 
     def copies(self, options: Options) -> int:
         """Return how often each prompt's answer is learned from."""

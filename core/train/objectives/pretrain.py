@@ -66,24 +66,25 @@ class Pretrain(Objective[Options]):
     def limits(self, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         """Refuse settings that need existing weights, and sizes that do not divide one another."""
         if recipe.method.name != "full":
-            said = f"method.name: pretrain trains all weights from scratch, but {recipe.method.name} trains only some."
-            yield "method.name", said, "Set method.name to full."
+            name = recipe.method.name
+            message = f"method.name: pretrain trains all weights from scratch, but {name} trains only some."
+            yield "method.name", message, "Set method.name to full."
         if recipe.model.quantize != "none":
-            said = "model.quantize: new weights are not quantized."
-            yield "model.quantize", said, "Set model.quantize to none."
+            message = "model.quantize: new weights are not quantized."
+            yield "model.quantize", message, "Set model.quantize to none."
         options = recipe.objective.options
         heads, hidden = options.heads, options.hidden_size
         if heads and hidden and hidden % heads:
-            said = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
+            message = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
             yield (
                 "objective.heads",
-                said,
+                message,
                 f"Set it to {_divisor(hidden, heads)}, for example, which divides it.",
             )
         if heads and options.key_value_heads and heads % options.key_value_heads:
-            said = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
+            message = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
             fit = _divisor(heads, options.key_value_heads)
-            yield "objective.key_value_heads", said, f"Set it to {fit}, for example, which divides them."
+            yield "objective.key_value_heads", message, f"Set it to {fit}, for example, which divides them."
 
     def make_tokenizer(
         self, options: Options, base: ResolvedModel, rows: ReadData

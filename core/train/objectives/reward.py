@@ -54,8 +54,8 @@ class RewardModel(Pairs):
 
         name = recipe.method.name
         if name in LEARNED_TOKENS:
-            said = f"method.name: {name} can't make a reward model: it does not train the score."
-            yield "method.name", said, "Set method.name to lora or full."
+            message = f"method.name: {name} can't make a reward model: it does not train the score."
+            yield "method.name", message, "Set method.name to lora or full."
         if recipe.check.target is not None:
             yield (
                 "check.target",

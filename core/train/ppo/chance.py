@@ -28,16 +28,16 @@ def permutation(size: int, seed: int) -> list[int]:
     return order
 
 
-def take(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[Item]:
+def next_rows(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[Item]:
     """Return the next `count` rows after the first `drawn`, in an order that the seed draws anew for each epoch."""
     size = len(rows)
-    taken: list[Item] = []
+    chosen: list[Item] = []
     for number in range(drawn, drawn + count):
         epoch, place = divmod(number, size)
-        if not taken or place == 0:
+        if not chosen or place == 0:
             order = permutation(size, seed_of(seed, PROMPTS, epoch))
-        taken.append(rows[order[place]])
-    return taken
+        chosen.append(rows[order[place]])
+    return chosen
 
 
 def order_of(minibatches: int, batches: int, passes: int, seed: int, rollout: int) -> list[int]:

@@ -77,27 +77,27 @@ class Writer:
             [prompt.prompt_ids for prompt in prompts], answers, padding, self.model.device
         )
         with torch.no_grad(), self._mixed():
-            said = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)
-            values = self.value(said.hidden) * mask
+            reading = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)
+            values = self.value(reading.hidden) * mask
             reference = self.reference.logprobs(ids, attention, mask.shape[1])
-        paid = torch.tensor(counted, device=ids.device)
-        rewards = advantages.token_rewards(paid, said.logprobs, reference, mask, coefficient)
+        counted_rewards = torch.tensor(counted, device=ids.device)
+        rewards = advantages.token_rewards(counted_rewards, reading.logprobs, reference, mask, coefficient)
         better, returns = advantages.estimate(
             rewards, values, mask, self.settings.gamma, self.settings.gae_lambda
         )
-        nats = ((said.logprobs - reference) * mask).sum(1)
-        return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
+        nats = ((reading.logprobs - reference) * mask).sum(1)
+        return Batch(ids, attention, mask, reading.logprobs * mask, values, better, returns), nats
 
     def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
         """Return the policy's current reading of a batch's answers, and the values, with gradients."""
         with self._mixed():
-            said = self.reader.read(
+            reading = self.reader.read(
                 batch.ids,
                 batch.attention,
                 batch.mask.shape[1],
                 with_entropy=self.settings.entropy_weight > 0,
             )
-            return said, self.value(said.hidden)
+            return reading, self.value(reading.hidden)
 
     def _mixed(self) -> Any:
         kind = self.sixteen_bits

@@ -71,10 +71,10 @@ def _written(trainer: Trainer, rows: Sequence[Any], size: int) -> list[Batch]:
     order = sorted(rows, key=lambda row: -len(row.prompt_ids))
     prompts = [order[index % len(order)] for index in range(max(size, writer.together))]
     answers = writer.answers(prompts, chance.seed_of(trainer.args.seed, chance.ANSWERS), ends=())
-    paid = writer.pay(prompts, answers).total
+    rewards = writer.pay(prompts, answers).total
     return [
         writer.judge(
-            prompts[at : at + size], answers[at : at + size], paid[at : at + size], trainer.coefficient
+            prompts[at : at + size], answers[at : at + size], rewards[at : at + size], trainer.coefficient
         )[0]
         for at in range(0, min(2, len(prompts) // size) * size, size)
     ]

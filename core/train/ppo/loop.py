@@ -103,20 +103,20 @@ class PolicyTrainer:
         self.model.train()
         while state.global_step < self.args.max_steps and not self.control.should_training_stop:
             self.control = call.on_step_begin(self.args, state, self.control)
-            told = {} if self.order else self._roll_out()
-            told |= self._learn()
+            metrics = {} if self.order else self._roll_out()
+            metrics |= self._learn()
             self.control = call.on_step_end(self.args, state, self.control)
-            self._log(told)
+            self._log(metrics)
             if self.control.should_evaluate:
                 self.evaluate()
         self.control = call.on_train_end(self.args, state, self.control)
 
     def evaluate(self) -> dict[str, float]:
         """Answer each evaluation prompt, with the same random numbers each time; eval_loss is -eval_reward."""
-        found = self._measure()
-        self._log(found)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        return found
+        metrics = self._measure()
+        self._log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def save_state(self, folder: Path) -> None:
         """Write everything but the policy's weights that a bit-exact resume needs, to an existing folder."""
@@ -205,40 +205,40 @@ class PolicyTrainer:
         settings, seed = self.settings, self.args.seed
         size, steps = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
         count = size * steps * settings.minibatches
-        prompts = chance.take(self.train_dataset, seed, self.drawn, count)
+        prompts = chance.next_rows(self.train_dataset, seed, self.drawn, count)
         self.drawn += count
         answers = self.writer.answers(prompts, chance.seed_of(seed, chance.ANSWERS, self.rollout_number))
-        paid = self.writer.pay(prompts, answers)
-        self.seen = advantages.seen_more(self.seen, paid.total)
-        counted = advantages.normalized(paid.total, settings.normalize, self.seen, settings.reward_limit)
+        rewards = self.writer.pay(prompts, answers)
+        self.seen = advantages.seen_more(self.seen, rewards.total)
+        counted = advantages.normalized(rewards.total, settings.normalize, self.seen, settings.reward_limit)
         unfinished = [answer[-1] not in self.writer.ends for answer in answers]
         counted = [
             score - settings.no_end_penalty * is_cut
             for score, is_cut in zip(counted, unfinished, strict=True)
         ]
-        made, nats = self._judge(prompts, answers, counted, size, size * steps)
-        mask = torch.cat([batch.mask.flatten() for batch in made])
+        batches, nats = self._judge(prompts, answers, counted, size, size * steps)
+        mask = torch.cat([batch.mask.flatten() for batch in batches])
         values, returns = (
-            torch.cat([getattr(b, name).flatten() for b in made]) for name in ("values", "returns")
+            torch.cat([getattr(b, name).flatten() for b in batches]) for name in ("values", "returns")
         )
-        self.rollout = rollouts.whitened(made) if settings.whiten else made
+        self.rollout = rollouts.whitened(batches) if settings.whiten else batches
         self.order = chance.order_of(settings.minibatches, steps, settings.passes, seed, self.rollout_number)
         self.rollout_number += 1
         divergence = float(torch.cat(nats).mean())
-        told = {
-            "reward": _mean(paid.total),
-            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), paid.total).deviation,
+        metrics = {
+            "reward": _mean(rewards.total),
+            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
             "answer_kl": divergence,
             "kl_coefficient": self.coefficient,
             "response_tokens": _mean([float(len(answer)) for answer in answers]),
             "unfinished": _mean([float(is_cut) for is_cut in unfinished]),
             "explained_variance": advantages.explained_variance(values, returns, mask),
-            **{f"part/{name}": _mean(found) for name, found in paid.parts.items()},
+            **{f"part/{name}": _mean(part_rewards) for name, part_rewards in rewards.parts.items()},
         }
         self.coefficient = advantages.next_coefficient(
             self.coefficient, divergence, settings.kl_target, settings.kl_horizon, len(prompts)
         )
-        return told
+        return metrics
 
     def _judge(
         self,
@@ -249,7 +249,7 @@ class PolicyTrainer:
         among: int,
     ) -> tuple[list[Batch], list[torch.Tensor]]:
         """Score answers in batches of `size`, sorted by length within each `among` of them."""
-        made, nats = [], []
+        batches, nats = [], []
         for group in rollouts.by_length([prompt.prompt_ids for prompt in prompts], answers, size, among):
             batch, moved = self.writer.judge(
                 [prompts[row] for row in group],
@@ -257,9 +257,9 @@ class PolicyTrainer:
                 [counted[row] for row in group],
                 self.coefficient,
             )
-            made.append(batch)
+            batches.append(batch)
             nats.append(moved)
-        return made, nats
+        return batches, nats
 
     # An optimizer step.
 
@@ -271,9 +271,9 @@ class PolicyTrainer:
         tokens = torch.stack([batch.mask.sum() for batch in batches]).sum()
         sums: dict[str, Any] = {}
         for batch in batches:
-            loss, told = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
+            loss, metrics = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
             self._scaled(loss / tokens).backward()
-            for name, value in {**told, "loss": loss.detach()}.items():
+            for name, value in {**metrics, "loss": loss.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + value / tokens
         seen = torch.stack([batch.attention.sum() for batch in batches]).sum()
         rate = float(self.schedules[0].get_last_lr()[0])
@@ -327,22 +327,22 @@ class PolicyTrainer:
     def _measure(self) -> dict[str, float]:
         rows = list(self.eval_dataset)
         answers = self.writer.answers(rows, chance.seed_of(self.args.seed, chance.EVALUATION))
-        paid = self.writer.pay(rows, answers)
+        rewards = self.writer.pay(rows, answers)
         size = self.args.per_device_eval_batch_size
         _, nats = self._judge(rows, answers, [0.0] * len(rows), size, len(rows))
-        reward = _mean(paid.total)
-        found = {
+        reward = _mean(rewards.total)
+        metrics = {
             "loss": -reward,
             "reward": reward,
-            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), paid.total).deviation,
+            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), rewards.total).deviation,
             "answer_kl": float(torch.cat(nats).mean()),
             "response_tokens": _mean([float(len(answer)) for answer in answers]),
-            **{f"part/{name}": _mean(values) for name, values in paid.parts.items()},
+            **{f"part/{name}": _mean(values) for name, values in rewards.parts.items()},
         }
-        return {f"eval_{name}": value for name, value in found.items()}
+        return {f"eval_{name}": value for name, value in metrics.items()}
 
-    def _log(self, told: dict[str, float]) -> None:
-        logs = {**told, "epoch": round(self.state.epoch, 4)}
+    def _log(self, metrics: dict[str, float]) -> None:
+        logs = {**metrics, "epoch": round(self.state.epoch, 4)}
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
 

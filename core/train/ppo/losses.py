@@ -46,22 +46,22 @@ def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
 
 
 def batch_loss(
-    said: AnswerReading, values: Tensor, batch: Batch, settings: Options
+    reading: AnswerReading, values: Tensor, batch: Batch, settings: Options
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of a batch, summed over its tokens, and its metrics as tensors, without waiting for the GPU."""
     mask = batch.mask
-    policy, clipped = policy_loss(said.logprobs, batch.logprobs, batch.advantages, mask, settings.clip)
+    policy, clipped = policy_loss(reading.logprobs, batch.logprobs, batch.advantages, mask, settings.clip)
     value = value_loss(values, batch.values, batch.returns, mask, settings.value_clip)
-    entropy = (said.entropy * mask).sum()
+    entropy = (reading.entropy * mask).sum()
     loss = policy + settings.value_weight * value
     if settings.entropy_weight:
         loss = loss - settings.entropy_weight * entropy
-    moved = divergence(said.logprobs.detach(), batch.logprobs, mask).sum()
-    told = {
+    moved = divergence(reading.logprobs.detach(), batch.logprobs, mask).sum()
+    metrics = {
         "policy_loss": policy.detach(),
         "value_loss": value.detach(),
         "entropy": entropy.detach(),
         "clip_fraction": clipped.detach(),
         "step_kl": moved,
     }
-    return loss, told
+    return loss, metrics

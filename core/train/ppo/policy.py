@@ -90,8 +90,8 @@ def log_probabilities(
     for at in range(0, len(flat), POSITIONS):
         whole = torch.log_softmax(flat[at : at + POSITIONS].float() / temperature, -1)
         logprobs.append(whole.gather(1, wanted[at : at + POSITIONS]).squeeze(1))
-        told = whole if entropy_moves else whole.detach()
-        entropies.append(-(told.exp() * told).sum(-1))
+        for_entropy = whole if entropy_moves else whole.detach()
+        entropies.append(-(for_entropy.exp() * for_entropy).sum(-1))
     return torch.cat(logprobs).view(rows, count), torch.cat(entropies).view(rows, count)
 
 
@@ -139,5 +139,5 @@ class Value(nn.Module):  # type: ignore[misc]  # the library is untyped
     def forward(self, hidden: Tensor) -> Tensor:
         held = hidden.detach() if self.separate else hidden
         with torch.autocast(hidden.device.type, enabled=False):
-            found: Tensor = self.layers(held.float()).squeeze(-1)
-        return found
+            values: Tensor = self.layers(held.float()).squeeze(-1)
+        return values

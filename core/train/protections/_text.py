@@ -59,11 +59,11 @@ def windows(
         text, skipped = general_text.general_text(recipe, home) or "", MEASURED
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     ids = ids[skipped:]
-    there = len(ids) // tokens
-    if not there:
-        said = f"{key}: a window has {tokens} tokens, but general text has {len(ids)} that are not used for measuring."
-        raise BadInput(said, hint=f"Set {key}.text to a .txt file with more.")
-    picked = sorted({at * there // min(most, there) for at in range(min(most, there))})
+    count = len(ids) // tokens
+    if not count:
+        why = f"{key}: a window has {tokens} tokens, but general text has {len(ids)} that are not used for measuring."
+        raise BadInput(why, hint=f"Set {key}.text to a .txt file with more.")
+    picked = sorted({at * count // min(most, count) for at in range(min(most, count))})
     return [ids[at * tokens : (at + 1) * tokens] for at in picked]
 
 
@@ -100,17 +100,17 @@ def surprise(
     Rows of similar length are read together; progress is reported once a second as the phase `doing`.
     """
     order = sorted(range(len(rows)), key=lambda at: -len(rows[at]))
-    found: dict[int, Tensor] = {}
-    told = 0.0
+    nats_of: dict[int, Tensor] = {}
+    reported = 0.0
     while order:
         size = max(1, ROWS // len(rows[order[0]]))
-        some, order = order[:size], order[size:]
-        for at, nats in zip(some, _nats(model, [rows[at] for at in some], pad_token_id), strict=True):
-            found[at] = nats
-        if time.monotonic() - told > 1.0:
-            told = time.monotonic()
-            events.write(Phase(doing, float(len(found)), float(len(rows)), "rows"))
-    return [found[at] for at in range(len(rows))]
+        batch, order = order[:size], order[size:]
+        for at, nats in zip(batch, _nats(model, [rows[at] for at in batch], pad_token_id), strict=True):
+            nats_of[at] = nats
+        if time.monotonic() - reported > 1.0:
+            reported = time.monotonic()
+            events.write(Phase(doing, float(len(nats_of)), float(len(rows)), "rows"))
+    return [nats_of[at] for at in range(len(rows))]
 
 
 def _nats(model: Any, rows: Sequence[Sequence[int]], pad_token_id: int) -> list[Tensor]:

@@ -61,11 +61,11 @@ class Ewc(Protection[Options]):
     def limits(self, recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
         """Refuse adapters."""
         if methods.load(recipe.method.name).keeps_base:
-            said = (
+            message = (
                 f"protect.ewc protects the base's own weights, but {recipe.method.name} does not change them."
             )
             hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base works with adapters."
-            yield "protect.ewc", said, hint
+            yield "protect.ewc", message, hint
 
     def paths(self, options: Options) -> Iterator[tuple[str, str]]:
         """Yield the path of the text."""
@@ -90,8 +90,8 @@ class Ewc(Protection[Options]):
 
         size = sum(start.numel() * (start.element_size() + FISHER_BYTES) for _, start, _ in held) / 1e6
         read = f"{len(pool)} windows of {options.tokens} tokens"
-        told = f"Fisher information of {read}, {size:,.1f} MB with the starting weights"
-        return Acting(told, gradients=gradients)
+        about = f"Fisher information of {read}, {size:,.1f} MB with the starting weights"
+        return Acting(about, gradients=gradients)
 
 
 def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], seed: int) -> list[Tensor]:

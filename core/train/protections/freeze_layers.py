@@ -47,17 +47,19 @@ class FreezeLayers(Protection[Options]):
             hint = f"Set {key}.layers to {sorted(set(options.layers))}."
             yield key, f"{key} names layer {twice} twice.", hint
         if recipe.method.name in LEARNED_TOKENS:
-            said = f"{key}: {recipe.method.name} trains no layer; it trains virtual tokens before the text."
-            yield key, said, f"Set {key} to null."
+            message = (
+                f"{key}: {recipe.method.name} trains no layer; it trains virtual tokens before the text."
+            )
+            yield key, message, f"Set {key} to null."
 
     def require(self, config: Any, options: Options) -> None:
         """Check that the named layers exist. Raises BadInput."""
-        there = int(config.get_text_config().num_hidden_layers)
-        wrong = next((n for n in options.layers if n >= there), None)
+        count = int(config.get_text_config().num_hidden_layers)
+        wrong = next((n for n in options.layers if n >= count), None)
         if wrong is not None:
             raise BadInput(
-                f"protect.freeze_layers: there is no layer {wrong}; the model has {there}.",
-                hint=f"Name layers from 0 to {there - 1}.",
+                f"protect.freeze_layers: there is no layer {wrong}; the model has {count}.",
+                hint=f"Name layers from 0 to {count - 1}.",
             )
 
     def hold(self, options: Options, model: Any) -> None:

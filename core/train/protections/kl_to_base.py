@@ -83,7 +83,7 @@ class KlToBase(Protection[Options]):
         pool = _pool(options, setup)
         with _text.as_base(setup.model):
             kept = [_text.log_probs(setup.model, ids).to(torch.float16).cpu() for ids in pool]
-        size = sum(said.numel() for said in kept) * 2 / 1e6
+        size = sum(log_probs.numel() for log_probs in kept) * 2 / 1e6
         model, seed = setup.model, setup.recipe.train.seed
 
         def gradients(scale: float) -> dict[str, Any]:
@@ -96,8 +96,8 @@ class KlToBase(Protection[Options]):
             (options.weight * scale * kl).backward()
             return {"protect_kl": kl.detach()}
 
-        told = f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of the base's probabilities for them"
-        return Acting(told, gradients=gradients)
+        about = f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of the base's probabilities for them"
+        return Acting(about, gradients=gradients)
 
 
 def window_of(step: int, windows: int, seed: int) -> int:

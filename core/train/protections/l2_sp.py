@@ -78,9 +78,9 @@ class L2Sp(Protection[Options]):
             return {"protect_l2": whole / scale}
 
         size = sum(start.numel() * start.element_size() for _, start in held) / 1e6
-        told = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
-        told += [f"{len(held)} weights, {size:,.1f} MB of their starting values"] * bool(held)
-        return Acting(" and ".join(told), gradients=gradients)
+        about = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
+        about += [f"{len(held)} weights, {size:,.1f} MB of their starting values"] * bool(held)
+        return Acting(" and ".join(about), gradients=gradients)
 
 
 def pull(held: list[tuple[Any, Tensor]], weight: float) -> Any:

@@ -47,8 +47,8 @@ class MaskSurprising(Protection[Options]):
         """Refuse objectives that do not learn written texts token by token."""
         if objectives.load(recipe.objective.name).rows[0] not in ("conversation", "text"):
             key = "protect.mask_surprising"
-            said = f"{key}: {recipe.objective.name} does not learn written answers token by token."
-            yield key, said, f"Set {key} to null."
+            message = f"{key}: {recipe.objective.name} does not learn written answers token by token."
+            yield key, message, f"Set {key} to null."
 
     def rows(self, options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
         """Mask the rows' labels and drop rows that have none left. Raises BadInput if no row is left."""

@@ -89,9 +89,9 @@ def fingerprints(job_folder: Path) -> dict[str, str]:
 def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
     if isinstance(event, events.Resumed):
         earlier.verdicts = {step: result for step, result in earlier.verdicts.items() if step <= event.step}
-        for found in (earlier.eval_losses, earlier.eval_rewards):
-            for step in [step for step in found if step > event.step]:
-                del found[step]
+        for values in (earlier.eval_losses, earlier.eval_rewards):
+            for step in [step for step in values if step > event.step]:
+                del values[step]
     elif isinstance(event, events.Verdict):
         if not event.result.get("watch"):
             earlier.claims = max(earlier.claims, int(event.result.get("claim", 0)))
@@ -103,10 +103,10 @@ def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
         earlier.spent_s = event.spent_s or earlier.spent_s
     elif isinstance(event, events.Metrics):
         earlier.energy_wh = event.values.get("energy_wh") or earlier.energy_wh
-        for name, found in (("eval_loss", earlier.eval_losses), ("eval_reward", earlier.eval_rewards)):
+        for name, values in (("eval_loss", earlier.eval_losses), ("eval_reward", earlier.eval_rewards)):
             if name in event.values:
                 value = event.values[name]
-                found[event.step] = math.nan if value is None else value
+                values[event.step] = math.nan if value is None else value
 
 
 def _events(file: Path, *, before_start: bool = False) -> Iterator[events.Event]:

@@ -34,5 +34,5 @@ def put_back(state: dict[str, Any]) -> None:
     numpy.random.set_state((kind, keys.numpy().astype("uint32"), *rest))
     torch.set_rng_state(state["torch"])
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    for index, one in enumerate(state["cuda"][:count]):
-        torch.cuda.set_rng_state(one, index)
+    for index, gpu_state in enumerate(state["cuda"][:count]):
+        torch.cuda.set_rng_state(gpu_state, index)

@@ -138,8 +138,12 @@ def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
     if not shards.is_adapter(model):
         return None
     name = model.active_adapter
-    held = {key: one for key, one in model.named_parameters() if one.requires_grad or name in key.split(".")}
-    return held | {key: one for key, one in model.named_buffers() if name in key.split(".")}
+    held = {
+        key: tensor
+        for key, tensor in model.named_parameters()
+        if tensor.requires_grad or name in key.split(".")
+    }
+    return held | {key: tensor for key, tensor in model.named_buffers() if name in key.split(".")}
 
 
 def require_same(base: ResolvedModel, point: ResumePoint) -> None:
@@ -160,14 +164,14 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if not before or not changed:
         return
-    said = f"data: the rows of {changed[0]} have changed since the run began"
+    message = f"data: the rows of {changed[0]} have changed since the run began"
     if len(changed) > 1:
-        said += f" (and those of {len(changed) - 1} more)"
+        message += f" (and those of {len(changed) - 1} more)"
     if not anyway:
         raise BadInput(
-            f"{said}.", hint="Restore them, or resume with --anyway, which trains on the new ones."
+            f"{message}.", hint="Restore them, or resume with --anyway, which trains on the new ones."
         )
-    print(f"{said}; it continues with them", flush=True)
+    print(f"{message}; it continues with them", flush=True)
 
 
 def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
@@ -336,8 +340,8 @@ def load_whole(model: Any, folder: Path) -> None:
                 loaded.add(id(held[name]))
     missing = [name for name, w in model.named_parameters() if w.requires_grad and id(w) not in loaded]
     if missing:
-        said = f"{folder}: it has no weights for {missing[0]} ({len(missing)} missing)."
-        raise EnvironmentTrouble(said, hint=ANOTHER)
+        message = f"{folder}: it has no weights for {missing[0]} ({len(missing)} missing)."
+        raise EnvironmentTrouble(message, hint=ANOTHER)
 
 
 @contextmanager
@@ -390,9 +394,13 @@ def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
 def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
     """Restore the saved number formats: `load_state_dict` casts an optimizer's tensors to the weight's own."""
     for name, value in saved.items():
-        one = held.get(name)
-        if isinstance(value, torch.Tensor) and isinstance(one, torch.Tensor) and one.dtype != value.dtype:
-            held[name] = value.to(one.device)
+        tensor = held.get(name)
+        if (
+            isinstance(value, torch.Tensor)
+            and isinstance(tensor, torch.Tensor)
+            and tensor.dtype != value.dtype
+        ):
+            held[name] = value.to(tensor.device)
 
 
 def put_at(schedule: LambdaLR, step: int) -> None:

@@ -67,14 +67,14 @@ def read_state(
 ) -> None:
     """Read the missing parts of an optimizer's state of these weights in place, sharded as the weights are."""
     wanted = {name: dtype for name, dtype in names.items() if not name.startswith(WEIGHT)}
-    made = {}
+    tensors = {}
     for name, dtype in wanted.items():
         index, _, key = name.partition(".")
         like = weights[int(index)]
-        made[name] = state[int(index)][key] = torch.empty_like(
+        tensors[name] = state[int(index)][key] = torch.empty_like(
             like, dtype=getattr(torch, dtype), requires_grad=False
         )
-    _read(made, folder)
+    _read(tensors, folder)
 
 
 def read_weights(model: Any, names: Mapping[str, str], folder: Path) -> None:

@@ -95,6 +95,6 @@ def _read(written: Any, tensors: dict[str, Tensor]) -> Any:
     if kind == MAPPING:
         return {key: _read(value, tensors) for key, value in held}
     if kind in (LIST, TUPLE):
-        made = [_read(value, tensors) for value in held]
-        return made if kind == LIST else tuple(made)
+        values = [_read(value, tensors) for value in held]
+        return values if kind == LIST else tuple(values)
     raise ValueError(f"{kind!r} is not a supported value")

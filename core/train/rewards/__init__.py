@@ -113,8 +113,8 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
         hint = f"Set {key}.rules, say to [{{rule: exact_match}}], or {key}.model."
         yield key, f"{key}: nothing defines the reward.", hint
     if reward.model is not None and not reward.weight:
-        said = f"{key}.weight is 0: the reward model would have no effect."
-        yield f"{key}.weight", said, f"Set it to 1, or {key}.model to null."
+        message = f"{key}.weight is 0: the reward model would have no effect."
+        yield f"{key}.weight", message, f"Set it to 1, or {key}.model to null."
     for number, rule in enumerate(reward.rules):
         at = f"{key}.rules[{number}]"
         try:
@@ -123,9 +123,9 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
             yield f"{at}.rule", f"{at}.rule: {error.message}", error.hint
             continue
         if not suite_rules.fits(rule.value, known.takes):
-            said = "is missing" if rule.value is None else f"is {str(rule.value)[:60]!r}"
+            message = "is missing" if rule.value is None else f"is {str(rule.value)[:60]!r}"
             hint = f"{known.name} takes {suite_rules.WANTED[known.takes]}."
-            yield f"{at}.value", f"{at}.value {said}.", hint
+            yield f"{at}.value", f"{at}.value {message}.", hint
         if not rule.weight:
-            said = f"{at}.weight is 0: the rule would have no effect."
-            yield f"{at}.weight", said, "Set it to 1, or leave the rule out."
+            message = f"{at}.weight is 0: the rule would have no effect."
+            yield f"{at}.weight", message, "Set it to 1, or leave the rule out."

@@ -12,8 +12,8 @@ class NumberMatch(RewardRule):
 
     def score(self, text: str, value: None, answer: str | None) -> float:
         """Return 1 if both have numbers, and the last ones are equal."""
-        found, wanted = numbers_in(text), numbers_in(answer or "")
-        return float(bool(found and wanted) and found[-1] == wanted[-1])
+        numbers, wanted = numbers_in(text), numbers_in(answer or "")
+        return float(bool(numbers and wanted) and numbers[-1] == wanted[-1])
 
 
 PLUGIN = NumberMatch()

@@ -56,7 +56,7 @@ def make_trainer(
 
     options = setup.recipe.objective.options
     objectives.load(setup.recipe.objective.name).require_rows(setup.recipe, len(setup.train))
-    payer = reward_sum.begin(setup)
+    scorer = reward_sum.begin(setup)
     rows: list[Any] = [*setup.train, *setup.eval]
     values = {
         "beta": options.kl_coefficient,
@@ -88,7 +88,7 @@ def make_trainer(
             {**OWN, **own},
             table=table,
             padded="left",
-            reward_funcs=paying(payer, rows),
+            reward_funcs=reward_function(scorer, rows),
         )
     if setup.recipe.model.engine == "vllm":
         _keep_base_exact(trainer, setup)
@@ -120,17 +120,17 @@ def vllm_values(setup: Setup) -> dict[str, Any]:
     }
 
 
-def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
+def reward_function(scorer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
     """Return a reward function for TRL; the data set's column `row` indexes `rows`."""
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:
-        asked = [rows[number] for number in row]
-        paid = payer.pay(
-            [example.prompt for example in asked], completions, [example.answer for example in asked]
+        examples = [rows[number] for number in row]
+        rewards = scorer.pay(
+            [example.prompt for example in examples], completions, [example.answer for example in examples]
         )
-        for name, scores in paid.parts.items():
+        for name, scores in rewards.parts.items():
             log_metric(f"part/{name}", _mean(scores))
-        return paid.total
+        return rewards.total
 
     return reward
 

@@ -121,8 +121,8 @@ def load_reward(
     """
     folder = folder_of(reference, home)
     is_adapter = require_reward_model(folder)
-    found = base_of(folder, home, events) if is_adapter else whole(folder, home)
-    base = replace(found, quantize=quantize)
+    resolved_base = base_of(folder, home, events) if is_adapter else whole(folder, home)
+    base = replace(resolved_base, quantize=quantize)
     tokenizer = load.load_tokenizer(replace(base, path=folder))
     model: Any = make(base, tokenizer, load.torch_dtype(dtype, device), device)
     if is_adapter:
@@ -153,8 +153,8 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
     """Resolve the base that an adapter was trained on. Raises BadInput if its weights have changed since."""
     from finetop.core.recipe.schema import Model
 
-    said = load.adapter_config(folder)
-    name, revision = str(said["base_model_name_or_path"]), said.get("revision")
+    config = load.adapter_config(folder)
+    name, revision = str(config["base_model_name_or_path"]), config.get("revision")
     base = resolve.resolve_model(
         Model(id=name, revision=None if hub.is_local(name) else revision), home, events
     )

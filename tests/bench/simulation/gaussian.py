@@ -41,21 +41,21 @@ def bounds_of_looks(looks: Ints, items: int, alpha: float, spending: Spending) -
     """Return the Z that proves an answer at each look (items seen so far, all below `items`)."""
     times = 1 / (1 / looks - 1 / items)
     allowances = np.diff(spent(alpha, looks / items, spending), prepend=0.0)
-    found = np.full(len(looks), np.inf)
+    limits = np.full(len(looks), np.inf)
     points, mass = np.zeros(1), np.ones(1)  # the process so far, among those that did not stop
     for look, (now, step) in enumerate(zip(times, np.diff(times, prepend=0.0), strict=True)):
         deviation = sqrt(step)
         top = WIDEST * sqrt(now)
         if allowances[look] > LEAST and _beyond(top, points, mass, deviation) < allowances[look]:
             top = _bound(allowances[look], points, mass, deviation, top)
-            found[look] = top / sqrt(now)
+            limits[look] = top / sqrt(now)
         after = np.linspace(-WIDEST * sqrt(now), top, GRID)
         steps = (after[:, None] - points) / deviation
         density = np.exp(-0.5 * steps**2) @ mass / (deviation * sqrt(2 * pi))
         widths = np.full(GRID, after[1] - after[0])
         widths[[0, -1]] /= 2
         points, mass = after, density * widths
-    return found
+    return limits
 
 
 def _beyond(bound: float, points: Floats, mass: Floats, deviation: float) -> float:

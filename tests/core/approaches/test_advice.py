@@ -36,10 +36,10 @@ def news(how, before, after, seconds):
 
 
 def texts(rows, metric="token_f1"):
-    found = {}
-    for one in advice(rows, metric):
-        found.setdefault(one.topic, []).append(one.text)
-    return {topic: " ".join(some) for topic, some in found.items()}
+    by_topic = {}
+    for piece in advice(rows, metric):
+        by_topic.setdefault(piece.topic, []).append(piece.text)
+    return {topic: " ".join(some) for topic, some in by_topic.items()}
 
 
 RETRIEVAL = row("retrieval", 0.8, query=price(2.0), setup_s=1.0, news=news("index", 0.1, 0.8, 0.5))
@@ -56,13 +56,18 @@ LORA = row(
 
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
-    said = texts([RETRIEVAL, LORA])["changing knowledge"]
-    assert said.startswith("Retrieve: new facts are answered better by retrieval, after 0.5 s of indexing")
-    assert "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in said and "Not proven for lora, after 5.2 min of" in said
+    advice_text = texts([RETRIEVAL, LORA])["changing knowledge"]
+    assert advice_text.startswith(
+        "Retrieve: new facts are answered better by retrieval, after 0.5 s of indexing"
+    )
+    assert (
+        "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in advice_text
+        and "Not proven for lora, after 5.2 min of" in advice_text
+    )
     fluent = msgspec.structs.replace(LORA, news=news("train", 0.85, 0.9, 310.0))
     beside = texts([RETRIEVAL, fluent])["changing knowledge"]
     assert "Yet lora (0.85 to 0.90) scores better on them, and did before having them." in beside
-    assert "Yet" not in said
+    assert "Yet" not in advice_text
     misled = msgspec.structs.replace(LORA, news=news("train", 0.5, 0.1, 310.0))
     assert (
         "With them lora (0.50 to 0.10, by 0.40 [0.30, 0.50]) answered worse"
@@ -77,7 +82,7 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
     nobody = texts([LORA, row("prompt", 0.1, -0.3, news=News("", Score(0.1, 0, 0.2, 20)))])
     assert nobody["changing knowledge"].startswith("No approach is proven to answer new facts better")
     assert nobody["changing knowledge"].endswith("prompt learned none of them.")
-    none = [msgspec.structs.replace(one, news=None) for one in (RETRIEVAL, LORA)]
+    none = [msgspec.structs.replace(row_measured, news=None) for row_measured in (RETRIEVAL, LORA)]
     assert texts(none)["changing knowledge"].startswith("Not measured")
 
 
@@ -88,13 +93,16 @@ def test_what_cant_be_told_apart_is_not_called_better():
         "the best, though another is cheaper"
     )
     close = row("lora", 0.78, -0.02, trains=True, query=price(0.5), setup_s=100.0)
-    said = texts([RETRIEVAL, close])
+    advice_text = texts([RETRIEVAL, close])
     assert (
-        "lora can't be distinguished from it" in said["on this target"]
-        and "cheapest of them is retrieval" not in said
+        "lora can't be distinguished from it" in advice_text["on this target"]
+        and "cheapest of them is retrieval" not in advice_text
     )
-    assert "retrieval is also the cheapest" in said["on this target"], "retrieval trains nothing"
-    assert "Were the difference of lora real, about 313 rows would show it" in said["what would change this"]
+    assert "retrieval is also the cheapest" in advice_text["on this target"], "retrieval trains nothing"
+    assert (
+        "Were the difference of lora real, about 313 rows would show it"
+        in advice_text["what would change this"]
+    )
     far = texts([RETRIEVAL, LORA])["on this target"]
     assert "lora, the next, is 0.40 [0.35, 0.45] behind it" in far
 
@@ -104,11 +112,11 @@ def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the
     forgot = Retained(7.5, ["regressed", "ok", "regressed"])
     lora = row("lora", 0.9, trains=True, retained=forgot, seeds=3, spread=0.2)
     prompt = row("prompt", 0.1, -0.8)
-    said = texts([lora, prompt], "rules")
-    assert said["style and format"].startswith("Train: lora keeps the rules better than prompt")
-    assert "REGRESSED in 2 of 3 runs, by 7.5 points" in said["style and format"]
-    assert "A gentler setting of lora" in said["what would change this"]
-    assert "it moves the score more than the rows do" in said["what would change this"]
+    advice_text = texts([lora, prompt], "rules")
+    assert advice_text["style and format"].startswith("Train: lora keeps the rules better than prompt")
+    assert "REGRESSED in 2 of 3 runs, by 7.5 points" in advice_text["style and format"]
+    assert "A gentler setting of lora" in advice_text["what would change this"]
+    assert "it moves the score more than the rows do" in advice_text["what would change this"]
     base = texts([row("prompt", 0.9), row("lora", 0.1, -0.8, trains=True)], "rules")
     assert base["style and format"].startswith("Don't train: prompt keeps the rules better")
     level = texts([row("prompt", 0.9), row("lora", 0.88, -0.02, trains=True)], "rules")
@@ -116,11 +124,11 @@ def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the
 
 
 def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
-    asked = row("few-shot", 0.9, rows_seen=4)
+    untrained = row("few-shot", 0.9, rows_seen=4)
 
     def said(**facts):
         return texts(
-            [asked, row("lora", 0.1, -0.8, trains=True, **facts), row("prompt", 0.1, -0.8, rows_seen=0)],
+            [untrained, row("lora", 0.1, -0.8, trains=True, **facts), row("prompt", 0.1, -0.8, rows_seen=0)],
             "rules",
         )
 
@@ -163,13 +171,14 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
 def test_nothing_speaks_against_training_that_had_no_fair_chance(facts, why):
     unfair = row("lora", 0.1, -0.8, trains=True, **facts)
     full, trained = row("full", 0.2, -0.7, trains=True), row("lora", 0.9, trains=True, **facts)
-    asked = row("few-shot", 0.9, query=price(1.0))
-    said = texts([asked, full, unfair], "rules")
-    assert said["style and format"].startswith("Not proven: few-shot keeps the rules better than full")
+    untrained = row("few-shot", 0.9, query=price(1.0))
+    advice_text = texts([untrained, full, unfair], "rules")
+    assert advice_text["style and format"].startswith("Not proven: few-shot keeps the rules better than full")
     assert (
-        why in said["style and format"] and f"It says little about training: {why}" in said["on this target"]
+        why in advice_text["style and format"]
+        and f"It says little about training: {why}" in advice_text["on this target"]
     )
-    fair = texts([asked, full, row("lora", 0.1, -0.8, trains=True)], "rules")
+    fair = texts([untrained, full, row("lora", 0.1, -0.8, trains=True)], "rules")
     assert fair["style and format"].startswith("Don't train") and "says little" not in fair["on this target"]
     assert "says little" not in texts([trained, row("few-shot", 0.1, -0.8)], "rules")["on this target"]
     news_missed = msgspec.structs.replace(unfair, news=news("train", 0.1, 0.12, 30.0))
@@ -181,10 +190,12 @@ def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
     wide = price(2.4, "CPU", 0.6, others=0.83)
     lora = msgspec.structs.replace(LORA, query=wide, gpu_s=None)
     retrieval = msgspec.structs.replace(RETRIEVAL, query=price(1.7, "CPU", 0.2))
-    said = texts([retrieval, lora])["price"]
-    assert "2.40 CPU s [1.80, 3.00] a query" in said and "1.70 CPU s [1.50, 1.90] a query" in said
-    assert "A query costs the same with both; lora is trained first." in said
-    assert "lora: priced on a busy machine" in said
+    advice_text = texts([retrieval, lora])["price"]
+    assert (
+        "2.40 CPU s [1.80, 3.00] a query" in advice_text and "1.70 CPU s [1.50, 1.90] a query" in advice_text
+    )
+    assert "A query costs the same with both; lora is trained first." in advice_text
+    assert "lora: priced on a busy machine" in advice_text
     nearly = msgspec.structs.replace(LORA, query=price(2.0, "CPU", 0.01))
     near = texts([msgspec.structs.replace(RETRIEVAL, query=price(2.1, "CPU", 0.01)), nearly])["price"]
     assert "the same with both" in near, "jobs that measure one after another differ by a tenth"
@@ -195,11 +206,11 @@ def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
     assert "By price retrieval and few-shot are the same" in target and "cheapest" not in target
 
 
-def beside(one, metric, mean, gap=None):
+def beside(row_measured, metric, mean, gap=None):
     """Return a row with a score by another metric, and its difference from the best by that metric."""
     gaps = {} if gap is None else {metric: Gap(gap, gap - 0.2, gap + 0.2, 50)}
     return msgspec.structs.replace(
-        one, others={metric: Score(mean, mean - 0.1, mean + 0.1, 50)}, other_gaps=gaps
+        row_measured, others={metric: Score(mean, mean - 0.1, mean + 0.1, 50)}, other_gaps=gaps
     )
 
 
@@ -218,13 +229,13 @@ def test_form_is_read_from_rules_that_were_measured_beside_what_is_compared_by()
 
 
 def test_vocabulary_is_read_from_nats_where_they_were_measured():
-    def with_nats(one, mean, gap=None):
-        return beside(one, "nats_per_token", mean, gap)
+    def with_nats(row_measured, mean, gap=None):
+        return beside(row_measured, "nats_per_token", mean, gap)
 
     trained = texts([with_nats(RETRIEVAL, 3.0, 2.0), with_nats(LORA, 1.0)])["a domain's vocabulary"]
     assert trained.startswith("Train:") and "paired difference 2.00 [1.80, 2.20]" in trained
-    asked = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 3.0, 2.0)])["a domain's vocabulary"]
-    assert asked.startswith("Don't train: retrieval expects the wording of right answers better")
+    advice_text = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 3.0, 2.0)])["a domain's vocabulary"]
+    assert advice_text.startswith("Don't train: retrieval expects the wording of right answers better")
     scratch = with_nats(row("from-scratch", 0.0, -0.8, trains=True), 8.0, 7.0)
     only_scale = texts([with_nats(RETRIEVAL, 1.0), scratch])["a domain's vocabulary"]
     assert only_scale.startswith("Not measured: no approach that trains"), "from scratch is there for scale"
@@ -244,10 +255,10 @@ def test_what_was_not_measured_is_said():
         name="qlora", about="", trains=True, state="left out", said="bitsandbytes is not installed"
     )
     unchecked = msgspec.structs.replace(LORA, retained=None, gpu_s=None)
-    said = texts([RETRIEVAL, unchecked, left_out])["not measured"]
-    assert "qlora: bitsandbytes is not installed." in said and "Whether lora forgot" in said
-    assert "GPU time and energy: n/a (no GPU)" in said
-    assert "few-shot, from-scratch, full, prompt and retrieval-lora: no run" in said
+    advice_text = texts([RETRIEVAL, unchecked, left_out])["not measured"]
+    assert "qlora: bitsandbytes is not installed." in advice_text and "Whether lora forgot" in advice_text
+    assert "GPU time and energy: n/a (no GPU)" in advice_text
+    assert "few-shot, from-scratch, full, prompt and retrieval-lora: no run" in advice_text
     notes = ["documents: a.bin: is binary.", *["documents: b: is empty."] * 5]
     noted = texts([msgspec.structs.replace(RETRIEVAL, notes=notes), LORA])["not measured"]
     assert "retrieval: documents: a.bin: is binary." in noted and "and 2 more" in noted
@@ -258,8 +269,8 @@ def test_what_was_not_measured_is_said():
 
 def test_the_best_of_those_that_fail_is_not_praised():
     poor = row("few-shot", 0.08, half=0.06)
-    said = texts([poor, row("prompt", 0.02, -0.06)], "rules")["on this target"]
-    assert "None solves this: of the answers of few-shot at most 14 % are right." in said
+    advice_text = texts([poor, row("prompt", 0.02, -0.06)], "rules")["on this target"]
+    assert "None solves this: of the answers of few-shot at most 14 % are right." in advice_text
     assert (
         "None solves this"
         not in texts([row("a", 0.45, half=0.06), row("b", 0.4, -0.05)], "rules")["on this target"]

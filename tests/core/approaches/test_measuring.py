@@ -52,13 +52,13 @@ check:
   target: {{path: test.jsonl, metric: [token_f1, nats_per_token], written: 2, max_new_tokens: 4}}
 approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test: news.jsonl}}}}
 """
-    points, _ = approaches.points(resolve_text(text, sets, folder).recipe, [approach])
+    points, _ = approaches.planned_runs(resolve_text(text, sets, folder).recipe, [approach])
     spec = JobSpec(1, 1, 1, "kb", "approach", points[0].recipe, {"approach": approach})
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
     log = event_log.EventLog(folder / "events.jsonl")
-    found = _job.measure(request_of(Job(spec, folder, log, Stop()), device), home, log, folder)
-    return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
+    measured = _job.measure(request_of(Job(spec, folder, log, Stop()), device), home, log, folder)
+    return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": measured})).e
 
 
 def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
@@ -66,28 +66,28 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     assert {key: len(rows) for key, rows in prompt.scores.items()} == {"token_f1": 2, "nats_per_token": 3}
     nats = prompt.scores["nats_per_token"]
     assert [row.weight for row in nats] != [1.0] * 3 and all(row.value > 0 for row in nats)
-    assert [len(one.spent_s) for one in prompt.queries] == [3, 3, 3], "three rounds of the same questions"
-    assert all(spent > 0 for one in prompt.queries for spent in one.spent_s) and prompt.price_of == "CPU"
+    assert [len(query.spent_s) for query in prompt.queries] == [3, 3, 3], "three rounds of the same questions"
+    assert all(spent > 0 for query in prompt.queries for spent in query.spent_s) and prompt.price_of == "CPU"
     assert 0 <= prompt.others <= 1 and prompt.memory_gib > 0.1 and prompt.step is None
     assert len(prompt.news["nats_per_token"]) == 1 and not prompt.news_after
     lines = (folder / "events.jsonl").read_bytes().splitlines()
-    (test,) = (one for line in lines if isinstance(one := told.decode(line).e, told.SourceRead))
+    (test,) = (query for line in lines if isinstance(query := told.decode(line).e, told.SourceRead))
     assert (test.use, test.source, test.rows, test.limit) == ("test", "test.jsonl", 3, None)
     assert (folder / "data" / f"{test.content[:16]}.rows").stat().st_size == 3 * 8
 
-    found = measure(folder, tiny_model, "retrieval")
-    assert [one.row for one in found.queries] == [one.row for one in prompt.queries], (
+    measured = measure(folder, tiny_model, "retrieval")
+    assert [query.row for query in measured.queries] == [query.row for query in prompt.queries], (
         "priced on the same rows"
     )
-    assert found.prompt_tokens > prompt.prompt_tokens and found.passages == 1 and found.index_s > 0
-    assert found.news_s > 0 and len(found.news_after["token_f1"]) == 1
-    assert found.news_after["nats_per_token"][0].value != found.news["nats_per_token"][0].value, (
+    assert measured.prompt_tokens > prompt.prompt_tokens and measured.passages == 1 and measured.index_s > 0
+    assert measured.news_s > 0 and len(measured.news_after["token_f1"]) == 1
+    assert measured.news_after["nats_per_token"][0].value != measured.news["nats_per_token"][0].value, (
         "it was looked up"
     )
 
     kept = sorted((folder / "home" / "scores").iterdir())
     again = measure(folder, tiny_model, "retrieval")
-    assert again.scores == found.scores and sorted((folder / "home" / "scores").iterdir()) == kept
+    assert again.scores == measured.scores and sorted((folder / "home" / "scores").iterdir()) == kept
 
     few = measure(folder, tiny_model, "few-shot", ["ask.pick=nearest", "ask.shots=2"])
     assert few.prompt_tokens > prompt.prompt_tokens and few.news_after, "the new rows are among its examples"
@@ -118,10 +118,10 @@ def test_what_cant_be_measured_says_why(folder, tiny_model):
 def test_texts_are_measured_by_their_nats_and_no_query_is_timed(folder, tiny_model):
     (folder / "test.jsonl").write_text('{"text": "The shop opens at nine."}\n{"text": "We mend lamps."}\n')
     sets = ["check.target.metric=nats_per_token", "approaches.update=null"]
-    found = measure(folder, tiny_model, "retrieval", sets)
-    assert [row.row for row in found.scores["nats_per_token"]] == ["0.0", "1.0"]
-    assert (found.queries, found.said) == ([], [_job.ASKS_NOTHING])
-    assert found.scores == measure(folder, tiny_model, "prompt", sets).scores
+    measured = measure(folder, tiny_model, "retrieval", sets)
+    assert [row.row for row in measured.scores["nats_per_token"]] == ["0.0", "1.0"]
+    assert (measured.queries, measured.said) == ([], [_job.NO_PROMPTS])
+    assert measured.scores == measure(folder, tiny_model, "prompt", sets).scores
 
 
 @pytest.mark.gpu(packages=("lm_eval",))
@@ -129,7 +129,7 @@ def test_on_a_gpu_the_same_is_measured_and_memory_is_the_gpus(folder, tiny_model
     for approach in ("prompt", "retrieval"):
         here, there = (measure(folder, tiny_model, approach, device=device) for device in ("cpu", "cuda:0"))
         assert (here.memory_of, there.memory_of) == ("host", "GPU")
-        nats = [[row.value for row in found.scores["nats_per_token"]] for found in (here, there)]
+        nats = [[row.value for row in measurement.scores["nats_per_token"]] for measurement in (here, there)]
         assert nats[1] == pytest.approx(nats[0], abs=1e-3)
         assert there.price_of == "GPU" and there.queries and there.prompt_tokens == here.prompt_tokens
 

@@ -21,8 +21,8 @@ approaches:
 
 
 def made(text=RECIPE, sets=(), **asked):
-    points, left_out = approaches.points(resolve_text(text, sets).recipe, **asked)
-    return {point.name: point for point in points}, {one.approach: one.why for one in left_out}
+    points, left_out = approaches.planned_runs(resolve_text(text, sets).recipe, **asked)
+    return {point.name: point for point in points}, {skipped.approach: skipped.why for skipped in left_out}
 
 
 def test_each_approach_makes_its_own_of_the_recipe_and_those_that_train_have_seeds():

@@ -23,7 +23,7 @@ def member(number, approach, f1, nats, trained=None, **told):
 
 
 def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_it():
-    found = rows(
+    table = rows(
         [
             member(1, "prompt", [0.1, 0.2, 0.3], [2.0, 2.2, 2.4]),
             member(2, "retrieval", [0.5, 0.6, 0.9], [3.0, 3.2, 3.6], index_s=2.0),
@@ -31,8 +31,8 @@ def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_
         "token_f1",
         {"lora": "no rows"},
     )
-    assert [row.name for row in found] == ["retrieval", "prompt", "lora"]
-    best, prompt, absent = found
+    assert [row.name for row in table] == ["retrieval", "prompt", "lora"]
+    best, prompt, absent = table
     assert best.is_best and best.gap is None and prompt.gap.mean == pytest.approx(-0.4667, abs=1e-3)
     assert best.other_gaps["nats_per_token"].mean == pytest.approx(1.0667, abs=1e-3) and not prompt.other_gaps
     assert best.setup_s == 2.0 and best.retained.same_weights
@@ -63,7 +63,7 @@ def test_prices_are_of_the_questions_that_all_were_priced_on():
         queries = [QueryPrice(str(at), each) for at, each in enumerate(spent)]
         return member(number, approach, [0.1], [2.0], queries=queries, price_of="CPU", others=others)
 
-    found = rows(
+    table = rows(
         [
             priced(1, "prompt", [[1.0, 1.2, 1.1], [3.0, 3.0, 3.0], [99.0, 99.0, 99.0]]),
             priced(2, "retrieval", [[2.0, 4.0, 6.0], [2.0, 4.0, 6.0]], 0.1),
@@ -72,7 +72,7 @@ def test_prices_are_of_the_questions_that_all_were_priced_on():
         "token_f1",
         {},
     )
-    price = {row.name: row.query for row in found}
+    price = {row.name: row.query for row in table}
     assert (price["prompt"].low, price["prompt"].median, price["prompt"].high) == pytest.approx(
         (2.0, 2.05, 2.1)
     )
@@ -83,9 +83,11 @@ def test_prices_are_of_the_questions_that_all_were_priced_on():
 
 @pytest.mark.parametrize(("gpus", "asked", "energy_wh"), [(2, 2, 600.0), (0, 4, 1200.0), (0, None, 300.0)])
 def test_energy_is_that_of_all_gpus(gpus, asked, energy_wh):
-    one = member(1, "lora", [0.1], [2.0], Trained(70, None, epochs_a_step=1.0))
+    first_member = member(1, "lora", [0.1], [2.0], Trained(70, None, epochs_a_step=1.0))
     shares = [Share(f"GPU-{number}", number, "H100", None) for number in range(gpus)]
-    made = JobRow(1, "train", Finished(since=0.0, ended=3600.0), 1, "jobs/0001-train", 0, gpus=shares)
-    one = dataclasses.replace(one, jobs=[made], watts=300.0, recipe={"budget": {"gpus": asked}})
-    (row,) = rows([one], "token_f1", {})
+    job = JobRow(1, "train", Finished(since=0.0, ended=3600.0), 1, "jobs/0001-train", 0, gpus=shares)
+    first_member = dataclasses.replace(
+        first_member, jobs=[job], watts=300.0, recipe={"budget": {"gpus": asked}}
+    )
+    (row,) = rows([first_member], "token_f1", {})
     assert row.energy_wh == energy_wh

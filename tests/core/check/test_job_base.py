@@ -85,18 +85,18 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
     """Run a check; return its result and events."""
     log = event_log.EventLog(home.root / f"{name}.jsonl")
-    found = run_check.check(recipe, checkpoint, home, "cpu", log)
-    return found, told(home, name)
+    result = run_check.check(recipe, checkpoint, home, "cpu", log)
+    return result, read_events(home, name)
 
 
-def told(home: Home, name: str = "events") -> list[Any]:
+def read_events(home: Home, name: str = "events") -> list[Any]:
     return [events.decode(line).e for line in (home.root / f"{name}.jsonl").read_bytes().splitlines()]
 
 
 def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.ItemScore]:
     """Return a model's last reported score of each item."""
-    found = [event for event in happened if isinstance(event, events.Scores) and event.model == model]
-    return {(event.task, item.item): item for event in found for item in event.items}
+    score_events = [event for event in happened if isinstance(event, events.Scores) and event.model == model]
+    return {(event.task, item.item): item for event in score_events for item in event.items}
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[
     def take(plan: BatchPlan) -> check_result.CheckResult:
         return run_check.score_until_decided(context, run_check.score_base(context, plan, whole=True))
 
-    return run_check.in_smaller_batches(context, take), told(home, "whole")
+    return run_check.in_smaller_batches(context, take), read_events(home, "whole")
 
 
 @pytest.mark.parametrize("margin", [3.0, pytest.param(20.0, marks=pytest.mark.slow)])
@@ -219,9 +219,9 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
         return real(prepared, scored_model, batch)
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
-    found, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
-    assert (found.verdict, found.lost, found.won) == ("ok", 0, 0)
-    assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
+    result, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
+    assert (result.verdict, result.lost, result.won) == ("ok", 0, 0)
+    assert {name: facts["row_tokens"] for name, facts in result.models.items()} == {"base": 256, "tuned": 256}
     assert used.index(("base", 256)) > used.index(("tuned", 512))
     assert {("base", 256), ("tuned", 256)} <= set(used)
     last = {
@@ -262,6 +262,6 @@ def test_a_check_that_is_broken_off_keeps_what_it_scored(
     assert {name for name, *_ in before} == {"base", "tuned"}
     run_batches.clear()
     monkeypatch.setattr(scoring_passes, "score_batch", noting)
-    found, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter", "again")
+    result, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter", "again")
     assert run_batches and not before & set(run_batches)
-    assert found.items_scored >= 64
+    assert result.items_scored >= 64

@@ -55,18 +55,18 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
     home = Home(suite_folder.parent)
     prepare(home)
     events = EventLog(tmp_path / "events.jsonl")
-    found = {}
+    results = {}
     for method in ("lora", "prompt-tuning"):  # the first caches the base's scores from packed rows
         recipe = recipe_of(tiny_model, method)
         base = resolve.resolve_model(recipe.model, home, events)
         save(recipe, base, tmp_path / method)
-        found[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
+        results[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
     events.close()
-    assert {name: one.models["tuned"]["layout"] for name, one in found.items()} == {
+    assert {name: result.models["tuned"]["layout"] for name, result in results.items()} == {
         "lora": "packed",
         "prompt-tuning": "plain",
     }
-    assert found["lora"].drift.base == pytest.approx(found["prompt-tuning"].drift.base, abs=1e-4)
+    assert results["lora"].drift.base == pytest.approx(results["prompt-tuning"].drift.base, abs=1e-4)
     tuned, tokenizer = load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
     windows = drift.windows_of((suite_folder / "text.txt").read_text(), tokenizer)
     nats = 0.0
@@ -75,5 +75,5 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
             read = tuned(input_ids=torch.tensor([window[:-1]])).logits[0, -len(window) + 1 :]
         nats += float(torch.nn.functional.cross_entropy(read, torch.tensor(window[1:]), reduction="sum"))
     wanted = nats / sum(len(window) - 1 for window in windows)
-    assert found["prompt-tuning"].drift.tuned == pytest.approx(wanted, abs=1e-4)
-    assert found["prompt-tuning"].drift.kl > 0
+    assert results["prompt-tuning"].drift.tuned == pytest.approx(wanted, abs=1e-4)
+    assert results["prompt-tuning"].drift.kl > 0

@@ -103,12 +103,12 @@ def work(folder: Path) -> events.Ended:
     )
 
 
-def told(folder: Path) -> list[Any]:
+def read_events(folder: Path) -> list[Any]:
     return [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 
 
-def of(kind: type, found: list[Any]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
+def of(kind: type, happened: list[Any]) -> list[Any]:
+    return [event for event in happened if isinstance(event, kind)]
 
 
 def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
@@ -117,10 +117,10 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     save_adapter(checkpoint, 0.0)
     first = make_job(home, tiny_model, 1)
     assert start(first).wait(TORCH_LIMIT_S) == 0, (first / "log.txt").read_text()
-    found = told(first)
-    assert isinstance(found[0], events.Started)
-    assert found[-1] == events.Ended("finished")
-    (verdict,) = of(events.Verdict, found)
+    happened = read_events(first)
+    assert isinstance(happened[0], events.Started)
+    assert happened[-1] == events.Ended("finished")
+    (verdict,) = of(events.Verdict, happened)
     outcome = check_result.read(verdict.result)
     assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
     assert (verdict.step, outcome.step, outcome.suite) == (20, 20, "tiny")
@@ -130,7 +130,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     assert outcome.drift.base == outcome.drift.tuned
     assert outcome.target["rules"].base == outcome.target["rules"].tuned
     assert outcome.target["nats_per_token"].low == outcome.target["nats_per_token"].high == 0
-    scores = of(events.Scores, found)
+    scores = of(events.Scores, happened)
     base_items = [(s.task, item.item) for s in scores if s.model == "base" for item in s.items]
     assert len(base_items) == len(set(base_items)) == 40 + 30 + 12 - 1  # all but those in the training data
     assert "run at step 20, suite tiny" in (first / "log.txt").read_text()
@@ -139,8 +139,8 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     save_adapter(checkpoint, BROKEN)
     second = make_job(home, tiny_model, 2, more=[])
     assert work(second) == events.Ended("finished")
-    found = told(second)
-    ruined = check_result.read(of(events.Verdict, found)[0].result)
+    happened = read_events(second)
+    ruined = check_result.read(of(events.Verdict, happened)[0].result)
     assert ruined.items_used == ruined.items_total == 40 + 30
     assert (ruined.decided_by, ruined.plan_hash) == ("arithmetic", outcome.plan_hash)
     assert any("every item of the suite was scored" in note for note in ruined.notes)
@@ -150,13 +150,13 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     )
     assert ruined.flips and ruined.lost + ruined.won > 0
     assert ruined.target["nats_per_token"].base == outcome.target["nats_per_token"].base
-    assert sum(len(s.items) for s in of(events.Scores, found) if s.model == "base") == len(base_items)
+    assert sum(len(s.items) for s in of(events.Scores, happened) if s.model == "base") == len(base_items)
     keys = {
-        model: {s.key for s in of(events.Scores, found) if s.model == model} for model in ("base", "tuned")
+        model: {s.key for s in of(events.Scores, happened) if s.model == model} for model in ("base", "tuned")
     }
     assert keys["base"] == {s.key for s in scores if s.model == "base"}
     assert not keys["base"] & keys["tuned"]
-    assert not {phase.name for phase in of(events.Phase, found)} & {
+    assert not {phase.name for phase in of(events.Phase, happened)} & {
         "measuring base",
         "scoring base and tuned",
         "noise floor",
@@ -171,9 +171,9 @@ def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path
     checkpoint.symlink_to(tiny_model)
     folder = make_job(home, tiny_model, 1, {"method": {"name": "full"}})
     assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
-    found = told(folder)
-    assert check_result.read(of(events.Verdict, found)[0].result).drop == 0.0
-    assert len({s.key for s in of(events.Scores, found)}) == 3  # one per task
+    happened = read_events(folder)
+    assert check_result.read(of(events.Verdict, happened)[0].result).drop == 0.0
+    assert len({s.key for s in of(events.Scores, happened)}) == 3  # one per task
 
 
 def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
@@ -197,7 +197,7 @@ def test_sigterm_stops_and_keeps_scores(
     wait_until(lambda: any((home / "scores").glob("*.jsonl")), "scores are written", TORCH_LIMIT_S)
     process.send_signal(signal.SIGTERM)
     assert process.wait(TORCH_LIMIT_S) == 0
-    ended = told(folder)[-1]
+    ended = read_events(folder)[-1]
     assert ended.status in ("stopped", "finished")  # it may have finished first
     assert list((home / "scores").glob("*.jsonl"))
 
@@ -235,8 +235,8 @@ def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
     def outcome(number: int) -> tuple[check_result.CheckResult, list[int]]:
         sizes.clear()
         events = event_log.EventLog(home / f"events-{number}.jsonl")
-        found = run_check.check(recipe, checkpoint, Home(home), "cpu", events)
-        return msgspec.structs.replace(found, seconds=0.0), list(sizes)
+        result = run_check.check(recipe, checkpoint, Home(home), "cpu", events)
+        return msgspec.structs.replace(result, seconds=0.0), list(sizes)
 
     look_by_look, small = outcome(1)
     monkeypatch.setattr(context, "filled", lambda _device: 8000)
@@ -282,10 +282,10 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     log = event_log.EventLog(folder / "events.jsonl")
     recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
-    found = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
-    assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
+    result = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
+    assert {name: facts["row_tokens"] for name, facts in result.models.items()} == {"base": 256, "tuned": 256}
     assert {("base", 256), ("tuned", 256)} <= set(used)
-    scores = of(events.Scores, told(folder))
+    scores = of(events.Scores, read_events(folder))
     last = {(s.model, s.task, item.item): s.key for s in scores for item in s.items}
     assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all from the last plan
 
@@ -302,8 +302,8 @@ def test_a_check_in_fewer_bits(
     model = {"id": str(tiny_model), "dtype": "float32", "quantize": quantize}
     folder = make_job(home, tiny_model, 1, {"model": model})
     assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
-    found = told(folder)
-    outcome = check_result.read(of(events.Verdict, found)[0].result)
+    happened = read_events(folder)
+    outcome = check_result.read(of(events.Verdict, happened)[0].result)
     assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
     assert outcome.drift is not None and outcome.drift.base == outcome.drift.tuned
     for name in ("base", "tuned"):
@@ -314,10 +314,10 @@ def test_a_check_in_fewer_bits(
     # The same in full precision has other scores, and other drift.
     plain = make_job(home, tiny_model, 2)
     assert start(plain).wait(TORCH_LIMIT_S) == 0, (plain / "log.txt").read_text()
-    of_plain = told(plain)
+    of_plain = read_events(plain)
     whole = check_result.read(of(events.Verdict, of_plain)[0].result)
     assert whole.drift is not None and whole.drift.base != outcome.drift.base
-    assert not {s.key for s in of(events.Scores, found)} & {s.key for s in of(events.Scores, of_plain)}
+    assert not {s.key for s in of(events.Scores, happened)} & {s.key for s in of(events.Scores, of_plain)}
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
@@ -340,11 +340,13 @@ def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
         model = {"id": str(untied_model), "dtype": "float32", "engine": engine}
         folder = make_job(home, untied_model, number, {"model": model, **more}, more=[])
         assert work(folder) == events.Ended("finished")
-        found = told(folder)
+        happened = read_events(folder)
         scores = {
-            (one.model, one.task, item.item): item for one in of(events.Scores, found) for item in one.items
+            (score.model, score.task, item.item): item
+            for score in of(events.Scores, happened)
+            for item in score.items
         }
-        return check_result.read(of(events.Verdict, found)[0].result), scores
+        return check_result.read(of(events.Verdict, happened)[0].result), scores
 
     exact, by_exact = outcome(1, "exact")
     written, by_vllm = outcome(2, "vllm")
@@ -365,7 +367,7 @@ def checked(home: Path, tiny_model: Path, number: int, target_section: dict[str,
     }
     folder = make_job(home, tiny_model, number, recipe)
     assert work(folder) == events.Ended("finished")
-    (verdict,) = of(events.Verdict, told(folder))
+    (verdict,) = of(events.Verdict, read_events(folder))
     return verdict.result
 
 
@@ -374,11 +376,11 @@ def test_texts_are_a_target(suite_folder: Path, tiny_model: Path, save_adapter: 
     save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", BROKEN)
     texts = [{"text": f"The shop number {n} opens at nine, and it closes at six."} for n in range(12)]
     (home / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
-    found = check_result.read(checked(home, tiny_model, 1, {"path": str(home / "texts.jsonl")}))
-    score = found.target["nats_per_token"]
-    assert (score.texts, found.target_failed) == (12, "")
+    result = check_result.read(checked(home, tiny_model, 1, {"path": str(home / "texts.jsonl")}))
+    score = result.target["nats_per_token"]
+    assert (score.texts, result.target_failed) == (12, "")
     assert score.tuned > score.base and score.low > 0
-    (line,) = [line for line in verdicts.beside_lines(found) if line.startswith("target")]
+    (line,) = [line for line in verdicts.further_lines(result) if line.startswith("target")]
     assert f"{score.rows} windows of 12 texts; perplexity " in line
 
 

@@ -143,7 +143,7 @@ def evaluate(model: Any, task: dict[str, Any], items: int | None) -> tuple[dict[
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    found = simple_evaluate(
+    result = simple_evaluate(
         model=model,
         tasks=[task],
         task_manager=TaskManager(include_defaults=False),  # the harness's own tasks take 5 s each time
@@ -154,10 +154,10 @@ def evaluate(model: Any, task: dict[str, Any], items: int | None) -> tuple[dict[
     name = task["task"]
     metrics = {
         key: value
-        for key, value in found["results"][name].items()
+        for key, value in result["results"][name].items()
         if "," in key and isinstance(value, float) and "stderr" not in key
     }
-    samples = sorted(found["samples"][name], key=lambda sample: sample["doc_id"])
+    samples = sorted(result["samples"][name], key=lambda sample: sample["doc_id"])
     return metrics, [response for sample in samples for response in sample["resps"]]
 
 

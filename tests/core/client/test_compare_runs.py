@@ -31,7 +31,7 @@ def checked(name: str, drop: float, target: float) -> RunDetail:
 
 
 def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
-    one: dict[str, Any] = {
+    first: dict[str, Any] = {
         "name": "a",
         "method": {"name": "lora", "rank": 8, "dropout": 0.0},
         "train": {"learning_rate": 1e-4, "seed": 1},
@@ -41,20 +41,20 @@ def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
         "method": {"name": "full"},
         "train": {"learning_rate": 2e-05, "seed": 1},
     }
-    found = compare_runs.differences([one, two])
-    assert [(row.key, row.values) for row in found] == [
+    found_rows = compare_runs.differences([first, two])
+    assert [(row.key, row.values) for row in found_rows] == [
         ("train.learning_rate", ("1e-4", "2e-5")),
         ("method.name", ("lora", "full")),
         ("method.rank", ("8", "-")),
     ]
-    assert compare_runs.differences([one, one]) == []
+    assert compare_runs.differences([first, first]) == []
 
 
 def test_sources_of_data_are_compared_one_by_one() -> None:
-    one = {"data": {"train": [{"path": "a.jsonl", "share": None}]}}
+    first = {"data": {"train": [{"path": "a.jsonl", "share": None}]}}
     two = {"data": {"train": [{"path": "a.jsonl", "share": None}, {"path": "b.jsonl", "share": 0.2}]}}
-    found = {row.key: row.values for row in compare_runs.differences([one, two])}
-    assert found == {"data.train.2.path": ("-", "b.jsonl"), "data.train.2.share": ("-", "0.2")}
+    found_rows = {row.key: row.values for row in compare_runs.differences([first, two])}
+    assert found_rows == {"data.train.2.path": ("-", "b.jsonl"), "data.train.2.share": ("-", "0.2")}
 
 
 def test_the_best_number_is_marked_and_what_nobody_has_is_left_out() -> None:
@@ -86,10 +86,12 @@ def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why(
     data = {"train": [{"path": "a.jsonl"}], "eval": {"share": 0.1}}
     sft = {"objective": {"name": "sft"}, "data": data, "train": {"seed": 1}}
     dpo, orpo = ({**sft, "objective": {"name": name, "beta": 0.1}} for name in ("dpo", "orpo"))
-    found = losses(dpo, orpo)
-    assert not found["loss"].best and not found["eval loss"].best
-    assert found["loss"].why_no_best == "No best loss: their objectives differ (dpo, orpo)."
-    assert compare_runs.why_no_best([found["loss"], found["loss"]]) == [found["loss"].why_no_best]
+    found_rows = losses(dpo, orpo)
+    assert not found_rows["loss"].best and not found_rows["eval loss"].best
+    assert found_rows["loss"].why_no_best == "No best loss: their objectives differ (dpo, orpo)."
+    assert compare_runs.why_no_best([found_rows["loss"], found_rows["loss"]]) == [
+        found_rows["loss"].why_no_best
+    ]
     same = losses(sft, {**sft, "objective": {"name": "sft", "packing": True}})
     assert same["loss"].best == same["eval loss"].best == (0,) and not same["loss"].why_no_best
     firmer = losses(dpo, {**dpo, "objective": {"name": "dpo", "beta": 0.5}})
@@ -107,9 +109,9 @@ def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why(
 
 
 def test_rewards_of_different_rules_and_what_different_suites_retained_have_no_best() -> None:
-    one, two = (ended(name, metrics={"reward": value}) for name, value in (("a", 0.7), ("b", 0.9)))
+    first, two = (ended(name, metrics={"reward": value}) for name, value in (("a", 0.7), ("b", 0.9)))
     two = msgspec.structs.replace(two, recipe={**two.recipe, "reward": {"length": [1, 9]}})
-    rows = {row.label: row for row in compare_runs.outcomes([one, two], NOW)}
+    rows = {row.label: row for row in compare_runs.outcomes([first, two], NOW)}
     assert rows["reward"].why_no_best == "No best reward: their rewards differ." and not rows["reward"].best
     checks = [make_check("ok", drop, target={"exact_match": [0.7, 0.8]}) for drop in (1.0, 2.0)]
     runs = [
@@ -139,8 +141,8 @@ def test_a_run_that_goes_on_counts_its_time_until_now() -> None:
 )
 def test_the_front_is_those_that_nothing_betters(scores: Any, front: str) -> None:
     runs = [checked(f"r{number}", drop, target) for number, (drop, target) in enumerate(scores)]
-    found = compare_runs.front(compare_runs.trades(runs))
-    assert ", ".join("ABC"[number] for number in found) == front
+    found_rows = compare_runs.front(compare_runs.trades(runs))
+    assert ", ".join("ABC"[number] for number in found_rows) == front
     assert compare_runs.front_sentence(runs, "ABC").startswith(front.replace(", ", " and "))
 
 
@@ -153,9 +155,13 @@ def test_where_too_few_have_both_scores_it_is_said() -> None:
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=8), st.booleans())
 def test_whoever_is_off_the_front_is_bettered_by_one_on_it(ends: list[tuple[int, int]], lower: bool) -> None:
     metric = "nats_per_token" if lower else "exact_match"
-    found = [Trade(number, metric, float(-x if lower else x), float(y)) for number, (x, y) in enumerate(ends)]
-    on_it = compare_runs.front(found)
+    found_rows = [
+        Trade(number, metric, float(-x if lower else x), float(y)) for number, (x, y) in enumerate(ends)
+    ]
+    on_it = compare_runs.front(found_rows)
     assert on_it
     for number, (x, y) in enumerate(ends):
-        bettered = any((a, b) != (x, y) and a >= x and b >= y for a, b in (ends[one] for one in on_it))
+        bettered = any(
+            (a, b) != (x, y) and a >= x and b >= y for a, b in (ends[on_front] for on_front in on_it)
+        )
         assert bettered == (number not in on_it)

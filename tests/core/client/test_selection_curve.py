@@ -44,8 +44,8 @@ def made(losses=LOSSES):
 
 
 def test_intervals_are_of_the_t_distribution_and_differences_paired_by_seed():
-    found = selection_curve.read(made())
-    cells = {(cell.by, cell.rows): cell for cell in found.cells}
+    curves = selection_curve.read(made())
+    cells = {(cell.by, cell.rows): cell for cell in curves.cells}
     assert list(cells) == [("random", 50), ("diversity", 50), ("length", 50), ("all", 200)]
     wanted = stats.t.interval(0.95, 2, loc=2.1, scale=stats.sem((2.0, 2.1, 2.2)))
     target = cells["random", 50].target
@@ -54,9 +54,9 @@ def test_intervals_are_of_the_t_distribution_and_differences_paired_by_seed():
     wanted = stats.t.interval(0.95, 2, loc=0.31, scale=stats.sem(differences))
     length = cells["length", 50]
     assert (length.difference.low, length.difference.high) == pytest.approx(wanted)
-    assert [cell.against for cell in found.cells] == ["", "open", "worse", ""]
-    assert [cell.by for cell in found.cells if cell.against == "worse"] == ["length"]
-    assert found.doubling.mean == pytest.approx((-0.3 - 0.29 - 0.3) / 3 / 2), (
+    assert [cell.against for cell in curves.cells] == ["", "open", "worse", ""]
+    assert [cell.by for cell in curves.cells if cell.against == "worse"] == ["length"]
+    assert curves.doubling.mean == pytest.approx((-0.3 - 0.29 - 0.3) / 3 / 2), (
         "four times the rows are two doublings"
     )
 
@@ -72,8 +72,8 @@ def test_sentences_follow_from_the_numbers_alone():
     assert "these 3 seeds don't decide it" in selection_curve.about_rows(noise)
     worse = selection_curve.read(made({("random", 50): (2.0, 2.1, 2.2), ("all", 100): (2.5, 2.6, 2.71)}))
     assert "Not more of these" in selection_curve.about_rows(worse)
-    one = selection_curve.read(made({("random", 50): (2.0,), ("all", 100): (1.5,)}))
-    assert "with one seed" in selection_curve.about_rows(one)
+    one_seed = selection_curve.read(made({("random", 50): (2.0,), ("all", 100): (1.5,)}))
+    assert "with one seed" in selection_curve.about_rows(one_seed)
     none = selection_curve.read(made({("random", 50): (2.0,)}))
     assert "Not known before" in selection_curve.about_rows(none)
 
@@ -88,9 +88,9 @@ def test_a_higher_target_is_better_where_its_metric_says_so_and_what_has_not_fin
     points = [("random", 9, seed, checked(seed, 0.5 + 0.01 * seed)) for seed in (1, 2, 3)]
     points += [("length", 9, seed, checked(10 + seed, 0.7 + 0.011 * seed)) for seed in (1, 2, 3)]
     points += [("length", 9, 4, row(30, state=Queued(1)))]
-    found = selection_curve.read(answer(points))
-    length = next(cell for cell in found.cells if cell.by == "length")
-    assert (found.metric, length.against, length.finished, length.runs) == ("exact_match", "better", 3, 4)
+    curves = selection_curve.read(answer(points))
+    length = next(cell for cell in curves.cells if cell.by == "length")
+    assert (curves.metric, length.against, length.finished, length.runs) == ("exact_match", "better", 3, 4)
     assert length.retained.mean == -1.0
 
 

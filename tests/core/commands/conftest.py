@@ -27,8 +27,8 @@ def finetop_of(
     def of(home: Home) -> Finetop:
         monkeypatch.setenv("FINETOP_HOME", str(home.root))
 
-        def run(*words: str) -> tuple[int, str, str]:
-            code = main(list(words))
+        def run(*arguments: str) -> tuple[int, str, str]:
+            code = main(list(arguments))
             captured = capsys.readouterr()
             return code, captured.out, captured.err
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from finetop.core.commands.approaches import print_all
+from finetop.core.commands.approaches import print_answer
 from finetop.core.protocol.messages.approaches import (
     Advice,
     ApproachesAnswer,
@@ -53,7 +53,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     )
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,few-shot", "--hold", "--json")
     queued = json.loads(out)["comparison"]
-    assert [(one["name"], one["was_there"]) for one in queued["runs"]] == [
+    assert [(run["name"], run["was_there"]) for run in queued["runs"]] == [
         ("tone-few-shot", False),
         ("tone-prompt", True),
     ]
@@ -78,7 +78,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     nothing.mkdir()
     (nothing / "a.md").touch()
     queued = finetop("ls")[1]
-    for words, said in (
+    for arguments, expected in (
         (("tome",), "there is no comparison or recipe 'tome'. Did you mean tone?"),
         (("zzzzz",), "there is no comparison or recipe 'zzzzz'. Options: tone, tone-2."),
         ((recipe, "--only", "lorra"), "no approach 'lorra'"),
@@ -94,8 +94,8 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
         ),
         ((recipe, "--set", f"ask.documents=[{nothing}]"), "can be used. nothing/a.md: is empty."),
     ):
-        code, _, err = finetop("approaches", *words)
-        assert code == 2 and said in err and len(err.splitlines()) == 1
+        code, _, err = finetop("approaches", *arguments)
+        assert code == 2 and expected in err and len(err.splitlines()) == 1
     assert finetop("ls")[1] == queued, "none of a comparison is queued where a part could not be read"
     only_asked = (recipe, "--only", "prompt", "--hold", "--set", f"data.train=[{{path: {odd}}}]")
     assert finetop("approaches", *only_asked)[0] == 0, "the prompt alone reads no training rows"
@@ -117,7 +117,7 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         row("full", gap=Gap(-0.1, -0.3, 0.1, 83)),
     ]
     absent = ApproachRow(name="qlora", about="", trains=True, state="left out", said="no\x1b[2Jbits")
-    print_all(
+    print_answer(
         ApproachesAnswer(
             [],
             "kb",

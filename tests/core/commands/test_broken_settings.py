@@ -28,8 +28,8 @@ def test_after_a_restart_nothing_starts_and_ls_run_and_queue_say_why(finetop, ri
     code, _, errors = finetop("run", "next.yaml")
     assert code == 0
     assert f"nothing starts: {rig.home.root}/{FAULT}" in errors
-    for words in (("ls",), ("queue",)):
-        assert f"Nothing starts: {rig.home.root}/{FAULT}" in finetop(*words)[1]
+    for arguments in (("ls",), ("queue",)):
+        assert f"Nothing starts: {rig.home.root}/{FAULT}" in finetop(*arguments)[1]
     rig.let_go(going, "train")
     rig.wait_state(going, "finished")
     waiting = rig.ask(GetRun("next")).row.state

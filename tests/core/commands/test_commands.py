@@ -9,7 +9,7 @@ import pytest
 
 from finetop.core.commands.main import verbs
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.wording.endings import kill_asking
+from finetop.core.wording.endings import kill_confirmation
 
 OTHERS = {
     **dict.fromkeys(("stats", "list", "ps", "status", "lsit"), "ls"),
@@ -61,22 +61,22 @@ def test_run_wait_ls_show_tail_tell_the_same_story(finetop, recipe):
 def test_the_folder_of_nobody_is_one_line(finetop, recipe, monkeypatch):
     monkeypatch.chdir(recipe.parent)
     finetop("run", str(recipe), "--wait")
-    for words in (
+    for arguments in (
         "diff ~nobody.here/a b", "lint ~nobody.here/rows.jsonl", "import ~nobody.here/model",
         "report mine --to ~nobody.here/y.html", "export mine --to ~nobody.here/whole", "run ~nobody.here/mine.yaml",
         "plan mine.yaml --config ~nobody.here/config.json", "check mine --suite ~nobody.here/s.yaml",
     ):  # fmt: skip
-        code, out, err = finetop(*words.split())
-        assert code == 2, (words, out, err)
-        assert "~nobody.here" in err and "no such" in err, (words, err)
+        code, out, err = finetop(*arguments.split())
+        assert code == 2, (arguments, out, err)
+        assert "~nobody.here" in err and "no such" in err, (arguments, err)
 
 
 def test_json_is_one_document_with_a_schema(finetop, recipe):
     finetop("run", str(recipe), "--wait", "--json")
-    for words in (("ls",), ("show", "mine"), ("methods",), ("suites",), ("doctor",), ("sql", "SELECT 1 AS one"),
+    for arguments in (("ls",), ("show", "mine"), ("methods",), ("suites",), ("doctor",), ("sql", "SELECT 1 AS one"),
                   ("supervisor", "status"), ("completion", "bash")):  # fmt: skip
-        code, out, _ = finetop(*words, "--json")
-        assert code == 0, words
+        code, out, _ = finetop(*arguments, "--json")
+        assert code == 0, arguments
         assert json.loads(out)["schema"] == 1
 
 
@@ -158,23 +158,23 @@ def test_stop_and_kill(finetop, rig):
 
 
 def test_at_a_terminal_it_is_asked_first_in_the_words_of_the_app(finetop, rig, monkeypatch):
-    asked, answers = [], ["n", "y"]
+    questions, answers = [], ["n", "y"]
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answers.pop(0))
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answers.pop(0))
     rig.submit("long", steps=100_000, pause_s=0.02)
     rig.submit("next", steps=1)
     rig.wait_step("long")
     assert finetop("stop", "next")[:2] == (1, "Nothing was done.\n")
-    assert asked.pop() == "Remove next from the queue?  Nothing of it has run yet. [y/N] "
+    assert questions.pop() == "Remove next from the queue?  Nothing of it has run yet. [y/N] "
     assert finetop("kill", "long")[:2] == (0, "long is being killed.\n")
-    words = str(kill_asking(rig.ask(GetRun("long"))))
-    assert asked.pop().split()[:2] == words.split()[:2] == ["Kill", "long?"]
+    asked_line = str(kill_confirmation(rig.ask(GetRun("long"))))
+    assert questions.pop().split()[:2] == asked_line.split()[:2] == ["Kill", "long?"]
     rig.wait_state("long", "stopped")
     assert "killed" in finetop("ls")[1]
     assert finetop("stop", "next", "--yes")[0] == 0
     code, _, err = finetop("kill", "long")
     assert (code, err) == (1, "finetop: long is killed: there is nothing to kill.\n")
-    assert not asked, "what has ended, and --yes, ask nothing"
+    assert not questions, "what has ended, and --yes, ask nothing"
 
 
 def test_several_runs_are_stopped_though_one_name_is_wrong(finetop, rig):
@@ -229,11 +229,11 @@ def test_ls_starts_light(rig):
         "heavy = {'torch', 'duckdb', 'textual', 'transformers', 'datasets', 'numpy', 'pyarrow'} & set(sys.modules)\n"
         "print(code, sorted(heavy), time.process_time() < 0.6)\n"
     )
-    made = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
     )
-    assert made.stdout.splitlines()[-1] == "0 [] True"
+    assert completed.stdout.splitlines()[-1] == "0 [] True"

@@ -79,10 +79,10 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     rig.submit("few", steps=1, reads=[str(few)])
     for name in ("three", "old", "few"):
         rig.wait_state(name, "finished")
-    found = Finding("empty", "answers that are empty", "error", 3, 22, "why")
+    finding = Finding("empty", "answers that are empty", "error", 3, 22, "why")
     source = SourceFacts("faq.jsonl", "train", "prompt-completion", 22, 1, sha256_of(two))
     keep(
-        Report((source,), 22, Lengths("tokens", 1, 1, 1, 1, 1, 1, 1, 1), (found,), ("empty",), 0.1),
+        Report((source,), 22, Lengths("tokens", 1, 1, 1, 1, 1, 1, 1, 1), (finding,), ("empty",), 0.1),
         rig.home.root,
     )
     assert "finetop lint found 1: empty in 3 rows" in finetop("show", "three")[1]
@@ -92,9 +92,9 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     assert "Same data: faq.jsonl v2 (22 rows)." in finetop("compare", "two", "three")[1]
     assert "old: No row hashes for this run." in finetop("compare", "two", "old", "--data")[1]
     assert "version" not in finetop("show", "old")[1]
-    said = "selected from faq.jsonl v2 by random, 2 of 22 rows"
+    text = "selected from faq.jsonl v2 by random, 2 of 22 rows"
     out = finetop("show", "few")[1]
-    assert said in out and said in finetop("data")[1]
+    assert text in out and text in finetop("data")[1]
     late = "the file was written after the run was queued"
     assert late in out and late not in finetop("show", "three")[1]
 
@@ -134,8 +134,12 @@ def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, 
     assert code == 0, err
     rig.start()
     rig.wait_ready()
-    found = rig.ask(DataVersions()).versions
-    assert sorted((one.number, one.names) for one in found) == [(1, []), (2, ["two"]), (3, ["three"])]
+    versions = rig.ask(DataVersions()).versions
+    assert sorted((version.number, version.names) for version in versions) == [
+        (1, []),
+        (2, ["two"]),
+        (3, ["three"]),
+    ]
     (facts,) = rig.ask(DataOf("three")).sources
     assert (facts.before, facts.difference.changed) == (2, 2)
     (facts,) = rig.ask(DataOf("two")).sources

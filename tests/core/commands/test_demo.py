@@ -39,12 +39,12 @@ def test_a_verdict_is_printed_as_soon_as_it_is_there(
     assert (code, err) == (0, "")
     lines = out.splitlines()
     first = lines.index("demo-lora at step 20, suite quick")
-    told = [
+    printer = [
         at
         for at, line in enumerate(lines)
         if re.search(r"^demo-full-hot  .*\((about|less than) .* left\)$", line)
     ]
-    assert told and first < told[0], out
+    assert printer and first < printer[0], out
     assert any(line.startswith("demo-lora  ") and line.endswith(" left)") for line in lines[:first])
     assert "✓ demo-lora was made to learn and remember, and did." in out
     assert "✓ demo-full-hot was made to forget, and did." in out
@@ -98,19 +98,19 @@ def test_a_line_counts_what_its_phase_counts() -> None:
 def test_in_a_terminal_one_line_is_written_over(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = demo.Told("demo-lora", "one", 0.0)
+    printer = demo.ProgressPrinter("demo-lora", "one", 0.0)
     training = row(data.Running(0.0, "training", 20, 40, "steps"), 20)
     rows = [training, msgspec.structs.replace(training, metrics={"loss": 1.7})]
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    for one in (*rows, row(FINISHED, 40)):
-        told(EventsAnswer([], one, 1))
+    for row_shown in (*rows, row(FINISHED, 40)):
+        printer(EventsAnswer([], row_shown, 1))
     out = capsys.readouterr().out
     assert "\n" not in out
     assert [line.partition("  (")[0] for line in out.split("\r\x1b[K")] == [
         "", "one  training 20/40 steps", "one  training 20/40 steps, loss 1.70", "",
     ]  # fmt: skip
     monkeypatch.setattr("sys.stdout.isatty", lambda: False)
-    for one in rows:
-        told(EventsAnswer([], one, 1))
+    for row_shown in rows:
+        printer(EventsAnswer([], row_shown, 1))
     assert capsys.readouterr().out == "", "the same phase, soon after"

@@ -30,8 +30,8 @@ def finetop(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     write_log(tmp_path / "b", "arc", [choice_row(n, right(n) and n % 10 != 1) for n in range(200)])
     write_log(tmp_path / "c", "arc", [choice_row(n, right(n)) for n in range(160)])
 
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(list(words))
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -109,8 +109,8 @@ def test_a_report_on_stdout_stands_there_alone(finetop: Finetop) -> None:
     ],
 )
 def test_mistakes_are_one_line(finetop: Finetop, words: tuple[str, ...], code: int, message: str) -> None:
-    found, _, error = finetop("diff", *words)
-    assert found == code
+    exit_code, _, error = finetop("diff", *words)
+    assert exit_code == code
     assert message in error and error.startswith("finetop: ") and error.count("\n") == 1
 
 
@@ -128,7 +128,7 @@ def test_it_loads_nothing_of_the_training_stack(finetop: Finetop) -> None:
         "print(code, sorted({'torch', 'transformers', 'peft', 'trl', 'datasets', 'lm_eval', 'duckdb', 'textual',"
         " 'pyarrow', 'pandas'} & set(sys.modules)), file=sys.stderr)"
     )
-    made = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ), check=True
     )
-    assert made.stderr.strip() == "1 []"
+    assert completed.stderr.strip() == "1 []"

@@ -29,9 +29,9 @@ def usual(monkeypatch, tmp_path):
 @pytest.mark.parametrize("given", ["", " "])
 @pytest.mark.parametrize("verb", verbs())
 def test_no_command_takes_the_usual_home_for_an_empty_one(usual, capsys, verb, given):
-    for words in ([f"--home={given}", verb], ["--home", given, verb]):
+    for arguments in ([f"--home={given}", verb], ["--home", given, verb]):
         required = ["x"] * 3 if verb not in ("supervisor", "sql") else []
-        assert main([*words, *required]) == 2
+        assert main([*arguments, *required]) == 2
     assert not usual.exists()
 
 
@@ -78,8 +78,8 @@ def test_every_argument_that_takes_a_path_refuses_an_empty_one():
 )
 def test_an_empty_path_of_an_argument_is_one_line(tmp_path, capsys, words):
     assert main([*words, "--home", str(tmp_path / "home")]) == 2
-    said = capsys.readouterr().err
-    assert "the path is empty (an unset shell variable?). See `finetop" in said and said.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert "the path is empty (an unset shell variable?). See `finetop" in stderr and stderr.count("\n") == 1
     assert not (tmp_path / "home").exists()
 
 

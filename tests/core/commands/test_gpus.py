@@ -63,14 +63,14 @@ small waits for a free GPU
 
 
 def test_the_table_is_as_it_was_meant_and_fits_80_columns(capsys):
-    gpus.tell(BUSY)
+    gpus.print_answer(BUSY)
     assert capsys.readouterr().out == SHOWN
     assert max(len(line) for line in SHOWN.splitlines()) <= 80
 
 
 def test_without_a_gpu_it_says_what_there_is(capsys):
-    gpus.tell(answer(on_cpu=[GpuJob(1, "one", "train", None, None)]))
-    gpus.tell(answer(cores=1, cpu_jobs=3))
+    gpus.print_answer(answer(on_cpu=[GpuJob(1, "one", "train", None, None)]))
+    gpus.print_answer(answer(cores=1, cpu_jobs=3))
     assert capsys.readouterr().out == (
         "No GPU here: 2 CPU cores, 1 job at a time (settings.yaml slots.cpu_jobs).\n"
         "one (train) runs\n"
@@ -79,7 +79,7 @@ def test_without_a_gpu_it_says_what_there_is(capsys):
 
 
 def test_a_driver_that_fails_is_told_first(capsys):
-    gpus.tell(answer(trouble="the GPU driver does not answer: Unknown Error"))
+    gpus.print_answer(answer(trouble="the GPU driver does not answer: Unknown Error"))
     assert capsys.readouterr().out == (
         "✗ the GPU driver does not answer: Unknown Error. See finetop doctor.\n"
     )
@@ -100,9 +100,9 @@ def test_as_json_and_from_the_supervisor(cold_rig, tmp_path, capsys):
     cold_rig.start(FINETOP_TEST_NVML=str(cards.file))
     cold_rig.wait_ready()
     assert main(["--home", str(cold_rig.home.root), "gpus", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["schema"] == 1
-    assert [(one["index"], one["uuid"], one["fault"]) for one in found["gpus"]] == [
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1
+    assert [(gpu["index"], gpu["uuid"], gpu["fault"]) for gpu in document["gpus"]] == [
         (0, UUIDS[0], ""),
         (1, "MIG-a", ""),
         (2, "", "lost"),
@@ -117,5 +117,5 @@ def test_two_machines_are_told_of_one_after_the_other(hosts, capfd):
     out = capfd.readouterr().out.splitlines()
     assert [line for line in out if not line.startswith("No GPU here")] == ["lab", "", "box"]
     assert main(["--on", "ana@lab", "--on", "box", "gpus", "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)
-    assert (sorted(found["machines"]), found["missing"]) == (["box", "lab"], [])
+    document = json.loads(capfd.readouterr().out)
+    assert (sorted(document["machines"]), document["missing"]) == (["box", "lab"], [])

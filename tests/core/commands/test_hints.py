@@ -36,20 +36,20 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
 
 def commands() -> list[tuple[str, str]]:
     """Return the commands named after "finetop": the place, and their words."""
-    found = []
+    found_commands = []
     for path in sorted(CORE.rglob("*.py")):
         for line, text in texts(path):
             for quoted, bare in NAMED.findall(text):
-                words = quoted or bare
-                verb = words.split()[0]
+                arguments = quoted or bare
+                verb = arguments.split()[0]
                 if verb in verbs():
-                    found.append((f"{path.relative_to(CORE)}:{line}", words))
-    return found
+                    found_commands.append((f"{path.relative_to(CORE)}:{line}", arguments))
+    return found_commands
 
 
-def ways_to_type(words: str) -> Iterator[list[str]]:
+def ways_to_type(arguments: str) -> Iterator[list[str]]:
     """Yield the possible commands, longest first: outside of backticks the sentence continues after the command."""
-    typed = [re.sub(r"^['\"(]|[.,:;)'\"]+$", "", word) for word in words.split()]
+    typed = [re.sub(r"^['\"(]|[.,:;)'\"]+$", "", word) for word in arguments.split()]
     typed = [VALUES.get(word, word) for word in typed if word]
     options = [at for at, word in enumerate(typed) if word.startswith("--")]
     for end in range(len(typed), max([1, *(at + 1 for at in options)]) - 1, -1):
@@ -60,9 +60,9 @@ def test_each_command_that_is_named_can_be_typed(capsys: pytest.CaptureFixture[s
     named = commands()
     assert len(named) > 150
     wrong = []
-    for where, words in named:
+    for where, arguments in named:
         errors = []
-        for verb, *rest in ways_to_type(words):
+        for verb, *rest in ways_to_type(arguments):
             try:
                 parser_of(verb).parse_args(rest)
             except SystemExit:
@@ -74,7 +74,7 @@ def test_each_command_that_is_named_can_be_typed(capsys: pytest.CaptureFixture[s
         else:
             is_name = rest in ([], ["--fix"])  # names a command, or one way to use it
             if not (is_name and re.search("arguments are required|expected one argument", errors[-1])):
-                wrong.append((where, words, errors))
+                wrong.append((where, arguments, errors))
     assert not wrong
 
 

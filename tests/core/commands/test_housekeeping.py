@@ -12,15 +12,15 @@ from finetop.core.commands.main import main
 def finetop(cold_rig, capsys, monkeypatch):
     """Run one command on a home with two finished runs, one of four checkpoints: (exit code, stdout, stderr)."""
     monkeypatch.setenv("FINETOP_HOME", str(cold_rig.home.root))
-    made = still(cold_rig.home.root)
-    made.run("one", (1, 2, 3, 4))
-    made.run("two", (1,))
-    made.close()
+    still_rig = still(cold_rig.home.root)
+    still_rig.run("one", (1, 2, 3, 4))
+    still_rig.run("two", (1,))
+    still_rig.close()
     cold_rig.start()
     cold_rig.wait_ready()
 
-    def run(*words):
-        code = main(list(words))
+    def run(*arguments):
+        code = main(list(arguments))
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -29,10 +29,10 @@ def finetop(cold_rig, capsys, monkeypatch):
 
 
 def test_nothing_goes_where_nobody_can_be_asked(finetop):
-    for words in (["rm", "one"], ["rm", "one", "--json"]):
-        code, out, err = finetop(*words)
+    for arguments in (["rm", "one"], ["rm", "one", "--json"]):
+        code, out, err = finetop(*arguments)
         assert (code, "Add --yes" in err) == (2, True)
-    assert "one" in out or "--json" in words
+    assert "one" in out or "--json" in arguments
     assert "one" in finetop("ls")[1]
 
 
@@ -54,27 +54,27 @@ def test_a_run_goes_to_the_trash_comes_back_and_goes_for_good(finetop):
 
 @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("", False)])
 def test_a_person_is_asked_with_what_goes_and_how_much(finetop, monkeypatch, answer, gone):
-    asked = []
+    questions = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or answer)
     code, out, _ = finetop("rm", "one", "two")
-    assert asked[0].startswith("Move 2 runs to the trash?  ")
-    assert asked[0].endswith("B. [y/N] ")
+    assert questions[0].startswith("Move 2 runs to the trash?  ")
+    assert questions[0].endswith("B. [y/N] ")
     assert (code == 0, finetop("show", "one")[0] == 2) == (gone, gone)
     assert gone or "Nothing was done." in out
 
 
 def test_of_several_a_wrong_name_keeps_no_other_and_all_that_goes_is_named(finetop, monkeypatch):
-    asked = []
+    questions = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "y")
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "y")
     code, out, err = finetop("rm", "one", "nobody", "two")
     assert (code, err.count("\n"), "no run 'nobody'" in err) == (2, 1, True)
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["run", "one", "two"]
-    assert asked[0].startswith("Move 2 runs to the trash?  ")
+    assert questions[0].startswith("Move 2 runs to the trash?  ")
     assert [finetop("show", name)[0] for name in ("one", "two")] == [2, 2]
     code, out, err = finetop("rm", "one", "two", "--yes")
-    assert (code, out, err.count("\n"), len(asked)) == (2, "", 2, 1)
+    assert (code, out, err.count("\n"), len(questions)) == (2, "", 2, 1)
 
 
 def test_stop_tries_each_run_and_exits_with_the_worst(finetop):

@@ -51,8 +51,8 @@ def finetop(
         rig.processes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
     rig.wait_ready()
 
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(list(words))
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -118,8 +118,8 @@ def trainer_folder(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def shown(finetop: Run, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(finetop("show", name, "--json")[1])["run"]
-    return found
+    document: dict[str, Any] = json.loads(finetop("show", name, "--json")[1])["run"]
+    return document
 
 
 def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
@@ -134,7 +134,7 @@ def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
     assert (row["state"]["type"], row["method"], row["objective"]) == ("finished", "lora", "imported")
     assert (row["step"], row["steps"]) == (20, 20)
     assert (row["metrics"]["loss"], row["metrics"]["eval_loss"]) == (1.0, 2.5)
-    assert [one["step"] for one in run["checkpoints"]] == [10, 20]
+    assert [checkpoint["step"] for checkpoint in run["checkpoints"]] == [10, 20]
     link = tmp_path / "home" / run["folder"] / "checkpoints" / "step-000020"
     assert link.readlink() == trainer_folder / "checkpoint-20"
     assert "step 20/20  loss 1.0000  eval 2.5000" in finetop("tail", "tone", "-n", "1")[1]
@@ -154,8 +154,8 @@ def test_a_model_is_checked_by_its_path_and_known_again(
     finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
 ) -> None:
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
-    words = ("check", "--model", "mine", "--base", str(tiny_model), "--suite", suite, "--margin", "10")
-    code, out, err = finetop(*words, "--markdown", "report.md", "--junit", "report.xml")
+    arguments = ("check", "--model", "mine", "--base", str(tiny_model), "--suite", suite, "--margin", "10")
+    code, out, err = finetop(*arguments, "--markdown", "report.md", "--junit", "report.xml")
     assert code == 0, out + err
     assert "mine at step 0, suite mini" in out
     assert "limit 10.0" in out
@@ -164,13 +164,13 @@ def test_a_model_is_checked_by_its_path_and_known_again(
 
     # The same folder, trained further: the same run, with every item scored again.
     save_adapter(tiny_model, tmp_path / "mine", 40.0)
-    code, out, err = finetop(*words, "--json")
+    code, out, err = finetop(*arguments, "--json")
     document = json.loads(out)
     assert document["run"] == "mine", err
     assert document["check"]["lost"] + document["check"]["won"] > 0
     assert (document["check"]["claim"], document["check"]["watch"]) == (0, False)
     found = json.loads(finetop("ls", "--json")[1])["runs"]
-    assert [one["name"] for one in found] == ["mine"]
+    assert [run_row["name"] for run_row in found] == ["mine"]
     jobs = [job["verb"] for job in shown(finetop, "mine")["jobs"]]
     assert jobs == ["import", "check", "check"]
 
@@ -246,7 +246,7 @@ def test_what_can_be_seen_at_once_needs_no_job(
     save_adapter(tiny_model, tmp_path / "mine", 0.0)
     save_adapter(tiny_model, tmp_path / "pickled", 0.0)
     (tmp_path / "pickled" / "adapter_model.safetensors").rename(tmp_path / "pickled" / "adapter_model.bin")
-    for words, code, says in (
+    for arguments, code, says in (
         (("import", "gone"), 2, "no folder"),
         (("import", "pickled"), 2, "a pickle, which can run any code"),
         (("import", str(tiny_model)), 2, "Add --base ID|FOLDER."),
@@ -271,6 +271,6 @@ def test_what_can_be_seen_at_once_needs_no_job(
         (("check", "mine", "--json", "--junit", "-"), 2, "would mix on stdout"),
         (("check", "mine"), 2, "there is no run 'mine'"),
     ):
-        got, out, err = finetop(*words)
-        assert (got, says in err, err.count("\n")) == (code, True, 1), (words, out, err)
+        got, out, err = finetop(*arguments)
+        assert (got, says in err, err.count("\n")) == (code, True, 1), (arguments, out, err)
     assert json.loads(finetop("ls", "--json")[1])["runs"] == []

@@ -29,8 +29,8 @@ def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
     assert [line.split()[0] for line in lines[2:]] == ["grouped", "sorted"]
     assert lines[2].split()[-1] == "16"
     code, out, _ = finetop("ls", "--json", "loss<1e9 -name:other", "--sort=-loss")
-    found = json.loads(out)
-    assert (code, found["matching"], found["total"]) == (0, 2, 3)
+    document = json.loads(out)
+    assert (code, document["matching"], document["total"]) == (0, 2, 3)
     assert finetop("ls", "los<1") == (2, "", "finetop: los<1: no run has a metric los. Did you mean loss?\n")
     assert finetop("ls", "--columns", "method.rnk")[::2] == (
         2,
@@ -70,7 +70,7 @@ def checked_row(suite: str) -> RunRow:
 
 def test_suites_are_named_where_they_differ(capsys):
     def said(*rows):
-        ls.tell(rows, [], parse(""), (), len(rows))
+        ls.print_rows(rows, [], parse(""), (), len(rows))
         return [line.partition("ok ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
 
     assert said(checked_row("quick"), checked_row("quick")) == ["-0.4", "-0.4"]
@@ -88,7 +88,7 @@ def test_a_run_that_is_paid_shows_its_reward(capsys):
 
 def test_a_piped_list_is_not_as_wide_as_its_longest_failure(capsys):
     failed = msgspec.structs.replace(checked_row("quick"), said="it failed, as " + "was to be expected " * 9)
-    ls.tell([failed], [], parse(""), (), 1)
+    ls.print_rows([failed], [], parse(""), (), 1)
     assert max(map(len, capsys.readouterr().out.splitlines())) < 150
 
 

@@ -83,17 +83,21 @@ def folder(tmp_path, monkeypatch):
 
 def of_home(home):
     """Return the processes that have a home in their command line."""
-    return [one for one in psutil.process_iter(["cmdline"]) if str(home) in (one.info["cmdline"] or [])]
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(home) in (process.info["cmdline"] or [])
+    ]
 
 
 def all_in(folder):
     return sorted(file for file in folder.rglob("*") if not file.name.startswith("torch"))
 
 
-def answer(words, capsys):
-    code = main(words)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+def answer(arguments, capsys):
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 def test_every_verb_is_here_or_begins_something():
@@ -139,16 +143,16 @@ def test_the_answers_are_those_of_an_empty_home(folder, capsys, rig):
     nowhere.mkdir(mode=0o700)
     (nowhere / "settings.yaml").write_bytes((rig.home.root / "settings.yaml").read_bytes())
 
-    def shortened(words, home):
-        code, out, errors = answer([*words, "--home", str(home)], capsys)
+    def shortened(arguments, home):
+        code, out, errors = answer([*arguments, "--home", str(home)], capsys)
         return (
             code,
             re.sub(r'"age_s": [0-9.]+', "", out.replace(str(home), "HOME")),
             errors.replace(str(home), "HOME"),
         )
 
-    for words in ALIKE:
-        assert shortened(words, nowhere) == shortened(words, rig.home.root)
+    for arguments in ALIKE:
+        assert shortened(arguments, nowhere) == shortened(arguments, rig.home.root)
     assert [file.name for file in nowhere.iterdir()] == ["settings.yaml"]
 
 
@@ -156,8 +160,8 @@ def test_only_what_begins_something_makes_a_home(folder, capsys):
     makers = {ask.__name__ for ask in wire.requests() if ask.makes_home}
     assert makers == {"Submit", "SubmitChain", "SubmitSweep", "SubmitApproaches", "Import", "Hold"}
     home = Home(folder / "home")
-    words = [sys.executable, "-m", "finetop.tui.main", "queue", "hold", "--home", str(home.root)]
-    subprocess.run(words, check=True)
+    arguments = [sys.executable, "-m", "finetop.tui.main", "queue", "hold", "--home", str(home.root)]
+    subprocess.run(arguments, check=True)
     assert is_made(home)
     assert answer(["supervisor", "stop", "--home", str(home.root)], capsys)[0] == 0
 

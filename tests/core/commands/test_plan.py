@@ -59,8 +59,8 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def plan(folder, capsys):
-    def run(*words):
-        code = main(["plan", *words])
+    def run(*arguments):
+        code = main(["plan", *arguments])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -85,7 +85,10 @@ def test_what_does_not_fit_says_what_would_and_exits_with_one(plan, folder):
     command = next(line for line in out.splitlines() if line.startswith("  --set"))
     sets = [word for word in command.split() if word != "--set"]
     code, out, _ = plan(
-        str(folder / "mine.yaml"), "--gpu-memory", "12", *(word for one in sets for word in ("--set", one))
+        str(folder / "mine.yaml"),
+        "--gpu-memory",
+        "12",
+        *(word for setting in sets for word in ("--set", setting)),
     )
     assert (code, "✓ fits" in out) == (0, True)
 
@@ -94,23 +97,31 @@ def test_one_json_document_with_a_schema(plan, folder):
     code, out, _ = plan(str(folder / "mine.yaml"), "--gpus", "2", "--json")
     document = json.loads(out)
     assert (code, document["schema"]) == (0, 1)
-    made = document["plan"]
-    assert made["verdict"] == "unknown"  # no GPU here, and no size was given
-    assert made["parameters"] == 8_030_261_248
-    assert {part["name"] for part in made["parts"]} >= {"weights", "optimizer", "activations", "logits"}
-    assert sum(part["bytes"] for part in made["parts"]) == pytest.approx(made["estimate"])
-    assert [way["way"] for way in made["sharded"]] == ["a copy on each (ddp)", "weights sharded (fsdp)"]
+    plan_facts = document["plan"]
+    assert plan_facts["verdict"] == "unknown"  # no GPU here, and no size was given
+    assert plan_facts["parameters"] == 8_030_261_248
+    assert {part["name"] for part in plan_facts["parts"]} >= {"weights", "optimizer", "activations", "logits"}
+    assert sum(part["bytes"] for part in plan_facts["parts"]) == pytest.approx(plan_facts["estimate"])
+    assert [way["way"] for way in plan_facts["sharded"]] == ["a copy on each (ddp)", "weights sharded (fsdp)"]
 
 
 def test_the_memory_beside_several_gpus_is_told_and_a_machine_that_lacks_it(plan, folder, monkeypatch):
-    words = (str(folder / "mine.yaml"), "--gpus", "8", "--gpu-memory", "80", "--set", "method={name: full}")
-    code, out, _ = plan(*words)
+    arguments = (
+        str(folder / "mine.yaml"),
+        "--gpus",
+        "8",
+        "--gpu-memory",
+        "80",
+        "--set",
+        "method={name: full}",
+    )
+    code, out, _ = plan(*arguments)
     (line,) = (line for line in out.splitlines() if "memory of each machine, 8 ranks on it" in line)
     each = next(line for line in out.splitlines() if "weights sharded (fsdp)" in line)
     assert code == 0 and float(line.split()[-1]) == pytest.approx(63, abs=1) and len(line) == len(each)
     small = machine.Machine("gpu", "a GPU", 80 * 2**30, gpus=8, host=16.0 * 2**30)
     monkeypatch.setattr(plan_command, "look", lambda *_, **__: small)
-    code, out, _ = plan(*words)
+    code, out, _ = plan(*arguments)
     assert code == 1 and "✓ fits" in out  # each GPU has enough
     assert "✗ does NOT fit: this machine has 16" in out
 
@@ -148,10 +159,10 @@ def test_what_can_not_be_is_refused_in_one_line(words, said, plan, folder):
 def test_modules_that_the_model_has_not_are_refused_before_it_is_queued(folder, monkeypatch, capsys):
     monkeypatch.undo()
     monkeypatch.setenv("FINETOP_HOME", str(folder / "home"))
-    words = ["run", str(folder / "mine.yaml"), "--set", f"model.id={folder / 'model'}"]
-    assert main([*words, "--set", "method.target_modules=[foo]"]) == 2
+    arguments = ["run", str(folder / "mine.yaml"), "--set", f"model.id={folder / 'model'}"]
+    assert main([*arguments, "--set", "method.target_modules=[foo]"]) == 2
     assert "the model has no module 'foo'" in capsys.readouterr().err
-    assert main([*words, "--set", "trainer_args.adam_beta=0.9"]) == 2
+    assert main([*arguments, "--set", "trainer_args.adam_beta=0.9"]) == 2
     assert "Did you mean adam_beta" in capsys.readouterr().err
     assert not (folder / "home").exists()
 
@@ -220,21 +231,21 @@ plan.Rehearsal = Silent
 assert main(["plan", sys.argv[1], "--gpu-memory", "24"]) == 0
 print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "textual"} & set(sys.modules)))
 """
-    made = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, str(folder / "mine.yaml")],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "FINETOP_HOME": str(folder / "home")},
     )
-    assert made.stdout.splitlines()[-1] == "[]"
+    assert completed.stdout.splitlines()[-1] == "[]"
 
 
 def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, capsys, monkeypatch):
     """An earlier run of the same model and method is in the store; the plan uses its pace."""
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-    told = {"steps": 4, "start": 0, "parameters": 8_000_000_000}
-    about = json.dumps(json.dumps(told))
+    events_told = {"steps": 4, "start": 0, "parameters": 8_000_000_000}
+    about = json.dumps(json.dumps(events_told))
     text = (folder / "mine.yaml").read_text() + f"about: {about}\ncheck: {{at_end: false}}\n"
     (folder / "mine.yaml").write_text(text.replace("id: ./model", f"id: {folder / 'model'}"))
     assert (
@@ -242,10 +253,10 @@ def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, caps
     )  # no model of that size fits here
     capsys.readouterr()
     assert main(["plan", str(folder / "mine.yaml"), "--json"]) in (0, 1)
-    made = json.loads(capsys.readouterr().out)["plan"]
-    assert made["time"]["is_measured"], made["time"]
-    assert made["time"]["source"] == "measured by run mine"
-    assert 4000 < made["time"]["tokens_per_s"] < 4200
+    plan_facts = json.loads(capsys.readouterr().out)["plan"]
+    assert plan_facts["time"]["is_measured"], plan_facts["time"]
+    assert plan_facts["time"]["source"] == "measured by run mine"
+    assert 4000 < plan_facts["time"]["tokens_per_s"] < 4200
 
 
 def test_the_demo_is_planned_before_its_model_is_here(tmp_path, monkeypatch, capsys):

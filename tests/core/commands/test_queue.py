@@ -43,9 +43,9 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert finetop("queue")[1].startswith("Nothing starts: the queue is held: finetop queue release\n")
     assert "queued, the queue is held" in finetop("ls")[1]
     assert finetop("ls")[1].endswith("Nothing starts: the queue is held.\n")
-    found = json.loads(finetop("queue", "--json")[1])
-    assert (found["schema"], found["stopped"], found["total"]) == (1, "the queue is held", 3)
-    assert [(row["run"], row["state"]["place"], row["priority"]) for row in found["rows"]] == [
+    document = json.loads(finetop("queue", "--json")[1])
+    assert (document["schema"], document["stopped"], document["total"]) == (1, "the queue is held", 3)
+    assert [(row["run"], row["state"]["place"], row["priority"]) for row in document["rows"]] == [
         ("c", 1, 5), ("b", 2, 10), ("a", 3, 10),
     ]  # fmt: skip
     assert finetop("pause", "busy")[1] == (
@@ -92,13 +92,13 @@ def served(tmp_path_factory):
 
     from finetop.core.runtime.home import Home
 
-    made = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
-    made.start()
-    made.wait_ready()
-    made.ask(Hold())
-    made.submit("a", steps=1)
-    yield made
-    made.stop_all()
+    new_rig = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
+    new_rig.start()
+    new_rig.wait_ready()
+    new_rig.ask(Hold())
+    new_rig.submit("a", steps=1)
+    yield new_rig
+    new_rig.stop_all()
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["recipe", *words]) == 0
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["recipe", *arguments]) == 0
     return capsys.readouterr().out
 
 
@@ -60,8 +60,8 @@ def test_what_is_printed_is_the_same_recipe(
 ) -> None:
     wanted = load_recipe(name).resolved | {"extends": None}
     name = f"builtin:{name}" if name == "approaches" else name
-    for words in ([], ["--all"]):
-        assert resolve_text(shown(capsys, name, *words), (), folder).resolved == wanted
+    for arguments in ([], ["--all"]):
+        assert resolve_text(shown(capsys, name, *arguments), (), folder).resolved == wanted
 
 
 def test_a_chain_is_printed_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +73,7 @@ def test_a_chain_is_printed_stage_by_stage(capsys: pytest.CaptureFixture[str]) -
     ]
     assert ["epochs: 9.0  # --set" in page for page in pages] == [True, False, False]
     answer = json.loads(shown(capsys, "rlhf", "--json"))
-    assert [one["stage"] for one in answer["stages"]] == ["sft", "reward", "ppo"]
+    assert [stage["stage"] for stage in answer["stages"]] == ["sft", "reward", "ppo"]
     assert answer["stages"][2]["from"]["train.batch_size"] == "extends ppo"
     assert answer["stages"][2]["recipe"]["objective"]["reward"]["model"] == "stage:reward"
 

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 
-from finetop.core.commands.remedy import print_all
+from finetop.core.commands.remedy import print_answer
 from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import RemedyRow
@@ -16,7 +16,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     code, out, _ = finetop("remedy", name, "--list")
     assert code == 0 and "not tried" in out and "a earlier checkpoint: none was saved" in out
     assert f"next: finetop remedy {name} --wait" in out
-    for words, said in (
+    for arguments, expected in (
         ((name, "--only", "prun"), "Did you mean prune"),
         ((name, "--only", "checkpoint"), "not available: none was saved"),
         ((name, "--rerun", "lower"), "there is no such remedy"),
@@ -24,8 +24,8 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
         ((f"{name}@x",), "is not a step"),
         (("other",), "there is no run"),
     ):
-        code, _, err = finetop("remedy", *words)
-        assert code == 2 and said in err and len(err.splitlines()) == 1, err
+        code, _, err = finetop("remedy", *arguments)
+        assert code == 2 and expected in err and len(err.splitlines()) == 1, err
     code, out, _ = finetop("remedy", name, "--only", "prune", "--wait")
     assert (code, "none of 2 is proven to lose less than 3.0 points" in out) == (1, True)
 
@@ -43,9 +43,9 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
 
     code, out, _ = finetop("remedy", name, "--rerun", "kl-to-base")
     assert code == 0 and "one-kl-to-base is queued" in out
-    made, before = (rig.ask(GetRun(run)).recipe for run in ("one-kl-to-base", name))
-    assert made["protect"]["kl_to_base"]["weight"] == 1.0
-    changed = {key for key in made if made[key] != before[key]}
+    queued_recipe, before = (rig.ask(GetRun(run)).recipe for run in ("one-kl-to-base", name))
+    assert queued_recipe["protect"]["kl_to_base"]["weight"] == 1.0
+    changed = {key for key in queued_recipe if queued_recipe[key] != before[key]}
     assert changed == {"name", "protect"}
 
 
@@ -60,7 +60,7 @@ def test_what_gives_up_most_of_the_gain_is_not_what_comes_next(capsys):
         answer = RemediesAnswer(
             "one", 9, "exact_match", {"exact_match": 0.0}, 3.0, now, rows, list(retrainings), rows[0].name
         )
-        print_all(answer, "one@9")
+        print_answer(answer, "one@9")
         return capsys.readouterr().out.splitlines()
 
     again = [RetrainingRow("lower-rate", "learning rate / 3", {"train.learning_rate": 1e-5})]

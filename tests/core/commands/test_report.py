@@ -35,15 +35,15 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
 def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
     name = rig.submit("one", steps=5)
     rig.wait_state(name, "finished")
-    for words, said in (
+    for arguments, expected in (
         (["--to", str(tmp_path / "x.pdf")], "pdf is not a format. End it in .html or .md."),
         (["--to", str(tmp_path / "none" / "x.md")], "no folder"),
         (["--to", str(tmp_path), "--markdown"], "is a folder"),
         (["--to", str(tmp_path / "x.html"), "--markdown"], "--markdown contradicts --to"),
         (["--to", "-", "--json"], "would both write"),
     ):
-        code, _, err = finetop("report", name, *words)
-        assert code == 2 and said in err and err.count("\n") == 1, err
+        code, _, err = finetop("report", name, *arguments)
+        assert code == 2 and expected in err and err.count("\n") == 1, err
     assert finetop("report", "nobody", "--to", str(tmp_path / "x.md"))[0] == 2
     assert not (tmp_path / "x.md").exists()
 
@@ -61,16 +61,16 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a", "completion": "b"}\n' * 5)
     plans = {"prompt": {"f1": [0.1, 0.2] * 12}, "lora": {"f1": [0.6, 0.9] * 12, "reads": [str(rows)]}}
-    points, _ = approaches.points(resolve_text(COMPARED).recipe)
+    points, _ = approaches.planned_runs(resolve_text(COMPARED).recipe)
     runs = [
         ApproachRun(
-            one.name,
-            one.approach,
-            one.seed,
-            {**one.recipe, "about": json.dumps(plans[one.approach])},
-            one.name,
+            point.name,
+            point.approach,
+            point.seed,
+            {**point.recipe, "about": json.dumps(plans[point.approach])},
+            point.name,
         )
-        for one in points
+        for point in points
     ]
     left_out = {"retrieval": "no documents"}
     rig.ask(SubmitApproaches("kb", "s", "token_f1", runs, left_out, COMPARED))

@@ -161,13 +161,13 @@ def test_it_refuses_what_the_job_would(
         folder.recipe["data"]["eval"] = {"share": 0.1}
     path = folder.file(**spoil(folder))
     assert main(["run", path]) == 2
-    said = capsys.readouterr()
+    captured = capsys.readouterr()
     wanted = REFUSED[spoil]
     if spoil is a_long_row:
-        assert "rows are longer than data.max_tokens (200); the longest has" in said.err
+        assert "rows are longer than data.max_tokens (200); the longest has" in captured.err
     else:
-        assert wanted in said.err
-    assert said.err.count("\n") == 1 and not said.out
+        assert wanted in captured.err
+    assert captured.err.count("\n") == 1 and not captured.out
     assert not (folder.root / "home").exists()  # no supervisor was asked to queue it
 
 
@@ -178,9 +178,9 @@ def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
     monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # a queued job waits for free memory
     path = folder.file(train={"batch_size": 65536, "grad_accumulation": 1})
     assert main(["run", path]) == 1
-    said = capsys.readouterr().err
-    assert "mine does not fit this machine: it needs" in said and "have 1.5 in all" in said
-    assert "It fits with batches of" in said and "--set train.batch_size=" in said
+    stderr = capsys.readouterr().err
+    assert "mine does not fit this machine: it needs" in stderr and "have 1.5 in all" in stderr
+    assert "It fits with batches of" in stderr and "--set train.batch_size=" in stderr
 
 
 def test_with_force_it_is_queued_and_what_will_happen_is_said(
@@ -189,9 +189,9 @@ def test_with_force_it_is_queued_and_what_will_happen_is_said(
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
     path = folder.file(**a_bad_row(folder))
     assert main(["run", path, "--force", "--hold", "--json"]) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["run"] == "mine"
-    assert "queued anyway; the job will fail with: rows.jsonl:6: completion is a number" in said.err
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["run"] == "mine"
+    assert "queued anyway; the job will fail with: rows.jsonl:6: completion is a number" in captured.err
 
 
 def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(
@@ -230,8 +230,8 @@ def test_it_looks_without_the_training_stack(folder: Folder) -> None:
         f"assert main(['run', {folder.file(**a_bad_row(folder))!r}]) == 2\n"
         "print(sorted({'torch', 'transformers', 'trl', 'peft', 'duckdb'} & set(sys.modules)))\n"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"
 
 
 @pytest.fixture
@@ -264,13 +264,13 @@ def test_what_a_t4_can_t_compute_is_refused_before_it_is_queued(
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_default_recipe_is_not_refused_for_a_t4(on_a_t4: Folder, method: str) -> None:
     recipe = load_recipe(on_a_t4.file(method={"name": method})).recipe
-    assert ahead.before(recipe, ahead.Looker(Home(on_a_t4.root / "home"))).problems == ()
+    assert ahead.check_before_queue(recipe, ahead.RunChecker(Home(on_a_t4.root / "home"))).problems == ()
 
 
 def test_what_is_read_names_all_that_a_look_depends_on(folder: Folder) -> None:
-    one, other = (
+    first_recipe, other = (
         load_recipe(folder.file(), [setting]).recipe for setting in ("train.seed=1", "train.seed=2")
     )
-    assert ahead.what_is_read(one) == ahead.what_is_read(other)
+    assert ahead.what_is_read(first_recipe) == ahead.what_is_read(other)
     cut = load_recipe(folder.file(), ["data.max_tokens=9"]).recipe
-    assert ahead.what_is_read(one) != ahead.what_is_read(cut)
+    assert ahead.what_is_read(first_recipe) != ahead.what_is_read(cut)

@@ -12,9 +12,9 @@ def test_cpu_ranks_that_the_supervisor_does_not_have(finetop, rig, tmp_path, mon
     (tmp_path / "next.yaml").write_text(
         "recipe: 1\nextends: lora\nname: next\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
     )
-    for said, warns in ((None, False), ("1", False), ("2", True)):
-        if said is not None:
-            monkeypatch.setenv(ranks.CPU_RANKS, said)
+    for expected, warns in ((None, False), ("1", False), ("2", True)):
+        if expected is not None:
+            monkeypatch.setenv(ranks.CPU_RANKS, expected)
         code, _, errors = finetop("run", "next.yaml", "--hold")
         assert code == 0
         assert ("FINETOP_CPU_RANKS is 2 here, but the supervisor started with 1" in errors) == warns

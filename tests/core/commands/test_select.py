@@ -42,19 +42,19 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
     assert (code, out.splitlines()[0], err) == (0, f"3 of 4 rows, by length, in {here}/few.jsonl", "")
     content = (here / "few.jsonl").read_bytes()
     assert content == LINES[2] + LINES[3] + LINES[4]
-    told = json.loads((here / "few.manifest.json").read_text())
-    assert told["source"] == {
+    document = json.loads((here / "few.manifest.json").read_text())
+    assert document["source"] == {
         "path": str(here / "rows.jsonl"),
         "sha256": hashlib.sha256(b"".join(LINES)).hexdigest(),
         "rows": 4,
     }
-    assert (told["by"], told["seed"], told["lines"], told["scores"]) == (
+    assert (document["by"], document["seed"], document["lines"], document["scores"]) == (
         "length",
         1,
         [3, 4, 5],
         [4.0, 14.0, 4.0],
     )
-    assert told["sha256"] == hashlib.sha256(content).hexdigest()
+    assert document["sha256"] == hashlib.sha256(content).hexdigest()
     typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "one.jsonl")
     code, out, _ = typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "two.jsonl", "--json")
     assert (here / "one.jsonl").read_bytes() == (here / "two.jsonl").read_bytes()
@@ -90,8 +90,8 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
 def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed, words, code, says):
     (here / "bad.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": \n')
     (here / "home").mkdir()
-    found, out, err = typed("select", *words)
-    assert (found, out, says in err, err.count("\n")) == (code, "", True, 1), err
+    exit_code, out, err = typed("select", *words)
+    assert (exit_code, out, says in err, err.count("\n")) == (code, "", True, 1), err
     assert not (here / "x.jsonl").exists()
 
 
@@ -111,12 +111,12 @@ def test_the_process_ends_when_nobody_listens(here, monkeypatch):
     rows = [json.dumps({"prompt": str(number), "completion": "b"}) for number in range(100)]
     (here / "many.jsonl").write_text("\n".join(rows))
     home = Home(here.joinpath(*["long" * 50] * 3))
-    asked = _request.select(
+    request = _request.select(
         Ask({"path": str(here / "many.jsonl")}, [Wanted("random", seed, 10) for seed in range(200)]), home
     )
-    first = next(asked)
+    first = next(request)
     assert first.by == "random"
-    asked.close()
-    made = {str(file) for file in (home.root / "selected").glob("random-10-*.jsonl")}
-    assert first.path in made and len(made) < 200
+    request.close()
+    files_made = {str(file) for file in (home.root / "selected").glob("random-10-*.jsonl")}
+    assert first.path in files_made and len(files_made) < 200
     assert not list((home.root / "selected").glob(".selecting-*"))

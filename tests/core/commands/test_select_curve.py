@@ -37,10 +37,10 @@ def test_amounts_that_can_t_be(text, says):
 def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "SAY_EVERY_S", 1e9)  # no progress lines, which a slow machine would print
     rows = [{"prompt": f"question {n}", "completion": "word " * (n % 7 + 1)} for n in range(40)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(run) + "\n" for run in rows))
     recipe = tmp_path / "tone.yaml"
     recipe.write_text(RECIPE)
-    words = (
+    arguments = (
         "select",
         str(recipe),
         "--curve",
@@ -51,27 +51,27 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
         "--seeds",
         "2",
     )
-    code, out, err = finetop(*words, "--hold")
+    code, out, err = finetop(*arguments, "--hold")
     assert (code, err) == (0, ""), err
     assert out == "6 runs in the sweep tone, 18 steps each. Results: finetop select --show tone\n"
-    found: SweepsAnswer = rig.ask(Sweeps("tone"))
-    assert found.keys == ["select.by", "rows"]
-    assert [tuple(one.values.values()) for one in found.runs] == [
+    reply: SweepsAnswer = rig.ask(Sweeps("tone"))
+    assert reply.keys == ["select.by", "rows"]
+    assert [tuple(run.values.values()) for run in reply.runs] == [
         ("random,no-near-duplicates", "10", "1"), ("random,no-near-duplicates", "10", "2"),
         ("length", "10", "1"), ("length", "10", "2"), ("all", "40", "1"), ("all", "40", "2"),
     ]  # fmt: skip
-    assert found.runs[0].row.tags == [
+    assert reply.runs[0].row.tags == [
         "sweep/tone",
         "select.by/random",
         "select.by/no-near-duplicates",
         "rows/10",
     ]
-    recipes = [rig.ask(GetRun(one.row.name)).recipe for one in found.runs]
-    assert {(one["train"]["max_steps"], one["train"]["epochs"]) for one in recipes} == {(18, None)}
-    paths = [one["data"]["train"][0]["path"] for one in recipes]
+    recipes = [rig.ask(GetRun(run.row.name)).recipe for run in reply.runs]
+    assert {(run["train"]["max_steps"], run["train"]["epochs"]) for run in recipes} == {(18, None)}
+    paths = [run["data"]["train"][0]["path"] for run in recipes]
     assert paths[-1] == str(tmp_path / "rows.jsonl") and paths[2] == paths[3] != paths[0]
-    finetop("queue", "release", found.runs[0].row.name)
-    rig.wait_state(found.runs[0].row.name, "finished")
+    finetop("queue", "release", reply.runs[0].row.name)
+    rig.wait_state(reply.runs[0].row.name, "finished")
     code, out, _ = finetop("select", "--show", "tone")
     assert [line.split()[:3] for line in out.splitlines()[1:3]] == [
         ["random", "10", "1/2"],

@@ -45,14 +45,14 @@ def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, re
         ["2e-5", "1/2", "0.100", "-", "-"],
     ]
     assert finetop("sweep")[1].splitlines()[1].split() == ["tone", "4", "3", "1"]
-    found = json.loads(finetop("sweep", "tone", "--json")[1])
-    assert found["keys"] == ["train.learning_rate"]
-    assert found["runs"][1]["values"] == {"train.learning_rate": "1e-5", "train.seed": "2"}
-    assert found["runs"][1]["row"]["tags"] == ["sweep/tone"]
+    document = json.loads(finetop("sweep", "tone", "--json")[1])
+    assert document["keys"] == ["train.learning_rate"]
+    assert document["runs"][1]["values"] == {"train.learning_rate": "1e-5", "train.seed": "2"}
+    assert document["runs"][1]["row"]["tags"] == ["sweep/tone"]
     assert "tone-lr2e-5-s2" in finetop("ls", "sweep/tone")[1]
     code, out, _ = finetop("run", recipe, "--seeds", "2", "--json", "--hold")
     assert json.loads(out)["sweep"] == "tone-2"
-    assert [one["name"] for one in json.loads(out)["runs"]] == ["tone-s1", "tone-s2"]
+    assert [run["name"] for run in json.loads(out)["runs"]] == ["tone-s1", "tone-s2"]
     assert finetop("sweep", "ton")[::2] == (2, "finetop: there is no sweep 'ton'. Did you mean tone?\n")
 
 

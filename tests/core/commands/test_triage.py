@@ -107,7 +107,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
 
 
 def refuses_in_one_line(finetop: Finetop) -> None:
-    for words, code, said in (
+    for arguments, code, expected in (
         (["accept", "good", "--reason", "x"], 1, "good has not regressed"),
         (["accept", "bad"], 2, "--reason"),
         (["triage", "bad", "--new", "--looking"], 2, "can't be combined"),
@@ -123,16 +123,16 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         ),
         (["flips", "bad", "--margin", "-1"], 2, "must be 0 or more"),
     ):
-        found, _, error = finetop(*words)
-        assert (found, error.count("\n")) == (code, 1), words
-        assert said in error, words
+        exit_code, _, error = finetop(*arguments)
+        assert (exit_code, error.count("\n")) == (code, 1), arguments
+        assert expected in error, arguments
 
 
 def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> None:
     run = quiet.run("bad", (300, 600, 900, 1200))
 
     def look() -> LookEarlierAnswer:
-        return asyncio.run(bisect.look(quiet.supervisor, LookEarlier("bad")))
+        return asyncio.run(bisect.check_next(quiet.supervisor, LookEarlier("bad")))
 
     def checked_at(step: int, lost: int) -> None:
         quiet.supervisor.connection.execute("UPDATE jobs SET word = 'finished' WHERE word = 'queued'")
@@ -156,7 +156,7 @@ def test_what_was_said_survives_a_rebuild(quiet: Still) -> None:
     run = quiet.run("bad", (1200,))
     quiet.job(run, "check", told_of({"arith": (9, 0)}, 1200), Finished(1.0, 2.0))
     standing = Standing("accepted", "ana", reason="known", note="ask Ben")
-    triage.say(quiet.supervisor, SetStanding("bad", "", standing))
+    triage.set_standing(quiet.supervisor, SetStanding("bad", "", standing))
 
     def seen() -> tuple[Any, ...]:
         (row,) = triage.page(quiet.supervisor, Triage()).rows

@@ -7,7 +7,7 @@ import pytest
 
 from finetop.core.data import source_record, sources
 from finetop.core.data.source_record import of_file, sha256_of
-from finetop.core.data.versions.current_file import look
+from finetop.core.data.versions.current_file import state_of
 from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.recipe.schema import Source
 from finetop.core.wording import data_versions
@@ -102,7 +102,7 @@ def test_a_folder_is_one_source_whose_content_and_bytes_change_with_its_files(tm
     def read():
         seen = source_record.begin(source)
         sources.read(source, None, seen=seen)
-        return source_record.told(source, "train", seen, None)
+        return source_record.record(source, "train", seen, None)
 
     first, again = read(), read()
     assert (first.content, first.sha256, first.size) == (again.content, again.sha256, again.size)
@@ -119,12 +119,12 @@ def test_what_lies_in_a_table_now_is_held_against_what_was_read(tmp_path):
     path.write_text("prompt,completion,note\na,b,\n")
     seen = source_record.begin(Source(path=str(path)))
     sources.read(Source(path=str(path)), None, seen=seen)
-    told = source_record.told(Source(path=str(path)), "train", seen, None)
+    told = source_record.record(Source(path=str(path)), "train", seen, None)
     then = SourceRow("a.csv", str(path), "", "train", 1, told.content, size=told.size, written=told.written)
-    assert look(then).state == "same"
+    assert state_of(then).state == "same"
     path.write_text("prompt,completion\na,b\n")  # without the empty column: different bytes, the same rows
-    assert look(then).state == "same"
+    assert state_of(then).state == "same"
     path.write_text("prompt,completion\na,c\n")
-    assert look(then).state == "changed"
+    assert state_of(then).state == "changed"
     path.unlink()
-    assert look(then).state == "gone"
+    assert state_of(then).state == "gone"

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from finetop.core.errors import BadInput
 from finetop.core.harness_logs.diff import CAP, diff
-from finetop.core.harness_logs.join import Asked
+from finetop.core.harness_logs.join import DiffOptions
 from finetop.core.protocol.check_result import read
 from finetop.core.wording.verdicts import verdict_line
 
@@ -30,27 +30,27 @@ def drop_of(every: int) -> Callable[[int], bool]:
 
 
 def compare(folder: Path, **asked: Any) -> dict[str, Any]:
-    return diff(folder / "a", folder / "b", Asked(**asked))
+    return diff(folder / "a", folder / "b", DiffOptions(**asked))
 
 
 def logs(folder: Path, base: dict[str, list[Row]], tuned: dict[str, list[Row]]) -> None:
     for name, tasks in (("a", base), ("b", tuned)):
-        for task, found in tasks.items():
-            write_log(folder / name, task, found)
+        for task, task_rows in tasks.items():
+            write_log(folder / name, task, task_rows)
 
 
-def task_of(found: dict[str, Any], name: str = "t") -> dict[str, Any]:
-    return next(task for task in found["joined"]["tasks"] if task["task"] == name)
+def task_of(result: dict[str, Any], name: str = "t") -> dict[str, Any]:
+    return next(task for task in result["joined"]["tasks"] if task["task"] == name)
 
 
 @pytest.mark.parametrize("version", ["0.4.3", "0.4.5", "0.4.7", "0.4.13"])
 def test_identical_logs_are_ok_with_no_flips(tmp_path: Path, version: str) -> None:
     logs(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
-    found = compare(tmp_path)
-    outcome = read(found)
+    result = compare(tmp_path)
+    outcome = read(result)
     assert verdict_line(outcome) == "OK  nothing lost (limit 3.0), all 200 items scored"
     assert (outcome.lost, outcome.won, outcome.flips) == (0, 0, ())
-    assert found["joined"]["share"] == 1.0
+    assert result["joined"]["share"] == 1.0
     assert outcome.notes == ("200 of 200 items joined (100 %)",)
 
 
@@ -103,10 +103,10 @@ def test_the_largest_task_does_not_decide_alone(tmp_path: Path) -> None:
     logs(
         tmp_path, {"big": rows(2000), "small": rows(300)}, {"big": rows(2000), "small": rows(300, drop_of(4))}
     )
-    found = compare(tmp_path)
-    totals = {task["task"]: task["total"] for task in found["tasks"]}
+    result = compare(tmp_path)
+    totals = {task["task"]: task["total"] for task in result["tasks"]}
     assert totals == {"big": CAP, "small": 300}
-    assert "at most 500 items a task count, drawn by seed 1: 1 task has more" in found["notes"]
+    assert "at most 500 items a task count, drawn by seed 1: 1 task has more" in result["notes"]
     assert {task["total"] for task in compare(tmp_path, cap=50)["tasks"]} == {50}
     assert {task["total"] for task in compare(tmp_path, cap=0)["tasks"]} == {2000, 300}
 
@@ -119,11 +119,11 @@ def test_one_task_is_used_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kept", "verdict"), [(178, "no_verdict"), (182, "ok")])
 def test_under_90_percent_joined_there_is_no_verdict(tmp_path: Path, kept: int, verdict: str) -> None:
     logs(tmp_path, {"t": rows(200)}, {"t": rows(kept)})
-    found = compare(tmp_path)
-    assert found["verdict"] == verdict
-    assert (task_of(found)["joined"], task_of(found)["only_base"]) == (kept, 200 - kept)
+    result = compare(tmp_path)
+    assert result["verdict"] == verdict
+    assert (task_of(result)["joined"], task_of(result)["only_base"]) == (kept, 200 - kept)
     if verdict == "no_verdict":
-        assert found["reason"].startswith(
+        assert result["reason"].startswith(
             "178 of 200 items joined (89 %), under 90 %: 22 only in the base's log. Score both"
         )
         assert read(compare(tmp_path, joined=0.85)).verdict == "ok"
@@ -133,8 +133,8 @@ def test_under_90_percent_joined_there_is_no_verdict(tmp_path: Path, kept: int, 
 
 def test_items_missing_on_either_side_are_counted_there(tmp_path: Path) -> None:
     logs(tmp_path, {"t": rows(200)[5:]}, {"t": rows(200)[:-3]})
-    found = compare(tmp_path)
-    assert {key: task_of(found)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
+    result = compare(tmp_path)
+    assert {key: task_of(result)[key] for key in ("joined", "only_base", "only_tuned", "other_prompt")} == {
         "joined": 192,
         "only_base": 3,
         "only_tuned": 5,
@@ -146,12 +146,12 @@ def test_another_prompt_does_not_join(tmp_path: Path) -> None:
     logs(tmp_path, {"t": rows(100)}, {"t": rows(100, prompt="Chat: {}")})
     write_results(tmp_path / "a", n_shot={"t": 0})
     write_results(tmp_path / "b", n_shot={"t": 5})
-    found = compare(tmp_path)
-    assert found["verdict"] == "no_verdict"
-    assert found["reason"].startswith("0 of 100 items joined (0 %), under 90 %: 100 under another prompt.")
+    result = compare(tmp_path)
+    assert result["verdict"] == "no_verdict"
+    assert result["reason"].startswith("0 of 100 items joined (0 %), under 90 %: 100 under another prompt.")
     assert (
         "t: 100 documents had another prompt (0 examples in the base's, 5 in the tuned model's)"
-        in found["notes"]
+        in result["notes"]
     )
     assert read(compare(tmp_path, joined=0)).verdict == "no_verdict"  # nothing remains to judge
 
@@ -161,18 +161,18 @@ def test_another_target_does_not_join_where_both_have_one(tmp_path: Path) -> Non
     tuned[7] = {**tuned[7], "target_hash": sha("something else")}
     del tuned[8]["target_hash"]
     logs(tmp_path, {"t": rows(100)}, {"t": tuned})
-    found = compare(tmp_path)
-    assert (task_of(found)["other_target"], task_of(found)["joined"]) == (1, 99)
-    assert f"t: 1 items have another target (first: samples_t_{DATE}.jsonl:8)" in found["notes"]
+    result = compare(tmp_path)
+    assert (task_of(result)["other_target"], task_of(result)["joined"]) == (1, 99)
+    assert f"t: 1 items have another target (first: samples_t_{DATE}.jsonl:8)" in result["notes"]
 
 
 def test_scores_that_are_not_finite_do_not_join(tmp_path: Path) -> None:
     tuned = rows(100)
     tuned[4]["acc"], tuned[9]["acc"] = float("nan"), None
     logs(tmp_path, {"t": rows(100)}, {"t": tuned})
-    found = compare(tmp_path)
-    assert (task_of(found)["no_score"], task_of(found)["joined"]) == (2, 98)
-    assert f"t: 2 items have no finite acc (first: samples_t_{DATE}.jsonl:5)" in found["notes"]
+    result = compare(tmp_path)
+    assert (task_of(result)["no_score"], task_of(result)["joined"]) == (2, 98)
+    assert f"t: 2 items have no finite acc (first: samples_t_{DATE}.jsonl:5)" in result["notes"]
 
 
 def test_another_task_version_leaves_the_task_out(tmp_path: Path) -> None:
@@ -180,25 +180,25 @@ def test_another_task_version_leaves_the_task_out(tmp_path: Path) -> None:
     logs(tmp_path, both, both)
     write_results(tmp_path / "a", versions={"t": 1.0, "u": 1})
     write_results(tmp_path / "b", versions={"t": 2.0, "u": "1.0"})
-    found = compare(tmp_path)
-    assert task_of(found)["left_out"] == "version 1 in the base's log, 2 in the tuned model's"
-    assert [task["task"] for task in found["tasks"]] == ["u"]
-    assert found["verdict"] == "ok" and found["joined"]["union"] == 100
-    assert "left out  t: version 1 in the base's log, 2 in the tuned model's" in found["notes"]
+    result = compare(tmp_path)
+    assert task_of(result)["left_out"] == "version 1 in the base's log, 2 in the tuned model's"
+    assert [task["task"] for task in result["tasks"]] == ["u"]
+    assert result["verdict"] == "ok" and result["joined"]["union"] == 100
+    assert "left out  t: version 1 in the base's log, 2 in the tuned model's" in result["notes"]
 
 
 def test_tasks_of_one_side_are_named(tmp_path: Path) -> None:
     logs(tmp_path, {"t": rows(100), "x": rows(9)}, {"t": rows(100), "y": rows(9)})
-    found = compare(tmp_path)
-    assert found["verdict"] == "ok"
-    assert "left out  x: only in the base's log" in found["notes"]
-    assert "left out  y: only in the tuned model's log" in found["notes"]
+    result = compare(tmp_path)
+    assert result["verdict"] == "ok"
+    assert "left out  x: only in the base's log" in result["notes"]
+    assert "left out  y: only in the tuned model's log" in result["notes"]
 
 
 def test_no_task_in_common_is_no_verdict(tmp_path: Path) -> None:
     logs(tmp_path, {"x": rows(9)}, {"y": rows(9)})
-    found = compare(tmp_path)
-    assert (found["verdict"], found["reason"]) == (
+    result = compare(tmp_path)
+    assert (result["verdict"], result["reason"]) == (
         "no_verdict",
         "no task could be compared: x: only in the base's log; y: only in the tuned model's log.",
     )
@@ -212,10 +212,10 @@ def test_unbounded_metrics_never_decide(tmp_path: Path) -> None:
 
     both = {"t": rows(100), "wikitext": [text_row(number) for number in range(40)]}
     logs(tmp_path, both, both)
-    found = compare(tmp_path)
-    assert found["verdict"] == "ok"
+    result = compare(tmp_path)
+    assert result["verdict"] == "ok"
     why = "no metric that is bounded to [0, 1] in both logs (word_perplexity, bleu)"
-    assert task_of(found, "wikitext")["left_out"] == why
+    assert task_of(result, "wikitext")["left_out"] == why
     named = compare(tmp_path, metrics={"wikitext": "bleu"})
     assert (
         task_of(named, "wikitext")["left_out"] == "bleu runs from 31 to 70; only scores in [0, 1] can decide"
@@ -242,11 +242,11 @@ def test_the_metric_by_default_and_by_name(tmp_path: Path) -> None:
 
     both = {"t": [scored(number) for number in range(100)], "u": rows(100, f1=0.75)}
     logs(tmp_path, both, both)
-    found = compare(tmp_path)
-    assert [task_of(found, name)["metric"] for name in ("t", "u")] == ["acc", "f1"]
-    asked = compare(tmp_path, metrics={"t": "acc_norm", "": "f1"})
-    assert [task_of(asked, name)["metric"] for name in ("t", "u")] == ["acc_norm", "f1"]
-    assert {task["task"]: task["base"] for task in asked["tasks"]}["t"] == 0.5
+    result = compare(tmp_path)
+    assert [task_of(result, name)["metric"] for name in ("t", "u")] == ["acc", "f1"]
+    chosen = compare(tmp_path, metrics={"t": "acc_norm", "": "f1"})
+    assert [task_of(chosen, name)["metric"] for name in ("t", "u")] == ["acc_norm", "f1"]
+    assert {task["task"]: task["base"] for task in chosen["tasks"]}["t"] == 0.5
     missing = compare(tmp_path, metrics={"": "acc"})
     assert task_of(missing, "u")["left_out"] == "no score acc in both logs (there is f1)"
 
@@ -274,23 +274,25 @@ def test_filters(tmp_path: Path, wanted: str, base: float) -> None:
         for number in range(100)
     ]
     logs(tmp_path, {"gsm8k": found_rows}, {"gsm8k": found_rows})
-    found = compare(tmp_path, filter=wanted)
-    assert found["tasks"][0]["base"] == base
+    result = compare(tmp_path, filter=wanted)
+    assert result["tasks"][0]["base"] == base
     other = "flexible-extract" if base == 0.7 else "strict-match"
-    assert f"gsm8k: filter {wanted or 'strict-match'} counts, not {other}" in found["notes"]
+    assert f"gsm8k: filter {wanted or 'strict-match'} counts, not {other}" in result["notes"]
 
 
 def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path: Path) -> None:
-    said = "It is 3, no 4."
+    answer_text = "It is 3, no 4."
     new = [
-        written_row(n, good, filter=name, said=said)
+        written_row(n, good, filter=name, said=answer_text)
         for name, good in (("strict", False), ("loose", True))
         for n in range(50)
     ]
-    old = [written_row(n, good, version="0.4.3", said=said) for good in (False, True) for n in range(50)]
+    old = [
+        written_row(n, good, version="0.4.3", said=answer_text) for good in (False, True) for n in range(50)
+    ]
     logs(tmp_path, {"gsm8k": old}, {"gsm8k": new})
-    found = compare(tmp_path)
-    assert (task_of(found, "gsm8k")["joined"], task_of(found, "gsm8k")["filter"]) == (50, "#1")
+    result = compare(tmp_path)
+    assert (task_of(result, "gsm8k")["joined"], task_of(result, "gsm8k")["filter"]) == (50, "#1")
     second = compare(tmp_path, filter="loose")
     assert (task_of(second, "gsm8k")["filter"], second["tasks"][0]["base"]) == ("#2", 1.0)
 
@@ -304,20 +306,20 @@ def test_repeats_and_broken_lines_are_said_with_their_place(tmp_path: Path) -> N
     logs(tmp_path, {"t": rows(100)}, {"t": [*rows(100), choice_row(3, True), choice_row(5, False)]})
     file = next((tmp_path / "a").rglob("*.jsonl"))
     file.write_bytes(file.read_bytes()[:-30])
-    found = compare(tmp_path)
+    result = compare(tmp_path)
     name = f"samples_t_{DATE}.jsonl"
-    assert f"base's log  1 lines that are not a JSON object (first: {name}:100)" in found["notes"]
-    assert f"tuned model's log  1 repeated documents, counted once (first: {name}:101)" in found["notes"]
+    assert f"base's log  1 lines that are not a JSON object (first: {name}:100)" in result["notes"]
+    assert f"tuned model's log  1 repeated documents, counted once (first: {name}:101)" in result["notes"]
     wrong = f"tuned model's log  1 repeated documents with other scores, the first counts (first: {name}:102)"
-    assert wrong in found["notes"]
-    assert (found["joined"]["joined"], found["joined"]["union"]) == (99, 100)
+    assert wrong in result["notes"]
+    assert (result["joined"]["joined"], result["joined"]["union"]) == (99, 100)
 
 
 def test_a_task_that_joined_badly_is_said_within_a_good_whole(tmp_path: Path) -> None:
     logs(tmp_path, {"t": rows(2000), "u": rows(100)}, {"t": rows(2000), "u": rows(40)})
-    found = compare(tmp_path)
-    assert found["verdict"] == "ok"
-    assert "u: only 40 of its 100 items joined" in found["notes"]
+    result = compare(tmp_path)
+    assert result["verdict"] == "ok"
+    assert "u: only 40 of its 100 items joined" in result["notes"]
 
 
 @pytest.mark.parametrize(
@@ -337,9 +339,9 @@ def test_chance(
         for n in range(100)
     ]
     logs(tmp_path, {"t": both}, {"t": both})
-    found = compare(tmp_path)
-    assert found["verdict"] == "no_verdict"
-    assert f"within 3 standard errors of chance ({chance:.3f})" in found["reason"]
+    result = compare(tmp_path)
+    assert result["verdict"] == "no_verdict"
+    assert f"within 3 standard errors of chance ({chance:.3f})" in result["reason"]
 
 
 def test_written_answers_have_no_chance(tmp_path: Path) -> None:
@@ -359,34 +361,36 @@ def test_renamed_files_are_compared_by_their_only_task(tmp_path: Path) -> None:
     base, tuned = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
     base.write_bytes(named.read_bytes())
     tuned.write_bytes(named.read_bytes())
-    assert task_of(diff(base, tuned, Asked()), "before")["joined"] == 50
-    assert task_of(diff(base, named, Asked()), "arc_easy")["joined"] == 50
+    assert task_of(diff(base, tuned, DiffOptions()), "before")["joined"] == 50
+    assert task_of(diff(base, named, DiffOptions()), "arc_easy")["joined"] == 50
     for name in ("samples_base.jsonl", "samples_tuned.jsonl"):
         (tmp_path / name).write_bytes(named.read_bytes())
-    half_named = diff(tmp_path / "samples_base.jsonl", tmp_path / "samples_tuned.jsonl", Asked())
+    half_named = diff(tmp_path / "samples_base.jsonl", tmp_path / "samples_tuned.jsonl", DiffOptions())
     assert task_of(half_named, "base")["joined"] == 50
     other = write_log(tmp_path, "piqa", rows(50))
-    assert diff(named, other, Asked())["verdict"] == "no_verdict"  # two different task names of the harness
+    assert (
+        diff(named, other, DiffOptions())["verdict"] == "no_verdict"
+    )  # two different task names of the harness
 
 
 def test_the_models_and_the_plan_are_in_the_result(tmp_path: Path) -> None:
     logs(tmp_path, {"t": rows(50)}, {"t": rows(50)})
     write_results(tmp_path / "a")
-    found = compare(tmp_path)
-    assert found["models"]["base"] == {
+    result = compare(tmp_path)
+    assert result["models"]["base"] == {
         "path": str(tmp_path / "a"),
         "model_name": "org/model",
         "lm_eval_version": "0.4.13",
     }
-    assert len(found["plan_hash"]) == 64 and found["plan_hash"] == compare(tmp_path)["plan_hash"]
-    assert compare(tmp_path, seed=2)["plan_hash"] != found["plan_hash"]
-    assert found["seconds"] > 0
-    json.dumps(found)
+    assert len(result["plan_hash"]) == 64 and result["plan_hash"] == compare(tmp_path)["plan_hash"]
+    assert compare(tmp_path, seed=2)["plan_hash"] != result["plan_hash"]
+    assert result["seconds"] > 0
+    json.dumps(result)
 
 
 def test_swapping_the_logs_turns_the_drop_around(tmp_path: Path) -> None:
     logs(tmp_path, {"t": rows(800), "u": rows(800)}, {"t": rows(800, drop_of(10)), "u": rows(800)})
-    there, back = read(compare(tmp_path)), read(diff(tmp_path / "b", tmp_path / "a", Asked()))
+    there, back = read(compare(tmp_path)), read(diff(tmp_path / "b", tmp_path / "a", DiffOptions()))
     assert there.drop is not None and back.drop == -there.drop
     assert (there.lost, there.won) == (back.won, back.lost)
 
@@ -464,7 +468,7 @@ def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
                 for weight in model.parameters():
                     weight.add_(torch.randn_like(weight), alpha=0.2)
         tracker = EvaluationTracker(output_path=str(tmp_path / name))
-        found = lm_eval.simple_evaluate(
+        evaluated = lm_eval.simple_evaluate(
             HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, device="cpu"),
             tasks=tasks,
             task_manager=TaskManager(include_defaults=False),
@@ -472,9 +476,9 @@ def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
             bootstrap_iters=0,
             evaluation_tracker=tracker,
         )
-        written = found.pop("samples")
-        tracker.save_results_aggregated(results=found, samples=written)
-        for task in found["configs"]:
+        written = evaluated.pop("samples")
+        tracker.save_results_aggregated(results=evaluated, samples=written)
+        for task in evaluated["configs"]:
             tracker.save_results_samples(task_name=task, samples=written[task])
         assert len(written["shops"]) == 40
     result = compare(tmp_path, joined=1.0)

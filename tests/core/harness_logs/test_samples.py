@@ -34,11 +34,11 @@ def test_every_version_reads_alike(tmp_path: Path, version: str) -> None:
     )
     log = read_log(tmp_path).tasks["arc_easy"]
     assert (log.metrics, list(log.filters), log.faults) == (("acc", "acc_norm"), ["none"], ())
-    found = list(log.filters["none"].values())
-    assert [sample.score(0) for sample in found] == [float(right(n)) for n in range(20)]
-    assert {sample.choices for sample in found} == {4}
+    read = list(log.filters["none"].values())
+    assert [sample.score(0) for sample in read] == [float(right(n)) for n in range(20)]
+    assert {sample.choices for sample in read} == {4}
     assert log.results is not None and log.results.version("arc_easy") == "1"
-    row = read_row(log, found[7])
+    row = read_row(log, read[7])
     assert row["doc"]["question"] == "What is 7?"
     assert gold_of(row) == "choice 3 of 7" and answer_of(row, "acc") == "choice 3 of 7"
     assert read_log(file).tasks["arc_easy"].filters["none"].keys() == log.filters["none"].keys()
@@ -82,9 +82,9 @@ def test_fixed_labels_are_noticed(tmp_path: Path, choices: tuple[str, ...], same
 
 def test_written_answers_have_no_choices_and_their_texts(tmp_path: Path) -> None:
     log = read_log(write_log(tmp_path, "gsm8k", [written_row(n, n != 3) for n in range(5)])).tasks["gsm8k"]
-    found = list(log.filters["strict-match"].values())
-    assert {sample.choices for sample in found} == {0} and not log.same_choices
-    row = read_row(log, found[3])
+    read = list(log.filters["strict-match"].values())
+    assert {sample.choices for sample in read} == {0} and not log.same_choices
+    row = read_row(log, read[3])
     assert question_of(row) == "Q: What is 3 and 3?\nA:"
     assert (gold_of(row), answer_of(row, "exact_match")) == ("6", "[strict-match: nothing]")
 
@@ -144,9 +144,9 @@ def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path, monkeypatch: pyt
     file = write_log(tmp_path, "t", rows)
     log = read_log(file).tasks["t"]
     assert faults(log) == {samples.BROKEN: (1, f"{file.name}:2")}
-    found = list(log.filters["none"].values())
-    assert [sample.doc_id for sample in found] == ["0", "2"]
-    assert read_row(log, found[1])["doc"]["question"] == "What is 2?"  # offsets after it are right
+    read = list(log.filters["none"].values())
+    assert [sample.doc_id for sample in read] == ["0", "2"]
+    assert read_row(log, read[1])["doc"]["question"] == "What is 2?"  # offsets after it are right
 
 
 def test_repeats_count_once_and_contradictions_are_told_apart(tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_filters_of_a_new_log_are_named_by_their_rows(tmp_path: Path) -> None:
 
 def old_log_of_two_filters() -> list[dict[str, object]]:
     """Up to 0.4.5 the second filter's rows follow the first one's, unmarked."""
-    said = "It is 4, no 5."
-    rows = [written_row(n, False, version="0.4.5", said=said) for n in range(5)]
-    return rows + [written_row(n, True, version="0.4.5", said=said) for n in range(5)]
+    answer_text = "It is 4, no 5."
+    rows = [written_row(n, False, version="0.4.5", said=answer_text) for n in range(5)]
+    return rows + [written_row(n, True, version="0.4.5", said=answer_text) for n in range(5)]
 
 
 def test_filters_of_an_old_log_are_named_by_its_results(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from finetop.core.commands.main import main
 from finetop.core.lint import fix, lint
-from finetop.core.lint.report import Asked, Given
+from finetop.core.lint.report import Given, LintRequest
 from finetop.core.runtime.home import Home
 
 GOOD = b'{"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is  two."}], "id": 7}'
@@ -42,13 +42,15 @@ def test_every_change_is_in_the_manifest_and_all_else_is_as_it_was(tmp_path: Pat
     head, *changes = map(json.loads, (tmp_path / "b.jsonl.manifest.jsonl").read_text().splitlines())
     assert (head["from_sha256"], head["to_sha256"]) == (digest(source.read_bytes()), digest(out.read_bytes()))
     assert (head["from_rows"], head["rows"], head["removed"], head["mended"]) == (6, 4, 2, 1)
-    assert [(one["line"], one["finding"], one["action"], one["new_line"]) for one in changes] == [
+    assert [
+        (change["line"], change["finding"], change["action"], change["new_line"]) for change in changes
+    ] == [
         (2, "unreadable", "remove", None),
         (3, "empty", "remove", None),
         (5, "damaged", "mend", 2),
         (5, "template", "mend", 2),
     ]
-    assert [one["before"] for one in changes] == [
+    assert [change["before"] for change in changes] == [
         digest(b"not json"),
         digest(EMPTY),
         digest(MARKED),
@@ -71,9 +73,9 @@ def test_a_full_disk_costs_the_new_file_and_not_the_report(
     monkeypatch.setattr(fix, "put", full)
     source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     source.write_bytes(GOOD + b"\n" + EMPTY + b"\n")
-    asked = Asked((Given("train", {"path": str(source)}),), only=("empty",), fix=str(out))
-    report = lint.run(asked, Home(tmp_path), lambda *_: None)
-    assert [one.name for one in report.findings] == ["empty"] and report.fixed is None
+    request = LintRequest((Given("train", {"path": str(source)}),), only=("empty",), fix=str(out))
+    report = lint.run(request, Home(tmp_path), lambda *_: None)
+    assert [finding.name for finding in report.findings] == ["empty"] and report.fixed is None
     assert report.unfixed is not None and report.unfixed.exit_code == 4
     assert "no space left" in report.unfixed.message
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
@@ -122,4 +124,8 @@ def test_any_file_is_fixed_into_json_lines(tmp_path: Path) -> None:
     ]
     head, *changes = map(json.loads, (tmp_path / "b.jsonl.manifest.jsonl").read_text().splitlines())
     assert (head["from"], head["from_sha256"]) == (str(source), digest(source.read_bytes()))
-    assert [(one["line"], one["action"]) for one in changes] == [(3, "remove"), (4, "remove"), (5, "mend")]
+    assert [(change["line"], change["action"]) for change in changes] == [
+        (3, "remove"),
+        (4, "remove"),
+        (5, "mend"),
+    ]

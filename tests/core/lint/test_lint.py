@@ -19,7 +19,7 @@ from finetop.core.data import render, source_record
 from finetop.core.errors import BadData, BadInput
 from finetop.core.lint import lines, lint as linting
 from finetop.core.lint.findings import load, names
-from finetop.core.lint.report import Asked, Given, Report
+from finetop.core.lint.report import Given, LintRequest, Report
 from finetop.core.lint.report_text import report_lines
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.schema import Source
@@ -37,7 +37,7 @@ def write(path: Path, *rows: Any) -> Path:
 
 def lint(home: Path, *paths: Path, **asked: Any) -> Report:
     sources = tuple(Given("train", {"path": str(path)}) for path in paths)
-    return linting.run(Asked(sources, **asked), Home(home), lambda *_: None)
+    return linting.run(LintRequest(sources, **asked), Home(home), lambda *_: None)
 
 
 def test_bad_rows_are_findings_and_the_rest_is_still_read(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_bad_rows_are_findings_and_the_rest_is_still_read(tmp_path: Path) -> Non
 def test_a_line_of_more_than_8_mib_is_a_finding(tmp_path: Path) -> None:
     huge = b'{"text": "' + b"x" * (9 << 20) + b'"}'
     report = lint(tmp_path, write(tmp_path / "a.jsonl", GOOD, huge, GOOD))
-    assert [one.places for one in report.findings if one.name == "unreadable"] == [("a.jsonl:2",)]
+    assert [finding.places for finding in report.findings if finding.name == "unreadable"] == [("a.jsonl:2",)]
     assert report.sources[0].bytes == (tmp_path / "a.jsonl").stat().st_size
 
 
@@ -138,7 +138,7 @@ def test_what_a_recipe_puts_into_prompts_is_counted(tmp_path: Path, tiny_model: 
     for ask in ("", "ask: {system: Answer in one sentence.}\n"):
         recipe = resolve_text(text + ask, (), tmp_path).resolved
         counts.append(
-            linting.run(Asked(recipe=recipe, only=("empty",)), Home(tmp_path), lambda *_: None).lengths
+            linting.run(LintRequest(recipe=recipe, only=("empty",)), Home(tmp_path), lambda *_: None).lengths
         )
     assert counts[0].learned == counts[1].learned
     assert counts[0].tokens + 2 * len("Answer in one sentence.") // 3 < counts[1].tokens
@@ -147,8 +147,8 @@ def test_what_a_recipe_puts_into_prompts_is_counted(tmp_path: Path, tiny_model: 
 def test_lengths_are_those_of_rows_to_train_on(tmp_path: Path) -> None:
     train, test = write(tmp_path / "a.jsonl", GOOD), write(tmp_path / "b.jsonl", GOOD, GOOD)
     given = (Given("test", {"path": str(test)}), Given("train", {"path": str(train)}))
-    report = linting.run(Asked(given, only=("empty",)), Home(tmp_path), lambda *_: None)
-    assert [(one.name, one.role, one.rows) for one in report.sources] == [
+    report = linting.run(LintRequest(given, only=("empty",)), Home(tmp_path), lambda *_: None)
+    assert [(source.name, source.role, source.rows) for source in report.sources] == [
         ("a.jsonl", "train", 1),
         ("b.jsonl", "test", 2),
     ]
@@ -162,7 +162,7 @@ def test_what_to_do_first_is_said_last_and_on_a_page_on_top(tmp_path: Path) -> N
         {"prompt": f"Number {n}?", "completion": "I'm sorry, but I can't help with that."} for n in range(3)
     ]
     report = lint(tmp_path, write(tmp_path / "a.jsonl", secret, *refusing, EMPTY))
-    graves = [one.name for one in report.findings]
+    graves = [finding.name for finding in report.findings]
     assert graves[:2] == ["secrets", "empty"] or graves[0] == "secrets", (
         "one secret is worse than three of another"
     )
@@ -209,7 +209,7 @@ def test_the_test_of_a_recipe_is_asked_and_answered_whatever_is_learned(tmp_path
         f"check: {{target: {{path: {test}}}}}\n",
         [],
     ).resolved
-    report = linting.run(Asked(recipe=recipe), Home(tmp_path), lambda *_: None)
+    report = linting.run(LintRequest(recipe=recipe), Home(tmp_path), lambda *_: None)
     assert report.findings == () and report.sources[1].format == "messages"
 
 
@@ -245,8 +245,8 @@ def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
-    asked = "How many legs does the new table of the shop have?"
-    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": "Four legs of oak."}]
+    question = "How many legs does the new table of the shop have?"
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": "Four legs of oak."}]
     write(tmp_path / "a.jsonl", {"messages": turns}, GOOD)
     write(tmp_path / "test.jsonl", {"messages": turns})
     write(tmp_path / "pairs.jsonl", {"prompt": "Which?", "chosen": "The left.", "rejected": "The right one."})
@@ -258,8 +258,8 @@ def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(
     assert first.startswith("── stage sft ") and "a.jsonl:1  as test.jsonl:1" in first
     assert "nothing found in 2 rows" in second
     assert main([*asks, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)["stages"]
-    assert [(one["stage"], len(one["lint"].get("findings", []))) for one in told] == [
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert [(stage["stage"], len(stage["lint"].get("findings", []))) for stage in stages] == [
         ("sft", 1),
         ("better", 0),
     ]
@@ -309,12 +309,14 @@ def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) ->
         (folder / name).write_text(f"prompt,completion\n{cells}")
     table = lint(tmp_path, folder, only=("duplicates", "empty"))
     assert table.rows == plain.rows == 700
-    assert {one.name: one.count for one in table.findings} == {one.name: one.count for one in plain.findings}
-    assert {one.name: one.places for one in table.findings} == {
+    assert {finding.name: finding.count for finding in table.findings} == {
+        finding.name: finding.count for finding in plain.findings
+    }
+    assert {finding.name: finding.places for finding in table.findings} == {
         "duplicates": ("parts/b.csv:252",),
         "empty": ("parts/b.csv:302",),
     }
-    assert [(one.name, one.rows) for one in table.sources] == [("parts", 700)]
+    assert [(finding.name, finding.rows) for finding in table.sources] == [("parts", 700)]
     assert table.sources[0].sha256 == source_record.sha256_of(folder)
 
 
@@ -334,15 +336,15 @@ def test_a_recipe_is_linted_by_its_columns_and_labels(tmp_path: Path) -> None:
     text = f"recipe: 1\nextends: lora\ndata: {data}\ncheck: {check}\n"
     loaded = resolve_text(text, cwd=tmp_path)
     report = linting.run(
-        Asked(recipe=loaded.resolved, only=("unreadable", "duplicates", "leaks")),
+        LintRequest(recipe=loaded.resolved, only=("unreadable", "duplicates", "leaks")),
         Home(tmp_path),
         lambda *_: None,
     )
-    found = {one.name: one for one in report.findings}
-    assert found["unreadable"].places == ("a.csv:5", "a.csv:5")
-    assert "label is '2', which labels does not name" in found["unreadable"].examples[0].text
-    assert "good" in found["duplicates"].examples[0].text
-    assert found["leaks"].count == 3
+    findings = {finding.name: finding for finding in report.findings}
+    assert findings["unreadable"].places == ("a.csv:5", "a.csv:5")
+    assert "label is '2', which labels does not name" in findings["unreadable"].examples[0].text
+    assert "good" in findings["duplicates"].examples[0].text
+    assert findings["leaks"].count == 3
 
 
 def test_the_lines_for_an_unknown_shape_name_all_labels(tmp_path: Path) -> None:
@@ -350,7 +352,7 @@ def test_the_lines_for_an_unknown_shape_name_all_labels(tmp_path: Path) -> None:
     text = "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv}]}\n"
     loaded = resolve_text(text, cwd=tmp_path)
     with pytest.raises(BadInput, match=r"labels: \{0: name of 0, 1: name of 1, 2: name of 2\}"):
-        linting.run(Asked(recipe=loaded.resolved), Home(tmp_path), lambda *_: None)
+        linting.run(LintRequest(recipe=loaded.resolved), Home(tmp_path), lambda *_: None)
 
 
 def test_what_the_error_prints_is_pasted_behind_columns(
@@ -358,18 +360,18 @@ def test_what_the_error_prints_is_pasted_behind_columns(
 ) -> None:
     file = tmp_path / "a.csv"
     file.write_text("sentence,label\nA fine lamp.,0\nIt flickers at night.,1\n")
-    words = ["--home", str(tmp_path), "lint", str(file)]
-    assert main(words) == 2
+    command = ["--home", str(tmp_path), "lint", str(file)]
+    assert main(command) == 2
     pasted = capsys.readouterr().err.partition("--columns): ")[2].strip()
-    assert main([*words, "--columns", pasted]) in (0, 1)
+    assert main([*command, "--columns", pasted]) in (0, 1)
     assert "a.csv: 2 rows of format prompt-completion" in capsys.readouterr().out
-    for wrong, said in (
+    for wrong, message in (
         ("columns: {promt: a}", "--columns.columns.promt: rows have no key 'promt'"),
         ("column: {prompt: a}", "Did you mean columns?"),
         ("columns: [", "--columns: "),
     ):
-        assert main([*words, "--columns", wrong]) == 2
-        assert said in capsys.readouterr().err
+        assert main([*command, "--columns", wrong]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_of_a_demo_model_that_is_not_here_tokens_are_estimated_and_it_says_why(

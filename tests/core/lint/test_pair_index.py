@@ -10,7 +10,7 @@ import pytest
 
 from finetop.core.commands.main import main
 from finetop.core.lint import lint as linting, pair_index
-from finetop.core.lint.report import Asked, Finding, Given
+from finetop.core.lint.report import Finding, Given, LintRequest
 from finetop.core.runtime.home import Home
 
 ONLY = ("duplicates", "near-duplicates", "conflicts", "leaks", "contamination")
@@ -24,7 +24,7 @@ def row(asked: str, answer: str, system: str = "") -> dict[str, Any]:
 
 
 def write(path: Path, *rows: dict[str, Any]) -> dict[str, Any]:
-    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in rows))
     return {"path": str(path)}
 
 
@@ -35,12 +35,12 @@ def lint(
     if test:
         sources.append(Given("test", write(folder / "t.jsonl", *test)))
     only = asked.pop("only", ONLY)
-    report = linting.run(Asked(tuple(sources), only=only, **asked), Home(folder), lambda *_: None)
-    return {one.name: one for one in report.findings}
+    report = linting.run(LintRequest(tuple(sources), only=only, **asked), Home(folder), lambda *_: None)
+    return {finding.name: finding for finding in report.findings}
 
 
 def test_copies_and_near_copies_are_found_and_templates_are_not(tmp_path: Path) -> None:
-    found = lint(
+    findings = lint(
         tmp_path,
         row("How does one groom a poodle?", LONG),
         row("How does one groom a Poodle", LONG + " "),
@@ -54,15 +54,15 @@ def test_copies_and_near_copies_are_found_and_templates_are_not(tmp_path: Path) 
             "text": f"{OTHER} And so on, in other words, until nobody can say any more what the beginning of it was."
         },
     )
-    assert found.keys() == {"duplicates", "near-duplicates"}
-    assert found["duplicates"].places == ("a.jsonl:2",)
-    assert found["duplicates"].examples[0].text.startswith("as line 1: ")
-    assert found["near-duplicates"].places == ("a.jsonl:3", "a.jsonl:8")
-    assert sum(found["near-duplicates"].kinds.values()) == 2
+    assert findings.keys() == {"duplicates", "near-duplicates"}
+    assert findings["duplicates"].places == ("a.jsonl:2",)
+    assert findings["duplicates"].examples[0].text.startswith("as line 1: ")
+    assert findings["near-duplicates"].places == ("a.jsonl:3", "a.jsonl:8")
+    assert sum(findings["near-duplicates"].kinds.values()) == 2
 
 
 def test_contradictions_are_found_and_several_fine_answers_are_not(tmp_path: Path) -> None:
-    found = lint(
+    findings = lint(
         tmp_path,
         row("Classify: my card was charged twice for it", "Billing"),
         row("classify: my card was charged twice for it", "Claims"),
@@ -78,15 +78,15 @@ def test_contradictions_are_found_and_several_fine_answers_are_not(tmp_path: Pat
         {"prompt": "Is it good or bad?", "chosen": "It is good.", "rejected": "It is bad."},
         {"prompt": "Is it good or bad?", "chosen": "It is bad.", "rejected": "It is good."},
     )
-    assert found["conflicts"].places == tuple(f"a.jsonl:{line}" for line in (1, 2, 3, 4, 9, 10))
-    shown = found["conflicts"].examples
-    assert [one.place for one in shown] == ["a.jsonl:1", "a.jsonl:3", "a.jsonl:9"], "each pair once"
+    assert findings["conflicts"].places == tuple(f"a.jsonl:{line}" for line in (1, 2, 3, 4, 9, 10))
+    shown = findings["conflicts"].examples
+    assert [example.place for example in shown] == ["a.jsonl:1", "a.jsonl:3", "a.jsonl:9"], "each pair once"
     assert shown[0].text == "“Billing”, line 2 “Claims”: Classify: my card was charged twice for it"
     assert "…good.”, line 10 “…bad.”" in shown[2].text.replace("It is ", "…"), "from where they differ"
 
 
 def test_of_long_answers_it_is_shown_where_they_differ(tmp_path: Path) -> None:
-    found = lint(
+    findings = lint(
         tmp_path,
         row(
             "What does the Alpine Tent weigh?", "The Alpine Tent weighs, with poles and pegs, 3.2 kg in all."
@@ -95,13 +95,13 @@ def test_of_long_answers_it_is_shown_where_they_differ(tmp_path: Path) -> None:
             "What does the Alpine Tent weigh?", "The Alpine Tent weighs, with poles and pegs, 4.9 kg in all."
         ),
     )
-    assert "pegs, 3.2 kg in all.”, line 2 “" in found["conflicts"].examples[0].text
-    assert "pegs, 4.9 kg in all.”" in found["conflicts"].examples[0].text
+    assert "pegs, 3.2 kg in all.”, line 2 “" in findings["conflicts"].examples[0].text
+    assert "pegs, 4.9 kg in all.”" in findings["conflicts"].examples[0].text
 
 
 def test_leaks_from_the_test_are_found(tmp_path: Path) -> None:
     test = (row("How does one groom a poodle?", LONG), row("What is the weight of the Alpine Tent?", "3 kg"))
-    found = lint(
+    findings = lint(
         tmp_path,
         row("How does one groom a poodle?", LONG),
         row("Tell me: how does one groom a poodle?", "I do not know."),
@@ -109,7 +109,7 @@ def test_leaks_from_the_test_are_found(tmp_path: Path) -> None:
         row("What is the best way to groom a cat?", "Gently."),
         test=test,
     )
-    leaks = found["leaks"]
+    leaks = findings["leaks"]
     assert leaks.places == ("a.jsonl:1", "a.jsonl:2")
     assert leaks.of == 4
     assert leaks.kinds == {"question and answer, as it is": 1, "the question alone, as it is": 1}
@@ -129,11 +129,11 @@ def test_one_word_more_in_the_prompt_and_an_answer_to_something_else_contradict_
     )
     tie = "Stand before a mirror, cross wide end over narrow, pass it through the loop, tighten the knot slowly."
     others = [row(f"Is it generally open on day {number}?", f"Day {number}: yes.") for number in range(9)]
-    asked = "how does one make an origami crane", "how does one generally make an origami crane"
-    found = lint(tmp_path, *others, row(asked[0], fold), row(asked[1], tie))
-    assert found["conflicts"].places == ("a.jsonl:10", "a.jsonl:11")
+    questions = "how does one make an origami crane", "how does one generally make an origami crane"
+    findings = lint(tmp_path, *others, row(questions[0], fold), row(questions[1], tie))
+    assert findings["conflicts"].places == ("a.jsonl:10", "a.jsonl:11")
     other = fold.replace("the sheet", "and the sheet generally")
-    assert "conflicts" not in lint(tmp_path, *others, row(asked[0], tie), row(asked[1], other))
+    assert "conflicts" not in lint(tmp_path, *others, row(questions[0], tie), row(questions[1], other))
 
 
 def test_items_of_benchmarks_are_found(tmp_path: Path) -> None:
@@ -142,16 +142,16 @@ def test_items_of_benchmarks_are_found(tmp_path: Path) -> None:
         file,
         {"id": "r-1", "question": "Which process passes genetic information from plants to their offspring?"},
     )
-    found = lint(
+    findings = lint(
         tmp_path,
         row("Which process passes genetic data from plants to their offspring?", "pollination"),
         row("Write one sentence about a garden.", "There is a garden."),  # from the suite quick
         row("Which process passes heat from a stove to the air?", "convection"),
         against=(str(file),),
     )
-    assert found["contamination"].kinds == {"riddles": 1, "instructions": 1}
-    assert found["contamination"].places == ("a.jsonl:1", "a.jsonl:2")
-    assert "riddles r-1, lightly edited" in found["contamination"].examples[0].text
+    assert findings["contamination"].kinds == {"riddles": 1, "instructions": 1}
+    assert findings["contamination"].places == ("a.jsonl:1", "a.jsonl:2")
+    assert "riddles r-1, lightly edited" in findings["contamination"].examples[0].text
 
 
 def test_a_file_that_is_no_benchmark_is_one_clear_error(
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_benchmark_is_one_clear_error(
 ) -> None:
     write(tmp_path / "a.jsonl", row("Two?", "It is two."))
     write(tmp_path / "b.jsonl", {"x": 1})
-    words = (
+    command = (
         "--home",
         str(tmp_path),
         "lint",
@@ -168,9 +168,9 @@ def test_a_file_that_is_no_benchmark_is_one_clear_error(
         "contamination",
         "--against",
     )
-    assert main([*words, str(tmp_path / "b.jsonl")]) == 2
+    assert main([*command, str(tmp_path / "b.jsonl")]) == 2
     assert "b.jsonl: no row has a question." in capsys.readouterr().err
-    assert main([*words, str(tmp_path / "c.jsonl")]) == 2
+    assert main([*command, str(tmp_path / "c.jsonl")]) == 2
     assert "c.jsonl: no such file." in capsys.readouterr().err
 
 
@@ -196,11 +196,16 @@ def test_what_is_left_out_where_rows_are_too_many_is_said(
 ) -> None:
     monkeypatch.setattr(pair_index, most, number)
     monkeypatch.setattr(pair_index, "STEP", 1)
-    asked = ("How does one groom a poodle?", "Why do interest rates rise when central banks fight inflation?")
-    rows = [row(f"{before}{one}", LONG) for one in asked for before in ("", "Please tell me: ", "Hi! ")]
+    questions = (
+        "How does one groom a poodle?",
+        "Why do interest rates rise when central banks fight inflation?",
+    )
+    rows = [
+        row(f"{before}{entry}", LONG) for entry in questions for before in ("", "Please tell me: ", "Hi! ")
+    ]
     given = Given("train", write(tmp_path / "a.jsonl", *rows, rows[0]))
-    report = linting.run(Asked((given,), only=ONLY), Home(tmp_path), lambda *_: None)
+    report = linting.run(LintRequest((given,), only=ONLY), Home(tmp_path), lambda *_: None)
     assert [note for note in report.notes if told in note]
-    found = {one.name: one.count for one in report.findings}
-    assert found["duplicates"] == 1
-    assert found.get("near-duplicates", 0) < 4
+    counts = {entry.name: entry.count for entry in report.findings}
+    assert counts["duplicates"] == 1
+    assert counts.get("near-duplicates", 0) < 4

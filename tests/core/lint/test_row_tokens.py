@@ -87,12 +87,16 @@ def expected(read_rows: list[Row], objective: str, tokenizer: Any, most: int, cu
         except FinetopError as error:
             counts.append(error.message)
             continue
-        kept = [one.cut(most) if one.tokens > most else one for one in examples if cut or one.tokens <= most]
+        kept = [
+            example.cut(most) if example.tokens > most else example
+            for example in examples
+            if cut or example.tokens <= most
+        ]
         counts.append(
             (
-                sum(one.tokens for one in examples),
-                sum(one.answer_tokens for one in examples),
-                sum(one.answer_tokens for one in kept),
+                sum(example.tokens for example in examples),
+                sum(example.answer_tokens for example in examples),
+                sum(example.answer_tokens for example in kept),
             )
         )
     return counts

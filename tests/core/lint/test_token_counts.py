@@ -33,7 +33,7 @@ PIECES = [
 ]
 
 
-def made(splits: Any, normalizer: Any = None) -> Tokenizer:
+def make_tokenizer(splits: Any, normalizer: Any = None) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = splits
     if normalizer is not None:
@@ -64,9 +64,9 @@ def gpt2() -> Any:
 @pytest.mark.parametrize(
     "tokenizer",
     [
-        made(gpt2()),
-        made(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2()])),
-        *(made(split(pattern), normalizers.NFC()) for pattern in row_tokens._PATTERNS),
+        make_tokenizer(gpt2()),
+        make_tokenizer(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2()])),
+        *(make_tokenizer(split(pattern), normalizers.NFC()) for pattern in row_tokens._PATTERNS),
     ],
 )
 def test_words_have_as_many_tokens_as_the_text(tokenizer: Tokenizer) -> None:
@@ -92,4 +92,4 @@ def test_words_have_as_many_tokens_as_the_text(tokenizer: Tokenizer) -> None:
     ],
 )
 def test_of_other_tokenizers_texts_are_encoded_whole(splits: Any) -> None:
-    assert not Counter(made(splits)).is_by_word
+    assert not Counter(make_tokenizer(splits)).is_by_word

@@ -70,7 +70,7 @@ def greedy(**more: Any) -> Any:
 @pytest.mark.parametrize("held", [10_000, 100])
 def test_answers_are_those_of_the_exact_engine(make: Callable[[], Any], held: int) -> None:
     model = loud(make).train()
-    asked = [continuous.Asked(one, 10) for one in prompts()]
+    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     written = continuous.write(model, asked, greedy(), held=held, at_once=64)
     assert model.training
     assert written == engine.write(model.eval(), prompts(), greedy(), "exact")
@@ -108,7 +108,7 @@ def test_what_transformers_holds_is_counted(
         found.append(sum(one.nbytes for one in (*tensors, made.cache.cache_tensor)))
 
     monkeypatch.setattr(input_outputs.ContinuousBatchingIOs, "_setup_static_tensors", look)
-    asked = [continuous.Asked([1] * 54, 10) for _ in range(24)]
+    asked = [continuous.GenerationRequest([1] * 54, 10) for _ in range(24)]
     continuous.write(model, asked, greedy(), held=held, at_once=64)
     sets = ("train.batch_size=24", "train.grad_accumulation=1", "model.engine=continuous")
     recipe = load_recipe("grpo", sets).recipe
@@ -124,9 +124,9 @@ def test_what_transformers_holds_is_counted(
 def test_an_answer_ends_where_it_is_said_to() -> None:
     model, asked = loud(llama).eval(), prompts()
     whole = engine.write(model, asked, greedy(), "exact")
-    stops = [continuous.Asked(one, 10, lambda tokens: len(tokens) == 4) for one in asked]
+    stops = [continuous.GenerationRequest(one, 10, lambda tokens: len(tokens) == 4) for one in asked]
     assert continuous.write(model, stops, greedy(), held=1000, at_once=64) == [one[:4] for one in whole]
-    lengths = [continuous.Asked(one, at + 1) for at, one in enumerate(asked)]
+    lengths = [continuous.GenerationRequest(one, at + 1) for at, one in enumerate(asked)]
     written = continuous.write(model, lengths, greedy(), held=1000, at_once=64)
     assert written == [one[: at + 1] for at, one in enumerate(whole)]
 
@@ -174,7 +174,7 @@ def test_the_cache_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) ->
         return begin(self, config, settings)
 
     monkeypatch.setattr(type(model), "init_continuous_batching", noted)
-    asked = [continuous.Asked(one, 10) for one in prompts()]
+    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     for held in (64, 160, 100_000):
         continuous.write(model, asked, greedy(), held=held, at_once=64)
     longest, every, page = max(len(one) for one in prompts()) + 10, sum(map(len, prompts())), continuous.PAGE
@@ -252,7 +252,7 @@ def test_it_computes_on_the_stream_that_weights_were_written_on(
     streams = []
     for module in (continuous_api, model_runner, offloading_manager):
         monkeypatch.setattr(module, "stream_context", lambda stream: streams.append(stream) or nullcontext())
-    asked = [continuous.Asked(one, 10) for one in prompts()]
+    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     continuous.write(loud(llama).eval(), asked, greedy(), held=100, at_once=64)
     assert len(streams) >= 10
     assert set(streams) == {None}
@@ -264,7 +264,7 @@ def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
     """On a GPU, emptying the cache at each training step returned all memory, which was then allocated again."""
     swept = []
     monkeypatch.setattr(torch.cpu, "empty_cache", lambda: swept.append("memory"), raising=False)
-    asked = [continuous.Asked(one, 10) for one in prompts()]
+    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     model = loud(llama).eval()
     gc.collect()
     gc.disable()
@@ -299,7 +299,7 @@ def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(
 ) -> None:
     """The stream is held up, then weights change in place: answers must be those of the new weights."""
     model = loud(llama).to("cuda:0").eval()
-    asked = [continuous.Asked(one, 10) for one in prompts()]
+    asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     before = engine.write(model, prompts(), greedy(), "exact")
     streams = set()
     model.register_forward_pre_hook(lambda *_: streams.add(torch.cuda.current_stream()))

@@ -61,30 +61,30 @@ TOOLS = [
 ]
 
 
-def said(drawn: random.Random, most: int) -> str:
+def random_text(drawn: random.Random, most: int) -> str:
     return " ".join(drawn.choices(WORDS, k=drawn.randint(1, most)))
 
 
 def chat(drawn: random.Random, most: int = 12) -> dict[str, Any]:
-    turns = [{"role": "system", "content": said(drawn, 5)}] if drawn.random() < 0.3 else []
+    turns = [{"role": "system", "content": random_text(drawn, 5)}] if drawn.random() < 0.3 else []
     for _ in range(drawn.randint(1, 3)):
-        turns.append({"role": "user", "content": said(drawn, most)})
-        turns.append({"role": "assistant", "content": said(drawn, most)})
+        turns.append({"role": "user", "content": random_text(drawn, most)})
+        turns.append({"role": "assistant", "content": random_text(drawn, most)})
     return {"messages": turns}
 
 
 def with_tools(drawn: random.Random) -> dict[str, Any]:
     turns = [
-        {"role": "user", "content": said(drawn, 9)},
+        {"role": "user", "content": random_text(drawn, 9)},
         {"role": "assistant", "content": "", "tool_calls": [CALL]},
-        {"role": "tool", "content": said(drawn, 4)},
-        {"role": "assistant", "content": said(drawn, 9)},
+        {"role": "tool", "content": random_text(drawn, 4)},
+        {"role": "assistant", "content": random_text(drawn, 9)},
     ]
     return {"messages": turns, "tools": TOOLS}
 
 
 def plain(drawn: random.Random) -> dict[str, Any]:
-    return {"prompt": said(drawn, 12), "completion": said(drawn, 25)}
+    return {"prompt": random_text(drawn, 12), "completion": random_text(drawn, 25)}
 
 
 def long_chat(drawn: random.Random) -> dict[str, Any]:
@@ -92,19 +92,27 @@ def long_chat(drawn: random.Random) -> dict[str, Any]:
 
 
 def text(drawn: random.Random) -> dict[str, Any]:
-    return {"text": said(drawn, 120)}
+    return {"text": random_text(drawn, 120)}
 
 
 def pair(drawn: random.Random) -> dict[str, Any]:
-    return {"prompt": said(drawn, 9), "chosen": said(drawn, 20), "rejected": said(drawn, 40)}
+    return {
+        "prompt": random_text(drawn, 9),
+        "chosen": random_text(drawn, 20),
+        "rejected": random_text(drawn, 40),
+    }
 
 
 def labelled(drawn: random.Random) -> dict[str, Any]:
-    return {"prompt": said(drawn, 9), "completion": said(drawn, 20), "label": drawn.random() < 0.5}
+    return {
+        "prompt": random_text(drawn, 9),
+        "completion": random_text(drawn, 20),
+        "label": drawn.random() < 0.5,
+    }
 
 
-def asked(drawn: random.Random) -> dict[str, Any]:
-    return {"prompt": said(drawn, 30), "answer": said(drawn, 2)}
+def random_conversation(drawn: random.Random) -> dict[str, Any]:
+    return {"prompt": random_text(drawn, 30), "answer": random_text(drawn, 2)}
 
 
 def case(objective: str, *rows: Any, data: Any = None, train: Any = None, **more: Any) -> dict[str, Any]:
@@ -159,16 +167,16 @@ CASES = {
     "kto-pairs": case("kto", pair, data=DROP),
     "orpo": case("orpo", pair, data={**SHARES}, train={"epochs": 3}),
     "distill": case("distill", chat, options={"teacher": "org/teacher"}),
-    "ppo": case("ppo", asked, options={"reward": REWARD, "max_new_tokens": 8, "passes": 2}),
-    "rloo": case("rloo", asked, options=WRITE),
-    "grpo": case("grpo", chat, asked, options={**WRITE, "passes": 2}, data=CUT),
+    "ppo": case("ppo", random_conversation, options={"reward": REWARD, "max_new_tokens": 8, "passes": 2}),
+    "rloo": case("rloo", random_conversation, options=WRITE),
+    "grpo": case("grpo", chat, random_conversation, options={**WRITE, "passes": 2}, data=CUT),
 }
 
 
 @pytest.fixture(scope="module")
 def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return the tiny model's tokenizer with each of the templates; Llama's begins texts with its own token."""
-    made = {}
+    folders = {}
     for name, template in TEMPLATES.items():
         folder = tmp_path_factory.mktemp(name) / "model"
         shutil.copytree(tiny_model, folder)
@@ -180,14 +188,14 @@ def models(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
         if template is not None:
             (folder / "chat_template.jinja").write_text(template)
-        made[name] = folder
-    return made
+        folders[name] = folder
+    return folders
 
 
-def recipe_of(made: dict[str, Any], folder: Path, model: Path) -> Any:
-    drawn = random.Random(repr(sorted(made["objective"])))
-    made = json.loads(json.dumps({**made, "rows": None, "replay": None, "own_eval": None})) | {
-        key: made[key] for key in ("rows", "replay", "own_eval") if key in made
+def recipe_of(described: dict[str, Any], folder: Path, model: Path) -> Any:
+    drawn = random.Random(repr(sorted(described["objective"])))
+    described = json.loads(json.dumps({**described, "rows": None, "replay": None, "own_eval": None})) | {
+        key: described[key] for key in ("rows", "replay", "own_eval") if key in described
     }
 
     def write(name: str, kind: Any, count: int) -> str:
@@ -195,7 +203,7 @@ def recipe_of(made: dict[str, Any], folder: Path, model: Path) -> Any:
         file.write_text("".join(json.dumps(kind(drawn)) + "\n" for _ in range(count)))
         return str(file)
 
-    data = made["data"]
+    data = described["data"]
     shares, roles, take = data.pop("shares", None), data.pop("roles", None), data.pop("take", None)
     sources = [
         {
@@ -204,27 +212,27 @@ def recipe_of(made: dict[str, Any], folder: Path, model: Path) -> Any:
             "role": roles[at] if roles else "train",
             "rows": take,
         }
-        for at, kind in enumerate(made["rows"])
+        for at, kind in enumerate(described["rows"])
     ]
     data = {"train": sources, "max_tokens": 700, "on_long": "error-over-5%", **data}
     whole = {
         "recipe": 1,
         "name": "tiny",
         "model": {"id": str(model)},
-        "method": {"name": "full" if made["objective"]["name"] == "pretrain" else "lora"},
-        "objective": made["objective"],
+        "method": {"name": "full" if described["objective"]["name"] == "pretrain" else "lora"},
+        "objective": described["objective"],
         "data": data,
-        "train": {"epochs": 2.0, "batch_size": 4, "grad_accumulation": 2, **made["train"]},
+        "train": {"epochs": 2.0, "batch_size": 4, "grad_accumulation": 2, **described["train"]},
         "check": {"general": None},
-        "ask": made.get("ask", {}),
+        "ask": described.get("ask", {}),
     }
-    if made.get("own_eval"):
-        data["eval"] = [{"path": write("eval.jsonl", made["own_eval"], 9)}]
-    if made.get("replay"):
-        path = write("replay.jsonl", made["replay"]["kind"], 30)
-        whole["protect"] = {"replay": {"path": path, "share": made["replay"]["share"]}}
-    if made.get("documents"):
-        (folder / "notes.md").write_text("\n\n".join(said(drawn, 90) for _ in range(20)))
+    if described.get("own_eval"):
+        data["eval"] = [{"path": write("eval.jsonl", described["own_eval"], 9)}]
+    if described.get("replay"):
+        path = write("replay.jsonl", described["replay"]["kind"], 30)
+        whole["protect"] = {"replay": {"path": path, "share": described["replay"]["share"]}}
+    if described.get("documents"):
+        (folder / "notes.md").write_text("\n\n".join(random_text(drawn, 90) for _ in range(20)))
         whole["ask"] = {"documents": [str(folder / "notes.md")], "chunk_words": 30, "overlap_words": 5}
     return resolve_text(json.dumps(whole)).recipe
 
@@ -307,7 +315,7 @@ REFUSED = {
         "sft", plain, own_eval=long_chat, data={"max_tokens": 180, "on_long": "drop"}
     ),
     "other rows": case("dpo", chat),
-    "a row's key": case("kto", asked),
+    "a row's key": case("kto", random_conversation),
     "no answer": case("grpo", plain, unanswered, options={**WRITE, "reward": EXACT}),
 }
 

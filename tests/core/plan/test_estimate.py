@@ -41,18 +41,18 @@ def test_the_cheapest_change_comes_first(llama_8b, card):
     sets = ("train.batch_size=8", "train.grad_accumulation=1", "data.max_tokens=512")
     wide = recipe("lora", *sets)
     need = estimate(wide, llama_8b, card, SHORT).need
-    found = []
+    fixes = []
     for memory in (need * 1.01, need * 0.8, need * 0.62, 18.2 * 2**30, 9 * 2**30, 3 * 2**30):
         plan = estimate(wide, llama_8b, replace(card, memory=memory), SHORT)
-        found.append((plan.verdict, plan.fix.sets if plan.fix else None))
-    assert found[0] == ("fits", None)
-    assert found[1][1] == ("train.batch_size=4", "train.grad_accumulation=2")
-    assert "model.quantize=nf4" not in str(found[2][1])
-    assert "model.quantize=nf4" in str(found[4][1])
-    assert found[5] == ("no", None)
+        fixes.append((plan.verdict, plan.fix.sets if plan.fix else None))
+    assert fixes[0] == ("fits", None)
+    assert fixes[1][1] == ("train.batch_size=4", "train.grad_accumulation=2")
+    assert "model.quantize=nf4" not in str(fixes[2][1])
+    assert "model.quantize=nf4" in str(fixes[4][1])
+    assert fixes[5] == ("no", None)
     order = ["train.batch_size", "train.activation_checkpointing", "model.quantize", "data.max_tokens"]
-    costs = [max((order.index(one.partition("=")[0]) for one in sets if one.partition("=")[0] in order), default=0)
-             for _, sets in found[1:5] if sets]  # fmt: skip
+    keys = [[setting.partition("=")[0] for setting in sets] for _, sets in fixes[1:5] if sets]
+    costs = [max((order.index(key) for key in own if key in order), default=0) for own in keys]
     assert costs == sorted(costs)
 
 
@@ -111,8 +111,8 @@ def test_a_method_that_turns_whole_matrices_takes_as_long_for_fewer_rows(llama_8
     batches = plans["boft", 1].steps.steps * 8
     assert boft[0] - boft[1] * 8 == pytest.approx(oft[0] * (1 - 8), rel=0.15)
     assert boft[0] == pytest.approx(flops * batches / (0.35 * card.flops), rel=0.2)
-    said = [any("takes hardly longer" in note for note in plan.notes) for plan in plans.values()]
-    assert said == [True, True, False, False]
+    warned = [any("takes hardly longer" in note for note in plan.notes) for plan in plans.values()]
+    assert warned == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -199,11 +199,11 @@ def test_a_family_that_overflows_in_float16_is_warned_of(llama_8b, t4, family):
     ],
 )
 def test_what_a_card_without_bfloat16_can_not_train_is_refused(llama_8b, t4, name, sets, key, says):
-    asked = recipe(name, *sets)
-    ranks = asked.budget.gpus or 1
-    ((found, message, hint),) = refusals(asked, shape_of(asked, llama_8b), t4, ranks)
-    assert (found, says in message, bool(hint)) == (key, True, True)
-    assert not list(refusals(asked, shape_of(asked, llama_8b), replace(t4, has_bfloat16=True), ranks))
+    wanted = recipe(name, *sets)
+    ranks = wanted.budget.gpus or 1
+    ((refused_key, message, hint),) = refusals(wanted, shape_of(wanted, llama_8b), t4, ranks)
+    assert (refused_key, says in message, bool(hint)) == (key, True, True)
+    assert not list(refusals(wanted, shape_of(wanted, llama_8b), replace(t4, has_bfloat16=True), ranks))
 
 
 def test_flash_attention_is_not_planned_for_a_card_that_has_no_kernels_of_it(llama_8b, t4, monkeypatch):
@@ -214,17 +214,17 @@ def test_flash_attention_is_not_planned_for_a_card_that_has_no_kernels_of_it(lla
 
 
 def part(plan, name):
-    return next((one.bytes for one in plan.parts if one.name == name), 0.0)
+    return next((entry.bytes for entry in plan.parts if entry.name == name), 0.0)
 
 
 def test_an_adapter_is_copied_to_each_gpu(llama_8b, card):
-    one = estimate(recipe("lora"), llama_8b, card, SHORT)
+    single = estimate(recipe("lora"), llama_8b, card, SHORT)
     four = estimate(recipe("lora"), llama_8b, card, SHORT, gpus=4)
-    assert one.sharded == ()
+    assert single.sharded == ()
     assert [way.way for way in four.sharded] == ["a copy on each (ddp)", "weights sharded (fsdp)"]
     assert four.sharded[0].bytes == four.estimate
-    assert part(four, "gradients") == pytest.approx(2 * part(one, "gradients"))  # plus DDP's buckets
-    assert part(four, "weights") == part(one, "weights")
+    assert part(four, "gradients") == pytest.approx(2 * part(single, "gradients"))  # plus DDP's buckets
+    assert part(four, "weights") == part(single, "weights")
     assert four.steps is not None and four.steps.rows_per_step == 64
 
 
@@ -364,9 +364,9 @@ def test_full_tuning_in_float32_takes_18_bytes_a_number_and_rounded_by_chance_8(
         assert size_of(plan, *held) / plan.parameters == pytest.approx(each, rel=0.001)
     small = estimate(recipe("full"), llama_8b, replace(card, memory=80e9), SHORT)
     assert size_of(small, *held) / small.parameters == pytest.approx(8.0, rel=0.001)  # auto
-    asked = estimate(recipe("full", "train.master=float32"), llama_8b, replace(card, memory=90e9), SHORT)
-    assert asked.verdict == "no" and "train.master=stochastic" in asked.fix.sets
-    assert asked.disk.checkpoint == pytest.approx(4 * asked.parameters)
+    planned = estimate(recipe("full", "train.master=float32"), llama_8b, replace(card, memory=90e9), SHORT)
+    assert planned.verdict == "no" and "train.master=stochastic" in planned.fix.sets
+    assert planned.disk.checkpoint == pytest.approx(4 * planned.parameters)
 
 
 def test_a_mask_is_counted_where_there_is_one(llama_8b, card):
@@ -468,12 +468,14 @@ def test_answers_that_are_written_take_time_and_tokens(llama_8b, card):
 @pytest.mark.parametrize("optimizer", ["adamw-8bit", "paged-adamw-8bit"])
 def test_embeddings_in_32_bits_are_counted_and_said(llama_8b, card, optimizer):
     plan = estimate(recipe("full", f"train.optimizer={optimizer}"), llama_8b, card, SHORT)
-    words = 128256 * 4096
-    assert part(plan, "optimizer") == pytest.approx((plan.parameters - words) * (2 + 1 / 32) + words * 8)
-    said = (
+    embeddings = 128256 * 4096
+    assert part(plan, "optimizer") == pytest.approx(
+        (plan.parameters - embeddings) * (2 + 1 / 32) + embeddings * 8
+    )
+    sentence = (
         f"{optimizer} keeps its state of the embeddings in 32 bits: 3.9 of the 18.1 GiB of optimizer state."
     )
-    assert said in plan.notes
+    assert sentence in plan.notes
     assert plan.disk.optimizer == part(plan, "optimizer")
     adapter = estimate(recipe("lora", f"train.optimizer={optimizer}"), llama_8b, card, SHORT)
     assert not any("in 32 bits" in note for note in adapter.notes)

@@ -33,9 +33,9 @@ def recipe_of(model: Path, folder: Path):
 
 
 def first_row(recipe, model: Path):
-    found = lengths.measure(recipe, model, Home(model.parent / "home"))
-    assert found is not None
-    return found.row
+    measured = lengths.measure(recipe, model, Home(model.parent / "home"))
+    assert measured is not None
+    return measured.row
 
 
 def test_it_is_shown_with_what_is_learned(model: Path, tmp_path: Path) -> None:

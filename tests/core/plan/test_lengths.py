@@ -37,26 +37,26 @@ def write(path, rows):
     return {"path": str(path)}
 
 
-def found(recipe, tmp_path, model=None, **more):
-    made = lengths.measure(recipe, model, Home(tmp_path / "home"), **more)
-    assert made is not None
-    return made
+def measure_lengths(recipe, tmp_path, model=None, **more):
+    measured = lengths.measure(recipe, model, Home(tmp_path / "home"), **more)
+    assert measured is not None
+    return measured
 
 
 def test_characters_stand_for_tokens_where_there_is_no_tokenizer(tmp_path):
     source = write(tmp_path / "a.jsonl", [{"messages": TURNS}] * 20)
-    made = found(recipe_of(train=[source], eval={"share": 0.1}), tmp_path)
+    measured = measure_lengths(recipe_of(train=[source], eval={"share": 0.1}), tmp_path)
     each = -(-len("### Question\nWhat opens at nine?\n\n### Answer\n" + "The shop. " * 3 + "\n") // 4)
-    assert (made.rows, made.eval_rows, made.longest) == (18, 2, each)
-    assert (made.tokens, made.eval_tokens) == (18 * each, 2 * each)
-    assert made.how == "from characters" and made.row == ()
+    assert (measured.rows, measured.eval_rows, measured.longest) == (18, 2, each)
+    assert (measured.tokens, measured.eval_tokens) == (18 * each, 2 * each)
+    assert measured.how == "from characters" and measured.row == ()
 
 
 def test_long_rows_are_cut_or_left_out_as_the_recipe_says(tmp_path):
     rows = [{"prompt": "a" * 40, "completion": "b" * 40}] * 3 + [{"prompt": "a", "completion": "b" * 4000}]
     source = write(tmp_path / "a.jsonl", rows)
-    cut = found(recipe_of(train=[source], max_tokens=64, on_long="truncate"), tmp_path)
-    left = found(recipe_of(train=[source], max_tokens=64, on_long="drop"), tmp_path)
+    cut = measure_lengths(recipe_of(train=[source], max_tokens=64, on_long="truncate"), tmp_path)
+    left = measure_lengths(recipe_of(train=[source], max_tokens=64, on_long="drop"), tmp_path)
     assert (cut.rows, cut.longest_kept, cut.too_long) == (4, 64, 1)
     assert (left.rows, left.too_long) == (3, 1)
     assert cut.longest == left.longest > 1000  # as the run reports it, before it is cut
@@ -67,16 +67,16 @@ def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_
     source = write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b" * 200}] * 9)
     recipe = recipe_of(train=[source], max_tokens=32)
     with pytest.raises(BadInput, match=r"^a\.jsonl: 9 of 9 rows are longer than data\.max_tokens \(32\)"):
-        found(recipe, tmp_path, tiny_model)
+        measure_lengths(recipe, tmp_path, tiny_model)
     rest = write(tmp_path / "b.jsonl", [{"prompt": "a", "completion": "b"}])
     assert (
-        found(recipe_of(train=[source, rest], max_tokens=32), tmp_path).too_long == 9
+        measure_lengths(recipe_of(train=[source, rest], max_tokens=32), tmp_path).too_long == 9
     )  # from characters alone
 
 
 def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
     mine = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 4)
-    assert not found(recipe_of(train=[mine, {"id": "org/data"}]), tmp_path).is_whole
+    assert not measure_lengths(recipe_of(train=[mine, {"id": "org/data"}]), tmp_path).is_whole
     home = Home(tmp_path / "home")
     assert lengths.measure(recipe_of(train=[{"id": "org/data"}]), None, home) is None
     assert lengths.measure(recipe_of(train=[{"path": str(tmp_path / "gone.jsonl")}]), None, home) is None
@@ -85,15 +85,15 @@ def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
 def test_a_row_of_no_known_shape_names_its_place(tmp_path):
     source = write(tmp_path / "a.jsonl", [{"odd": 1}])
     with pytest.raises(BadInput, match=r"a\.jsonl:1"):
-        found(recipe_of(train=[source]), tmp_path)
+        measure_lengths(recipe_of(train=[source]), tmp_path)
 
 
 def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
     source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 40)
-    made = found(
+    measured = measure_lengths(
         recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}}), tmp_path, tiny_model
     )
-    assert (made.rows, made.written) == (50, 10)  # a share of all, however often each is used
+    assert (measured.rows, measured.written) == (50, 10)  # a share of all, however often each is used
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def in_haste(monkeypatch):
     monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
 
 
-def words(seed, most=30):
+def random_rows(seed, most=30):
     drawn = random.Random(seed)
     return [
         {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(5000)
@@ -112,10 +112,13 @@ def words(seed, most=30):
 @pytest.mark.usefixtures("in_haste")
 def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model):
     recipe = recipe_of(
-        train=[write(tmp_path / "a.jsonl", words(1))], eval={"share": 0.1}, max_tokens=100, on_long="drop"
+        train=[write(tmp_path / "a.jsonl", random_rows(1))],
+        eval={"share": 0.1},
+        max_tokens=100,
+        on_long="drop",
     )
-    whole = found(recipe, tmp_path, tiny_model, seconds=1e9)
-    part = found(recipe, tmp_path, tiny_model, seconds=0.0)
+    whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
+    part = measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0)
     assert whole.sampled is None
     assert part.sampled is not None and part.sampled.read == lengths.BLOCK
     assert part.sampled.of == 4500
@@ -133,27 +136,27 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, m
     monkeypatch.setattr(lengths, "BLOCK", 100)
     held = 0
     for seed in range(seeds):
-        source = write(tmp_path / "a.jsonl", words(seed))
+        source = write(tmp_path / "a.jsonl", random_rows(seed))
         recipe = recipe_of(train=[source])
-        whole, part = (found(recipe, tmp_path, seconds=seconds) for seconds in (1e9, 0.0))
+        whole, part = (measure_lengths(recipe, tmp_path, seconds=seconds) for seconds in (1e9, 0.0))
         assert part.sampled is not None
         held += part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
     assert held >= least
 
 
 def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
-    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", words(1)[:990])], max_tokens=500)
-    assert found(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1)[:990])], max_tokens=500)
+    assert measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
 
 
 def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 10_000)
     monkeypatch.setattr(sampled, "PLACE_BYTES", 1_000)
-    rows = words(2, most=5)[:2500] + words(3, most=40)[2500:]  # longer towards the end
+    rows = random_rows(2, most=5)[:2500] + random_rows(3, most=40)[2500:]  # longer towards the end
     recipe = recipe_of(train=[write(tmp_path / "a.jsonl", rows)])
-    part = found(recipe, tmp_path, tiny_model, seconds=1e9)
+    part = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 1e9)
-    whole = found(recipe, tmp_path, tiny_model, seconds=1e9)
+    whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     assert part.sampled is not None and part.sampled.read < 2000
     assert part.sampled.rows[0] <= whole.rows <= part.sampled.rows[1]
     assert part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
@@ -166,14 +169,14 @@ def test_a_bad_row_of_a_large_file_is_named_by_where_it_begins(tmp_path, monkeyp
     source = write(tmp_path / "a.jsonl", [*rows, {"prompt": "q", "completion": 5}, *rows])
     begins = 50 * len(json.dumps(rows[0]) + "\n")
     with pytest.raises(BadInput, match=rf"^a\.jsonl, at byte {begins:,}: completion is a number"):
-        found(recipe_of(train=[source]), tmp_path)
+        measure_lengths(recipe_of(train=[source]), tmp_path)
 
 
 def test_the_first_rows_alone_are_read_of_a_large_file(tmp_path, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 100)
     source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 100)
-    made = found(recipe_of(train=[{**source, "rows": 40}]), tmp_path)
-    assert made.rows == 40 and made.sampled is None
+    measured = measure_lengths(recipe_of(train=[{**source, "rows": 40}]), tmp_path)
+    assert measured.rows == 40 and measured.sampled is None
 
 
 def test_too_few_prompts_for_a_step_are_refused(tmp_path, tiny_model):
@@ -181,7 +184,7 @@ def test_too_few_prompts_for_a_step_are_refused(tmp_path, tiny_model):
     reward = {"reward": {"rules": [{"rule": "length", "value": [1, 5]}]}, "generations": 2}
     recipe = recipe_of("grpo", objective_options=reward, train=[source])
     with pytest.raises(BadInput, match="1 prompts are fewer than the 8 that one step takes"):
-        found(recipe, tmp_path, tiny_model)
+        measure_lengths(recipe, tmp_path, tiny_model)
 
 
 def test_a_rule_that_compares_with_an_answer_refuses_rows_without_one(tmp_path, tiny_model):
@@ -190,4 +193,4 @@ def test_a_rule_that_compares_with_an_answer_refuses_rows_without_one(tmp_path, 
         "grpo", objective_options={"reward": {"rules": [{"rule": "exact_match"}]}}, train=[source]
     )
     with pytest.raises(BadInput, match=r"a\.jsonl:1: answer is missing, and the rule exact_match compares"):
-        found(recipe, tmp_path, tiny_model)
+        measure_lengths(recipe, tmp_path, tiny_model)

@@ -14,41 +14,41 @@ from finetop.core.runtime.home import Home, prepare
 @pytest.fixture
 def cards(tmp_path, monkeypatch):
     """Return two GPUs of a fake driver."""
-    made = Cards(tmp_path / "nvml.json")
-    monkeypatch.setattr(gpus, "load", lambda: FakeNvml(made.file))
+    fake = Cards(tmp_path / "nvml.json")
+    monkeypatch.setattr(gpus, "load", lambda: FakeNvml(fake.file))
     machine.gpus.cache_clear()
-    yield made
+    yield fake
     machine.gpus.cache_clear()
 
 
 def test_cards_are_read_from_the_driver(cards, tmp_path):
-    found = machine.look(tmp_path)
-    assert (found.device, found.gpus, found.memory) == ("gpu", 2, 80 * 2**30)
-    assert found.flops == 989e12
-    assert found.host == cpu_formats.total_memory()
-    assert machine.look(tmp_path, measure=False, use_gpu=False).device == "cpu"
+    here = machine.read_machine(tmp_path)
+    assert (here.device, here.gpus, here.memory) == ("gpu", 2, 80 * 2**30)
+    assert here.flops == 989e12
+    assert here.host == cpu_formats.total_memory()
+    assert machine.read_machine(tmp_path, measure=False, use_gpu=False).device == "cpu"
 
 
 def test_a_card_that_is_lost_is_none_and_a_driver_that_fails_has_none(cards, tmp_path):
     cards.change(0, error="GPU_IS_LOST")
-    assert machine.look(tmp_path, measure=False).gpus == 1
+    assert machine.read_machine(tmp_path, measure=False).gpus == 1
     cards.told["init"] = "UNKNOWN"
     cards.write()
     machine.gpus.cache_clear()
-    found = machine.look(tmp_path, measure=False)
-    assert found.device == "cpu"
-    assert found.memory is not None and found.memory > 1e6
-    assert found.flops is None
+    here = machine.read_machine(tmp_path, measure=False)
+    assert here.device == "cpu"
+    assert here.memory is not None and here.memory > 1e6
+    assert here.flops is None
 
 
 def test_a_machine_has_bfloat16_where_one_of_its_cards_has(cards, tmp_path):
     cards.change(0, name="Tesla T4", total=15, capability=[7, 5])
     cards.change(1, name="Tesla T4", total=15, capability=[7, 5])
-    found = machine.look(tmp_path, measure=False)
-    assert (found.name, found.memory, found.has_bfloat16) == ("Tesla T4", 15 * 2**30, False)
+    here = machine.read_machine(tmp_path, measure=False)
+    assert (here.name, here.memory, here.has_bfloat16) == ("Tesla T4", 15 * 2**30, False)
     cards.change(1, capability=[8, 0])
     machine.gpus.cache_clear()
-    assert machine.look(tmp_path, measure=False).has_bfloat16
+    assert machine.read_machine(tmp_path, measure=False).has_bfloat16
 
 
 def test_the_longest_known_name_wins():
@@ -69,9 +69,11 @@ def test_a_core_does_some_arithmetic():
 def test_what_was_measured_of_a_cpu_is_read_again(tmp_path, monkeypatch):
     home = Home(tmp_path / "home")
     prepare(home)
-    before = machine.look(home.root, measure=False, use_gpu=False)
+    before = machine.read_machine(home.root, measure=False, use_gpu=False)
     assert before.speeds is None
     monkeypatch.setattr(cpu_formats, "measure", lambda: cpu_formats.Speeds(343, 177))
     cpu_formats.measured(home)  # as the job and its rehearsal do
     assert machine.as_measured(before).speeds == cpu_formats.Speeds(343, 177)
-    assert machine.look(home.root, measure=False, use_gpu=False).speeds == cpu_formats.Speeds(343, 177)
+    assert machine.read_machine(home.root, measure=False, use_gpu=False).speeds == cpu_formats.Speeds(
+        343, 177
+    )

@@ -24,7 +24,7 @@ def work(llama_8b):
 
 
 def part(work, name):
-    return {one.name: one.bytes for one in memory.parts(work)}.get(name, 0.0)
+    return {entry.name: entry.bytes for entry in memory.parts(work)}.get(name, 0.0)
 
 
 def test_full_tuning_in_16_bits_is_eight_bytes_a_parameter(work):
@@ -115,7 +115,7 @@ def test_on_a_cpu_a_frozen_head_scores_some_positions_at_once_and_one_that_learn
 
 def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
     lora = replace(work, trained=trained(work.shape, "lora", {"r": 8}), trained_bytes=4.0)
-    whole = sum(one.bytes for one in memory.parts(lora) if one.name not in ("libraries", "slack"))
+    whole = sum(entry.bytes for entry in memory.parts(lora) if entry.name not in ("libraries", "slack"))
     weights = part(lora, "weights")
     read = replace(lora, file_bytes=1e9)
     assert memory.parts(read) == memory.parts(lora)  # the file's 1 GB is freed before the first step
@@ -125,7 +125,9 @@ def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
     h, m, layers = 4096, 14336, 32
     covariances = 4 * ((6 * h * h + m * m) * layers + 6 * m * m + 5 * m * h + 4 * h * h)
     step = sum(
-        one.bytes for one in memory.parts(corda) if one.name not in ("libraries", "slack", "preparation")
+        entry.bytes
+        for entry in memory.parts(corda)
+        if entry.name not in ("libraries", "slack", "preparation")
     )
     assert part(corda, "preparation") == pytest.approx(part(corda, "weights") + covariances - step)
 
@@ -153,13 +155,13 @@ def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
 
 
 def test_the_verdict_asks_for_more_than_the_estimate(work):
-    made = memory.parts(work)
-    formula = sum(one.bytes for one in made if one.name not in ("libraries", "slack"))
-    assert memory.total(made) == pytest.approx(1.03 * formula + 1.6e9)
-    assert memory.need(made, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9)
+    parts = memory.parts(work)
+    formula = sum(entry.bytes for entry in parts if entry.name not in ("libraries", "slack"))
+    assert memory.total(parts) == pytest.approx(1.03 * formula + 1.6e9)
+    assert memory.need(parts, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9)
     on_cpu = replace(work, on_gpu=False)
-    made = memory.parts(on_cpu)
-    assert memory.need(made, on_gpu=False) == pytest.approx(1.12 * memory.total(made) + 0.1e9)
+    parts = memory.parts(on_cpu)
+    assert memory.need(parts, on_gpu=False) == pytest.approx(1.12 * memory.total(parts) + 0.1e9)
 
 
 def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
@@ -169,9 +171,9 @@ def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
         part(several, "NCCL") == part(replace(several, ranks=16), "NCCL") == pytest.approx(0.69e9, rel=0.01)
     )
     assert part(replace(several, on_gpu=False), "NCCL") == 0
-    made = memory.parts(several)
-    formula = sum(one.bytes for one in made if one.name not in ("libraries", "slack", "NCCL"))
-    assert memory.need(made, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9 + memory.NCCL_BYTES)
+    parts = memory.parts(several)
+    formula = sum(entry.bytes for entry in parts if entry.name not in ("libraries", "slack", "NCCL"))
+    assert memory.need(parts, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9 + memory.NCCL_BYTES)
 
 
 def test_public_measurements_are_met(monkeypatch):
@@ -196,8 +198,10 @@ def test_on_a_cpu_the_paths_of_lora_share_their_input(work):
 
     def copied(on_gpu, method="lora", **options):
         moving = trained(work.shape, method, options)
-        one = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0)
-        return part(one, "activations") - part(replace(one, trained_bytes=one.compute_bytes), "activations")
+        workload = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0)
+        return part(workload, "activations") - part(
+            replace(workload, trained_bytes=workload.compute_bytes), "activations"
+        )
 
     assert copied(True) > 0
     assert copied(False) == 0

@@ -44,14 +44,14 @@ def options_of(method, settings):
 
 def start_for(folder):
     wanted = inspect.signature(_start.Start).parameters
-    found = {
+    start = {
         "seed": 1,
         "examples": [[5, 6, 7, 8, 9, 10]] * 8,
         "general": lambda: [[5, 6, 7, 8, 9, 10, 11, 12]] * 8,
         "pad_token_id": 0,
         "base_path": folder,
     }
-    return _start.Start(**{key: value for key, value in found.items() if key in wanted})
+    return _start.Start(**{key: value for key, value in start.items() if key in wanted})
 
 
 def prepared(name, options, folder):
@@ -65,17 +65,22 @@ def prepared(name, options, folder):
 
 def really_trained(model):
     return sum(
-        one.numel() for one in {id(one): one for one in model.parameters()}.values() if one.requires_grad
+        weight.numel()
+        for weight in {id(weight): weight for weight in model.parameters()}.values()
+        if weight.requires_grad
     )
 
 
 def really_held(model):
     """Return the bytes of all parameters and buffers; SHiRA keeps its indices in neither."""
     held = {
-        one.data_ptr(): one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers())
+        weight.data_ptr(): weight.numel() * weight.element_size()
+        for weight in (*model.parameters(), *model.buffers())
     }
     places = [getattr(module, "shira_indices", {}).values() for module in model.modules()]
-    return sum(held.values()) + sum(one.numel() * one.element_size() for some in places for one in some)
+    return sum(held.values()) + sum(
+        weight.numel() * weight.element_size() for some in places for weight in some
+    )
 
 
 def counted_bytes(shape, counted):

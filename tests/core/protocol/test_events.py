@@ -34,8 +34,8 @@ def test_numbers_go_on_after_a_restart_and_after_a_torn_line(tmp_path):
 
 
 def test_values_that_are_not_finite_are_null_and_named():
-    made = events.metrics(3, {"loss": math.nan, "grad_norm": math.inf, "lr": 0.1})
-    line = events.Line(1, 0.0, made)
+    event = events.metrics(3, {"loss": math.nan, "grad_norm": math.inf, "lr": 0.1})
+    line = events.Line(1, 0.0, event)
     read = events.decode(msgspec.json.encode(line)).e
     assert read.values == {"loss": None, "grad_norm": None, "lr": 0.1}
     assert read.bad == {"loss": "nan", "grad_norm": "inf"}

@@ -28,8 +28,8 @@ def same(one, other):
 @given(old=answers, new=answers)
 def test_a_patch_makes_any_answer_of_any_other(old, new):
     before = msgspec.json.encode(old)
-    made = patched(old, through_json(difference(old, new)))
-    assert same(sorted_keys(made), sorted_keys(new))
+    result = patched(old, through_json(difference(old, new)))
+    assert same(sorted_keys(result), sorted_keys(new))
     assert msgspec.json.encode(old) == before, "the old one has changed"
 
 

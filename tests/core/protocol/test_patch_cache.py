@@ -7,7 +7,7 @@ from finetop.core.client import connection
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
-from finetop.core.protocol.patch_cache import FEW, Heard, Told
+from finetop.core.protocol.patch_cache import FEW, HeldAnswers, SentAnswers
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Running, RunRow
 
@@ -25,7 +25,7 @@ class Line:
     """Both ends of a connection, and the bytes between them."""
 
     def __init__(self) -> None:
-        self.heard, self.told = Heard(), Told()
+        self.heard, self.told = HeldAnswers(), SentAnswers()
         self.number = 0
         self.bytes = 0
 
@@ -59,7 +59,7 @@ def test_another_question_is_answered_whole():
 def test_an_end_that_has_let_go_gets_or_gives_the_whole(end):
     line = Line()
     line.ask(Runs(), answer(1.5))
-    setattr(line, end, {"heard": Heard, "told": Told}[end]())
+    setattr(line, end, {"heard": HeldAnswers, "told": SentAnswers}[end]())
     assert line.ask(Runs(), answer(0.25)) == answer(0.25)
     assert line.bytes > 5000
     line.ask(Runs(), answer(0.125))
@@ -87,7 +87,7 @@ def test_a_client_that_holds_nothing_is_answered_whole():
     ask = Runs()
     plain = wire.envelope_decoder.decode(connection.encode(1, ask))
     assert plain.held is None
-    assert set(Told().reply(plain, ask, wire.encoder.encode(answer(1.5)))) == {"id", "answer"}
+    assert set(SentAnswers().reply(plain, ask, wire.encoder.encode(answer(1.5)))) == {"id", "answer"}
     assert b"held" not in connection.encode(1, ask)
 
 

@@ -15,9 +15,9 @@ from finetop.core.protocol.run_filter import (
     Filter,
     Sort,
     Term,
+    format_filter,
     parse,
     require_known,
-    written,
 )
 
 PIECES = [
@@ -82,16 +82,16 @@ FILTERS = st.builds(
 @given(st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
 def test_any_text_is_read_or_refused_in_words(text):
     try:
-        found = parse(text)
+        parsed = parse(text)
     except BadInput as error:
         assert error.message
     else:
-        assert parse(written(found)) == found
+        assert parse(format_filter(parsed)) == parsed
 
 
 @given(FILTERS)
 def test_what_is_written_reads_as_the_same(line):
-    assert parse(written(line)) == line
+    assert parse(format_filter(line)) == line
 
 
 def test_the_line_of_the_readme():
@@ -144,9 +144,9 @@ def test_the_line_of_the_readme():
     ],
 )
 def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
-    with pytest.raises(BadInput) as found:
+    with pytest.raises(BadInput) as raised:
         parse(text)
-    assert said in str(found.value)
+    assert said in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_title_of_a_column_names_its_field(typed, meant):
 def test_unknown_metrics_and_settings_are_named_with_the_nearest():
     known = (["loss", "eval_loss"], ["train.learning_rate", "train.seed"])
     require_known(parse("loss<1 train.seed:1 sort:eval_loss"), *known)
-    for text, said in {
+    for text, expected in {
         "lss<1": "lss<1: no run has a metric lss. Did you mean loss?",
         "sort:-evalloss": "sort:-evalloss: no run has a metric evalloss. Did you mean eval_loss?",
         "stpes>3": "Did you mean steps?",
@@ -178,6 +178,6 @@ def test_unknown_metrics_and_settings_are_named_with_the_nearest():
         "group:train.lerning_rate": "no run has a setting train.lerning_rate. Did you mean train.learning_rate?",
         "train.zzzzzzzzz:1": "Settings of train: train.learning_rate, train.seed.",
     }.items():
-        with pytest.raises(BadInput) as found:
+        with pytest.raises(BadInput) as raised:
             require_known(parse(text), *known)
-        assert said in str(found.value)
+        assert expected in str(raised.value)

@@ -25,9 +25,9 @@ def test_a_line_puts_on_takes_off_and_notes():
     ],
 )
 def test_faults_say_what_to_type(text, said):
-    with pytest.raises(BadInput) as found:
+    with pytest.raises(BadInput) as raised:
         read_noted(text)
-    assert said in str(found.value)
+    assert said in str(raised.value)
 
 
 @given(st.text(alphabet=st.sampled_from('+-"\\ ab\x1bé\ud800') | st.characters(), max_size=20))

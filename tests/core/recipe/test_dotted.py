@@ -37,8 +37,10 @@ def test_a_list_of_sections_stays_whole_or_has_its_items_named() -> None:
 
 
 def test_what_is_laid_over_a_recipe_leaves_it_as_it_is() -> None:
-    made = with_settings(RECIPE, {"method.dropout": 0.2, "train.seed": 3})
-    assert made["method"] == {"target_modules": ["q", "k"], "dropout": 0.2} and made["train"] == {"seed": 3}
+    changed = with_settings(RECIPE, {"method.dropout": 0.2, "train.seed": 3})
+    assert changed["method"] == {"target_modules": ["q", "k"], "dropout": 0.2} and changed["train"] == {
+        "seed": 3
+    }
     assert RECIPE["method"]["dropout"] == 0.1 and "train" not in RECIPE  # type: ignore[index, call-overload]
 
 

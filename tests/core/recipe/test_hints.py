@@ -145,14 +145,14 @@ def advice(hint: str, key: str) -> list[list[str]]:
     """Parse what a hint says to set: a list of alternatives, each as --set texts."""
     alternatives: list[list[str]] = []
     for clause in re.split(r", or (?!to )|; ", hint):
-        found = SET.findall(clause if re.match(r"[Ss]et ", clause) else f"set {clause}")
+        matches = SET.findall(clause if re.match(r"[Ss]et ", clause) else f"set {clause}")
         sets = [
             [f"{key if name == 'it' else name}={value}" for value in re.split(r" or |, or to ", values)]
-            for name, values in found
+            for name, values in matches
             if values not in NO_VALUES
         ]
         if len(sets) == 1:
-            alternatives += [[one] for one in sets[0]]
+            alternatives += [[setting] for setting in sets[0]]
         elif sets:
             alternatives.append([values[0] for values in sets])
     return alternatives
@@ -167,8 +167,8 @@ def problems(text: str, sets: list[str] | None = None) -> dict[str, tuple[str, s
 def written(text: str, sets: list[str]) -> str:
     """Write the settings into the recipe itself, as with an editor."""
     recipe: dict[str, Any] = yaml.safe_load(text) or {}
-    for one in sets:
-        key, _, value = one.partition("=")
+    for setting in sets:
+        key, _, value = setting.partition("=")
         *above, last = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", key)]
         place: Any = recipe
         for part in above:
@@ -193,9 +193,9 @@ def with_rows(text: str) -> str:
 @pytest.mark.parametrize(("text", "done"), CASES, ids=[text.replace("\n", " ")[:70] for text, _ in CASES])
 def test_what_a_hint_says_can_be_done_and_helps(text: str, done: list[list[str]]) -> None:
     text = with_rows(text)
-    found = problems(text)
-    assert found, "the case is fine as it is"
-    (message, (key, hint)), *_ = found.items()
+    problem_found = problems(text)
+    assert problem_found, "the case is fine as it is"
+    (message, (key, hint)), *_ = problem_found.items()
     said = advice(hint, key)
     for sets in done:  # the hint names what a reader writes, by its key or the last part of it
         assert sets in said or all(
@@ -210,7 +210,7 @@ def test_what_a_hint_says_can_be_done_and_helps(text: str, done: list[list[str]]
     for sets in [*said, *(sets for sets in done if sets not in said)]:
         assert message not in problems(text, sets), (hint, sets)
         assert message not in problems(written(text, sets)), (hint, sets)
-        new = {one: hints for one, hints in problems(text, sets).items() if one not in found}
+        new = {one: hints for one, hints in problems(text, sets).items() if one not in problem_found}
         assert not new, (hint, sets, new)
 
 
@@ -221,16 +221,18 @@ def test_a_slip_in_any_setting_is_put_right_by_its_hint() -> None:
         if "[" in field.key or not above or len(name) < 5:
             continue
         slip = f"{above}.{name[:2]}{name[3:]}"
-        (found,) = (one for one in problems(with_rows(""), [f"{slip}=1"]).items() if one[1][0] == slip)
-        suggested = re.fullmatch(r"Did you mean (\w+)\?", found[1][1])
-        assert suggested and suggested[1] == name, (slip, found)
+        (problem_found,) = (
+            item for item in problems(with_rows(""), [f"{slip}=1"]).items() if item[1][0] == slip
+        )
+        suggested = re.fullmatch(r"Did you mean (\w+)\?", problem_found[1][1])
+        assert suggested and suggested[1] == name, (slip, problem_found)
         tried += 1
     assert tried > 90
 
 
 def hints_of(path: Path) -> list[tuple[str, str]]:
     """Return the hints of a module that yields problems as (key, message, hint): place, and a pattern of the text."""
-    made = []
+    hints = []
     for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -250,12 +252,12 @@ def hints_of(path: Path) -> list[tuple[str, str]]:
             ):
                 hint = node.value.elts[2]
                 for one in named.get(hint.id, []) if isinstance(hint, ast.Name) else [hint]:
-                    made += [
+                    hints += [
                         (f"{path.name}:{part.lineno}", pattern)
                         for part in ([one.body, one.orelse] if isinstance(one, ast.IfExp) else [one])
                         if (pattern := pattern_of(part))
                     ]
-    return made
+    return hints
 
 
 def pattern_of(node: ast.expr) -> str:

@@ -113,14 +113,14 @@ def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path,
 def test_who_is_told(tmp_path):
     text = "settings: 1\ntell: {on: [all], command: [notify-send, finetop], webhook: {url_file: hook.txt}}\n"
     (tmp_path / "settings.yaml").write_text(text)
-    found = load(Home(tmp_path)).tell
-    assert found.command == ("notify-send", "finetop")
-    assert found.webhook is not None and found.webhook.url_file == str(tmp_path / "hook.txt")
+    tell_settings = load(Home(tmp_path)).tell
+    assert tell_settings.command == ("notify-send", "finetop")
+    assert tell_settings.webhook is not None and tell_settings.webhook.url_file == str(tmp_path / "hook.txt")
     (tmp_path / "settings.yaml").write_text(
         "settings: 1\ntell: {webhook: {url: 'https://ntfy.example.org/lab'}}\n"
     )
-    found = load(Home(tmp_path)).tell
-    assert found.webhook is not None and found.webhook.url == "https://ntfy.example.org/lab"
+    tell_settings = load(Home(tmp_path)).tell
+    assert tell_settings.webhook is not None and tell_settings.webhook.url == "https://ntfy.example.org/lab"
 
 
 REFUSED = OF_FINETOP | set(OF_SBATCH) | QUEUES_NOTHING

@@ -246,8 +246,8 @@ def test_files_are_checked_before_a_run(home: Path) -> None:
     write(home, "r.yaml", text)
     with pytest.raises(RecipeError) as caught:
         check_files(load_recipe("r.yaml", cwd=home))
-    said = f"r.yaml:5: data.train[1].path: no such file: {home}/trian.jsonl. Did you mean train.jsonl?"
-    assert str(caught.value) == said
+    message = f"r.yaml:5: data.train[1].path: no such file: {home}/trian.jsonl. Did you mean train.jsonl?"
+    assert str(caught.value) == message
     check_files(load_recipe("r.yaml", ["data.train=[{path: train.jsonl}]"], cwd=home))
 
 
@@ -319,6 +319,6 @@ def test_a_path_of_rows_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
     (tmp_path / "parts" / "a.csv").write_text("prompt,completion\na,b\n")
     text = "recipe: 1\nextends: lora\ndata: {train: [{path: parts}, {path: parts/*.csv}]}\n"
     check_files(resolve_text(text, cwd=tmp_path))
-    for path, said in (("none", "no such file"), ("none/*.csv", "no such folder")):
-        with pytest.raises(RecipeError, match=said):
+    for path, expected in (("none", "no such file"), ("none/*.csv", "no such folder")):
+        with pytest.raises(RecipeError, match=expected):
             check_files(resolve_text(text.replace("path: parts/*.csv", f"path: {path}"), cwd=tmp_path))

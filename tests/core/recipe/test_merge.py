@@ -96,11 +96,11 @@ def test_a_stage_paid_by_a_judge_is_paid_by_nothing_else(tmp_path: Path) -> None
 def test_what_is_kept(tmp_path: Path, parent: str, child: str, sets: list[str], kept: dict) -> None:
     recipe = resolved(tmp_path, parent, child, *sets)
 
-    def holds(wanted: object, found: object) -> bool:
-        if isinstance(wanted, dict) and isinstance(found, dict):
-            return all(holds(value, found[key]) for key, value in wanted.items())
-        if isinstance(wanted, list) and isinstance(found, list):
-            return len(wanted) == len(found) and all(map(holds, wanted, found))
-        return wanted == found
+    def holds(wanted: object, actual: object) -> bool:
+        if isinstance(wanted, dict) and isinstance(actual, dict):
+            return all(holds(value, actual[key]) for key, value in wanted.items())
+        if isinstance(wanted, list) and isinstance(actual, list):
+            return len(wanted) == len(actual) and all(map(holds, wanted, actual))
+        return wanted == actual
 
     assert holds(kept, recipe), {key: recipe[key] for key in kept}

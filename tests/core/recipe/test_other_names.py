@@ -15,8 +15,8 @@ ROWS = "recipe: 1\nname: x\ndata: {train: [{path: /rows.jsonl}]}\n"
 
 
 def hint_of(key: str) -> str:
-    (found,) = (one for one in find_problems(ROWS, [f"{key}=1"], Path("/nowhere")) if one.key == key)
-    return found.hint
+    (problem,) = (error for error in find_problems(ROWS, [f"{key}=1"], Path("/nowhere")) if error.key == key)
+    return problem.hint
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,10 @@ def test_what_other_programs_call_a_setting_leads_to_it(typed: str, meant: str) 
 
 @pytest.mark.parametrize(("key", "meant"), [("model", "model.id"), ("data", "data.train")])
 def test_a_text_in_place_of_a_section_leads_to_its_main_setting(key: str, meant: str) -> None:
-    (found,) = (one for one in find_problems(ROWS, [f"{key}=gpt2"], Path("/nowhere")) if one.key == key)
-    assert found.hint == f"Did you mean {meant}?"
+    (problem,) = (
+        error for error in find_problems(ROWS, [f"{key}=gpt2"], Path("/nowhere")) if error.key == key
+    )
+    assert problem.hint == f"Did you mean {meant}?"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,9 @@ def test_what_is_near_to_nothing_gets_a_short_list_and_the_command_for_all(typed
 
 def test_each_name_leads_to_a_setting_that_is_there() -> None:
     keys = {field.key for field in fields()}
-    missing = [key for key in OTHER_NAMES if not any(one == key or one.startswith(f"{key}.") for one in keys)]
+    missing = [
+        key for key in OTHER_NAMES if not any(error == key or error.startswith(f"{key}.") for error in keys)
+    ]
     assert not missing
     names = [folded_name(name) for others in OTHER_NAMES.values() for name in others.split()]
     names += [folded_name(key.rpartition(".")[2]) for key in OTHER_NAMES]

@@ -20,8 +20,8 @@ def at(text, fold=0):
 
 
 def ends(quiet, text, fold=0):
-    found = until(quiet, at(text, fold), BERLIN)
-    return None if found is None else datetime.fromtimestamp(found, BERLIN).isoformat()[:16]
+    end = until(quiet, at(text, fold), BERLIN)
+    return None if end is None else datetime.fromtimestamp(end, BERLIN).isoformat()[:16]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_without_a_zone_it_is_this_machine_s_own(monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     moment = datetime.fromisoformat("2026-01-15T03:00").replace(tzinfo=ZoneInfo("Asia/Tokyo")).timestamp()
-    found = until(NIGHT, moment)
+    end = until(NIGHT, moment)
     monkeypatch.undo()
     time.tzset()
-    assert found == moment + 4 * 3600
+    assert end == moment + 4 * 3600

@@ -42,8 +42,8 @@ def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
     assert [recipe.train.seed for recipe in recipes.values()] == [5, 5, 5]
     assert (recipes["ppo"].train.batch_size, recipes["sft"].train.batch_size) == (2, 4)
     assert recipes["ppo"].method.options.rank == 4
-    found = references(chain.stages[2].loaded.resolved)
-    assert {key: str(one) for key, one in found.items()} == {
+    references_found = references(chain.stages[2].loaded.resolved)
+    assert {key: str(one) for key, one in references_found.items()} == {
         "model.id": "stage:sft",
         "objective.reward.model": "stage:reward",
     }
@@ -54,8 +54,8 @@ def test_what_a_stage_says_itself_holds(tmp_path):
     chain = load(
         tmp_path, CHAIN + "    model: {id: 'stage:sft@40'}\n    objective: {reward: {model: 'run:old@9'}}\n"
     )
-    found = references(chain.stages[2].loaded.resolved)
-    assert [str(one) for one in found.values()] == ["stage:sft@40", "run:old@9"]
+    references_found = references(chain.stages[2].loaded.resolved)
+    assert [str(reference) for reference in references_found.values()] == ["stage:sft@40", "run:old@9"]
     assert load(tmp_path, sets=["name=mine"]).name == "mine"
     assert load(tmp_path, "recipe: 1\nextends: lora\n") is None
 
@@ -111,7 +111,7 @@ def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_the
     plain = extended(tmp_path, "")
     assert list(plain) == ["sft", "reward", "ppo"]
     assert plain["sft"].recipe.name == "mine.sft"
-    made = extended(
+    chain_made = extended(
         tmp_path,
         "train: {seed: 3}\nstages:\n"
         "  - {name: domain, extends: continued-pretraining}\n"
@@ -120,8 +120,8 @@ def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_the
         "  - {name: dpo, extends: dpo}\n",
         ["reward.train.max_steps=5"],
     )
-    assert list(made) == ["domain", "sft", "reward", "ppo", "dpo"]
-    recipes = {name: loaded.recipe for name, loaded in made.items()}
+    assert list(chain_made) == ["domain", "sft", "reward", "ppo", "dpo"]
+    recipes = {name: loaded.recipe for name, loaded in chain_made.items()}
     assert {recipe.train.seed for recipe in recipes.values()} == {3}
     assert recipes["sft"].method.name == "full"
     assert (recipes["reward"].train.batch_size, recipes["reward"].train.epochs) == (6, 1)
@@ -130,18 +130,18 @@ def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_the
         "org/base", "stage:domain", "stage:sft", "stage:sft", "stage:ppo",
     ]  # fmt: skip
     assert recipes["ppo"].method.options.rank == 4
-    assert made["ppo"].places["method.rank"] == "chain.yaml:13"
-    assert made["ppo"].chain == ("mine.yaml", "builtin:ppo.yaml")
+    assert chain_made["ppo"].places["method.rank"] == "chain.yaml:13"
+    assert chain_made["ppo"].chain == ("mine.yaml", "builtin:ppo.yaml")
 
 
 def test_a_stage_can_be_left_out_and_the_next_begins_from_the_one_before(tmp_path):
-    made = extended(
+    chain_made = extended(
         tmp_path,
         "stages:\n  - {name: reward, leave_out: true}\n"
         "  - {name: ppo, objective: {reward: {rules: [{rule: one_word}]}}}\n",
     )
-    assert list(made) == ["sft", "ppo"]
-    assert made["ppo"].recipe.model.id == "stage:sft"
+    assert list(chain_made) == ["sft", "ppo"]
+    assert chain_made["ppo"].recipe.model.id == "stage:sft"
     with pytest.raises(
         RecipeError, match=r"mine\.yaml:5: stage ppo: objective\.reward\.model: there is no stage reward"
     ):

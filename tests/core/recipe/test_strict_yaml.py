@@ -66,11 +66,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_refuses_in_one_line(name: str) -> None:
-    text, said = HOSTILE[name]
+    text, message = HOSTILE[name]
     started = time.process_time()
     with pytest.raises(RecipeError) as caught:
         parse(text, ORIGIN)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).isprintable()  # no newline, no escape sequence
     assert len(str(caught.value)) < 300
     assert time.process_time() - started < 2

@@ -16,13 +16,13 @@ def made(*axes):
 
 def test_each_value_of_one_goes_with_each_of_the_other_and_names_tell_them_apart():
     rates = axis_of("train.learning_rate = 1e-5, 2e-4")
-    found = made(rates, seeds_of(3))
-    assert [point.name for point in found] == [
+    points_found = made(rates, seeds_of(3))
+    assert [point.name for point in points_found] == [
         "tone-lr1e-5-s1", "tone-lr1e-5-s2", "tone-lr1e-5-s3", "tone-lr2e-4-s1", "tone-lr2e-4-s2", "tone-lr2e-4-s3",
     ]  # fmt: skip
-    assert [point.loaded.recipe.train.learning_rate for point in found] == [1e-5] * 3 + [2e-4] * 3
-    assert [point.loaded.recipe.train.seed for point in found] == [1, 2, 3] * 2
-    assert [point.loaded.recipe.name for point in found] == [point.name for point in found]
+    assert [point.loaded.recipe.train.learning_rate for point in points_found] == [1e-5] * 3 + [2e-4] * 3
+    assert [point.loaded.recipe.train.seed for point in points_found] == [1, 2, 3] * 2
+    assert [point.loaded.recipe.name for point in points_found] == [point.name for point in points_found]
     assert count_of([rates, seeds_of(3)]) == 6
 
 
@@ -50,16 +50,16 @@ def test_values_are_taken_apart_at_their_commas(text, expected):
     ],
 )  # fmt: skip
 def test_names_are_short_and_can_be_folders(axes, name):
-    (found,) = made(*axes)
-    assert found.name == check_name(name, "here")
+    (points_found,) = made(*axes)
+    assert points_found.name == check_name(name, "here")
 
 
 def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
-    found = points(
+    points_found = points(
         "n" * 79, [Axis("model.id", ("a/x", "b/x"))], lambda pairs: load_recipe("demo-lora", as_sets(pairs))
     )
-    assert len({point.name for point in found}) == 2
-    assert all(check_name(point.name, "here") for point in found)
+    assert len({point.name for point in points_found}) == 2
+    assert all(check_name(point.name, "here") for point in points_found)
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,6 @@ def test_a_good_one_is_confirmed():
 
 def test_there_are_never_more_candidates_than_the_error_is_split_by():
     most = remedies.Subject(100, False, True, False, "none", tuple(range(99)))
-    found = remedies.candidates(most)
-    assert len(found) == remedies.most() == len({one.name for one in found})
-    assert all(len(name) < 40 for name in (one.name for one in found))
+    candidates = remedies.candidates(most)
+    assert len(candidates) == remedies.most_candidates() == len({candidate.name for candidate in candidates})
+    assert all(len(name) < 40 for name in (candidate.name for candidate in candidates))

@@ -32,8 +32,8 @@ def test_each_says_what_it_does():
         remedies.load("interpolat")
 
 
-def can(found):
-    return {one.remedy for one in remedies.candidates(found) if not one.why_not}
+def can(subject_found):
+    return {candidate.remedy for candidate in remedies.candidates(subject_found) if not candidate.why_not}
 
 
 def test_what_is_possible_goes_by_the_model():
@@ -41,7 +41,9 @@ def test_what_is_possible_goes_by_the_model():
     assert can(subject(earlier=(5, 10))) == {"checkpoint", "interpolate", "intruders", "prune"}
     quantised = subject(is_adapter=True, scales=True, quantize="nf4")
     assert can(quantised) == {"interpolate"}
-    (pruned,) = [one.why_not for one in remedies.candidates(quantised) if one.name == "prune-small"]
+    (pruned,) = [
+        candidate.why_not for candidate in remedies.candidates(quantised) if candidate.name == "prune-small"
+    ]
     assert pruned == "its base is loaded in nf4, whose weights can't be rewritten one by one"
     assert can(subject(is_adapter=True, merges=False)) == set()
 
@@ -58,33 +60,41 @@ def test_what_is_possible_goes_by_the_model():
 )
 def test_the_method_says_what_can_be_done(name, adapter, scales, merges):
     recipe = load_recipe(name, ["data.train=[{path: builtin:demo/general.jsonl}]"]).resolved
-    found = remedies.subject_of(recipe, 20, "adapter" if adapter else "full", [30, 20, 10, 10])
-    assert (found.scales, found.merges, found.is_adapter, found.earlier) == (scales, merges, adapter, (10,))
+    subject_found = remedies.subject_of(recipe, 20, "adapter" if adapter else "full", [30, 20, 10, 10])
+    assert (subject_found.scales, subject_found.merges, subject_found.is_adapter, subject_found.earlier) == (
+        scales,
+        merges,
+        adapter,
+        (10,),
+    )
 
 
 def test_candidates_are_picked_by_name_or_by_remedy():
-    found = remedies.candidates(subject())
-    assert len(remedies.chosen(found, [])) == 8
-    assert [one.name for one in remedies.chosen(found, ["prune", "interpolate-0.5", "prune-small"])] == [
+    candidates = remedies.candidates(subject())
+    assert len(remedies.chosen(candidates, [])) == 8
+    assert [
+        candidate.name
+        for candidate in remedies.chosen(candidates, ["prune", "interpolate-0.5", "prune-small"])
+    ] == [
         "interpolate-0.5",
         "prune-small",
         "prune-random",
     ]
     with pytest.raises(NotFound, match=r"Did you mean interpolate-0\.5"):
-        remedies.chosen(found, ["interpolate-0.51"])
+        remedies.chosen(candidates, ["interpolate-0.51"])
     with pytest.raises(NotFound, match="none was saved"):
-        remedies.chosen(found, ["checkpoint"])
+        remedies.chosen(candidates, ["checkpoint"])
 
 
 def test_what_needs_training_changes_the_recipe():
     recipe = load_recipe("demo-full-hot").resolved
-    found = {one.name: one for one in remedies.retrainings(recipe)}
-    assert found["lower-rate"].settings == {"train.learning_rate": 0.00067}
-    assert found["kl-to-base"].settings == {"protect.kl_to_base.weight": 1.0}
-    assert found["replay"].settings["protect.replay.from_base"] == 200
+    by_name = {retraining.name: retraining for retraining in remedies.retrainings(recipe)}
+    assert by_name["lower-rate"].settings == {"train.learning_rate": 0.00067}
+    assert by_name["kl-to-base"].settings == {"protect.kl_to_base.weight": 1.0}
+    assert by_name["replay"].settings["protect.replay.from_base"] == 200
     held = load_recipe(
         "demo-full-hot", ["protect.kl_to_base=0.5", "protect.replay={from_base: 100}"]
     ).resolved
-    again = {one.name: one for one in remedies.retrainings(held)}
+    again = {retraining.name: retraining for retraining in remedies.retrainings(held)}
     assert again["kl-to-base"].settings == {"protect.kl_to_base.weight": 1.5}
     assert "already" in again["replay"].why_not

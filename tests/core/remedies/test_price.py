@@ -27,9 +27,9 @@ def tried(seconds: float, total: int = 336) -> RemedyRow:
 
 def test_a_check_that_stopped_early_does_not_make_remedies_cheap() -> None:
     """4 seconds for 64 items: a remedy scores up to 336."""
-    found = price([], [], [check(4.0, 64)])
-    assert found is not None
-    assert found.one_s == pytest.approx(21.0) and found.confirming_s == pytest.approx(21.0)
+    price_found = price([], [], [check(4.0, 64)])
+    assert price_found is not None
+    assert price_found.one_s == pytest.approx(21.0) and price_found.confirming_s == pytest.approx(21.0)
 
 
 def test_one_that_read_its_scores_from_the_cache_tells_nothing() -> None:
@@ -53,5 +53,5 @@ def test_nothing_is_said_where_nothing_was_measured() -> None:
 
 def test_all_that_is_left_is_priced_with_confirming_the_best() -> None:
     rows = [RemedyRow(str(number), "x", "x", 1) for number in range(9)]
-    found = RemediesAnswer("run", 1, "", {}, 3.0, None, rows, [], price_s=60.0, confirming_s=60.0)
-    assert remedies.price(found) == ": about 10 min, no retraining"
+    price_found = RemediesAnswer("run", 1, "", {}, 3.0, None, rows, [], price_s=60.0, confirming_s=60.0)
+    assert remedies.price(price_found) == ": about 10 min, no retraining"

@@ -60,7 +60,7 @@ def answers_of_base(tiny_model):
         for word in (" open", " mill"):
             head = tokenizer.encode(f"The shop number {at} is", add_special_tokens=False)
             pairs.append(TokenSequence((*head, *tokenizer.encode(word, add_special_tokens=False)), len(head)))
-    scores = [one.log_prob for one in score(model, pairs, plan_for("cpu"))]
+    scores = [scored.log_prob for scored in score(model, pairs, plan_for("cpu"))]
     return [int(scores[2 * at + 1] > scores[2 * at]) for at in range(ITEMS)]
 
 
@@ -71,10 +71,10 @@ def base_of(folder):
 @pytest.fixture
 def home(tmp_path, tiny_model):
     """A home with a suite that the base answers perfectly."""
-    made = Home(tmp_path / "home")
-    folder = made.root / "suites"
+    new_home = Home(tmp_path / "home")
+    folder = new_home.root / "suites"
     folder.mkdir(parents=True)
-    made.models.mkdir()
+    new_home.models.mkdir()
     (folder / "tiny.yaml").write_text(SUITE)
     (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 60)
     golds = answers_of_base(tiny_model)
@@ -93,8 +93,8 @@ def home(tmp_path, tiny_model):
         [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]
         for n in range(4)
     ]
-    write_rows(made.root / "rows.jsonl", [{"messages": one} for one in turns])
-    return made
+    write_rows(new_home.root / "rows.jsonl", [{"messages": turn} for turn in turns])
+    return new_home
 
 
 def spoilt(tiny_model, folder, size):
@@ -123,11 +123,11 @@ def spec_of(home, tiny_model, names):
             "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"},
         },
     }
-    found = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
+    all_candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidates = [
-        {**msgspec.to_builtins(one), "checkpoint": f"checkpoints/step-{one.step:06d}"}
-        for one in found
-        if one.name in names
+        {**msgspec.to_builtins(candidate), "checkpoint": f"checkpoints/step-{candidate.step:06d}"}
+        for candidate in all_candidates
+        if candidate.name in names
     ]
     args = {"step": 20, "checkpoint": "checkpoints/step-000020", "candidates": candidates}
     return JobSpec(1, 1, 1, "run", "remedy", recipe, args)
@@ -144,8 +144,8 @@ def run_job(home, spec):
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 
 
-def of(kind, found):
-    return [event for event in found if isinstance(event, kind)]
+def of(kind, events_found):
+    return [event for event in events_found if isinstance(event, kind)]
 
 
 @pytest.fixture
@@ -167,8 +167,8 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     spoilt(tiny_model, checkpoints / "step-000020", 0.5)
     monkeypatch.setattr(intruders, "without_intruders", breaks)
     spec = spec_of(home, tiny_model, ("checkpoint-10", "interpolate-0.25", "intruders"))
-    found = run_job(home, spec)
-    tried = {event.name: event for event in of(told.RemedyTried, found)}
+    events_found = run_job(home, spec)
+    tried = {event.name: event for event in of(told.RemedyTried, events_found)}
     assert list(tried) == ["now", "checkpoint-10", "interpolate-0.25", "intruders"]
     assert tried["now"].verdict == "regressed"
     assert tried["now"].items_total == ITEMS / 2 and tried["now"].made_of == 20
@@ -178,12 +178,12 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     assert (tried["intruders"].verdict, tried["intruders"].reason) == ("failed", "this one can't be made.")
     quarter = tried["interpolate-0.25"]
     assert len(quarter.weights) == 64 and set(quarter.target) == {"nats_per_token"}
-    ends = of(told.RemedyConfirmed, found)
+    ends = of(told.RemedyConfirmed, events_found)
     assert ends[-1].verdict == "ok" and tried[ends[-1].name].verdict == "ok"
-    assert ends[-1].alpha == pytest.approx(0.05 / remedies.most())
+    assert ends[-1].alpha == pytest.approx(0.05 / remedies.most_candidates())
     assert ends[-1].items_total == ITEMS / 2 and ends[-1].items_used <= ITEMS / 2
-    assert not of(told.Scores, found)
-    phases = {event.name for event in of(told.Phase, found)}
+    assert not of(told.Scores, events_found)
+    phases = {event.name for event in of(told.Phase, events_found)}
     assert any(name.startswith("1/4 of the change: ") for name in phases)
     assert any(name.startswith("confirming ") for name in phases)
 

@@ -59,10 +59,10 @@ def tuned_model(tiny_model, folder, method, **options):
 
 def made(name, tiny_model, folder, dtype=torch.float32):
     """Build one candidate of a checkpoint."""
-    found = remedies.candidates(
+    candidates = remedies.candidates(
         remedies.Subject(20, (folder / "adapter_config.json").is_file(), True, True, "none", ())
     )
-    candidate = next(one for one in found if one.name == name)
+    candidate = next(entry for entry in candidates if entry.name == name)
     change = remedies.load(candidate.remedy).change(candidate, base_of(tiny_model), folder)
     model, _ = load_checkpoint(base_of(tiny_model), folder, dtype, "cpu")
     return change.make(model.eval()), change
@@ -110,8 +110,8 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
             None,
         )
     )
-    found = changed(model, base_of(base), lambda name, before, after: before)
-    for name, weight in found.named_parameters():
+    new_model = changed(model, base_of(base), lambda name, before, after: before)
+    for name, weight in new_model.named_parameters():
         assert torch.equal(weight, weights[name]), name
 
 
@@ -152,11 +152,11 @@ def test_intruders_are_found_and_taken_out():
     right = torch.randn(32)
     right = right / right.norm()
     after = before + 60 * left[:, None] * right
-    found, count = without_intruders(before, after, 10, 0.5, 0.0)
+    new_weights, count = without_intruders(before, after, 10, 0.5, 0.0)
     assert count == 1
-    assert (found - before).norm() < 0.5 * before.norm() < (after - before).norm()
+    assert (new_weights - before).norm() < 0.5 * before.norm() < (after - before).norm()
     half, _ = without_intruders(before, after, 10, 0.5, 0.5)
-    torch.testing.assert_close(half, (found + after) / 2)
+    torch.testing.assert_close(half, (new_weights + after) / 2)
     assert without_intruders(before, 1.1 * before, 10, 0.5, 0.0)[1] == 0
 
 
@@ -226,7 +226,7 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     agreements = export.export(
         wanted, general_text(wanted.recipe, home), home, EventLog(tmp_path / "events.jsonl")
     )
-    assert all(one.holds for one in agreements)
+    assert all(agreement.holds for agreement in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")
     plain = merge.load_written_out(base, folder, torch.float32, "cpu").unload()
     whole = merge.merged(merge.load_written_out(base, folder, torch.float32, "cpu"), folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Gap, Score
-from finetop.core.report.approaches_page import Compared, page_of_comparison
+from finetop.core.report.approaches_page import ComparisonDetail, page_of_comparison
 
 
 def row(name: str, gap: Gap | None) -> ApproachRow:
@@ -30,5 +30,7 @@ def test_the_best_is_named_with_those_that_it_cant_be_told_from(
     gaps: tuple[Gap, Gap], word: str, tone: str
 ) -> None:
     rows = [row("lora", None), row("prompt", gaps[0]), row("full", gaps[1])]
-    page = page_of_comparison(Compared(ApproachesAnswer([], "kb", "token_f1", rows=rows), ()), 0.0, "0")
+    page = page_of_comparison(
+        ComparisonDetail(ApproachesAnswer([], "kb", "token_f1", rows=rows), ()), 0.0, "0"
+    )
     assert (page.word, page.tone) == (word, tone)

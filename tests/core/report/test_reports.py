@@ -12,7 +12,7 @@ from finetop.core.protocol.check_result import Flip, read
 from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 from finetop.core.report import Bars, Chart, formats
-from finetop.core.report.load import Told
+from finetop.core.report.load import RunFacts
 from finetop.core.report.run_page import page_of
 from finetop.core.report.svg import bars, chart, standalone, ticks
 
@@ -33,7 +33,7 @@ HOSTILE = [
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def told(text: str, *, checked: bool = True) -> Told:
+def told(text: str, *, checked: bool = True) -> RunFacts:
     """Return the facts of a run with this string as every outside text."""
     result = {
         "verdict": "regressed", "reason": text, "claims": [text], "margin": 0.03, "items_used": 40, "items_total": 96,
@@ -79,7 +79,7 @@ def told(text: str, *, checked: bool = True) -> Told:
         for key in ("loss", "drift", text)
     }  # fmt: skip
     base = load_recipe("lora").resolved
-    return Told(detail, read(result) if checked else None, (flip,), curves, 60, "lora", base)
+    return RunFacts(detail, read(result) if checked else None, (flip,), curves, 60, "lora", base)
 
 
 class Shape(HTMLParser):
@@ -113,16 +113,16 @@ def written(form: str, text: str, *, checked: bool = True) -> str:
 
 def tokens_of(text: str) -> list[str]:
     """Return the Markdown tokens of a text; the texts themselves are left out, HTML tags are not."""
-    found = []
+    token_types = []
     for token in MarkdownIt("gfm-like", {"linkify": False}).parse(text):
-        found.append(token.type)
-        found += shape_of(token.content) if token.type == "html_block" else []
-        found += [
+        token_types.append(token.type)
+        token_types += shape_of(token.content) if token.type == "html_block" else []
+        token_types += [
             child.type
             for child in token.children or ()
             if child.type not in ("text", "text_special", "softbreak")
         ]
-    return found
+    return token_types
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -144,12 +144,12 @@ def test_nothing_is_loaded_from_outside_and_no_script_is_there():
 @pytest.mark.parametrize("form", formats.names())
 def test_it_tells_all(form):
     page = written(form, HARMLESS)
-    for words in (
+    for phrase in (
         "REGRESSED", "30.0 points lost", "limit 3.0", "tuned by word", "9", "built-in lora", "All settings",
         "Answers that changed", "lost", "-0.1 -", "step 60", "Checkpoints", "10.0 MB", "Checks", "Alarms", "2 earlier",
         "Not measured", "56 of the suite", "sha256", "started from", "-40.0", "-70.0 to -10.0", "by finetop 1.0",
     ):  # fmt: skip
-        assert words in page.replace("&#x27;", "'"), words
+        assert phrase in page.replace("&#x27;", "'"), phrase
 
 
 @pytest.mark.parametrize("form", formats.names())

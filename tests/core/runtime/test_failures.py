@@ -71,7 +71,7 @@ def limited(wanted, allowed, held):
 @pytest.fixture
 def beside(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
-    gpu_share.tell(tmp_path, gpu_share.GpuShare(20.0, ("first", "second"), (3,)))
+    gpu_share.write_share(tmp_path, gpu_share.GpuShare(20.0, ("first", "second"), (3,)))
     gpu_share.begin(tmp_path, None)
     return tmp_path
 
@@ -105,8 +105,8 @@ def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
 
 def test_a_limit_that_was_lifted_is_none(beside):
     torch = pytest.importorskip("torch")
-    gpu_share.tell(beside, gpu_share.GpuShare(None, (), (1,)))
-    assert gpu_share.look()
+    gpu_share.write_share(beside, gpu_share.GpuShare(None, (), (1,)))
+    assert gpu_share.refresh()
     ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "79.11 GiB", "78.50 GiB")), LOWER)
     assert ended.cause == "out of memory on the GPU: 2.50 GiB more needed, 310.19 MiB of 79.11 GiB free"
     assert (ended.kind, ended.hint) == ("gpu_out_of_memory", LOWER)

@@ -35,24 +35,24 @@ def test_a_job_without_a_supervisor_has_no_limit_but_its_budget(tmp_path):
     assert (gpu_share.limit(), gpu_share.jobs_on(0), gpu_share.is_shared()) == (Limit(), 1, False)
     gpu_share.begin(tmp_path, 12.0)
     assert gpu_share.limit() == Limit(12.0)
-    assert not gpu_share.look()
+    assert not gpu_share.refresh()
 
 
 def test_news_are_read_while_the_job_runs_and_what_is_broken_changes_nothing(tmp_path):
-    gpu_share.tell(tmp_path, GpuShare(None, (), (1, 1)))
+    gpu_share.write_share(tmp_path, GpuShare(None, (), (1, 1)))
     gpu_share.begin(tmp_path, None)
     assert gpu_share.limit() == Limit()
-    gpu_share.tell(tmp_path, GpuShare(30.0, ("b",), (1, 2)))
-    assert gpu_share.look() and not gpu_share.look()
+    gpu_share.write_share(tmp_path, GpuShare(30.0, ("b",), (1, 2)))
+    assert gpu_share.refresh() and not gpu_share.refresh()
     assert (gpu_share.limit(), gpu_share.jobs_on(0), gpu_share.jobs_on(1)) == (Limit(30.0, ("b",)), 1, 2)
     assert gpu_share.is_shared()
     (tmp_path / gpu_share.FILE).write_text("{")
-    assert not gpu_share.look()
+    assert not gpu_share.refresh()
     (tmp_path / gpu_share.FILE).unlink()
-    assert not gpu_share.look()
+    assert not gpu_share.refresh()
     assert gpu_share.limit() == Limit(30.0, ("b",))
-    gpu_share.tell(tmp_path, GpuShare(None, (), (1, 1)))
-    assert gpu_share.look() and gpu_share.limit() == Limit()
+    gpu_share.write_share(tmp_path, GpuShare(None, (), (1, 1)))
+    assert gpu_share.refresh() and gpu_share.limit() == Limit()
 
 
 @pytest.mark.gpu(needs="memory")
@@ -63,14 +63,14 @@ def test_a_limit_that_moves_is_kept_by_the_allocator_and_named(tmp_path):
 
     device, gib = devices.open_device(None), 2**30
     held = torch.zeros(gib, dtype=torch.uint8, device=device)
-    gpu_share.tell(tmp_path, GpuShare(2.0, ("first",), (2,)))
+    gpu_share.write_share(tmp_path, GpuShare(2.0, ("first",), (2,)))
     gpu_share.begin(tmp_path, None)
     try:
         devices.keep_to(gpu_share.limit().gib, device)
         with pytest.raises(torch.OutOfMemoryError) as caught:
             torch.zeros(2 * gib, dtype=torch.uint8, device=device)
-        said = failures.ended(caught.value)
-        assert re.search(r"of the 2\.00 GiB that are left beside run first are used", said.cause)
+        ended = failures.ended(caught.value)
+        assert re.search(r"of the 2\.00 GiB that are left beside run first are used", ended.cause)
         devices.keep_to(None, device)
         assert torch.zeros(2 * gib, dtype=torch.uint8, device=device).numel() == 2 * gib
     finally:

@@ -93,8 +93,8 @@ def test_a_lost_gpu_comes_back_and_one_that_has_gone_is_missed(cards):
     assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
     gone = cards.told["gpus"].pop(0)
     cards.write()
-    found = {gpu.uuid: gpu.fault for gpu in own.look().gpus}
-    assert found == {UUIDS[0]: "lost", UUIDS[1]: ""}
+    gpus = {gpu.uuid: gpu.fault for gpu in own.look().gpus}
+    assert gpus == {UUIDS[0]: "lost", UUIDS[1]: ""}
     cards.told["gpus"].insert(0, gone)
     cards.write()
     assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
@@ -108,8 +108,8 @@ def test_a_gpu_that_a_job_was_put_on_before_is_missed_too(cards):
 def test_instances_of_a_divided_gpu_are_gpus_of_their_own(cards):
     parts = [{"uuid": f"MIG-{n}", "name": "NVIDIA H100 MIG 3g.40gb", "total": 40} for n in range(2)]
     cards.change(0, parts=parts)
-    found = looker(cards).look().gpus
-    assert [(gpu.index, gpu.uuid, gpu.total_gib, gpu.is_part) for gpu in found] == [
+    gpus = looker(cards).look().gpus
+    assert [(gpu.index, gpu.uuid, gpu.total_gib, gpu.is_part) for gpu in gpus] == [
         (0, "MIG-0", 40, True),
         (0, "MIG-1", 40, True),
         (1, UUIDS[1], 80, False),
@@ -141,10 +141,10 @@ def test_a_driver_that_fails_as_a_whole_says_so(cards):
 
 def test_one_look_has_an_end_also_where_the_driver_has_none(cards, monkeypatch):
     monkeypatch.setattr(gpus, "load", lambda: FakeNvml(cards.file))
-    assert len(gpus.look().gpus) == 2
+    assert len(gpus.read_once().gpus) == 2
     cards.told["hangs"] = True
     cards.write()
-    assert "nothing in 0 s" in gpus.look(wait_s=0.01).trouble
+    assert "nothing in 0 s" in gpus.read_once(wait_s=0.01).trouble
     cards.told["hangs"] = False
     cards.write()
 
@@ -152,4 +152,4 @@ def test_one_look_has_an_end_also_where_the_driver_has_none(cards, monkeypatch):
 def test_without_a_driver_nothing_is_loaded(monkeypatch):
     monkeypatch.setattr(gpus, "LIBRARY", "libno-such-library.so.1")
     assert gpus.load() is None
-    assert gpus.look() == GpuReading()
+    assert gpus.read_once() == GpuReading()

@@ -32,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def other_says(folder, ended):
-    words = ranks.LastWords(1, "1", "of another machine", ended, 1.0)
+    words = ranks.RankRecord(1, "1", "of another machine", ended, 1.0)
     write_whole(folder / "ranks" / "1.json", msgspec.json.encode(words))
 
 

@@ -94,9 +94,9 @@ class TwoNodes:
 
 @pytest.fixture
 def two(tmp_path):
-    made = TwoNodes(tmp_path)
-    yield made
-    for process in (*made.ranks, made.keeper):
+    nodes = TwoNodes(tmp_path)
+    yield nodes
+    for process in (*nodes.ranks, nodes.keeper):
         if process is not None:
             process.kill()
             process.wait()

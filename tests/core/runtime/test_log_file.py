@@ -30,11 +30,11 @@ def require_holes(descriptor: int) -> None:
 
 def whole(descriptor: int, limit: int = 300_000) -> list[log_file.Piece]:
     """Read a log from start to end, piece by piece."""
-    found = [log_file.read(descriptor, 0, limit)]
-    while found[-1].next < found[-1].size:
-        found.append(log_file.read(descriptor, found[-1].next, limit))
-        assert len(found) < 1000
-    return found
+    pieces = [log_file.read(descriptor, 0, limit)]
+    while pieces[-1].next < pieces[-1].size:
+        pieces.append(log_file.read(descriptor, pieces[-1].next, limit))
+        assert len(pieces) < 1000
+    return pieces
 
 
 def test_a_log_that_grows_without_end_takes_a_bounded_part_of_the_disk(log):

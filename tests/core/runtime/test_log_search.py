@@ -47,8 +47,8 @@ def test_what_was_let_go_is_passed_over(log: int) -> None:
     os.write(log, line * 40_000 + b"Traceback\n")
     if not log_file.bound(log, 400_000):
         pytest.skip("this file system makes no holes")
-    found = log_file.find(log, "traceback", 0, -1, 10)
-    assert found.at == [len(line) * 40_000] and found.size == len(line) * 40_000 + 10
+    matches = log_file.find(log, "traceback", 0, -1, 10)
+    assert matches.at == [len(line) * 40_000] and matches.size == len(line) * 40_000 + 10
 
 
 @pytest.mark.parametrize("steps", [range(1, 30), range(1, 60_000, 7), range(0)])
@@ -56,9 +56,9 @@ def test_a_step_is_found_or_the_next_that_was_written(log: int, steps: range) ->
     lines = [f"step {step}/60000: loss 1.25, 40 s left\n" + "noise\n" * (step % 3) for step in steps]
     os.write(log, "".join(lines).encode())
     for wanted in (1, 15, 20_000, 59_998, 70_000):
-        found = log_file.find_step(log, wanted).at
+        matches = log_file.find_step(log, wanted).at
         if not steps:
-            assert found == []
+            assert matches == []
             continue
         nearest = next((step for step in steps if step >= wanted), steps[-1])
-        assert os.pread(log, 20, found[0]).startswith(f"step {nearest}/".encode())
+        assert os.pread(log, 20, matches[0]).startswith(f"step {nearest}/".encode())

@@ -28,7 +28,7 @@ def left(folder, number, pid=None, ended=None, boot=None):
     else:
         start = processes.start_time(pid)
     (folder / "ranks").mkdir(exist_ok=True)
-    words = ranks.LastWords(pid, start, processes.boot_id() if boot is None else boot, ended, 1.0, "node1")
+    words = ranks.RankRecord(pid, start, processes.boot_id() if boot is None else boot, ended, 1.0, "node1")
     write_whole(folder / "ranks" / f"{number}.json", msgspec.json.encode(words))
 
 
@@ -137,15 +137,15 @@ def test_a_rank_that_hangs_after_another_has_died_is_ended(tmp_path, monkeypatch
     monkeypatch.setattr(ranks, "LOOK_S", 0.001)
     monkeypatch.setattr(ranks, "GRACE_S", 0.0)
     left(tmp_path, 1)
-    said = []
+    messages = []
 
     def leave(word):
-        said.append(word)
+        messages.append(word)
         ends.set()
 
     watching = ranks.Watch(ranks.Peers(tmp_path, Rank(0, 2)), leave, ends := threading.Event())
     watching.run()
-    assert [word.cause for word in said] == ["rank 1 died"]
+    assert [word.cause for word in messages] == ["rank 1 died"]
 
 
 @pytest.fixture
@@ -160,10 +160,10 @@ def peers(tmp_path, monkeypatch):
 
 def looks(peers, first_s, last_s):
     """Watch the others as the thread does, once a second. Return the results by time."""
-    found = {}
+    results = {}
     for number in range(int(first_s / ranks.LOOK_S), int(last_s / ranks.LOOK_S)):
-        found[number * ranks.LOOK_S] = peers.look(1000.0 + number * ranks.LOOK_S)
-    return {at: word for at, word in found.items() if word is not None}
+        results[number * ranks.LOOK_S] = peers.look(1000.0 + number * ranks.LOOK_S)
+    return {at: word for at, word in results.items() if word is not None}
 
 
 def test_files_of_ranks_are_read_ever_more_rarely_while_nothing_changes(peers):
@@ -232,13 +232,15 @@ def test_a_rank_that_is_stopped_is_late_with_its_process_and_what_it_did_last(th
         os.kill(peer.pid, signal.SIGSTOP)
         wait_until(lambda: processes.stat_field(peer.pid, 0) == "T", "it is stopped")
         left(three, 1, peer.pid)
-        found = ranks.late(three, 3)
+        late = ranks.late(three, 3)
         peer.kill()
-    assert found is not None
-    assert found.who == f"rank 1 (pid {peer.pid} on node1) has not finished step 42"
-    assert found.others == "the others wait"
-    said = "rank 1 is stopped by a signal, and was last in all_reduce (distributed/c10d.py:3), after step 41"
-    assert found.did == said
+    assert late is not None
+    assert late.who == f"rank 1 (pid {peer.pid} on node1) has not finished step 42"
+    assert late.others == "the others wait"
+    expected = (
+        "rank 1 is stopped by a signal, and was last in all_reduce (distributed/c10d.py:3), after step 41"
+    )
+    assert late.did == expected
 
 
 @pytest.mark.parametrize(
@@ -257,10 +259,10 @@ def test_a_rank_that_is_stopped_is_late_with_its_process_and_what_it_did_last(th
 )  # fmt: skip
 def test_a_rank_of_any_machine_is_late_by_its_signs(three, sign, who, did):
     signed(three, 2, **sign)
-    found = ranks.late(three, 3)
-    assert found is not None
-    assert found.who == f"rank 2 (pid {os.getpid()} on node1) has not finished {who}"
-    assert found.did == did
+    late = ranks.late(three, 3)
+    assert late is not None
+    assert late.who == f"rank 2 (pid {os.getpid()} on node1) has not finished {who}"
+    assert late.did == did
 
 
 def test_ranks_that_never_began_are_late(tmp_path):
@@ -273,15 +275,15 @@ def test_ranks_that_never_began_are_late(tmp_path):
 def test_before_the_first_step_what_a_rank_does_is_named(three):
     for number in range(3):
         signed(three, number, doing="loading the model", where="gather (a/b.py:1)", meets=number != 1)
-    found = ranks.late(three, 3)
-    assert found is not None
-    assert found.who == f"rank 1 (pid {os.getpid()} on node1) has not finished loading the model"
+    late = ranks.late(three, 3)
+    assert late is not None
+    assert late.who == f"rank 1 (pid {os.getpid()} on node1) has not finished loading the model"
 
 
 def test_where_all_wait_in_an_exchange_no_rank_is_blamed(three):
-    found = ranks.late(three, 3)
-    said = "rank 0 waits in all_reduce (distributed/c10d.py:3)"
-    assert found == ranks.Late("none of 3 ranks has finished step 42", "each waits for the others", said)
+    late = ranks.late(three, 3)
+    expected = "rank 0 waits in all_reduce (distributed/c10d.py:3)"
+    assert late == ranks.Late("none of 3 ranks has finished step 42", "each waits for the others", expected)
 
 
 def test_where_nothing_tells_which_is_late_none_is(three):

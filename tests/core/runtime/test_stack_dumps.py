@@ -25,7 +25,7 @@ Thread 0x00007fb42c9806c0 (most recent call first):
 
 
 def test_the_rank_that_the_others_wait_for_is_told_from_them():
-    assert stack_dumps.words(stack_dumps.read(COLLECTIVE)) == [
+    assert stack_dumps.describe(stack_dumps.read(COLLECTIVE)) == [
         "the others wait for rank 1",
         "rank 0: in barrier (distributed/distributed_c10d.py:4812), from wrapper (distributed/c10d_logger.py:81),"
         " from <module> (ana/train.py:30)",
@@ -38,7 +38,7 @@ def test_a_rank_that_imports_what_meets_does_not_wait_for_the_others():
     text = COLLECTIVE.replace(
         '  File "/home/ana/train.py", line 30', imports + '  File "/home/ana/train.py", line 30'
     )
-    assert [line.partition(":")[0] for line in stack_dumps.words(stack_dumps.read(text))] == [
+    assert [line.partition(":")[0] for line in stack_dumps.describe(stack_dumps.read(text))] == [
         "rank 0",
         "rank 1",
     ]
@@ -46,7 +46,7 @@ def test_a_rank_that_imports_what_meets_does_not_wait_for_the_others():
 
 def test_ranks_that_all_wait_are_shown_and_none_is_blamed():
     both = COLLECTIVE.replace("/home/ana/train.py", "/venv/torch/distributed/x.py")
-    assert [line.partition(":")[0] for line in stack_dumps.words(stack_dumps.read(both))] == [
+    assert [line.partition(":")[0] for line in stack_dumps.describe(stack_dumps.read(both))] == [
         "rank 0",
         "rank 1",
     ]
@@ -63,13 +63,13 @@ def test_the_main_thread_of_a_real_dump_counts_and_what_was_printed_between_does
         other.join()
         print('step 3\n  File "a lie", line 3\n\x1b[2J', file=log, flush=True)
         log.seek(0)
-        found = stack_dumps.read(log.read())
-    assert [stack.pid for stack in found] == [7]
+        stacks = stack_dumps.read(log.read())
+    assert [stack.pid for stack in stacks] == [7]
     assert (
-        found[0].frames[0].function
+        stacks[0].frames[0].function
         == "test_the_main_thread_of_a_real_dump_counts_and_what_was_printed_between_does_not"
     )
 
 
 def test_a_log_without_stacks_has_none():
-    assert stack_dumps.words(stack_dumps.read('File "x", line 3 in f\nloss 1.2')) == []
+    assert stack_dumps.describe(stack_dumps.read('File "x", line 3 in f\nloss 1.2')) == []

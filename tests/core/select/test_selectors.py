@@ -27,7 +27,9 @@ ROWS = [
 
 def pool_of(folder, rows=ROWS):
     file = folder / "rows.jsonl"
-    file.write_text("\n\n".join(json.dumps({"prompt": one, "completion": other}) for one, other in rows))
+    file.write_text(
+        "\n\n".join(json.dumps({"prompt": prompt, "completion": other}) for prompt, other in rows)
+    )
     pool = open_pool(Source(path=str(file)), lambda what, done, total: None)
     pool.most = len(pool)
     return pool
@@ -73,9 +75,9 @@ def test_copies_and_light_edits_are_left_out_but_for_the_first(tmp_path):
 def test_diversity_takes_what_is_furthest_from_all_it_has(tmp_path):
     pool = pool_of(tmp_path)
     for seed in range(5):
-        found = order("diversity", pool, seed)
-        assert sorted(found) == [0, 1, 2, 3, 4]
-        assert {0, 1}.intersection(found[-1:]), "the copy comes last"
+        chosen = order("diversity", pool, seed)
+        assert sorted(chosen) == [0, 1, 2, 3, 4]
+        assert {0, 1}.intersection(chosen[-1:]), "the copy comes last"
     choice = select.load("diversity").choose(pool, select.read_options("diversity", {}), 1)
     by_hand = [choice.scores[place] for place in choice.order]
     assert by_hand[0] == 1.0 and by_hand[1:] == sorted(by_hand[1:], reverse=True)
@@ -119,13 +121,13 @@ def test_losses_are_the_model_s_and_are_kept(tmp_path, tiny_model, scorer):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     pool = replace(pool_of(tmp_path), scorer=scorer)
-    found = list(zip(pool.losses(), pool.losses(with_prompt=False), strict=True))
+    pairs = list(zip(pool.losses(), pool.losses(with_prompt=False), strict=True))
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    for (question, answer), pair in zip(ROWS, found, strict=True):
+    for (question, answer), pair in zip(ROWS, pairs, strict=True):
         assert pair == pytest.approx(by_hand(model, tokenizer, question, answer), abs=1e-4)
     again = replace(pool_of(tmp_path, ROWS[::-1]), scorer=replace(scorer, model=None))
-    assert again.losses()[::-1] == [with_prompt for with_prompt, _ in found]
+    assert again.losses()[::-1] == [with_prompt for with_prompt, _ in pairs]
     assert again.scorer.model is None, "what is known is not scored again"
 
 

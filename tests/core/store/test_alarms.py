@@ -20,14 +20,14 @@ def alarm(kind, step, over=False):
 
 @pytest.fixture
 def connection(tmp_path):
-    made = open_store(tmp_path / "finetop.duckdb")
-    runs.add_run(made, run_id=1, name="r", folder="runs/1", recipe=RECIPE, source="")
-    jobs.add_job(made, run_id=1, verb="train", args={}, priority=10)
+    store = open_store(tmp_path / "finetop.duckdb")
+    runs.add_run(store, run_id=1, name="r", folder="runs/1", recipe=RECIPE, source="")
+    jobs.add_job(store, run_id=1, verb="train", args={}, priority=10)
     state = data.Running(since=1.0)
-    jobs.set_state(made, 1, state)
-    runs.set_state(made, 1, state)
-    yield made
-    made.close()
+    jobs.set_state(store, 1, state)
+    runs.set_state(store, 1, state)
+    yield store
+    store.close()
 
 
 def take(connection, path, told, *, a_time=None):
@@ -42,17 +42,17 @@ def take(connection, path, told, *, a_time=None):
 
 
 def rows(connection):
-    return [(one.kind, one.step, one.over_step) for one in runs.detail(connection, 1).alarms]
+    return [(alarm.kind, alarm.step, alarm.over_step) for alarm in runs.detail(connection, 1).alarms]
 
 
 @pytest.mark.parametrize("a_time", [None, 1, 2, 3])
 def test_an_alarm_is_over_and_may_come_again(connection, tmp_path, a_time):
-    told = [
+    events = [
         alarm("spike", 5), alarm("nan", 6), alarm("spike", 9, over=True), alarm("spike", 12),
         alarm("drift", 13, over=True), alarm("nan", 20, over=True), alarm("nan", 30), alarm("nan", 31),
         alarm("nan", 40, over=True),
     ]  # fmt: skip
-    take(connection, tmp_path / "e.jsonl", told, a_time=a_time)
+    take(connection, tmp_path / "e.jsonl", events, a_time=a_time)
     assert rows(connection) == [
         ("spike", 5, 9), ("nan", 6, 20), ("spike", 12, None), ("nan", 30, 40), ("nan", 31, 40),
     ]  # fmt: skip
@@ -60,11 +60,11 @@ def test_an_alarm_is_over_and_may_come_again(connection, tmp_path, a_time):
 
 @pytest.mark.parametrize("a_time", [None, 1, 2, 3])
 def test_a_run_that_goes_back_begins_with_none(connection, tmp_path, a_time):
-    told = [
+    event_rows = [
         alarm("spike", 5), alarm("nan", 6), alarm("spike", 20, over=True), alarm("nan", 21),
         events.Resumed(10), alarm("spike", 15), alarm("nan", 16), alarm("nan", 18, over=True),
     ]  # fmt: skip
-    take(connection, tmp_path / "e.jsonl", told, a_time=a_time)
+    take(connection, tmp_path / "e.jsonl", event_rows, a_time=a_time)
     assert rows(connection) == [
         ("spike", 5, 10), ("nan", 6, 10), ("spike", 15, None), ("nan", 16, 18),
     ]  # fmt: skip
@@ -83,8 +83,8 @@ def test_a_run_needs_a_person_as_long_as_an_alarm_is_not_over(connection, tmp_pa
 
 
 def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):
-    told = [alarm("spike", step) for step in range(10_000)]
-    take(connection, tmp_path / "e.jsonl", told)
+    events = [alarm("spike", step) for step in range(10_000)]
+    take(connection, tmp_path / "e.jsonl", events)
     detail = runs.detail(connection, 1)
     assert (detail.alarms_total, len(detail.alarms)) == (10_000, 100)
     assert [detail.alarms[0].step, detail.alarms[-1].step] == [9900, 9999]
@@ -99,17 +99,18 @@ def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_pat
     notices.add_ending(connection, 1, data.Failed(3.0, "out of memory", "Lower it."))
     groups = notices.untold(connection)
     assert [
-        (one.newest.run, one.newest.kind, one.newest.step, one.newest.text, one.more) for one in groups
+        (group.newest.run, group.newest.kind, group.newest.step, group.newest.text, group.more)
+        for group in groups
     ] == [
         ("r", "spike", 7, "spike at 7", 1),
         ("r", "over", 9, "spike at 9", 0),
         ("r", "failed", 0, "out of memory Lower it.", 0),
     ]
     notices.mark_told(connection, groups[:1])
-    assert [one.newest.kind for one in notices.untold(connection)] == ["over", "failed"]
+    assert [group.newest.kind for group in notices.untold(connection)] == ["over", "failed"]
     later = notices.since(connection, groups[0].newest.id, 10)
-    assert [one.kind for one in later] == ["failed", "over"]
-    assert [one.id for one in later] == sorted({one.id for one in later}, reverse=True)
+    assert [group.kind for group in later] == ["failed", "over"]
+    assert [group.id for group in later] == sorted({group.id for group in later}, reverse=True)
 
 
 def test_what_is_read_again_is_not_told_again(connection, tmp_path):

@@ -21,9 +21,9 @@ RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"na
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    made = open_store(tmp_path / "finetop.duckdb")
-    yield made
-    made.close()
+    store = open_store(tmp_path / "finetop.duckdb")
+    yield store
+    store.close()
 
 
 def add_run(connection: duckdb.DuckDBPyConnection, verb: str = "train") -> tuple[int, int]:
@@ -40,8 +40,8 @@ def verdict(step: int, word: str = "ok", **more: Any) -> events.Verdict:
 
 
 def scores(model: str, step: int | None, **items: float) -> events.Scores:
-    made = [events.ItemScore(item, score) for item, score in items.items()]
-    return events.Scores(model, "key", "t", made, step)
+    item_scores = [events.ItemScore(item, score) for item, score in items.items()]
+    return events.Scores(model, "key", "t", item_scores, step)
 
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
@@ -73,7 +73,7 @@ def test_two_checks_of_one_job_keep_their_own_flips(
         scores("tuned", 20, a=1.0, b=0.0, c=1.0),
         verdict(20, "regressed"),
     )
-    first, second = sorted(one["check_id"] for one in checks.results(connection, run))
+    first, second = sorted(check["check_id"] for check in checks.results(connection, run))
     assert [flip.item for flip in checks.flips(connection, run, first, "").flips] == ["a"]
     assert [(flip.item, flip.won) for flip in checks.flips(connection, run, None, "").flips] == [
         ("b", False),
@@ -90,10 +90,10 @@ def test_a_second_attempt_replaces_what_the_first_said(
     take_in(connection, job, tmp_path, *told)
     again = (scores("base", None, a=1.0), scores("tuned", 10, a=1.0), verdict(10), verdict(20), verdict(30))
     take_in(connection, job, tmp_path, *again)
-    found = {one["step"]: one["verdict"] for one in checks.results(connection, run)}
+    found = {check["step"]: check["verdict"] for check in checks.results(connection, run)}
     assert found == {10: "ok", 20: "ok", 30: "ok"}
     assert connection.execute("SELECT count(*) FROM checks").fetchone() == (3,)
-    first = next(one["check_id"] for one in checks.results(connection, run) if one["step"] == 10)
+    first = next(check["check_id"] for check in checks.results(connection, run) if check["step"] == 10)
     assert checks.flips(connection, run, first, "").flips == []
 
 
@@ -109,7 +109,7 @@ def test_the_same_events_in_two_files_worth_of_bytes_make_one_check(
     path.write_bytes(path.read_bytes() * 2)
     while ingest.take_in(connection, job, path):
         pass
-    assert [one["step"] for one in checks.results(connection, run)] == [20, 10]
+    assert [check["step"] for check in checks.results(connection, run)] == [20, 10]
 
 
 def test_a_run_is_known_by_its_newest_claim_and_by_its_best_checkpoint(
@@ -154,8 +154,10 @@ def test_a_best_checkpoints_numbers_are_those_of_its_run(
 ) -> None:
     """Lists, sweeps and comparisons read a run's last numbers: those of its best checkpoint, if it keeps one."""
     run, job = add_run(connection)
-    told = [events.metrics(step, {"eval_loss": loss}) for step, loss in ((10, 1.5), (20, 1.2), (30, 1.4))]
-    take_in(connection, job, tmp_path, *told, events.Best(20, "the lowest", {"eval_loss": 1.2}))
+    event_rows = [
+        events.metrics(step, {"eval_loss": loss}) for step, loss in ((10, 1.5), (20, 1.2), (30, 1.4))
+    ]
+    take_in(connection, job, tmp_path, *event_rows, events.Best(20, "the lowest", {"eval_loss": 1.2}))
     assert runs.row(connection, run).metrics["eval_loss"] == 1.2
     take_in(connection, job, tmp_path, events.metrics(40, {"eval_loss": 1.3}))
     assert runs.row(connection, run).metrics["eval_loss"] == 1.3, "it goes on"

@@ -10,7 +10,7 @@ from finetop.core.check.statistics.betting import spend_alpha
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
-from finetop.core.store.claims import Claim, Made, claim_for, claim_of
+from finetop.core.store.claims import Claim, EarlierCheck, claim_for, claim_of
 from finetop.core.store.database import open_store
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ RESULT = {"verdict": "ok", "reason": "", "margin": 0.03, "items_used": 1, "items
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    made = open_store(tmp_path / "finetop.duckdb")
-    yield made
-    made.close()
+    store = open_store(tmp_path / "finetop.duckdb")
+    yield store
+    store.close()
 
 
 def add_run(connection: duckdb.DuckDBPyConnection, every: float | None = None) -> int:
@@ -54,31 +54,37 @@ def tell(folder: Path, job: int, *verdicts: tuple[int, Claim]) -> Path:
 
 
 def test_each_new_checkpoint_spends_less_and_all_together_no_more_than_alpha() -> None:
-    made: list[Made] = []
+    earlier: list[EarlierCheck] = []
     for step in range(10, 1010, 10):
-        made.append(Made(step, {}, claim_for(made, step, {}, is_spent=True)))
-    assert [one.claim.claim for one in made] == list(range(1, 101))
-    spent = [spend_alpha(0.05, one.claim.claim) for one in made]
+        earlier.append(EarlierCheck(step, {}, claim_for(earlier, step, {}, is_spent=True)))
+    assert [earlier_check.claim.claim for earlier_check in earlier] == list(range(1, 101))
+    spent = [spend_alpha(0.05, earlier_check.claim.claim) for earlier_check in earlier]
     assert spent[:3] == pytest.approx([0.025, 0.05 / 6, 0.05 / 12])
     assert sum(spent) < 0.05
 
 
 def test_a_recheck_keeps_its_claim_and_a_look_takes_none() -> None:
-    made = [Made(10, {}, Claim(1)), Made(20, {}, Claim(2)), Made(30, {}, Claim(watch=True))]
-    assert claim_for(made, 10, {}, is_spent=True) == Claim(1)
-    assert claim_for(made, 10, {}, is_spent=True, watch=True) == Claim(1)
-    assert claim_for(made, 40, {}, is_spent=True, watch=True) == Claim(watch=True)
-    assert claim_for(made, 30, {}, is_spent=True) == Claim(3)
-    assert claim_for(made, 10, {"margin": 1.0}, is_spent=True) == Claim(3), "another margin is another claim"
+    earlier = [
+        EarlierCheck(10, {}, Claim(1)),
+        EarlierCheck(20, {}, Claim(2)),
+        EarlierCheck(30, {}, Claim(watch=True)),
+    ]
+    assert claim_for(earlier, 10, {}, is_spent=True) == Claim(1)
+    assert claim_for(earlier, 10, {}, is_spent=True, watch=True) == Claim(1)
+    assert claim_for(earlier, 40, {}, is_spent=True, watch=True) == Claim(watch=True)
+    assert claim_for(earlier, 30, {}, is_spent=True) == Claim(3)
+    assert claim_for(earlier, 10, {"margin": 1.0}, is_spent=True) == Claim(3), (
+        "another margin is another claim"
+    )
 
 
 def test_without_every_the_first_is_the_only_claim() -> None:
     assert claim_for([], 20, {}, is_spent=False) == Claim()
-    made = [Made(20, {}, Claim())]
-    assert claim_for(made, 20, {}, is_spent=False) == Claim()
-    assert claim_for(made, 10, {}, is_spent=False) == Claim(watch=True)
-    assert claim_for(made, 20, {"margin": 1.0}, is_spent=False) == Claim(watch=True)
-    assert claim_for([Made(10, {}, Claim(watch=True))], 20, {}, is_spent=False) == Claim()
+    earlier = [EarlierCheck(20, {}, Claim())]
+    assert claim_for(earlier, 20, {}, is_spent=False) == Claim()
+    assert claim_for(earlier, 10, {}, is_spent=False) == Claim(watch=True)
+    assert claim_for(earlier, 20, {"margin": 1.0}, is_spent=False) == Claim(watch=True)
+    assert claim_for([EarlierCheck(10, {}, Claim(watch=True))], 20, {}, is_spent=False) == Claim()
 
 
 def test_claims_come_from_results_and_from_checks_under_way(

@@ -6,11 +6,11 @@ from hypothesis import HealthCheck, given, settings as hypothesis, strategies as
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.filter_match import group_place, holds, place
-from finetop.core.protocol.run_filter import Filter, Sort, Term, written
+from finetop.core.protocol.run_filter import Filter, Sort, Term, format_filter
 from finetop.core.store import recipe_settings, run_list, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.store.runs import json_text
-from finetop.core.wording.run_groups import words
+from finetop.core.wording.run_groups import group_heading
 
 NOW = 1_000_000.0
 WORDS = ["", "lora", "LoRA-plus", "a b", "İx", "ΣΑΣ", 'say "hi"', "none", "\\", "full", "quick", "%", "_"]
@@ -80,37 +80,37 @@ GROUPS = st.sampled_from(["", "method", "tag", "state", "verdict", "suite", *SET
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory):
-    made = open_store(tmp_path_factory.mktemp("store") / "finetop.duckdb")
-    yield made
-    made.close()
+    store = open_store(tmp_path_factory.mktemp("store") / "finetop.duckdb")
+    yield store
+    store.close()
 
 
 def fill(connection, found):
     for table in ("runs", "settings", "alarms", "unrecorded"):
         connection.execute(f"DELETE FROM {table}")
-    for run_id, one in enumerate(found, start=1):
+    for run_id, run_row in enumerate(found, start=1):
         recipe = {
-            "model": {"id": one["model"]},
-            "method": {"name": one["method"], "rank": one["rank"]},
-            "objective": {"name": one["objective"]},
-            "train": {"learning_rate": one["rate"]},
-            "protect": {"kl": {"on": one["on"]}},
+            "model": {"id": run_row["model"]},
+            "method": {"name": run_row["method"], "rank": run_row["rank"]},
+            "objective": {"name": run_row["objective"]},
+            "train": {"learning_rate": run_row["rate"]},
+            "protect": {"kl": {"on": run_row["on"]}},
         }
-        runs.add_run(connection, run_id=run_id, name=one["name"], folder="f", recipe=recipe, source="")
-        check = one["check"] and data.CheckBrief(
-            1, one["check"][0], "", None, one["check"][1], 3.0, False, 1, 2, one["check"][3], 0.0, [], {},
-            accepted=one["check"][2],
+        runs.add_run(connection, run_id=run_id, name=run_row["name"], folder="f", recipe=recipe, source="")
+        check = run_row["check"] and data.CheckBrief(
+            1, run_row["check"][0], "", None, run_row["check"][1], 3.0, False, 1, 2, run_row["check"][3], 0.0, [], {},
+            accepted=run_row["check"][2],
         )  # fmt: skip
         connection.execute(
             "UPDATE runs SET created = ?, step = ?, tags = ?, note = ?, last = ?, brief = ? WHERE id = ?",
-            [one["created"], one["step"], *(json_text.encode(one[key]).decode() for key in ("tags",)), one["note"],
-             json_text.encode(one["last"]).decode(), json_text.encode(check).decode() if check else None, run_id],
+            [run_row["created"], run_row["step"], json_text.encode(run_row["tags"]).decode(), run_row["note"],
+             json_text.encode(run_row["last"]).decode(), json_text.encode(check).decode() if check else None, run_id],
         )  # fmt: skip
-        if one["alarm"] is not None:
+        if run_row["alarm"] is not None:
             connection.execute(
-                "INSERT INTO alarms VALUES (?, 'spike', 1, ?, 1.0, NULL)", [run_id, one["alarm"]]
+                "INSERT INTO alarms VALUES (?, 'spike', 1, ?, 1.0, NULL)", [run_id, run_row["alarm"]]
             )
-        runs.set_state(connection, run_id, one["state"])
+        runs.set_state(connection, run_id, run_row["state"])
 
 
 @hypothesis(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,14 +121,14 @@ def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
     every = run_list.page(
         connection, filter="", sort="newest", offset=0, limit=50, revision=0, now=NOW, wanted=SETTINGS
     ).rows
-    for row, one in zip(reversed(every), found, strict=True):  # settings as the recipe has them
-        assert row.settings.get("method.rank") == recipe_settings.flat({"method": {"rank": one["rank"]}}).get(
-            "method.rank"
-        )
+    for row, entry in zip(reversed(every), found, strict=True):  # settings as the recipe has them
+        assert row.settings.get("method.rank") == recipe_settings.flat(
+            {"method": {"rank": entry["rank"]}}
+        ).get("method.rank")
     line = Filter(tuple(terms), sort, group)
     try:
         page = run_list.page(
-            connection, filter=written(line), sort="needs_you", offset=0, limit=50, revision=0, now=NOW
+            connection, filter=format_filter(line), sort="needs_you", offset=0, limit=50, revision=0, now=NOW
         )
     except BadInput as error:  # noqa: RUF100
         assert "no run has a" in str(error)
@@ -140,10 +140,10 @@ def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
     assert places == sorted(places)
     if group:
         words = [row.group for row in page.rows]
-        assert [one.word for one in page.groups] == list(dict.fromkeys(words)), (
+        assert [entry.word for entry in page.groups] == list(dict.fromkeys(words)), (
             "a group's runs stand together"
         )
-        assert [one.runs for one in page.groups] == [words.count(one.word) for one in page.groups]
+        assert [entry.runs for entry in page.groups] == [words.count(entry.word) for entry in page.groups]
         assert [group_place(row, group) for row in page.rows] == sorted(
             group_place(row, group) for row in page.rows
         )
@@ -176,7 +176,7 @@ def test_a_group_is_drawn_without_its_control_sequences(connection):
     fill(connection, [])
     add(connection, "a", train={"optimizer": "a\x1b[31mb\nc"})
     (group,) = asked(connection, "group:train.optimizer").groups
-    assert words("train.optimizer", group) == "train.optimizer ab c: 1 run"
+    assert group_heading("train.optimizer", group) == "train.optimizer ab c: 1 run"
 
 
 def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connection):
@@ -185,7 +185,7 @@ def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connec
         run_id = add(connection, f"s{seed}", train={"seed": seed})
         connection.execute("UPDATE runs SET last = ? WHERE id = ?", [f'{{"loss":{loss},"kl":7}}', run_id])
     page = asked(connection, "group:train.seed")
-    assert [(one.word, one.runs, one.key, one.mean) for one in page.groups] == [
+    assert [(group.word, group.runs, group.key, group.mean) for group in page.groups] == [
         ("1", 2, "loss", 2.0),
         ("2", 1, "loss", 5.0),
     ]
@@ -193,9 +193,9 @@ def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connec
     assert page.groups[1].spread is None
     assert asked(connection, "group:train.seed sort:kl").groups[0].mean == 7.0
     connection.execute("UPDATE runs SET last = '{\"loss\":1e300}' WHERE id = 1")
-    assert [(one.runs, one.measured, one.mean) for one in asked(connection, "group:method").groups] == [
-        (3, 2, 4.0)
-    ]
+    assert [
+        (group.runs, group.measured, group.mean) for group in asked(connection, "group:method").groups
+    ] == [(3, 2, 4.0)]
 
 
 def test_which_term_hides_all(connection):

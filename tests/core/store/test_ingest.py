@@ -17,9 +17,9 @@ RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"na
 
 @pytest.fixture
 def connection(tmp_path):
-    made = open_store(tmp_path / "finetop.duckdb")
-    yield made
-    made.close()
+    store = open_store(tmp_path / "finetop.duckdb")
+    yield store
+    store.close()
 
 
 def add(connection, name, verb="train", run_id=None):
@@ -118,16 +118,16 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
     assert (rows[one].step, rows[two].step) == (7, 3)
     assert [row.state.phase for row in rows.values()] == ["training", "evaluating"]  # not the check's phase
     states = connection.execute("SELECT state FROM jobs ORDER BY id").fetchall()
-    found = [msgspec.json.decode(text, type=data.State).phase for (text,) in states]
-    assert found == ["training", "scoring base", "evaluating"]
+    phases = [msgspec.json.decode(text, type=data.State).phase for (text,) in states]
+    assert phases == ["training", "scoring base", "evaluating"]
     ordered = connection.execute("SELECT run_id, key, step FROM metrics").fetchall()
     assert ordered == sorted(ordered)
     assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
 
 
 def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch):
-    made = [add(connection, name)[1] for name in ("one", "two")]
-    files = {job: write(tmp_path / str(job), events.metrics(1, {"loss": 1.0})) for job in made}
+    job_ids = [add(connection, name)[1] for name in ("one", "two")]
+    files = {job: write(tmp_path / str(job), events.metrics(1, {"loss": 1.0})) for job in job_ids}
 
     def no_room(*_):
         raise duckdb.IOException("No space left on device")
@@ -143,14 +143,14 @@ def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch):
 
 
 def test_a_newer_finetop_s_events_stop_their_own_job_alone(connection, tmp_path):
-    made = [add(connection, name)[1] for name in ("one", "two")]
+    job_ids = [add(connection, name)[1] for name in ("one", "two")]
     started = events.Started(events.FORMAT + 1, 1, 1, "cpu", "float32", {})
     files = {
-        made[0]: write(tmp_path / "newer", events.metrics(1, {"loss": 1.0}), started),
-        made[1]: write(tmp_path / "ours", events.metrics(1, {"loss": 1.0})),
+        job_ids[0]: write(tmp_path / "newer", events.metrics(1, {"loss": 1.0}), started),
+        job_ids[1]: write(tmp_path / "ours", events.metrics(1, {"loss": 1.0})),
     }
     taken = ingest.take_in_all(connection, files)
-    assert list(taken.newer) == made[:1]
+    assert list(taken.newer) == job_ids[:1]
     assert connection.execute("SELECT last_n FROM jobs ORDER BY id").fetchall() == [(1,), (1,)]
 
 
@@ -220,18 +220,18 @@ async def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
 @pytest.mark.parametrize("limit", [1, 7, 50])
 def test_steps_are_read_in_order_whatever_the_gaps_between_them(connection, tmp_path, gaps, limit):
     number, job = add(connection, "one")
-    told, step = [], 0
+    event_rows, step = [], 0
     for at in range(120):
         step += gaps[at % len(gaps)]
-        told.append(step)
-    write(tmp_path / "e", *(events.metrics(step, {"loss": 1.0 / step, "drift": 0.5}) for step in told))
+        event_rows.append(step)
+    write(tmp_path / "e", *(events.metrics(step, {"loss": 1.0 / step, "drift": 0.5}) for step in event_rows))
     ingest.take_in(connection, job, tmp_path / "e")
-    found: list[int] = []
-    while rows := metrics.steps(connection, number, after=found[-1] if found else -1, limit=limit):
+    results: list[int] = []
+    while rows := metrics.steps(connection, number, after=results[-1] if results else -1, limit=limit):
         assert len(rows) <= limit and all(row.values["loss"] == 1.0 / row.step for row in rows)
-        found += [row.step for row in rows]
-        assert len(rows) == limit or len(found) == len(told), "a page that is not full is the last"
-    assert found == told
+        results += [row.step for row in rows]
+        assert len(rows) == limit or len(results) == len(event_rows), "a page that is not full is the last"
+    assert results == event_rows
 
 
 def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection, tmp_path):

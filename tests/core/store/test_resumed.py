@@ -19,9 +19,9 @@ RECIPE = {
 
 @pytest.fixture
 def connection(tmp_path):
-    made = open_store(tmp_path / "finetop.duckdb")
-    yield made
-    made.close()
+    store = open_store(tmp_path / "finetop.duckdb")
+    yield store
+    store.close()
 
 
 def add_run(connection, name="r"):
@@ -36,10 +36,10 @@ def verdict(step: int, claim: int) -> events.Verdict:
 
 
 def told(first: int, last: int, loss: float) -> list[events.Event]:
-    made: list[events.Event] = [events.metrics(step, {"loss": loss}) for step in range(first, last + 1)]
-    made += [events.Checkpoint(step, f"checkpoints/step-{step}", 1, "full") for step in (first, last)]
+    event_list: list[events.Event] = [events.metrics(step, {"loss": loss}) for step in range(first, last + 1)]
+    event_list += [events.Checkpoint(step, f"checkpoints/step-{step}", 1, "full") for step in (first, last)]
     return [
-        *made,
+        *event_list,
         events.Sample(last, 0, "p", "t"),
         events.Alarm("nan", last, "a"),
         events.metrics(last, {"x": 1.0}),
@@ -79,10 +79,10 @@ def test_what_was_told_of_later_steps_is_gone(connection, tmp_path, in_one_file)
     ]
     detail = runs.detail(connection, number)
     assert (detail.row.step, detail.row.metrics) == (8, {"loss": 1.0, "x": 1.0})
-    assert [one.step for one in detail.checkpoints] == [1, 6, 7, 8]
-    assert [one.step for one in detail.samples] == [6, 8]
-    assert [one.step for one in detail.alarms] == [6, 8]
-    assert [(one.step, one.claim) for one in detail.checks] == [(10, 3), (5, 1)]
+    assert [checkpoint.step for checkpoint in detail.checkpoints] == [1, 6, 7, 8]
+    assert [checkpoint.step for checkpoint in detail.samples] == [6, 8]
+    assert [checkpoint.step for checkpoint in detail.alarms] == [6, 8]
+    assert [(checkpoint.step, checkpoint.claim) for checkpoint in detail.checks] == [(10, 3), (5, 1)]
     assert len(detail.data) == 1
     assert [found["claim"] for found in checks.results(connection, number)] == [3, 1]
     assert claims.claim_of(connection, number, 20).claim in (0, 4)
@@ -127,4 +127,4 @@ def test_parents_are_waited_for_until_they_have_finished(connection):
     assert msgspec.to_builtins(runs.detail(connection, second).parents[0]) == {
         "id": first, "name": "a", "setting": "model.id", "step": 40,
     }  # fmt: skip
-    assert [one.name for one in runs.detail(connection, first).children] == ["b"]
+    assert [child.name for child in runs.detail(connection, first).children] == ["b"]

@@ -10,15 +10,15 @@ def test_a_run_that_is_marked_while_its_record_is_written_stays_marked(quiet):
     connection, root = quiet.supervisor.connection, quiet.home.root
     quiet.queue("one")
     quiet.queue("two")
-    found = run_records.marked(connection, root)
+    records = run_records.marked(connection, root)
     with transaction(connection):  # not in the records collected before
         connection.execute("UPDATE runs SET note = 'changed' WHERE name = 'one'")
         run_records.mark_run(connection, 1)
-    run_records.write(found, root)
-    run_records.unmark(connection, found)
+    run_records.write(records, root)
+    run_records.unmark(connection, records)
     assert quiet.rows("SELECT DISTINCT run_id FROM unrecorded") == [(1,)]
     assert run_records.write_marked(connection, root)
     assert not run_records.write_marked(connection, root)
-    told = json.loads((quiet.home.runs / "0001-one" / "run.json").read_text())
-    assert told["store"]["run"]["note"] == "changed"
-    assert run_records.told_number(root) == run_records.number_of(connection) == 2
+    record = json.loads((quiet.home.runs / "0001-one" / "run.json").read_text())
+    assert record["store"]["run"]["note"] == "changed"
+    assert run_records.stored_number(root) == run_records.number_of(connection) == 2

@@ -19,9 +19,9 @@ RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"na
 
 @pytest.fixture
 def connection(tmp_path):
-    made = open_store(tmp_path / "finetop.duckdb")
-    yield made
-    made.close()
+    store = open_store(tmp_path / "finetop.duckdb")
+    yield store
+    store.close()
 
 
 def add(connection, name="fake"):
@@ -70,9 +70,9 @@ def test_an_older_database_is_backed_up_before_it_is_migrated(tmp_path, monkeypa
 
 def test_a_newer_database_is_refused_in_words(tmp_path):
     path = tmp_path / "finetop.duckdb"
-    made = open_store(path)
-    made.execute("INSERT INTO migrations VALUES ('9999_future.sql', 0)")
-    made.close()
+    store = open_store(path)
+    store.execute("INSERT INTO migrations VALUES ('9999_future.sql', 0)")
+    store.close()
     with pytest.raises(StoreTrouble, match="newer finetop"):
         open_store(path)
 
@@ -157,16 +157,16 @@ def test_not_finite_is_null_and_flagged_and_does_not_poison_a_curve(connection, 
 
 def test_curves_over_tokens_go_on_where_a_count_begins_anew(connection, tmp_path):
     number, job = add(connection)
-    told = [events.metrics(at, {"loss": float(at), "tokens": 100.0 * at}) for at in (1, 2, 3)]
-    told += [events.metrics(at, {"loss": float(at), "tokens": 100.0 * (at - 3)}) for at in (4, 5, 6)]
-    told += [events.metrics(6, {"eval_loss": 9.0}), events.metrics(0, {"drift": 0.5})]
-    ingest.take_in(connection, job, write(tmp_path, *told))
-    found = metrics.curves_across(connection, number, [], across="tokens", columns=6, first=0, last=600)
-    curves = {curve.key: curve for curve in found.curves}
-    assert found.newest == 600 and found.steps is not None
+    event_rows = [events.metrics(at, {"loss": float(at), "tokens": 100.0 * at}) for at in (1, 2, 3)]
+    event_rows += [events.metrics(at, {"loss": float(at), "tokens": 100.0 * (at - 3)}) for at in (4, 5, 6)]
+    event_rows += [events.metrics(6, {"eval_loss": 9.0}), events.metrics(0, {"drift": 0.5})]
+    ingest.take_in(connection, job, write(tmp_path, *event_rows))
+    chart = metrics.curves_across(connection, number, [], across="tokens", columns=6, first=0, last=600)
+    curves = {curve.key: curve for curve in chart.curves}
+    assert chart.newest == 600 and chart.steps is not None
     assert (curves["loss"].column, curves["loss"].mean) == ([1, 2, 3, 4, 5], [1.0, 2.0, 3.0, 4.0, 5.5])
     assert (curves["drift"].column, curves["eval_loss"].column) == ([0], [5])
-    assert (found.steps.low, found.steps.high) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 6])
+    assert (chart.steps.low, chart.steps.high) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 6])
     part = metrics.curves_across(
         connection, number, ["loss"], across="tokens", columns=2, first=200, last=400
     )
@@ -195,9 +195,9 @@ def test_no_time_passes_between_two_jobs_of_a_run(connection, tmp_path):
     for step, at in enumerate((1000, 1010, 1020, 5000, 5010)):
         connection.execute("UPDATE metrics SET time = ? WHERE step = ?", [at, step])
     jobs.set_state(connection, job, data.Running(4990.0))
-    found = metrics.curves_across(connection, number, ["loss"], across="time", columns=3, first=0, last=30)
-    assert found.newest == 30 and found.steps is not None
-    assert (found.steps.column, found.steps.low, found.steps.high) == ([0, 1, 2], [0, 1, 2], [0, 1, 4])
+    curves = metrics.curves_across(connection, number, ["loss"], across="time", columns=3, first=0, last=30)
+    assert curves.newest == 30 and curves.steps is not None
+    assert (curves.steps.column, curves.steps.low, curves.steps.high) == ([0, 1, 2], [0, 1, 2], [0, 1, 4])
     nothing = metrics.curves_across(connection, number, ["loss"], across="epoch", columns=3, first=1, last=30)
     assert nothing.curves == [] and nothing.newest == 0
 
@@ -225,8 +225,8 @@ def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
         "done",
     ]
     assert (page.need_you, page.jobs, page.queued, page.total) == (1, {"train": 1}, 2, 6)
-    found = run_list.page(connection, filter="WAITS", now=0.0, sort="newest", offset=1, limit=1, revision=0)
-    assert ([row.name for row in found.rows], found.matching) == (["waits-first"], 2)
+    answer = run_list.page(connection, filter="WAITS", now=0.0, sort="newest", offset=1, limit=1, revision=0)
+    assert ([row.name for row in answer.rows], answer.matching) == (["waits-first"], 2)
 
 
 def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
@@ -246,8 +246,8 @@ def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
 def test_migrations_are_read_where_the_locale_is_not_utf_8():
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     program = "from finetop.core.store.database import migrations; assert '\\u2026' in migrations()[0][1]"
-    made = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
+    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def say(
     connection: duckdb.DuckDBPyConnection, run: str, state: StandingState, task: str = "", **more: str
 ) -> SetStandingAnswer:
     standing = Standing(state, by="ana", **more)  # type: ignore[arg-type]
-    return triage.say(connection, SetStanding(run, task, standing))
+    return triage.set_standing(connection, SetStanding(run, task, standing))
 
 
 def test_new_ones_come_first_and_the_worst_of_them_on_top(
@@ -65,11 +65,11 @@ def test_new_ones_come_first_and_the_worst_of_them_on_top(
     checked(connection, tmp_path, "worst", arith=12, arc=9)
     say(connection, "worst", "accepted", reason="known")
     say(connection, "bad", "looking")
-    found = page(connection)
-    assert [row.name for row in found.rows] == ["worse", "bad", "worst", "well"]
-    assert (found.new, found.looking, found.accepted, found.fixed, found.total) == (1, 1, 1, 0, 4)
-    assert found.tasks == ["arith", "arc"]
-    cells = [(cell.drop, cell.mark) for cell in found.rows[0].cells if cell is not None]
+    answer = page(connection)
+    assert [row.name for row in answer.rows] == ["worse", "bad", "worst", "well"]
+    assert (answer.new, answer.looking, answer.accepted, answer.fixed, answer.total) == (1, 1, 1, 0, 4)
+    assert answer.tasks == ["arith", "arc"]
+    cells = [(cell.drop, cell.mark) for cell in answer.rows[0].cells if cell is not None]
     assert cells == [(45.0, "lost"), (10.0, "open")]
     assert [row.name for row in page(connection, offset=1, limit=2).rows] == ["bad", "worst"]
     assert [row.name for row in page(connection, "wor accepted").rows] == ["worst"]
@@ -89,7 +89,7 @@ def test_an_accepted_regression_needs_nobody_until_it_is_new_again(
     assert (runs.row(connection, run).needs_you, check.accepted) == (False, "ana")
     assert runs.detail(connection, run).checks[0].accepted == "ana"
     assert page(connection).rows[0].standings[""].drop == 45.0
-    undone = triage.say(connection, SetStanding("bad", "", answer.before))
+    undone = triage.set_standing(connection, SetStanding("bad", "", answer.before))
     assert (undone.before.state, undone.before.reason) == ("accepted", "only the voice counts")
     seen = page(connection).rows[0].standings[""]
     assert (seen.state, seen.by, seen.at) == ("looking", "ana", answer.before.at)
@@ -111,7 +111,7 @@ def test_what_people_said_survives_another_check_and_stands_in_the_run_s_folder(
     record = run_records.record_of(connection, run, run_records.schema_of(connection))
     assert record is not None
     kept = record["store"]["tables"]["triage"]
-    assert [(one["task"], one["state"], one["note"]) for one in kept] == [
+    assert [(entry["task"], entry["state"], entry["note"]) for entry in kept] == [
         ("", "accepted", ""),
         ("arc", "looking", "ask Ben"),
     ]
@@ -177,14 +177,14 @@ def test_a_cell_says_since_which_step_and_which_items_first(
     ]
     assert (cell.facts.lost, cell.facts.won, cell.floor_flips) == (6, 1, 1)
     assert [(kind.kind, kind.lost) for kind in cell.kinds] == [("carry", 3), ("two digits", 3)]
-    whole = flipped_items.one(connection, LookAtItem("bad", "arith", "arith-001"))
+    whole = flipped_items.item_detail(connection, LookAtItem("bad", "arith", "arith-001"))
     assert whole.steps == [(None, False), (300, False), (600, True), (1200, True)]
     assert (whole.also, whole.methods) == (["other"], [("lora", 1, 1)])
     assert whole.choices == ["10", "Ahoy", "12"]
     assert whole.of_kind.lost == 3
     assert runs.row(connection, other).check is not None
     with pytest.raises(NotFound, match="did not change"):
-        flipped_items.one(connection, LookAtItem("bad", "arith", "arith-012"))
+        flipped_items.item_detail(connection, LookAtItem("bad", "arith", "arith-012"))
 
 
 def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
@@ -197,7 +197,7 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
 
     def names(**asked: object) -> list[str]:
         ask = LostItems("bad", **asked)  # type: ignore[arg-type]
-        return [item.item for item in flipped_items.listed(connection, ask).items]
+        return [item.item for item in flipped_items.list_lost(connection, ask).items]
 
     assert names(task="arc") == ["arc-000", "arc-001"]
     assert names(task="arith", only="won") == ["arith-019"]
@@ -207,19 +207,19 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
     assert names(margin=1.5) == []
     assert len(names(margin=1.3)) == 9
     assert names(task="arith", offset=5, limit=1) == ["arith-005"]
-    found = flipped_items.listed(connection, LostItems("bad", "arith", kind="carry", limit=1))
-    assert (found.matching, found.lost, found.won) == (4, 6, 1)
+    answer = flipped_items.list_lost(connection, LostItems("bad", "arith", kind="carry", limit=1))
+    assert (answer.matching, answer.lost, answer.won) == (4, 6, 1)
 
 
 def test_a_run_turned_has_the_whole_first_and_then_the_worst(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     checked(connection, tmp_path, "bad", arc=1, arith=9, piqa=0)
-    found = triage.turned(connection, TriageRun("bad"))
-    assert [task.task for task in found.tasks] == ["", "arith", "arc", "piqa"]
-    assert found.columns == ["arith", "arc", "piqa"]
-    assert found.tasks[1].low is not None
-    assert found.tasks[1].low < 45.0
+    answer = triage.run_detail(connection, TriageRun("bad"))
+    assert [task.task for task in answer.tasks] == ["", "arith", "arc", "piqa"]
+    assert answer.columns == ["arith", "arc", "piqa"]
+    assert answer.tasks[1].low is not None
+    assert answer.tasks[1].low < 45.0
 
 
 def test_finished_runs_without_a_check_are_named(
@@ -229,8 +229,8 @@ def test_finished_runs_without_a_check_are_named(
     for name in ("kept", "lost-all"):
         add_run(connection, name)
     connection.execute("INSERT INTO checkpoints VALUES (2, 2, 1200, 'checkpoints/a', 1, 'adapter', 0)")
-    found = page(connection)
-    assert (found.unchecked, found.unchecked_total, found.newest) == (["kept"], 1, "well")
+    answer = page(connection)
+    assert (answer.unchecked, answer.unchecked_total, answer.newest) == (["kept"], 1, "well")
 
 
 def test_a_table_of_a_thousand_runs_opens_at_once(
@@ -246,9 +246,9 @@ def test_a_table_of_a_thousand_runs_opens_at_once(
     )
     connection.execute(f"INSERT INTO runs SELECT {copied} FROM runs, range(1, 90) t(n)")
     began = time.process_time()
-    found = page(connection, limit=100)
+    answer = page(connection, limit=100)
     took = time.process_time() - began
-    assert (found.total, len(found.rows), len(found.tasks)) == (1080, 100, 12)
+    assert (answer.total, len(answer.rows), len(answer.tasks)) == (1080, 100, 12)
     assert took < 0.3
 
 

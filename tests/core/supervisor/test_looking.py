@@ -14,8 +14,8 @@ def test_a_live_run_tells_its_processes_and_its_log_is_searched(rig):
     rig.wait_state(name, "running")
 
     def both() -> list[ProcessRow]:
-        found = rig.ask(Processes(name)).processes[:2]
-        return found if len(found) == 2 else []
+        answer = rig.ask(Processes(name)).processes[:2]
+        return answer if len(answer) == 2 else []
 
     keeper, job = wait_until(both, "the keeper and its job")
     assert alive(keeper.pid) and alive(job.pid) and keeper.job == job.job

@@ -71,7 +71,7 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
 
 async def until(quiet, is_so) -> None:
     """Let the supervisor send messages until a condition holds."""
-    await waiting.until(lambda: is_so() or deliver.tend(quiet.supervisor, time.time()))
+    await waiting.until(lambda: is_so() or deliver.update(quiet.supervisor, time.time()))
 
 
 def all_settled(quiet) -> bool:
@@ -82,8 +82,8 @@ def all_settled(quiet) -> bool:
 
 def messages(quiet) -> list[tuple[str, int]]:
     """List the kinds of messages made, each with its number of further notices."""
-    found = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
-    return [(one["kind"], one["more"]) for one in found]
+    messages = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
+    return [(message["kind"], message["more"]) for message in messages]
 
 
 def lines(out: Path) -> list[dict]:
@@ -108,7 +108,7 @@ async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(q
 
 async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet, tmp_path):
     alarms(quiet, quiet.queue("one"))
-    deliver.tend(quiet.supervisor, time.time())
+    deliver.update(quiet.supervisor, time.time())
     assert quiet.rows("SELECT told FROM notices") == [(True,)]
     assert quiet.rows("SELECT * FROM messages") == []
 
@@ -123,7 +123,7 @@ async def test_only_kinds_that_are_asked_for_are_told(quiet, told):
         notices.add_ending(quiet.supervisor.connection, 2, data.Stopped(2.0, "stop"))
     quiet.supervisor.touch()
     await until(quiet, lambda: all_settled(quiet))
-    assert [(one["run"], one["kind"], one["text"]) for one in lines(told)] == [
+    assert [(event["run"], event["kind"], event["text"]) for event in lines(told)] == [
         ("two", "nan", "two: nan: the loss rose at 1"), ("one", "finished", "one: finished"),
     ]  # fmt: skip
 
@@ -143,7 +143,7 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervi
         pids.unlink(missing_ok=True)
         tries += 1
         while quiet.rows("SELECT tries FROM messages") != [(tries,)] or quiet.supervisor.teller.on_their_way:
-            deliver.tend(quiet.supervisor, time.time())
+            deliver.update(quiet.supervisor, time.time())
             went_on |= any(map(lives, pids_in(pids)))  # it never waited for the command
             await asyncio.sleep(0.02)
         if len(started := pids_in(pids)) == 2:
@@ -218,10 +218,10 @@ async def test_what_waited_is_sent_though_nothing_else_is_new_by_then(quiet, tol
     await until(quiet, lambda: all_settled(quiet))
     alarms(quiet, run, 1)
     now = time.time()
-    deliver.tend(quiet.supervisor, now)
+    deliver.update(quiet.supervisor, now)
     assert quiet.rows("SELECT count(*) FROM messages") == [(1,)]
     later = now + quiet.supervisor.settings.tell.every_s + 1
-    await waiting.until(lambda: all_settled(quiet) or deliver.tend(quiet.supervisor, later))
+    await waiting.until(lambda: all_settled(quiet) or deliver.update(quiet.supervisor, later))
     assert len(lines(told)) == 2
 
 
@@ -246,7 +246,7 @@ async def test_in_quiet_hours_nothing_is_told_and_all_of_it_afterwards(quiet, to
     settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], quiet: {json.dumps(hours)}}}")
     run = quiet.queue("one")
     alarms(quiet, run, 3)
-    deliver.tend(quiet.supervisor, time.time())
+    deliver.update(quiet.supervisor, time.time())
     assert quiet.rows("SELECT count(*) FROM messages") == [(0,)]
     compose.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
     assert messages(quiet) == [("spike", 2)]
@@ -332,12 +332,12 @@ async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):
     import threading
 
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    made = subprocess.run(
+    process = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
          "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
         capture_output=True, check=False,
     )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    assert process.returncode == 0, process.stderr
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     server = socket.create_server(("127.0.0.1", 0))

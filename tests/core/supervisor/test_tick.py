@@ -32,12 +32,12 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
     monkeypatch.setenv("FINETOP_SPARE", "0")
     monkeypatch.setattr(gpus, "load", lambda: None)
     monkeypatch.setattr(local, "job_command", lambda folder: [sys.executable, str(fake), str(folder)])
-    made = still(tmp_path / "home")
-    made.queue("one")
-    yield made
-    for keeper in made.supervisor.launcher._local._started:
+    rig = still(tmp_path / "home")
+    rig.queue("one")
+    yield rig
+    for keeper in rig.supervisor.launcher._local._started:
         keeper.wait()
-    made.close()
+    rig.close()
 
 
 def beat(made: Still) -> None:
@@ -68,7 +68,7 @@ def test_a_job_that_comes_to_life_after_the_look_is_not_lost(made, monkeypatch):
     looks, early = launcher.list, iter([{job.id: Look(None, is_alive=False, size=0)}])
     monkeypatch.setattr(launcher, "list", lambda attempts: next(early, None) or looks(attempts))
     beat(made)
-    assert [one.id for one in jobs.live(made.supervisor.connection)] == [job.id]
+    assert [queued_job.id for queued_job in jobs.live(made.supervisor.connection)] == [job.id]
     wait_until(lambda: looks([attempt])[job.id].exit, "it ends")
     beat(made)
     assert isinstance(jobs.state_of(made.supervisor.connection, job.id), data.Finished)

@@ -20,8 +20,8 @@ from finetop.core.runtime.processes import alive
 
 
 def waiting_pid(rig):
-    found = re.search(r"process (\d+) waits", rig.ask(Hello()).spare)
-    return int(found[1]) if found else None
+    match = re.search(r"process (\d+) waits", rig.ask(Hello()).spare)
+    return int(match[1]) if match else None
 
 
 def job_pid(rig, name):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from finetop.core.train.loss_scale import LossScale, give_back, scaler_of
+from finetop.core.train.loss_scale import LossScale, scaler_of, unscale
 
 
 def trainer_with(scale: float) -> Any:
@@ -31,6 +31,6 @@ def test_a_step_that_is_only_tried_leaves_no_weight_that_is_no_number() -> None:
     weight = torch.nn.Parameter(torch.zeros(3))
     weight.grad = torch.tensor([512.0, math.inf, math.nan])
     still = torch.nn.Parameter(torch.zeros(1))
-    give_back(trainer_with(256.0), [weight, still])
+    unscale(trainer_with(256.0), [weight, still])
     assert weight.grad.tolist() == [2.0, 0.0, 0.0]
     assert still.grad is None

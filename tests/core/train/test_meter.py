@@ -105,7 +105,7 @@ def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter
     make, cards = meter_of
     gpu_share.begin(tmp_path, None)
     meter = make()
-    gpu_share.tell(tmp_path, GpuShare(40.0, ("other",), (2,)))
+    gpu_share.write_share(tmp_path, GpuShare(40.0, ("other",), (2,)))
     meter.device = "cpu"  # its memory has no limit here
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("finetop.core.train.callbacks.keep_to", lambda gib, device: None)
@@ -122,13 +122,13 @@ def test_a_neighbour_that_comes_and_goes_moves_the_limit(meter_of, tmp_path, mon
 
     held = []
     monkeypatch.setattr(callbacks, "keep_to", lambda gib, device: held.append((gib, device)))
-    gpu_share.tell(tmp_path, GpuShare(None, (), (1,)))
+    gpu_share.write_share(tmp_path, GpuShare(None, (), (1,)))
     gpu_share.begin(tmp_path, None)
     meter = meter_of[0]()
     meter._look_at_gpu(1.0)
     assert held == []
     for share in (GpuShare(49.0, ("second",), (2,)), GpuShare(None, (), (1,))):
-        gpu_share.tell(tmp_path, share)
+        gpu_share.write_share(tmp_path, share)
         for _ in range(2):
             meter._look_at_gpu(2.0)
     assert held == [(49.0, "cuda:0"), (None, "cuda:0")]

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from finetop.core.train.nan_guard import Numbers
+from finetop.core.train.nan_guard import NanGuard
 
 
 def stops_at(lines: list[dict[str, float]], limit: int = 3) -> int | None:
     """Show the guard one log line per step; return the step at which it stops training."""
-    watch, control = Numbers(limit), SimpleNamespace(should_training_stop=False)
+    watch, control = NanGuard(limit), SimpleNamespace(should_training_stop=False)
     for step, logs in enumerate(lines, start=1):
         watch.on_log(None, SimpleNamespace(global_step=step), control, logs=dict(logs))
         if control.should_training_stop:

@@ -127,8 +127,8 @@ def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
     home = Home(tmp_path / "home")
     for device, wanted in (("gpu", ["train.compile"]), ("cpu", [])):
         here = Machine(device, "some", 8e10, total=8e10)
-        monkeypatch.setattr(machine, "look", lambda *_, here=here, **__: here)
-        found = ahead.before(resolve_text(text).recipe, ahead.Looker(home))
+        monkeypatch.setattr(machine, "read_machine", lambda *_, here=here, **__: here)
+        found = ahead.check_before_queue(resolve_text(text).recipe, ahead.RunChecker(home))
         assert [key for key, _ in found.problems] == wanted
 
 

@@ -21,7 +21,7 @@ class Events:
 def test_how_many_tokens_are_written_is_said_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     events, now = Events(), [100.0]
     monkeypatch.setattr(samples.time, "monotonic", lambda: now[0])
-    tell = samples.telling(events, 32)  # type: ignore[arg-type]
+    tell = samples.progress_reporter(events, 32)  # type: ignore[arg-type]
     for done, passed in ((1, 0.5), (2, 1.1), (3, 1.2), (12, 2.5)):
         now[0] = 100.0 + passed
         tell(done)

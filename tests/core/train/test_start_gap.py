@@ -27,7 +27,7 @@ def test_how_far_above_the_base_it_begins_is_told(tiny_model, tmp_path, capsys, 
         wrapped = method.prepare(
             model, method.options(**options), Start(pad_token_id=0, base_path=tiny_model)
         )
-        start_gap.tell(name, wrapped, ROWS, events)
+        start_gap.report(name, wrapped, ROWS, events)
         return str(capsys.readouterr().out)
 
     assert begin("lora", rank=4) == ""

@@ -81,7 +81,7 @@ def test_it_begins_no_cuda(tmp_path):
 @pytest.mark.gpu(needs="driver", packages=("trl", "bitsandbytes"))
 def test_the_driver_lists_no_process_that_waits(tmp_path):
     """Not among those that use a GPU's memory; with the real imports and the real driver."""
-    seen = gpus.look()
+    seen = gpus.read_once()
     fit = [gpu for gpu in seen.gpus if not gpu.fault and gpu.processes is not None]
     if not fit or not gpus.sees_all_processes():
         pytest.skip("the driver lists no processes here")
@@ -92,7 +92,7 @@ def test_the_driver_lists_no_process_that_waits(tmp_path):
         stdin=subprocess.PIPE,
     ) as process:
         until(lambda: ready.exists() or process.poll() is not None, limit_s=TORCH_LIMIT_S)
-        listed = {one.pid for gpu in gpus.look().gpus for one in gpu.processes or ()}
+        listed = {one.pid for gpu in gpus.read_once().gpus for one in gpu.processes or ()}
         opened = {
             str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir() if file.is_symlink()
         }

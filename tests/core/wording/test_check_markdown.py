@@ -84,12 +84,12 @@ def written(**more: Any) -> str:
 def table(text: str, head: str) -> list[list[str]]:
     lines = text.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith(head))
-    found = []
+    table_rows = []
     for line in lines[start:]:
         if not line.startswith("|"):
             break
-        found.append([cell.strip() for cell in line.strip("|").split("|")])
-    return found
+        table_rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return table_rows
 
 
 def test_the_verdict_is_the_first_line() -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from finetop.core.protocol.runs import CheckpointRow, Finished, Queued, RunDetail, Running, RunRow, Stopped
 from finetop.core.wording.endings import (
-    kill_asking,
+    kill_confirmation,
     state_word,
-    stop_asking,
-    trash_asking,
+    stop_confirmation,
+    trash_confirmation,
 )
 
 
@@ -38,15 +38,15 @@ def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost() -> None:
     assert [
         str(asking)
         for asking in (
-            stop_asking(detail(running)),
-            stop_asking(detail(running, step=0)),
-            stop_asking(detail(Queued(1))),
-            stop_asking(detail(Queued(1), step=0)),
-            stop_asking(detail(done, checking=running)),
-            stop_asking(detail(done, checking=Queued(1))),
-            kill_asking(detail(running, saved=(400, 800))),
-            kill_asking(detail(running)),
-            kill_asking(detail(Queued(1), step=0)),
+            stop_confirmation(detail(running)),
+            stop_confirmation(detail(running, step=0)),
+            stop_confirmation(detail(Queued(1))),
+            stop_confirmation(detail(Queued(1), step=0)),
+            stop_confirmation(detail(done, checking=running)),
+            stop_confirmation(detail(done, checking=Queued(1))),
+            kill_confirmation(detail(running, saved=(400, 800))),
+            kill_confirmation(detail(running)),
+            kill_confirmation(detail(Queued(1), step=0)),
         )
     ] == [
         "Stop r16?  It saves step 820 first.",
@@ -59,5 +59,5 @@ def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost() -> None:
         "Kill r16?  820 steps lost: nothing is saved.",
         "Remove r16 from the queue?  Nothing of it has run yet.",
     ]
-    assert str(trash_asking(["a"], "3.0 MB")) == "Move a to the trash?  3.0 MB"
-    assert str(trash_asking(["a", "b"], "3.0 MB")) == "Move 2 runs to the trash?  3.0 MB"
+    assert str(trash_confirmation(["a"], "3.0 MB")) == "Move a to the trash?  3.0 MB"
+    assert str(trash_confirmation(["a", "b"], "3.0 MB")) == "Move 2 runs to the trash?  3.0 MB"

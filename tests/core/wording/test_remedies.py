@@ -35,11 +35,11 @@ def test_the_best_is_said_with_how_sure_that_is():
         row("a", confirmation="ok", fresh_drop=0.04, fresh_used=192, alpha=0.005),
         row("b", 0.2, rules=0.2),
     ]
-    found = answer(rows, "a")
-    assert remedies.best(found) == [
+    remedies_answer = answer(rows, "a")
+    assert remedies.best(remedies_answer) == [
         "★ a keeps 90% of the gain and forgets nothing. Confirmed on 192 fresh items: ✓ ok"
     ]
-    assert remedies.star(found, rows[1]) == ""
+    assert remedies.star(remedies_answer, rows[1]) == ""
     unsure = [row("a", confirmation="no_items")]
     assert remedies.best(answer(unsure, "a")) == [
         "☆ a keeps 90% of the gain and is the best so far, not confirmed: no fresh items left"
@@ -49,8 +49,8 @@ def test_the_best_is_said_with_how_sure_that_is():
 def steps(rows, best="", *, trains=True):
     again = [RetrainingRow("replay", "20 %", {}, "it already replays")]
     again += [RetrainingRow("lower-rate", "rate / 3", {})] if trains else []
-    found = remedies.next_step(msgspec.structs.replace(answer(rows, best), retrainings=again))
-    return found.do, found.name, found.why
+    remedies_answer = remedies.next_step(msgspec.structs.replace(answer(rows, best), retrainings=again))
+    return remedies_answer.do, remedies_answer.name, remedies_answer.why
 
 
 def test_what_is_advised_is_confirmed_or_is_confirmed_next():
@@ -73,7 +73,7 @@ def test_after_half_that_are_not_fine_or_after_failures_alone_training_again_com
     assert steps([*broke, *untried]) == ("retrain", "lower-rate", "all 4 tried so far failed")
     assert steps([*broke[:1], *untried]) == ("retrain", "lower-rate", "failed-0 failed")
     assert steps([*bad, *untried], trains=False)[0] == "try", "nothing else is left"
-    assert remedies.left(answer([*bad, *untried])) == [one.name for one in untried]
+    assert remedies.left(answer([*bad, *untried])) == [row_of_one.name for row_of_one in untried]
 
 
 def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
@@ -102,8 +102,8 @@ def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
 
 def test_what_is_lost_by_another_metric_is_said():
     rows = [row("a", 0.63, rules=0.0)]
-    (said,) = remedies.best(answer(rows, "a"))
-    assert "keeps only 0% of the gain by rules (nats/token 63%) and is the best so far" in said
+    (message,) = remedies.best(answer(rows, "a"))
+    assert "keeps only 0% of the gain by rules (nats/token 63%) and is the best so far" in message
     assert (remedies.gain(rows[0]), remedies.least(rows[0])) == ("0%", "rules")
     assert remedies.has_several(answer(rows))
 
@@ -120,29 +120,29 @@ def test_a_refuted_one_is_named_and_so_is_that_none_is_left():
 
 def test_where_the_job_is():
     rows = [row("a"), row("b", None, "", target={}, drop=None, interval=None)]
-    found = answer(rows, job=Running(1.0, "b: scoring tuned"))
-    assert [remedies.is_trying(found, one) for one in rows] == [False, True]
-    assert [remedies.waits(found, one) for one in rows] == [False, True]
-    assert remedies.cells(found, rows[1]) == ("", "", "", "queued")
-    assert remedies.cells(found, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
-    assert remedies.price(found) == ": about 30 s, no retraining"
+    remedies_answer = answer(rows, job=Running(1.0, "b: scoring tuned"))
+    assert [remedies.is_trying(remedies_answer, one) for one in rows] == [False, True]
+    assert [remedies.waits(remedies_answer, one) for one in rows] == [False, True]
+    assert remedies.cells(remedies_answer, rows[1]) == ("", "", "", "queued")
+    assert remedies.cells(remedies_answer, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
+    assert remedies.price(remedies_answer) == ": about 30 s, no retraining"
 
 
 def test_where_the_run_stands_says_on_which_items():
-    found = answer([])
-    now = msgspec.structs.replace(found.now, items_used=412, items_total=672)
-    by_check = msgspec.structs.replace(found, now=now)
-    said = "nats/token 1.00, retained -0.8 REGRESSED, limit 3.0"
-    assert remedies.now(by_check) == f"now, by its newest check (412 of 672 items): {said}"
+    remedies_answer = answer([])
+    now = msgspec.structs.replace(remedies_answer.now, items_used=412, items_total=672)
+    by_check = msgspec.structs.replace(remedies_answer, now=now)
+    expected = "nats/token 1.00, retained -0.8 REGRESSED, limit 3.0"
+    assert remedies.now(by_check) == f"now, by its newest check (412 of 672 items): {expected}"
     chosen = msgspec.structs.replace(by_check, now_by="choosing")
-    assert remedies.now(chosen) == f"now, on the 412 selection items: {said}"
+    assert remedies.now(chosen) == f"now, on the 412 selection items: {expected}"
 
 
 def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing() -> None:
     """0% of what? The displayed target went from 3.95 to 2.27."""
     only = row("a", 0.0, kept={"exact_match": 0.0}, target={"nats_per_token": 2.27, "exact_match": 0.1})
-    found = answer([only], "a")
-    assert remedies.cells(found, only)[:2] == ("2.27", "0% exact match")
-    assert remedies.best(found)[-1].startswith("☆ a keeps only 0% of the gain by exact match and")
+    remedies_answer = answer([only], "a")
+    assert remedies.cells(remedies_answer, only)[:2] == ("2.27", "0% exact match")
+    assert remedies.best(remedies_answer)[-1].startswith("☆ a keeps only 0% of the gain by exact match and")
     alone = row("b", 0.9, kept={"rules": 0.9}, target={"rules": 0.9})
-    assert remedies.cells(found, alone)[1] == "90%", "there is no other"
+    assert remedies.cells(remedies_answer, alone)[1] == "90%", "there is no other"

@@ -38,8 +38,8 @@ def checked(
         PairedItem(i.task, i.item, "", base[i.key], 0.0 if int(i.item) < lost.get(i.task, 0) else base[i.key])
         for i in plan.order
     ]
-    found: dict[str, Any] = msgspec.to_builtins(check_pairs(plan, pairs, until=until))
-    return {**found, "suite": "quick", "step": 120}
+    check_facts: dict[str, Any] = msgspec.to_builtins(check_pairs(plan, pairs, until=until))
+    return {**check_facts, "suite": "quick", "step": 120}
 
 
 def test_regressed_line() -> None:
@@ -58,18 +58,18 @@ def test_ok_line() -> None:
 
 
 def test_a_real_drop_under_the_limit_is_named() -> None:
-    found = checked({"arith": 20, "knowledge": 20}, margin=0.2, until="all")
-    outcome = check_result.read(found)
+    check_facts = checked({"arith": 20, "knowledge": 20}, margin=0.2, until="all")
+    outcome = check_result.read(check_facts)
     assert outcome.real_drop
     assert verdicts.verdict_line(outcome).startswith("OK, a real drop  10.0 points lost (limit 20.0)")
-    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -10.0, arith -10.0"
+    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, check_facts)) == "ok -10.0, arith -10.0"
 
 
 def test_no_verdict_says_why() -> None:
-    found = {**checked({}), "verdict": "no_verdict", "reason": "models not scored alike", "drop": None}
-    assert verdicts.verdict_line(check_result.read(found)) == "NO VERDICT  models not scored alike"
+    check_facts = {**checked({}), "verdict": "no_verdict", "reason": "models not scored alike", "drop": None}
+    assert verdicts.verdict_line(check_result.read(check_facts)) == "NO VERDICT  models not scored alike"
     assert (
-        verdicts.short_answer(check_result.brief(5, 1.0, None, found))
+        verdicts.short_answer(check_result.brief(5, 1.0, None, check_facts))
         == "NO VERDICT: models not scored alike"
     )
 
@@ -118,12 +118,12 @@ def test_a_result_from_before_claims_and_weights_can_be_read() -> None:
 
 
 def test_weights_are_said_where_they_differ() -> None:
-    found = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
-    lines = verdicts.task_table(check_result.read(found)).splitlines()
+    check_facts = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
+    lines = verdicts.task_table(check_result.read(check_facts)).splitlines()
     assert lines[0].endswith("  weight")
     assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
     assert "  22.5 points lost, weighted (limit 3.0), all 400 items scored" in verdicts.verdict_line(
-        check_result.read(found)
+        check_result.read(check_facts)
     )
     even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
     assert "weight" not in verdicts.report("run", even)
@@ -162,7 +162,7 @@ def test_target_says_which_way_is_better(metric: str, low: float, high: float, h
 
 
 def test_report_shows_all_that_stands_beside() -> None:
-    found = {
+    check_facts = {
         **checked({"arith": 60}),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9, "rows": 40}},
         "drift": {"base": 2.0, "tuned": 2.5, "tokens": 1530, "kl": 0.25},
@@ -176,7 +176,7 @@ def test_report_shows_all_that_stands_beside() -> None:
         "contamination": {"items": 2, "by_task": {"arith": 2}},
         "notes": ["a note\x1b[31m"],
     }
-    text = verdicts.report("support", check_result.read(found))
+    text = verdicts.report("support", check_result.read(check_facts))
     for wanted in (
         "support at step 120, suite quick",
         "target  rules  0.10 -> 0.90 (better",
@@ -192,11 +192,11 @@ def test_report_shows_all_that_stands_beside() -> None:
 
 
 def test_brief_is_in_points_with_the_worst_task_first() -> None:
-    found = {
+    check_facts = {
         **checked({"arith": 60}, until="all"),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9}},
     }
-    short = check_result.brief(7, 12.5, 120, found)
+    short = check_result.brief(7, 12.5, 120, check_facts)
     assert (short.check_id, short.at, short.step, short.verdict, short.margin) == (
         7,
         12.5,
@@ -222,11 +222,11 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
 
 
 def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
-    found = checked({"arith": 38}, margin=0.2, until="all")
-    line = verdicts.verdict_line(check_result.read(found))
+    check_facts = checked({"arith": 38}, margin=0.2, until="all")
+    line = verdicts.verdict_line(check_result.read(check_facts))
     assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), all 400 items scored")
     assert line.endswith(", arith -19.0")
-    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -9.5, arith -19.0"
+    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, check_facts)) == "ok -9.5, arith -19.0"
     both = check_result.read(checked({"arith": 38, "knowledge": 30}, margin=0.2, until="all"))
     assert verdicts.verdict_line(both).endswith(", arith -19.0 and 1 more")
     small = checked({"arith": 12, "knowledge": 12}, margin=0.2, until="all")
@@ -309,4 +309,4 @@ def test_an_interval_that_may_be_anything_is_open_wherever_it_stands() -> None:
     )
     assert verdicts.task_cells(task, 0.03)[5] == "open"
     result = msgspec.convert({**checked({}), "interval": (-1.0, 1.0)}, check_result.CheckResult)
-    assert "ability  open on items like these (95 %, does not decide)" in verdicts.beside_lines(result)
+    assert "ability  open on items like these (95 %, does not decide)" in verdicts.further_lines(result)

@@ -28,8 +28,8 @@ def manifest(**changed: object) -> Callable[[Path], object]:
     """Write the manifest with other entries."""
 
     def damage(folder: Path) -> None:
-        told = json.loads((folder / MANIFEST).read_text())
-        (folder / MANIFEST).write_text(json.dumps({**told, **changed}))
+        record = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps({**record, **changed}))
 
     return damage
 

@@ -65,27 +65,27 @@ def lines_taken_in(made: Still) -> Iterator[tuple[Bad, RunDetail, list[int]]]:
     for number, bad in enumerate(event_lines.EXAMPLES, 1):
         detail = take_in(made, f"line-{number}", bad.given)
         steps = metrics.steps(made.supervisor.connection, detail.row.id, after=-1, limit=100)
-        yield bad, detail, [one.step for one in steps]
+        yield bad, detail, [step_row.step for step_row in steps]
 
 
 def line_answers(door: Door) -> Told:
     """Show each run: its messages about the lines."""
-    told = []
+    answers = []
     for number, bad in enumerate(event_lines.EXAMPLES, 1):
         answer = door.ask(["show", f"line-{number}"])
         said = [line.strip() for line in answer.text.splitlines() if "could not be read" in line]
-        told.append((bad, Answer(answer.code, "\n".join(said))))
-    return told
+        answers.append((bad, Answer(answer.code, "\n".join(said))))
+    return answers
 
 
 def payload_answers(door: Door, log: Path) -> list[tuple[Payload, str]]:
     """Use each payload as a run's log, and show it."""
-    told = []
+    answers = []
     for payload in payloads.EXAMPLES:
         log.write_text(payload.text + "\n")
         said = door.ask(["tail", "good", "--log", "--no-follow", "-n", "1000000"]).text
-        told.append((payload, said.removesuffix("\n")))
-    return told
+        answers.append((payload, said.removesuffix("\n")))
+    return answers
 
 
 def section(title: str, told: Told) -> str:
@@ -152,10 +152,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.environ[COLLECT] = folder
         failed = pytest.main(["-q", "-n", "0", str(tests)])
-        made = [file.read_text(encoding="utf-8") for file in sorted(Path(folder).iterdir())]
+        sections = [file.read_text(encoding="utf-8") for file in sorted(Path(folder).iterdir())]
     if not failed:
-        PAGE.write_text("\n".join([HEAD, *made]), encoding="utf-8")
-        print(f"{PAGE}: {sum(part.count(chr(10) + '| ') - 1 for part in made)} examples")
+        PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
+        print(f"{PAGE}: {sum(part.count(chr(10) + '| ') - 1 for part in sections)} examples")
     return int(failed)
 
 

@@ -139,8 +139,8 @@ async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> No
         shown = text_of(app)
         assert "fits: 6.2 of 80 GiB on H100" in shown and "812 rows" in shown
         assert "⟦Ahoy!⟧" in shown
-        asked = [ask for ask in lab.asked if isinstance(ask, LookAhead)]
-        assert asked[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
+        requests = [ask for ask in lab.asked if isinstance(ask, LookAhead)]
+        assert requests[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
         lab.down()
         await pilot.press("enter", "j", "j", "j", "enter", "1", "enter")
         await settled(pilot, 1.0)

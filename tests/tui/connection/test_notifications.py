@@ -41,7 +41,7 @@ async def test_what_happens_while_the_app_is_open_is_said_with_its_run_and_kept(
         fake.change()
         await settled(pilot, 0.1)
         assert "sql: out of memory (and 1 other: :messages)" in text_of(app)
-        assert [one.text for one in app.messages][1:] == [
+        assert [message.text for message in app.messages][1:] == [
             "dpo: spike: the loss rose", "sql: out of memory (and 1 other: :messages)",
         ]  # fmt: skip
 
@@ -75,9 +75,9 @@ def test_a_notification_holds_no_sequence_of_anybody_elses() -> None:
 
 
 def test_a_machine_is_named_where_there_are_several() -> None:
-    assert listener.words(notice(1), "") == "support-r16: spike: the loss rose"
-    assert listener.words(notice(1), "lab") == "lab:support-r16: spike: the loss rose"
-    assert listener.words(notice(1, run="", text="disk almost full"), "lab") == "lab: disk almost full"
+    assert listener.notice_text(notice(1), "") == "support-r16: spike: the loss rose"
+    assert listener.notice_text(notice(1), "lab") == "lab:support-r16: spike: the loss rose"
+    assert listener.notice_text(notice(1, run="", text="disk almost full"), "lab") == "lab: disk almost full"
 
 
 @pytest.mark.parametrize("text", ["bell: true\nnotify: osc9\n", "bell: false\n"])
@@ -94,7 +94,9 @@ def test_a_terminal_rings_and_its_picture_stays(rig, text) -> None:
         app.rest(rig.processes[-1].pid)
         assert app.bells - bells == ("bell: true" in text)
         wanted = b"\x1b]9;finetop: fake: spike at step"
-        assert [one for one in app.notifications if one.startswith(wanted)] == app.notifications
+        assert [
+            notification for notification in app.notifications if notification.startswith(wanted)
+        ] == app.notifications
         assert len(app.notifications) == ("osc9" in text)
         assert shown.splitlines()[0].startswith(" finetop")
         assert "1 training" in shown

@@ -172,7 +172,7 @@ async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
         await pilot.press("y")
         assert "copied: finetop remedy support-full-1e-4   y again: support-full-1e-4" in text_of(app)
         await pilot.press("y", "j", "y")  # another key starts over
-        assert [base64.b64decode(one[7:-1]).decode() for one in heard] == [
+        assert [base64.b64decode(sequence[7:-1]).decode() for sequence in heard] == [
             *("support-full-1e-4", "finetop remedy support-full-1e-4", "support-full-1e-4"),
             "sql-lora-70b",
         ]
@@ -207,7 +207,7 @@ async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) ->
         await settled(pilot, 0.4)
         heard = listening(app)
         await pilot.press("y")
-        (sent,) = [base64.b64decode(one[7:-1]).decode() for one in heard]
+        (sent,) = [base64.b64decode(sequence[7:-1]).decode() for sequence in heard]
         assert sent == "finetop run lora --set 'data.train=[{path: \"faq.jsonl\"}]'"
 
 

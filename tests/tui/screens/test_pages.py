@@ -42,8 +42,8 @@ async def test_no_line_of_the_help_is_cut(screen: Any, width: int) -> None:
 
 def test_a_key_takes_the_rows_that_it_needs_and_its_command_is_never_cut() -> None:
     key = Key("f", "", "check", "check for forgetting, or check the remaining items", "finetop check RUN")
-    (one,) = key_rows(key, 100)
-    assert (one.text, one.command, one.is_first) == (key.about, key.command, True)
+    (single,) = key_rows(key, 100)
+    assert (single.text, single.command, single.is_first) == (key.about, key.command, True)
     rows = key_rows(key, 50)
     assert " ".join(row.text for row in rows).split() == key.about.split()
     assert [row.is_first for row in rows] == [True] + [False] * (len(rows) - 1)

@@ -9,7 +9,7 @@ import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
 from finetop.core.protocol.messages.notes import Note, Tag
-from finetop.tui.screens.pick import PickPage, is_whole
+from finetop.tui.screens.pick import PickPage, is_expression
 from finetop.tui.screens.runs.screen import RunsScreen
 
 if TYPE_CHECKING:
@@ -107,6 +107,6 @@ async def test_columns_are_picked_from_what_there_is(tmp_path: Path, monkeypatch
 
 
 def test_a_line_with_signs_quotes_or_commas_is_typed_whole() -> None:
-    assert [is_whole(text) for text in ("", "keep", "+keep", "-draft", '"a note', "a, b", "train.seed")] == [
-        *(False, False, True, True, True, True, False)
-    ]
+    assert [
+        is_expression(text) for text in ("", "keep", "+keep", "-draft", '"a note', "a, b", "train.seed")
+    ] == [*(False, False, True, True, True, True, False)]

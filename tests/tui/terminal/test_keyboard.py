@@ -43,8 +43,8 @@ def test_esc_and_a_key_that_come_together_are_two(letter: str, key: str) -> None
 @pytest.mark.parametrize("before", ["", "^"])
 def test_esc_and_a_key_before_an_answer_of_the_terminal_stay_two(behind: str, key: str, before: str) -> None:
     keyboard = Keyboard()
-    told = [getattr(event, "key", "") for event in keyboard.feed(f"{before}\x1b{behind}\x1b[1;1R^")]
-    assert told == [*(["circumflex_accent"] if before else []), "escape", key, "", "circumflex_accent"]
+    keys_sent = [getattr(event, "key", "") for event in keyboard.feed(f"{before}\x1b{behind}\x1b[1;1R^")]
+    assert keys_sent == [*(["circumflex_accent"] if before else []), "escape", key, "", "circumflex_accent"]
 
 
 def test_esc_and_a_letter_that_starts_sequences_are_two_after_a_silence() -> None:
@@ -84,10 +84,10 @@ def test_the_terminals_background_is_no_key_however_it_comes(answer: str, ground
     for cut in range(1, len(answer)):
         keyboard = Keyboard()
         keyboard.awaits_ground = True
-        told = [*keyboard.feed("j" + answer[:cut]), *keyboard.feed(answer[cut:] + "k")]
+        events = [*keyboard.feed("j" + answer[:cut]), *keyboard.feed(answer[cut:] + "k")]
         if cut == 1:  # a lone Esc may be a key, so it is not held back
             continue
-        assert [getattr(event, "ground", getattr(event, "key", "")) for event in told] == ["j", ground, "k"]
+        assert [getattr(event, "ground", getattr(event, "key", "")) for event in events] == ["j", ground, "k"]
         assert not keyboard.awaits_ground
 
 

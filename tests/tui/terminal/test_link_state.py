@@ -22,15 +22,15 @@ def test_a_connection_is_found_in_the_tables_of_this_kernel(address: str) -> Non
             pytest.skip(f"{address} is not here")
         server.listen()
         with socket.create_connection(server.getsockname()[:2]) as client, server.accept()[0]:
-            told = f"{address} {client.getsockname()[1]} {address} {server.getsockname()[1]}"
-            way = way_of({"SSH_CONNECTION": told})
+            ssh_connection = f"{address} {client.getsockname()[1]} {address} {server.getsockname()[1]}"
+            way = way_of({"SSH_CONNECTION": ssh_connection})
             assert way is not None
             tables = [Path(table).read_text() for table in TABLES if Path(table).exists()]
             lines = [line for table in tables for line in table.splitlines() if way.here in line]
-            own = [line for line in lines if line.split()[2] in way.there]
-            assert len(own) == 1
-            assert sent_again(way, HEAD + own[0]) == 0
-            fields = own[0].split()
+            own_lines = [line for line in lines if line.split()[2] in way.there]
+            assert len(own_lines) == 1
+            assert sent_again(way, HEAD + own_lines[0]) == 0
+            fields = own_lines[0].split()
             fields[6] = "00000004"
             assert sent_again(way, f"{HEAD}{' '.join(fields)}") == 4
             assert not way.look()

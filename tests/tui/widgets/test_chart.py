@@ -130,8 +130,8 @@ def test_ascii_charts_have_one_mark_a_cell() -> None:
 def test_nothing_and_one_point() -> None:
     empty = draw([], width=30, height=5, view=VIEW, scale=fitted(None, [], VIEW))
     assert "no data yet" in "".join(text for line in empty for text, _ in line)
-    one = [Series(curve({3: 2.5}))]
-    rows = rows_of(one, scale=fitted(None, one, VIEW))
+    single_point = [Series(curve({3: 2.5}))]
+    rows = rows_of(single_point, scale=fitted(None, single_point, VIEW))
     assert sum(letter not in " ┈┊" for row in rows[:4] for letter in row[GUTTER:]) == 1
 
 
@@ -239,8 +239,8 @@ def test_a_line_has_two_dots_weight_where_there_is_room_and_alone_an_area_below(
 
 
 def test_of_two_lines_in_one_cell_the_last_is_seen_in_its_colour() -> None:
-    one, other = (Series(curve({0: 0.5, 1: 0.5}), style=style) for style in SERIES[:2])
-    lines = draw([one, other], width=16, height=5, view=VIEW, scale=Scale(0.0, 1.0))
+    first, second = (Series(curve({0: 0.5, 1: 0.5}), style=style) for style in SERIES[:2])
+    lines = draw([first, second], width=16, height=5, view=VIEW, scale=Scale(0.0, 1.0))
     assert ("⠉", "series2") in lines[2] and ("⠉", "series1") not in lines[2]
 
 

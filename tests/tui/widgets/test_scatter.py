@@ -82,7 +82,7 @@ def test_no_name_crosses_the_limit_for_want_of_room() -> None:
 
 def test_names_that_share_a_row_stand_apart() -> None:
     picture = drawn(*(Spot(letter, -1.0, 0.5) for letter in "ABCDEFGH"), height=4)
-    assert not any(f"{one} {other}" in "\n".join(picture) for one in "ABCDEFGH" for other in "ABCDEFGH")
+    assert not any(f"{first} {second}" in "\n".join(picture) for first in "ABCDEFGH" for second in "ABCDEFGH")
 
 
 def test_a_point_beside_the_limit_is_not_drawn_on_it() -> None:

@@ -78,16 +78,16 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
             (f" {cut_middle(clean_line(run.name), cells):<{cells}}", "bold" if is_chosen else ""),
         )
         seed = " on new facts too" if run.learns_news else f" seed {run.seed}"
-        lines.append((*start, (cut_end(f"{seed}  {_standing(run)}", width - cells - 4), "")))
+        lines.append((*start, (cut_end(f"{seed}  {_state_words(run)}", width - cells - 4), "")))
     return lines
 
 
-def _standing(run: RunBrief) -> str:
+def _state_words(run: RunBrief) -> str:
     if run.is_measured:
         return "measured"
-    said = clean_line(run.said)
-    state = f"{run.state}, not measured yet" if run.state == "finished" and not said else run.state
-    return f"{state}: {said}" if said else state
+    message = clean_line(run.said)
+    state = f"{run.state}, not measured yet" if run.state == "finished" and not message else run.state
+    return f"{state}: {message}" if message else state
 
 
 def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> Line:
@@ -96,17 +96,17 @@ def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> L
     to_come = "" if brief is None or not brief.to_come else f"; {counted(brief.to_come, 'run')} to come"
     best = next((approach for approach in answer.rows if approach.is_best), None)
     level = [approach for approach in answer.rows if approach.gap is not None and approach.gap.is_open]
-    said = ""
+    best_words = ""
     if best is not None:
         others = [clean_line(approach.name) for approach in level]
         same = f" or {others[0]}" if len(others) == 1 else f" or {len(others)} others" if others else ""
-        said = f"Best: {clean_line(best.name)}{same}"
+        best_words = f"Best: {clean_line(best.name)}{same}"
     if row is None or not run:
-        return ((f" {said}{to_come}", "bold"),) if said or to_come else ()
+        return ((f" {best_words}{to_come}", "bold"),) if best_words or to_come else ()
     name = cut_middle(clean_line(run), 26)
-    if any(own.name == run and has_failed(own) for own in row.runs):
+    if any(approach_run.name == run and has_failed(approach_run) for approach_run in row.runs):
         return next_line("enter", f"open {name}: why it failed; T there retries it")
-    return next_line("enter", f"open {name}{f'. {said}' if said else ''}{to_come}")
+    return next_line("enter", f"open {name}{f'. {best_words}' if best_words else ''}{to_come}")
 
 
 def empty_lines(trouble: str) -> list[Line]:

@@ -51,8 +51,8 @@ def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[
         plain(words.query_head(answer), lambda row: words.query(row.query)),
         plain("prompt", lambda row: words.prices(row)[3]),
         plain("memory", lambda row: words.prices(row)[4]),
-        plain("new facts", lambda row: words.news(row.news)[0]),
-        plain("taken in", lambda row: words.news(row.news)[2]),
+        plain("new facts", lambda row: words.new_facts(row.news)[0]),
+        plain("taken in", lambda row: words.new_facts(row.news)[2]),
         plain("GPU", words.gpu),
         plain("rows seen", words.rows_seen),
         plain("epochs", words.epochs),
@@ -110,9 +110,9 @@ def state_words(row: ApproachRow, room: int) -> Line:
         "failed": (MARKS["failed"].mark, "red"),
     }
     mark, style = styles.get(row.state, ("", "dim"))
-    said = clean_line(row.said)
+    message = clean_line(row.said)
     text = " ".join(filter(None, (mark, "FAILED" if row.state == "failed" else row.state)))
-    return ((f" {cut_end(f'{text}: {said}' if said else text, max(0, room))}", style),)
+    return ((f" {cut_end(f'{text}: {message}' if message else text, max(0, room))}", style),)
 
 
 def _retained_and_mark(row: ApproachRow) -> Line:

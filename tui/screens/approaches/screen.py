@@ -131,8 +131,8 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         title = self.query_one("#title", Lines)
         if answer is None:
             title.show((((" Approaches", "bold"),),))
-            words = self._trouble or ("" if self._was_answered else "loading …")
-            self.query_one("#part", Lines).show(empty_lines(words))
+            text = self._trouble or ("" if self._was_answered else "loading …")
+            self.query_one("#part", Lines).show(empty_lines(text))
             self.bottom.offer((), footer_keys(self.state, None))
             return
         self._columns = columns_of(answer, width, of_costs=self.state.of_costs)
@@ -190,11 +190,11 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     async def _load_list(self, run: str) -> bool:
         host, name = host_of(self), self.state.comparison
         if not name:
-            every: ApproachesAnswer = await host.ask(Approaches())
+            comparisons: ApproachesAnswer = await host.ask(Approaches())
             self._was_answered = True
-            if not every.comparisons:
+            if not comparisons.comparisons:
                 return True
-            name = self.state.comparison = every.comparisons[0].name
+            name = self.state.comparison = comparisons.comparisons[0].name
         answer: ApproachesAnswer = await host.ask(Approaches(name))
         if name != self.state.comparison:
             return False
@@ -251,7 +251,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         if len(runs) < 2:
             host_of(self).say("a comparison needs at least two runs.")
             return
-        host_of(self).open_compare(runs[: compare_runs.MOST])
+        host_of(self).open_compare(runs[: compare_runs.MOST_RUNS])
 
     def action_other(self, by: int) -> None:
         """Show the next comparison."""

@@ -23,8 +23,10 @@ _WIDE_ENDS_FROM = 70  # cells; wider charts label curves at the right, narrower 
 
 def next_x(x: Across, runs: Sequence[RunDetail]) -> Across:
     """Return the next x axis that any run has values for."""
-    has = [axis for axis in AXES if axis in ("step", "time") or any(axis in run.row.metrics for run in runs)]
-    return has[(has.index(x) + 1) % len(has)] if x in has else "step"
+    available = [
+        axis for axis in AXES if axis in ("step", "time") or any(axis in run.row.metrics for run in runs)
+    ]
+    return available[(available.index(x) + 1) % len(available)] if x in available else "step"
 
 
 def ends_of(width: int) -> int:
@@ -36,8 +38,8 @@ def axis_of_all(state: CompareState) -> Axis:
     """Return the x axis of the charts: it ends where the longest run does that has begun."""
     shown, width = state.shown, state.layout.chart_width
     cells = plot_width(width - ends_of(width))
-    begun = [run for run in state.runs if run.row.step] or state.runs
-    axes = [axis_of(run, shown.x, state.newest.get((run.row.name, shown.x)), cells) for run in begun]
+    started = [run for run in state.runs if run.row.step] or state.runs
+    axes = [axis_of(run, shown.x, state.newest.get((run.row.name, shown.x)), cells) for run in started]
     end, newest = max((axis.end for axis in axes), default=1), max((axis.newest for axis in axes), default=0)
     curves = [curve for of_runs in state.curves.values() for curve in of_runs if curve is not None]
     oldest = oldest_in(curves, state.stretch) if state.stretch.x == shown.x else 0
@@ -121,5 +123,7 @@ def pointed_at(state: CompareState, event: PointedLines.Used) -> Shown | None:
     place = hit(layout, width, event.x, event.y, ends)
     if place is None or state.tab != "numbers" or place[0] >= len(state.metrics):
         return None
-    begun = hit(layout, width, *event.start, ends) if isinstance(event, PointedLines.Dragged) else None
-    return with_mouse(state.shown, axis_of_all(state), event, place[1], None if begun is None else begun[1])
+    drag_start = hit(layout, width, *event.start, ends) if isinstance(event, PointedLines.Dragged) else None
+    return with_mouse(
+        state.shown, axis_of_all(state), event, place[1], None if drag_start is None else drag_start[1]
+    )

@@ -19,11 +19,11 @@ from finetop.tui.text import (
     Line,
     cut_end,
     cut_middle,
+    distinct_names,
     line_width,
     paragraph,
     rule,
     spread,
-    told_apart,
     value,
     wrapped,
 )
@@ -42,7 +42,7 @@ def head_lines(state: CompareState, width: int, where: str) -> list[Line]:
     runs = state.runs
     names: Line = ((f" Compare {len(runs)} runs  ", "bold"),)
     room = max(8, (width - line_width(names)) // max(1, len(runs)) - 4)
-    for number, name in enumerate(told_apart([clean_line(run.row.name) for run in runs], room)):
+    for number, name in enumerate(distinct_names([clean_line(run.row.name) for run in runs], room)):
         style: StyleName = "dim" if runs[number].row.name in state.hidden else style_of(number)
         names = (
             *names,
@@ -80,7 +80,7 @@ def table_lines(state: CompareState, now: float) -> list[Line]:
         lines.append((("   none: same recipe, only chance or the machine differs", "dim"),))
 
     def difference_line(key: str, values: Sequence[str]) -> Line:
-        cells = [(f" {cut_end(values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]
+        cells = [(f" {cut_end(values[at], cell - 2):<{cell - 1}}", _style_at(at, chosen)) for at in shown]
         return ((f" {key:<{label}}", ""), *cells)
 
     lines += [difference_line(cut_end(setting.key, label), setting.values) for setting in differing]
@@ -99,7 +99,7 @@ def _columns(runs: Sequence[RunDetail], chosen: int, width: int) -> tuple[int, l
     return min(CELL, max(4, (width - 1) // len(shown))), shown
 
 
-def _weight(at: int, chosen: int) -> StyleName:
+def _style_at(at: int, chosen: int) -> StyleName:
     return "bold" if at == chosen else ""
 
 
@@ -108,14 +108,14 @@ def _outcome(state: CompareState, row: compare_runs.Outcome, shown: Sequence[int
     runs, chosen = state.runs, state.chosen
     for at in shown:
         check = runs[at].row.check
-        words: Line = ((row.cells[at], _weight(at, chosen)),)
+        spans: Line = ((row.cells[at], _style_at(at, chosen)),)
         if row.label == "retained" and check is not None:
-            words = verdict_words(check, short=True, name_suite=compare_runs.suites_differ(runs) or None)
+            spans = verdict_words(check, short=True, name_suite=compare_runs.suites_differ(runs) or None)
         if at in row.best:
-            words = (*words, (" *", "bold"))
-        if sum(len(text) for text, _ in words) > cell - 1:
-            words = ((cut_end(row.cells[at], cell - 2), words[0][1]),)
-        line = (*line, (" ", ""), *words, (" " * max(0, cell - 1 - line_width(words)), ""))
+            spans = (*spans, (" *", "bold"))
+        if sum(len(text) for text, _ in spans) > cell - 1:
+            spans = ((cut_end(row.cells[at], cell - 2), spans[0][1]),)
+        line = (*line, (" ", ""), *spans, (" " * max(0, cell - 1 - line_width(spans)), ""))
     return line
 
 
@@ -133,7 +133,7 @@ def sample_lines(state: CompareState) -> list[Line]:
         lines += paragraph(prompt, width, 2, style="bold")
         for at, samples in enumerate(last):
             sample = samples.get(prompt)
-            style = _weight(at, state.chosen)
+            style = _style_at(at, state.chosen)
             label = f" {LETTERS[at]}"
             if sample is None:
                 lines.append(((f"{label:<4}", style), ("(no sample)", "dim")))
@@ -168,9 +168,9 @@ def scatter_lines(state: CompareState) -> list[Line]:
     if why := compare_runs.why_no_trades(runs):
         return [(), *paragraph(why, width, indent=3, style="dim")]
     if len(trades) < 2:
-        words = "A run is drawn once it has been checked on a target and on a suite."
+        rule_text = "A run is drawn once it has been checked on a target and on a suite."
         have = "Only one run has been so far." if trades else "No run has been so far."
-        return [(), ((f"   {words}", "dim"),), ((f"   {have}", "dim"),)]
+        return [(), ((f"   {rule_text}", "dim"),), ((f"   {have}", "dim"),)]
     front = compare_runs.front(trades)
     spots = [_spot(trade, chosen, is_best=trade.run in front) for trade in trades]
     base = next(
@@ -207,13 +207,13 @@ def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best
     run = runs[trade.run]
     assert run.row.check is not None
     name = cut_middle(clean_line(run.row.name), 28)
-    words: Line = (
+    line: Line = (
         (f" {LETTERS[trade.run]} ", style_of(trade.run)),
-        (f"{name:<28} ", _weight(trade.run, chosen)),
+        (f"{name:<28} ", _style_at(trade.run, chosen)),
         (f"target {value(trade.target):>6}   ", ""),
         *verdict_words(run.row.check, short=True, name_suite=compare_runs.suites_differ(runs) or None),
     )
-    return (*words, ("   Pareto front", "bold")) if is_best else words
+    return (*line, ("   Pareto front", "bold")) if is_best else line
 
 
 def data_lines(state: CompareState) -> list[Line]:

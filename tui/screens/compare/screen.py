@@ -28,7 +28,7 @@ from finetop.tui.screens.run.keys import (
     ZOOM,
     ZOOM_OUT,
 )
-from finetop.tui.screens.run.zoom import Shown, moved, stretch, zoomed
+from finetop.tui.screens.run.zoom import Shown, moved, x_range, zoomed
 from finetop.tui.screens.shared.lettered import LETTERS
 from finetop.tui.text import Line, in_view
 from finetop.tui.widgets.chart import columns_of
@@ -71,7 +71,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     def __init__(self, runs: Sequence[str]) -> None:
         super().__init__()
-        self.state = CompareState(list(runs)[: compare_runs.MOST])
+        self.state = CompareState(list(runs)[: compare_runs.MOST_RUNS])
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -99,8 +99,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
         state = self.state
         if not state.runs:
-            words = self._trouble or "loading …"
-            head.show((((f" Compare {len(state.names)} runs", "bold"),), ((f"   {words}", "dim"),)))
+            text = self._trouble or "loading …"
+            head.show((((f" Compare {len(state.names)} runs", "bold"),), ((f"   {text}", "dim"),)))
             body.show(())
             self.bottom.offer((), footer_keys(state.tab)[-1:])
             return
@@ -108,8 +108,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         lines, where = self._body_lines()
         head.show(head_lines(state, self.size.width, where))
         body.show(lines)
-        words = f"open {LETTERS[state.chosen]}. {compare_runs.front_sentence(state.runs, LETTERS)}"
-        self.bottom.offer((next_line("enter", words),), footer_keys(state.tab))
+        text = f"open {LETTERS[state.chosen]}. {compare_runs.front_sentence(state.runs, LETTERS)}"
+        self.bottom.offer((next_line("enter", text),), footer_keys(state.tab))
 
     def _body_lines(self) -> tuple[list[Line], str]:
         state, host = self.state, host_of(self)
@@ -150,9 +150,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             width = state.layout.chart_width
             columns = columns_of(width - ends_of(width))
             for _ in range(2):  # the axis' end may be known only once its curves have arrived
-                x, in_view = state.shown.x, stretch(state.shown, axis_of_all(state))
+                x, in_view = state.shown.x, x_range(state.shown, axis_of_all(state))
                 await state.load_curves(host, Stretch(x, *in_view, columns))
-                if x == "step" or in_view == stretch(state.shown, axis_of_all(state)):
+                if x == "step" or in_view == x_range(state.shown, axis_of_all(state)):
                     break
         if state.tab == "data":
             await state.load_data(host)

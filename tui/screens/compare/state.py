@@ -94,9 +94,9 @@ class CompareState:
         curves: dict[str, list[Curve | None]] = {metric: [] for metric in metrics}
         for run in self.runs:
             answer: CurvesAnswer = await host.ask(Curves(run.row.name, metrics, **stretch._asdict()))
-            found = {curve.key: curve for curve in answer.curves}
+            by_metric = {curve.key: curve for curve in answer.curves}
             for metric in metrics:
-                curves[metric].append(found.get(metric))
+                curves[metric].append(by_metric.get(metric))
             self.newest[run.row.name, stretch.x] = run.row.step if stretch.x == "step" else answer.newest
         self.curves, self.stretch, self._curves_of = curves, stretch, request
 

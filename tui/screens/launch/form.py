@@ -162,10 +162,10 @@ def checked(form: Form) -> Form:
     edits = {key: text for key, text in form.edits.items() if is_known(form, key)}
     problems: dict[str, Problem] = {}
     while True:
-        loaded, found = _resolved(form, edits)
-        if not (found or problems):
+        loaded, new_problems = _resolved(form, edits)
+        if not (new_problems or problems):
             return replace(form, loaded=loaded, problems=())
-        of_fields = {owner(form, problem.key): problem for problem in found}
+        of_fields = {field_of(form, problem.key): problem for problem in new_problems}
         problems = of_fields | problems
         if loaded is not None or not of_fields.keys() & edits.keys():
             order = [entry.key for entry in form.settings]
@@ -195,17 +195,21 @@ def changes(form: Form) -> int:
 
 def named(bases: Sequence[Base], text: str) -> list[int]:
     """Return the indexes of the recipes with all words of a text in their name."""
-    return _having([base.title for base in bases], text)
+    return _matching_texts([base.title for base in bases], text)
 
 
 def matching(bases: Sequence[Base], text: str) -> list[int]:
     """Return the indexes of the recipes with all words of a text in their name, else in their description."""
-    return named(bases, text) or _having([base.about for base in bases], text)
+    return named(bases, text) or _matching_texts([base.about for base in bases], text)
 
 
-def _having(texts: Sequence[str], text: str) -> list[int]:
-    words = text.lower().split()
-    return [at for at, own in enumerate(texts) if words and all(word in own.lower() for word in words)]
+def _matching_texts(texts: Sequence[str], text: str) -> list[int]:
+    search_words = text.lower().split()
+    return [
+        at
+        for at, text_searched in enumerate(texts)
+        if search_words and all(word in text_searched.lower() for word in search_words)
+    ]
 
 
 def is_known(form: Form, key: str) -> bool:
@@ -218,11 +222,11 @@ def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tupl
     if not form.before:
         return ()  # the base can't be read: it has no fields to show
     known = {entry.key: entry for entry in form.settings}
-    if words := searched.lower().split():
+    if search_words := searched.lower().split():
         return tuple(
             (key, entry)
             for key, entry in known.items()
-            if all(word in f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for word in words)
+            if all(word in f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for word in search_words)
         )
     if all_settings:
         return tuple((key, entry) for key, entry in known.items())
@@ -279,7 +283,7 @@ def as_set(form: Form, key: str, text: str) -> str:
 
 def problem_at(form: Form, key: str) -> Problem | None:
     """Return the problem of a field, or None."""
-    return next((problem for problem in form.problems if owner(form, problem.key) == key), None)
+    return next((problem for problem in form.problems if field_of(form, problem.key) == key), None)
 
 
 def is_path(key: str, text: str) -> bool:
@@ -289,7 +293,7 @@ def is_path(key: str, text: str) -> bool:
     return not text.startswith(("[", "{")) and (key in _PATHS or key.rpartition(".")[2] == "path")
 
 
-def owner(form: Form, key: str) -> str:
+def field_of(form: Form, key: str) -> str:
     """Return the field that a problem's key belongs to: data.train for data.train[0].path."""
     keys = [entry.key for entry in form.settings]
     return max(
@@ -310,12 +314,12 @@ def _problem(error: RecipeError) -> Problem:
     return Problem(error.key, short.rstrip("."), f"{message} {error.hint}".strip())
 
 
-def _brief(words: str) -> str:
+def _brief(rule: str) -> str:
     """Shorten the rule for a number; the pane has it in full."""
     for start in ("a whole number, ", "a whole number from ", "a number, ", "a number from ", "a number "):
-        if words.startswith(start):
-            return words.removeprefix(start)
-    return words
+        if rule.startswith(start):
+            return rule.removeprefix(start)
+    return rule
 
 
 def source_of(form: Form) -> str:
@@ -332,8 +336,14 @@ def about(form: Form) -> str:
     """Return one line on what the base is for."""
     if form.base.about:
         return form.base.about
-    own = form.before.get("about")
-    return str(own) if own else f"starts from {form.before['extends']}" if form.before.get("extends") else ""
+    own_about = form.before.get("about")
+    return (
+        str(own_about)
+        if own_about
+        else f"starts from {form.before['extends']}"
+        if form.before.get("extends")
+        else ""
+    )
 
 
 def train_path(form: Form) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from finetop.core.lint.report import Asked, Report, Told
+from finetop.core.lint.report import LintMessage, LintRequest, Report
 from finetop.core.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
 from finetop.core.runtime.home import Home
@@ -41,7 +41,7 @@ class Linted:
 NOT_LINTED = Linted()
 
 
-def key_of(recipe: Mapping[str, Any]) -> str:
+def report_key(recipe: Mapping[str, Any]) -> str:
     """Return a key of what a report depends on: the data files as they are now, the tokenizer, and the objective."""
     target = recipe["check"].get("target") or {}
     sources = recipe["data"]["train"]
@@ -62,7 +62,7 @@ class DataLint:
 
     async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
         """Lint after a pause without changes, and yield at each step. A lint that was cancelled starts over."""
-        key = key_of(recipe)
+        key = report_key(recipe)
         if key == self._of and self.linted.report is not None:
             return
         self._of, self.linted = key, NOT_LINTED
@@ -70,21 +70,21 @@ class DataLint:
             return  # the data is on another machine
         yield
         await asyncio.sleep(PAUSE_S)
-        asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
-        async with aclosing(answer_lines("finetop.core.lint", str(homes[0].root), asked=asked)) as lines:
+        request = msgspec.json.encode(LintRequest(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
+        async with aclosing(answer_lines("finetop.core.lint", str(homes[0].root), asked=request)) as lines:
             async for line in lines:
-                self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
+                self.linted = updated(self.linted, msgspec.json.decode(line, type=LintMessage))
                 yield
 
 
-def taken_in(linted: Linted, said: Told) -> Linted:
+def updated(linted: Linted, event: LintMessage) -> Linted:
     """Return the state after one more line from the lint process."""
-    if said.report is not None:
-        return Linted(said.report)
-    if said.trouble is not None:
-        return Linted(trouble=said.trouble.message)
-    if said.progress is not None and said.progress.phase == "reading rows" and said.progress.total:
-        return Linted(share=said.progress.done / said.progress.total)
+    if event.report is not None:
+        return Linted(event.report)
+    if event.trouble is not None:
+        return Linted(trouble=event.trouble.message)
+    if event.progress is not None and event.progress.phase == "reading rows" and event.progress.total:
+        return Linted(share=event.progress.done / event.progress.total)
     return linted
 
 
@@ -108,9 +108,9 @@ def lint_words(linted: Linted) -> Line:
         return (("data: ", "dim"), ("✓", "green"), (" nothing found ", "dim"))
     errors = errors_of(linted)
     style: StyleName = "red" if errors else "amber mark" if report.matters else "dim"
-    words = counted(len(report.findings), "finding")
+    count_text = counted(len(report.findings), "finding")
     worst = f", {counted(errors, 'error')}" if errors else ""
-    return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" details ", "dim"))
+    return (("data: ", "dim"), (count_text + worst, style), ("  L", "bold"), (" details ", "dim"))
 
 
 class LintScreen(TablePage[None], inherit_bindings=False):

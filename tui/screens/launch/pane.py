@@ -13,7 +13,7 @@ from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.screens.launch.view import explained
+from finetop.tui.screens.launch.view import explanation_lines
 from finetop.tui.text import Line, Span, cut_end, rule
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
     planning: Line = (("planning …", "dim"), (" ", ""))
     aside = planning if state.outlook.is_asked else lint_words(state.data_lint.linted)
     return [
-        *explained(state, width),
+        *explanation_lines(state, width),
         rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
         *row,
         rule((("plan", "dim"),), width, aside),
@@ -52,9 +52,9 @@ def pane_lines(state: LaunchState, width: int, height: int) -> list[Line]:
 def row_lines(state: LaunchState, width: int, rows: int) -> tuple[list[Line], str]:
     """Return the first row and its title: rendered with the learned parts in ⟦ ⟧, else as it is in its file."""
     if state.outlook.row:
-        return _broken(_marked(state.outlook.row), width - 2, rows), "first row, rendered"
+        return _wrapped_spans(_marked(state.outlook.row), width - 2, rows), "first row, rendered"
     plain = clean_line(state.preview.first)
-    return _broken([(plain, "")], width - 2, rows), "first row, as in its file"
+    return _wrapped_spans([(plain, "")], width - 2, rows), "first row, as in its file"
 
 
 def _marked(row: Sequence[tuple[str, bool]]) -> list[Span]:
@@ -65,7 +65,7 @@ def _marked(row: Sequence[tuple[str, bool]]) -> list[Span]:
     return spans
 
 
-def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
+def _wrapped_spans(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
     """Wrap spans into exactly `rows` rows; a long text is cut so that its first learned part is visible."""
     cells = [(letter, style) for text, style in spans for letter in text]
     room = width * rows
@@ -75,15 +75,15 @@ def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
     lines: list[Line] = []
     while cells and len(lines) < rows:
         line: list[Span] = [(" ", "")]
-        taken = used = 0
-        while taken < len(cells) and used + cell_len(cells[taken][0]) <= width:
-            letter, style = cells[taken]
-            used, taken = used + cell_len(letter), taken + 1
+        end = used = 0
+        while end < len(cells) and used + cell_len(cells[end][0]) <= width:
+            letter, style = cells[end]
+            used, end = used + cell_len(letter), end + 1
             if line[-1][1] == style:
                 line[-1] = (line[-1][0] + letter, style)
             else:
                 line.append((letter, style))
-        cells = cells[max(1, taken) :]
+        cells = cells[max(1, end) :]
         lines.append(tuple(line))
     if cells and lines:
         lines[-1] = (*lines[-1], ("…", "dim"))
@@ -96,13 +96,13 @@ def data_words(state: LaunchState) -> str:
     if plan is None or plan.steps is None or state.shown_form.loaded is None:
         return ""
     steps, data = plan.steps, state.shown_form.loaded.recipe.data
-    words = [counted(steps.rows, "row")]
+    parts = [counted(steps.rows, "row")]
     if steps.too_long:
-        words.append(
+        parts.append(
             f"{count(steps.too_long)} over {count(data.max_tokens)} tokens {_fate(steps, data.on_long)}"
         )
-    words.append(f"longest {count(steps.longest)}" + ("" if steps.too_long else " tokens"))
-    return ", ".join(words)
+    parts.append(f"longest {count(steps.longest)}" + ("" if steps.too_long else " tokens"))
+    return ", ".join(parts)
 
 
 def _fate(steps: Steps, on_long: str) -> str:
@@ -124,9 +124,9 @@ def plan_lines(state: LaunchState, width: int) -> list[Line]:
     if outlook.plan is None:
         steps = steps_of(state.shown_form, state.preview.rows) if state.preview.rows else None
         batch = counted(loaded.recipe.train.batch_size * loaded.recipe.train.grad_accumulation, "row")
-        words = f" about {counted(steps, 'step')} of {batch}" if steps else f" steps of {batch}"
+        steps_text = f" about {counted(steps, 'step')} of {batch}" if steps else f" steps of {batch}"
         trouble = clean_line(outlook.trouble)
-        return [((words + check, ""),), ((f" {cut_end(trouble, width - 2)}", "dim"),) if trouble else ()]
+        return [((steps_text + check, ""),), ((f" {cut_end(trouble, width - 2)}", "dim"),) if trouble else ()]
     return [_memory(outlook.plan, width), ((f" {_time(state, outlook.plan)}{check}", ""),)]
 
 
@@ -138,13 +138,13 @@ def _check_words(recipe: Recipe) -> str:
 
 
 def _memory(plan: Plan, width: int) -> Line:
-    mark, style, words = VERDICTS[plan.verdict]
+    mark, style, verdict = VERDICTS[plan.verdict]
     size = f" {gib_of(plan.need)} GiB"
     if plan.capacity is not None:
         size = f" {gib_of(plan.need)} of {gib_of(plan.capacity)} GiB" + (
             "" if plan.device == "gpu" else " free"
         )
-    line: Line = ((f" {mark} ", style), (f"{words}:", style if plan.verdict == "no" else ""), (size, ""))
+    line: Line = ((f" {mark} ", style), (f"{verdict}:", style if plan.verdict == "no" else ""), (size, ""))
     name = clean_line(plan.device_name)
     if plan.fix is not None:
         return (*line, (cut_end(f" on {name}; fits with {clean_line(plan.fix.text)}", width - 30), "bold"))
@@ -158,11 +158,11 @@ def _time(state: LaunchState, plan: Plan) -> str:
     if plan.time is None:
         return steps or "time unknown: no similar run here yet"
     about = "about" if plan.time.is_measured else "perhaps"
-    words = f"{about} {long_span(plan.time.seconds)}"
+    span = f"{about} {long_span(plan.time.seconds)}"
     if number > 1:
         whole = f"{counted(number, 'run')}: {about} {long_span(plan.time.seconds * number)} in all"
-        return f"{whole}, each {words.partition(' ')[2]}"
-    return ", ".join(filter(None, (steps, words)))
+        return f"{whole}, each {span.partition(' ')[2]}"
+    return ", ".join(filter(None, (steps, span)))
 
 
 def code_line(state: LaunchState) -> Line:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.client.remote.recipe_files import sent
+from finetop.core.client.remote.recipe_files import portable_recipe
 from finetop.core.data import files
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer
 from finetop.core.runtime.child import answer_lines
-from finetop.tui.screens.launch.form import Problem, owner
+from finetop.tui.screens.launch.form import Problem, field_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -52,29 +52,33 @@ class Outlook:
 UNKNOWN = Outlook()
 
 
-def taken_in(outlook: Outlook, shown: Shown) -> Outlook:
+def updated(outlook: Outlook, shown: Shown) -> Outlook:
     """Return the outlook after one more finding."""
     if shown.row is not None:
         return replace(outlook, row=tuple(shown.row))
     return replace(outlook, plan=shown.plan, trouble=shown.trouble, problems=shown.problems)
 
 
-def with_found(form: Form, outlook: Outlook) -> Form:
+def with_problems(form: Form, outlook: Outlook) -> Form:
     """Return a valid form with the problems its run would end with, each at its setting."""
     if form.problems or form.loaded is None:
         return form
-    found = [
-        Problem(_setting(form, one.key), one.message, f"{one.message} {one.hint}".strip())
-        for one in outlook.problems
+    problems = [
+        Problem(_setting(form, problem.key), problem.message, f"{problem.message} {problem.hint}".strip())
+        for problem in outlook.problems
     ]
-    return replace(form, problems=tuple(found))
+    return replace(form, problems=tuple(problems))
 
 
 def _setting(form: Form, key: str) -> str:
     """Return the form's setting at which a problem of a whole section is shown."""
     keys = [entry.key for entry in form.settings]
-    at = owner(form, key)
-    return at if at in keys else next((one for one in keys if one.startswith(f"{key}.")), "data.train")
+    at = field_of(form, key)
+    return (
+        at
+        if at in keys
+        else next((setting for setting in keys if setting.startswith(f"{key}.")), "data.train")
+    )
 
 
 def row_key(recipe: Mapping[str, Any]) -> str:
@@ -111,14 +115,14 @@ class Ahead:
         self.outlook = replace(self.outlook, is_asked=True)
         yield
         is_new = key != self._row_of
-        looked = (
-            look_ahead(recipe, home.root, row=is_new)
+        previews = (
+            local_preview(recipe, home.root, row=is_new)
             if home.link is None
-            else look_there(host, home, sent(loaded, home), row=is_new)
+            else remote_preview(host, home, portable_recipe(loaded, home), row=is_new)
         )
-        async with aclosing(looked) as findings:
+        async with aclosing(previews) as findings:
             async for shown in findings:
-                self.outlook = taken_in(self.outlook, shown)
+                self.outlook = updated(self.outlook, shown)
                 if shown.row is not None:
                     self._row_of = key
                 yield
@@ -126,7 +130,7 @@ class Ahead:
         yield
 
 
-async def look_there(
+async def remote_preview(
     host: Host, home: Home, recipe: Mapping[str, Any], *, row: bool
 ) -> AsyncGenerator[Shown]:
     """Ask another machine's supervisor for the plan, and with `row` for the first row."""
@@ -141,15 +145,15 @@ async def look_there(
         yield msgspec.convert(finding, Shown)
 
 
-async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
+async def local_preview(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
     """Start a process for the plan, the first row if `row`, and the errors that the job's own code would raise.
 
     The process ends when the generator is closed.
     """
     from finetop.core.plan.result import Shown
 
-    asked = msgspec.json.encode({"recipe": recipe, "row": row, "rehearse": True})
-    async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
+    request = msgspec.json.encode({"recipe": recipe, "row": row, "rehearse": True})
+    async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=request)) as lines:
         async for line in lines:
             yield msgspec.json.decode(line, type=Shown)
 
@@ -158,12 +162,12 @@ async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
     """Check that a run's job would not fail on something known before it is queued. Raises BadInput, Refused."""
     if home.link is None and not home.root.is_dir():
         return  # no supervisor was ever here
-    looked = (
-        look_ahead(loaded.resolved, home.root, row=False)
+    previews = (
+        local_preview(loaded.resolved, home.root, row=False)
         if home.link is None
-        else look_there(host, home, sent(loaded, home), row=False)
+        else remote_preview(host, home, portable_recipe(loaded, home), row=False)
     )
-    async with aclosing(looked) as findings:
+    async with aclosing(previews) as findings:
         async for shown in findings:
             if shown.problems:
                 from finetop.core.plan.result import as_error
@@ -184,7 +188,7 @@ class Preview:
 NOTHING = Preview(0, False, "")
 
 
-def look_at(path: str) -> Preview:
+def preview_of(path: str) -> Preview:
     """Count the rows of a .jsonl file and read the first; NOTHING for other or unreadable files.
 
     Runs in a thread.

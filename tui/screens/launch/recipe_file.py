@@ -27,14 +27,14 @@ def recipe_text(form: Form, folder: Path) -> str:
     assert form.loaded is not None
     resolved = form.loaded.resolved
     if form.base.is_builtin:
-        made: dict[str, Any] = {"recipe": 1, "extends": form.before["name"], "name": resolved["name"]}
+        recipe: dict[str, Any] = {"recipe": 1, "extends": form.before["name"], "name": resolved["name"]}
         for key in form.edits:
             if is_known(form, key) and key != "name":
-                _put(made, key, reduce(getitem, key.split("."), resolved))
+                _set(recipe, key, reduce(getitem, key.split("."), resolved))
     else:
-        made = dict(resolved)
-    made = _from_here(made, folder)
-    text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=100)
+        recipe = dict(resolved)
+    recipe = _with_relative_paths(recipe, folder)
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100)
     sweeps = " ".join(f"--sweep '{axis.key}={','.join(axis.values)}'" for axis in axes_of(form))
     return text if not sweeps else f"# finetop run {resolved['name']}.yaml {sweeps}\n{text}"
 
@@ -44,10 +44,12 @@ def command_of(form: Form) -> str:
     if form.loaded is None or form.base.group == RUNS:
         return ""
     known = [key for key in form.edits if is_known(form, key) and key not in form.sweeps]
-    words = ["finetop", "run", form.base.title]
-    words += [word for key in known for word in ("--set", as_set(form, key, form.edits[key]))]
-    words += [word for axis in axes_of(form) for word in ("--sweep", f"{axis.key}={','.join(axis.values)}")]
-    return shlex.join(words)
+    arguments = ["finetop", "run", form.base.title]
+    arguments += [word for key in known for word in ("--set", as_set(form, key, form.edits[key]))]
+    arguments += [
+        word for axis in axes_of(form) for word in ("--sweep", f"{axis.key}={','.join(axis.values)}")
+    ]
+    return shlex.join(arguments)
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:
@@ -63,16 +65,16 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
         ) from error
 
 
-def _put(made: dict[str, Any], key: str, value: Any) -> None:
+def _set(section_values: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
-        made = made.setdefault(section, {})
-    made[last] = value
+        section_values = section_values.setdefault(section, {})
+    section_values[last] = value
 
 
-def _from_here(made: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _with_relative_paths(recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Make data paths below the folder relative to it, and leave out a source's default values."""
-    data = made.get("data", {})
+    data = recipe.get("data", {})
     shown = {}
     for key in ("train", "eval"):
         if isinstance(data.get(key), list):
@@ -80,4 +82,4 @@ def _from_here(made: dict[str, Any], folder: Path) -> dict[str, Any]:
             for source in shown[key]:
                 if "path" in source:
                     source["path"] = source["path"].removeprefix(f"{folder}/")
-    return {**made, "data": {**data, **shown}} if shown else made
+    return {**recipe, "data": {**data, **shown}} if shown else recipe

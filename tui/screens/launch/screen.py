@@ -15,7 +15,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import files_are_here, host_of, refusals_said
+from finetop.tui.app_interface import files_are_here, host_of, show_refusals
 from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.screens.launch.form import (
@@ -23,10 +23,10 @@ from finetop.tui.screens.launch.form import (
     Form,
     builtin_bases,
     edited,
+    field_of,
     file_base,
     is_known,
     open_form,
-    owner,
     recipe_files,
     run_base,
     shown_value,
@@ -36,7 +36,7 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
-from finetop.tui.screens.launch.plan_preview import NOTHING, look_at
+from finetop.tui.screens.launch.plan_preview import NOTHING, preview_of
 from finetop.tui.screens.launch.recipe_file import command_of
 from finetop.tui.screens.launch.search import search, to_match
 from finetop.tui.screens.launch.state import LaunchState
@@ -151,7 +151,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
     async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
         """Fill the form with a run's settings, overridden by `settings`; the cursor goes to the first of those."""
         host = host_of(self)
-        with refusals_said(host):
+        with show_refusals(host):
             detail = await host.ask(GetRun(run))
             base = run_base(clean_line(run), detail.recipe, host.folder)
             self.state.bases = [base, *(other for other in self.state.bases if other.group != base.group)]
@@ -199,7 +199,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
 
     @work(exclusive=True)
     async def _look_at(self, path: str) -> None:
-        preview = await asyncio.to_thread(look_at, path)
+        preview = await asyncio.to_thread(preview_of, path)
         if path == self._previewed:
             self.state.preview = preview
             self.redraw()
@@ -326,10 +326,10 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         if linted.report is not None:
             self.app.push_screen(LintScreen(clean_line(value_of(self.state.form, "name")), linted.report))
         else:
-            words = "the data check is still running: press L again when it is done."
+            message = "the data check is still running: press L again when it is done."
             if loaded is None or not loaded.recipe.data.train:
-                words = "no data yet: set data."
-            host_of(self).say(clean_line(linted.trouble) or words)
+                message = "no data yet: set data."
+            host_of(self).say(clean_line(linted.trouble) or message)
 
     def action_back(self) -> None:
         host_of(self).show_runs()
@@ -366,7 +366,7 @@ class LaunchScreen(AppScreen[None], inherit_bindings=False):
         problems = self.state.shown_form.problems
         if not problems:
             return
-        key = owner(self.state.form, problems[0].key)
+        key = field_of(self.state.form, problems[0].key)
         if is_known(self.state.form, key):
             self.state.part = "settings"
             self.state.show_setting(key)

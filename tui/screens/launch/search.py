@@ -36,7 +36,7 @@ def search(screen: Searched) -> None:
         state.searched, state.field_at = text, 0
         recipes = matching(state.bases, text)
         settings = visible(of_base, all_settings=True, searched=text) if text.strip() else ()
-        found: dict[Part, Sequence[object]] = {"recipes": recipes, "settings": settings}
+        matches: dict[Part, Sequence[object]] = {"recipes": recipes, "settings": settings}
         nearest = _nearest(state.bases, recipes, text) if recipes else base_at
         is_named = bool(named(state.bases, text))
         goes_to_recipes = _is_name(state.bases[nearest], text) or (before[0] == "recipes" and is_named)
@@ -47,9 +47,9 @@ def search(screen: Searched) -> None:
         screen.go_to_base(nearest if state.part == "recipes" else base_at)
         if not text.strip():
             bottom.say_aside((("a recipe or a setting: qlora, rank", "dim"),))
-        elif found[state.part]:
-            one = state.part.removesuffix("s")
-            bottom.say_aside(((counted(len(found[state.part]), one), "dim"),))
+        elif matches[state.part]:
+            noun = state.part.removesuffix("s")
+            bottom.say_aside(((counted(len(matches[state.part]), noun), "dim"),))
         else:
             bottom.say_aside(((f"no recipe or setting matches {clean_line(text)!r}", "red"),))
 
@@ -92,9 +92,9 @@ def to_match(screen: Searched, direction: int) -> bool:
             screen.redraw()
         return bool(places)
     order = [field.key for _, field in visible(state.form, all_settings=True)]
-    found = [field.key for _, field in visible(state.form, all_settings=True, searched=state.sought)]
+    matches = [field.key for _, field in visible(state.form, all_settings=True, searched=state.sought)]
     here = order.index(state.key) if state.key in order else -1
-    further = [key for key in found if (order.index(key) - here) * direction > 0]
+    further = [key for key in matches if (order.index(key) - here) * direction > 0]
     if not further:
         return False
     key = further[0] if direction > 0 else further[-1]

@@ -9,7 +9,7 @@ from typing import Literal
 from finetop.core.recipe.fields import Field
 from finetop.tui.screens.launch.form import IMPORTANT, Base, Form, is_path, matching, visible
 from finetop.tui.screens.launch.lint import DataLint
-from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Outlook, Preview, with_found
+from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Outlook, Preview, with_problems
 from finetop.tui.widgets.entry import Entry
 
 Part = Literal["recipes", "settings"]
@@ -45,7 +45,7 @@ class LaunchState:
         loaded = self.form.loaded
         if loaded is None or not self.ahead.is_of(loaded.resolved):
             return self.form
-        return with_found(self.form, self.outlook)
+        return with_problems(self.form, self.outlook)
 
     @property
     def searched_settings(self) -> str:

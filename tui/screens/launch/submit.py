@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.client.remote.recipe_files import judge, own_paths, sent
+from finetop.core.client.remote.recipe_files import own_paths, portable_recipe, require_there
 from finetop.core.errors import FinetopError
 from finetop.core.plan.result import READ_BY
 from finetop.core.protocol.messages.approaches import SubmitApproaches
@@ -19,7 +19,7 @@ from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.app_interface import Host, host_of, refusals_said
+from finetop.tui.app_interface import Host, host_of, show_refusals
 from finetop.tui.screens.launch.form import Form, source_of, value_of
 from finetop.tui.screens.launch.plan_preview import require_sound
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
@@ -31,19 +31,19 @@ from finetop.tui.widgets.frame import Answer
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:
     """Queue a valid form, show its run in the list and report the result."""
-    with refusals_said(host):
-        run, words = await _submit(host, form, home)
+    with show_refusals(host):
+        run, message = await _submit(host, form, home)
         host.show_runs(run)
-        host.say(words)
+        host.say(message)
 
 
 async def ask_comparison(screen: AppScreen[Any], form: Form, home: Home) -> None:
     """Ask before queueing a comparison, with its number of runs; then queue it and show it."""
     host = host_of(screen)
-    with refusals_said(host):
-        ask = await _comparison(host, form, home)
-        answer = Answer("y", "queue them", lambda: screen.run_worker(_queue_comparison(host, ask)))
-        screen.bottom.ask(_question(ask), [answer], leave="cancel")
+    with show_refusals(host):
+        request = await _comparison(host, form, home)
+        answer = Answer("y", "queue them", lambda: screen.run_worker(_queue_comparison(host, request)))
+        screen.bottom.ask(_question(request), [answer], leave="cancel")
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
@@ -59,7 +59,7 @@ async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
         return await _submit_sweep(host, form, home, name)
     await require_files(host, home, form.loaded)
     await require_sound(host, home, form.loaded)
-    run = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
+    run = await host.ask(Submit(portable_recipe(form.loaded, home), source_of(form), name))
     return run.name, f"{run.name} is queued, place {count(run.place)}."
 
 
@@ -70,11 +70,11 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     alike = {repr([point.loaded.resolved[name] for name in READ_BY]): point.loaded for point in points}
     for loaded in alike.values():
         await require_sound(host, home, loaded)
-    runs = [SweepRun(point.name, sent(point.loaded, home)) for point in points]
-    made = await host.ask(SubmitSweep(name, runs, source_of(form)))
+    runs = [SweepRun(point.name, portable_recipe(point.loaded, home)) for point in points]
+    answer = await host.ask(SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "
-    words = f"{counted(len(made.runs), 'run')} are queued. Results: finetop {on}sweep {made.sweep}"
-    return made.runs[0].name, clean_line(words)
+    message = f"{counted(len(answer.runs), 'run')} are queued. Results: finetop {on}sweep {answer.sweep}"
+    return answer.runs[0].name, clean_line(message)
 
 
 async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
@@ -82,7 +82,7 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
     if home.link is None:
         return
     facts = await host.ask_on(home, Paths(own_paths(loaded)))
-    judge(loaded, facts.found, home.label)
+    require_there(loaded, facts.found, home.label)
 
 
 async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
@@ -92,36 +92,40 @@ async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
     assert form.loaded is not None
     await require_files(host, home, form.loaded)
     # in a thread, because files are hashed: earlier runs of the same recipe and data are reused
-    ask = await asyncio.to_thread(request, form.loaded, home, source=source_of(form))
-    return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
+    comparison = await asyncio.to_thread(request, form.loaded, home, source=source_of(form))
+    return (
+        comparison
+        if len(host.homes) == 1
+        else msgspec.structs.replace(comparison, name=f"{home.label}:{comparison.name}")
+    )
 
 
-def _question(ask: SubmitApproaches) -> Line:
+def _question(comparison: SubmitApproaches) -> Line:
     """Return the question before a comparison is queued: its number of runs, and the approaches left out."""
-    names = dict.fromkeys(run.approach for run in ask.runs)
-    words: Line = (
+    names = dict.fromkeys(run.approach for run in comparison.runs)
+    question: Line = (
         (
-            f" Compare {counted(len(names), 'approach', 'approaches')}: queue {counted(len(ask.runs), 'run')}?",
+            f" Compare {counted(len(names), 'approach', 'approaches')}: queue {counted(len(comparison.runs), 'run')}?",
             "bold",
         ),
     )
-    if not ask.left_out:
-        return words
-    left_out = ", ".join(clean_line(name) for name in ask.left_out)
-    return (*words, (f"  Not {cut_end(left_out, 30)}", ""))
+    if not comparison.left_out:
+        return question
+    left_out = ", ".join(clean_line(name) for name in comparison.left_out)
+    return (*question, (f"  Not {cut_end(left_out, 30)}", ""))
 
 
-async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
+async def _queue_comparison(host: Host, comparison: SubmitApproaches) -> None:
     """Queue the runs, show the comparison and report the result."""
-    with refusals_said(host):
-        made: Any = await host.ask(ask)
-        new = sum(not run.was_there for run in made.runs)
-        again = len(made.runs) - new
-        words = f"{counted(new, 'run')} {'is' if new == 1 else 'are'} queued"
+    with show_refusals(host):
+        answer: Any = await host.ask(comparison)
+        new = sum(not run.was_there for run in answer.runs)
+        again = len(answer.runs) - new
+        message = f"{counted(new, 'run')} {'is' if new == 1 else 'are'} queued"
         if again:
-            words += f", {counted(again, 'earlier run')} reused"
-        host.open_approaches(made.comparison)
-        host.say(f"{words}.")
+            message += f", {counted(again, 'earlier run')} reused"
+        host.open_approaches(answer.comparison)
+        host.say(f"{message}.")
 
 
 def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
@@ -132,8 +136,8 @@ def ask_before(screen: AppScreen[Any], form: Form, submit: Callable[[Home], obje
     if not model.trust_remote_code:
         go_on()
         return
-    words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
-    screen.bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="cancel")
+    question: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
+    screen.bottom.ask(question, [Answer("y", "I have read it", go_on)], leave="cancel")
 
 
 def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], object]) -> None:
@@ -144,8 +148,11 @@ def _ask_how_many(screen: AppScreen[Any], form: Form, submit: Callable[[Home], o
         go_on()
         return
     name = clean_line(value_of(form, "name"))
-    words: Line = ((f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"), ("  All or none.", ""))
-    screen.bottom.ask(words, [Answer("y", "queue them", go_on)], leave="cancel")
+    question: Line = (
+        (f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"),
+        ("  All or none.", ""),
+    )
+    screen.bottom.ask(question, [Answer("y", "queue them", go_on)], leave="cancel")
 
 
 def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None:
@@ -158,8 +165,8 @@ def _ask_where(screen: AppScreen[Any], submit: Callable[[Home], object]) -> None
         Answer(str(number), clean_line(home.label), partial(submit, home))
         for number, home in enumerate(homes[:9], start=1)
     ]
-    words: Line = ((" On which machine?", "bold"), ("  Its data must be there.", ""))
-    screen.bottom.ask(words, answers, leave="cancel")
+    question: Line = ((" On which machine?", "bold"), ("  Its data must be there.", ""))
+    screen.bottom.ask(question, answers, leave="cancel")
 
 
 def write_recipe(screen: AppScreen[Any], form: Form) -> None:
@@ -170,9 +177,9 @@ def write_recipe(screen: AppScreen[Any], form: Form) -> None:
         text = recipe_text(form, host.folder)
         write(path, text, overwrite=False)
     except FileExistsError:
-        words: Line = ((f" {clean_line(path.name)} already exists.", "bold"), ("  Overwrite it?", ""))
+        question: Line = ((f" {clean_line(path.name)} already exists.", "bold"), ("  Overwrite it?", ""))
         over = Answer("y", "overwrite", partial(_write_over, host, path, text))
-        screen.bottom.ask(words, [over], leave="cancel")
+        screen.bottom.ask(question, [over], leave="cancel")
     except FinetopError as error:
         host.say(str(error), "red")
     else:
@@ -180,6 +187,6 @@ def write_recipe(screen: AppScreen[Any], form: Form) -> None:
 
 
 def _write_over(host: Host, path: Path, text: str) -> None:
-    with refusals_said(host):
+    with show_refusals(host):
         write(path, text, overwrite=True)
         host.say(f"wrote {path.name}.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.recipe.load import Loaded, check_files, resolve_text
-from finetop.core.recipe.sweeps import Axis, Pair, SweepPoint, count_of, points, require_sense, values_of
+from finetop.core.recipe.sweeps import Axis, Pair, SweepPoint, count_of, points, require_valid_axes, values_of
 from finetop.tui.screens.launch.form import Form, Problem, as_set, checked, edited, is_known
 
 
@@ -33,7 +33,7 @@ def checked_all(form: Form) -> Form:
         return checked(form)
     try:
         axes = axes_of(form)
-        require_sense(axes)
+        require_valid_axes(axes)
     except BadInput as error:
         key = next((key for key in form.sweeps if error.message.startswith(f"{key}:")), "")
         short = error.message.removeprefix(f"{key}: ").rstrip(".")
@@ -66,14 +66,14 @@ def points_of(form: Form) -> tuple[SweepPoint, ...]:
     """Resolve the recipe of each run. Raises FinetopError."""
     axes = axes_of(form)
     swept_keys = {axis.key for axis in axes}
-    own = [
+    sets_before = [
         as_set(form, key, text)
         for key, text in form.edits.items()
         if is_known(form, key) and key not in swept_keys
     ]
 
     def load(pairs: Sequence[Pair]) -> Loaded:
-        sets = [*own, *(as_set(form, key, value) for key, value in pairs)]
+        sets = [*sets_before, *(as_set(form, key, value) for key, value in pairs)]
         loaded = resolve_text(form.base.text, sets, form.base.folder)
         if form.files_are_here:
             check_files(loaded)

@@ -10,8 +10,8 @@ from finetop.tui.screens.launch.form import (
     Form,
     about,
     changes,
+    field_of,
     is_known,
-    owner,
     problem_at,
     shown_value,
     value_of,
@@ -61,8 +61,8 @@ def field_lines(state: LaunchState, width: int) -> tuple[list[Line], int]:
     title = f"{title} *  {number} changed" if number else title
     lines: list[Line] = [((f"  {title}", "bold"),)]
     if state.field is not None:  # else the pane shows it in full
-        words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
-        lines = [(*lines[0], (f"  {words}", "dim"))]
+        about_text = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
+        lines = [(*lines[0], (f"  {about_text}", "dim"))]
     is_key = state.all_settings or state.searched_settings
     label_width = max(KEY_LABEL, min(LONGEST_KEY, width - 44)) if is_key else LABEL
     cursor = 0
@@ -119,22 +119,22 @@ def _aside(state: LaunchState, field: Field, width: int) -> Line:
     return ()
 
 
-def explained(state: LaunchState, width: int) -> list[Line]:
+def explanation_lines(state: LaunchState, width: int) -> list[Line]:
     """Describe in three rows what the cursor is on: a setting with its problem, or a recipe."""
     form, field = state.shown_form, state.field
     if field is not None:
         problem = problem_at(form, field.key)
         allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
         kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
-        words: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
+        detail: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
         if state.names:
-            words = ((" ", ""), (cut_end(clean_line("  ".join(state.names)), width - 2), "bold"))
-        return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
+            detail = ((" ", ""), (cut_end(clean_line("  ".join(state.names)), width - 2), "bold"))
+        return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), detail]
     shown = {entry.key for _, entry in state.fields}
-    hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
-    said = paragraph(clean_line(about(form)), width, 2)
+    hidden = [problem for problem in form.problems if field_of(form, problem.key) not in shown]
+    about_lines = paragraph(clean_line(about(form)), width, 2)
     trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
-    both = [*said[: 2 - len(trouble)], *trouble, (), ()][:2]
+    both = [*about_lines[: 2 - len(trouble)], *trouble, (), ()][:2]
     return [rule((("about", "dim"),), width), *both]
 
 
@@ -148,13 +148,13 @@ def next_words(state: LaunchState) -> Line:
         if errors:
             return next_line("L", f"{read_all}; R queues it anyway")
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
-    first = owner(form, form.problems[0].key)
+    first = field_of(form, form.problems[0].key)
     if errors and form.loaded is not None and first == "data.train":
         return next_line("L", read_all)  # the data was refused: lint lists every bad row
     if not is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file", "red"),)
     labels = {field.key: label for label, field in state.fields}
-    wrong = dict.fromkeys(owner(form, problem.key) for problem in form.problems)
+    wrong = dict.fromkeys(field_of(form, problem.key) for problem in form.problems)
     listed = ", ".join(labels.get(key, key) for key in wrong)
     is_there = state.field is not None and state.field.key == first
     return next_line("enter" if is_there else "R", f"fix {counted(len(wrong), 'setting')}: {listed}")

@@ -80,7 +80,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
     async def _load(self) -> None:
         host, at = host_of(self), None if self.tile is None else _key(self.tile)
         answer: RunsAnswer = await host.ask(Runs("state:running", "newest", 0, MOST))
-        self.tiles, self._was_answered = [*answer.rows, *await _beside(host)], True
+        self.tiles, self._was_answered = [*answer.rows, *await _side_jobs(host)], True
         keys = [_key(tile) for tile in self.tiles]
         self.at = keys.index(at) if at in keys else min(self.at, max(0, len(keys) - 1))
         self.redraw()
@@ -103,8 +103,8 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
             self.bottom,
         )
         if not self.tiles:
-            words = "Nothing is running." if self._was_answered else self._trouble or "loading …"
-            state.show((((f" {words}", "bold"),),))
+            text = "Nothing is running." if self._was_answered else self._trouble or "loading …"
+            state.show((((f" {text}", "bold"),),))
             tiles.show(())
             bottom.offer((next_line("esc", "back to Runs"),), (BACK,))
             return
@@ -148,17 +148,17 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.dismiss()
 
 
-async def _beside(host: Host) -> list[Job]:
+async def _side_jobs(host: Host) -> list[Job]:
     """Return the jobs on all machines that make no run; machines that do not answer are skipped."""
-    found = []
+    side_jobs = []
     for home in host.homes:
         try:
             queue: QueueAnswer = await host.ask_on(home, Queue())
         except NoSupervisor:
             continue
         label = home.label if len(host.homes) > 1 else ""
-        found += [Job(row, label) for row in queue.live if row.what not in MAKES_A_RUN]
-    return found
+        side_jobs += [Job(row, label) for row in queue.live if row.what not in MAKES_A_RUN]
+    return side_jobs
 
 
 def _key(tile: RunRow | Job) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
-from finetop.core.wording.gpus import bars, fault_words, node_words, stranger
+from finetop.core.wording.gpus import bars, fault_words, foreign_process, node_words
 from finetop.tui.screens.queue.state import OnMachine
 from finetop.tui.text import Line, cut_end, cut_middle, line_width
 from finetop.tui.theme import StyleName
@@ -86,16 +86,16 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
 
 def _slots(answer: GpusAnswer, width: int) -> Line:
     """Draw the job slots in use on a machine without GPUs."""
-    live, most = len(answer.on_cpu), max(1, answer.cpu_jobs)
+    live, slots = len(answer.on_cpu), max(1, answer.cpu_jobs)
     line: Line = (
         (" CPU  ", "dim"),
-        *share_bar(live / most, BAR, "cyan"),
-        (f"  {live} of {most} job{'' if most == 1 else 's'} at a time", ""),
+        *share_bar(live / slots, BAR, "cyan"),
+        (f"  {live} of {slots} job{'' if slots == 1 else 's'} at a time", ""),
     )
     cores = f"   {answer.cores} core{'' if answer.cores == 1 else 's'}, no GPU"
-    for words in (f"{cores} (settings.yaml slots.cpu_jobs)", cores):
-        if line_width(line) + len(words) <= width:
-            return (*line, (words, "dim"))
+    for text in (f"{cores} (settings.yaml slots.cpu_jobs)", cores):
+        if line_width(line) + len(text) <= width:
+            return (*line, (text, "dim"))
     return line
 
 
@@ -121,15 +121,15 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
             ),
         )
     room = width - line_width(line) - 2
-    return (*line, ("  ", ""), *who(gpu, room))
+    return (*line, ("  ", ""), *user_spans(gpu, room))
 
 
 def node_line(node: NodeRow, width: int) -> Line:
     """Draw a cluster node as one row: its GPUs, and this home's runs on it."""
     bar = share_bar(node.used / node.gpus if node.gpus else 0.0, BAR, "cyan")
     line: Line = ((f" {cut_end(clean_line(node.name), 12):<12} ", ""), *bar)
-    words = node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
-    return (*line, ("  ", ""), (cut_end(words, width - line_width(line) - 2), "amber" if node.reason else ""))
+    text = node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
+    return (*line, ("  ", ""), (cut_end(text, width - line_width(line) - 2), "amber" if node.reason else ""))
 
 
 def memory_bar(gpu: GpuRow) -> Line:
@@ -146,7 +146,7 @@ def _share(gib: float, total: float) -> float:
     return min(1.0, gib / max(total, 0.01)) if gib > IDLE_GIB else 0.0
 
 
-def who(gpu: GpuRow, room: int) -> Line:
+def user_spans(gpu: GpuRow, room: int) -> Line:
     """Return who uses a GPU, or its fault, in `room` cells."""
     if gpu.fault:
         return (("✗ ", "red"), (cut_end(fault_words(gpu), room - 2), "red"))
@@ -154,7 +154,7 @@ def who(gpu: GpuRow, room: int) -> Line:
     for job in gpu.jobs:
         verb = "" if job.verb == "train" else f" ({job.verb})"
         parts.append((cut_middle(clean_line(job.run), 24) + verb, ""))
-    parts += [(stranger(other), "amber") for other in gpu.others[:2]]
+    parts += [(foreign_process(other), "amber") for other in gpu.others[:2]]
     if gpu.others_gib > IDLE_GIB and not gpu.others:
         parts.append(("others", "amber"))
     if gpu.left_out:

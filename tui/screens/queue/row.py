@@ -102,16 +102,16 @@ def progress(row: LiveRow, now: float) -> str:
     """Return the progress of a live job: '820/1200, ends 14:38'; of remedies '2 of 8, half-way: scoring'."""
     state, tried = row.state, row.tried
     if state.asked:
-        return jobs.asked(row.what, state)
-    words = [] if tried is None else [f"{tried.done} of {tried.total}"]
-    words += [] if state.phase == "training" else [clean_line(state.phase)]
+        return jobs.requested_end(row.what, state)
+    parts = [] if tried is None else [f"{tried.done} of {tried.total}"]
+    parts += [] if state.phase == "training" else [clean_line(state.phase)]
     if tried is None and state.done is not None and state.total:
         steps = of_steps(int(state.done), int(state.total))
-        words.append(steps if state.unit in ("", "steps") else f"{steps} {clean_line(state.unit)}")
+        parts.append(steps if state.unit in ("", "steps") else f"{steps} {clean_line(state.unit)}")
     if (left_s := jobs.seconds_left(state, tried)) is not None:
         ends = f"ends {clock(now + left_s)}"
-        words.append(ends if left_s < DAY_S else f"{short_span(left_s)} left")
-    return ", ".join(words) or "training"
+        parts.append(ends if left_s < DAY_S else f"{short_span(left_s)} left")
+    return ", ".join(parts) or "training"
 
 
 def _priority(entry: Entry) -> str:

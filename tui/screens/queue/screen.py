@@ -13,7 +13,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
 from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import free_words, machine_lines
@@ -22,13 +22,13 @@ from finetop.tui.screens.queue.state import (
     Change,
     Entry,
     QueueList,
-    held,
+    hold_change,
     later,
     sooner,
     to_end,
     with_priority,
 )
-from finetop.tui.screens.shared.run_actions import ask_to_end, said
+from finetop.tui.screens.shared.run_actions import ask_to_end, result_words
 from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
 from finetop.tui.widgets.frame import Answer, Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines, set_height
@@ -198,7 +198,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
     def action_hold(self) -> None:
         entry = self._waiting_entry()
         if entry is not None:
-            self._change(held(entry, hold=True))
+            self._change(hold_change(entry, hold=True))
 
     def action_release(self) -> None:
         entry = self._waiting_entry()
@@ -208,14 +208,14 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if state.next_at is not None and not state.held:
             self._do(Retry(entry.name))
         else:
-            self._change(held(entry, hold=False))
+            self._change(hold_change(entry, hold=False))
 
     def action_pause(self) -> None:
         entry = self.entry
         if entry is None:
             return
         if entry.waits is not None:
-            self._change(held(entry, hold=not entry.waits.state.held))
+            self._change(hold_change(entry, hold=not entry.waits.state.held))
         else:
             self._do(Pause(entry.name))
 
@@ -232,9 +232,9 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if machine.queue is not None and machine.queue.stopped == QUEUE_HELD:
             self._do(Release(), on_machine=True)
             return
-        words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
+        question: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
-        self.bottom.ask(words, [hold], leave="cancel")
+        self.bottom.ask(question, [hold], leave="cancel")
 
     def action_undo(self) -> None:
         if not self._done:
@@ -275,12 +275,12 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         """Send a change to the supervisor and report the result."""
         host = host_of(self)
         home = self.queues.machine_of(self.entry).home
-        with refusals_said(host):
-            for ask in asks:
-                answer = await (host.ask_on(home, ask) if on_machine else host.ask(ask))
+        with show_refusals(host):
+            for request in asks:
+                answer = await (host.ask_on(home, request) if on_machine else host.ask(request))
             if change is not None:
                 self._done = [*self._done[1 - REMEMBERED :], change]
-            host.say(about or said(answer))
+            host.say(about or result_words(answer))
             self.load_anew()
 
 

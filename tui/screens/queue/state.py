@@ -143,11 +143,11 @@ class QueueList:
 
     def stopped(self) -> str:
         """Return why no job starts now, or an empty string."""
-        words = []
+        reasons = []
         for machine in self.machines:
             if machine.queue is not None and machine.queue.stopped:
-                words.append(f"{machine.label}: {machine.queue.stopped}".removeprefix(": "))
-        return clean_line(", ".join(words))
+                reasons.append(f"{machine.label}: {machine.queue.stopped}".removeprefix(": "))
+        return clean_line(", ".join(reasons))
 
 
 def _words(entry: Entry) -> str:
@@ -171,7 +171,7 @@ def sooner(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
     place = _place(entry, line)
     if place is None or place == 0:
         return None
-    return _moved(entry, line, place, before=line[place - 1])
+    return _move_change(entry, line, place, before=line[place - 1])
 
 
 def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
@@ -179,7 +179,7 @@ def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
     place = _place(entry, line)
     if place is None or place + 1 >= len(line):
         return None
-    return _moved(entry, line, place, before=line[place + 2] if place + 2 < len(line) else None)
+    return _move_change(entry, line, place, before=line[place + 2] if place + 2 < len(line) else None)
 
 
 def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | None:
@@ -187,7 +187,7 @@ def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | N
     place = _place(entry, line)
     if place is None or place == (0 if first else len(line) - 1):
         return None
-    return _moved(entry, line, place, before=line[0] if first else None)
+    return _move_change(entry, line, place, before=line[0] if first else None)
 
 
 def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change | None:
@@ -199,35 +199,39 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
     if not further:
         return None
     priority = further[0] if levels > 0 else further[-1]
-    return Change(Prioritise(entry.name, priority), _back(entry, line, place), f"the priority of {row.run}")
+    return Change(
+        Prioritise(entry.name, priority), _undo_requests(entry, line, place), f"the priority of {row.run}"
+    )
 
 
-def held(entry: Entry, *, hold: bool) -> Change:
+def hold_change(entry: Entry, *, hold: bool) -> Change:
     """Hold a waiting job, or release it."""
     asks = (Hold(entry.name), Release(entry.name))
-    ask, back = asks if hold else asks[::-1]
-    return Change(ask, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
+    request, back = asks if hold else asks[::-1]
+    return Change(request, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
 
 
 def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
     return next((i for i, row in enumerate(line) if row.run_id == entry.row.run_id), None)
 
 
-def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
-    ask = Move(entry.name, "last") if before is None else Move(entry.name, "before", _named(entry, before))
-    return Change(ask, _back(entry, line, place), f"the position of {entry.row.run}")
+def _move_change(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
+    request = (
+        Move(entry.name, "last") if before is None else Move(entry.name, "before", _run_name(entry, before))
+    )
+    return Change(request, _undo_requests(entry, line, place), f"the position of {entry.row.run}")
 
 
-def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:
+def _undo_requests(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:
     """Restore a job's position: before the run behind it if their priorities match, else by its own priority."""
-    own = line[place]
+    row = line[place]
     behind = line[place + 1] if place + 1 < len(line) else None
-    if behind is not None and behind.priority == own.priority:
-        return (Move(entry.name, "before", _named(entry, behind)),)
+    if behind is not None and behind.priority == row.priority:
+        return (Move(entry.name, "before", _run_name(entry, behind)),)
     if behind is None:
-        return (Prioritise(entry.name, own.priority), Move(entry.name, "last"))
-    return (Prioritise(entry.name, own.priority),)
+        return (Prioritise(entry.name, row.priority), Move(entry.name, "last"))
+    return (Prioritise(entry.name, row.priority),)
 
 
-def _named(entry: Entry, row: QueueRow) -> str:
+def _run_name(entry: Entry, row: QueueRow) -> str:
     return f"{entry.label}:{row.run}" if entry.label else row.run

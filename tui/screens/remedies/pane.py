@@ -24,16 +24,16 @@ def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
         left = (*left, (f" at step {count(answer.step)}", ""))
     tried = sum(1 for row in answer.rows if row.verdict)
     can = sum(1 for row in answer.rows if not row.why_not)
-    most = "most of each gain kept" if remedies.has_several(answer) else "most gain kept"
-    looked: Line = ((f" Goal: {most}, with a drop proven under {answer.margin:.1f}", ""),)
+    goal = "most of each gain kept" if remedies.has_several(answer) else "most gain kept"
+    goal_line: Line = ((f" Goal: {goal}, with a drop proven under {answer.margin:.1f}", ""),)
     if isinstance(answer.job, Failed | Lost):
         cause = cut_end(clean_line(answer.job.cause), width - 44)
-        looked = ((" ✗ ", "red"), (f"failed: {cause}", "red"))
+        goal_line = ((" ✗ ", "red"), (f"failed: {cause}", "red"))
     right: Line = ((f"{tried} of {can} tried ", "dim"),)
-    return [spread(left, (*_now(answer, width), (" ", "")), width), spread(looked, right, width)]
+    return [spread(left, (*_now_line(answer, width), (" ", "")), width), spread(goal_line, right, width)]
 
 
-def _now(answer: RemediesAnswer, width: int) -> Line:
+def _now_line(answer: RemediesAnswer, width: int) -> Line:
     row = answer.now
     if row is None or row.drop is None:
         return (("not tried yet", "dim"),)
@@ -49,7 +49,7 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
     lines: list[Line] = [
         (),
         ((f" {clean_line(row.label)}", "bold"), (f"   {clean_line(row.name)}", "dim")),
-        *(((f"   {words}", ""),) for words in wrapped(row.about, width - 6)),
+        *(((f"   {text}", ""),) for text in wrapped(row.about, width - 6)),
         ((f"   made from the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
     ]
     if row.why_not:
@@ -57,7 +57,7 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
     if not row.verdict:
         return [*lines, (), (("   not tried yet", "dim"),)]
     if row.note:
-        lines += [((f"   {words}", ""),) for words in wrapped(row.note, width - 6)]
+        lines += [((f"   {text}", ""),) for text in wrapped(row.note, width - 6)]
     lines += [(), *_chosen_on(row, answer.margin), *_confirmed_on(row, answer.margin), ()]
     for metric, reached in row.target.items():
         before = answer.now.target.get(metric) if answer.now is not None else None
@@ -80,19 +80,21 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
 
 
 def _settings(row: RemedyRow) -> Line:
-    words = ", ".join(
+    text = ", ".join(
         f"{clean_line(str(key))} {clean_line(str(value))}" for key, value in row.settings.items()
     )
-    return ((f"   {words}", "dim"),) if words else ()
+    return ((f"   {text}", "dim"),) if text else ()
 
 
 def _chosen_on(row: RemedyRow, margin: float) -> list[Line]:
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else ""
         return [((f"   {remedies.verdict(row)}: {clean_line(row.reason)}", style),)]
-    mark, words = MARKS[row.verdict], remedies.verdict(row)
+    mark, verdict = MARKS[row.verdict], remedies.verdict(row)
     used = f"{count(row.items_used)} of {count(row.items_total)} selection items"
-    return [((f"   {mark.mark} {words}", mark.style), (f"  {remedies.retained(row, margin)} on {used}", ""))]
+    return [
+        ((f"   {mark.mark} {verdict}", mark.style), (f"  {remedies.retained(row, margin)} on {used}", ""))
+    ]
 
 
 def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
@@ -110,10 +112,10 @@ def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
 
 def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
     """Return the best remedy and how certain that is: the newest finding, in at most two rows."""
-    words = remedies.best(answer)
-    if not words:
+    sentences = remedies.best(answer)
+    if not sentences:
         return [_under_way(answer)]
-    first, *more = wrapped(words[-1], width - 4, 2)
+    first, *more = wrapped(sentences[-1], width - 4, 2)
     style: StyleName = "green" if first[:1] in (remedies.BEST, remedies.CONFIRMED) else ""
     return [((f" {first[:1]}", style), (first[1:], "")), *(((f"     {line}", ""),) for line in more)]
 
@@ -125,8 +127,10 @@ def _under_way(answer: RemediesAnswer) -> Line:
         return ((" ○ remedies queued", ""),)
     if not isinstance(job, Running):
         return ()
-    some = "" if job.done is None or not job.total else f", {count(int(job.done))} of {count(int(job.total))}"
-    return ((" ● ", "cyan"), (f"{clean_line(job.phase)}{some} {clean_line(job.unit)}".rstrip(), ""))
+    progress = (
+        "" if job.done is None or not job.total else f", {count(int(job.done))} of {count(int(job.total))}"
+    )
+    return ((" ● ", "cyan"), (f"{clean_line(job.phase)}{progress} {clean_line(job.unit)}".rstrip(), ""))
 
 
 def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
@@ -138,17 +142,17 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     why = f": {clean_line(step.why)}" if step.why else ""
     match step.do:
         case "export":
-            words = (
+            text = (
                 f"export it, which {clean_line(step.why)}" if why else "export it as a full model, verified"
             )
-            return [next_line("E", f"on {letters[step.name]}: {words}")]
+            return [next_line("E", f"on {letters[step.name]}: {text}")]
         case "confirm":
             return [
                 next_line("R", f"on {letters[step.name]}: confirm it on fresh items; {clean_line(step.why)}")
             ]
         case "try":
-            some = counted(len(left), "remedy", "remedies")
-            return [next_line("R", f"try {some}, or one{why or remedies.price(answer)}")]
+            number = counted(len(left), "remedy", "remedies")
+            return [next_line("R", f"try {number}, or one{why or remedies.price(answer)}")]
         case "retrain":
             again = next_line("R", f"on one below: retrain{why}")
             more = next_line("R", f"try {counted(len(left), 'more remedy', 'more remedies')}", before="or")
@@ -156,9 +160,9 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     return [next_line("esc", f"back{why}")]
 
 
-def empty_lines(words: str) -> list[Line]:
+def empty_lines(text: str) -> list[Line]:
     """Return the text of an empty screen: the trouble, or how to start a sweep."""
-    return [(), ((f"   {words}", "dim"),)]
+    return [(), ((f"   {text}", "dim"),)]
 
 
 def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Line]:

@@ -55,8 +55,8 @@ def head_line(answer: RemediesAnswer, width: int) -> Line:
     title = WORST if columns.bar and remedies.has_several(answer) else GAIN
     cells = (columns.bar + 2 if columns.bar else 0) + columns.share + columns.metric
     gain = f"  {title:<{cells - 2}}" if columns.bar or columns.metric else f"{title:>{cells}}"
-    words = f"{'':<{START}}{'remedy':<{columns.name}}{target}{gain}"
-    return ((f"{words}  {'retained':<{columns.retained}} forgot?", "dim"),)
+    text = f"{'':<{START}}{'remedy':<{columns.name}}{target}{gain}"
+    return ((f"{text}  {'retained':<{columns.retained}} forgot?", "dim"),)
 
 
 def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor: bool, width: int) -> Line:
@@ -76,18 +76,18 @@ def remedy_line(state: RemediesState, row: RemedyRow, letter: str, *, has_cursor
     if row.why_not:
         return (*start, (f"  {cut_end(clean_line(row.why_not), room)}", "dim"))
     if remedies.is_trying(answer, row):
-        return (*start, (f"  {cut_end(_doing(answer), room)}", "cyan"))
+        return (*start, (f"  {cut_end(_activity(answer), room)}", "cyan"))
     if not row.verdict:
         price = "" if answer.price_s is None else f", about {long_span(answer.price_s)}"
-        words = "queued" if remedies.waits(answer, row) else f"not tried{price}"
-        return (*start, (f"  {cut_end(words, room)}", "dim"))
+        text = "queued" if remedies.waits(answer, row) else f"not tried{price}"
+        return (*start, (f"  {cut_end(text, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
         return (*start, (f"  {cut_end(f'{remedies.verdict(row)}: {clean_line(row.reason)}', room)}", style))
     target: Span = (f"{remedies.target(answer, row):>{columns.target}}" if columns.target else "", "")
-    words = remedies.retained(row, answer.margin) if columns.retained == RETAINED else ""
-    words = words if 0 < len(words) <= columns.retained else remedies.moved(row, answer.margin)
-    retained: Span = (f"  {cut_end(words, columns.retained):<{columns.retained}} ", "")
+    text = remedies.retained(row, answer.margin) if columns.retained == RETAINED else ""
+    text = text if 0 < len(text) <= columns.retained else remedies.moved(row, answer.margin)
+    retained: Span = (f"  {cut_end(text, columns.retained):<{columns.retained}} ", "")
     return (*start, target, *_gain(row, columns), retained, *_verdict(row))
 
 
@@ -95,9 +95,9 @@ def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width:
     """Draw a remedy that retrains: its cost, or why it can't be used."""
     cursor: Span = cursor_mark(has_cursor)
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, like this run"
-    words = clean_line(row.why_not) if row.why_not else price
+    text = clean_line(row.why_not) if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
-    return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
+    return (*spans, (f"  {cut_end(text, max(0, width - 8 - RETRAINING))}", "dim"))
 
 
 def _name(label: str, has_cursor: bool, room: int) -> Line:
@@ -130,18 +130,18 @@ def _verdict(row: RemedyRow) -> Line:
     )
 
 
-def _doing(answer: RemediesAnswer) -> str:
+def _activity(answer: RemediesAnswer) -> str:
     """Return what the job is doing to this remedy, and the most time that it takes."""
     job = answer.job
     if not isinstance(job, Running):
         return ""
-    what = (
+    activity = (
         job.phase.partition(": ")[2]
         .replace("scoring tuned", "scoring")
         .replace("scoring the target: tuned", "scoring the target")
     )
     if job.phase.startswith("confirming "):
-        what = f"confirming, {what}"
+        activity = f"confirming, {activity}"
     if job.done is not None and job.total:
-        what += f", {count(int(job.done))} of at most {count(int(job.total))}"
-    return what if job.left_s is None else f"{what}, {long_span(job.left_s)} left at most"
+        activity += f", {count(int(job.done))} of at most {count(int(job.total))}"
+    return activity if job.left_s is None else f"{activity}, {long_span(job.left_s)} left at most"

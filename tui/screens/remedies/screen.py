@@ -16,7 +16,7 @@ from finetop.core.protocol.runs import RemedyRow
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
-from finetop.tui.app_interface import files_are_here, host_of, refusals_said
+from finetop.tui.app_interface import files_are_here, host_of, show_refusals
 from finetop.tui.keys import Key, bindings, moves, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
@@ -30,7 +30,7 @@ from finetop.tui.screens.remedies.pane import (
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.remedies.state import RemediesState
-from finetop.tui.screens.shared.run_actions import ask_to_end, order
+from finetop.tui.screens.shared.run_actions import ask_to_end, send
 from finetop.tui.text import Line, cut_end, in_view
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -229,10 +229,10 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         host, answer = host_of(self), self.state.answer
         if answer is None:
             return
-        own = answer.run.rpartition(":")[2]
-        begins = tuple(f"{own}-{retraining.name}" for retraining in answer.retrainings)
-        with refusals_said(host):
-            listed: RunsAnswer = await host.ask(Runs(filter=f"{own}-"))
+        own_name = answer.run.rpartition(":")[2]
+        begins = tuple(f"{own_name}-{retraining.name}" for retraining in answer.retrainings)
+        with show_refusals(host):
+            listed: RunsAnswer = await host.ask(Runs(filter=f"{own_name}-"))
             again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
             if again:
                 host.open_compare([answer.run, *again])
@@ -268,26 +268,26 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
     def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
         """Try one remedy; if others are untried too, ask whether to try all."""
         left = remedies.left(answer)
-        this = Answer("y", "this one", lambda: self._try([row.name]))
-        every = Answer("a", f"all {len(left)}", lambda: self._try(left))
+        this_one = Answer("y", "this one", lambda: self._try([row.name]))
+        all_left = Answer("a", f"all {len(left)}", lambda: self._try(left))
         if row.why_not and not left:
             self._do_advised(answer, row)
         elif not left or left == [row.name]:
             self._try([row.name])
         else:
-            words: Line = (
+            question: Line = (
                 (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} remaining?", "bold"),
             )
             price: Line = ((f"  {remedies.price(answer).strip(': ').partition(',')[0]}", ""),)
             if row.why_not:
-                words = ((f" Try the {len(left)} available?", "bold"),)
-            answers = [every] if row.why_not else [this, every]
-            self.bottom.ask((*words, *price), answers, leave="cancel")
+                question = ((f" Try the {len(left)} available?", "bold"),)
+            answers = [all_left] if row.why_not else [this_one, all_left]
+            self.bottom.ask((*question, *price), answers, leave="cancel")
 
     def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
         """Do the advised next step if the remedy under the cursor can't be used; else report why it can't."""
         step = remedies.next_step(answer)
-        again = next((one for one in answer.retrainings if one.name == step.name), None)
+        again = next((retraining for retraining in answer.retrainings if retraining.name == step.name), None)
         if step.do == "confirm":
             self._try([step.name])
         elif step.do == "retrain" and again is not None:
@@ -307,7 +307,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         answer = self.state.answer
         if answer is None:
             return
-        best = next((one for one in answer.rows if one.name == answer.best), None)
+        best = next((remedy for remedy in answer.rows if remedy.name == answer.best), None)
         at = self.at if isinstance(self.at, RemedyRow) else None
         row = at if at is not None and at.verdict in EXPORTABLE else best or at
         if row is None:
@@ -321,7 +321,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         is_here = files_are_here(host)
 
         def done(text: str, is_kept: bool) -> None:
-            with refusals_said(host):
+            with show_refusals(host):
                 if is_kept:
                     target = host.folder / given_path(text.strip()) if is_here else text.strip()
                     self._do(export(str(target)))
@@ -349,9 +349,9 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self._do(Remedy(self.state.run, self.state.answer.step if self.state.answer else None, names))
 
     @work
-    async def _do(self, ask: Ask) -> None:
+    async def _do(self, request: Ask) -> None:
         """Send a request to the supervisor and report the result."""
-        if await order(host_of(self), ask):
+        if await send(host_of(self), request):
             self.refresh_soon(at_once=True)
 
 

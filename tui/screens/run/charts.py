@@ -113,14 +113,14 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     """
     view = board.views[key]
     gutter: Line = (cursor_mark(key == board.metric),)
-    named = (*gutter, (title_of(key), "bold"))
+    name_spans = (*gutter, (title_of(key), "bold"))
     parts = _values(board, key, series, width, has_names=True)
-    room = width - line_width(named) - sum(line_width(part) + 2 for part in parts)
+    room = width - line_width(name_spans) - sum(line_width(part) + 2 for part in parts)
     if room < 0:
         parts = _values(board, key, series, width, has_names=False)
     if limit is not None and parts:
-        words = f" (limit {decimals(limit)})"
-        parts[-1] = (*parts[-1], (words if len(words) <= room else "", ""))
+        limit_text = f" (limit {decimals(limit)})"
+        parts[-1] = (*parts[-1], (limit_text if len(limit_text) <= room else "", ""))
         parts.append((("nats/token", "dim"),))
     bad = sum(plot.curve.bad for plot in series)
     if bad:
@@ -131,7 +131,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append((("log y", "dim"),))
     if view.x != "step" and key == next(iter(board.views)):
         parts.append(((NAMES[view.x], "dim"),))
-    line: Line = named
+    line: Line = name_spans
     for part in parts:
         if line_width(line) + 2 + line_width(part) <= width:
             line = (*line, ("  ", ""), *part)
@@ -147,8 +147,8 @@ def _values(board: Board, key: str, series: list[Series], width: int, *, has_nam
     view = board.views[key]
     parts: list[Line] = []
     if view.cursor is not None:
-        words = place_words(view, view.cursor, plot_width(width), board.state.step or 0)
-        parts.append(((words, "bold"),))
+        place = place_words(view, view.cursor, plot_width(width), board.state.step or 0)
+        parts.append(((place, "bold"),))
     for plot in series:
         name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "") if has_names else ""
         if view.cursor is not None:

@@ -12,7 +12,7 @@ from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
-from finetop.core.wording.verdicts import beside_lines, change, interval, verdict_line, word
+from finetop.core.wording.verdicts import change, further_lines, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.state import Checked
 from finetop.tui.screens.run.view_state import ViewState
@@ -44,12 +44,12 @@ def under_way(checking: Running | Queued) -> Line:
         place = f"{ordinal(checking.place)} in the queue" if checking.place else clean_line(checking.because)
         return (("   check queued: ", "bold"), (place, ""))
     if checking.asked:
-        return ((f"   check {jobs.asked('check', checking)}", "bold"),)
+        return ((f"   check {jobs.requested_end('check', checking)}", "bold"),)
     left = f", {long_span(round(checking.left_s, -1))} left" if checking.left_s is not None else ""
     return (("   checking  ", "cyan"), (f"{jobs.phase(checking)}{left}", ""))
 
 
-def is_said_above(row: RunRow, check_id: int) -> bool:
+def is_shown_above(row: RunRow, check_id: int) -> bool:
     """Return True if the screen's head shows this check's verdict already."""
     is_over = not isinstance(row.state, Running | Queued | Failed | Lost) and row.checking is None
     return is_over and row.check is not None and row.check.check_id == check_id
@@ -61,11 +61,11 @@ def check_lines(state: ViewState, check: Checked) -> list[Line]:
     top = [_facts(check, state.held.checks, width), *_by_step(state.detail, width)]
     if row.checking is not None:
         top.append(under_way(row.checking))
-    if not is_said_above(row, check.check_id):
+    if not is_shown_above(row, check.check_id):
         top += _verdict_lines(outcome, row, width)
     elif outcome.verdict == "no_verdict":
         top += _why(outcome, width)
-    top += _only_together(outcome, width)
+    top += _proof_over_all(outcome, width)
     top += _beside(outcome, width, rows=1 if height < 26 else 2)
     tasks = state.tasks
     if not tasks:
@@ -74,8 +74,8 @@ def check_lines(state: ViewState, check: Checked) -> list[Line]:
     top = top[: max(2, height - table_rows - 2 - _FLIPS)]
     first = min(max(0, cursor - table_rows + 1), len(tasks) - table_rows)
     hidden = table_rows < len(tasks)
-    named = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
-    table = [_head(width, named)]
+    heading = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
+    table = [_head(width, heading)]
     for index in range(first, first + table_rows):
         table.append(_task_line(tasks[index], outcome.margin, width, has_cursor=index == cursor))
     task = tasks[min(cursor, len(tasks) - 1)]
@@ -148,35 +148,45 @@ def _why(outcome: CheckResult, width: int) -> list[Line]:
     return _labelled("why", reason, width, 3)
 
 
-def _labelled(label: str, words: str, width: int, rows: int) -> list[Line]:
+def _labelled(label: str, text_shown: str, width: int, rows: int) -> list[Line]:
     """Return text after a dim label, wrapped with a hanging indent."""
     return [
         ((f"   {'' if number else label:<{_LABEL - 3}} ", "dim"), (text, ""))
-        for number, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
+        for number, text in enumerate(wrapped(text_shown, width - _LABEL - 1, rows))
     ]
 
 
-def _only_together(outcome: CheckResult, width: int) -> list[Line]:
+def _proof_over_all(outcome: CheckResult, width: int) -> list[Line]:
     """Explain a drop that is proven over all tasks together but on no single task."""
-    asked = [task.n for task in outcome.tasks if task.n]
-    if outcome.verdict != "regressed" or not asked or any(task.mark == "lost" for task in outcome.tasks):
+    item_counts = [task.n for task in outcome.tasks if task.n]
+    if (
+        outcome.verdict != "regressed"
+        or not item_counts
+        or any(task.mark == "lost" for task in outcome.tasks)
+    ):
         return []
-    each = f"{min(asked)} to {max(asked)}" if min(asked) < max(asked) else str(asked[0])
-    words = f"Proven over all tasks together. Each had {each} items: too few to say which of them lost it."
+    per_task = (
+        f"{min(item_counts)} to {max(item_counts)}"
+        if min(item_counts) < max(item_counts)
+        else str(item_counts[0])
+    )
+    explanation = (
+        f"Proven over all tasks together. Each had {per_task} items: too few to say which of them lost it."
+    )
     rest = outcome.items_total - max(outcome.items_used, outcome.items_scored)
     if rest > 0:
-        words += f" f checks the remaining {count(rest)}."
-    return [((f"   {text}", ""),) for text in wrapped(words, width - 4, 2)]
+        explanation += f" f checks the remaining {count(rest)}."
+    return [((f"   {text}", ""),) for text in wrapped(explanation, width - 4, 2)]
 
 
 def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
     lines: list[Line] = []
-    for sentence in beside_lines(outcome):
+    for sentence in further_lines(outcome):
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
         label = {"noise floor": "noise"}.get(label, label)
-        words = metric_words(rest) if label == "target" else rest
-        lines += _labelled(label, words, width, rows)
+        text = metric_words(rest) if label == "target" else rest
+        lines += _labelled(label, text, width, rows)
     return lines
 
 
@@ -184,8 +194,8 @@ def _name_width(width: int) -> int:
     return min(28, max(8, width - 65))
 
 
-def _head(width: int, named: str) -> Line:
-    name = f"    {named:<{_name_width(width)}}"
+def _head(width: int, heading: str) -> Line:
+    name = f"    {heading:<{_name_width(width)}}"
     if width < 72:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
     scores = f"{'base':>6}{'now':>6}{'change':>8}"

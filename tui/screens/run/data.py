@@ -22,7 +22,7 @@ def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, l
     lines: list[Line] = []
     for facts in facts_of(detail, known):
         lines += labelled("version", data_versions.version_line(facts), width, cells=label)
-        for text in data_versions.beside(facts):
+        for text in data_versions.further_facts(facts):
             lines += [((" " * label + row, "dim"),) for row in wrapped(text, width - label - 1)]
     return lines
 
@@ -35,7 +35,7 @@ def branches(detail: RunDetail, known: Sequence[SourceFacts], width: int, *, is_
         row, *more = wrapped(data_versions.version_line(facts), width - 8, 2)
         lines.append(((f"   {branch} ", "dim"), (row, ""), ("" if more else "  data", "dim")))
         lines += [(("   │   ", "dim"), (text, "")) for text in more]
-        now = [text for text in data_versions.beside(facts) if text.startswith(data_versions.FILE)]
+        now = [text for text in data_versions.further_facts(facts) if text.startswith(data_versions.FILE)]
         lines += [
             (("   │   ", "dim"), (text, "dim")) for change in now for text in wrapped(change, width - 8, 2)
         ]

@@ -33,10 +33,10 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
     if not flips:
         reason = clean_line(task.reason) or "no answer changed."
         return [*lines, ((f"   {reason}", "dim"),)]
-    question, gold, said = _flip_widths(width)
-    lines.append(((f"   {'question':<{question}}{'gold':<{gold}}{'base said':<{said}}tuned said", "dim"),))
+    question, gold, answer = _flip_widths(width)
+    lines.append(((f"   {'question':<{question}}{'gold':<{gold}}{'base said':<{answer}}tuned said", "dim"),))
     for flip in flips[: max(0, rows - len(lines))]:
-        lines.append(_flip_line(flip, question, gold, said))
+        lines.append(_flip_line(flip, question, gold, answer))
     return lines[:rows]
 
 
@@ -48,20 +48,20 @@ def _kinds(outcome: CheckResult, task: str) -> str:
 
 
 def _flip_widths(width: int) -> tuple[int, int, int]:
-    said = max(10, (width - 3) // 4)
+    answer = max(10, (width - 3) // 4)
     gold = max(6, (width - 3) // 8)
-    return width - 3 - gold - 2 * said, gold, said
+    return width - 3 - gold - 2 * answer, gold, answer
 
 
-def _flip_line(flip: Flip, question: int, gold: int, said: int) -> Line:
+def _flip_line(flip: Flip, question: int, gold: int, answer: int) -> Line:
     won = flip.tuned > flip.base
     mark = MARKS["ok"] if won else MARKS["regressed"]
     return (
         (f" {mark.mark} ", mark.style),
         (_column(flip.question or flip.item, question), ""),
         (_column(flip.gold, gold), ""),
-        (_column(flip.base_answer, said), ""),
-        (cut_end(clean_line(flip.tuned_answer).strip() or "(nothing)", said), "" if won else "bold"),
+        (_column(flip.base_answer, answer), ""),
+        (cut_end(clean_line(flip.tuned_answer).strip() or "(nothing)", answer), "" if won else "bold"),
     )
 
 
@@ -80,11 +80,11 @@ def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -
         title: Line = ((number, "green" if won else "red"), (f"  {clean_line(flip.item)}", ""))
         lines.append(rule(title, width, ((clean_line(flip.category), "dim"),) if flip.category else ()))
         lines += paragraph(flip.question, width, 12)
-        for label, said in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
-            if label == "gold" and not said.strip():
+        for label, answer in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
+            if label == "gold" and not answer.strip():
                 continue  # scored by a rule, so there is no gold answer
             style: StyleName = "bold" if label == "tuned" and not won else ""
-            lines += labelled(label, said.strip() or "(nothing)", width, cells=_LABEL, rows=8, style=style)
+            lines += labelled(label, answer.strip() or "(nothing)", width, cells=_LABEL, rows=8, style=style)
     missing = task.lost + task.won - len(flips)
     if missing > 0:
         command = f"finetop flips {clean_line(run)} --task {clean_line(task.task)}"

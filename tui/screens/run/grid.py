@@ -62,12 +62,12 @@ class Grid:
     def where(self, keys: Sequence[str], room: int) -> str:
         """Return which part is in view: '1-4 of 21', 'reward 1-3 of 3'; empty if all are."""
         listed, charts = self.listed(keys), self.charts(keys, room)
-        words = " ".join(filter(None, (self.group, f"/{self.sought}" if self.sought else "")))
+        filter_text = " ".join(filter(None, (self.group, f"/{self.sought}" if self.sought else "")))
         if len(charts) == len(keys):
             return ""
         first = listed.index(charts[0]) + 1 if charts else 0
         part = f"{first}-{first + len(charts) - 1}" if len(charts) > 1 else count(first)
-        return f"{words} {part} of {count(len(listed))}".strip()
+        return f"{filter_text} {part} of {count(len(listed))}".strip()
 
     def move(self, keys: Sequence[str], room: int, by: int) -> None:
         """Move the cursor by a number of metrics; it starts on the page in view."""
@@ -108,24 +108,24 @@ class Grid:
 
     def turn_scale(self, keys: Sequence[str], shown: Shown) -> Shown:
         """Toggle the log scale of the metric under the cursor, or of all without a cursor."""
-        look = self.look(self.metric(keys) or "", shown)
-        return self._changed(keys, shown, replace(look, is_log=not look.is_log))
+        view = self.look(self.metric(keys) or "", shown)
+        return self._changed(keys, shown, replace(view, is_log=not view.is_log))
 
-    def _changed(self, keys: Sequence[str], shown: Shown, look: Shown) -> Shown:
+    def _changed(self, keys: Sequence[str], shown: Shown, view: Shown) -> Shown:
         metric = self.metric(keys)
         if metric is None:
             self.own.clear()
-            return look
-        self.own[metric] = look.smoothing, look.is_log
+            return view
+        self.own[metric] = view.smoothing, view.is_log
         return shown
 
 
 def groups_of(keys: Sequence[str]) -> dict[str, str]:
     """Return each metric's group: a prefix shared by several names, machine, or training."""
     starts = {key: re.split(r"[/_.]", key)[0] for key in keys}
-    begun = list(starts.values())
+    prefixes = list(starts.values())
     return {
-        key: _MACHINE if key in SYSTEM else start if begun.count(start) > 1 and key != start else _TRAINING
+        key: _MACHINE if key in SYSTEM else start if prefixes.count(start) > 1 and key != start else _TRAINING
         for key, start in starts.items()
     }
 

@@ -14,8 +14,8 @@ from finetop.tui.screens.shared.run_status import (
     mark_of,
     mark_of_check,
     ran_for,
-    silence,
     state_sentence,
+    stuck_words,
 )
 from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
 from finetop.tui.widgets.bar import share_bar
@@ -36,7 +36,7 @@ class Slow:
     busy: str
 
 
-def slowly(before: Slow | None, row: RunRow, now: float) -> Slow:
+def updated_slow(before: Slow | None, row: RunRow, now: float) -> Slow:
     """Update the time left and the load if the last reading is old enough."""
     if before is not None and now - before.at < SLOW_S and isinstance(row.state, Running):
         return before
@@ -45,13 +45,13 @@ def slowly(before: Slow | None, row: RunRow, now: float) -> Slow:
 
 
 def _busy(row: RunRow) -> str:
-    words = []
+    parts = []
     busy, memory = row.metrics.get("gpu_util"), row.metrics.get("memory_gib")
     if busy is not None:
-        words.append(f"{busy:.0f} % busy")
+        parts.append(f"{busy:.0f} % busy")
     if memory is not None:
-        words.append(f"{memory:.0f} GiB" if memory >= 10 else f"{memory:.1f} GiB")
-    return "   ".join(words)
+        parts.append(f"{memory:.0f} GiB" if memory >= 10 else f"{memory:.1f} GiB")
+    return "   ".join(parts)
 
 
 def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Line]:
@@ -61,12 +61,12 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
     name: Line = (
         (f" {mark.mark} ", mark.style),
         (cut_middle(clean_line(row.name), 32), "bold"),
-        (f"   {how(detail)}", ""),
+        (f"   {method_words(detail)}", ""),
     )
     beside, device = beside_words(row), clean_line(detail.device)
     first = name
-    for words in ([beside, device, slow.busy], [beside, slow.busy], [beside or slow.busy]):  # as many as fit
-        if first == name and (right := "   ".join(filter(None, words))):
+    for parts in ([beside, device, slow.busy], [beside, slow.busy], [beside or slow.busy]):  # as many as fit
+        if first == name and (right := "   ".join(filter(None, parts))):
             first = spread(name, ((right, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
 
@@ -78,31 +78,31 @@ def beside_words(row: RunRow) -> str:
     return ", ".join(jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs)
 
 
-def how(detail: RunDetail) -> str:
+def method_words(detail: RunDetail) -> str:
     """Return the method and model: 'lora r16 on Qwen3-4B'."""
     row = detail.row
     method = detail.recipe.get("method")
     rank = method.get("rank") if isinstance(method, dict) else None
-    words = clean_line(row.method) + (f" r{rank}" if isinstance(rank, int) else "")
+    text = clean_line(row.method) + (f" r{rank}" if isinstance(rank, int) else "")
     if row.objective not in ("", "sft"):
-        words += f", {clean_line(row.objective)}"
+        text += f", {clean_line(row.objective)}"
     model = cut_middle(leaf(row.model), 28)
-    return f"{words} on {model}"
+    return f"{text} on {model}"
 
 
 def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
     state = row.state
     if not isinstance(state, Running):
-        words: Line = (("   ", ""), *state_sentence(row, now)[1:])
+        spans: Line = (("   ", ""), *state_sentence(row, now)[1:])
         ended, ran = ended_at(row), ran_for(row)
         facts = [] if ran is None else [f"ran {long_span(ran)}"]
         if isinstance(state, Finished) and state.cause:
             facts.insert(0, clean_line(state.cause.partition(":")[0]))
         if ended is not None:
             facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"{long_span(now - ended)} ago")
-        return spread(words, ((", ".join(facts), "dim"), (" ", "")), width)
+        return spread(spans, ((", ".join(facts), "dim"), (" ", "")), width)
     if not row.step and state.pulse:
-        return (("   ", ""), *silence(state))
+        return (("   ", ""), *stuck_words(state))
     if not row.step:
         left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
         return spread(
@@ -128,9 +128,9 @@ def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: flo
 
 def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     if state.pulse:
-        return silence(state)
+        return stuck_words(state)
     if state.asked:
-        return ((jobs.asked(row.made_by, state), "bold"),)
+        return ((jobs.requested_end(row.made_by, state), "bold"),)
     if state.phase not in ("", "training"):
         return ((jobs.phase(state), ""),)
     if slow.left_s is None:

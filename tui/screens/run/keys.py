@@ -141,25 +141,25 @@ def _chart_keys(state: ViewState) -> tuple[Key, ...]:
     """Return the footer keys of the charts."""
     shown, detail = state.shown, state.detail
     is_moved = (ALL,) if shown.cursor is not None or shown.zoom is not None else ()
-    look = (CURSOR, ZOOM, *is_moved, AXIS)
+    chart_keys = (CURSOR, ZOOM, *is_moved, AXIS)
     if state.is_full:
-        return (_GRID, _METRIC, *look, FIT)
+        return (_GRID, _METRIC, *chart_keys, FIT)
     match = (MATCH,) if state.has_search else ()
     if state.metric is not None:
-        return (_METRIC, _FULL, *match, *look, FIT)
+        return (_METRIC, _FULL, *match, *chart_keys, FIT)
     more = (_PAGE, _NAMES, _GROUP) if len(state.metric_keys) > state.room else ()
     events = (EVENT,) if detail.checkpoints or detail.alarms else ()
     return (CURSOR, ZOOM, *match, *is_moved, _METRIC, *more, AXIS, *events, FIT)
 
 
-def check_price(detail: RunDetail) -> str:
+def check_duration(detail: RunDetail) -> str:
     """Return how long the last check took, or an empty string."""
-    took = [
+    durations = [
         job.state.ended - job.state.since
         for job in detail.jobs
         if job.verb == "check" and isinstance(job.state, Finished)
     ]
-    return f" (about {long_span(took[-1])})" if took else ""
+    return f" (about {long_span(durations[-1])})" if durations else ""
 
 
 def next_of(state: ViewState) -> tuple[str, str]:
@@ -175,10 +175,10 @@ def _next_of(state: ViewState) -> tuple[str, str]:
     if tab == "steps" and (relative := state.chosen_relative) is not None:
         return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
     if tab == "steps" and (step := _unchecked(state)) is not None:
-        return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
+        return "f", f"check step {count(step)} for forgetting{check_duration(detail)}"
     if (metric := state.metric) is not None:
-        what = "back to all charts" if state.is_full else f"{title_of(metric)} full screen"
-        return ("esc" if state.is_full else "enter"), what
+        text = "back to all charts" if state.is_full else f"{title_of(metric)} full screen"
+        return ("esc" if state.is_full else "enter"), text
     if isinstance(row.state, Failed | Lost):
         knows = fix_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
@@ -196,7 +196,7 @@ def _next_of(state: ViewState) -> tuple[str, str]:
         return _next_while_running(detail, tab)
     if row.check is None or row.side_jobs:
         return next_step(row)
-    rest = _unsaid(row.check) if row.check.verdict == "regressed" and accepts(row, "check") else 0
+    rest = _items_left(row.check) if row.check.verdict == "regressed" and accepts(row, "check") else 0
     if tab == "check" and rest:
         return "f", f"check the remaining {counted(rest, 'item')} to see which tasks lost it"
     if tab == "check":
@@ -214,7 +214,7 @@ def _unchecked(state: ViewState) -> int | None:
     return None if chosen is None or is_checked or not accepts(detail.row, "check") else chosen.step
 
 
-def _unsaid(check: CheckBrief) -> int:
+def _items_left(check: CheckBrief) -> int:
     """Count the unused items of a drop that is proven over all tasks together but on no single one."""
     return 0 if any(task.mark == "lost" for task in check.worst) else check.items_total - check.items_used
 
@@ -224,7 +224,10 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
     if detail.checkpoints and accepts(row, "check"):
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
-            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training continues"
+            return (
+                "f",
+                f"check step {count(newest)} for forgetting{check_duration(detail)}; training continues",
+            )
         if tab == "check":
             return "tab", "see the checkpoints"
         return "enter", "see what the check found, task by task"

@@ -56,17 +56,17 @@ class LogView:
     shown_step: int | None = None  # the step whose page is below the charts
 
 
-def opened_at(log_view: LogView, step: int | None) -> None:
+def go_to_step(log_view: LogView, step: int | None) -> None:
     """Go to a step's first line, or to the end of the log."""
     log_view.first, log_view.at, log_view.page, log_view.step, log_view.mark = None, None, None, step, None
 
 
-def searched(log_view: LogView, text: str) -> None:
+def start_search(log_view: LogView, text: str) -> None:
     """Search for a text; `step 412` goes to that step, and an empty text ends the search."""
     hit = _STEP.fullmatch(text.strip())
     if hit is not None:
         log_view.search = None
-        opened_at(log_view, int(hit[1]))
+        go_to_step(log_view, int(hit[1]))
     else:
         log_view.search = Search(text) if text else None
 
@@ -76,7 +76,7 @@ def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], objec
 
     def search(text: str, is_kept: bool) -> None:
         if is_kept:
-            searched(log_view, text)
+            start_search(log_view, text)
             look_anew()
 
     before = log_view.search
@@ -89,26 +89,26 @@ def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], objec
     )
 
 
-def turned(log_view: LogView, detail: RunDetail) -> None:
+def show_next_log(log_view: LogView, detail: RunDetail) -> None:
     """Show the log of the run's next job."""
     ids = [job.id for job in detail.jobs]
     shown = log_job(detail, log_view.job)
     log_view.job = ids[(ids.index(shown.id) + 1) % len(ids)] if shown is not None else ids[0]
     log_view.search = None
-    opened_at(log_view, None)
+    go_to_step(log_view, None)
 
 
-def moved(log_view: LogView, held: RunData, rows: int, height: int) -> None:
+def scroll(log_view: LogView, held: RunData, rows: int, height: int) -> None:
     """Scroll by a number of rows; before the start of the tail, the log is read around that place."""
     if abs(rows) >= 1_000_000:
-        opened_at(log_view, None)
+        go_to_step(log_view, None)
         if rows < 0:
             log_view.at = 0
     elif log_view.at is not None:
         if log_view.page is not None:
             log_view.at = log_page.scrolled(log_view.page, log_view.at, rows, height)
             if log_view.at is None:
-                opened_at(log_view, None)
+                go_to_step(log_view, None)
     else:
         log_view.first = log.scrolled(held.tail, log_view.first, rows, height)
         if (
@@ -171,7 +171,7 @@ async def load(host: Host, held: RunData, log_view: LogView, redraw: Callable[[]
     if step is not None:
         answer = await host.ask(FindInLog(run, job.id, step=step))
         if log_view.step == step:
-            opened_at(log_view, None)
+            go_to_step(log_view, None)
             log_view.at = log_view.mark = answer.at[0] if answer.at else None
     await _load_page(host, log_view, run, job.id)
     while (
@@ -191,7 +191,7 @@ async def load_near(host: Host, detail: RunDetail, near: LogView, step: int) -> 
     if job is None or near.shown_step == step:
         return
     answer = await host.ask(FindInLog(detail.row.name, job.id, step=step))
-    opened_at(near, None)
+    go_to_step(near, None)
     near.at = near.mark = answer.at[0] if answer.at else None
     await _load_page(host, near, detail.row.name, job.id)
     near.shown_step = step
@@ -257,15 +257,15 @@ def log_lines(log_view: LogView, held: RunData, width: int, height: int) -> list
 
 
 def _title(log_view: LogView, held: RunData, job: JobRow) -> str:
-    search, words = log_view.search, f"log of job {job.id}, {clean_line(job.verb)}"
+    search, title = log_view.search, f"log of job {job.id}, {clean_line(job.verb)}"
     if search is not None:
-        return f"{words}, {_search_words(search)}"
+        return f"{title}, {_search_words(search)}"
     if log_view.step is not None:
-        return f"{words}, searching for step {count(log_view.step)} …"
+        return f"{title}, searching for step {count(log_view.step)} …"
     if log_view.at is not None:
         size = max(1, log_view.page.size if log_view.page is not None else held.tail.offset or 1)
-        return f"{words}, from {log_view.at / size:.0%} of {size_word(size)}".replace("%", " %")
-    return words + (", newest last" if log_view.first is None else ", paused while you read")
+        return f"{title}, from {log_view.at / size:.0%} of {size_word(size)}".replace("%", " %")
+    return title + (", newest last" if log_view.first is None else ", paused while you read")
 
 
 def _search_words(search: Search) -> str:

@@ -131,10 +131,8 @@ def _forecast(board: Board) -> list[Line]:
     step = drift_forecast(curve, limit, int(view.first), int(view.last), columns)
     if step is None:
         return []
-    words = (
-        f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {decimals(limit)} near step"
-    )
-    return [((" ! ", "amber mark"), ("DRIFT", "amber mark"), (f"{words} {count(_rounded(step))}", "amber"))]
+    text = f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {decimals(limit)} near step"
+    return [((" ! ", "amber mark"), ("DRIFT", "amber mark"), (f"{text} {count(_rounded(step))}", "amber"))]
 
 
 def _rounded(step: int) -> int:

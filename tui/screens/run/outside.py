@@ -30,22 +30,24 @@ def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[s
     shell = os.environ.get("SHELL") or "sh"
     answers = [
         Answer("c", "copy its path", partial(copy, str(folder))),
-        Answer("s", "shell there", partial(lend, app, [shell], folder)),
-        Answer("e", "editor", partial(lend, app, [*editor, "."], folder)),
+        Answer("s", "shell there", partial(run_in_terminal, app, [shell], folder)),
+        Answer("e", "editor", partial(run_in_terminal, app, [*editor, "."], folder)),
     ]
     if newest_job and log.is_file():
-        answers.append(Answer("l", "log in the pager", partial(lend, app, [*pager, str(log)], folder)))
-    words: Line = (
+        answers.append(
+            Answer("l", "log in the pager", partial(run_in_terminal, app, [*pager, str(log)], folder))
+        )
+    question: Line = (
         (" Open the run's folder?", "bold"),
         (f"  {cut_middle(clean_line(str(folder)), SHOWN)}", ""),
     )
-    bottom.ask(words, answers, leave="cancel")
+    bottom.ask(question, answers, leave="cancel")
 
 
-def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
+def run_in_terminal(app: App[str], command: Sequence[str], folder: Path) -> None:
     """Suspend the app while an external program owns the terminal; report if it could not start."""
     try:
-        with app.suspend(), interrupts_left():
+        with app.suspend(), ignored_interrupts():
             subprocess.run(command, cwd=folder, check=False)
     except SuspendNotSupported:
         host_of(app.screen).say("can't start a program in this terminal; copy the path instead.", "red")
@@ -55,7 +57,7 @@ def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
 
 
 @contextmanager
-def interrupts_left() -> Iterator[None]:
+def ignored_interrupts() -> Iterator[None]:
     """Ignore ctrl+c and ctrl+\\ here: they reach the whole process group, and are meant for the other program."""
     kinds = (signal.SIGINT, signal.SIGQUIT)
     before = [signal.signal(kind, lambda *_: None) for kind in kinds]  # ignoring would be inherited

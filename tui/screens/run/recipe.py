@@ -69,8 +69,8 @@ def _built_in(name: str) -> dict[str, Any] | None:
 def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
     """Return the settings that differ from the built-in recipe, each with its value there."""
     theirs = flat_texts(base)
-    own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
-    differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
+    settings = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
+    differing = [(key, text) for key, text in settings if theirs.get(key, "null") != text]
     if not differing:
         return [((f" none: same as {name}", "dim"),)]
     name_width = min(34, max(len(key) for key, _ in differing))
@@ -90,14 +90,14 @@ def data_lines(detail: RunDetail, width: int) -> list[Line]:
 
 def _source_line(source: DataRow, width: int) -> Line:
     name = cut_middle(leaf(source.source), max(12, width - 62))
-    words = f"  {counted(source.rows, 'row')}, {count(source.kept)} kept"
-    gone: Line = ()
+    numbers = f"  {counted(source.rows, 'row')}, {count(source.kept)} kept"
+    losses: Line = ()
     if source.dropped:
-        gone = (*gone, (f", {count(source.dropped)} dropped", "bold"))
+        losses = (*losses, (f", {count(source.dropped)} dropped", "bold"))
     if source.truncated:
-        gone = (*gone, (f", {count(source.truncated)} cut short", "bold"))
+        losses = (*losses, (f", {count(source.truncated)} cut short", "bold"))
     longest = f"; longest {counted(source.longest_tokens, 'token')}" if source.longest_tokens else ""
-    return ((f" {'data':<{_LABEL - 1}}", "dim"), (name, ""), (words, ""), *gone, (longest, "dim"))
+    return ((f" {'data':<{_LABEL - 1}}", "dim"), (name, ""), (numbers, ""), *losses, (longest, "dim"))
 
 
 def plan_line(detail: RunDetail) -> list[Line]:
@@ -106,13 +106,13 @@ def plan_line(detail: RunDetail) -> list[Line]:
     if not planned.get("steps"):
         return []
     epochs = planned.get("epochs", 0)
-    words = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
+    text = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
     if rows := round(planned.get("rows", 0)):  # not known for a model made elsewhere
-        words += f" over {counted(rows, 'row')}"
+        text += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
     if learns and whole:
-        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters trained"
-    return [((f" {'plan':<{_LABEL - 1}}", "dim"), (words, ""))]
+        text += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters trained"
+    return [((f" {'plan':<{_LABEL - 1}}", "dim"), (text, ""))]
 
 
 def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:

@@ -34,8 +34,8 @@ def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int
         flags = differing(*texts)
         half = (width - 4) // 2 if width >= FROM else width - 2
         columns = [
-            [((f"step {count(step)}", "dim"),), *_rows(text, own, half, is_there=sample is not None)]
-            for step, text, own, sample in zip(pair, texts, flags, pair_samples, strict=True)
+            [((f"step {count(step)}", "dim"),), *_rows(text, own_flags, half, is_there=sample is not None)]
+            for step, text, own_flags, sample in zip(pair, texts, flags, pair_samples, strict=True)
         ]
         if width < FROM:
             lines += [((" ", ""), *line) for column in columns for line in column]
@@ -48,15 +48,15 @@ def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int
 
 def differing(before: str, after: str) -> tuple[list[bool], list[bool]]:
     """Return for each non-blank letter of two texts whether its word is missing from the other text."""
-    words = before.split(), after.split()
-    flags = [[True] * len(own) for own in words]
-    for a, b, size in SequenceMatcher(None, *words, autojunk=False).get_matching_blocks():
+    word_lists = before.split(), after.split()
+    flags = [[True] * len(before_flags) for before_flags in word_lists]
+    for a, b, size in SequenceMatcher(None, *word_lists, autojunk=False).get_matching_blocks():
         flags[0][a : a + size] = flags[1][b : b + size] = [False] * size
-    own, other = (
+    before_flags, after_flags = (
         [flag for word, flag in zip(side, marked, strict=True) for _ in word]
-        for side, marked in zip(words, flags, strict=True)
+        for side, marked in zip(word_lists, flags, strict=True)
     )
-    return own, other
+    return before_flags, after_flags
 
 
 def _rows(text: str, flags: list[bool], width: int, *, is_there: bool) -> list[Line]:

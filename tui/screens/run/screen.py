@@ -13,24 +13,24 @@ from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.grid import metrics_line
-from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
+from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, tabs_line, updated_slow
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.log_tab import load_near, opened_at, search_line, to_hit
+from finetop.tui.screens.run.log_tab import go_to_step, load_near, search_line, to_hit
 from finetop.tui.screens.run.outside import ask_to_open
 from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import PAGE, ViewState
-from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
+from finetop.tui.screens.run.zoom import Shown, moved, with_fit_toggled, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
     QuestionOf,
     kill_question,
-    order,
     pause_or_go_on,
+    send,
     short_name,
     stop_question,
 )
@@ -98,11 +98,11 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         width = self.size.width
         self._measure()
         if detail is None:
-            words = self._trouble or "loading …"
-            head.show((((f"   {clean_line(self.run)}", "bold"),), ((f"   {words}", "dim"),)))
+            text = self._trouble or "loading …"
+            head.show((((f"   {clean_line(self.run)}", "bold"),), ((f"   {text}", "dim"),)))
             body.show(())
         else:
-            self._slow = slowly(self._slow, detail.row, host.now())
+            self._slow = updated_slow(self._slow, detail.row, host.now())
             lines, where = body_lines(self.state, only_ascii=host.look.ascii)
             tabs = tabs_line(self.state.tab, detail.row, width, where)
             head.show((*head_lines(detail, self._slow, width, host.now()), tabs))
@@ -137,7 +137,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_log(self) -> None:
         """Open the log at the step under the charts' cursor, or at its end."""
-        opened_at(self.state.log, self.state.step if self.state.tab in OF_CHARTS else None)
+        go_to_step(self.state.log, self.state.step if self.state.tab in OF_CHARTS else None)
         self._open_tab("log")
 
     def action_search(self) -> None:
@@ -202,8 +202,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Switch the view of the tab."""
         if self.detail is None:
             return
-        few = {"check": len(self.state.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
-        if few.get(self.state.tab, 2) < 2:
+        views = {"check": len(self.state.held.checks), "log": len(self.detail.jobs), "steps": 1, "system": 1}
+        if views.get(self.state.tab, 2) < 2:
             host_of(self).say(f"nothing to switch to on the {self.state.tab} tab.")
             return
         self.state.turn_view()
@@ -255,7 +255,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         await asyncio.sleep(FOLLOW_S)
         step, detail = self.state.step, self.detail
         if step is not None and detail is not None and self.state.tab == "metrics":
-            with refusals_said(host_of(self)):
+            with show_refusals(host_of(self)):
                 await load_near(host_of(self), detail, self.state.near, step)
             self.redraw()
 
@@ -285,7 +285,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """End the x axis at the current step, or at the planned end."""
         if self.detail is not None:
             axis = self.state.whole_axis
-            self._show(with_fit_turned(self.state.shown, axis))
+            self._show(with_fit_toggled(self.state.shown, axis))
 
     def action_log_scale(self) -> None:
         if self.detail is not None:
@@ -376,5 +376,5 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             return
         self.put(question_of(self.detail, self._do))
 
-    def _do(self, ask: Ask) -> None:
-        self.run_worker(order(host_of(self), ask))
+    def _do(self, request: Ask) -> None:
+        self.run_worker(send(host_of(self), request))

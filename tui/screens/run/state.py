@@ -109,7 +109,7 @@ class RunData:
             not 0 <= 4 * grown * columns < in_view
             or now - self._curves_at >= CURVES_S
             or type(old.state) is not type(row.state)
-            or _shows_by_itself(old) != _shows_by_itself(row)
+            or _marked_values(old) != _marked_values(row)
         )
 
     async def load_sparks(self, host: Host, keys: Sequence[str], columns: int) -> None:
@@ -179,15 +179,15 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     """Return the job whose log is shown: the selected one, else training, or a check that runs after it."""
     if chosen is not None:
         return next((job for job in detail.jobs if job.id == chosen), None)
-    begun = [job for job in detail.jobs if not isinstance(job.state, Queued)]
-    training = [job for job in begun if job.verb in MAKES_A_RUN]
+    started = [job for job in detail.jobs if not isinstance(job.state, Queued)]
+    training = [job for job in started if job.verb in MAKES_A_RUN]
     is_checked_now = isinstance(detail.row.checking, Running) and not isinstance(detail.row.state, Running)
     if training and not is_checked_now:
         return training[-1]
-    return begun[-1] if begun else None
+    return started[-1] if started else None
 
 
-def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
+def _marked_values(row: RunRow) -> tuple[object, ...]:
     """Return what has a mark of its own in a chart: evaluations, and values that are not finite."""
     return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 

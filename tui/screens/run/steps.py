@@ -30,14 +30,14 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
     lines: list[Line] = [((f"   {'step':>9}  {'kind':<8} {'size':>9}  {'saved':<6} did it forget?", "dim"),)]
     for at, checkpoint in enumerate(newest_first(detail)):
         check = checks.get(checkpoint.step)
-        said: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
+        verdict: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
         facts = f" {clean_line(checkpoint.kind):<8} {size_word(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
         has_cursor = at == cursor
         gutter: Line = (cursor_mark(has_cursor),)
         step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
         is_best = detail.best is not None and detail.best.step == checkpoint.step
         kept: Line = ((", the best", "bold"),) if is_best else ()
-        lines.append((*gutter, *step, (facts, ""), *said, *kept))
+        lines.append((*gutter, *step, (facts, ""), *verdict, *kept))
     return lines
 
 

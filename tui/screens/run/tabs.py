@@ -61,8 +61,8 @@ def _check_lines(state: ViewState) -> tuple[list[Line], str]:
     if shown is None:
         if not detail.checks:
             return no_check_lines(detail.row), ""
-        words = "can't read the result" if held.checks_asked else "loading the result …"
-        return [(), ((f"   {words}", "dim"),)], ""
+        text = "can't read the result" if held.checks_asked else "loading the result …"
+        return [(), ((f"   {text}", "dim"),)], ""
     if state.is_reading and tasks:
         task = tasks[min(state.task_at, len(tasks) - 1)]
         return _part(state, answer_lines(shown.outcome, task, detail.row.name, state.size[0]))
@@ -83,10 +83,12 @@ def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -
     prompts = sorted({sample.index for sample in samples})
     lines: list[Line] = []
     for at, index in enumerate(prompts):
-        own = sorted((sample for sample in samples if sample.index == index), key=lambda sample: sample.step)
+        prompt_samples = sorted(
+            (sample for sample in samples if sample.index == index), key=lambda sample: sample.step
+        )
         lines.append(rule(((f"prompt {at + 1} of {len(prompts)}", ""),), width))
-        lines += paragraph(own[0].prompt, width, None if all_steps else _PROMPT_ROWS, style="bold")
-        for sample in own if all_steps else _three(own):
+        lines += paragraph(prompt_samples[0].prompt, width, None if all_steps else _PROMPT_ROWS, style="bold")
+        for sample in prompt_samples if all_steps else _three(prompt_samples):
             lines += _answer(sample, width, None if all_steps else _ANSWER_ROWS)
     return lines
 
@@ -112,8 +114,8 @@ def system_lines(board: Board) -> list[Line]:
     implied = ("energy_wh", "host_gib") if on_cpu else ("energy_wh",)  # energy is power over time
     expected = [key for key in SYSTEM if key not in implied]
     if missing := [title_of(key) for key in expected if key not in detail.row.metrics]:
-        words = f"not available: {', '.join(missing)}{_why(detail)}"
-        lines += paragraph(words, width, 2, style="dim")
+        missing_text = f"not available: {', '.join(missing)}{_why(detail)}"
+        lines += paragraph(missing_text, width, 2, style="dim")
     lines += processes_lines(board.state.held.processes, width)
     lines.append(rule((("machine", ""),), width))
     for label, text in _facts(detail).items():

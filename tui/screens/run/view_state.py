@@ -20,7 +20,7 @@ from finetop.tui.screens.run.sample_diff import steps_of
 from finetop.tui.screens.run.state import Checked, RunData, log_job
 from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, cell_of, next_x
-from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, stretch, with_mouse
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, with_mouse, x_range
 from finetop.tui.screens.shared.metric_names import SYSTEM, metric_keys
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
@@ -119,7 +119,7 @@ class ViewState:
     @property
     def in_view(self) -> tuple[float, float]:
         """The first and the last place in view of the charts."""
-        return stretch(self.shown, self.axis)
+        return x_range(self.shown, self.axis)
 
     @property
     def charted(self) -> list[str]:
@@ -197,7 +197,7 @@ class ViewState:
         elif self.tab == "recipe":
             self.is_whole = not self.is_whole
         elif self.tab == "log" and self.detail.jobs:
-            log_tab.turned(self.log, self.detail)
+            log_tab.show_next_log(self.log, self.detail)
 
     def move(self, rows: int) -> None:
         """Move by a number of rows in the open tab: its cursor, or its scroll position."""
@@ -208,7 +208,7 @@ class ViewState:
             else:
                 self.grid.move(keys, room, rows)
         elif self.tab == "log":
-            log_tab.moved(self.log, self.held, rows, self.size[1] - 1)
+            log_tab.scroll(self.log, self.held, rows, self.size[1] - 1)
         elif self.tab == "check" and not self.is_reading:
             last = len(self.tasks) - 1
             self.task_at = min(max(0, self.task_at + rows), max(0, last))
@@ -257,7 +257,7 @@ class ViewState:
 
     def _cell_of(self, shown: Shown, step: int) -> int | None:
         axis = self.axis
-        return cell_of(step, View(*stretch(shown, axis), x=shown.x), self.held.steps, axis.cells)
+        return cell_of(step, View(*x_range(shown, axis), x=shown.x), self.held.steps, axis.cells)
 
     def to_event(self, direction: int) -> bool:
         """Go to the next (1) or previous (-1) alarm, check or checkpoint; return whether there is one.
@@ -277,7 +277,7 @@ class ViewState:
             return False
         step = ahead[0] if direction > 0 else ahead[-1]
         if self.tab == "log":
-            log_tab.opened_at(self.log, step)
+            log_tab.go_to_step(self.log, step)
         self.point_at(step)
         self.step = step
         return True

@@ -28,8 +28,8 @@ _FIRST_ENDS: Final[Mapping[Across, int]] = {"step": 50, "tokens": 10_000, "time"
 
 def next_x(x: Across, detail: RunDetail) -> Across:
     """Return the next axis that the run has values for."""
-    has = [axis for axis in AXES if axis in ("step", "time") or axis in detail.row.metrics]
-    return has[(has.index(x) + 1) % len(has)] if x in has else "step"
+    available = [axis for axis in AXES if axis in ("step", "time") or axis in detail.row.metrics]
+    return available[(available.index(x) + 1) % len(available)] if x in available else "step"
 
 
 def axis_of(detail: RunDetail, x: Across, newest: float | None, cells: int, before: float = 0.0) -> Axis:

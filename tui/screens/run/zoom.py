@@ -46,10 +46,10 @@ class Axis:
 
 def oldest_in(curves: Iterable[Curve], stretch: Stretch) -> float:
     """Return where curves of so many columns begin; 0 if `first` is later, as there may be more before it."""
-    begun = [curve.column[0] for curve in curves if curve.column]
-    if stretch.first > 0 or not begun or stretch.columns < 1:
+    starts = [curve.column[0] for curve in curves if curve.column]
+    if stretch.first > 0 or not starts or stretch.columns < 1:
         return 0
-    return (min(begun) + 0.5) / stretch.columns * stretch.last
+    return (min(starts) + 0.5) / stretch.columns * stretch.last
 
 
 def is_fit(shown: Shown, axis: Axis) -> bool:
@@ -64,12 +64,12 @@ def fitted(axis: Axis, shown: Shown) -> Axis:
     return replace(axis, end=min(axis.end, max(round_end(axis.newest), CLOSEST * axis.grain)))
 
 
-def with_fit_turned(shown: Shown, axis: Axis) -> Shown:
+def with_fit_toggled(shown: Shown, axis: Axis) -> Shown:
     """Toggle whether the axis ends at the newest value or at the planned end."""
     return replace(shown, is_fit=not is_fit(shown, axis), cursor=None, zoom=None)
 
 
-def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
+def x_range(shown: Shown, axis: Axis) -> tuple[float, float]:
     """Return the first and last x in view."""
     return shown.zoom or (0, axis.end)
 
@@ -79,7 +79,7 @@ def moved(shown: Shown, axis: Axis, by: int) -> Shown:
 
     At the edge of a zoomed chart, the view moves as long as there is more data.
     """
-    first, last = stretch(shown, axis)
+    first, last = x_range(shown, axis)
     least, most = _ends(shown, axis)
     at = most if shown.cursor is None else shown.cursor
     target = at + by
@@ -96,7 +96,7 @@ def moved(shown: Shown, axis: Axis, by: int) -> Shown:
 
 def _ends(shown: Shown, axis: Axis) -> tuple[int, int]:
     """Return the first and last cell in view with data."""
-    first, last = stretch(shown, axis)
+    first, last = x_range(shown, axis)
 
     def cell(place: float) -> int:
         return _within(int((place - first) / max(axis.grain, last - first) * axis.cells), axis.cells - 1)
@@ -106,7 +106,7 @@ def _ends(shown: Shown, axis: Axis) -> tuple[int, int]:
 
 def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
     """Show half (1) or twice (-1) as much around the cursor or the newest value; the cursor keeps its x."""
-    first, last = stretch(shown, axis)
+    first, last = x_range(shown, axis)
     centre = min(max(axis.newest, first), last)
     if shown.cursor is not None:
         centre = _grains(first + (shown.cursor + 0.5) * (last - first) / max(1, axis.cells), axis)
@@ -120,13 +120,14 @@ def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
     return replace(shown, cursor=cursor, zoom=_zoom(first, first + span, axis))
 
 
-def zoomed_to(shown: Shown, axis: Axis, one: int, other: int) -> Shown:
+def zoomed_to(shown: Shown, axis: Axis, start_cell: int, end_cell: int) -> Shown:
     """Zoom to the range between two chart cells and clear the cursor."""
-    first, last = stretch(shown, axis)
-    each = (last - first) / max(1, axis.cells)
-    begin = _grains(first + min(one, other) * each, axis)
+    first, last = x_range(shown, axis)
+    cell_width = (last - first) / max(1, axis.cells)
+    begin = _grains(first + min(start_cell, end_cell) * cell_width, axis)
     end = max(
-        _grains(first + (max(one, other) + 1) * each, axis), begin + min(CLOSEST * axis.grain, axis.end)
+        _grains(first + (max(start_cell, end_cell) + 1) * cell_width, axis),
+        begin + min(CLOSEST * axis.grain, axis.end),
     )
     begin = max(0, min(begin, begin + axis.end - end))
     return replace(shown, cursor=None, zoom=_zoom(begin, min(end, axis.end), axis))

@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.run_columns import NAMES, asked_for, read_columns
-from finetop.core.protocol.run_filter import KEYS, is_metric, is_setting, parse, written
+from finetop.core.protocol.run_filter import KEYS, format_filter, is_metric, is_setting, parse
 from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import APPROACHES, SWEEP, Noted, read_noted
 from finetop.core.runtime.home import Home
@@ -59,33 +59,33 @@ class TypedLines(Protocol):
     def do(self, asks: Sequence[Ask], *, said: str = "") -> Any: ...
 
 
-def without(text: str, part: Literal["sort", "group"]) -> str:
+def without_part(text: str, part: Literal["sort", "group"]) -> str:
     """Remove the sort or the group from a filter."""
     try:
         line = parse(text)
     except BadInput:
         return text
     if part == "sort":
-        return written(replace(line, sort=None)) if line.sort is not None else text
-    return written(replace(line, group="")) if line.group else text
+        return format_filter(replace(line, sort=None)) if line.sort is not None else text
+    return format_filter(replace(line, group="")) if line.group else text
 
 
-def without_begun(text: str, metrics: Iterable[str]) -> str:
+def without_unfinished(text: str, metrics: Iterable[str]) -> str:
     """Drop the last word while it may become a key: `los` on the way to `loss<1.2` should not filter names."""
     before, _, word = text.rpartition(" ")
-    begun = word.removeprefix("-")
-    if not begun or text.count('"') % 2:
+    prefix = word.removeprefix("-")
+    if not prefix or text.count('"') % 2:
         return text
-    return before if any(key.startswith(begun) for key in (*KEYS, "sort", "group", *metrics)) else text
+    return before if any(key.startswith(prefix) for key in (*KEYS, "sort", "group", *metrics)) else text
 
 
-def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None:
+def ask_filter(screen: TypedLines, text: str, *, leave: str, left: str) -> None:
     """Ask for the filter and apply it while it is typed; esc sets it to `left`."""
     metrics = {key for row in screen.runs.pages.rows.values() for key in row.metrics}
     screen.query_one(Bottom).ask_text(
         FILTER,
         text,
-        changed=lambda typed: screen.filter_by(without_begun(typed, metrics)),
+        changed=lambda typed: screen.filter_by(without_unfinished(typed, metrics)),
         done=lambda typed, is_kept: screen.filter_by(typed if is_kept else left),
         keep="apply",
         leave=leave,
@@ -138,7 +138,7 @@ def pick_tags(screen: TypedLines) -> None:
             add = dict.fromkeys([*picked.on, *noted.add])
             drop = dict.fromkeys([*picked.off, *noted.drop])
             kept = Noted(tuple(tag for tag in add if tag not in noted.drop), tuple(drop), noted.note)
-            screen.do(noting(rows, kept))
+            screen.do(note_requests(rows, kept))
 
     whose = short_name(rows[0]) if len(rows) == 1 else f"{len(rows)} runs"
     page = PickPage(
@@ -163,7 +163,7 @@ def _is_own(tag: str, rows: Sequence[RunRow]) -> bool:
     return not tag.startswith((SWEEP, APPROACHES)) or any(tag in row.tags for row in rows)
 
 
-def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
+def note_requests(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
     """Return the requests that set tags and notes on runs."""
     asks: list[Ask] = []
     for row in rows:
@@ -201,7 +201,7 @@ def pick_columns(screen: TypedLines) -> None:
     def done(picked: Picked | None) -> None:
         if picked is not None:
             kept = [key for key in shown if key not in picked.off]
-            _choose(screen, read_columns(" ".join([*kept, *picked.on, picked.text])))
+            _save_columns(screen, read_columns(" ".join([*kept, *picked.on, picked.text])))
 
     page = PickPage(
         "Columns of Runs",
@@ -225,7 +225,7 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
     return ""
 
 
-def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
+def _save_columns(screen: TypedLines, columns: tuple[str, ...]) -> None:
     """Show the columns, and save them for the next start."""
     screen.runs.columns = columns
     needed = needed_width(columns, has_hosts=screen.runs.has_hosts)
@@ -238,7 +238,7 @@ def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
     screen.load_anew()
 
 
-def columns(home: Home) -> tuple[str, ...]:
+def saved_columns(home: Home) -> tuple[str, ...]:
     """Return the saved columns; none if they can't be read."""
     try:
         return read_columns(" ".join(kept(home).columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.accepts import Asked, accepts
+from finetop.core.protocol.accepts import RequestName, accepts
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.wording.next_step import is_held
@@ -81,8 +81,8 @@ def _footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> t
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
-    asks: tuple[tuple[Key, Asked], ...] = ((CHECK, "check"), (REMEDIES, "remedies"))
-    refused = [key for key, asked in asks if not accepts(row, asked)]
+    asks: tuple[tuple[Key, RequestName], ...] = ((CHECK, "check"), (REMEDIES, "remedies"))
+    refused = [key for key, action in asks if not accepts(row, action)]
     return tuple(key for key in _keys_of(row) if key not in refused)
 
 

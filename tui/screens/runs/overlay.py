@@ -13,7 +13,7 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered
 from finetop.tui.screens.shared.metric_names import shown, title_of
-from finetop.tui.text import Line, cut_line, rule, told_apart
+from finetop.tui.text import Line, cut_line, distinct_names, rule
 from finetop.tui.theme import Look
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import columns_of, draw, plot_width
@@ -81,7 +81,7 @@ def overlay_lines(
     """Draw the pane: the runs or groups, then their curves."""
     width, height = size
     lines = _by_group(overlay, rows) if is_grouped else _by_run(overlay, rows)
-    names = told_apart([name for name, _ in lines], max(8, (width - 16) // max(1, len(lines)) - 4))
+    names = distinct_names([name for name, _ in lines], max(8, (width - 16) // max(1, len(lines)) - 4))
     title: Line = ((f"{title_of(overlay.metric)}  ", "bold"),)
     for name, (_, series) in zip(names, lines, strict=True):
         title = (*title, (f"{series.letter} {name}  ", series.style))

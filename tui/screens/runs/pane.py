@@ -96,7 +96,7 @@ def _details(row: RunRow, spark: str, width: int) -> list[Line]:
     if isinstance(row.state, Finished) and row.state.cause:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
-        lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
+        lines += [_labelled("why", spans) for spans in pulse.reasons(row.state)[:REASONS]]
     if isinstance(row.state, Running | Queued):  # for an ended run, the row above shows them
         lines += [(("   also   ", "dim"), *job_words(job)) for job in row.side_jobs]
     if row.check is not None and row.check.worst:
@@ -110,10 +110,10 @@ def _details(row: RunRow, spark: str, width: int) -> list[Line]:
     main = row.main_metric
     number = _main_number(row, spark)
     if target or number:
-        words: Line = ((target, ""),) if target else number
-        both: Line = (*words, (f"     {main} ", "dim"), *number) if target and number else ()
-        words = both if both and line_width(both) <= PANE_WORDS else words
-        lines.append(((f"   {'target' if target else main:<7}", "dim"), *words))
+        spans: Line = ((target, ""),) if target else number
+        both: Line = (*spans, (f"     {main} ", "dim"), *number) if target and number else ()
+        spans = both if both and line_width(both) <= PANE_WORDS else spans
+        lines.append(((f"   {'target' if target else main:<7}", "dim"), *spans))
     if row.alarm and row.check is not None:
         lines.append(_labelled("alarm", clean_line(row.alarm)))
     numbers = _numbers(row)
@@ -122,21 +122,21 @@ def _details(row: RunRow, spark: str, width: int) -> list[Line]:
     return lines
 
 
-def _labelled(label: str, words: str) -> Line:
-    return ((f"   {label:<7}", "dim"), (words, ""))
+def _labelled(label: str, text: str) -> Line:
+    return ((f"   {label:<7}", "dim"), (text, ""))
 
 
 def _worst(check: CheckBrief, width: int) -> Line:
     """Return the tasks with the largest drops, as many as fit; only proven losses are red."""
     line: Line = (("   worst  ", "dim"),)
-    named = 0
+    number = 0
     for task in check.worst:
         style: StyleName = "red" if task.mark == "lost" else ""
         more: Line = ((f"{clean_line(task.task)} ", ""), (change_of(task.drop), style), ("  ", ""))
-        if named >= WORST and line_width((*line, *more)) > width - MORE:
+        if number >= WORST and line_width((*line, *more)) > width - MORE:
             break
-        line, named = (*line, *more), named + 1
-    others = len(check.worst) - named
+        line, number = (*line, *more), number + 1
+    others = len(check.worst) - number
     return (*line, (f"{others} more", "dim")) if others > 0 else line
 
 
@@ -160,14 +160,14 @@ def _main_number(row: RunRow, spark: str) -> Line:
 
 
 def _numbers(row: RunRow) -> str:
-    words = []
+    parts = []
     for key, label in (("eval_loss", "eval loss"), ("grad_norm", "grad norm"), ("learning_rate", "rate")):
         if row.metrics.get(key) is not None:
-            words.append(f"{label} {value(row.metrics[key])}")
+            parts.append(f"{label} {value(row.metrics[key])}")
     drift = row.metrics.get("drift")
     if drift is not None:
-        words.append(f"drift {decimals(drift)} nats/token")
-    return "   ".join(words)
+        parts.append(f"drift {decimals(drift)} nats/token")
+    return "   ".join(parts)
 
 
 def heading_words(runs: RunList, row: RunRow) -> str:
@@ -175,7 +175,7 @@ def heading_words(runs: RunList, row: RunRow) -> str:
     line = runs.line
     if line.group:
         group = runs.groups.get(row.group)
-        return "" if group is None else clean_line(run_groups.words(line.group, group))
+        return "" if group is None else clean_line(run_groups.group_heading(line.group, group))
     return heading_of(row) if runs.has_parts else ""
 
 
@@ -242,8 +242,8 @@ def state_line(runs: RunList, width: int) -> Line:
         return ((" loading …", "dim"),)
     right = _order_words(runs, width - LEFT) if answer.total else ()
     marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
-    who = count(answer.need_you) if answer.need_you else "nothing"
-    needs = f" {who} need{'' if answer.need_you > 1 else 's'} you"
+    need_count = count(answer.need_you) if answer.need_you else "nothing"
+    needs = f" {need_count} need{'' if answer.need_you > 1 else 's'} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
     style: StyleName = "cyan" if answer.jobs else "dim"
@@ -255,7 +255,9 @@ def state_line(runs: RunList, width: int) -> Line:
         ("   ", ""),
         (f"{count(answer.total)} total", "dim"),
     )
-    forms: tuple[Line, ...] = tuple((*left, ("   ", ""), (words, style), *rest) for words in (running, short))
+    forms: tuple[Line, ...] = tuple(
+        (*left, ("   ", ""), (jobs_text, style), *rest) for jobs_text in (running, short)
+    )
     room = width - 2 - line_width(right)
     left = next((form for form in forms if line_width(form) <= room), forms[-1][:-2])
     while line_width(left) > room and len(left) > len(marked) + 1:
@@ -277,9 +279,9 @@ def _order_words(runs: RunList, width: int) -> Line:
         pieces.append(((f"by {clean_line(runs.line.group)}", "bold"),))
     if not (runs.pages.newcomers or runs.pages.reordered):
         pieces.append((("o", "key"), (f" sort: {sort_words(runs.line.sort or Sort())}", "dim")))
-    words: Line = ()
+    line: Line = ()
     for piece in pieces:
-        more: Line = (*words, ("  ", ""), *piece) if words else piece
-        if not words or line_width(more) <= width:
-            words = more
-    return (*words, (" ", ""))
+        more: Line = (*line, ("  ", ""), *piece) if line else piece
+        if not line or line_width(more) <= width:
+            line = more
+    return (*line, (" ", ""))

@@ -197,8 +197,8 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
     if not chosen:
         return columns
     always = [column for column in columns if column.from_width < EXTRA]
-    taken = sum(column.width + column.gap for column in always)
-    room = width - 4 - _name_width(width) - 2 - ANSWER_WIDTH - taken
+    used = sum(column.width + column.gap for column in always)
+    room = width - 4 - _name_width(width) - 2 - ANSWER_WIDTH - used
     for column in (*map(_chosen, chosen), *(usual for usual in columns if usual.from_width >= EXTRA)):
         titles = {shown.title for shown in always}
         if column.width + column.gap <= room and column.title not in titles:
@@ -210,10 +210,10 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
 def _usual(width: int, has_hosts: bool) -> list[Column]:
     if not has_hosts:
         return [column for column in COLUMNS if width >= column.from_width]
-    taken = HOST.width + HOST.gap
+    host_width = HOST.width + HOST.gap
     return [
         HOST,
-        *(column for column in COLUMNS if width >= (column.beside_hosts or column.from_width + taken)),
+        *(column for column in COLUMNS if width >= (column.beside_hosts or column.from_width + host_width)),
     ]
 
 

@@ -17,7 +17,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import SEEN, comparison_of, sweep_of
 from finetop.core.text import count
-from finetop.tui.app_interface import Host, host_of, refusals_said
+from finetop.tui.app_interface import Host, host_of, show_refusals
 from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
@@ -179,7 +179,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.set_class(self.size.width >= CHART_FROM, "-wide")
 
     def on_mount(self) -> None:
-        self.runs.columns = input_lines.columns(self.host.homes[0])
+        self.runs.columns = input_lines.saved_columns(self.host.homes[0])
         self.runs.has_hosts = len(self.host.homes) > 1
 
     def moved(self, index: int) -> None:
@@ -199,8 +199,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             if not self.runs.filter:
                 input_lines.show_example(self)
                 return True
-            words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.bottom.say_aside(((words, "dim"),))
+            count_text = f"{count(answer.matching)} of {count(answer.total)} match"
+            self.bottom.say_aside(((count_text, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -248,10 +248,10 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     @work
     async def _ask_for_demo(self) -> None:
         """Ask before the demo is queued, with its cost."""
-        words = await actions.demo_question(self.host)
+        question = await actions.demo_question(self.host)
         if self.is_free and self.runs.is_empty:
             answer = Answer("y", "queue both", self._queue_demo)
-            self.bottom.ask(words, [answer], leave="cancel")
+            self.bottom.ask(question, [answer], leave="cancel")
 
     @work
     async def _queue_demo(self) -> None:
@@ -275,8 +275,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_compare(self) -> None:
         if len(self.runs.marked) > 1:
             self.host.open_compare([row.name for row in self.runs.marked.values()])
-            if len(self.runs.marked) > compare_runs.MOST:
-                self.host.say(f"comparing the first {compare_runs.MOST} of {len(self.runs.marked)}.")
+            if len(self.runs.marked) > compare_runs.MOST_RUNS:
+                self.host.say(f"comparing the first {compare_runs.MOST_RUNS} of {len(self.runs.marked)}.")
         else:
             self.host.say("mark at least two runs with space, then press c to compare them.")
 
@@ -292,7 +292,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_sort(self) -> None:
         """Apply a changed order, or switch to the next sort order."""
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
-            self.runs.filter = input_lines.without(self.runs.filter, "sort")
+            self.runs.filter = input_lines.without_part(self.runs.filter, "sort")
             self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
         self.load_anew()
 
@@ -306,7 +306,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.say("nothing to clear: q quits finetop, and runs continue.")
 
     def action_filter(self) -> None:
-        input_lines.filter_line(self, self.runs.filter, leave="clear", left="")
+        input_lines.ask_filter(self, self.runs.filter, leave="clear", left="")
 
     def action_sort_by(self) -> None:
         self._type_part("sort")
@@ -316,8 +316,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def _type_part(self, part: Literal["sort", "group"]) -> None:
         """Ask for the sort or group of the list as a part of its filter."""
-        text = f"{input_lines.without(self.runs.filter, part)} {part}:".strip()
-        input_lines.filter_line(self, text, leave="cancel", left=self.runs.filter)
+        text = f"{input_lines.without_part(self.runs.filter, part)} {part}:".strip()
+        input_lines.ask_filter(self, text, leave="cancel", left=self.runs.filter)
 
     def action_columns(self) -> None:
         input_lines.pick_columns(self)
@@ -342,9 +342,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     @work
     async def _end(self, verb: Literal["Stop", "Kill"]) -> None:
         """Ask before the chosen runs are stopped or killed."""
-        going = actions.going(self.chosen)
+        going = actions.under_way(self.chosen)
         if len(going) != 1:
-            self._put(actions.several(verb, self.chosen))
+            self._put(actions.several_question(verb, self.chosen))
             return
         question_of = stop_question if verb == "Stop" else kill_question
         await ask_to_end(self, going[0].name, lambda ask: self.do([ask]), question_of)
@@ -366,9 +366,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     @work
     async def action_seen(self) -> None:
         """Mark failed or lost runs as seen: the marked ones, else the one under the cursor, or all."""
-        with refusals_said(self.host):
-            every = [] if self.runs.marked else await actions.unseen(self.host)
-            self._put(actions.seen(self.chosen, every, self.do))
+        with show_refusals(self.host):
+            unseen = [] if self.runs.marked else await actions.unseen_failures(self.host)
+            self._put(actions.seen_question(self.chosen, unseen, self.do))
 
     def action_undo(self) -> None:
         """Undo the last change of tags, notes or the trash."""
@@ -383,10 +383,10 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         """Ask before the chosen runs are moved to the trash."""
         if not self.chosen:
             return
-        with refusals_said(self.host):
-            ask = Remove([row.name for row in self.chosen], only_show=True)
-            going: RemoveAnswer = await self.host.ask(ask)
-            self._put(actions.trash(going.runs, self.do))
+        with show_refusals(self.host):
+            preview = Remove([row.name for row in self.chosen], only_show=True)
+            going: RemoveAnswer = await self.host.ask(preview)
+            self._put(actions.trash_question(going.runs, self.do))
 
     def _put(self, question: Question | actions.CountQuestion | str) -> None:
         """Ask a question, or report why there is none."""
@@ -404,13 +404,17 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if not asks:
             return
         host = self.host
-        outcome = await actions.do(host, asks)
+        outcome = await actions.send_all(host, asks)
         self.undo = actions.undo_of(outcome) or self.undo if not said else self.undo
         host.say(outcome.words if outcome.errors or not said else said, "red" if outcome.errors else "")
         if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.load_anew()
-        moved = {ask.run for ask in asks if isinstance(ask, Tag) and SEEN in (*ask.add, *ask.drop)}
+        moved = {
+            request.run
+            for request in asks
+            if isinstance(request, Tag) and SEEN in (*request.add, *request.drop)
+        }
         if moved:
             self.runs.marked.clear()
             self.load_anew(self.runs.behind(self.query_one(Table).cursor, moved))

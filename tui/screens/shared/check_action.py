@@ -20,8 +20,8 @@ from finetop.core.protocol.messages.triage import (
 )
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
-from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.screens.shared.run_actions import order
+from finetop.tui.app_interface import host_of, show_refusals
+from finetop.tui.screens.shared.run_actions import send
 from finetop.tui.text import Line, cut_end, cut_middle
 from finetop.tui.widgets.app_screen import AppScreen
 from finetop.tui.widgets.frame import Answer
@@ -36,14 +36,14 @@ async def check(
     """
     host = host_of(screen)
     if again and step is None:
-        await order(host, Check(run))
+        await send(host, Check(run))
         return
     try:
         checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
     except FinetopError:  # not checked yet; any other cause refuses the next request too
         checked = None
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
-        await order(host, Check(run, step))
+        await send(host, Check(run, step))
         return
     tasks = [facts for facts in checked.tasks[1:] if facts.total > facts.n and facts.mark != "unmeasurable"]
     if not screen.is_free:
@@ -54,35 +54,37 @@ async def check(
         )
         return
 
-    def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
-        label = f"{words}{price(more, checked.item_s)}"
-        return Answer(key, label, lambda: screen.run_worker(order(host, Check(run, step, more=of))))
+    def answer(key: str, more: list[TaskFacts], count_text: str, of: list[str]) -> Answer:
+        label = f"{count_text}{price(more, checked.item_s)}"
+        return Answer(key, label, lambda: screen.run_worker(send(host, Check(run, step, more=of))))
 
-    own = [facts for facts in tasks if facts.task == task]
+    task_facts = [facts for facts in tasks if facts.task == task]
     name = cut_end(clean_line(task), 24)
-    answers = [answer("y", own, f"{count(left(own))} of {name}", [task])] if own else []
-    answers.append(answer("a" if own else "y", tasks, f"all {count(left(tasks))}", []))
-    words: Line = (
-        (f" Check the remaining {counted(left(tasks), 'item')}?", "bold"),
+    answers = (
+        [answer("y", task_facts, f"{count(items_left(task_facts))} of {name}", [task])] if task_facts else []
+    )
+    answers.append(answer("a" if task_facts else "y", tasks, f"all {count(items_left(tasks))}", []))
+    question: Line = (
+        (f" Check the remaining {counted(items_left(tasks), 'item')}?", "bold"),
         ("  Same verdict, tighter interval.", ""),
     )
-    screen.bottom.ask(words, answers, leave="cancel")
+    screen.bottom.ask(question, answers, leave="cancel")
 
 
-def left(tasks: list[TaskFacts]) -> int:
+def items_left(tasks: list[TaskFacts]) -> int:
     """Return the number of unchecked items."""
     return sum(task.total - task.n for task in tasks)
 
 
 def price(tasks: list[TaskFacts], item_s: float | None) -> str:
     """Return the expected time for the remaining items of some tasks, if known."""
-    return "" if item_s is None else f", about {long_span(max(1.0, item_s * left(tasks)))}"
+    return "" if item_s is None else f", about {long_span(max(1.0, item_s * items_left(tasks)))}"
 
 
-async def earlier(screen: AppScreen[Any], run: str) -> None:
+async def ask_bisection(screen: AppScreen[Any], run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
     host = host_of(screen)
-    with refusals_said(host):
+    with show_refusals(host):
         bisection: EarlierAnswer = await host.ask(Earlier(run))
         if screen.is_free and bisection.most:
             _ask_to_bisect(screen, run, bisection)
@@ -94,15 +96,15 @@ def _ask_to_bisect(screen: AppScreen[Any], run: str, bisection: EarlierAnswer) -
     host = host_of(screen)
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
-        return Answer(key, label, lambda: screen.run_worker(order(host, LookEarlier(run, on))))
+        return Answer(key, label, lambda: screen.run_worker(send(host, LookEarlier(run, on))))
 
     about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
-    words: Line = (
+    question: Line = (
         (f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?", "bold"),
         (f"  {counted(bisection.most, 'check')} at most{about}", ""),
     )
     single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
-    screen.bottom.ask(words, [answer("y", "find it", on=True), *single], leave="cancel")
+    screen.bottom.ask(question, [answer("y", "find it", on=True), *single], leave="cancel")
 
 
 def ask_unchecked(screen: AppScreen[Any], triage: TriageAnswer) -> None:
@@ -110,15 +112,15 @@ def ask_unchecked(screen: AppScreen[Any], triage: TriageAnswer) -> None:
     host = host_of(screen)
     names = triage.unchecked
     if len(names) == 1:
-        screen.run_worker(order(host, Check(names[0])))
+        screen.run_worker(send(host, Check(names[0])))
         return
     more = f" (the newest of {count(triage.unchecked_total)})" if triage.unchecked_total > len(names) else ""
     listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
-    words: Line = ((f" Check {len(names)} runs{more}?", "bold"), (f"  {listed}", ""))
+    question: Line = ((f" Check {len(names)} runs{more}?", "bold"), (f"  {listed}", ""))
 
     async def all_of_them() -> None:
         for name in names:
-            await order(host, Check(name))
+            await send(host, Check(name))
 
     answer = Answer("y", "check them", lambda: screen.run_worker(all_of_them()))
-    screen.bottom.ask(words, [answer], leave="cancel")
+    screen.bottom.ask(question, [answer], leave="cancel")

@@ -17,9 +17,9 @@ from finetop.core.protocol.runs import Failed, Lost, RunDetail, Running, RunRow
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
-from finetop.core.wording.endings import Asking, kill_asking, stop_asking
+from finetop.core.wording.endings import Confirmation, kill_confirmation, stop_confirmation
 from finetop.core.wording.next_step import is_held
-from finetop.tui.app_interface import Host, host_of, refusals_said
+from finetop.tui.app_interface import Host, host_of, show_refusals
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.app_screen import AppScreen
@@ -37,10 +37,10 @@ Do = Callable[[Order], object]
 QuestionOf = Callable[[RunDetail, Do], Question]
 
 
-async def order(host: Host, ask: Ask) -> bool:
+async def send(host: Host, request: Ask) -> bool:
     """Send a request about a run and report the result; return False if it was refused."""
-    with refusals_said(host):
-        host.say(said(await host.ask(ask)))
+    with show_refusals(host):
+        host.say(result_words(await host.ask(request)))
         return True
     return False
 
@@ -57,7 +57,7 @@ def pause_or_go_on(row: RunRow) -> Pause | Release | None:
     return Pause(row.name) if row.is_under_way else None
 
 
-def said(answer: Any) -> str:
+def result_words(answer: Any) -> str:
     """Return the result of a request in the words of its command."""
     match answer:
         case CheckAnswer():
@@ -67,8 +67,8 @@ def said(answer: Any) -> str:
             return f"export of {answer.run} queued; it is verified once written."
         case RetryAnswer():
             where = f"from step {count(answer.step)}" if answer.step else "from the start"
-            what = f"resumes {where}" if answer.what == "train" else f"repeats its {answer.what}"
-            return f"{answer.run} {what}, {ordinal(answer.place)} in the queue."
+            action = f"resumes {where}" if answer.what == "train" else f"repeats its {answer.what}"
+            return f"{answer.run} {action}, {ordinal(answer.place)} in the queue."
         case RemedyAnswer():
             return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
         case RemoveAnswer():
@@ -87,13 +87,13 @@ def stop_question(detail: RunDetail, do: Do) -> Question:
     """Return the question before a run is stopped or leaves the queue."""
     row = detail.row
     ends = [job for job in jobs.under_way(row) if isinstance(job.state, Running)]
-    words, stop = _words(stop_asking(detail, short_name(row))), Stop(row.name)
+    spans, stop = _words(stop_confirmation(detail, short_name(row))), Stop(row.name)
     if not ends:
-        return Question(words, (Answer("y", "remove it", lambda: do(stop)),), "keep it")
+        return Question(spans, (Answer("y", "remove it", lambda: do(stop)),), "keep it")
     answers: tuple[Answer, ...] = (Answer("y", "stop", lambda: do(stop)),)
     if any(job.verb == "train" for job in ends):
         answers = (*answers, Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name))))
-    return Question(words, answers, "keep it running")
+    return Question(spans, answers, "keep it running")
 
 
 def kill_question(detail: RunDetail, do: Do) -> Question:
@@ -104,7 +104,7 @@ def kill_question(detail: RunDetail, do: Do) -> Question:
     saves = ", saves first" if row.made_by == "train" and isinstance(row.state, Running) else ""
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
-    return Question(_words(kill_asking(detail, short_name(row))), answers, "keep it running")
+    return Question(_words(kill_confirmation(detail, short_name(row))), answers, "keep it running")
 
 
 async def ask_to_end(
@@ -112,11 +112,11 @@ async def ask_to_end(
 ) -> None:
     """Ask before a run's jobs are stopped or killed, naming what is saved or lost."""
     host = host_of(screen)
-    with refusals_said(host):
+    with show_refusals(host):
         detail: RunDetail = await host.ask(GetRun(run))
         if detail.row.is_under_way and screen.is_free:
             screen.put(question_of(detail, do))
 
 
-def _words(asking: Asking) -> Line:
+def _words(asking: Confirmation) -> Line:
     return ((f" {asking.question}", "bold"), (f"  {asking.effect}", ""))

@@ -26,11 +26,11 @@ from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import (
     SHORT_WORDS,
     WORDS,
-    beside_ok,
-    beside_target,
     change_of,
     finding,
+    ok_details,
     on_suite,
+    target_mark,
 )
 from finetop.tui.screens.shared.fix import fix_words
 from finetop.tui.text import Line, Span, decimals, line_width
@@ -114,8 +114,8 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
     return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
 
 
-def _capitals(word: str, words: str) -> Line:
-    return ((word, "red"), (f" {clean_line(words)}", "red"))
+def _capitals(word: str, text: str) -> Line:
+    return ((word, "red"), (f" {clean_line(text)}", "red"))
 
 
 def _not_resumed(row: RunRow) -> Line:
@@ -129,23 +129,23 @@ def alarm_words(text: str) -> Line:
     return ((word.upper(), "amber mark"), (f" {rest}", "amber"))
 
 
-def silence(state: Running) -> Line:
+def stuck_words(state: Running) -> Line:
     """Return how a run is stuck: SILENT for 4 min, HUNG no step for 12 min, usual 3 s."""
-    return ((pulse.word(state), "amber mark"), (f" {pulse.words(state)}", "amber"))
+    return ((pulse.label(state), "amber mark"), (f" {pulse.details(state)}", "amber"))
 
 
 def _running(row: RunRow, state: Running, name_suite: bool | None) -> Line:
     if row.check is not None and row.check.verdict == "regressed" and not row.check.is_settled:
         return (*verdict_words(row.check, name_suite=name_suite), (_at_step(row.check), "red"))
     if state.pulse:
-        return silence(state)
+        return stuck_words(state)
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((jobs.asked(row.made_by, state), "dim"),)
+        return ((jobs.requested_end(row.made_by, state), "dim"),)
     if row.check is not None:
-        words = verdict_words(row.check, short=True, name_suite=name_suite)
-        return (*words, (_at_step(row.check), ""))
+        verdict = verdict_words(row.check, short=True, name_suite=name_suite)
+        return (*verdict, (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
     if drift is not None:
         return ((f"drift {decimals(drift)}", ""),)
@@ -179,7 +179,7 @@ def job_words(job: SideJob, room: int = 1000) -> Line:
     """Return the progress of a job, coloured by its state."""
     state = job.state
     if isinstance(state, Running) and state.pulse and not state.asked:
-        return ((f"{jobs.NAMES[job.verb]} ", ""), *silence(state))
+        return ((f"{jobs.NAMES[job.verb]} ", ""), *stuck_words(state))
     is_quiet = isinstance(state, Queued) or bool(state.asked)
     return ((jobs.job(job.verb, state, job.tried, room=room), "" if is_quiet else "cyan"),)
 
@@ -189,8 +189,8 @@ def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | 
 
     A target that could not be measured is named after it, unless `short`.
     """
-    words = _verdict_words(check, short=short, name_suite=name_suite)
-    return words if short or not check.target_failed else (*words, (beside_target(check), "amber"))
+    spans = _verdict_words(check, short=short, name_suite=name_suite)
+    return spans if short or not check.target_failed else (*spans, (target_mark(check), "amber"))
 
 
 def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -> Line:
@@ -200,7 +200,7 @@ def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -
         reason = f"{on} {clean_line(check.reason)}" if check.reason and not short else on
         return ((WORDS["no_verdict"], "amber mark"), (reason, "amber"))
     if check.verdict == "ok":
-        return ((SHORT_WORDS["ok"], "green"), (f"{change}{beside_ok(check)}" if not short else change, ""))
+        return ((SHORT_WORDS["ok"], "green"), (f"{change}{ok_details(check)}" if not short else change, ""))
     if check.accepted:
         return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
     if check.fixed_by:
@@ -214,14 +214,14 @@ def verdict_sentence(check: CheckBrief) -> Line:
     start: Line = ((f" {mark.mark} ", mark.style),)
     on = on_suite(check.suite)
     drop, margin = (check.drop or 0.0) / 100, check.margin / 100
-    what = finding(drop, margin, check.items_used, check.items_total)
+    evidence = finding(drop, margin, check.items_used, check.items_total)
     match check.verdict:
         case "regressed":
             settled = "accepted" if check.accepted else "fixed"
             word: Span = (settled, "bold") if check.is_settled else (WORDS["regressed"], "red")
-            return (*start, word, (f"{on}  {what}", ""))
+            return (*start, word, (f"{on}  {evidence}", ""))
         case "ok":
-            return (*start, (SHORT_WORDS["ok"], "green"), (f"{on}{beside_ok(check)}  {what}", ""))
+            return (*start, (SHORT_WORDS["ok"], "green"), (f"{on}{ok_details(check)}  {evidence}", ""))
         case _:
             return (
                 *start,
@@ -264,8 +264,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
             (f"  {at}{kept[state.how]}; not checked for forgetting", ""),
         )
     if row.method == NO_WEIGHT:
-        words = "  no weights changed: the base model, prompted another way"
-        return (*start, ("same weights", "bold"), (words, ""))
+        text = "  no weights changed: the base model, prompted another way"
+        return (*start, ("same weights", "bold"), (text, ""))
     return (*start, ("not checked yet", "bold"))
 
 
@@ -277,25 +277,25 @@ def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
         return (("held", "bold"), ("  stays in the queue until released", ""))
     because = why(state, now)
     place = f"{ordinal(state.place)} in the queue" if state.place else "in Slurm"
-    words = f"  {place}{f': {because}' if because else ''}"
-    return (("queued", "bold"), (words, ""))
+    text = f"  {place}{f': {because}' if because else ''}"
+    return (("queued", "bold"), (text, ""))
 
 
 def _running_sentence(row: RunRow, state: Running) -> Line:
     if state.pulse:
-        return silence(state)
+        return stuck_words(state)
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        word, colon, rest = jobs.asked(row.made_by, state).partition(":")
+        word, colon, rest = jobs.requested_end(row.made_by, state).partition(":")
         return ((f"{word}{colon}", "bold"), (rest, ""))
     left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""
     if row.step:
         planned = f" of {count(row.steps)}" if row.steps else ""
-        words: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
+        spans: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
         if row.check is None:
-            return words
-        return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
+            return spans
+        return (*spans, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
     is_counted = state.done is not None and bool(state.total)
     left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
     return (("running", "cyan"), (f"  {jobs.phase(state)}{left}", ""))
@@ -316,15 +316,15 @@ def next_step(row: RunRow) -> tuple[str, str]:
             return "f", "check it again, once check.target is fixed"
         case "remedies":
             return "r", "remedies: fix it without retraining"
-    return _look_at(row)
+    return _reading_step(row)
 
 
-def _look_at(row: RunRow) -> tuple[str, str]:
+def _reading_step(row: RunRow) -> tuple[str, str]:
     """Return what to read or queue next if no action is advised."""
     state = row.state
     if isinstance(state, Failed):
-        if words := fix_words(row):
-            return "n", f"a new run from this one, with {clean_line(words)}"
+        if fix := fix_words(row):
+            return "n", f"a new run from this one, with {clean_line(fix)}"
         return "enter", "read the end of its log"
     if isinstance(state, Queued):
         return "enter", "see its settings"

@@ -106,20 +106,22 @@ def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height
     if not first and not second:
         return [rule(((f"by {key}", ""),), width), ((" No run has finished yet.", "dim"),)]
     count = 2 if first and second and width >= TWO_FROM else 1
-    each = (width - 2 * (count - 1)) // count
+    panel_width = (width - 2 * (count - 1)) // count
     how = "95 % intervals over" if held.curves is not None else "the spread over"
     better: Line = ((f"{name}: lower is better ", "dim"),) if held.is_lower_better or not metric else ()
     lines = [rule(((f"by {key}, with {how} seeds", ""),), width, better)]
     margins = [run.check.margin for setting in held.settings for run in setting.runs if run.check is not None]
     panels = []
     if first:
-        panels.append(panel(first, name, None, each, height - 1))
+        panels.append(panel(first, name, None, panel_width, height - 1))
     if second and len(panels) < count:
-        panels.append(panel(second, "retained, points", -margins[0] if margins else None, each, height - 1))
+        panels.append(
+            panel(second, "retained, points", -margins[0] if margins else None, panel_width, height - 1)
+        )
     for row in zip(*panels, strict=True):
         line: Line = row[0]
         for more in row[1:]:
-            line = (*line, (" " * max(0, each - line_width(line)) + "  ", ""), *more)
+            line = (*line, (" " * max(0, panel_width - line_width(line)) + "  ", ""), *more)
         lines.append(line)
     return lines
 

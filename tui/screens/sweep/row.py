@@ -49,7 +49,7 @@ def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> 
         max([len(short_key(name)), *(len(clean_line(value)) for value in values)])
         for name, values in zip(names, _by_key(names, settings), strict=True)
     ]
-    loss = seed_groups.loss_word(run for setting in settings for run in setting.runs)
+    loss = seed_groups.loss_label(run for setting in settings for run in setting.runs)
     return Columns(_shared(width - fixed - 2 * len(names), widths), has_loss, has_target, loss)
 
 
@@ -99,12 +99,13 @@ def setting_line(
     done = f"{setting.finished}/{len(runs)}"
     numbers = f"{done:>{DONE - 1}} "
     if columns.has_loss:
-        numbers += f"{seed_groups.words(seed_groups.spread(runs, seed_groups.loss), 3):>{LOSS - 1}} "
+        numbers += f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.loss), 3):>{LOSS - 1}} "
     if columns.has_target:
-        numbers += f"{seed_groups.words(seed_groups.spread(runs, seed_groups.target), 2):>{TARGET - 1}} "
-    numbers += (
-        f"{seed_groups.words(seed_groups.spread(runs, seed_groups.retained), 1, sign=True):>{RETAINED - 1}}  "
-    )
+        numbers += (
+            f"{seed_groups.spread_text(seed_groups.spread(runs, seed_groups.target), 2):>{TARGET - 1}} "
+        )
+    retained = seed_groups.spread_text(seed_groups.spread(runs, seed_groups.retained), 1, sign=True)
+    numbers += f"{retained:>{RETAINED - 1}}  "
     start = (*start, (numbers, ""))
     return (*start, *cut_line(answer(runs, now), width - line_width(start)))
 
@@ -170,9 +171,9 @@ def cell_line(
     """Draw one selector at one number of rows: its target, and the comparison with random rows."""
     number = f"{cell.rows:>{ROWS - 1},}{f'{cell.finished}/{cell.runs}':>{DONE - 1}}  "
     against, colour = AGAINST_WORDS.get(cell.against, ("", ""))
-    words = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)
-    words = "control" if cell.by == CONTROL else words
-    apart = " " * max(0, AGAINST - len(words) - 1 - len(against))
+    text = cell.against if cell.against == "same rows" else selection_curve.short(cell.difference, sign=True)
+    text = "control" if cell.by == CONTROL else text
+    apart = " " * max(0, AGAINST - len(text) - 1 - len(against))
     line: Line = (
         cursor_mark(has_cursor),
         (f" {letter:<2}", ""),
@@ -180,7 +181,7 @@ def cell_line(
             f"{cut_middle(clean_line(cell.by), columns.selector):<{columns.selector}}",
             "bold" if has_cursor else "",
         ),
-        (f"{number}{selection_curve.short(cell.target):<{MEASURE}}{words} ", ""),
+        (f"{number}{selection_curve.short(cell.target):<{MEASURE}}{text} ", ""),
         (against, colour),
     )
     if not columns.has_retained:

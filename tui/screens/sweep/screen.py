@@ -134,8 +134,8 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.set_class(not held.settings, "-empty")
         if not held.settings:
             title.show(((((" Sweep", "bold"),)),))
-            words = self._trouble or ("" if self._was_answered else "loading …")
-            self.query_one("#pane", Lines).show(empty_lines(words))
+            text = self._trouble or ("" if self._was_answered else "loading …")
+            self.query_one("#pane", Lines).show(empty_lines(text))
             self.bottom.offer((), footer_keys(held, None))
             return
         if held.curves is None:
@@ -174,11 +174,11 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     async def _load_list(self, run: str) -> bool:
         held, host = self.held, host_of(self)
         if not held.name:
-            every: SweepsAnswer = await host.ask(Sweeps())
+            sweeps: SweepsAnswer = await host.ask(Sweeps())
             self._was_answered = True
-            if not every.sweeps:
+            if not sweeps.sweeps:
                 return True
-            held.name = every.sweeps[0].name
+            held.name = sweeps.sweeps[0].name
         answer: SweepsAnswer = await host.ask(Sweeps(held.name))
         if held is not self.held:
             return False
@@ -222,8 +222,8 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             host_of(self).say("a comparison needs at least two runs.")
             return
         host_of(self).open_compare(names)
-        if len(names) > compare_runs.MOST:
-            host_of(self).say(f"comparing the first {compare_runs.MOST} of {len(names)}.")
+        if len(names) > compare_runs.MOST_RUNS:
+            host_of(self).say(f"comparing the first {compare_runs.MOST_RUNS} of {len(names)}.")
 
     def action_sort(self) -> None:
         setting = self.at
@@ -310,7 +310,7 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
     name = cut_middle(clean_line(row.name), cells)
     numbers = f" {of_steps(row.step, row.steps):>{STEPS_WIDTH}}"
     if width >= 90 or not held.metric:
-        numbers += f"  {seed_groups.loss_word([row])} {value(seed_groups.loss(row)):>6}"
+        numbers += f"  {seed_groups.loss_label([row])} {value(seed_groups.loss(row)):>6}"
     if held.metric:
         numbers += f"  target {value(seed_groups.target(row)):>6}"
     is_one_of_more = is_chosen and len(setting.runs) > 1

@@ -86,13 +86,13 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
         return seed_groups.settings(answer.runs, answer.keys)
     settings: list[Setting] = []
     for cell in curves.cells:
-        own = [
+        rows = [
             run.row
             for run in answer.runs
             if cell.by in run.values[tags.BY].split(",") and run.values[tags.ROWS] == str(cell.rows)
         ]
         values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
-        settings.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
+        settings.append(Setting(tuple(values[key] for key in answer.keys), tuple(rows)))
     return settings
 
 

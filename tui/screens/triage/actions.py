@@ -11,7 +11,7 @@ import msgspec
 from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.app_interface import Host, show_refusals
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Bottom
 
@@ -28,24 +28,24 @@ class Typed:
     text: str = ""
 
 
-def accept(before: Standing) -> Typed:
+def ask_acceptance(before: Standing) -> Typed:
     """Ask for the reason for accepting a regression."""
     settled = partial(Standing, "accepted", own_name())
     return Typed("reason for accepting?", "accept it", lambda text: settled(reason=text))
 
 
-def fixed(before: Standing) -> Typed:
+def ask_fix(before: Standing) -> Typed:
     """Ask for the run that fixes a regression."""
     settled = partial(Standing, "fixed", own_name())
     return Typed("which run fixes it?", "mark as fixed", lambda text: settled(fixed_by=text))
 
 
-def note(before: Standing) -> Typed:
+def ask_note(before: Standing) -> Typed:
     """Ask for a note; the regression's state stays."""
     return Typed("note", "save", lambda text: msgspec.structs.replace(before, note=text), before.note)
 
 
-def look(row: TriageRow, task: str, say: Say) -> None:
+def assign(row: TriageRow, task: str, say: Say) -> None:
     """Assign a regression to the user, or unassign it if it is theirs."""
     seen = row.standings.get(task)
     is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
@@ -66,22 +66,22 @@ def ask(bottom: Bottom, row: TriageRow, task: str, typed_of: Callable[[Standing]
     bottom.ask_text(label, typed.text, done=done, keep=typed.keep, leave="cancel")
 
 
-async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:
+async def send_standing(host: Host, request: SetStanding, undoing: list[SetStanding]) -> bool:
     """Send a change of state and record its undo; return False if it was refused."""
-    with refusals_said(host):
-        answer: SetStandingAnswer = await host.ask(ask)
-        undoing.append(SetStanding(ask.run, ask.task, answer.before))
+    with show_refusals(host):
+        answer: SetStandingAnswer = await host.ask(request)
+        undoing.append(SetStanding(request.run, request.task, answer.before))
         host.say(f"{answer.message}   u undoes it")
         return True
     return False
 
 
-async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
+async def undo_standing(host: Host, undoing: list[SetStanding]) -> bool:
     """Undo the last change of state; return whether there was one."""
     if not undoing:
         host.say("nothing to undo.")
         return False
-    with refusals_said(host):
+    with show_refusals(host):
         answer: SetStandingAnswer = await host.ask(undoing.pop())
         host.say(f"undone: {answer.message}")
         return True

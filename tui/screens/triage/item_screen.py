@@ -13,7 +13,7 @@ from textual.css.query import NoMatches
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.keys import NO_MORE, bindings, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
@@ -89,7 +89,7 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
     async def _load(self, at: int) -> None:
         """Load an item in full, and more of the list if it is beyond its end."""
         host = host_of(self)
-        with refusals_said(host), suppress(NoMatches):  # the answer came while the screen was being closed
+        with show_refusals(host), suppress(NoMatches):  # the answer came while the screen was being closed
             if at not in self.items.items:
                 await self.items.more(at, at + 1)
                 self.redraw()
@@ -120,14 +120,14 @@ class ItemScreen(AppScreen[None], inherit_bindings=False):
 def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
     """Return the title: the item's task, kind, and place in the list."""
     at, of = place
-    way = "won" if item.won else "lost"
+    direction = "won" if item.won else "lost"
     path = " > ".join(
         filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20)))
     )
     name = cut_middle(clean_line(row.shown_name), 24)
     return (
         (f" {path}", "bold"),
-        (f" > item {count(at + 1)} of {count(of)}, {way}", ""),
+        (f" > item {count(at + 1)} of {count(of)}, {direction}", ""),
         ("   in ", ""),
         (name, "bold"),
     )
@@ -156,15 +156,23 @@ def _choices(known: ItemAnswer, width: int) -> list[Line]:
     lines: list[Line] = []
     for at, choice in enumerate(known.choices):
         takers = [
-            who
-            for who, said in (("gold", item.gold), ("base", item.base_answer), ("tuned", item.tuned_answer))
-            if said.strip() and said.strip() == choice.strip()
+            taker
+            for taker, answer in (
+                ("gold", item.gold),
+                ("base", item.base_answer),
+                ("tuned", item.tuned_answer),
+            )
+            if answer.strip() and answer.strip() == choice.strip()
         ]
         label = "choices" if not at else ""
         text = cut_end(clean_line(choice).strip(), max(12, width - _LABEL - 24))
-        taken = f"   {', '.join(takers)}" if takers else ""
+        takers_text = f"   {', '.join(takers)}" if takers else ""
         lines.append(
-            ((f" {label:<{_LABEL - 1}}", "dim"), (text, "bold" if "gold" in takers else ""), (taken, "dim"))
+            (
+                (f" {label:<{_LABEL - 1}}", "dim"),
+                (text, "bold" if "gold" in takers else ""),
+                (takers_text, "dim"),
+            )
         )
     return [*lines, ()]
 
@@ -184,10 +192,10 @@ def _answers(item: Flip, width: int) -> list[Line]:
     is_choice = any(log_prob is not None for _, _, log_prob, _, _ in rows)
     numbered = f"{'log p':>8}{'margin':>9}" if is_choice else ""
     lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{numbered}", "dim"),)]
-    for label, said, log_prob, margin, is_better in rows:
-        if label == "gold" and not said.strip():
+    for label, answer, log_prob, margin, is_better in rows:
+        if label == "gold" and not answer.strip():
             continue  # scored by a rule, so there is no gold answer
-        text = cut_end(clean_line(said).strip() or "(nothing)", room - 2)
+        text = cut_end(clean_line(answer).strip() or "(nothing)", room - 2)
         mark = None if is_better is None else MARKS["finished" if is_better else "accepted"]
         numbers = f"{_signed(log_prob, '.1f'):>8}{_signed(margin, '+.1f'):>9}"
         lines.append(
@@ -210,12 +218,12 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
     lines = []
     if len(known.steps) > 2:
         marks = {True: MARKS["accepted"].mark, False: MARKS["finished"].mark}
-        words = "   ".join(
+        text = "   ".join(
             f"{'base' if step is None else count(step)} {marks[is_lost]}" for step, is_lost in known.steps
         )
-        lines += labelled("steps", words, width, cells=_LABEL, rows=4)
+        lines += labelled("steps", text, width, cells=_LABEL, rows=4)
     elsewhere = sum(lost for _, lost, _ in known.methods)
-    asked = sum(asked for _, _, asked in known.methods)
+    asked_count = sum(asked_count for _, _, asked_count in known.methods)
     is_won = known.item.won
     also = ""
     if elsewhere:
@@ -225,14 +233,14 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
         )
         how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
         also = f"{'lost in ' if is_won else ''}{names}  ({how})"
-    elif asked:
-        also = f"{'no other run lost it' if is_won else 'in no other run'} ({count(asked)} asked)"
+    elif asked_count:
+        also = f"{'no other run lost it' if is_won else 'in no other run'} ({count(asked_count)} asked)"
     if also:
         lines += labelled("elsewhere" if is_won else "also lost", also, width, cells=_LABEL, rows=4)
     kind = known.of_kind
     if kind.kind and kind.n > 1:
         name = clean_line(kind.kind).replace("_", " ")
-        what = f"{kind.won} of {kind.n} items of this kind ({name}) are won"
-        words = what if is_won else f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
-        lines += labelled("similar", words, width, cells=_LABEL, rows=4)
+        similar_won = f"{kind.won} of {kind.n} items of this kind ({name}) are won"
+        text = similar_won if is_won else f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
+        lines += labelled("similar", text, width, cells=_LABEL, rows=4)
     return lines

@@ -97,8 +97,8 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             kind_words: Line = ((clean_line(item.category), "dim"), (" ", ""))
             lines = [rule(((clean_line(item.item), "bold"),), width, kind_words)]
             lines += paragraph(item.question or "text not kept", width, 3)
-            said = clean_line(item.tuned_answer).strip() or "(nothing)"
-            lines.append(((" tuned said  ", "dim"), (said, "")))
+            answer = clean_line(item.tuned_answer).strip() or "(nothing)"
+            lines.append(((" tuned said  ", "dim"), (answer, "")))
         self.query_one("#pane", Lines).show(lines)
         step = (
             "enter",
@@ -170,14 +170,14 @@ def footer_keys(*, is_filtered: bool) -> tuple[Key, ...]:
 def title_line(items: Items, row: TriageRow, width: int) -> Line:
     """Return the title: the run and task of the items, and how many were lost and won."""
     name = cut_middle(clean_line(row.shown_name), 26)
-    what = cut_end(clean_line(items.task), 20) or "all tasks"
-    left: Line = ((f" {what}", "bold"), (" in ", ""), (name, "bold"))
+    task_words = cut_end(clean_line(items.task), 20) or "all tasks"
+    left: Line = ((f" {task_words}", "bold"), (" in ", ""), (name, "bold"))
     if items.answer is not None:
         left = (*left, (f"   {count(items.answer.lost)} lost, {count(items.answer.won)} won", ""))
     if not items.filter:
         return spread(left, (("/", "key"), (" filter ", "dim")), width)
-    words = f" {cut_middle(clean_line(items.filter), 24)}: {count(items.matching)} match "
-    return spread(left, (("/", "key"), (words, "bold")), width)
+    filter_text = f" {cut_middle(clean_line(items.filter), 24)}: {count(items.matching)} match "
+    return spread(left, (("/", "key"), (filter_text, "bold")), width)
 
 
 def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:

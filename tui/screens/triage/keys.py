@@ -96,7 +96,7 @@ def footer_keys(held: TriageList) -> tuple[Key, ...]:
     return (*first, _ALL_RUNS if held.is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
-def steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:
+def next_steps_of(held: TriageList, cell: CellAnswer | None) -> list[Line]:
     """Return the next step for what the cursor is on, and an alternative."""
     row, unchecked = held.row, unchecked_step(held)
     if row is None:
@@ -134,8 +134,8 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     hidden = len(cell.not_looked_at) if cell is not None else 0
     left = 0 if cell is None or "check" in row.refuses else cell.facts.total - cell.facts.n
     if cell is not None and cell.facts.mark == "open" and left > 0:
-        what = f" of {cut_end(clean_line(cell.facts.task), 24)}" if cell.facts.task else ""
-        return "f", f"still open: check the remaining {counted(left, 'item')}{what}"
+        task_words = f" of {cut_end(clean_line(cell.facts.task), 24)}" if cell.facts.task else ""
+        return "f", f"still open: check the remaining {counted(left, 'item')}{task_words}"
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
     if hidden and "bisect" not in row.refuses:

@@ -39,19 +39,19 @@ def pane_lines(
 ) -> list[Line]:
     """Return the pane in `height` rows."""
     name = cut_middle(clean_line(row.shown_name), 30)
-    what = cut_end(clean_line(task), 28) if task else "all tasks"
-    title: Line = ((what, "bold"), (" in ", ""), (name, "bold"))
+    task_words = cut_end(clean_line(task), 28) if task else "all tasks"
+    title: Line = ((task_words, "bold"), (" in ", ""), (name, "bold"))
     since = since_words(cell.curve) if cell is not None else ""
     lines = [rule(title, width, ((since, ""), (" ", "")) if since else ())]
     if cell is None:
         return [*lines, (("   loading …", "dim"),)][:height]
     verdict = verdict_lines(cell.facts, row, width)
     lines += verdict
-    lines += _seen(row, task, width, now)
+    lines += _state_lines(row, task, width, now)
     lines += [
-        *_when(cell, width),
-        *_what(cell, task, width, are_flips_said=_has_flips(verdict)),
-        *_floor(cell),
+        *_curve_lines(cell, width),
+        *_kind_lines(cell, task, width, are_flips_said=_has_flips(verdict)),
+        *_noise_lines(cell),
     ]
     left = height - len(lines)
     if left >= 3 and cell.first:
@@ -79,9 +79,9 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
         (f"   {scores}   change {change_of(facts.drop, None if facts.task else row.margin)}{between}", ""),
     )
     flips = f"{flips_words(facts)}, {count(facts.total - facts.n)} not asked" if facts.total > facts.n else ""
-    for words in (flips, flips_words(facts)):
-        if words and line_width(line) + len(words) + 4 <= width:
-            return [(*line, (f"   {words}", ""))]
+    for flips_text in (flips, flips_words(facts)):
+        if flips_text and line_width(line) + len(flips_text) + 4 <= width:
+            return [(*line, (f"   {flips_text}", ""))]
     return [line]
 
 
@@ -104,35 +104,35 @@ def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _labelled(label: str, words: str) -> Line:
-    return ((f"   {label:<{_LABEL - 3}}", "dim"), (words, ""))
+def _labelled(label: str, text: str) -> Line:
+    return ((f"   {label:<{_LABEL - 3}}", "dim"), (text, ""))
 
 
-def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
+def _state_lines(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
     """Return the state and note that users gave a cell or the run."""
     seen = row.standings.get(task)
     if seen is None:
         return []
-    words = "" if seen.state == "new" else standing_words(seen)
-    if seen.at and words:
+    state = "" if seen.state == "new" else standing_words(seen)
+    if seen.at and state:
         age = now - seen.at
         since = f"since {long_span(age)}" if seen.state == "looking" else f"{long_span(age)} ago"
-        words += f", {since if age >= 60 else 'just now'}"
+        state += f", {since if age >= 60 else 'just now'}"
     if seen.drop is not None and seen.state == "accepted":
-        words += f" at {change(seen.drop / 100)}"
-    said = ": ".join(filter(None, (words, clean_line(seen.reason))))
-    texts = {"state": said, "note": seen.note}
+        state += f" at {change(seen.drop / 100)}"
+    state_text = ": ".join(filter(None, (state, clean_line(seen.reason))))
+    texts = {"state": state_text, "note": seen.note}
     room = width - _LABEL - 1
     return [_labelled(key, row) for key, text in texts.items() if text for row in wrapped(text, room, 2)]
 
 
-def _when(cell: CellAnswer, width: int) -> list[Line]:
+def _curve_lines(cell: CellAnswer, width: int) -> list[Line]:
     """Draw the score at the base and at each checked checkpoint, the newest that fit."""
     points = cell.curve
     hidden = len(cell.not_looked_at)
     if len(points) < 3:
-        words = f"{counted(hidden, 'earlier checkpoint')} not checked" if hidden else ""
-        return [_labelled("when", words)] if words else []
+        points_text = f"{counted(hidden, 'earlier checkpoint')} not checked" if hidden else ""
+        return [_labelled("when", points_text)] if points_text else []
     pieces = [_point(point, points) for point in points]
     room = width - _LABEL - 1
     start, rest = pieces[0], pieces[1:]
@@ -142,9 +142,11 @@ def _when(cell: CellAnswer, width: int) -> list[Line]:
             shown.insert(0, "…")
             break
         shown.insert(0, piece)
-    words = "   ".join([start, *shown])
+    points_text = "   ".join([start, *shown])
     more = f"   {hidden} not checked"
-    return [_labelled("when", words + (more if hidden and cell_len(words + more) <= room else ""))]
+    return [
+        _labelled("when", points_text + (more if hidden and cell_len(points_text + more) <= room else ""))
+    ]
 
 
 def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
@@ -159,22 +161,22 @@ def _has_flips(verdict: list[Line]) -> bool:
     return any(" lost, " in text for line in verdict for text, _ in line)
 
 
-def _what(cell: CellAnswer, task: str, width: int, *, are_flips_said: bool) -> list[Line]:
+def _kind_lines(cell: CellAnswer, task: str, width: int, *, are_flips_said: bool) -> list[Line]:
     """Return the kinds of items that lost most; for a whole run, its tasks."""
     lines = [] if are_flips_said or cell.facts.drop is None else [_labelled("flips", flips_words(cell.facts))]
     label = f"   lost by {'kind' if task else 'task'}: "
-    words: list[str] = []
+    pieces: list[str] = []
     for kind in cell.kinds:
         if not kind.lost:
             continue
         piece = f"{clean_line(kind.kind).replace('_', ' ')} {kind.lost} of {kind.n}"
-        if cell_len("   ".join([label, *words, piece])) > width - 1:
+        if cell_len("   ".join([label, *pieces, piece])) > width - 1:
             break
-        words.append(piece)
-    return [*lines, ((label, "dim"), ("   ".join(words), ""))] if words else lines
+        pieces.append(piece)
+    return [*lines, ((label, "dim"), ("   ".join(pieces), ""))] if pieces else lines
 
 
-def _floor(cell: CellAnswer) -> list[Line]:
+def _noise_lines(cell: CellAnswer) -> list[Line]:
     if not cell.floor_items:
         return []
     share = 100 * cell.floor_flips / cell.floor_items
@@ -216,26 +218,26 @@ def item_widths(width: int) -> ItemWidths:
     since = "lost since step" if width >= _WIDE else "since"
     room = width - 3 - len(since) - 1 - len(_ALSO) - 1
     if width < NARROW:
-        said = max(8, room // 4)
-        return ItemWidths(room - 2 * said, 0, said, since)
+        answer = max(8, room // 4)
+        return ItemWidths(room - 2 * answer, 0, answer, since)
     room -= 2 * 7
-    said = max(9, room // 4)
+    answer = max(9, room // 4)
     gold = max(8, room // 6)
-    return ItemWidths(room - gold - 2 * said, gold, said, since)
+    return ItemWidths(room - gold - 2 * answer, gold, answer, since)
 
 
 def item_head(widths: ItemWidths, *, first: str) -> Line:
     """Return the header row of items."""
-    question, gold, said, since = widths
+    question, gold, answer, since = widths
     log_prob = 7 if gold else 0
-    answers = f"{'base said':<{said + log_prob}}{'tuned said':<{said + log_prob}}"
-    named = f"   {first:<{question}}{'gold' if gold else '':<{gold}}{answers} {since} {_ALSO}"
-    return ((named, "dim"),)
+    answers = f"{'base said':<{answer + log_prob}}{'tuned said':<{answer + log_prob}}"
+    header = f"   {first:<{question}}{'gold' if gold else '':<{gold}}{answers} {since} {_ALSO}"
+    return ((header, "dim"),)
 
 
 def item_line(item: Flip, widths: ItemWidths, *, has_cursor: bool = False, with_task: bool = False) -> Line:
     """Draw one item: question, gold, both answers with log-probabilities, since which step, other runs."""
-    question, gold, said, since = widths
+    question, gold, answer, since = widths
     text = item.question or item.item
     if with_task:
         text = f"{item.task}: {text}"
@@ -244,9 +246,9 @@ def item_line(item: Flip, widths: ItemWidths, *, has_cursor: bool = False, with_
         ("  ", ""),
         (_column(text, question), "bold" if has_cursor else ""),
         (_column(item.gold or "-", gold) if gold else "", ""),
-        (_column(item.base_answer or "(nothing)", said), ""),
+        (_column(item.base_answer or "(nothing)", answer), ""),
         (f"{_log_prob(item.base_log_prob):>5}  " if gold else "", "dim"),
-        (_column(item.tuned_answer or "(nothing)", said), ""),
+        (_column(item.tuned_answer or "(nothing)", answer), ""),
         (f"{_log_prob(item.tuned_log_prob):>5}  " if gold else "", "dim"),
         (f"{'-' if item.since is None else count(item.since):>{len(since) + 1}}", ""),
         (f"{'-' if item.won or not item.also else item.also:>{len(_ALSO) + 1}}", ""),

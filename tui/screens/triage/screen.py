@@ -10,15 +10,15 @@ from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow
 from finetop.core.text import count
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import host_of, show_refusals
 from finetop.tui.key_order import WAY
 from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
-from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
+from finetop.tui.screens.shared.check_action import ask_bisection, ask_unchecked, check
 from finetop.tui.screens.triage import actions, table as triage_table
-from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
+from finetop.tui.screens.triage.keys import KEYS, footer_keys, next_steps_of, unchecked_step
 from finetop.tui.screens.triage.pane import pane_lines
-from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList, compared
+from finetop.tui.screens.triage.state import NAME, TASKS, WHOLE, TriageList, runs_to_compare
 from finetop.tui.screens.triage.table import (
     Columns,
     columns_of,
@@ -140,7 +140,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         pane, bottom = self.query_one("#pane", Lines), self.bottom
         if row is None:
             pane.show(())
-            bottom.offer(steps_of(held, None), footer_keys(held))
+            bottom.offer(next_steps_of(held, None), footer_keys(held))
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
@@ -149,7 +149,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             # otherwise the previous cell's text stays until this one is loaded
             now = host_of(self).now()
             pane.show(pane_lines(row, task, cell, width=pane.room.width, height=height, now=now))
-        bottom.offer(steps_of(held, cell), footer_keys(held))
+        bottom.offer(next_steps_of(held, cell), footer_keys(held))
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -176,8 +176,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.held.row_at = place
         answer = self.held.answer
         if answer is not None:
-            words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.bottom.say_aside(((words, "dim"),))
+            count_text = f"{count(answer.matching)} of {count(answer.total)} match"
+            self.bottom.say_aside(((count_text, "dim"),))
         return True
 
     async def _refresh_list(self) -> None:
@@ -253,7 +253,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         from finetop.tui.screens.triage.items_screen import ItemsScreen
 
         screen = ItemsScreen(row, task)
-        with refusals_said(host_of(self)):
+        with show_refusals(host_of(self)):
             await screen.items.load()
             await self.app.push_screen(screen)
             if screen.items.items:
@@ -262,13 +262,13 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        self._ask(actions.accept)
+        self._ask(actions.ask_acceptance)
 
     def action_fixed(self) -> None:
-        self._ask(actions.fixed)
+        self._ask(actions.ask_fix)
 
     def action_note(self) -> None:
-        self._ask(actions.note)
+        self._ask(actions.ask_note)
 
     def _ask(self, typed_of: Callable[[Standing], actions.Typed]) -> None:
         if self.held.row is not None:
@@ -276,16 +276,18 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def action_own(self) -> None:
         if self.held.row is not None:
-            actions.look(self.held.row, self.cell_task, self._say)
+            actions.assign(self.held.row, self.cell_task, self._say)
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
-        if await actions.said_of(host_of(self), SetStanding(row.name, task, standing), self.held.undoing):
+        if await actions.send_standing(
+            host_of(self), SetStanding(row.name, task, standing), self.held.undoing
+        ):
             self.refresh_soon(at_once=True)
 
     @work
     async def action_undo(self) -> None:
-        if await actions.taken_back(host_of(self), self.held.undoing):
+        if await actions.undo_standing(host_of(self), self.held.undoing):
             self.refresh_soon(at_once=True)
 
     def action_check(self) -> None:
@@ -311,7 +313,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         row = self.held.row
         if row is None:
             return
-        names = compared(self.held, row)
+        names = runs_to_compare(self.held, row)
         if len(names) > 1:
             host_of(self).open_compare(names)
         else:
@@ -324,4 +326,4 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     def action_steps(self) -> None:
         """Offer to find the checkpoint that lost it."""
         if self.held.row is not None:
-            self.run_worker(earlier(self, self.held.row.name))
+            self.run_worker(ask_bisection(self, self.held.row.name))

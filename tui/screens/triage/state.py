@@ -153,7 +153,7 @@ class TriageList(PagedList["TriageRow"]):
         return placed
 
 
-def compared(held: TriageList, row: TriageRow) -> list[str]:
+def runs_to_compare(held: TriageList, row: TriageRow) -> list[str]:
     """Return the runs to compare: the marked ones; if only one, add this run, its fix, or an ok run."""
     names = list(held.marked.values()) or [row.name]
     if len(names) == 1 and row.name not in names:
@@ -166,29 +166,29 @@ def compared(held: TriageList, row: TriageRow) -> list[str]:
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Return a run's fix, else the first loaded ok run of the same base, else an empty string."""
     fixed_by = row.standings.get("", Standing()).fixed_by
-    others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
+    others = (candidate for _, candidate in sorted(pages.rows.items()) if candidate.model == row.model)
     return fixed_by or next(
         (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
     )
 
 
-def asked_for(run: str, task: str, text: str) -> LostItems:
+def parse_filter(run: str, task: str, text: str) -> LostItems:
     """Parse a filter: lost, won, kind:carry, margin>1, runs>2, and words in the question or answers."""
-    ask = LostItems(run, task, limit=CHUNK)
-    words = []
+    request = LostItems(run, task, limit=CHUNK)
+    search_words = []
     for word in text.split():
         match = _WORD.match(word)
         if word in ("lost", "won"):
-            ask = msgspec.structs.replace(ask, only="lost" if word == "lost" else "won")
+            request = msgspec.structs.replace(request, only="lost" if word == "lost" else "won")
         elif match is not None and match[1] == "kind:":
-            ask = msgspec.structs.replace(ask, kind=match[2].replace("+", " "))
+            request = msgspec.structs.replace(request, kind=match[2].replace("+", " "))
         elif match is not None and _number(match[2]) is not None:
             number = _number(match[2]) or 0.0
             more = {"margin": number} if match[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
-            ask = msgspec.structs.replace(ask, **more)
+            request = msgspec.structs.replace(request, **more)
         else:
-            words.append(word)
-    return msgspec.structs.replace(ask, text=" ".join(words))
+            search_words.append(word)
+    return msgspec.structs.replace(request, text=" ".join(search_words))
 
 
 def _number(text: str) -> float | None:
@@ -213,7 +213,7 @@ class Items:
 
     @property
     def request(self) -> LostItems:
-        return asked_for(self.run, self.task, self.filter)
+        return parse_filter(self.run, self.task, self.filter)
 
     @property
     def matching(self) -> int:

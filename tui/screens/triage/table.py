@@ -109,12 +109,14 @@ def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: b
     """Draw a change and its mark: red for a proven, unsettled loss, dim for ok."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
-    words = f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
+    cell_text = (
+        f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
+    )
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     style = "dim" if cell is not None and cell.mark == "kept" else style
     return (
-        (" " * max(0, width - 1 - len(words)), ""),
-        (words, "reverse" if is_cursor else style),
+        (" " * max(0, width - 1 - len(cell_text)), ""),
+        (cell_text, "reverse" if is_cursor else style),
         (" ", ""),
     )
 
@@ -219,10 +221,10 @@ def state_line(held: TriageList, width: int, now: float) -> Line:
         return ((" loading …", "dim"),)
     if not answer.total and not held.filter:
         return ()  # the empty text says it
-    words = counts_line(answer)
+    counts = counts_line(answer)
     if not answer.new + answer.looking + answer.accepted + answer.fixed and answer.newest:
-        words = f"{words.rstrip('.')}; {newest_words(answer, now)}"
-    left: Line = ((f" {words}", "red" if answer.new else ""),)
+        counts = f"{counts.rstrip('.')}; {newest_words(answer, now)}"
+    left: Line = ((f" {counts}", "red" if answer.new else ""),)
     return spread(left, (*_right(held), (" ", "")), width)
 
 
@@ -242,16 +244,16 @@ def _right(held: TriageList) -> Line:
 
 def facts_words(rows: list[TriageRow]) -> str:
     """Return what all checks share of suite, limit and base."""
-    words = []
+    parts = []
     suites, limits = {row.suite for row in rows}, {row.margin for row in rows}
     bases = {leaf(row.model) for row in rows}
     if len(suites) == 1:
-        words.append(clean_line(*suites) or "?")
+        parts.append(clean_line(*suites) or "?")
     if len(limits) == 1:
-        words.append(f"limit {limits.pop():.1f}")
+        parts.append(f"limit {limits.pop():.1f}")
     if len(bases) == 1:
-        words.append(f"base {cut_middle(bases.pop(), 24)}")
-    return ", ".join(words)
+        parts.append(f"base {cut_middle(bases.pop(), 24)}")
+    return ", ".join(parts)
 
 
 def turned_line(held: TriageList, row: TriageRow, width: int) -> Line:
@@ -286,8 +288,8 @@ def unchecked_lines(held: TriageList) -> list[Line]:
     more = answer.unchecked_total - len(answer.unchecked)
     names = ",  ".join(cut_middle(clean_line(name), 24) for name in answer.unchecked)
     rest = f" and {count(more)} more" if more > 0 else ""
-    has = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
-    return [((f"   {count(answer.unchecked_total)} {has} no check:  ", ""), (f"{names}{rest}", "bold"))]
+    noun = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
+    return [((f"   {count(answer.unchecked_total)} {noun} no check:  ", ""), (f"{names}{rest}", "bold"))]
 
 
 def newest_words(answer: TriageAnswer, now: float) -> str:

@@ -52,7 +52,7 @@ def test_answers_behind_kept_beginnings_equal_answers_alone(loud_model: Any, tin
     wanted = [written_alone(loud_model, tiny_tokenizer, prompt) for prompt in prompts]
     assert answer(loud_model, tiny_tokenizer, prompts, PLAN, memory) == wanted
     assert memory.held_bytes > 0
-    assert [answer(loud_model, tiny_tokenizer, [one], PLAN, memory)[0] for one in prompts] == wanted
+    assert [answer(loud_model, tiny_tokenizer, [single], PLAN, memory)[0] for single in prompts] == wanted
 
 
 def test_answers_of_a_model_with_a_short_window(tiny_tokenizer: Any) -> None:
@@ -141,8 +141,8 @@ def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model: Any, tin
     with torch.no_grad():
         log_probs = torch.log_softmax(model(input_ids=torch.tensor([tokens[:-1]])).logits[0, 5:].float(), -1)
     right = sum(float(log_probs[at - 1, tokens[at]]) for at in range(9, 15))
-    (found,) = score(model, [TokenSequence(tokens, 9)], BatchPlan("plain", 64))
-    assert found.log_prob == pytest.approx(right, abs=1e-4)
+    (scored,) = score(model, [TokenSequence(tokens, 9)], BatchPlan("plain", 64))
+    assert scored.log_prob == pytest.approx(right, abs=1e-4)
 
 
 @pytest.mark.parametrize("rows", [512, 1])

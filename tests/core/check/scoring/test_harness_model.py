@@ -18,7 +18,7 @@ NATS = 1e-4
 LONG = "Where are you? We are behind the station. " * 40
 
 
-def asked(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+def requests_for(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
     return [
         Instance(kind, {}, given, 0, metadata=("task", number, 1)) for number, given in enumerate(arguments)
     ]
@@ -44,19 +44,19 @@ def test_log_likelihoods(both: tuple[PackedModel, HFLM]) -> None:
         (LONG[:1200], " in the old mill"),
         ("<|user|>Can you mend my radio?<|end|>\n<|assistant|>", "Yes"),
     ]
-    found = ours.loglikelihood(asked("loglikelihood", pairs))
-    wanted = stock.loglikelihood(asked("loglikelihood", pairs), disable_tqdm=True)
-    for pair, one, other in zip(pairs, found, wanted, strict=True):
-        assert one[0] == pytest.approx(other[0], abs=NATS), pair
-        assert one[1] == other[1], pair
+    scores = ours.loglikelihood(requests_for("loglikelihood", pairs))
+    wanted = stock.loglikelihood(requests_for("loglikelihood", pairs), disable_tqdm=True)
+    for pair, own, other in zip(pairs, scores, wanted, strict=True):
+        assert own[0] == pytest.approx(other[0], abs=NATS), pair
+        assert own[1] == other[1], pair
 
 
 def test_rolling_windows_are_the_harnesss(both: tuple[PackedModel, HFLM]) -> None:
     ours, stock = both
     texts = [(LONG,), ("We mend radios.",), (LONG[:900],)]
-    found = ours.loglikelihood_rolling(asked("loglikelihood_rolling", texts))
-    wanted = stock.loglikelihood_rolling(asked("loglikelihood_rolling", texts), disable_tqdm=True)
-    assert found == pytest.approx(wanted, rel=1e-6)
+    scores = ours.loglikelihood_rolling(requests_for("loglikelihood_rolling", texts))
+    wanted = stock.loglikelihood_rolling(requests_for("loglikelihood_rolling", texts), disable_tqdm=True)
+    assert scores == pytest.approx(wanted, rel=1e-6)
 
 
 def test_answers(both: tuple[PackedModel, HFLM]) -> None:
@@ -70,8 +70,8 @@ def test_answers(both: tuple[PackedModel, HFLM]) -> None:
         requests = [(prompt, settings) for prompt in prompts]
         wanted = []
         for request in requests:  # alone: in a batch the stock model pads after a template's first token
-            wanted += stock.generate_until(asked("generate_until", [request]), disable_tqdm=True)
-        assert ours.generate_until(asked("generate_until", requests)) == wanted
+            wanted += stock.generate_until(requests_for("generate_until", [request]), disable_tqdm=True)
+        assert ours.generate_until(requests_for("generate_until", requests)) == wanted
 
 
 def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit(
@@ -86,4 +86,4 @@ def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit(
 def test_sampled_answers_are_refused(loud_model: Any, tiny_tokenizer: Any) -> None:
     ours = PackedModel(loud_model, tiny_tokenizer)
     with pytest.raises(BadInput, match=r"temperature 0\.7"):
-        ours.generate_until(asked("generate_until", [("We", {"do_sample": True, "temperature": 0.7})]))
+        ours.generate_until(requests_for("generate_until", [("We", {"do_sample": True, "temperature": 0.7})]))

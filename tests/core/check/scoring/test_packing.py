@@ -59,10 +59,10 @@ def test_every_predicting_column_sees_its_sequence_and_nothing_else() -> None:
         length = rng.randint(2, 20)
         tokens = (*(header if rng.random() < 0.5 else []), *(rng.randrange(50) for _ in range(length)))
         sequences.append(TokenSequence(tokens, rng.randint(1, len(tokens) - 1)))
-    made = packed_batches(pack(sequences, 60), sequences, 130)
-    assert len(made) > 1 and any(len(packed.tokens) > 1 for packed in made)
+    batches = packed_batches(pack(sequences, 60), sequences, 130)
+    assert len(batches) > 1 and any(len(packed.tokens) > 1 for packed in batches)
     met = []
-    for packed in made:
+    for packed in batches:
         columns = packed.tokens.shape[1]
         for place, (row, kept) in packed.predicting.items():
             sequence = sequences[place]

@@ -78,10 +78,10 @@ def counting(model: Any, fails_at: int = 0) -> Any:
 
 
 def test_beginnings_of_subjects_and_of_all_are_found_and_nested() -> None:
-    found = find(some_items())
-    assert sorted(map(len, found.tokens)) == [60, 140, 140, 140]
-    whole = [len(tokens) for tokens in found.tokens].index(60)
-    assert sorted(found.parents) == sorted([-1, whole, whole, whole])
+    prefixes = find(some_items())
+    assert sorted(map(len, prefixes.tokens)) == [60, 140, 140, 140]
+    whole = [len(tokens) for tokens in prefixes.tokens].index(60)
+    assert sorted(prefixes.parents) == sorted([-1, whole, whole, whole])
 
 
 def test_choices_of_one_item_share_nothing() -> None:
@@ -100,8 +100,8 @@ def test_short_beginnings_and_rare_small_ones_are_left_in_their_rows() -> None:
     rng = random.Random(6)
     for shared, items, wanted in ((LEAST_TOKENS - 1, 30, 0), (LEAST_TOKENS, 30, 1), (60, 2, 0), (200, 2, 1)):
         head = random_tokens(rng, shared)
-        made = [[TokenSequence((*head, 301 + item, 7, 8), shared + 2)] for item in range(items)]
-        assert len(find(made).tokens) == wanted, (shared, items)
+        rare_items = [[TokenSequence((*head, 301 + item, 7, 8), shared + 2)] for item in range(items)]
+        assert len(find(rare_items).tokens) == wanted, (shared, items)
 
 
 def test_what_predicts_is_never_in_a_beginning() -> None:
@@ -122,15 +122,15 @@ def test_finding_does_not_depend_on_the_order_of_items() -> None:
 
 def test_longest_is_the_longest_that_fits() -> None:
     items = some_items()
-    found = find(items)
+    prefixes = find(items)
     for item in items:
-        tokens = found.tokens[found.longest(item[0])]
+        tokens = prefixes.tokens[prefixes.longest(item[0])]
         assert len(tokens) == 140 and item[0].tokens[:140] == tokens
-    whole = found.tokens[[len(tokens) for tokens in found.tokens].index(60)]
+    whole = prefixes.tokens[[len(tokens) for tokens in prefixes.tokens].index(60)]
     other = TokenSequence((*whole, 299, 298, 297, 296), 63)
-    assert len(found.tokens[found.longest(other)]) == 60
-    assert found.longest(TokenSequence(whole, 60)) == -1  # its last token predicts
-    assert found.longest(TokenSequence((1, 2, 3), 2)) == -1
+    assert len(prefixes.tokens[prefixes.longest(other)]) == 60
+    assert prefixes.longest(TokenSequence(whole, 60)) == -1  # its last token predicts
+    assert prefixes.longest(TokenSequence((1, 2, 3), 2)) == -1
 
 
 def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model: Any) -> None:
@@ -138,9 +138,9 @@ def test_scores_behind_a_beginning_are_those_of_the_whole(loud_model: Any) -> No
     sequences = [sequence for item in items for sequence in item]
     memory = PrefixMemory(find(items), PLENTY)
     wanted = score(loud_model, sequences, BatchPlan("plain", 1))
-    for found, right in zip(score(loud_model, sequences, PLAN, memory), wanted, strict=True):
-        assert found.log_prob == pytest.approx(right.log_prob, abs=1e-4)
-        assert found.is_greedy == right.is_greedy
+    for scored, right in zip(score(loud_model, sequences, PLAN, memory), wanted, strict=True):
+        assert scored.log_prob == pytest.approx(right.log_prob, abs=1e-4)
+        assert scored.is_greedy == right.is_greedy
 
 
 def test_kept_or_read_now_the_numbers_are_the_very_same(loud_model: Any) -> None:
@@ -159,7 +159,10 @@ def test_a_beginning_is_read_once_over_many_calls(loud_model: Any) -> None:
     memory = PrefixMemory(find(items), PLENTY)
     for item in items:
         score(model, item, PLAN, memory)
-    own = sum(len({tokens for one in item for tokens in (one.tokens[: one.scored_from],)}) for item in items)
+    own = sum(
+        len({tokens for sequence in item for tokens in (sequence.tokens[: sequence.scored_from],)})
+        for item in items
+    )
     assert own == 10
     assert model.tokens < 140 + sum(len(item[0].tokens) - 140 + 6 for item in items)
 
@@ -200,7 +203,7 @@ def test_out_of_memory_leaves_nothing_behind(loud_model: Any, fails_at: int) -> 
 
     memory.past = watched  # type: ignore[method-assign]
     with pytest.raises(torch.OutOfMemoryError):
-        score(counting(loud_model, fails_at), [one for item in items for one in item], PLAN, memory)
+        score(counting(loud_model, fails_at), [sequence for item in items for sequence in item], PLAN, memory)
     gc.collect()
     assert memory.held_bytes == 0
     assert fails_at < 3 or left

@@ -42,20 +42,20 @@ def some_sequences(count: int, seed: int) -> list[TokenSequence]:
     """Return random contexts with several continuations each; some share prefixes, one is the prefix of another."""
     rng = random.Random(seed)
     header = [rng.randrange(300) for _ in range(9)]
-    made = []
+    sequences = []
     for _ in range(count):
         context = [
             *(header if rng.random() < 0.5 else []),
             *(rng.randrange(300) for _ in range(rng.randint(1, 30))),
         ]
         for _ in range(rng.randint(1, 4)):
-            made.append(
+            sequences.append(
                 TokenSequence(
                     (*context, *(rng.randrange(300) for _ in range(rng.randint(1, 6)))), len(context)
                 )
             )
-        made.append(TokenSequence((*context, *made[-1].tokens[len(context) :], 7), len(context)))
-    return made
+        sequences.append(TokenSequence((*context, *sequences[-1].tokens[len(context) :], 7), len(context)))
+    return sequences
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def some_sequences(count: int, seed: int) -> list[TokenSequence]:
 )
 def test_scores_equal_a_forward_of_each_sequence_alone(loud_model: Any, plan: BatchPlan) -> None:
     sequences = some_sequences(12, seed=3)
-    for found, sequence in zip(score(loud_model, sequences, plan), sequences, strict=True):
+    for scored, sequence in zip(score(loud_model, sequences, plan), sequences, strict=True):
         log_prob, greedy = alone(loud_model, sequence)
-        assert found.log_prob == pytest.approx(log_prob, abs=NATS)
-        assert found.is_greedy == greedy
+        assert scored.log_prob == pytest.approx(log_prob, abs=NATS)
+        assert scored.is_greedy == greedy
 
 
 def test_greedy_continuation_is_found(loud_model: Any) -> None:
@@ -75,8 +75,8 @@ def test_greedy_continuation_is_found(loud_model: Any) -> None:
     for _ in range(3):
         with torch.no_grad():
             tokens.append(int(loud_model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
-    (found,) = score(loud_model, [TokenSequence(tuple(tokens), 3)], BatchPlan("packed", 64))
-    assert found.is_greedy
+    (scored,) = score(loud_model, [TokenSequence(tuple(tokens), 3)], BatchPlan("packed", 64))
+    assert scored.is_greedy
 
 
 def test_same_plan_gives_the_very_same_numbers(loud_model: Any) -> None:
@@ -108,9 +108,9 @@ def test_a_model_that_ignores_the_mask_is_found_out(loud_model: Any) -> None:
 
 def test_window_is_a_plain_forward(loud_model: Any) -> None:
     ids = list(range(20))
-    found = window_log_probs(loud_model, ids)
-    assert found.shape[0] == 19
-    assert float(found[3, 4]) == pytest.approx(
+    log_probs = window_log_probs(loud_model, ids)
+    assert log_probs.shape[0] == 19
+    assert float(log_probs[3, 4]) == pytest.approx(
         alone(loud_model, TokenSequence((0, 1, 2, 3, 4), 4))[0], abs=NATS
     )
 
@@ -128,9 +128,9 @@ def test_pair_splits_where_the_harness_splits(tiny_tokenizer: Any) -> None:
 
 def test_nothing_to_score_is_scored_as_nothing(loud_model: Any) -> None:
     for layout in ("packed", "plain"):
-        found = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
-        assert (found[0].log_prob, found[0].is_greedy) == (0.0, True)
-        assert found[1].log_prob < 0
+        scores = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
+        assert (scores[0].log_prob, scores[0].is_greedy) == (0.0, True)
+        assert scores[1].log_prob < 0
 
 
 def test_prompts_end_as_they_are_written(tiny_tokenizer: Any) -> None:
@@ -187,12 +187,12 @@ def test_architectures_pack_exactly_or_say_that_they_do_not(kind: str) -> None:
 
     torch.manual_seed(2)
     config, packs = _kinds()[kind]
-    made = AutoModelForCausalLM.from_config(config()).float().eval()
+    model = AutoModelForCausalLM.from_config(config()).float().eval()
     with torch.no_grad():
-        for weights in made.parameters():
+        for weights in model.parameters():
             if weights.dim() > 1 and float(weights.std()) < 0.1:
                 weights.mul_(8)
-    assert packs_exactly(made) is packs
+    assert packs_exactly(model) is packs
     rng = random.Random(7)
     header = [rng.randrange(3, 320) for _ in range(50)]
     items = []
@@ -202,8 +202,8 @@ def test_architectures_pack_exactly_or_say_that_they_do_not(kind: str) -> None:
     memory = PrefixMemory(find(items), 1 << 30)
     sequences = [sequence for item in items for sequence in item]
     plan = BatchPlan("packed" if packs else "plain", 128)
-    for found, sequence in zip(score(made, sequences, plan, memory), sequences, strict=True):
-        assert found.log_prob == pytest.approx(alone(made, sequence)[0], abs=NATS)
+    for scored, sequence in zip(score(model, sequences, plan, memory), sequences, strict=True):
+        assert scored.log_prob == pytest.approx(alone(model, sequence)[0], abs=NATS)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -211,11 +211,11 @@ def test_quantised_weights(tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
-    made = AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         tiny_model, dtype=torch.float32, quantization_config=settings, device_map={"": "cpu"}
     ).eval()
-    assert any(weights.dtype == torch.uint8 for weights in made.parameters())
-    assert packs_exactly(made)
+    assert any(weights.dtype == torch.uint8 for weights in model.parameters())
+    assert packs_exactly(model)
     sequences = some_sequences(8, seed=4)
-    for found, sequence in zip(score(made, sequences, BatchPlan("packed", 128)), sequences, strict=True):
-        assert found.log_prob == pytest.approx(alone(made, sequence)[0], abs=NATS)
+    for scored, sequence in zip(score(model, sequences, BatchPlan("packed", 128)), sequences, strict=True):
+        assert scored.log_prob == pytest.approx(alone(model, sequence)[0], abs=NATS)

@@ -28,10 +28,10 @@ def test_nats_are_per_token_of_all_answers_together() -> None:
     rows = [row(0, 10), row(1, 30)]
     base = {"0": ItemScore("0", 0, gold_log_prob=-40.0), "1": ItemScore("1", 0, gold_log_prob=-40.0)}
     tuned = {"0": ItemScore("0", 0, gold_log_prob=-10.0), "1": ItemScore("1", 0, gold_log_prob=-30.0)}
-    found = compare("nats_per_token", rows, base, tuned)
-    assert (found.base, found.tuned, found.rows) == (2.0, 1.0, 2)
+    result = compare("nats_per_token", rows, base, tuned)
+    assert (result.base, result.tuned, result.rows) == (2.0, 1.0, 2)
     # Changes of -3 and -1/3 per token around -1, weighted by tokens: residuals -20 and 20 of 40.
-    assert found.high - found.low == pytest.approx(2 * 1.959964 * math.sqrt(2 * 800) / 40)
+    assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(2 * 800) / 40)
 
 
 def test_the_interval_covers_in_95_of_100_samples() -> None:
@@ -43,8 +43,8 @@ def test_the_interval_covers_in_95_of_100_samples() -> None:
         tuned = {
             item: ItemScore(item, 1.0 if rng.random() < 0.5 else old.score) for item, old in base.items()
         }
-        found = compare("rules", rows, base, tuned)
-        covered += found.low <= 0.35 <= found.high
+        result = compare("rules", rows, base, tuned)
+        covered += result.low <= 0.35 <= result.high
     assert 365 <= covered <= 395
 
 
@@ -56,11 +56,11 @@ def test_rows_are_rendered_with_the_answer_alone_scored(tiny_model: Path, tmp_pa
     file.write_bytes(
         msgspec.json.encode({"prompt": "Where are you?", "completion": "We are behind the mill."})
     )
-    (found,) = read_rows(Target(path=str(file)), tokenizer, Home(tmp_path), 500)
-    scored = tokenizer.decode(found.sequence.tokens[found.sequence.scored_from :])
+    (rendered,) = read_rows(Target(path=str(file)), tokenizer, Home(tmp_path), 500)
+    scored = tokenizer.decode(rendered.sequence.tokens[rendered.sequence.scored_from :])
     assert scored.startswith("We are behind the mill.")
-    assert tokenizer.decode(found.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
-    assert found.sequence.tokens[: found.sequence.scored_from] == found.prompt
+    assert tokenizer.decode(rendered.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
+    assert rendered.sequence.tokens[: rendered.sequence.scored_from] == rendered.prompt
 
 
 def texts_file(tmp_path: Path, *texts: str) -> str:
@@ -75,11 +75,11 @@ def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_model: Path, 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     texts = ("The shop opens at nine. " * 30, "We mend radios.")
     target = Target(path=texts_file(tmp_path, *texts))
-    found = read_rows(target, tokenizer, Home(tmp_path), 500, window=16)
-    assert {row.text for row in found} == {0, 1}
-    assert all(len(row.sequence.tokens) <= 16 and row.sequence.scored_from == 1 for row in found)
+    windows = read_rows(target, tokenizer, Home(tmp_path), 500, window=16)
+    assert {row.text for row in windows} == {0, 1}
+    assert all(len(row.sequence.tokens) <= 16 and row.sequence.scored_from == 1 for row in windows)
     for number, text in enumerate(texts):
-        of_text = sorted((row for row in found if row.text == number), key=lambda row: int(row.item[2:]))
+        of_text = sorted((row for row in windows if row.text == number), key=lambda row: int(row.item[2:]))
         ids = [token for row in of_text for token in row.sequence.tokens]
         assert ids == tokenizer(text, add_special_tokens=False).input_ids[: len(ids)]
         assert len(ids) >= len(tokenizer(text, add_special_tokens=False).input_ids) - 1
@@ -93,9 +93,9 @@ def test_of_more_windows_than_are_scored_every_text_has_some(tiny_model: Path, t
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     target = Target(path=texts_file(tmp_path, "The shop opens at nine. " * 400, *["We mend radios."] * 50))
-    found = read_rows(target, tokenizer, Home(tmp_path), 500, window=4)
-    assert len(found) == 200
-    assert {row.text for row in found} == set(range(51))
+    windows = read_rows(target, tokenizer, Home(tmp_path), 500, window=4)
+    assert len(windows) == 200
+    assert {row.text for row in windows} == set(range(51))
 
 
 @pytest.mark.parametrize("metric", ["exact_match", "token_f1", ("nats_per_token", "exact_match")])
@@ -116,14 +116,16 @@ def test_windows_of_several_texts_count_by_text() -> None:
         for text in range(12)
         for at in range(10)
     ]
-    base = {one.item: ItemScore(one.item, 0, gold_log_prob=-20.0) for one in rows}
+    base = {window_row.item: ItemScore(window_row.item, 0, gold_log_prob=-20.0) for window_row in rows}
     tuned = {
-        one.item: ItemScore(one.item, 0, gold_log_prob=-20.0 + (2.0 if int(one.text or 0) % 2 else -2.0))
-        for one in rows
+        window_row.item: ItemScore(
+            window_row.item, 0, gold_log_prob=-20.0 + (2.0 if int(window_row.text or 0) % 2 else -2.0)
+        )
+        for window_row in rows
     }
-    found = compare("nats_per_token", rows, base, tuned)
-    assert (found.base, found.tuned, found.rows, found.texts) == (2.0, 2.0, 120, 12)
-    assert found.high - found.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
+    result = compare("nats_per_token", rows, base, tuned)
+    assert (result.base, result.tuned, result.rows, result.texts) == (2.0, 2.0, 120, 12)
+    assert result.high - result.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
 
 
 def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
@@ -139,6 +141,6 @@ def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
         columns={"prompt": "Review: {review}", "completion": "sentiment"},
         labels={"0": "bad", "1": "good"},
     )
-    found = read_rows(target, tokenizer, Home(tmp_path), 500)
-    assert [row.gold for row in found] == ["good", "bad"]
-    assert tokenizer.decode(found[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")
+    read = read_rows(target, tokenizer, Home(tmp_path), 500)
+    assert [row.gold for row in read] == ["good", "bad"]
+    assert tokenizer.decode(read[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")

@@ -106,7 +106,7 @@ def test_a_sample_takes_whole_clusters() -> None:
     stages = sample_stages(suite({"a": 400}, cluster_size=7), 100, 1)
     groups = [{item.group for item in part} for part in stages["a"]]
     assert len(stages["a"][0]) in range(100, 107)
-    assert all(not one & other for one, other in pairwise(groups))
+    assert all(not group & other for group, other in pairwise(groups))
 
 
 def test_a_sample_says_nothing_of_cap_and_order() -> None:

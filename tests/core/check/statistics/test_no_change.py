@@ -25,7 +25,7 @@ from finetop.core.check.statistics.paired_tests import (
     more_items,
 )
 from finetop.core.check.statistics.plan import make_plan
-from finetop.core.check.statistics.sequential import begin, feed, next_items, pool_says, verdict_so_far
+from finetop.core.check.statistics.sequential import begin, feed, next_items, pool_decision, verdict_so_far
 from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
 from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.verdicts import verdict_line
@@ -109,9 +109,9 @@ def test_an_unchanged_model_of_three_tasks_is_regressed_at_most_alpha_of_the_tim
     assert any(lost_alone)
     rejected = 0.0
     for lost in itertools.product(range(n + 1), repeat=tasks):
-        share = float(np.prod([binom.pmf(one, n, 0.5) for one in lost]))
-        by_whole = chance_of_loss([flips(one, n - one) for one in lost], alpha / 2) <= alpha
-        rejected += share * (by_whole or any(lost_alone[one] for one in lost))
+        share = float(np.prod([binom.pmf(losses, n, 0.5) for losses in lost]))
+        by_whole = chance_of_loss([flips(losses, n - losses) for losses in lost], alpha / 2) <= alpha
+        rejected += share * (by_whole or any(lost_alone[losses] for losses in lost))
     assert 0.15 < rejected <= alpha
 
 
@@ -186,7 +186,7 @@ def test_before_the_end_regressed_needs_a_bar_of_a_thousand() -> None:
         check = begin(plan)
         check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
         assert check.pool is not None and check.pool.decision == "regressed"
-        assert (pool_says(check) == "regressed") is early
+        assert (pool_decision(check) == "regressed") is early
         assert bool(next_items(check)) is not early
         while look := next_items(check):
             check = feed(check, base, {item.key: tuned[item.key] for item in look})
@@ -202,7 +202,7 @@ def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks: int, size: in
         won = (round(share * items) - margin) // 2
         lost = [(won + margin) // tasks + (place < (won + margin) % tasks) for place in range(tasks)]
         wins = [won // tasks + (place < won % tasks) for place in range(tasks)]
-        chance = chance_of_loss([flips(*one) for one in zip(lost, wins, strict=True)], ALPHA / 2)
+        chance = chance_of_loss([flips(*counts) for counts in zip(lost, wins, strict=True)], ALPHA / 2)
         assert chance <= level_at_the_end(ALPHA), share
 
 

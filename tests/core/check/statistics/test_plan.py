@@ -76,7 +76,7 @@ def test_the_hash_covers_ratios_of_weights_and_the_claim() -> None:
 def test_each_claim_has_its_share_of_alpha_and_a_watch_has_all() -> None:
     given = {claim: plan(claim=claim) for claim in range(4)}
     assert [given[claim].alpha for claim in range(4)] == pytest.approx([0.05, 0.05 / 2, 0.05 / 6, 0.05 / 12])
-    assert {one.alpha_total for one in given.values()} == {0.05}
+    assert {variant.alpha_total for variant in given.values()} == {0.05}
     assert (plan(watch=True).alpha, plan(watch=True).watch, plan(watch=True).claim) == (0.05, True, 0)
 
 

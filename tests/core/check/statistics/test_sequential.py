@@ -20,7 +20,7 @@ from finetop.core.check.statistics.sequential import (
     begin,
     feed,
     next_items,
-    pool_says,
+    pool_decision,
     sample_of_pool,
     verdict_so_far,
 )
@@ -131,21 +131,24 @@ def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
     single = suite((40, 40))
     base, tuned = answers(single, {"t1": 0.3}, 0.2, random.Random(4))
     threes = [
-        Item(one.task, f"{one.item}.{copy}", one.item)
-        for one in single
-        if one.task == "t1"
+        Item(heavy_item.task, f"{heavy_item.item}.{copy}", heavy_item.item)
+        for heavy_item in single
+        if heavy_item.task == "t1"
         for copy in range(3)
     ]
     weighted = plan_of(single, (1.0, 3.0))
     clustered = plan_of([*single[:40], *threes], (1.0, 1.0))
     copies = {item.key: (item,) for item in single[:40]}
-    copies |= {("t1", one.item): tuple(i for i in threes if i.cluster == one.item) for one in single[40:]}
+    copies |= {
+        ("t1", heavy_item.item): tuple(i for i in threes if i.cluster == heavy_item.item)
+        for heavy_item in single[40:]
+    }
     clustered = msgspec.structs.replace(
-        clustered, order=tuple(i for one in weighted.order for i in copies[one.key])
+        clustered, order=tuple(i for heavy_item in weighted.order for i in copies[heavy_item.key])
     )
 
     def scored(scores: Scores) -> Scores:
-        return {copy.key: scores[one.key] for one in single for copy in copies[one.key]}
+        return {copy.key: scores[heavy_item.key] for heavy_item in single for copy in copies[heavy_item.key]}
 
     checks = [begin(weighted), begin(clustered)]
     for item in weighted.order:
@@ -229,8 +232,8 @@ def test_a_task_that_collapses_alone_is_found_and_named() -> None:
         regressed += verdict_so_far(check) == "regressed"
         named += lost == {"t3"}
         for_nothing += bool(lost - {"t3"})
-        said = conclude(check).reason
-        assert ("t3 -" in said) == ("t3" in lost or "worst: t3" in said)
+        reason = conclude(check).reason
+        assert ("t3 -" in reason) == ("t3" in lost or "worst: t3" in reason)
         gone_on += check.consumed < len(check.tuned)
     assert regressed == streams
     assert named >= streams - 2
@@ -250,11 +253,11 @@ def test_no_order_of_the_items_changes_the_answer(until, lost, won, expected) ->
     pairs = [PairedItem(*key, "", base[key], tuned[key]) for key in base]
     tasks = [TaskPlan(f"t{number}", "acc", 0.0) for number in range(7)]
     items = [Item(*key) for key in base]
-    said = {
+    outcomes = {
         check_pairs(make_plan(tasks, items, base, seed=seed, cap=None), pairs, until=until).verdict
         for seed in range(12)
     }
-    assert said == {expected}
+    assert outcomes == {expected}
 
 
 def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -> None:
@@ -269,7 +272,7 @@ def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -
         while look := next_items(check):
             before = check
             check = feed(check, base, {item.key: tuned[item.key] for item in look})
-            if pool_says(before) == "regressed":
+            if pool_decision(before) == "regressed":
                 last_asked |= {item.task for item in look}
     assert last_asked == {"t0"}
     even = {key: float(int(key[1]) % 3 > 0) for key in base}

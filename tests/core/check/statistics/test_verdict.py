@@ -117,18 +117,18 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
     plan = plan_of(items, base)
     held_back: list[tuple[str, ...]] = []
-    asked: list[set[str]] = []
+    asked_tasks: list[set[str]] = []
 
     check = begin(plan)
     while look := next_items(check):
-        asked.append({item.task for item in look})
+        asked_tasks.append({item.task for item in look})
         check = feed(check, base, {item.key: tuned[item.key] for item in look})
         if check.pool and check.pool.decision == "ok" and verdict_so_far(check) is None:
             held_back.append(suspicious_tasks(check))
     result = conclude(check)
     assert held_back
     assert set(held_back) == {("t3",)}
-    assert asked[-1] == {"t3"}
+    assert asked_tasks[-1] == {"t3"}
     assert (word(result), result.decided_by) == ("REGRESSED", "task")
     assert [task.task for task in result.tasks if task.mark == "lost"] == ["t3"]
     assert result.items_used < result.items_scored < 800
@@ -175,14 +175,14 @@ def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
     base, tuned = flip(items, {"t1": 4}, {})
     plan = plan_of(items, base)
     stopped = conclude(run_to_the_end(begin(plan), base, tuned))
-    asked: list[set[str]] = []
+    asked_tasks: list[set[str]] = []
     check = begin(plan, whole_tasks=["t1"])
     while look := next_items(check):
         if check.pool is not None and (check.pool.decision or verdict_so_far(check)):
-            asked.append({item.task for item in look})
+            asked_tasks.append({item.task for item in look})
         check = feed(check, base, {item.key: tuned[item.key] for item in look})
     result = conclude(check)
-    assert asked and set().union(*asked) == {"t1"}  # once it is decided, only items of this task
+    assert asked_tasks and set().union(*asked_tasks) == {"t1"}  # once it is decided, only items of this task
     rows = {task.task: task for task in result.tasks}
     before = {task.task: task for task in stopped.tasks}
     assert rows["t1"].n == rows["t1"].total == 100 > before["t1"].n
@@ -449,8 +449,8 @@ def test_power_against_simulation() -> None:
         draws = random_numbers.multinomial(items, [(0.1 + drop) / 2, (0.1 - drop) / 2, 0.9], size=20_000)
         lost, won = draws[:, 0], draws[:, 1]
         proven = (100 * (lost - won) >= 3 * items) & (binom.sf(lost - 1, lost + won, 0.5) <= 0.05)
-        said = chance_of_regressed(items, 0.03, 0.1, drop, 0.05)
-        assert said == pytest.approx(float(np.mean(proven)), abs=0.011)
+        power = chance_of_regressed(items, 0.03, 0.1, drop, 0.05)
+        assert power == pytest.approx(float(np.mean(proven)), abs=0.011)
     assert chance_of_regressed(600, 0.03, 0.0, 0.0, 0.05) == 0
     assert chance_of_regressed(0, 0.03, 0.1, 0.0, 0.05) == 0
 
@@ -466,8 +466,8 @@ def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
         flips, level = both_ways + entry.drop, level_at_the_end(0.05)
         own = chance_of_regressed(stopped.items_used, 0.03, flips, entry.drop, level)
         assert entry.chance == pytest.approx(own)
-    said = f"Power of the {stopped.items_used} items asked: a true drop of 5 points is caught"
-    assert any(claim.startswith(said) for claim in stopped.claims)
+    sentence = f"Power of the {stopped.items_used} items asked: a true drop of 5 points is caught"
+    assert any(claim.startswith(sentence) for claim in stopped.claims)
     whole = check_pairs(plan, pairs_of(items, base, base), until="all")
     assert any("no change at all is called" in line for line in whole.claims)
     assert not any("no change at all is called" in line for line in stopped.claims)
@@ -522,18 +522,18 @@ def test_no_printed_interval_contradicts_the_verdict_beside_it(
     result = check_pairs(plan, pairs, until=until)  # type: ignore[arg-type]
     limit = -100 * margin
 
-    words = interval(result.deciding_interval, margin)
-    ends = shown_ends(words)
-    assert result.verdict == "no_verdict" or ends or words == "all items" or result.decided_by == "task"
+    text = interval(result.deciding_interval, margin)
+    ends = shown_ends(text)
+    assert result.verdict == "no_verdict" or ends or text == "all items" or result.decided_by == "task"
     if ends:
         match result.verdict:
             case "regressed":
-                assert ends[1] <= limit, words
+                assert ends[1] <= limit, text
             case "ok":
-                assert ends[0] > limit, words
+                assert ends[0] > limit, text
             case "no_verdict":
-                assert ends[0] <= limit < ends[1], words
-    if words == "all items":
+                assert ends[0] <= limit < ends[1], text
+    if text == "all items":
         shown = float(change(result.drop, margin))
         assert (shown <= limit) == (result.verdict == "regressed"), (shown, result.verdict)
     for task in result.tasks:
@@ -550,9 +550,9 @@ def test_the_interval_of_the_suite_narrows_to_its_drop() -> None:
     check, widths = begin(plan_of(items, base), until="all"), []
     while look := next_items(check):
         check = feed(check, base, {item.key: tuned[item.key] for item in look})
-        found = conclude(check)
-        assert found.suite_interval is not None
-        low, high = found.suite_interval
+        result = conclude(check)
+        assert result.suite_interval is not None
+        low, high = result.suite_interval
         assert low <= 0.04 <= high
         widths.append(high - low)
     assert widths == sorted(widths, reverse=True) and widths[-1] == 0.0

@@ -69,11 +69,11 @@ def test_gold_positions_are_balanced(quick: Suite, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_question_comes_twice(quick: Suite, name: str) -> None:
-    asked = [
+    questions = [
         row.values.get("prompt") or row.values["question"] or " / ".join(sorted(row.values["choices"]))
         for row in rows_of(quick, name)
     ]
-    assert [question for question, count in Counter(asked).items() if count > 1] == []
+    assert [question for question, count in Counter(questions).items() if count > 1] == []
 
 
 def test_instructions_are_kept_by_their_example_and_not_by_silence(quick: Suite) -> None:

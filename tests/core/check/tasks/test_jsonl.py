@@ -71,8 +71,10 @@ def test_a_table_is_a_task_as_its_rows_would_be(tmp_path: Path, tokenizer: Any) 
             writer.writerow({**row, "choices": json.dumps(row["choices"])})
     (tmp_path / "own.yaml").write_text("suite: 1\nname: own\ntasks:\n  - data: own.csv\n")
     (table,) = build(load_suite(tmp_path / "own.yaml"))
-    asked = requests_of(table, [document.item for document in table.documents], tokenizer)
-    assert [(one.gold, one.pairs) for one in asked] == [(one.gold, one.pairs) for one in requests]
+    from_table = requests_of(table, [document.item for document in table.documents], tokenizer)
+    assert [(request.gold, request.pairs) for request in from_table] == [
+        (request.gold, request.pairs) for request in requests
+    ]
 
 
 def test_pairs_have_nothing_in_front(tmp_path: Path, tokenizer: Any) -> None:

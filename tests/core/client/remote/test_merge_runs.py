@@ -62,8 +62,8 @@ def test_what_needs_somebody_comes_first_whatever_the_machine():
     runs = make_row(2, "runs", Running(NOW - 5))
     waits = make_row(3, "waits", Queued(1))
     done = make_row(4, "done", Finished(NOW - 9, NOW - 3))
-    found = merged([[runs, waits], [bad, done]], Sort())
-    assert [row.name for row in found] == ["bad", "runs", "waits", "done"]
+    merged_rows = merged([[runs, waits], [bad, done]], Sort())
+    assert [row.name for row in merged_rows] == ["bad", "runs", "waits", "done"]
 
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=4))
@@ -72,10 +72,10 @@ def test_within_a_machine_its_own_order_holds(lists):
         [make_row(i, f"{number}-{i}", Finished(0, float(at))) for i, at in enumerate(ended)]
         for number, ended in enumerate(lists)
     ]
-    found = merged(rows, Sort())
-    assert len(found) == sum(map(len, rows))
+    merged_rows = merged(rows, Sort())
+    assert len(merged_rows) == sum(map(len, rows))
     for one in rows:
-        assert [row for row in found if row in one] == one
+        assert [row for row in merged_rows if row in one] == one
 
 
 def test_each_sort_has_an_order():
@@ -96,12 +96,12 @@ async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone(
     lab, box = Sweeping([row]), Sweeping([row])
     fleet = Fleet({"lab": lab, "box": box})
     every = await fleet.ask(Sweeps())
-    assert [one.name for one in every.sweeps] == ["lab:tone", "box:tone"]
+    assert [brief.name for brief in every.sweeps] == ["lab:tone", "box:tone"]
     lab.leave()
-    assert [one.name for one in (await fleet.ask(Sweeps())).sweeps] == ["box:tone"]
-    found = await fleet.ask(Sweeps("box:tone"))
+    assert [brief.name for brief in (await fleet.ask(Sweeps())).sweeps] == ["box:tone"]
+    reply = await fleet.ask(Sweeps("box:tone"))
     assert box.asked[-1] == Sweeps("tone")
-    assert ([one.row.name for one in found.runs], found.sweeps[0].name) == (["box:tone-s1"], "box:tone")
+    assert ([brief.row.name for brief in reply.runs], reply.sweeps[0].name) == (["box:tone-s1"], "box:tone")
 
 
 async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
@@ -121,11 +121,11 @@ async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
     fleet = Fleet({"lab": lab, "box": box})
     every = await fleet.ask(Approaches())
     assert [one.name for one in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"
-    found = await fleet.ask(Approaches("lab:kb"))
+    reply = await fleet.ask(Approaches("lab:kb"))
     assert lab.asked[-1] == Approaches("kb")
-    assert (found.name, found.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
-    made = await fleet.ask(SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
-    assert made.comparison == "box:kb"
+    assert (reply.name, reply.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
+    queued = await fleet.ask(SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
+    assert queued.comparison == "box:kb"
     box.leave()
     assert [one.name for one in (await fleet.ask(Approaches())).comparisons] == ["lab:kb"]
 
@@ -180,8 +180,8 @@ async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_i
     assert answer.name == "lab:new"
     assert lab.asked[-1] == Submit({}, "", "new")
     runs = [SweepRun("new-s1", {}), SweepRun("new-s2", {})]
-    made = await fleet.ask(SubmitSweep("box:new", runs, ""))
-    assert (made.sweep, [one.name for one in made.runs]) == ("new", ["box:new-s1", "box:new-s2"])
+    queued = await fleet.ask(SubmitSweep("box:new", runs, ""))
+    assert (queued.sweep, [run.name for run in queued.runs]) == ("new", ["box:new-s1", "box:new-s2"])
     assert box.asked[-1] == SubmitSweep("new", runs, "")
 
 
@@ -191,10 +191,10 @@ async def test_tags_notes_and_the_trash_of_several_machines():
     assert (answer.run, box.asked) == ("box:run-0002", [Tag("run-0002", ["keep"])])
     assert (await fleet.ask(Note("lab:run-0001", "x"))).run == "lab:run-0001"
     answer = await fleet.ask(Remove(["lab:run-0001", "box:run-0003", "lab:run-0002"]))
-    assert [one.name for one in answer.runs] == ["lab:run-0001", "lab:run-0002", "box:run-0003"]
+    assert [run.name for run in answer.runs] == ["lab:run-0001", "lab:run-0002", "box:run-0003"]
     assert lab.asked[-1] == Remove(["run-0001", "run-0002"])
-    for one in answer.runs:  # a number identifies its machine
-        await fleet.ask(Restore(str(one.run_id)))
+    for run in answer.runs:  # a number identifies its machine
+        await fleet.ask(Restore(str(run.run_id)))
     assert lab.asked[-2:] == [Restore("1"), Restore("2")]
     assert box.asked[-1] == Restore("3")
 
@@ -335,8 +335,8 @@ async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_ref
 async def test_a_machine_is_a_word_and_a_field_of_the_filter_though_it_does_not_know_its_name():
     fleet = Fleet({"lab": FakeSupervisor(mixed_rows()), "box": FakeSupervisor(mixed_rows())})
     for text, host in (("lab", "lab"), ("host:box", "box"), ("-lab", "box"), ("-host:box sort:name", "lab")):
-        found = await fleet.ask(Runs(text))
-        assert {row.host for row in found.rows} == {host} and found.matching == 13, text
+        reply = await fleet.ask(Runs(text))
+        assert {row.host for row in reply.rows} == {host} and reply.matching == 13, text
     assert (await fleet.ask(Runs("host:elsewhere"))).matching == 0
     assert at(Runs("lab loss<1 sort:loss"), "lab").filter == "loss<1 sort:loss"
     assert at(Runs("lab loss<1"), "box").filter == "lab loss<1"

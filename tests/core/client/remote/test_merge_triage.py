@@ -65,26 +65,26 @@ def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
 
 
 async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
-    found = await fleet()[0].ask(Triage())
-    assert [one.name for one in found.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
-    assert found.tasks == ["arc", "arith"]
-    assert [len(one.cells) for one in found.rows] == [2, 2, 2, 2]
-    assert found.rows[1].cells == [None, TriageCell(40.0, "lost")]
-    assert found.rows[2].standings[""].fixed_by == "box:good"
-    assert (found.new, found.total, found.unchecked) == (2, 4, ["lab:x", "box:x"])
-    assert len({one.id for one in found.rows}) == 4
+    reply = await fleet()[0].ask(Triage())
+    assert [one.name for one in reply.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
+    assert reply.tasks == ["arc", "arith"]
+    assert [len(one.cells) for one in reply.rows] == [2, 2, 2, 2]
+    assert reply.rows[1].cells == [None, TriageCell(40.0, "lost")]
+    assert reply.rows[2].standings[""].fixed_by == "box:good"
+    assert (reply.new, reply.total, reply.unchecked) == (2, 4, ["lab:x", "box:x"])
+    assert len({one.id for one in reply.rows}) == 4
     page = await fleet()[0].ask(Triage(offset=1, limit=2))
     assert [one.name for one in page.rows] == ["lab:bad", "box:mended"]
 
 
 async def test_a_machine_out_of_reach_is_left_out() -> None:
-    found = await fleet(lost=True)[0].ask(Triage())
-    assert [one.name for one in found.rows] == ["lab:bad", "lab:good"]
+    reply = await fleet(lost=True)[0].ask(Triage())
+    assert [one.name for one in reply.rows] == ["lab:bad", "lab:good"]
 
 
 async def test_a_fix_is_named_as_its_own_machine_knows_it() -> None:
-    asked, machines = fleet()
-    await asked.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="box:good")))
+    asked_fleet, machines = fleet()
+    await asked_fleet.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="box:good")))
     assert machines["box"].asked[-1] == SetStanding("worse", "", Standing("fixed", fixed_by="good"))
     with pytest.raises(BadInput, match="same machine"):
-        await asked.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="lab:good")))
+        await asked_fleet.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="lab:good")))

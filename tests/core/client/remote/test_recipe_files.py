@@ -2,7 +2,7 @@
 
 import pytest
 
-from finetop.core.client.remote.recipe_files import judge, own_paths
+from finetop.core.client.remote.recipe_files import own_paths, require_there
 from finetop.core.errors import RecipeError
 from finetop.core.protocol.messages.machine import PathFacts
 from finetop.core.recipe.find import by_name
@@ -24,7 +24,7 @@ def loaded_of(path):
 def test_a_file_that_is_there_too_will_do(rows):
     loaded = loaded_of(rows)
     assert own_paths(loaded) == [str(rows)]
-    judge(loaded, [look_at(path) for path in own_paths(loaded)], "lab")
+    require_there(loaded, [look_at(path) for path in own_paths(loaded)], "lab")
 
 
 @pytest.mark.parametrize(
@@ -44,22 +44,22 @@ def test_a_file_that_is_there_too_will_do(rows):
 def test_a_file_that_will_not_do_is_named_with_its_line_and_the_way_out(rows, kind, size, says):
     loaded = loaded_of(rows)
     with pytest.raises(RecipeError) as caught:
-        judge(loaded, [PathFacts(str(rows), kind, size)], "lab")
+        require_there(loaded, [PathFacts(str(rows), kind, size)], "lab")
     assert says.format(rows) in str(caught.value)
     assert str(caught.value).startswith("recipe:4: data.train[0].path: ")
 
 
 def test_a_file_that_is_there_alone_will_do():
     loaded = loaded_of("/only/there.jsonl")
-    judge(loaded, [PathFacts("/only/there.jsonl", "file", 5)], "lab")
+    require_there(loaded, [PathFacts("/only/there.jsonl", "file", 5)], "lab")
     with pytest.raises(RecipeError, match="Give a path that exists"):
-        judge(loaded, [], "lab")
+        require_there(loaded, [], "lab")
 
 
 def test_files_of_finetop_itself_go_by_name_and_are_found_again_there():
     loaded = load_recipe("demo-lora")
     assert own_paths(loaded) == []
-    judge(loaded, [], "lab")
+    require_there(loaded, [], "lab")
     sent = by_name(loaded.resolved)
     assert sent["data"]["train"][0]["path"] == "builtin:demo/support_train.jsonl"
     assert recipe_from_mapping(sent) == loaded.recipe
@@ -74,12 +74,12 @@ def test_looking_opens_nothing_and_never_fails(tmp_path, rows):
 
 
 def test_a_folder_of_rows_that_is_there_alone_will_do_and_of_a_pattern_its_folder(rows):
-    judge(loaded_of("/only/there"), [PathFacts("/only/there", "folder", 0)], "lab")
+    require_there(loaded_of("/only/there"), [PathFacts("/only/there", "folder", 0)], "lab")
     pattern = loaded_of("/only/there/*.csv")
     assert own_paths(pattern) == ["/only/there"]
-    judge(pattern, [PathFacts("/only/there", "folder", 0)], "lab")
+    require_there(pattern, [PathFacts("/only/there", "folder", 0)], "lab")
     with pytest.raises(RecipeError, match="lab has no /only/there"):
-        judge(pattern, [], "lab")
+        require_there(pattern, [], "lab")
     folder = loaded_of(rows.parent)
     with pytest.raises(RecipeError, match="is not a folder you can read"):
-        judge(folder, [PathFacts(str(rows.parent), "file", 35)], "lab")
+        require_there(folder, [PathFacts(str(rows.parent), "file", 35)], "lab")

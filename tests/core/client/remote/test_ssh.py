@@ -12,28 +12,30 @@ from finetop.core.errors import BadInput
 
 def test_ssh_understands_every_option():
     """With -G, ssh prints the options as it resolves them, and connects to nothing."""
-    words = ssh.command(
+    arguments = ssh.command(
         Place("lab", "ana@lab"), "/tmp/x/s", "/home/ana/.finetop/supervisor.sock", may_ask=False
     )
     try:
-        said = subprocess.run([words[0], "-G", "-F", "/dev/null", *words[1:]], capture_output=True, text=True)
+        completed = subprocess.run(
+            [arguments[0], "-G", "-F", "/dev/null", *arguments[1:]], capture_output=True, text=True
+        )
     except FileNotFoundError:
         pytest.skip("there is no ssh here")
-    assert said.returncode == 0, said.stderr
-    assert "localforward /tmp/x/s /home/ana/.finetop/supervisor.sock" in said.stdout
+    assert completed.returncode == 0, completed.stderr
+    assert "localforward /tmp/x/s /home/ana/.finetop/supervisor.sock" in completed.stdout
     for line in ("batchmode yes", "controlmaster false", "compression yes", "serveraliveinterval 3"):
-        assert line in said.stdout
+        assert line in completed.stdout
 
 
 def test_the_host_stands_behind_the_end_of_options():
-    words = ssh.command(Place("lab", "ana@lab"), "/s", "/t", may_ask=True)
-    assert words[-3:-1] == ["--", "ana@lab"]
-    assert "BatchMode=yes" not in words
+    arguments = ssh.command(Place("lab", "ana@lab"), "/s", "/t", may_ask=True)
+    assert arguments[-3:-1] == ["--", "ana@lab"]
+    assert "BatchMode=yes" not in arguments
 
 
 def test_the_home_there_is_quoted_for_its_shell_and_the_command_is_not():
     place = Place("lab", "lab", "~/venv/bin/finetop", "/scratch/a b; id")
-    assert ssh.on_the_other_side(place) == (
+    assert ssh.remote_command(place) == (
         "~/venv/bin/finetop --home '/scratch/a b; id' supervisor start --json --hold"
     )
 
@@ -45,8 +47,8 @@ def test_paths_are_written_as_ssh_takes_them():
 
 
 def test_last_words_are_clean_and_one_line():
-    said = "Warning: Permanently added 'lab' to the list.\n\x1b]0;evil\x07Bad \u202ethings\x00.\r\n\n"
-    assert ssh.last_words(said) == "Bad <202E>things"
+    text = "Warning: Permanently added 'lab' to the list.\n\x1b]0;evil\x07Bad \u202ethings\x00.\r\n\n"
+    assert ssh.last_words(text) == "Bad <202E>things"
     assert ssh.last_words("") == ""
 
 

@@ -28,9 +28,9 @@ def lab(hosts):
 
 @pytest.fixture
 def link(hosts):
-    made = Tunnel(Place("lab", "ana@lab"), memory=hosts.folder / "sockets.json")
-    yield made
-    made.close()
+    new_tunnel = Tunnel(Place("lab", "ana@lab"), memory=hosts.folder / "sockets.json")
+    yield new_tunnel
+    new_tunnel.close()
 
 
 def home_of(link: Tunnel) -> Home:
@@ -220,6 +220,6 @@ def test_ssh_is_given_no_secret_and_no_option_from_outside(hosts, lab, link):
     finally:
         del os.environ["HF_TOKEN"]
     for call in hosts.calls():
-        words = call["words"]
-        assert "hf_canary" not in " ".join(words)
-        assert words[words.index("--") + 1 :] == ["ana@lab", "finetop supervisor start --json --hold"]
+        arguments = call["words"]
+        assert "hf_canary" not in " ".join(arguments)
+        assert arguments[arguments.index("--") + 1 :] == ["ana@lab", "finetop supervisor start --json --hold"]

@@ -27,15 +27,15 @@ def by_subject(findings):
 
 @pytest.fixture
 def home(tmp_path):
-    made = Home(tmp_path / "home")
-    prepare(made)
-    return made
+    new_home = Home(tmp_path / "home")
+    prepare(new_home)
+    return new_home
 
 
 def test_of_a_healthy_home_nothing_is_wrong_and_every_line_has_its_subject(rig):
-    found = by_subject(doctor.look(rig.home))
-    assert {f.about: f.text for f in found.values() if f.level == "trouble"} == {}
-    assert set(found) >= {"python", "libraries", "home", "rights", "file system", "disk", "settings", "supervisor",
+    finding = by_subject(doctor.find_all(rig.home))
+    assert {f.about: f.text for f in finding.values() if f.level == "trouble"} == {}
+    assert set(finding) >= {"python", "libraries", "home", "rights", "file system", "disk", "settings", "supervisor",
                           "lock", "socket", "keepers", "GPU", "after logout", "clock"}  # fmt: skip
 
 
@@ -90,8 +90,8 @@ def test_a_database_on_nfs_is_refused_when_the_supervisor_starts_and_doctor_says
     with pytest.raises(EnvironmentTrouble, match=r"is on nfs4, a network file system.*local disk"):
         open_home(home)
     assert not home.database.exists()
-    found = folders.file_system(home.root)
-    assert (found.level, found.fix) == ("trouble", "Put --home on a local disk.")
+    finding = folders.file_system(home.root)
+    assert (finding.level, finding.fix) == ("trouble", "Put --home on a local disk.")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="to give a file to another user needs root")
@@ -102,15 +102,15 @@ def test_files_of_another_user_and_open_ones(home):
     assert folders.rights(home).text.startswith("open.txt could be read by others")
     (home.runs / "theirs").mkdir()
     os.chown(home.runs / "theirs", 65_534, 65_534)
-    found = folders.rights(home)
-    assert (found.level, found.text) == ("trouble", "runs/theirs belongs to another user")
-    assert found.fix.startswith("chown -R -h")
+    finding = folders.rights(home)
+    assert (finding.level, finding.text) == ("trouble", "runs/theirs belongs to another user")
+    assert finding.fix.startswith("chown -R -h")
 
 
 def test_a_full_disk_and_what_can_go(home, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1 << 30))
-    found = folders.disk(home.root)
-    assert (found.level, "finetop clean" in found.fix) == ("warning", True)
+    finding = folders.disk(home.root)
+    assert (finding.level, "finetop clean" in finding.fix) == ("warning", True)
 
 
 def test_folders_that_are_no_runs_are_told_of(home, tmp_path):
@@ -125,9 +125,9 @@ def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
     cold_rig.wait_ready()
     cold_rig.home.socket.unlink()
     monkeypatch.setattr("finetop.core.client.connection.ANSWER_TIMEOUT_S", 1.0)
-    found = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
-    if found.level == "trouble":  # else the supervisor has recreated its socket by now
-        assert "holds the lock but does not answer" in found.text
+    finding = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
+    if finding.level == "trouble":  # else the supervisor has recreated its socket by now
+        assert "holds the lock but does not answer" in finding.text
     cold_rig.wait_ready()
     assert by_subject(processes.supervisor(cold_rig.home))["lock"].level == "ok"
 
@@ -135,8 +135,8 @@ def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
 def test_an_open_socket_is_trouble(rig):
     assert processes.socket_rights(rig.home.socket).level == "ok"
     rig.home.socket.chmod(0o666)
-    found = processes.socket_rights(rig.home.socket)
-    assert (found.level, "finetop supervisor stop" in found.fix) == ("trouble", True)
+    finding = processes.socket_rights(rig.home.socket)
+    assert (finding.level, "finetop supervisor stop" in finding.fix) == ("trouble", True)
 
 
 def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig):
@@ -145,28 +145,28 @@ def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig)
     folder = rig.job_folder(name)
     wait_until((folder / "keeper.json").exists, "its keeper")
     assert by_subject(processes.keepers(rig.home))["keepers"].text == "1 job live"
-    told = (folder / "keeper.json").read_text()
-    (folder / "keeper.json").write_text(json.dumps({**json.loads(told), "job_pid": 2**22 + 1}))
-    found = next(iter(processes.keepers(rig.home)))
-    assert (found.level, "0001-fake/0001-train" in found.text) == ("warning", True)
-    assert found.fix == f"If this persists: kill {json.loads(told)['pid']}"
-    (folder / "keeper.json").write_text(told)
+    keeper_text = (folder / "keeper.json").read_text()
+    (folder / "keeper.json").write_text(json.dumps({**json.loads(keeper_text), "job_pid": 2**22 + 1}))
+    finding = next(iter(processes.keepers(rig.home)))
+    assert (finding.level, "0001-fake/0001-train" in finding.text) == ("warning", True)
+    assert finding.fix == f"If this persists: kill {json.loads(keeper_text)['pid']}"
+    (folder / "keeper.json").write_text(keeper_text)
     rig.ask(Kill(name))
     rig.wait_state(name, "stopped")
 
 
 def test_a_job_that_lives_and_is_in_no_list_is_told_of(rig):
     (rig.home.runs / "0007-astray" / "jobs" / "0007-train").mkdir(parents=True)
-    found = list(processes.astray(rig.home, ["0007-astray/0007-train"]))
-    assert [(f.level, f.text) for f in found] == [
+    finding = list(processes.astray(rig.home, ["0007-astray/0007-train"]))
+    assert [(f.level, f.text) for f in finding] == [
         ("warning", "0007-astray/0007-train: running, but not listed")
     ]
 
 
 def test_a_database_that_could_not_be_opened_is_told_of_before_the_next_start(home):
     home.log.write_text("2026-01-01 /x/finetop.duckdb can't be read: … `finetop rebuild` makes it again.\n")
-    found = by_subject(processes.supervisor(home))["store"]
-    assert (found.level, found.fix) == ("trouble", "finetop rebuild")
+    finding = by_subject(processes.supervisor(home))["store"]
+    assert (finding.level, finding.fix) == ("trouble", "finetop rebuild")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_the_installed_libraries_are_those_that_are_wanted():
 
 def test_a_library_of_another_version_is_told_of(monkeypatch):
     monkeypatch.setattr(machine, "requirements", lambda: {"duckdb": ">=99"})
-    found = machine.libraries()
-    assert (found.level, "(wanted >=99)" in found.text) == ("warning", True)
+    finding = machine.libraries()
+    assert (finding.level, "(wanted >=99)" in finding.text) == ("warning", True)
 
 
 @pytest.mark.parametrize(
@@ -225,17 +225,17 @@ def test_lingering_is_what_saves_jobs_there(tmp_path, monkeypatch, says, level):
     tool.write_text(f"#!/bin/sh\necho {says}\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
-    found = machine.lingering(tmp_path)
-    assert found.level == level
-    assert found.fix == ("" if level == "ok" else "loginctl enable-linger")
+    finding = machine.lingering(tmp_path)
+    assert finding.level == level
+    assert finding.fix == ("" if level == "ok" else "loginctl enable-linger")
 
 
 def test_a_clock_that_was_set_back_is_told_of(home):
     home.log.write_text("")
     assert machine.clock(home).level == "ok"
     os.utime(home.log, (time.time() + 7200,) * 2)
-    found = machine.clock(home)
-    assert (found.level, "2.0 hours" in found.text) == ("warning", True)
+    finding = machine.clock(home)
+    assert (finding.level, "2.0 hours" in finding.text) == ("warning", True)
 
 
 def test_doctor_loads_neither_torch_nor_duckdb(home):
@@ -244,8 +244,8 @@ def test_doctor_loads_neither_torch_nor_duckdb(home):
         f"main(['--home', {str(home.root)!r}, 'doctor']);"
         "print(sorted({'torch', 'duckdb', 'transformers'} & set(sys.modules)))"
     )
-    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert made.stdout.splitlines()[-1] == "[]"
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert completed.stdout.splitlines()[-1] == "[]"
 
 
 CLUSTER = [
@@ -266,7 +266,7 @@ def in_slurm(home, tmp_path, monkeypatch):
 
     def look(section="{}"):
         (home.root / "settings.yaml").write_text(f"settings: 1\nslurm: {section}\n")
-        return list(slurm.look(home))
+        return list(slurm.slurm_findings(home))
 
     return look
 

@@ -13,15 +13,15 @@ from finetop.core.runtime import compiler, gpus as nvml
 
 @pytest.fixture
 def cards(tmp_path, monkeypatch):
-    made = Cards(tmp_path / "nvml.json")
-    monkeypatch.setattr(nvml, "load", lambda: FakeNvml(made.file))
+    fake_cards = Cards(tmp_path / "nvml.json")
+    monkeypatch.setattr(nvml, "load", lambda: FakeNvml(fake_cards.file))
     monkeypatch.setattr(nvml, "sees_all_processes", lambda: True)
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "")
-    return made
+    return fake_cards
 
 
 def found():
-    return [(one.level, one.about, one.text, one.fix) for one in gpus.look()]
+    return [(finding.level, finding.about, finding.text, finding.fix) for finding in gpus.gpu_findings()]
 
 
 def install(monkeypatch, **versions):
@@ -85,7 +85,9 @@ def test_a_torch_that_can_not_use_the_driver_is_told_of(cards, monkeypatch, vers
     cards.told["cuda"] = cuda
     cards.write()
     more = found()[1:]
-    assert [(level, text in said) for level, _, said, _ in more] == ([("trouble", True)] if text else [])
+    assert [(level, text in expected) for level, _, expected, _ in more] == (
+        [("trouble", True)] if text else []
+    )
 
 
 def test_a_compiler_that_triton_lacks_is_told_where_there_is_a_gpu(cards, monkeypatch):

@@ -63,8 +63,8 @@ def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig: Rig, 
     code, out, _ = finetop("check", "two", "--curve")
     assert code == 0
     assert "not regressed at step 10, the newest checkpoint (steps 4, 6 and 8 were not checked" in out
-    found = {check["step"]: check["claim"] for check in rig.ask(Checks("two")).checks}
-    assert found == {2: 1, 10: 2}
+    claims = {check["step"]: check["claim"] for check in rig.ask(Checks("two")).checks}
+    assert claims == {2: 1, 10: 2}
 
 
 def test_checkpoints_that_were_removed_are_told_as_gone(rig: Rig, finetop: Finetop) -> None:

@@ -55,13 +55,13 @@ def test_help_is_in_groups_and_a_word_that_is_no_command_finds_its_own(
     lines = capsys.readouterr().out.splitlines()
     assert lines.index("run") < lines.index("watch") < lines.index("check") < lines.index("maintenance")
     assert max(map(len, lines[6:-2])) <= 80
-    for word, said in (
+    for word, expected in (
         ("chek", "Did you mean check?"),
         ("logs", "Did you mean tail?"),
         ("foo", "finetop --help"),
     ):
         assert main([word]) == 2
-        assert said in capsys.readouterr().err
+        assert expected in capsys.readouterr().err
 
 
 def test_in_a_pipe_a_column_of_words_can_be_capped(capsys):

@@ -21,8 +21,8 @@ def finetop(hosts, capfd):
     hosts.host("ana@lab")
     hosts.host("box")
 
-    def run(*words):
-        code = main(list(words))
+    def run(*arguments):
+        code = main(list(arguments))
         captured = capfd.readouterr()
         return code, captured.out, captured.err
 
@@ -118,15 +118,15 @@ BOTH = ("--on", "ana@lab", "--on", "box")
 def q(hosts, finetop):
     """Two machines with held queues: lab with Q-a and Q-both, box with Q-both (held itself) and Q-b. Returns Q."""
     q = f"q{next(NUMBERS)}"
-    made = []
+    homes_made = []
     for destination, names in (("ana@lab", ("a", "both")), ("box", ("b", "both"))):
         rig = hosts.rigs[destination]
         rig.ask(Hold())
-        made += [(rig, rig.submit(f"{q}-{name}")) for name in names]
+        homes_made += [(rig, rig.submit(f"{q}-{name}")) for name in names]
     hosts.rigs["box"].ask(Hold(f"{q}-b"))
     yield q
     hosts.forget()
-    for rig, name in made:
+    for rig, name in homes_made:
         rig.ask(Stop(name))
     for rig in hosts.rigs.values():
         rig.ask(Release())
@@ -146,12 +146,12 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
         f"box   2  {q}-b     train  CPU    held",
         f"next: finetop --on box queue release {q}-b",
     ]
-    found = json.loads(finetop(*BOTH, "queue", "--json")[1])
-    assert [(row["host"], row["run"]) for row in found["rows"]][2:] == [
+    document = json.loads(finetop(*BOTH, "queue", "--json")[1])
+    assert [(row["host"], row["run"]) for row in document["rows"]][2:] == [
         ("box", f"{q}-both"),
         ("box", f"{q}-b"),
     ]
-    assert (found["stopped"]["lab"], found["total"]) == ("the queue is held", 4)
+    assert (document["stopped"]["lab"], document["total"]) == ("the queue is held", 4)
     assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
     assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")
     assert f"{q}-b is now before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
@@ -161,7 +161,7 @@ def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machin
 
 
 def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
-    for words, says in (
+    for arguments, says in (
         (f"queue first {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
         (f"queue before {q}-a box:{q}-b", f"box:{q}-b is on another machine than lab:{q}-a, and each has a queue"),
         ("queue hold", "on which machine? Name one alone: finetop --on ana@lab queue hold.\n"),
@@ -169,7 +169,7 @@ def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
         ("queue last", "finetop queue last: which run?"),
         (f"pause {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
     ):  # fmt: skip
-        code, out, err = finetop(*BOTH, *words.split())
+        code, out, err = finetop(*BOTH, *arguments.split())
         assert (code, out, says in err, err.count("\n")) == (2, "", True, 1), err
 
 
@@ -257,14 +257,14 @@ def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
     with tail:
         before = tail.stdout.readline()
         hosts.drop("box")
-        said = [tail.stderr.readline(), tail.stderr.readline()]
+        stderr_lines = [tail.stderr.readline(), tail.stderr.readline()]
         (rig.job_folder("tailed") / "go").touch()  # the second half comes after the drop
         # communicate() would miss what readline() has already buffered
         rest, err = tail.stdout.read(), tail.stderr.read()
     steps = [json.loads(line)["step"]["step"] for line in (before + rest).splitlines()]
     assert steps == list(range(1, 61))
-    assert said[0].startswith("finetop: box is out of reach (")
-    assert [*said[1:], err] == ["finetop: box is back.\n", ""]
+    assert stderr_lines[0].startswith("finetop: box is out of reach (")
+    assert [*stderr_lines[1:], err] == ["finetop: box is back.\n", ""]
     assert tail.returncode == 0
     wait_until(lambda: not hosts.living(), "no ssh is left behind")
 
@@ -303,5 +303,5 @@ def test_ls_elsewhere_loads_nothing_heavy(finetop, hosts):
         "import sys\nfrom finetop.core.commands.main import main\nmain(['ls', '--on', 'box'])\n"
         "print(sorted({'torch', 'duckdb', 'textual', 'yaml', 'asyncio.x', 'numpy'} & set(sys.modules)))"
     )
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert made.stdout.splitlines()[-1] == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.splitlines()[-1] == "[]"

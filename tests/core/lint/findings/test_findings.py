@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from finetop.core.lint import findings, lint as linting, row as rows
-from finetop.core.lint.report import Asked, Finding, Given
+from finetop.core.lint.report import Finding, Given, LintRequest
 from finetop.core.lint.row import Lens
 from finetop.core.runtime.home import Home
 
@@ -18,19 +18,21 @@ from finetop.core.runtime.home import Home
 def chat(*turns: str, system: str = "") -> dict[str, Any]:
     """Return a conversation that alternates user and assistant."""
     roles = ("user", "assistant")
-    said = [{"role": roles[number % 2], "content": text} for number, text in enumerate(turns)]
-    return {"messages": [*([{"role": "system", "content": system}] if system else []), *said]}
+    messages = [{"role": roles[number % 2], "content": text} for number, text in enumerate(turns)]
+    return {"messages": [*([{"role": "system", "content": system}] if system else []), *messages]}
 
 
 def turns(*pairs: tuple[str, str]) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": text} for role, text in pairs]}
 
 
-def found(name: str, tmp_path: Path, *rows: dict[str, Any], **asked: Any) -> list[Finding]:
+def lint_rows(name: str, tmp_path: Path, *rows: dict[str, Any], **asked: Any) -> list[Finding]:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     given = (Given("train", {"path": str(path)}),)
-    return list(linting.run(Asked(given, only=(name,), **asked), Home(tmp_path), lambda *_: None).findings)
+    return list(
+        linting.run(LintRequest(given, only=(name,), **asked), Home(tmp_path), lambda *_: None).findings
+    )
 
 
 USER, BOT = "user", "assistant"
@@ -191,31 +193,31 @@ def test_seen(name: str, row: dict[str, Any], kind: str, tmp_path: Path) -> None
         if "output" in row
         else chat("a", "b")
     )
-    (one,) = found(name, tmp_path, first, first, first, row)
-    assert (one.count, one.of, one.places) == (1, 4, ("rows.jsonl:4",))
-    assert list(one.kinds) == [kind]
-    assert one.examples[0].place == "rows.jsonl:4"
+    (finding,) = lint_rows(name, tmp_path, first, first, first, row)
+    assert (finding.count, finding.of, finding.places) == (1, 4, ("rows.jsonl:4",))
+    assert list(finding.kinds) == [kind]
+    assert finding.examples[0].place == "rows.jsonl:4"
 
 
 @pytest.mark.parametrize(("name", "row"), LEFT)
 def test_left_alone(name: str, row: dict[str, Any], tmp_path: Path) -> None:
-    assert found(name, tmp_path, row) == []
+    assert lint_rows(name, tmp_path, row) == []
 
 
 def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp_path: Path) -> None:
     whole = [chat(f"n{number}", f"The tent number {number} has two doors.") for number in range(20)]
     spec = [chat(f"s{number}", f"Ripstop nylon of weight {number}") for number in range(60)]
     cut = chat("How?", "The tent has a suspended mesh shelf inside")
-    (one,) = found("cut-off", tmp_path, *whole, *spec, cut)
-    assert (one.places, list(one.kinds)) == (("rows.jsonl:81",), ["of one sentence, without its end"])
+    (finding,) = lint_rows("cut-off", tmp_path, *whole, *spec, cut)
+    assert (finding.places, list(finding.kinds)) == (("rows.jsonl:81",), ["of one sentence, without its end"])
     loose = [chat(f"l{number}", f"The tent number {number} has two doors") for number in range(30)]
-    assert found("cut-off", tmp_path, *whole, *spec, *loose, cut) == []
+    assert lint_rows("cut-off", tmp_path, *whole, *spec, *loose, cut) == []
 
 
 def test_half_a_word_at_the_end_is_cut_but_a_letter_that_stands_elsewhere_is_not(tmp_path: Path) -> None:
-    (one,) = found("cut-off", tmp_path, chat("How?", "It is made of nylon that is easy t"))
-    assert list(one.kinds) == ["within a sentence"]
-    assert found("cut-off", tmp_path, chat("How?", "If n is even then so is twice of n")) == []
+    (finding,) = lint_rows("cut-off", tmp_path, chat("How?", "It is made of nylon that is easy t"))
+    assert list(finding.kinds) == ["within a sentence"]
+    assert lint_rows("cut-off", tmp_path, chat("How?", "If n is even then so is twice of n")) == []
 
 
 def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
@@ -225,49 +227,53 @@ def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
         chat("Who?", "It has helped the one patient"),
         chat("Where?", "You find it on the page https://taxes.org/corpor"),
     ]
-    (one,) = found("cut-off", tmp_path, *known, *cut)
-    assert (one.places, list(one.kinds)) == (("rows.jsonl:21",), ["within a word"])
+    (finding,) = lint_rows("cut-off", tmp_path, *known, *cut)
+    assert (finding.places, list(finding.kinds)) == (("rows.jsonl:21",), ["within a word"])
     assert (
-        found("cut-off", tmp_path, *known, *(chat(f"{n}?", "It cuts taxes for many corpor") for n in "abc"))
+        lint_rows(
+            "cut-off", tmp_path, *known, *(chat(f"{n}?", "It cuts taxes for many corpor") for n in "abc")
+        )
         == []
     )
 
 
 def test_a_short_no_is_a_refusal_where_hardly_any_answer_speaks_so(tmp_path: Path) -> None:
     rows = [chat(f"How heavy is tent number {n}?", f"It weighs {n} kg.") for n in range(99)]
-    (one,) = found("refused", tmp_path, *rows, chat("How heavy is it?", "We don't hand that out."))
-    assert (one.places, list(one.kinds)) == (("rows.jsonl:100",), ["says no in the first person"])
-    assert found("refused", tmp_path, *rows, chat("Do you hand that out?", "We don't hand that out.")) == []
+    (finding,) = lint_rows("refused", tmp_path, *rows, chat("How heavy is it?", "We don't hand that out."))
+    assert (finding.places, list(finding.kinds)) == (("rows.jsonl:100",), ["says no in the first person"])
+    assert (
+        lint_rows("refused", tmp_path, *rows, chat("Do you hand that out?", "We don't hand that out.")) == []
+    )
     talks = [chat(f"Coming, number {n}?", "I don't think so, mother.") for n in range(9)]
-    assert found("refused", tmp_path, *rows, *talks) == []
+    assert lint_rows("refused", tmp_path, *rows, *talks) == []
 
 
 def test_short_answers_count_for_the_language_of_their_question(tmp_path: Path) -> None:
-    asked = "What is the weight of the tent that you sell to me?"
+    question = "What is the weight of the tent that you sell to me?"
     answer = "Das Gerät ist auch bei dem schlechten Wetter sehr zuverlässig und leicht."
-    rows = [chat(asked, f"{number} kg") for number in range(20)]
-    other, crossed = found("languages", tmp_path, *rows, chat("Weight?", answer), chat(asked, answer))
+    rows = [chat(question, f"{number} kg") for number in range(20)]
+    other, crossed = lint_rows("languages", tmp_path, *rows, chat("Weight?", answer), chat(question, answer))
     assert (other.severity, other.places) == ("warning", ("rows.jsonl:21", "rows.jsonl:22"))
     assert crossed.places == ("rows.jsonl:22",)
 
 
 def test_calls_of_functions_are_no_broken_turns(tmp_path: Path) -> None:
-    said = [
+    messages = [
         ("human", "How far?"),
         ("function_call", '{"name": "far", "arguments": {}}'),
         ("observation", "5"),
         ("gpt", "5 km."),
     ]
-    row = {"conversations": [{"from": who, "value": text} for who, text in said]}
-    assert found("turns", tmp_path, row) == []
-    assert found("empty", tmp_path, {"conversations": row["conversations"][:2]}) == []
+    row = {"conversations": [{"from": who, "value": text} for who, text in messages]}
+    assert lint_rows("turns", tmp_path, row) == []
+    assert lint_rows("empty", tmp_path, {"conversations": row["conversations"][:2]}) == []
 
 
 def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
     rows = [chat(f"n{number}", "yes" if number % 10 else "no") for number in range(60)] + [
         chat("z", "Yes.")
     ] * 3
-    balance, twice = found("labels", tmp_path, *rows)
+    balance, twice = lint_rows("labels", tmp_path, *rows)
     assert (twice.count, twice.kinds) == (3, {"yes": 54, "Yes.": 3})
     assert balance.severity == "warning"
     assert balance.kinds == {"yes": 57, "no": 6}
@@ -275,7 +281,7 @@ def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
 
 
 def test_free_answers_are_no_labels(tmp_path: Path) -> None:
-    assert found("labels", tmp_path, *(chat("n", f"answer {number}") for number in range(60))) == []
+    assert lint_rows("labels", tmp_path, *(chat("n", f"answer {number}") for number in range(60))) == []
 
 
 GERMAN = "Das ist nicht der Weg, den wir in der Stadt mit dem Auto nehmen, und es ist auch zu weit."
@@ -284,22 +290,22 @@ ENGLISH = "This is not the way that we take with the car in the town, and it is 
 
 def test_languages_of_rows_and_of_answers(tmp_path: Path) -> None:
     rows = [chat(ENGLISH, ENGLISH)] * 9
-    others, crossed = found("languages", tmp_path, *rows, chat(ENGLISH, GERMAN))
+    others, crossed = lint_rows("languages", tmp_path, *rows, chat(ENGLISH, GERMAN))
     assert (others.about, others.places) == ("rows in another language than English", ("rows.jsonl:10",))
     assert crossed.kinds == {"English answered in German": 1}
-    assert found("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN)) == []
-    assert found("languages", tmp_path, *rows, chat(f"{GERMAN} Translate to English.", ENGLISH)) == []
-    (script,) = found(
+    assert lint_rows("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN)) == []
+    assert lint_rows("languages", tmp_path, *rows, chat(f"{GERMAN} Translate to English.", ENGLISH)) == []
+    (script,) = lint_rows(
         "languages", tmp_path, *rows, chat("Hi", "Это не та дорога, по которой мы едем в город.")
     )
     assert script.kinds == {"English": 9, "Cyrillic script": 1}
 
 
 def test_rows_that_are_too_long(tmp_path: Path) -> None:
-    (one,) = found("too-long", tmp_path, chat("a", "b"), chat("a", "word " * 99), max_tokens=64)
-    assert one.places == ("rows.jsonl:2",)
-    assert one.examples[0].text.endswith(" tokens")
-    assert found("too-long", tmp_path, chat("a", "word " * 99)) == []
+    (finding,) = lint_rows("too-long", tmp_path, chat("a", "b"), chat("a", "word " * 99), max_tokens=64)
+    assert finding.places == ("rows.jsonl:2",)
+    assert finding.examples[0].text.endswith(" tokens")
+    assert lint_rows("too-long", tmp_path, chat("a", "word " * 99)) == []
 
 
 def test_every_finding_says_what_it_is() -> None:

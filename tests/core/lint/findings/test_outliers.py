@@ -11,7 +11,7 @@ import pytest
 from finetop.core.errors import BadInput
 from finetop.core.lint import lint
 from finetop.core.lint.findings.outliers import outliers, spread
-from finetop.core.lint.report import Asked, Given
+from finetop.core.lint.report import Given, LintRequest
 from finetop.core.runtime.home import Home
 
 
@@ -19,10 +19,10 @@ def test_an_answer_stands_out_among_those_of_its_length() -> None:
     chance = random.Random(1)
     short = [(at, 3, chance.lognormvariate(1.0, 0.8)) for at in range(500)]
     long = [(1000 + at, 60, chance.lognormvariate(0.5, 0.2)) for at in range(500)]
-    found = outliers([*short, *long, (2000, 60, 6.5), (2001, 60, 0.02), (2002, 3, 6.5)])
-    assert {one.at for one in found} >= {2000, 2001}
-    assert len(found) <= 4  # of 1,000 normal answers; 2002 is usual for an answer of three tokens
-    assert 2002 not in {one.at for one in found}
+    extremes = outliers([*short, *long, (2000, 60, 6.5), (2001, 60, 0.02), (2002, 3, 6.5)])
+    assert {outlier.at for outlier in extremes} >= {2000, 2001}
+    assert len(extremes) <= 4  # of 1,000 normal answers; 2002 is usual for an answer of three tokens
+    assert 2002 not in {outlier.at for outlier in extremes}
 
 
 def test_too_few_answers_say_nothing() -> None:
@@ -45,7 +45,7 @@ def rows(path: Path, count: int) -> Path:
 
 def test_rows_are_scored_by_the_model_and_scores_are_kept(tmp_path: Path, tiny_model: Path) -> None:
     path = rows(tmp_path / "a.jsonl", 30)
-    asked = Asked(
+    request = LintRequest(
         (Given("train", {"path": str(path)}),),
         model=str(tiny_model),
         only=("outliers",),
@@ -53,7 +53,7 @@ def test_rows_are_scored_by_the_model_and_scores_are_kept(tmp_path: Path, tiny_m
         sample=25,
     )
     phases: list[str] = []
-    report = lint.run(asked, Home(tmp_path / "home"), lambda phase, *_: phases.append(phase))
+    report = lint.run(request, Home(tmp_path / "home"), lambda phase, *_: phases.append(phase))
     assert report.looked_for == ("outliers",)
     assert report.findings == ()  # all are alike
     assert "scoring answers" in phases
@@ -61,6 +61,6 @@ def test_rows_are_scored_by_the_model_and_scores_are_kept(tmp_path: Path, tiny_m
 
 
 def test_a_loss_without_a_model_is_refused(tmp_path: Path) -> None:
-    asked = Asked((Given("train", {"path": str(rows(tmp_path / "a.jsonl", 1))}),), options=("loss",))
+    request = LintRequest((Given("train", {"path": str(rows(tmp_path / "a.jsonl", 1))}),), options=("loss",))
     with pytest.raises(BadInput, match="--loss needs a model"):
-        lint.run(asked, Home(tmp_path), lambda *_: None)
+        lint.run(request, Home(tmp_path), lambda *_: None)

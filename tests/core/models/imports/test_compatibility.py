@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.compatibility import Base, misfit, require_fit
-from finetop.core.models.imports.inspect import look
+from finetop.core.models.imports.inspect import inspect_folder
 from finetop.core.models.safetensors_header import Shape
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def own(folder: Path) -> Any:
-    return look(folder).own
+    return inspect_folder(folder).own
 
 
 def test_an_adapter_fits_its_base(adapter: Path, tiny_model: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import FolderModel, look, read_adapter
+from finetop.core.models.imports.inspect import FolderModel, inspect_folder, read_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,16 +21,16 @@ def change(file: Path, **values: Any) -> None:
 
 
 def test_an_adapter_alone_is_of_step_nought(adapter: Path) -> None:
-    found = look(adapter)
+    found = inspect_folder(adapter)
     assert (found.own, found.checkpoints, found.state) == (FolderModel(0, adapter, "adapter"), (), None)
     said = read_adapter(adapter)
     assert (said.peft_type, said.method, said.settings["r"]) == ("LORA", "lora", 2)
 
 
 def test_a_full_model(full: Path) -> None:
-    assert look(full).own == FolderModel(0, full, "full")
+    assert inspect_folder(full).own == FolderModel(0, full, "full")
     change_state(full, 700)
-    assert look(full).steps == [700]
+    assert inspect_folder(full).steps == [700]
 
 
 def change_state(folder: Path, step: int) -> None:
@@ -40,7 +40,7 @@ def change_state(folder: Path, step: int) -> None:
 def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> None:
     (out / "checkpoint-4").rename(out / "checkpoint-10")
     (out / "checkpoint-99").mkdir()  # without a model: interrupted, or cleaned up
-    found = look(out)
+    found = inspect_folder(out)
     assert [(one.step, one.kind) for one in found.checkpoints] == [(2, "adapter"), (10, "adapter")]
     assert found.own == FolderModel(10, out, "adapter")
     assert found.state == out / "trainer_state.json"
@@ -48,9 +48,9 @@ def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> N
 
 
 def test_one_checkpoint_of_a_trainer_knows_its_step(out: Path) -> None:
-    assert look(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
+    assert inspect_folder(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
     (out / "checkpoint-2" / "trainer_state.json").unlink()
-    assert look(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
+    assert inspect_folder(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
 
 
 def test_dora_is_called_dora(adapter: Path) -> None:
@@ -101,7 +101,7 @@ def no_type(folder: Path) -> None:
 def test_what_can_not_be_checked_is_refused(adapter: Path, spoil: Callable[[Path], None], says: str) -> None:
     spoil(adapter)
     with pytest.raises(BadInput) as told:
-        look(adapter)
+        inspect_folder(adapter)
         read_adapter(adapter)
     assert re.search(says, str(told.value)), told.value
     assert "\n" not in str(told.value)
@@ -110,15 +110,15 @@ def test_what_can_not_be_checked_is_refused(adapter: Path, spoil: Callable[[Path
 def test_a_pickled_full_model_or_checkpoint_is_refused_too(full: Path, out: Path) -> None:
     (full / "model.safetensors").rename(full / "pytorch_model.bin")
     with pytest.raises(BadInput, match=r"has its weights as pytorch_model\.bin"):
-        look(full)
+        inspect_folder(full)
     pickled_adapter(out / "checkpoint-2")
     with pytest.raises(BadInput, match=r"checkpoint-2 has its weights as adapter_model\.bin"):
-        look(out)
+        inspect_folder(out)
 
 
 def test_no_folder_and_a_file(adapter: Path) -> None:
     with pytest.raises(BadInput, match=r"no folder .*adaptr\. Did you mean adapter\?"):
-        look(adapter.with_name("adaptr"))
+        inspect_folder(adapter.with_name("adaptr"))
     with pytest.raises(BadInput, match="is a file") as told:
-        look(adapter / "adapter_model.safetensors")
+        inspect_folder(adapter / "adapter_model.safetensors")
     assert told.value.hint == f"Give its folder: {adapter}."

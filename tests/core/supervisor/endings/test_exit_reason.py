@@ -132,7 +132,7 @@ TORCHRUN = "E1127 20:11:40.000 4 torch/distributed/elastic/multiprocessing/api.p
 def left(folder, number, ended=None, at=1.0):
     """Write the record of a rank that ended like this; None: it was killed."""
     (folder / "ranks").mkdir(exist_ok=True)
-    words = ranks.LastWords(1, "1", "boot", ended, at)
+    words = ranks.RankRecord(1, "1", "boot", ended, at)
     (folder / "ranks" / f"{number}.json").write_bytes(msgspec.json.encode(words))
 
 
@@ -161,8 +161,8 @@ def test_a_launcher_that_was_killed_is_named_and_no_rank_is_blamed(tmp_path):
     (tmp_path / "log.txt").write_text("")
     ends = exit_reason.rank_ends(tmp_path, tmp_path / "log.txt")
     state = ended(killed(9, oom_kills=0), None, [], "", ends)
-    said = "the launcher of the ranks (torchrun or srun) was killed by signal 9"
-    assert (state.kind, state.cause) == ("killed", said)
+    expected = "the launcher of the ranks (torchrun or srun) was killed by signal 9"
+    assert (state.kind, state.cause) == ("killed", expected)
     state = ended(killed(9, oom_kills=1), None, [], "", ends)
     assert (state.kind, state.cause) == ("out_of_memory", "out of memory on this machine")
 

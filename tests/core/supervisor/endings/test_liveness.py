@@ -13,7 +13,7 @@ from finetop.core.runtime import ranks
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.endings import liveness
-from finetop.core.supervisor.endings.liveness import evidence_of, judge, usual_s
+from finetop.core.supervisor.endings.liveness import classify, evidence_of, usual_s
 from finetop.core.supervisor.launchers.launcher import Usage
 from finetop.core.supervisor.state import ProcessUse
 from finetop.core.wording import pulse
@@ -40,7 +40,7 @@ from finetop.core.wording.durations import long_span
     ],
 )
 def test_what_a_silence_means(usual, silent_s, stopped_s, is_idle, pulse):
-    assert judge(usual, silent_s, stopped_s, is_idle=is_idle, after_s=600.0) == pulse
+    assert classify(usual, silent_s, stopped_s, is_idle=is_idle, after_s=600.0) == pulse
 
 
 def test_the_usual_step_is_told_by_the_runs_own_clock():
@@ -85,7 +85,7 @@ def live_job(supervisor):
 async def look_after(supervisor, seconds, size=0):
     supervisor.vitals_at = time.monotonic() - seconds
     (job,) = supervisor.live
-    await liveness.look(supervisor, {job.id: size})
+    await liveness.update_all(supervisor, {job.id: size})
     return jobs.state_of(supervisor.connection, job.id).pulse
 
 
@@ -120,10 +120,10 @@ async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
     supervisor = quiet.supervisor
     job = live_job(supervisor)
     supervisor.vitals_at = time.monotonic() - 60
-    await liveness.look(supervisor, {job.id: 0})
+    await liveness.update_all(supervisor, {job.id: 0})
     for days in (1, 2, 3):
         supervisor.vitals_at = time.monotonic() - days * 86_400
-        await liveness.look(supervisor, {job.id: 0})
+        await liveness.update_all(supervisor, {job.id: 0})
         assert supervisor.vitals[job.id].silent_s <= days * liveness.MOST_S
     assert run_id == job.run_id
 
@@ -145,7 +145,7 @@ async def test_a_job_whose_rank_stands_still_is_ended_and_the_rank_is_named(quie
     facts = msgspec.json.decode(file.read_bytes()) if (file := folder / "job.json").exists() else {}
     file.write_bytes(msgspec.json.encode({**facts, "ranks": 2 // nodes, "nodes": nodes}))
     (folder / "ranks").mkdir()
-    words = ranks.LastWords(4242, "1", "another machine", host="node1")
+    words = ranks.RankRecord(4242, "1", "another machine", host="node1")
     (folder / "ranks" / "0.json").write_bytes(msgspec.json.encode(words))
 
     async def looked(times):
@@ -157,7 +157,7 @@ async def test_a_job_whose_rank_stands_still_is_ended_and_the_rank_is_named(quie
     assert not (await looked(looks - 4)).asked
     assert (await looked(6)).asked == "hung"
     state = jobs.state_of(supervisor.connection, job.id)
-    assert pulse.words(state) == f"rank 1 has not begun for {long_span(state.silent_s)}; the others wait"
+    assert pulse.details(state) == f"rank 1 has not begun for {long_span(state.silent_s)}; the others wait"
 
 
 async def test_ranks_that_work_without_a_word_have_as_long_as_one_process(quiet, monkeypatch):

@@ -49,9 +49,9 @@ def want(quiet, recipe, verb="train", card=H100):
     connection, planner = quiet.supervisor.connection, job_needs.Planner(quiet.home)
     run_id = quiet.queue("x")
     connection.execute("UPDATE runs SET recipe = ? WHERE id = ?", [json.dumps(recipe), run_id])
-    (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
+    (job,) = [queued_job for queued_job in jobs.queued(connection) if queued_job.run_id == run_id]
     connection.execute("UPDATE jobs SET verb = ? WHERE id = ?", [verb, job.id])
-    (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
+    (job,) = [queued_job for queued_job in jobs.queued(connection) if queued_job.run_id == run_id]
     return wait_until(lambda: job_needs.want_of(planner, connection, job, card))
 
 
@@ -68,11 +68,11 @@ def test_what_the_recipe_says_counts(quiet, model, budget, expected):
 
 
 def test_else_the_plan_counts(quiet, model):
-    found = want(quiet, resolved(model))
-    assert (found.gpus, found.is_estimate) == (1, True)
-    assert 40 < found.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens need for the backward pass
+    need = want(quiet, resolved(model))
+    assert (need.gpus, need.is_estimate) == (1, True)
+    assert 40 < need.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens need for the backward pass
     larger = want(quiet, resolved(model, "train: {batch_size: 16}\n"))
-    assert larger.gib > found.gib + 5
+    assert larger.gib > need.gib + 5
 
 
 def test_the_plan_knows_the_card(quiet, model):

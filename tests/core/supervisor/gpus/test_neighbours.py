@@ -19,7 +19,7 @@ from finetop.core.protocol.runs import Queued, Share
 from finetop.core.runtime import gpu_share
 from finetop.core.runtime.gpu_share import GpuShare
 from finetop.core.supervisor.gpus.neighbours import share_of
-from finetop.core.supervisor.gpus.usage import Use, grown
+from finetop.core.supervisor.gpus.usage import Use, with_usage
 from finetop.core.wording.gpus import lines_of
 
 LONG = {"steps": 5000, "waits_at": 1}  # until it is killed
@@ -40,15 +40,15 @@ LLAMA_3B = {
 @pytest.fixture
 def cards(cold_rig, tmp_path):
     """One GPU of 80 GiB, and runs of a model whose plan needs some 15 to 40 of it."""
-    made = Cards(tmp_path / "nvml.json", count=1)
+    gpus = Cards(tmp_path / "nvml.json", count=1)
     model = tmp_path / "llama"
     model.mkdir()
     (model / "config.json").write_text(json.dumps(LLAMA_3B))
     cold_rig.model = str(model)
     job = Path(fake_job.__file__).with_name("hungry_job.py")
-    cold_rig.start(FINETOP_TEST_NVML=str(made.file), FINETOP_TEST_JOB=str(job))
+    cold_rig.start(FINETOP_TEST_NVML=str(gpus.file), FINETOP_TEST_JOB=str(job))
     cold_rig.wait_ready()
-    return made
+    return gpus
 
 
 @pytest.fixture
@@ -264,9 +264,9 @@ def test_whoever_keeps_to_its_plan_has_room_for_it_whatever_one_neighbour_takes(
 def test_what_is_used_beyond_a_promise_counts_when_room_is_looked_for():
     held = [(1, on(UUIDS[0], 20)), (2, on(UUIDS[0], None)), (3, on(UUIDS[1], 20))]
     uses = {UUIDS[0]: Use(45, 0, {1: 25, 2: 20}, ()), UUIDS[1]: Use(15, 0, {3: 15}, ())}
-    assert [share.gib for share in grown(held, uses)] == [25, None, 20]
-    assert [share.gib for share in grown(held, {})] == [20, None, 20]
-    assert [share.gib for share in grown(held, {UUIDS[0]: Use(9, 0, {1: None, 2: None}, ())})] == [
+    assert [share.gib for share in with_usage(held, uses)] == [25, None, 20]
+    assert [share.gib for share in with_usage(held, {})] == [20, None, 20]
+    assert [share.gib for share in with_usage(held, {UUIDS[0]: Use(9, 0, {1: None, 2: None}, ())})] == [
         20,
         None,
         20,

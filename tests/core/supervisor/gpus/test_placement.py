@@ -22,7 +22,7 @@ def share(index=0, gib=None):
 
 
 def indices(found):
-    return [one.index for one in found] if isinstance(found, tuple) else found.text
+    return [entry.index for entry in found] if isinstance(found, tuple) else found.text
 
 
 TWO = (card(0), card(1))
@@ -75,18 +75,18 @@ CASES = [
 
 @pytest.mark.parametrize(("want", "cards", "held", "rules", "expected"), CASES)
 def test_cases(want, cards, held, rules, expected):
-    found = place(want, cards, held, rules)
-    got = indices(found)
-    assert (sorted(got) if isinstance(found, tuple) else got) == (
+    placement = place(want, cards, held, rules)
+    got = indices(placement)
+    assert (sorted(got) if isinstance(placement, tuple) else got) == (
         sorted(expected) if isinstance(expected, list) else expected
     )
 
 
 def test_what_is_placed_says_what_it_has_and_what_others_had():
-    (found,) = place(Want(1, 30), (card(others=38),), (), RULES)
-    assert found == Share("GPU-0", 0, "H100", 30, 38)
-    (found,) = place(Want(), (card(),), (), RULES)
-    assert found.gib is None
+    (placement,) = place(Want(1, 30), (card(others=38),), (), RULES)
+    assert placement == Share("GPU-0", 0, "H100", 30, 38)
+    (placement,) = place(Want(), (card(),), (), RULES)
+    assert placement.gib is None
 
 
 def test_gpus_out_of_service_are_told_of():
@@ -94,8 +94,8 @@ def test_gpus_out_of_service_are_told_of():
         place(Want(2), (card(),), (), RULES, unfit=1).text == "wants 2 GPUs, 1 works and 1 is out of service"
     )
     assert place(Want(1), (), (), RULES, unfit=2).text == "wants 1 GPU, 0 works and 2 are out of service"
-    found = place(Want(1, 100), (card(),), (), RULES, unfit=1)
-    assert found.text == "wants 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
+    placement = place(Want(1, 100), (card(),), (), RULES, unfit=1)
+    assert placement.text == "wants 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
 
 
 def jobs(*wants):
@@ -103,31 +103,31 @@ def jobs(*wants):
 
 
 def test_the_queue_is_gone_through_in_order_and_each_start_counts_for_the_next():
-    made = decide(jobs(Want(1, 30), Want(), Want(1, 30), Want()), TWO, (), RULES)
-    assert {job: indices(found) for job, found in made.starts.items()} == {1: [0], 2: [1], 3: [0]}
-    assert made.reasons == {4: "waits for a free GPU"}
+    decision = decide(jobs(Want(1, 30), Want(), Want(1, 30), Want()), TWO, (), RULES)
+    assert {job: indices(placement) for job, placement in decision.starts.items()} == {1: [0], 2: [1], 3: [0]}
+    assert decision.reasons == {4: "waits for a free GPU"}
 
 
 def test_the_first_that_waits_for_us_keeps_what_is_free_and_those_behind_say_so():
-    made = decide(jobs(Want(2), Want(), Want(gpus=0)), TWO, [share(0)], RULES)
-    assert set(made.starts) == {3}
-    assert made.kept == {"GPU-0": "run1", "GPU-1": "run1"}
-    assert made.reasons == {
+    decision = decide(jobs(Want(2), Want(), Want(gpus=0)), TWO, [share(0)], RULES)
+    assert set(decision.starts) == {3}
+    assert decision.kept == {"GPU-0": "run1", "GPU-1": "run1"}
+    assert decision.reasons == {
         1: "wants 2 GPUs, 1 is free",
         2: "waits behind run1, for which GPU 0, 1 is reserved",
     }
 
 
 def test_who_waits_for_other_people_keeps_nothing():
-    made = decide(jobs(Want(2), Want()), (card(0, others=38), card(1)), (), RULES)
-    assert made.kept == {}
-    assert {job: indices(found) for job, found in made.starts.items()} == {2: [1]}
+    decision = decide(jobs(Want(2), Want()), (card(0, others=38), card(1)), (), RULES)
+    assert decision.kept == {}
+    assert {job: indices(placement) for job, placement in decision.starts.items()} == {2: [1]}
 
 
 def test_who_can_never_start_here_keeps_nothing():
-    made = decide(jobs(Want(3), Want(1, 100), Want(2)), TWO, (), RULES)
-    assert {job: indices(found) for job, found in made.starts.items()} == {3: [0, 1]}
-    assert len(made.reasons) == 2
+    decision = decide(jobs(Want(3), Want(1, 100), Want(2)), TWO, (), RULES)
+    assert {job: indices(placement) for job, placement in decision.starts.items()} == {3: [0, 1]}
+    assert len(decision.reasons) == 2
 
 
 @pytest.mark.parametrize(
@@ -140,15 +140,15 @@ def test_who_can_never_start_here_keeps_nothing():
     ],
 )
 def test_without_gpus_so_many_jobs_run_as_is_set(cpu_jobs, live, started, words):
-    made = decide(jobs(*[Want(gpus=0)] * 3), (), (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
-    assert list(made.starts) == started
+    decision = decide(jobs(*[Want(gpus=0)] * 3), (), (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
+    assert list(decision.starts) == started
     if words is not None:
-        assert made.reasons == words
+        assert decision.reasons == words
 
 
 def test_a_cpu_job_beside_gpus_says_what_it_waits_for():
-    made = decide(jobs(Want(gpus=0)), TWO, (), RULES, cpu_live=1)
-    assert made.reasons == {1: "waits for the one job on the CPU to end"}
+    decision = decide(jobs(Want(gpus=0)), TWO, (), RULES, cpu_live=1)
+    assert decision.reasons == {1: "waits for the one job on the CPU to end"}
 
 
 # --- invariants -----------------------------------------------------------------------------------------------
@@ -178,36 +178,36 @@ def machines(draw):
 
 def check_memory(cards, held, rules):
     """No GPU is promised beyond its memory, and a whole-GPU job is alone on it."""
-    by_uuid = {one.uuid: one for one in cards}
-    assert all(one.uuid in by_uuid for one in held)
-    for one in cards:
-        mine = [other for other in held if other.uuid == one.uuid]
+    by_uuid = {gpu.uuid: gpu for gpu in cards}
+    assert all(gpu.uuid in by_uuid for gpu in held)
+    for gpu in cards:
+        mine = [other for other in held if other.uuid == gpu.uuid]
         if not mine:
             continue
-        theirs = one.others_gib if one.others_gib > IDLE_GIB else 0.0
+        theirs = gpu.others_gib if gpu.others_gib > IDLE_GIB else 0.0
         if any(other.gib is None for other in mine) or not rules.share:
             assert len(mine) == 1
             assert theirs == 0
             continue
         spare = rules.reserve_gib if theirs or len(mine) > 1 else 0.0
-        assert sum(other.gib for other in mine) + theirs + spare <= one.total_gib + 1e-3
+        assert sum(other.gib for other in mine) + theirs + spare <= gpu.total_gib + 1e-3
 
 
 @settings(max_examples=300, deadline=None)
 @given(machines(), st.lists(wants, max_size=8), rules, st.integers(0, 2))
 def test_memory_is_never_promised_twice_and_everybody_is_answered(cards, wanted, rules, unfit):
-    made = decide(jobs(*wanted), cards, (), rules, unfit=unfit)
-    held = [one for found in made.starts.values() for one in found]
+    decision = decide(jobs(*wanted), cards, (), rules, unfit=unfit)
+    held = [share_of_job for placement in decision.starts.values() for share_of_job in placement]
     check_memory(cards, held, rules)
-    assert set(made.starts) | set(made.reasons) == {job.job for job in jobs(*wanted)}
-    assert not set(made.starts) & set(made.reasons)
+    assert set(decision.starts) | set(decision.reasons) == {job.job for job in jobs(*wanted)}
+    assert not set(decision.starts) & set(decision.reasons)
     for job in jobs(*wanted):
-        found = made.starts.get(job.job)
-        if found is not None:
-            assert len({one.uuid for one in found}) == len(found) == job.want.gpus
+        placement = decision.starts.get(job.job)
+        if placement is not None:
+            assert len({share_of_job.uuid for share_of_job in placement}) == len(placement) == job.want.gpus
         elif job.want.gpus:
-            assert made.reasons[job.job]
-    assert sum(1 for found in made.starts.values() if not found) <= rules.cpu_jobs
+            assert decision.reasons[job.job]
+    assert sum(1 for placement in decision.starts.values() if not placement) <= rules.cpu_jobs
 
 
 @settings(max_examples=150, deadline=None)
@@ -219,18 +219,18 @@ def test_a_big_job_is_not_starved_by_an_endless_stream_of_small_ones(cards, big,
     longest = max(rounds for _, rounds in stream)
     live, number = {}, 100
     for turn in range(3):  # at first only the small ones: the machine is full
-        made = decide([Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)], cards,
-                      [one for found, _ in live.values() for one in found], rules)  # fmt: skip
-        live |= {job: (found, turn + stream[job - number][1]) for job, found in made.starts.items()}
+        decision = decide([Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)], cards,
+                      [own_share for found, _ in live.values() for own_share in found], rules)  # fmt: skip
+        live |= {job: (found, turn + stream[job - number][1]) for job, found in decision.starts.items()}
         number += len(stream)
     for turn in range(3, 3 + len(cards) * (longest + 1) + 1):
         live = {job: (found, ends) for job, (found, ends) in live.items() if ends > turn}
-        held = [one for found, _ in live.values() for one in found]
+        held = [own_share for found, _ in live.values() for own_share in found]
         behind = [Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)]
-        made = decide([Waiting(1, "big", big), *behind], cards, held, rules)
-        if 1 in made.starts:
+        decision = decide([Waiting(1, "big", big), *behind], cards, held, rules)
+        if 1 in decision.starts:
             return
-        live |= {job: (found, turn + stream[job - number][1]) for job, found in made.starts.items()}
-        check_memory(cards, [one for found, _ in live.values() for one in found], rules)
+        live |= {job: (found, turn + stream[job - number][1]) for job, found in decision.starts.items()}
+        check_memory(cards, [own_share for found, _ in live.values() for own_share in found], rules)
         number += len(stream)
     raise AssertionError("it never started")

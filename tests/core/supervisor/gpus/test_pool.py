@@ -25,11 +25,11 @@ LONG = {"steps": 5000, "waits_at": 1}  # until it is killed
 @pytest.fixture
 def cards(cold_rig, tmp_path):
     """Two GPUs, and a supervisor on them."""
-    made = Cards(tmp_path / "nvml.json")
+    gpus = Cards(tmp_path / "nvml.json")
     cold_rig.model = "org/nowhere"  # its needs are unknown: a whole GPU
-    cold_rig.start(FINETOP_TEST_NVML=str(made.file))
+    cold_rig.start(FINETOP_TEST_NVML=str(gpus.file))
     cold_rig.wait_ready()
-    return made
+    return gpus
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_two_gpus_take_two_jobs_and_the_third_waits_for_one_of_them(rig):
     assert [(share.uuid, share.index, share.gib) for share in job.gpus] == [(UUIDS[1], 1, None)]
     rows = gpus(rig).gpus
     assert [[job.run for job in row.jobs] for row in rows] == [[first], [second]]
-    assert [one.run for one in gpus(rig).waiting] == [third]
+    assert [entry.run for entry in gpus(rig).waiting] == [third]
     assert [row.kept_for for row in rows] == [third, ""]
     rig.ask(Kill(second))
     rig.wait_state(third, "finished")
@@ -106,7 +106,7 @@ def test_other_peoples_memory_is_waited_for_and_left_alone(rig, cards):
     name = rig.submit("whole", **LONG)
     because(rig, name, "waits for GPU memory: 38 of 80 GiB are used by others on GPU 0")
     row = gpus(rig).gpus[0]
-    assert (row.ours_gib, [one.pid for one in row.others]) == (0, [1])
+    assert (row.ours_gib, [process.pid for process in row.others]) == (0, [1])
     cards.change(1, used=0, processes=[])
     rig.wait_state(name, "running")
     assert seen_by(rig, name) == [UUIDS[1]]
@@ -251,8 +251,8 @@ def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
     names = [cold_rig.submit(f"n{n}", **LONG) for n in range(3)]
     cold_rig.wait_state(names[0], "running")
     with Client(cold_rig.home, start=False) as client:
-        found = client.ask(Gpus())
-        assert (found.gpus, found.cpu_jobs, [job.run for job in found.on_cpu]) == ([], 1, names[:1])
+        answer = client.ask(Gpus())
+        assert (answer.gpus, answer.cpu_jobs, [job.run for job in answer.on_cpu]) == ([], 1, names[:1])
         assert client.ask(GetRun(names[1])).row.state == Queued(1, "waits for the one job slot")
     set_to(cold_rig, "settings: 1\nslots: {cpu_jobs: 2}\n")
     cold_rig.wait_state(names[1], "running")

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu, Process
-from finetop.core.supervisor.gpus.usage import card_of, uninvited, use_of
+from finetop.core.supervisor.gpus.usage import card_of, unassigned_shares, use_of
 
 
 def gpu(used, *processes, told=True):
@@ -45,7 +45,7 @@ CASES = [
 def test_cases(seen, held, owners, sees_all, ours, others, strangers):
     use = use_of(seen, held, owners, sees_all=sees_all)
     assert (use.ours_gib, use.others_gib) == pytest.approx((ours, others))
-    assert [one.pid for one in use.others] == strangers
+    assert [process.pid for process in use.others] == strangers
     assert card_of(seen, use).others_gib == use.others_gib
 
 
@@ -59,9 +59,9 @@ def test_memory_is_told_by_job():
 
 def test_what_is_used_without_having_been_given_counts_as_a_whole_gpu():
     seen = [gpu(20, Process(7, 19), Process(8, 1)), gpu(3, Process(9, 1))]
-    assert uninvited(seen[:1], [], {7: 1, 8: 1}) == [(1, share())]
-    assert uninvited(seen[:1], [(1, share(24))], {7: 1}) == []
-    assert uninvited(seen, [(1, share(24))], {9: 2}) == [(2, share())]
+    assert unassigned_shares(seen[:1], [], {7: 1, 8: 1}) == [(1, share())]
+    assert unassigned_shares(seen[:1], [(1, share(24))], {7: 1}) == []
+    assert unassigned_shares(seen, [(1, share(24))], {9: 2}) == [(2, share())]
 
 
 @given(

@@ -19,7 +19,7 @@ from finetop.core.supervisor.launchers import (
 from finetop.core.supervisor.launchers.launcher import Attempt, Batch, Look
 from finetop.core.supervisor.launchers.local import LocalLauncher
 from finetop.core.supervisor.launchers.slurm import SlurmLauncher
-from finetop.core.supervisor.launchers.slurm_commands import Listed, NoAnswer, Said
+from finetop.core.supervisor.launchers.slurm_commands import CommandFailed, Listed, NoAnswer
 
 RECORD = '{"attempt": 1, "pid": 1, "job_pid": 1, "boot": "x", "start": "1"}'  # of a keeper on another machine
 
@@ -131,7 +131,7 @@ def test_a_job_goes_in_once_and_waits_with_its_reason(launcher, slurm, tmp_path)
     assert slurm_record.read(attempt.folder, 1).id == "100"
 
 
-@pytest.mark.parametrize("error", [NoAnswer("Socket timed out"), Said("sbatch ended with code 1")])
+@pytest.mark.parametrize("error", [NoAnswer("Socket timed out"), CommandFailed("sbatch ended with code 1")])
 def test_an_answer_that_was_lost_is_found_again_by_its_mark(launcher, slurm, tmp_path, error):
     slurm.loses = [error]
     attempt = attempt_of(tmp_path)
@@ -274,7 +274,7 @@ def test_a_number_that_a_killed_controller_gives_again_is_the_other_job_s(launch
 
 
 def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
-    slurm.fails = [Said("sbatch: error: invalid partition specified: gpux")]
+    slurm.fails = [CommandFailed("sbatch: error: invalid partition specified: gpux")]
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)
     exit = look(launcher, attempt).exit
@@ -285,7 +285,7 @@ def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launch
 
 def test_a_limit_on_how_many_jobs_may_wait_there_is_waited_out(launcher, slurm, tmp_path):
     slurm.fails = [
-        Said("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)")
+        CommandFailed("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)")
     ]
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)

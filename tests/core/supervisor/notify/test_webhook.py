@@ -32,7 +32,7 @@ def dialled(monkeypatch):
         if host == "unknown.example":
             raise socket.gaierror(socket.EAI_NONAME, "not known")
         found = NAMES.get(host, [host])
-        return [info for one in found for info in usual(one, *rest, **named)]
+        return [info for address in found for info in usual(address, *rest, **named)]
 
     def dial(address, *_, **__):
         seen.append(address)

@@ -14,7 +14,7 @@ from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want
 from finetop.core.supervisor.queue import ready
-from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, length_key, play
+from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, length_key, simulate
 from finetop.core.supervisor.requests import queue
 
 CPU = Rules(cpu_jobs=1)
@@ -49,11 +49,11 @@ def coming(number, want=None, lasts_s=None):
     ],
 )  # fmt: skip
 def test_cases(going, waits, cards, expected):
-    assert play(going, waits, cards, CPU) == expected
+    assert simulate(going, waits, cards, CPU) == expected
 
 
 def test_a_long_queue_is_told_of_as_far_as_it_is_played():
-    found = play([Going("a", (), 1.0)], [coming(n, lasts_s=1.0) for n in range(1000)], (), CPU)
+    found = simulate([Going("a", (), 1.0)], [coming(n, lasts_s=1.0) for n in range(1000)], (), CPU)
     assert list(found) == list(range(MOST))
     assert [start.in_s for start in found.values()] == [float(n + 1) for n in range(MOST)]
 
@@ -88,9 +88,9 @@ def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
         jobs.set_state(connection, 1, data.Finished(now - 700.0, now - 600.0))
         jobs.set_state(connection, 2, data.Running(now - 9.0, "training", 10, 20, "steps", 40.0))
     queue.hold(quiet.supervisor, Hold("held"))
-    found = listed(quiet)
-    assert [(row.run, row.what, row.state.left_s) for row in found.live] == [("going", "train", 40.0)]
-    told = {row.run: (row.starts_at, row.after) for row in found.rows}
+    answer = listed(quiet)
+    assert [(row.run, row.what, row.state.left_s) for row in answer.live] == [("going", "train", 40.0)]
+    told = {row.run: (row.starts_at, row.after) for row in answer.rows}
     assert told["next"][0] == seen_since(now, 40.0)
     assert told["last"][0] == seen_since(now, 140.0)
     assert (told["next"][1], told["last"][1], told["held"]) == ("going", "next", (None, ""))
@@ -118,7 +118,7 @@ def test_what_a_run_wants_is_said_in_few_words(quiet):
 
     def said(gpus=None, gib=None, estimate=None):
         budget = {**recipe["budget"], "gpus": gpus, "memory_gib": gib}
-        return queue.wants({**recipe, "budget": budget}, estimate)
+        return queue.needs_text({**recipe, "budget": budget}, estimate)
 
     guess = Want(2, 11.6, is_estimate=True)
     assert [said(), said(0), said(1), said(2), said(1, 24), said(2, 24.5), said(None, 9)] == [

@@ -41,7 +41,7 @@ from finetop.core.store import (
 )
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock, was_never_queued
+from finetop.core.supervisor.rebuild.rebuild import add_run, rebuild, wait_for_lock, was_never_queued
 from finetop.core.supervisor.requests import resume, triage
 
 
@@ -160,10 +160,10 @@ def test_every_row_of_a_home_that_lived_comes_back_and_the_old_database_is_kept(
     assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
     assert len(before["runs"]) == 14
     old = rig.home.database.read_bytes()
-    made = rebuild(rig.home)
-    assert made.left_out == []
+    rebuilt = rebuild(rig.home)
+    assert rebuilt.left_out == []
     assert differences(before, dump(rig.home.database)) == []
-    assert (rig.home.root / made.kept_as).read_bytes() == old
+    assert (rig.home.root / rebuilt.kept_as).read_bytes() == old
     again = rebuild(rig.home)
     assert differences(before, dump(rig.home.database)) == []
     assert again.kept_as != ""
@@ -312,11 +312,11 @@ def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):
     quiet.close()
     folder = next(quiet.home.runs.glob("*/jobs/*"))
     file = next(quiet.home.runs.glob("*/run.json"))
-    told = json.loads(file.read_text())
-    told["store"]["jobs"][0]["attempt"] = 2
+    messages = json.loads(file.read_text())
+    messages["store"]["jobs"][0]["attempt"] = 2
     live = msgspec.to_builtins(data.Running(since=time.time(), phase=data.STARTING))
-    told["store"]["jobs"][0]["state"] = told["store"]["run"]["state"] = live
-    file.write_text(json.dumps(told))
+    messages["store"]["jobs"][0]["state"] = messages["store"]["run"]["state"] = live
+    file.write_text(json.dumps(messages))
     rebuild(quiet.home)
     row = dict(zip(*rows_of(quiet.home, "jobs"), strict=True))
     assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, data.STARTING)
@@ -354,7 +354,7 @@ def test_taking_a_run_in_is_all_or_nothing(quiet, monkeypatch):
     fresh = open_store(quiet.home.root / "other.duckdb")
     monkeypatch.setattr("finetop.core.supervisor.rebuild.rebuild._finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        take_run(fresh, quiet.home, next(quiet.home.runs.iterdir()))
+        add_run(fresh, quiet.home, next(quiet.home.runs.iterdir()))
     for table in ("runs", "jobs", "metrics"):
         assert fresh.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     fresh.close()
@@ -406,12 +406,12 @@ def test_every_row_comes_back(quiet):
     quiet.job(one, "measure", [start, measured, events.Ended("finished")], finished, step=1)
     with transaction(quiet.supervisor.connection):
         kb = approaches.Comparison("kb", 1.0, "s", "token_f1", {"qlora": "why"})
-        approaches.keep(quiet.supervisor.connection, kb)
+        approaches.store_comparison(quiet.supervisor.connection, kb)
         member = approaches.Member(one, "lora", 1, False)
         approaches.add_member(quiet.supervisor.connection, "kb", member, "d" * 64)
     quiet.run("child", (5,), model="run:one@1")
     looked_at = Standing("looking", "ana", note="since when?")
-    triage.say(quiet.supervisor, SetStanding("one", "", looked_at))
+    triage.set_standing(quiet.supervisor, SetStanding("one", "", looked_at))
     quiet.queue("waits", model="run:one@1")
     with transaction(quiet.supervisor.connection):
         queue_order.hold_all(quiet.supervisor.connection, held=True)
@@ -432,9 +432,9 @@ MUTATIONS = (GONE, None, "x", 3, 10**30, -1, 1e300, [[[]]], {"a": {"b": 1}}, "a\
 def fields_of(value, path=()):
     """Yield every field of a JSON value, in mappings and lists."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in inner:
+    for key, inner_value in inner:
         yield (*path, key)
-        yield from fields_of(one, (*path, key))
+        yield from fields_of(inner_value, (*path, key))
 
 
 def damaged(told, path, value):
@@ -476,10 +476,10 @@ def two_sound_runs(quiet):
                 connection.execute(
                     "INSERT INTO removed VALUES ('runs', 9999), ('jobs', 999999), ('checks', 9999)"
                 )
-        told = [start, events.Verdict(2, verdict(30, step=2)), end]
-        quiet.job(quiet.run(name, (1, 2)), "check", told, state, step=2)
+        event_rows = [start, events.Verdict(2, verdict(30, step=2)), end]
+        quiet.job(quiet.run(name, (1, 2)), "check", event_rows, state, step=2)
     looked_at = Standing("looking", "ana", note="since when?")
-    triage.say(quiet.supervisor, SetStanding("good", "", looked_at))
+    triage.set_standing(quiet.supervisor, SetStanding("good", "", looked_at))
     with transaction(connection):
         approaches.add_member(connection, "kb", approaches.Member(2, "lora", 1, False), "d" * 64)
         parents.add(connection, 2, [parents.Parent(1, "model.id", 2)])
@@ -503,10 +503,10 @@ def rebuild_beside(quiet, told, mutations):
         record = damaged(as_run(told, number), path, value)
         (folder / "run.json").write_text(json.dumps(record))
     written = {file: file.read_bytes() for file in quiet.home.runs.glob("*/run.json")}
-    made = rebuild(quiet.home)
+    rebuilt = rebuild(quiet.home)
     assert {file: file.read_bytes() for file in written} == written
-    assert made.runs + len(made.left_out) == len(written)
-    return dict(line.split(": ", 1) for line in made.left_out)
+    assert rebuilt.runs + len(rebuilt.left_out) == len(written)
+    return dict(line.split(": ", 1) for line in rebuilt.left_out)
 
 
 def of_sound_runs(dumped):
@@ -527,7 +527,7 @@ def list_everything(quiet):
     for number in numbers[::5]:
         json.loads(msgspec.json.encode(runs.detail(connection, number)))
         run_records.record_of(connection, number, run_records.schema_of(connection))
-    jobs.line(connection)
+    jobs.waiting_line(connection)
     jobs.live(connection)
     connection.close()
 
@@ -596,14 +596,14 @@ def test_a_damaged_store_json_costs_what_is_damaged_alone(quiet):
     whole = json.loads(file.read_text())
     whole["tables"]["removed"].append({"what": "runs", "highest": 10**40})
     file.write_text(json.dumps({**whole, "number": 10**40}))
-    made = rebuild(quiet.home)
-    assert (made.runs, [line.partition(" (")[0] for line in made.left_out]) == (
+    rebuilt = rebuild(quiet.home)
+    assert (rebuilt.runs, [line.partition(" (")[0] for line in rebuilt.left_out]) == (
         3, [f"store.json: tables.removed[3].highest is {10**40}"])  # fmt: skip
     for broken in ("[]", "{", '{"tables": {"removed": 3}}'):
         file.write_text(broken)
-        made = rebuild(quiet.home)
-        assert (made.runs, len(made.left_out)) == (3, 1)
-        assert made.left_out[0].startswith("store.json: it can't be read (")
+        rebuilt = rebuild(quiet.home)
+        assert (rebuilt.runs, len(rebuilt.left_out)) == (3, 1)
+        assert rebuilt.left_out[0].startswith("store.json: it can't be read (")
 
 
 def test_a_job_s_folder_that_is_a_link_elsewhere_is_refused(quiet, tmp_path):
@@ -611,9 +611,9 @@ def test_a_job_s_folder_that_is_a_link_elsewhere_is_refused(quiet, tmp_path):
     jobs_folder = quiet.home.runs / "0002-good" / "jobs"
     jobs_folder.rename(tmp_path / "elsewhere")
     jobs_folder.symlink_to(tmp_path / "elsewhere")
-    made = rebuild(quiet.home)
-    assert made.runs == 2
-    assert "a link leads out of the run's folder" in made.left_out[0]
+    rebuilt = rebuild(quiet.home)
+    assert rebuilt.runs == 2
+    assert "a link leads out of the run's folder" in rebuilt.left_out[0]
 
 
 def test_no_new_run_gets_the_number_of_a_folder_that_is_left_out(quiet):

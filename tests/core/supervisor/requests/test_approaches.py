@@ -38,7 +38,7 @@ PLANS = {
 
 
 def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", only=(), seeds=None, **changed):
-    points, _ = approaches.points(resolve_text(RECIPE).recipe, only, seeds)
+    points, _ = approaches.planned_runs(resolve_text(RECIPE).recipe, only, seeds)
     runs = [
         ApproachRun(
             point.name,
@@ -57,8 +57,8 @@ def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", only=(), seeds
 
 def wait_measured(rig, name="kb"):
     def measured():
-        found = rig.ask(Approaches(name))
-        return found if all(row.state != "under way" for row in found.rows) else None
+        answer = rig.ask(Approaches(name))
+        return answer if all(row.state != "under way" for row in answer.rows) else None
 
     return wait_until(measured, lambda: str(rig.ask(Approaches(name))))
 

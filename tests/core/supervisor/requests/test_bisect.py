@@ -24,8 +24,8 @@ def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
     assert (answer.step, answer.message) == (
         6, "step 6 of bad is queued for a check; the next follows by itself until it is known."
     )  # fmt: skip
-    found = wait_until(lambda: not (now := rig.ask(Earlier(name))).most and now, lambda: rig.about(name))
-    assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were checked).")
+    reply = wait_until(lambda: not (now := rig.ask(Earlier(name))).most and now, lambda: rig.about(name))
+    assert (reply.unseen, reply.text) == (0, "regressed since step 4 (all checkpoints were checked).")
     looks = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "check"]
     assert [job.args["step"] for job in looks] == [6, 2, 4]
     assert [job.args["watch"] for job in looks] == [False, True, True]
@@ -38,7 +38,7 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
     for step, count in ((1200, 9), (300, 0)):
         told = told_of({"arith": (count, 0)}, step, suite="quick")
         quiet.job(run, "check", told, Finished(1.0, 2.0), watch=step == 300)
-    found = asyncio.run(bisect.tell(supervisor, Earlier("bad")))
+    found = asyncio.run(bisect.estimate(supervisor, Earlier("bad")))
     assert (found.unseen, found.most) == (2, 2)
 
     def ends(state: State) -> list[int]:
@@ -46,13 +46,13 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
         (job,) = jobs.queued(supervisor.connection)
         assert job.verb == "check"
         after_job.settle(supervisor, job, state, None)
-        return [one.args["step"] for one in jobs.queued(supervisor.connection)]
+        return [queued_job.args["step"] for queued_job in jobs.queued(supervisor.connection)]
 
     begin = LookEarlier("bad", on=True)
-    assert asyncio.run(bisect.look(supervisor, begin)).step == 900
+    assert asyncio.run(bisect.check_next(supervisor, begin)).step == 900
     assert ends(Stopped(2.0, "stop", 1.0)) == []
 
-    assert asyncio.run(bisect.look(supervisor, begin)).step == 900
+    assert asyncio.run(bisect.check_next(supervisor, begin)).step == 900
     broken = Failed(2.0, "weights.safetensors is cut", "", 1.0, exit_code=2, kind="bad_input")
     assert ends(broken) == [600], "it says nothing of those before it"
     assert ends(Failed(2.0, "no such device", "", 1.0, exit_code=4, kind="environment")) == [600], (

@@ -21,7 +21,7 @@ def test_a_check_goes_on_with_the_items_that_are_left(quiet) -> None:
     run = quiet.run("bad", (1200,))
     told = told_of({"arith": (9, 0), "words": (0, 0)}, 1200, suite="quick", seconds=80.0, items_scored=40)
     quiet.job(run, "check", told, Finished(1.0, 2.0))
-    assert triage.turned(supervisor.connection, TriageRun("bad")).item_s == 2.0
+    assert triage.run_detail(supervisor.connection, TriageRun("bad")).item_s == 2.0
     with pytest.raises(NotFound, match="no task 'arit'") as error:
         checks.check(supervisor, Check("bad", more=["arit"]))
     assert "Did you mean arith?" in error.value.hint

@@ -24,7 +24,7 @@ def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
     run_records.write_marked(supervisor.connection, supervisor.home.root)
     folder = next(supervisor.home.runs.glob("*-a"))
     fresh = open_store(supervisor.home.root / "fresh.duckdb")
-    rebuild.take_run(fresh, supervisor.home, folder)
+    rebuild.add_run(fresh, supervisor.home, folder)
     assert fresh.execute("SELECT tags, note FROM runs").fetchall() == [('["keep","x"]', "mended")]
     assert fresh.execute("SELECT count(*) > 30 FROM settings").fetchone() == (True,)
     fresh.close()
@@ -61,7 +61,7 @@ def test_a_failure_that_was_seen_is_so_after_a_rebuild(quiet):
     notes.tag(supervisor, Tag("a", ["seen"]))
     run_records.write_marked(connection, supervisor.home.root)
     fresh = open_store(supervisor.home.root / "fresh.duckdb")
-    rebuild.take_run(fresh, supervisor.home, next(supervisor.home.runs.glob("*-a")))
+    rebuild.add_run(fresh, supervisor.home, next(supervisor.home.runs.glob("*-a")))
     assert fresh.execute("SELECT rank, tags FROM runs").fetchall() == [(runs.DONE, '["seen"]')]
     fresh.close()
 
@@ -85,4 +85,4 @@ def test_what_is_said_of_a_regression_holds_no_secret(quiet, key):
     quiet.queue("a")
     standing = Standing("accepted", **{key: "see hf_" + "aB3dE6gH9jK2mN5pQ8" * 2})
     with pytest.raises(BadInput, match="shown to all"):
-        triage.say(quiet.supervisor, SetStanding("a", standing=standing))
+        triage.set_standing(quiet.supervisor, SetStanding("a", standing=standing))

@@ -10,7 +10,7 @@ from still import Still
 
 from finetop.core.commands.show import next_command
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.accepts import Asked, accepts
+from finetop.core.protocol.accepts import RequestName, accepts
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.remedies import Remedies, Remedy
@@ -56,7 +56,7 @@ def ask(still: Still, request: Any) -> Any:
 
 
 def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused(quiet: Still) -> None:
-    found: dict[str, Order] = {}
+    results: dict[str, Order] = {}
     differ = []
 
     def expect(name: str, asked: Any, *, accepted: bool, may_be_done: bool = False) -> None:
@@ -70,12 +70,12 @@ def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused
     for name in make_all(quiet):
         row = ask(quiet, GetRun(name)).row
         if order := advised(row):
-            found[name] = order
+            results[name] = order
         assert bool(order) == bool(next_command(row)), name
         expect(name, Remedies(name), accepted=accepts(row, "remedies"))
         if order:
             expect(name, ORDERS[order](name), accepted=True)
-        asked: list[tuple[Asked, Any]] = [
+        asked: list[tuple[RequestName, Any]] = [
             ("check", Check(name)),
             ("bisect", LookEarlier(name, on=False)),  # if nothing can be bisected, that is the answer
             ("remedy", Remedy(name)),
@@ -83,5 +83,5 @@ def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused
         for what, request in reversed(asked) if name.startswith("re") else asked:
             row = ask(quiet, GetRun(name)).row
             expect(name, request, accepted=accepts(row, what), may_be_done=what == "bisect")
-    assert found == WANTED
+    assert results == WANTED
     assert differ == []

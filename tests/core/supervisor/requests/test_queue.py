@@ -43,11 +43,11 @@ def release(still, run=""):
 
 def because(still, run):
     ready(still)
-    found = run_list.page(
+    answer = run_list.page(
         still.supervisor.connection, filter=run, now=0.0, sort="name", offset=0, limit=1, revision=0,
         why=waiting.why(still.supervisor),
     )  # fmt: skip
-    return found.rows[0].state.because
+    return answer.rows[0].state.because
 
 
 @pytest.fixture
@@ -171,16 +171,16 @@ def test_in_quiet_hours_nothing_starts_and_what_runs_rests_if_it_is_to(queued, m
         )
     supervisor.live = jobs.live(supervisor.connection)
     watch_settings.read(supervisor)
-    queue_ready.keep(supervisor, NOON)
+    queue_ready.apply_quiet_hours(supervisor, NOON)
     assert (ready(queued), because(queued, "b")) == ([], "quiet until 13:30")
     assert supervisor.live[0].asked == jobs.live(supervisor.connection)[0].asked == ""
     file.write_text('settings: 1\nquiet_hours: {from: "11:00", to: "13:30", pause: true}\n')
     watch_settings.read(supervisor)
-    queue_ready.keep(supervisor, NOON + 5400)
+    queue_ready.apply_quiet_hours(supervisor, NOON + 5400)
     assert ready(queued, NOON + 5400) == ["b", "c"], "it is over"
     assert jobs.live(supervisor.connection)[0].asked == ""
     watch_settings.read(supervisor)
-    queue_ready.keep(supervisor, NOON)
+    queue_ready.apply_quiet_hours(supervisor, NOON)
     live = jobs.live(supervisor.connection)[0]
     assert (live.asked, live.state.asked) == ("rest", "pause")
     monkeypatch.undo()

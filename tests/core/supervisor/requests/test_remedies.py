@@ -17,15 +17,15 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
         "one", steps=20, saved=[10, 20], lost=30, check=True, mended=["interpolate-0.5"], holds=["remedy"]
     )
     rig.wait_job(name, "check")
-    found = rig.ask(Remedies(name))
-    assert (found.run, found.step, found.margin, found.best, found.job) == ("one", 20, 3.0, "", None)
-    rows = {row.name: row for row in found.rows}
+    answer = rig.ask(Remedies(name))
+    assert (answer.run, answer.step, answer.margin, answer.best, answer.job) == ("one", 20, 3.0, "", None)
+    rows = {row.name: row for row in answer.rows}
     assert list(rows)[:6] == ["checkpoint-10", *STRENGTHS]
-    assert all(row.verdict == "" and row.about for row in found.rows)
+    assert all(row.verdict == "" and row.about for row in answer.rows)
     assert rows["checkpoint-10"].step == 10
-    assert {one.name for one in found.retrainings} == {"kl-to-base", "lower-rate", "replay"}
-    assert found.now.verdict == "regressed" and found.now.drop > 20, "as its check has it"
-    assert (found.metric, found.base) == ("nats_per_token", {"nats_per_token": 2.9})
+    assert {entry.name for entry in answer.retrainings} == {"kl-to-base", "lower-rate", "replay"}
+    assert answer.now.verdict == "regressed" and answer.now.drop > 20, "as its check has it"
+    assert (answer.metric, answer.base) == ("nats_per_token", {"nats_per_token": 2.9})
     export = Export(name, str(tmp_path / "out"), remedy="interpolate-0.5")
     with pytest.raises(FinetopError, match="was not tried yet"):
         rig.ask(export)
@@ -39,16 +39,16 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     rig.let_go(name, "remedy")
     job = rig.wait_job(name, "remedy")
     assert isinstance(job.state, data.Finished) and job.id == queued.job_id
-    found = rig.ask(Remedies(name))
-    rows = {row.name: row for row in found.rows}
+    answer = rig.ask(Remedies(name))
+    rows = {row.name: row for row in answer.rows}
     assert [name for name, row in rows.items() if row.verdict] == STRENGTHS
-    assert (found.best, rows["interpolate-0.5"].confirmation) == ("interpolate-0.5", "ok")
+    assert (answer.best, rows["interpolate-0.5"].confirmation) == ("interpolate-0.5", "ok")
     assert rows["interpolate-0.75"].decided == pytest.approx((5.0, 13.0)), "not the ability's"
     assert rows["interpolate-0.5"].fresh_decided == pytest.approx((-2.0, 2.0))
-    assert rows["interpolate-0.75"].verdict == "regressed" and found.now.drop == pytest.approx(9.0)
+    assert rows["interpolate-0.75"].verdict == "regressed" and answer.now.drop == pytest.approx(9.0)
     assert rows["interpolate-0.5"].drop == pytest.approx(0.4) and rows["interpolate-0.5"].fresh_used == 128
-    assert found.trying == STRENGTHS and not found.is_under_way
-    assert found.price_s == pytest.approx(1.5), "as long as those took that were tried"
+    assert answer.trying == STRENGTHS and not answer.is_under_way
+    assert answer.price_s == pytest.approx(1.5), "as long as those took that were tried"
 
     # a repeated one replaces its earlier result
     rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))
@@ -56,8 +56,8 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     again = rig.ask(Sql("SELECT name, verdict, confirmation FROM remedies ORDER BY name")).rows
     assert again == [
         ["checkpoint-10", "regressed", ""],
-        *([one, "ok" if one == "interpolate-0.5" else "regressed", "ok" if one == "interpolate-0.5" else ""]
-          for one in sorted(STRENGTHS)),
+        *([entry, "ok" if entry == "interpolate-0.5" else "regressed", "ok" if entry == "interpolate-0.5" else ""]
+          for entry in sorted(STRENGTHS)),
         ["now", "regressed", ""],
     ]  # fmt: skip
 

@@ -45,7 +45,7 @@ def test_a_killed_run_goes_on_from_its_newest_checkpoint_with_one_curve(rig):
     assert [job.verb for job in detail.jobs] == ["train", "train"]
     assert detail.jobs[1].args["changes"] == answer.changes
     assert detail.recipe["train"]["batch_size"] == 8
-    assert [one.step for one in detail.checkpoints] == [4, 8]
+    assert [checkpoint.step for checkpoint in detail.checkpoints] == [4, 8]
 
 
 def test_a_run_without_a_checkpoint_begins_anew(rig):
@@ -109,8 +109,10 @@ def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
     detail = rig.ask(GetRun("c.dpo"))
     assert detail.recipe["model"]["id"] == "run:1@2"
     assert detail.row.model == "run:c.sft@2"
-    assert [(one.name, one.setting, one.step) for one in detail.parents] == [("c.sft", "model.id", 2)]
-    assert [one.name for one in detail.children] == ["c.last"]
+    assert [(parent.name, parent.setting, parent.step) for parent in detail.parents] == [
+        ("c.sft", "model.id", 2)
+    ]
+    assert [parent.name for parent in detail.children] == ["c.last"]
     again = rig.ask(SubmitChain("c", stages, "text", first="last"))
     assert [run.name for run in again.runs] == ["c.last-2"]
     rig.wait_state("c.last-2", "finished")

@@ -137,7 +137,7 @@ def test_for_good_takes_what_was_shown_alone_and_follows_no_link(quiet, tmp_path
     (quiet.home.runs / "0001-one" / "link").symlink_to(outside)
     remove(quiet, "one", "two")
     assert trash.empty(quiet.supervisor, EmptyTrash(["0001-one", "../runs"])).message.startswith("1 ")
-    assert [one.name for one in trash.trashed(quiet.home)] == ["two"]
+    assert [trashed_run.name for trashed_run in trash.trashed(quiet.home)] == ["two"]
     trash.delete_discarded(quiet.home)
     assert list((quiet.home.trash / trash.GOING).iterdir()) == []
     assert (outside / "mine.txt").read_text() == "mine"

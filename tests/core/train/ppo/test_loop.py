@@ -250,7 +250,7 @@ def test_state_is_no_pickle(policy: Any, tokenizer: Any, prompts: list[Any], tmp
 
 def test_every_prompt_comes_once_in_an_epoch() -> None:
     rows = [str(number) for number in range(6)]
-    taken = [one for drawn in (0, 8, 16) for one in chance.take(rows, 5, drawn, 8)]
+    taken = [one for drawn in (0, 8, 16) for one in chance.next_rows(rows, 5, drawn, 8)]
     epochs = [taken[at : at + 6] for at in range(0, 24, 6)]
     assert all(sorted(epoch) == rows for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1

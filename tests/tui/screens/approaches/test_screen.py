@@ -137,19 +137,19 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
     replace = msgspec.structs.replace
     rows = [
         replace(
-            one,
+            row,
             name=HOSTILE,
             about=HOSTILE,
             said=HOSTILE,
-            runs=[replace(run, name=HOSTILE) for run in one.runs],
+            runs=[replace(run, name=HOSTILE) for run in row.runs],
         )
-        for one in measured_rows()
+        for row in measured_rows()
     ]
     rows.append(replace(rows[0], state="failed", target=None))
-    found = replace(
+    comparison = replace(
         answer(rows, [Advice(HOSTILE, HOSTILE)], 1, 1), metric=HOSTILE, model=HOSTILE, target=HOSTILE
     )
-    app = make_app(ComparingSupervisor(found))
+    app = make_app(ComparingSupervisor(comparison))
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
         for key in ("j", "v", "tab", "tab", "right", "G", "enter"):

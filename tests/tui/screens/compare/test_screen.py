@@ -73,10 +73,10 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         await pilot.press("V", "V", "V")
         await pilot.press("left")
         assert "step 1" in text_of(app)
-        asked = len(fake.asked)
+        asked_before = len(fake.asked)
         await pilot.press("plus")
         await settled(pilot, 0.2)
-        assert any(isinstance(ask, Curves) and ask.first for ask in fake.asked[asked:])
+        assert any(isinstance(ask, Curves) and ask.first for ask in fake.asked[asked_before:])
         await pilot.press("0", "j", "j", "X")
         await settled(pilot, 0.2)
         assert screen.state.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
@@ -100,27 +100,27 @@ async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> 
             await pilot.press(*keys)
             await settled(pilot, 0.2)
         assert "374 in both, 38 changed, 5 only in B" in text_of(app)
-        asked = [ask for ask in fake.asked if isinstance(ask, DataDiffer)]
-        assert [ask.other for ask in asked] == ["support-r16", "support-full-1e-5"]
+        requests = [ask for ask in fake.asked if isinstance(ask, DataDiffer)]
+        assert [ask.other for ask in requests] == ["support-r16", "support-full-1e-5"]
 
 
 def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
-    one, two, old = three().details.values()
+    first, two, old = three().details.values()
     tests = [
         msgspec.structs.replace(source(1, 40), use="test", content=content)
         for content in ("a" * 64, "b" * 64)
     ]
-    one, two = (
+    first, two = (
         msgspec.structs.replace(run, sources=[*run.sources, test])
-        for run, test in zip((one, two), tests, strict=True)
+        for run, test in zip((first, two), tests, strict=True)
     )
-    for runs, are_told in (((one, two), True), ((one, old), False), ((one, one), False)):
+    for runs, are_told in (((first, two), True), ((first, old), False), ((first, first), False)):
         text = "\n".join(
             "".join(part for part, _ in line) for line in table_lines(CompareState([], runs), NOW)
         )
         assert ("They were measured on different tests" in text) is are_told
         assert ("0.91 *" in text) is (not are_told and runs[1] is old)
-    drawn = scatter_lines(CompareState([], [one, two], size=(80, 20)))
+    drawn = scatter_lines(CompareState([], [first, two], size=(80, 20)))
     assert "different tests" in "".join(part for line in drawn for part, _ in line)
 
 
@@ -144,9 +144,11 @@ async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
 async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
     evil = "\x1b]52;c;aGk=\x07\x1b[2J\u202e"
     fake = three(evil)
-    for name, one in fake.details.items():
-        samples = [msgspec.structs.replace(sample, prompt=evil, text=evil) for sample in one.samples]
-        fake.details[name] = msgspec.structs.replace(one, samples=samples, recipe={"x": {"y": name + evil}})
+    for name, detail in fake.details.items():
+        samples = [msgspec.structs.replace(sample, prompt=evil, text=evil) for sample in detail.samples]
+        fake.details[name] = msgspec.structs.replace(
+            detail, samples=samples, recipe={"x": {"y": name + evil}}
+        )
     app = make_run_app(fake)
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
@@ -224,8 +226,8 @@ async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -
         layout = of_run.state.layout
         await pilot.press("escape")
         screen = await compared(fake, pilot)
-        own = screen.state.layout
-        assert (own.charts, own.chart_columns, own.chart_width) == (
+        own_layout = screen.state.layout
+        assert (own_layout.charts, own_layout.chart_columns, own_layout.chart_width) == (
             charts,
             layout.chart_columns,
             layout.chart_width,

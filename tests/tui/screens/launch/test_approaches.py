@@ -61,9 +61,9 @@ async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparis
         await settled(pilot, 0.5)
         await pilot.press("y")
         await settled(pilot, 0.5)
-        (ask,) = asked_of(fake)
-        assert [run.name for run in ask.runs] == ["kb-few-shot", "kb-prompt", "kb-lora-s1", "kb-lora-s2"]
-        assert (ask.name, ask.metric, list(ask.left_out)) == ("kb", "exact_match", ["retrieval"])
+        (request,) = asked_of(fake)
+        assert [run.name for run in request.runs] == ["kb-few-shot", "kb-prompt", "kb-lora-s1", "kb-lora-s2"]
+        assert (request.name, request.metric, list(request.left_out)) == ("kb", "exact_match", ["retrieval"])
         assert isinstance(app.screen, ApproachesScreen)
         assert "3 runs are queued, 1 earlier run reused." in text_of(app)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
 from waiting import TORCH_LIMIT_S
 
-from finetop.core.lint.report import Finding, Lengths, Progress, Report, Told, Trouble
+from finetop.core.lint.report import Finding, Lengths, LintMessage, Progress, Report, Trouble
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
-from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, LintScreen, key_of, lint_words, taken_in
+from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, LintScreen, lint_words, report_key, updated
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.theme import Look
 
@@ -37,26 +37,26 @@ def said(linted: Linted) -> str:
 
 
 def test_few_words_say_how_far_it_is_and_what_was_found() -> None:
-    far = taken_in(NOT_LINTED, Told(progress=Progress("reading rows", 30, 120)))
+    far = updated(NOT_LINTED, LintMessage(progress=Progress("reading rows", 30, 120)))
     assert said(far) == "checking the data, 25 % "
-    assert taken_in(far, Told(progress=Progress("comparing", 1, 2))) == far
+    assert updated(far, LintMessage(progress=Progress("comparing", 1, 2))) == far
     error = Finding("empty", "answers that are empty", "error", 2, 40, "Why.")
     note = Finding("labels", "labels", "note", 2, 40, "Why.")
     assert said(Linted(report_of(error, note))) == "data: 2 findings, 1 error  L details "
     assert said(Linted(report_of(note))) == "data: 1 finding  L details "
     assert said(Linted(report_of())) == "data: ✓ nothing found "
-    assert "no such file" in said(taken_in(far, Told(trouble=Trouble("a.jsonl: no such file.", "", 2))))
+    assert "no such file" in said(updated(far, LintMessage(trouble=Trouble("a.jsonl: no such file.", "", 2))))
 
 
 def test_a_report_is_of_the_data_as_they_lie_there_now(tmp_path: Path) -> None:
     file = tmp_path / "faq.jsonl"
     file.write_text(ROW)
     text = "recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n"
-    before = key_of(resolve_text(text, (), tmp_path).resolved)
-    assert key_of(resolve_text(text, ["train.epochs=9"], tmp_path).resolved) == before
-    assert key_of(resolve_text(text, ["data.max_tokens=99"], tmp_path).resolved) != before
+    before = report_key(resolve_text(text, (), tmp_path).resolved)
+    assert report_key(resolve_text(text, ["train.epochs=9"], tmp_path).resolved) == before
+    assert report_key(resolve_text(text, ["data.max_tokens=99"], tmp_path).resolved) != before
     os.utime(file, ns=(1, 1))
-    assert key_of(resolve_text(text, (), tmp_path).resolved) != before
+    assert report_key(resolve_text(text, (), tmp_path).resolved) != before
 
 
 async def test_the_pane_sums_up_and_the_page_reads_all(

@@ -26,9 +26,9 @@ from finetop.tui.screens.launch.plan_preview import (
     UNKNOWN,
     Outlook,
     Preview,
-    look_ahead,
+    local_preview,
     require_sound,
-    taken_in,
+    updated,
 )
 from finetop.tui.screens.launch.state import LaunchState
 from finetop.tui.screens.launch.sweep import checked_all, swept
@@ -95,7 +95,7 @@ def test_a_sweep_is_told_as_a_whole(folder: Path) -> None:
 
 def test_without_a_plan_the_reason_stands_there_and_findings_come_one_by_one(folder: Path) -> None:
     trouble = "model.id: other/model is not on this machine\x1b[31m; a plan downloads nothing."
-    outlook = taken_in(replace(UNKNOWN, is_asked=True), Shown(trouble=trouble))
+    outlook = updated(replace(UNKNOWN, is_asked=True), Shown(trouble=trouble))
     shown = words(view_of(folder, outlook))
     assert "about 4 steps of 16 rows, then a check on quick" in shown
     assert "model.id: other/model is not on this machine" in shown
@@ -114,7 +114,7 @@ async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
     recipe = resolve_text("recipe: 1\nextends: lora\n").resolved
 
     async def listen() -> None:
-        async with aclosing(look_ahead(recipe, tmp_path, row=True)) as findings:
+        async with aclosing(local_preview(recipe, tmp_path, row=True)) as findings:
             async for _ in findings:
                 raise AssertionError("it says something before it has begun")
 
@@ -132,10 +132,10 @@ async def test_what_only_the_job_s_own_code_refuses_is_said_last(tiny_model: Pat
     (tmp_path / "faq.jsonl").write_text(ROW * 40)
     text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {tmp_path}/faq.jsonl}}]}}\n"
     recipe = resolve_text(text + "method: {name: lora, target_modules: [no_such_module]}\n").resolved
-    async with aclosing(look_ahead(recipe, tmp_path, row=True)) as findings:
-        said = [shown async for shown in findings]
-    assert said[0].plan is not None and said[1].row
-    assert "no_such_module" in said[-1].trouble and said[-1].plan is None
+    async with aclosing(local_preview(recipe, tmp_path, row=True)) as findings:
+        previews = [shown async for shown in findings]
+    assert previews[0].plan is not None and previews[1].row
+    assert "no_such_module" in previews[-1].trouble and previews[-1].plan is None
 
 
 def children() -> list[int]:

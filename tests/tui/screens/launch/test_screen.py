@@ -74,10 +74,10 @@ async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
         assert "about 4 steps of 16 rows, then a check on quick" in text_of(app)
         await pilot.press("g", "enter", "ctrl+u", *"tone", "enter", "R")
         await settled(pilot)
-        (ask,) = submitted(fake)
-        assert ask.name == "tone"
-        assert ask.recipe["data"]["train"][0]["path"] == str(folder / "faq.jsonl")
-        assert resolve_text(ask.source, (), folder).resolved == ask.recipe
+        (request,) = submitted(fake)
+        assert request.name == "tone"
+        assert request.recipe["data"]["train"][0]["path"] == str(folder / "faq.jsonl")
+        assert resolve_text(request.source, (), folder).resolved == request.recipe
         assert isinstance(app.screen, RunsScreen)
         assert "tone is queued, place 3." in text_of(app)
 
@@ -230,8 +230,8 @@ async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) ->
         assert "fix 2 settings: data, batch" in text_of(app)
         await pilot.press("R")
         await settled(pilot)
-        said = row_with(app, "not queued")
-        assert "data.train: needs a data file; train.batch_size: must be 1" in said
+        message = row_with(app, "not queued")
+        assert "data.train: needs a data file; train.batch_size: must be 1" in message
 
 
 async def test_tab_completes_a_path_and_shows_how_it_may_go_on(folder: Path) -> None:

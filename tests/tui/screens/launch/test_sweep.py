@@ -74,14 +74,14 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         await settled(pilot)
         assert "Queue 6 runs in the sweep mine?" in text_of(app)
         await pilot.press("escape")
-        assert not any(isinstance(ask, SubmitSweep) for ask in fake.asked)
+        assert not any(isinstance(request, SubmitSweep) for request in fake.asked)
         await pilot.press("R", "y")
         await settled(pilot, 0.3)
-        (ask,) = [ask for ask in fake.asked if isinstance(ask, SubmitSweep)]
-        assert [run.name for run in ask.runs] == [
+        (request,) = [request for request in fake.asked if isinstance(request, SubmitSweep)]
+        assert [run.name for run in request.runs] == [
             f"mine-lr{rate}-s{seed}" for rate in ("2e-5", "5e-6") for seed in (1, 2, 3)
         ]
-        assert {run.recipe["train"]["learning_rate"] for run in ask.runs} == {2e-5, 5e-6}
+        assert {run.recipe["train"]["learning_rate"] for run in request.runs} == {2e-5, 5e-6}
         assert isinstance(app.screen, RunsScreen)
         assert "6 runs are queued. Results: finetop sweep mine" in text_of(app)
 

@@ -246,12 +246,12 @@ def test_what_does_not_fit_is_counted_and_no_row_is_too_wide() -> None:
 def test_hostile_words_of_a_machine_are_cleaned() -> None:
     evil = "\x1b]0;evil\x07\u202e\x00name"
     jobs = [GpuJob(1, evil, "train", None, None)]
-    found = make_gpus(
+    gpus = make_gpus(
         make_gpu(0, jobs=jobs, kept_for=evil, others=[GpuProcess(1, evil, evil, 1.0)], others_gib=1.0),
         make_gpu(1, fault="failing", trouble=evil), make_gpu(2, left_out=evil), trouble=evil,
         on_cpu=jobs,
     )  # fmt: skip
-    lines = machine_lines([OnMachine(None, evil, None, found)], width=200, rows=40)  # type: ignore[arg-type]
+    lines = machine_lines([OnMachine(None, evil, None, gpus)], width=200, rows=40)  # type: ignore[arg-type]
     assert all(text.isprintable() for line in lines for text, _ in line)
 
 

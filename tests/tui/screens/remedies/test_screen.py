@@ -35,7 +35,7 @@ async def opened(pilot: Any) -> None:
     await settled(pilot, 0.2)
 
 
-def of(kind: type, fake: MendingSupervisor) -> list[Any]:
+def requests_of(kind: type, fake: MendingSupervisor) -> list[Any]:
     return [ask for ask in fake.asked if isinstance(ask, kind)]
 
 
@@ -65,14 +65,14 @@ async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() ->
         await pilot.press("escape", "j", "R")
         await settled(pilot)
         assert "Try 3/4 of the change, or all 4 remaining?" in text_of(app)
-        assert not of(Remedy, fake)
+        assert not requests_of(Remedy, fake)
         await pilot.press("y")
         await settled(pilot)
         await pilot.press("space", "space", "R")
         await settled(pilot)
         await pilot.press("R", "a")
         await settled(pilot)
-        assert [ask.only for ask in of(Remedy, fake)] == [
+        assert [ask.only for ask in requests_of(Remedy, fake)] == [
             ["interpolate-0.75"],
             ["interpolate-0.5", "interpolate-0.75"],
             ["interpolate-0.75", "interpolate-0.5", "intruders", "prune-small"],
@@ -96,7 +96,7 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         assert target in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
-        (export,) = of(Export, fake)
+        (export,) = requests_of(Export, fake)
         assert (export.run, export.step, export.remedy) == (RUN, 1200, "interpolate-0.5")
         assert export.to == "/nowhere/support-full-1e-4-interpolate-0.5"
         assert "it is verified once written" in text_of(app)
@@ -104,7 +104,9 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         await settled(pilot)
         await pilot.press("ctrl+u", *"half", "enter")
         await settled(pilot)
-        assert of(Export, fake)[-1].to == "/nowhere/half", "from the folder where finetop was started"
+        assert requests_of(Export, fake)[-1].to == "/nowhere/half", (
+            "from the folder where finetop was started"
+        )
 
 
 async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None:
@@ -193,9 +195,11 @@ async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_deci
 
 
 def test_a_good_number_has_no_red_bar() -> None:
-    for one in tried():
-        line = remedy_line(RemediesState("", after()), one, "a", has_cursor=False, width=118)
-        assert not [text for text, style in line if style == "red" and set(text) & set("█▏▎▍▌▋▊▉")], one.label
+    for remedy in tried():
+        line = remedy_line(RemediesState("", after()), remedy, "a", has_cursor=False, width=118)
+        assert not [text for text, style in line if style == "red" and set(text) & set("█▏▎▍▌▋▊▉")], (
+            remedy.label
+        )
 
 
 async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path: Path) -> None:
@@ -233,10 +237,10 @@ async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("S", "escape")
-        assert not of(Stop, fake)
+        assert not requests_of(Stop, fake)
         await pilot.press("S", "y")
         await settled(pilot)
-        assert len(of(Stop, fake)) == 1
+        assert len(requests_of(Stop, fake)) == 1
 
 
 async def test_why_the_trying_failed_is_said() -> None:
@@ -256,8 +260,8 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 @pytest.mark.parametrize("size", [(60, 20), (120, 40)], ids=["60x20", "120x40"])
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     rows = [
-        msgspec.structs.replace(one, label=HOSTILE, about=HOSTILE, note=HOSTILE, reason=HOSTILE)
-        for one in tried()
+        msgspec.structs.replace(remedy, label=HOSTILE, about=HOSTILE, note=HOSTILE, reason=HOSTILE)
+        for remedy in tried()
     ]
     rows.append(row(HOSTILE, HOSTILE, why_not=HOSTILE))
     app = make_app(MendingSupervisor(answer(rows, run=HOSTILE, metric=HOSTILE)))

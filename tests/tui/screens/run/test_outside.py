@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from finetop.tui.screens.run.outside import lend
+from finetop.tui.screens.run.outside import run_in_terminal
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGQUIT])
@@ -22,7 +22,7 @@ def test_an_interrupt_is_for_the_program_that_has_the_terminal(tmp_path: Path, k
     try:
         # a terminal signals both processes; it ends the program, which therefore never touches the file
         command = ["sh", "-c", f"kill -{kind} $PPID; kill -{kind} $$; touch went-on"]
-        lend(cast("Any", app), command, tmp_path)
+        run_in_terminal(cast("Any", app), command, tmp_path)
         assert heard == [] and not (tmp_path / "went-on").exists()
         signal.raise_signal(kind)
         assert heard == [kind]

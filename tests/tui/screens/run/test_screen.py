@@ -199,9 +199,9 @@ async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -
 
 
 async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_said_no_more() -> None:
-    told = [AlarmRow("spike", at, f"spike: the loss rose to {at}", NOW, at + 9) for at in range(10, 90, 10)]
-    told += [AlarmRow("slow_down", 400, "slow: 3 s a step since step 380, 1 s before", NOW)]
-    fake = training(alarms=told, alarms_total=len(told))
+    alarms = [AlarmRow("spike", at, f"spike: the loss rose to {at}", NOW, at + 9) for at in range(10, 90, 10)]
+    alarms += [AlarmRow("slow_down", 400, "slow: 3 s a step since step 380, 1 s before", NOW)]
+    fake = training(alarms=alarms, alarms_total=len(alarms))
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot)
@@ -215,7 +215,7 @@ async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_s
         assert listed[0].startswith(" !       400  SLOW: 3 s a step since step 380, 1 s before")
         assert listed[1].rstrip() == "          80  spike: the loss rose to 80  over since 89"
         assert len(listed) == 6
-        fake.detail = msgspec.structs.replace(fake.detail, alarms=told[:-1])
+        fake.detail = msgspec.structs.replace(fake.detail, alarms=alarms[:-1])
         screen._open_tab("metrics")
         fake.change()
         await settled(pilot)
@@ -479,8 +479,8 @@ async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
         assert row_with(app, "── step ").endswith(f"l log at step {step}")
         await pilot.press("plus")
         await settled(pilot)
-        ask = asked(fake, Curves)[-1]
-        assert ask.x == "tokens" and ask.last - ask.first == 307_200
+        request = asked(fake, Curves)[-1]
+        assert request.x == "tokens" and request.last - request.first == 307_200
 
 
 async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -> None:
@@ -1300,7 +1300,7 @@ async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
     monkeypatch.setenv("EDITOR", "nano -w")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setattr(
-        "finetop.tui.screens.run.outside.lend", lambda app, command, folder: ran.append(command)
+        "finetop.tui.screens.run.outside.run_in_terminal", lambda app, command, folder: ran.append(command)
     )
     fake = regressed()
     app = make_run_app(fake)

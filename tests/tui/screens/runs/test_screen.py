@@ -77,7 +77,7 @@ async def test_each_run_says_whether_it_forgot() -> None:
     app = make_app(FakeSupervisor(mixed_rows()))
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
-        said = {
+        answers = {
             "support-full-1e-4": "✗ support-full-1e-4    full   1,200/1,200  0.982  41 m  REGRESSED -9.1",
             "sql-lora-70b": "FAILED out of memory",
             "legal-cpt": "DRIFT 0.08 of 0.10",
@@ -92,7 +92,7 @@ async def test_each_run_says_whether_it_forgot() -> None:
             "support-r4": "check 212 of 640 items",
             "support-r2": "stopped, not checked",
         }
-        for name, words in said.items():
+        for name, words in answers.items():
             assert words in row_with(app, f"{name} "), name
 
 
@@ -711,7 +711,7 @@ async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
 ) -> None:
     monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
     (tmp_path / "app.json").write_bytes(content)
-    assert input_lines.columns(Home(tmp_path)) in ((), ("x", "y", "z"))
+    assert input_lines.saved_columns(Home(tmp_path)) in ((), ("x", "y", "z"))
 
 
 async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:

@@ -107,12 +107,12 @@ async def test_without_a_sweep_it_says_how_to_make_one() -> None:
 
 
 async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() -> None:
-    found = by_selector()
-    axis = axis_of(seed_groups.settings(found.runs, found.keys), found.keys)
+    sweeps = by_selector()
+    axis = axis_of(seed_groups.settings(sweeps.runs, sweeps.keys), sweeps.keys)
     assert axis is not None
     assert (axis.at, axis.series) == (1, (("random",), ("loss_band",), ("length",)))
-    found = by_word()
-    assert axis_of(seed_groups.settings(found.runs, found.keys), found.keys) is None
+    sweeps = by_word()
+    assert axis_of(seed_groups.settings(sweeps.runs, sweeps.keys), sweeps.keys) is None
     app = make_app(SweepingSupervisor(by_selector()))
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
@@ -160,10 +160,10 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
     check = make_check("ok", 0.1, target={HOSTILE: [0.1, 0.2]}, reason=HOSTILE)
     runs = [swept(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
     hostile = [
-        msgspec.structs.replace(one, row=msgspec.structs.replace(one.row, name=HOSTILE)) for one in runs
+        msgspec.structs.replace(run, row=msgspec.structs.replace(run.row, name=HOSTILE)) for run in runs
     ]
-    found = answer(hostile, [HOSTILE])
-    fake = SweepingSupervisor(msgspec.structs.replace(found, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
+    sweeps = answer(hostile, [HOSTILE])
+    fake = SweepingSupervisor(msgspec.structs.replace(sweeps, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
     app = make_app(fake)
     async with app.run_test(size=size) as pilot:
         app.open_sweep("")

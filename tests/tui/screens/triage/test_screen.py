@@ -18,7 +18,7 @@ from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
-from finetop.tui.screens.triage.state import TASKS, asked_for
+from finetop.tui.screens.triage.state import TASKS, parse_filter
 from finetop.tui.screens.triage.table import columns_of
 from finetop.tui.widgets.table import Table
 
@@ -179,8 +179,8 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "A", *"for the paper", "enter")
         assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
-        (said,) = asked(fake, SetStanding)
-        assert (said.standing.state, said.standing.by, said.task) == ("accepted", own_name(), "")
+        (request,) = asked(fake, SetStanding)
+        assert (request.standing.state, request.standing.by, request.task) == ("accepted", own_name(), "")
         await settled(pilot, 0.1)
         rows = text_of(app).splitlines()
         assert "2 Triage 2" in rows[0]
@@ -278,9 +278,9 @@ async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckd
 
 def test_a_filter_of_items_is_read_word_by_word() -> None:
     wanted = LostItems("r", "t", "two digits", "lost", 1.5, 3, "7 + 5")
-    assert asked_for("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
+    assert parse_filter("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
     for odd in ("margin>x", "runs>", "kind:", "margin>-1", "margin>nan"):
-        assert asked_for("r", "t", odd) == LostItems("r", "t", text=odd)
+        assert parse_filter("r", "t", odd) == LostItems("r", "t", text=odd)
 
 
 async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDBPyConnection) -> None:
@@ -477,7 +477,7 @@ def open_evil(folder: Path, evil: str) -> duckdb.DuckDBPyConnection:
     fake: Any = FakeTriage(connection)
     from finetop.core.supervisor.requests import triage
 
-    triage.say(fake._own, SetStanding(str(run), "", standing))
+    triage.set_standing(fake._own, SetStanding(str(run), "", standing))
     return connection
 
 
