@@ -129,7 +129,7 @@ class _Source(msgspec.Struct):
 
 
 class _Selected(msgspec.Struct):
-    """FILE.manifest.json, written by `finetop select` (core/preflight/select)."""
+    """FILE.manifest.json, written by `finetop select` (core/select)."""
 
     source: _Source
     by: str

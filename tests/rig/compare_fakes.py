@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from run_fakes import FakeRun, make_detail, source
+from run_fakes import FakeRun, make_detail, make_source
 from tui_fakes import NOW, make_check
 
 from finetop.core.protocol.data_diff import Difference, Example
@@ -56,7 +56,7 @@ def three(evil: str = "") -> SeveralRuns:
         check = make_check(verdict, drop, target={"exact_match": [0.71, target]})
         detail = make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name + evil, check=check)
         recipe = {**detail.recipe, "train": {**detail.recipe["train"], "learning_rate": rate}, "about": evil}
-        read = [source(1, 412, evil=evil) if name.endswith("1e-4") else source(2, 417, evil=evil)]
+        read = [make_source(1, 412, evil=evil) if name.endswith("1e-4") else make_source(2, 417, evil=evil)]
         return msgspec.structs.replace(detail, recipe=recipe, sources=read)
 
     return SeveralRuns(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
-from run_fakes import make_detail, source
+from run_fakes import make_detail, make_source
 from tui_fakes import NOW, make_check
 
 from finetop.core.client import compare_runs
@@ -101,8 +101,8 @@ def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why(
     own = {**data, "eval": [{"path": "eval.jsonl"}]}
     kept_apart = losses({**sft, "data": own}, {**sft, "data": own, "train": {"seed": 2}})
     assert kept_apart["eval loss"].best == (0,), "of a file of their own"
-    test = msgspec.structs.replace(source(1, 9), use="eval")
-    versions = [[source(1, 412), test], [source(2, 417), test]]
+    test = msgspec.structs.replace(make_source(1, 9), use="eval")
+    versions = [[make_source(1, 412), test], [make_source(2, 417), test]]
     other = losses({**sft, "data": own}, {**sft, "data": own}, sources=versions)
     assert other["loss"].why_no_best == "No best loss: their training rows differ."
     assert other["eval loss"].best == (0,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from compare_fakes import SeveralRuns, three
-from run_fakes import make_run_app, source
+from run_fakes import make_run_app, make_source
 from tui_fakes import NOW, row_with, settled, text_of
 
 from finetop.core.protocol.messages.data_versions import DataDiffer
@@ -107,7 +107,7 @@ async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> 
 def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
     first, two, old = three().details.values()
     tests = [
-        msgspec.structs.replace(source(1, 40), use="test", content=content)
+        msgspec.structs.replace(make_source(1, 40), use="test", content=content)
         for content in ("a" * 64, "b" * 64)
     ]
     first, two = (

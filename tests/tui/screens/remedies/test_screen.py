@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from remedy_fakes import RUN, MendingSupervisor, after, answer, before, meanwhile, row, tried
+from remedy_fakes import RUN, MendingSupervisor, after, before, make_answer, make_remedy, meanwhile, tried
 from tui_fakes import NOW, make_app, make_row, row_with, settled, text_of
 
 from finetop.core.protocol.messages.queue import Stop
@@ -185,8 +185,8 @@ async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_count
 async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_decided_it(
     size: tuple[int, int],
 ) -> None:
-    alone = row("prune-small", "small half pruned", 0.9, 1.5, "regressed", decided=None)
-    app = make_app(MendingSupervisor(answer([*tried()[:3], alone], best="interpolate-0.5")))
+    alone = make_remedy("prune-small", "small half pruned", 0.9, 1.5, "regressed", decided=None)
+    app = make_app(MendingSupervisor(make_answer([*tried()[:3], alone], best="interpolate-0.5")))
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
         assert "100% exact match  -3.6 (-4.6 to -3.1)   ✗ REGRESSED" in row_with(app, "b  3/4 of")
@@ -244,7 +244,7 @@ async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
 
 
 async def test_why_the_trying_failed_is_said() -> None:
-    failed = answer(
+    failed = make_answer(
         tried(), Failed(NOW - 9, "out of memory even with rows of 256 tokens."), "interpolate-0.5"
     )
     app = make_app(MendingSupervisor(failed))
@@ -263,8 +263,8 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
         msgspec.structs.replace(remedy, label=HOSTILE, about=HOSTILE, note=HOSTILE, reason=HOSTILE)
         for remedy in tried()
     ]
-    rows.append(row(HOSTILE, HOSTILE, why_not=HOSTILE))
-    app = make_app(MendingSupervisor(answer(rows, run=HOSTILE, metric=HOSTILE)))
+    rows.append(make_remedy(HOSTILE, HOSTILE, why_not=HOSTILE))
+    app = make_app(MendingSupervisor(make_answer(rows, run=HOSTILE, metric=HOSTILE)))
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
         for keys in ((), ("j", "enter"), ("escape", "o")):

@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 from at_rest import at_rest
-from run_fakes import FakeRun, failed, make_detail, make_result, make_run_app, regressed, source, training
+from run_fakes import (
+    FakeRun,
+    failed,
+    make_detail,
+    make_result,
+    make_run_app,
+    make_source,
+    regressed,
+    training,
+)
 from tui_fakes import NOW, make_check, row_with, settled, text_of
 
 from finetop.core.errors import NotFound, Refused
@@ -1254,7 +1263,7 @@ def test_picture(
 async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
     fake = regressed()
     app = make_run_app(fake)
-    old, fake.detail = fake.detail, msgspec.structs.replace(fake.detail, sources=[source(2, 417)])
+    old, fake.detail = fake.detail, msgspec.structs.replace(fake.detail, sources=[make_source(2, 417)])
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G")
         shown = text_of(app)

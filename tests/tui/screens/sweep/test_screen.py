@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from sweep_fakes import SweepingSupervisor, answer, by_rate, by_selector, by_word, swept
+from sweep_fakes import SweepingSupervisor, by_rate, by_selector, by_word, make_answer, make_run
 from tui_fakes import make_app, make_check, row_with, settled, text_of
 
 from finetop.core.client import seed_groups
@@ -131,7 +131,7 @@ async def test_a_run_of_two_selectors_counts_once_and_no_target_is_ranked_by_its
     runs = []
     for at, (by, loss) in enumerate((("random,length", 1.9), ("diversity", 1.7)), start=1):
         runs += [
-            swept(
+            make_run(
                 2 * at + seed,
                 {"select.by": by, "rows": "100"},
                 seed,
@@ -140,7 +140,7 @@ async def test_a_run_of_two_selectors_counts_once_and_no_target_is_ranked_by_its
             )
             for seed in (1, 2)
         ]
-    app = make_app(SweepingSupervisor(answer(runs, ["select.by", "rows"])))
+    app = make_app(SweepingSupervisor(make_answer(runs, ["select.by", "rows"])))
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         assert "4 of 4 runs finished" in text_of(app)
@@ -158,11 +158,11 @@ HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 )
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     check = make_check("ok", 0.1, target={HOSTILE: [0.1, 0.2]}, reason=HOSTILE)
-    runs = [swept(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
+    runs = [make_run(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
     hostile = [
         msgspec.structs.replace(run, row=msgspec.structs.replace(run.row, name=HOSTILE)) for run in runs
     ]
-    sweeps = answer(hostile, [HOSTILE])
+    sweeps = make_answer(hostile, [HOSTILE])
     fake = SweepingSupervisor(msgspec.structs.replace(sweeps, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
     app = make_app(fake)
     async with app.run_test(size=size) as pilot:
