@@ -10,19 +10,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # A docstring says what comes back or what happens: "Return …", "Queue …".
-STARTS = re.compile(r"(?:Say|Tell|Give|Have|Hear|See that|Know)\b")
+STARTS = re.compile(r"(?:Say|Tell|Have|Hear|See that|Know|Take care)\b")
 # In docstrings and comments, each with what to write.
 PHRASES = {
     r"how manieth": "number",
     r"\bhas it not\b|\bhave it not\b|\bknows it not\b": "doesn't have it",
     r"\b(?:is|are|was|were) had\b": "is available",
     r"\bso many as\b": "as many as",
-    r"\bmend(?:s|ed|ing)?\b": "fix",
+    r"(?<![`\"])\bmend(?:s|ed|ing)?\b": "fix",
     r"\b(?:is|are|was|were) paid\b": "is rewarded",
     r"\bgoes? as a whole\b": "whole",
     r"\b(?:is|are) no number\b": "is not a number",
     r"\bwhat is looked at\b": "what is checked",
-    r"\bnone (?:is|are) kept\b": "none was saved",
     r"\bput right\b": "fixed",
 }
 FILES = sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "tui").rglob("*.py")])

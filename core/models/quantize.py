@@ -1,4 +1,4 @@
-"""Models whose linear layers are held in fewer bits: how they are loaded, and what is put right then."""
+"""Models whose linear layers are held in fewer bits: how they are loaded, and what is fixed then."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _in_4_bits(model: Any) -> list[Any]:
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """Say how a model is loaded in fewer bits; nothing for whole numbers in `dtype`.
+    """Return the arguments that load a model in fewer bits; none for full precision in `dtype`.
 
     Linear layers alone, but for the head.
     """

@@ -77,7 +77,7 @@ def fixed(why: str) -> Meta:
 
 
 def on_change(does: str) -> Meta:
-    """Say what a change does to a run that goes on; without this mark it changes nothing of what is learned."""
+    """Mark what a change does to a resumed run; without the mark, it changes nothing of what is learned."""
     return Meta(extra={"on_change": does})
 
 

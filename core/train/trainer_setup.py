@@ -77,7 +77,7 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
 
 
 def make_trainer(build: Callable[[Setup], Any], setup: Setup) -> Any:
-    """Have the objective build its trainer, with the method's callbacks and optimizer."""
+    """Build the objective's trainer, with the method's callbacks and optimizer."""
     from finetop.core.models import shards
     from finetop.core.train import cpu_lm_head, cpu_lora, master, plain_loss, stochastic_adamw
 

@@ -193,7 +193,7 @@ def _require_name(name: Any) -> None:
 
 
 def _require_recipe(recipe: dict[str, Any], *, to_train: bool) -> None:
-    """See that the recipe of a job that is to start can be used: the job only converts it. Raises BadInput."""
+    """Require a valid recipe of a job that is to start: the job only converts it. Raises BadInput."""
     try:
         recipe_from_mapping(recipe, to_train=to_train)
     except RecipeError as error:

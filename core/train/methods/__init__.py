@@ -25,7 +25,7 @@ class Method(MethodFacts[Options]):
     bounded_rank = False  # an adapted layer must have as many directions as the rank
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the settings fit a model without weights. Raises BadInput."""
+        """Require that the settings fit a model without weights. Raises BadInput."""
         require = _adapter.require_rank if self.bounded_rank else _adapter.require_modules
         require(model, options)
 

@@ -35,7 +35,7 @@ class Olora(Method[Options]):
     not_quantized = "PEFT can't read the lengths of int8 weights"
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """See that the rank fits, and that PEFT can read the layers: it takes GPT-2's turned. Raises BadInput."""
+        """Require a rank that fits, and layers that PEFT can read: it transposes GPT-2's. Raises BadInput."""
         super().require(model, options)
         turned = next(
             (

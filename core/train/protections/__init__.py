@@ -22,7 +22,7 @@ class Protection(recipe_protections.ProtectionFacts[Options]):
     """
 
     def require(self, config: Any, options: Options) -> None:
-        """See that it fits the model's config.json. Raises BadInput."""
+        """Require that it fits the model's config.json. Raises BadInput."""
 
     def rows(self, options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
         """Return the examples to train on, made while the base is in memory, before the method is."""

@@ -195,7 +195,7 @@ def read(file: Path) -> list[AnyExample]:
 
 
 def write(options: Options, base: Base, file: Path, wanted: int) -> None:
-    """Have the base generate `wanted` rows, and write the file atomically. Raises BadInput if it generated nothing."""
+    """Generate `wanted` rows with the base, and write the file atomically. Raises BadInput if it generated nothing."""
     import torch
 
     from finetop.core.protocol.events import Phase
@@ -279,7 +279,7 @@ def _opening(tokenizer: Any) -> str:
 
 
 def _answers(options: Options, base: Base, prompts: list[list[int]]) -> list[Written]:
-    """Have the base answer; drop empty answers and prompts of data.max_tokens or more."""
+    """Generate the base's answers; drop empty ones and prompts of data.max_tokens or more."""
     most = base.recipe.data.max_tokens
     prompts = [prompt for prompt in prompts if len(prompt) < most]
     if not prompts:

@@ -352,7 +352,7 @@ def next_words(held: SweepData, setting: Setting | None) -> Line:
 
 
 def empty_lines(trouble: str) -> list[Line]:
-    """Say why there is nothing to see."""
+    """Show why there is nothing to see."""
     if trouble:
         return [(), ((f"   {trouble}", "dim"),)]
     return [

@@ -41,13 +41,13 @@ def test_a_new_file_is_a_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     package = tmp_path / "some_methods"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "lora_plus.py").write_text("ABOUT = 'x'\n")
+    (package / "lora_plus.py").write_text("PLUGIN = 'x'\n")
     (package / "_shared.py").write_text("raise ValueError\n")
     (package / "broken.py").write_text("raise ValueError\n")
     monkeypatch.syspath_prepend(tmp_path)
     kind: PluginKind[Any] = PluginKind("method", "some_methods")
     assert kind.names() == ("broken", "lora-plus")
-    assert kind.load("lora-plus").ABOUT == "x"
+    assert kind.load("lora-plus") == "x"
     with pytest.raises(NotFound):
         kind.load("-shared")
     for name in [name for name in sys.modules if name.startswith("some_methods")]:
