@@ -71,10 +71,7 @@ def _in_4_bits(model: Any) -> list[Any]:
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """Return the arguments that load a model in fewer bits; none for full precision in `dtype`.
-
-    Linear layers alone, but for the head.
-    """
+    """Return from_pretrained's arguments for a model's device and the format of its linear layers (not the head)."""
     saved = config_file.read(resolved.path / "config.json").get("quantization_config")
     if (
         resolved.quantize == "none"

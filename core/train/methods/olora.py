@@ -35,7 +35,7 @@ class Olora(Method[Options]):
     not_quantized = "PEFT can't read the lengths of int8 weights"
 
     def require(self, model: PreTrainedModel, options: Options) -> None:
-        """Require a rank that fits, and layers that PEFT can read: it transposes GPT-2's. Raises BadInput."""
+        """Require a rank that fits, and layers that PEFT can read: none is transposed, as in GPT-2. Raises BadInput."""
         super().require(model, options)
         turned = next(
             (
