@@ -79,6 +79,10 @@ class ObjectiveFacts(Configured[Options]):
         """Find what it can't do, as (key, message, hint), before anything is loaded."""
         return ()
 
+    def sizes(self, options: Options, hidden: int, heads: int, vocabulary: int) -> Mapping[str, int]:
+        """Return the sizes of a new model, as its config.json has them, on a base of these; empty for the base's."""
+        return {}
+
     def require_rows(self, recipe: Any, rows: int) -> None:
         """Require enough rows to learn from. Raises BadInput."""
 

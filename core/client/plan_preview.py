@@ -19,6 +19,8 @@ import msgspec
 
 from finetop.core.client.past_runs import past_runs
 from finetop.core.errors import FinetopError
+from finetop.core.models import rehearsed
+from finetop.core.models.resolved import Moving
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.machine import as_measured, read_machine
@@ -41,14 +43,15 @@ def main() -> int:
             return 0
         model_config = inputs.find_config(recipe.model, home)
         machine = read_machine(home.root, use_gpu=recipe.budget.gpus != 0)
-        known = Known(preflight.lengths, past_runs(home), note=model_config.note)
+        shape = rehearsed.shape_of(recipe, model_config.file, home)
+        known = Known(preflight.lengths, past_runs(home), moving=Moving(shape=shape), note=model_config.note)
         write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
         if request.row:
             write_line(Shown(row=[] if preflight.lengths is None else list(preflight.lengths.row)))
         if request.rehearse:
-            rehearsed = Rehearsal(recipe, model_config.file, machine).answer()
+            moving = Rehearsal(recipe, model_config.file, machine, home).answer()
             machine = as_measured(machine)
-            known = replace(known, trainable=rehearsed.trainable, still_experts=rehearsed.experts)
+            known = replace(known, moving=moving)
             write_line(Shown(plan=estimate(recipe, model_config.config, machine, known), problems=problems))
     except FinetopError as error:
         write_line(Shown(trouble=error.message))

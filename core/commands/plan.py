@@ -17,13 +17,15 @@ from finetop.core.commands import Command
 from finetop.core.commands.shared import options
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import rehearsed
+from finetop.core.models.shape import Shape
 from finetop.core.plan import inputs
 from finetop.core.plan.ahead import RunChecker
 from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.machine import Machine, as_measured, read_machine
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import Disk, Plan, Sampled, Steps, Time
-from finetop.core.plan.shape import billions
+from finetop.core.plan.shape import billions, read_shape
 from finetop.core.recipe import references
 from finetop.core.recipe.load import (
     FileCheck,
@@ -103,7 +105,7 @@ def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         check_files(loaded, None if args.config is None else skipping_model(recipe.model.id))
     model_config = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
-    rehearsal = Rehearsal(recipe, model_config.file, machine)
+    rehearsal = Rehearsal(recipe, model_config.file, machine, home)
     try:
         findings_ahead = RunChecker(home).look(recipe, model_config)
         findings_ahead.raise_first()
@@ -115,8 +117,7 @@ def plan_of(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         lengths=findings_ahead.lengths,
         past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
-        trainable=rehearsed.trainable,
-        still_experts=rehearsed.experts,
+        moving=rehearsed,
         note=model_config.note,
     )
     return estimate(recipe, model_config.config, machine, known, gpus=args.gpus)
@@ -161,13 +162,14 @@ def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine
     return here
 
 
-def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
-    """Return the config of the objective's teacher, or None if there is none here."""
+def teacher_of(recipe: Recipe, home: Home) -> Shape | None:
+    """The shape of a teacher that the objective names, if it is here."""
     teacher = getattr(recipe.objective.options, "teacher", None)
     if not isinstance(teacher, str):
         return None
     try:
-        return inputs.find_config(Model(id=teacher), home).config
+        found = inputs.find_config(Model(id=teacher), home)
+        return rehearsed.shape_of(recipe, found.file, home) or read_shape(found.config)
     except FinetopError:
         return None
 

@@ -114,7 +114,9 @@ def require_names(recipe: Recipe, home: Home) -> None:
         model_config = inputs.find_config(recipe.model, home)
     except FinetopError:
         return  # the job will find the model, or report why not
-    Rehearsal(recipe, model_config.file, read_machine(home.root, use_gpu=recipe.budget.gpus != 0)).answer()
+    Rehearsal(
+        recipe, model_config.file, read_machine(home.root, use_gpu=recipe.budget.gpus != 0), home
+    ).answer()
 
 
 def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:

@@ -123,11 +123,18 @@ def best_kernel(
 def flex_fault_of(model: Any) -> str:
     """Return why a model can't train with flex attention; empty if it can."""
     config = model.config.get_text_config()
-    heads = getattr(config, "num_attention_heads", None)
-    hidden = getattr(config, "hidden_size", None)
-    width = getattr(config, "head_dim", None) or (hidden // heads if heads and hidden else None)
+    heads, hidden = (of_every_layer(config, name) for name in ("num_attention_heads", "hidden_size"))
+    width = of_every_layer(config, "head_dim") or (hidden // heads if heads and hidden else None)
     is_supported = bool(getattr(model, "_supports_flex_attn", False))
     return flex_fault(config.to_dict(), width, is_supported=is_supported)
+
+
+def of_every_layer(config: Any, name: str) -> Any:
+    """Return a setting of a model's config; None where it has none, or its layers differ (Gemma 4)."""
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:
+        return None
 
 
 def flex_fault(config: Mapping[str, Any], head_width: int | None, *, is_supported: bool) -> str:

@@ -56,15 +56,18 @@ def read_config(base: ResolvedModel) -> Any:
     )
 
 
-def shape_of(base: ResolvedModel) -> Any:
-    """Build a model from its config.json without its weights, on torch's default device.
+def shape_of(base: ResolvedModel, config: Any = None) -> Any:
+    """Build a model from its config.json, on the device that torch is told to use, without its weights.
 
-    Raises BadInput like load_model for anything but a causal language model.
+    `config` in place of that file's.
+
+    Raises BadInput as load_model does, for what is no causal language model.
     """
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_config(read_config(base), trust_remote_code=base.trust_remote_code)
+        config = config or read_config(base)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=base.trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unusable(base, "model", error) from error
 

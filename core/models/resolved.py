@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core.models.shape import Shape
+
 
 @dataclass(frozen=True)
 class ResolvedModel:
@@ -29,3 +31,4 @@ class Moving(msgspec.Struct, frozen=True):
     parameters: int | None = None
     trainable: int | None = None
     experts: int = 0  # numbers in a mixture's experts without any trained weight
+    shape: Shape | None = None  # of the model without the method

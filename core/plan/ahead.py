@@ -1,11 +1,13 @@
-"""What a job would refuse, found before it is queued: the one check used by `plan`, `run`, chains, sweeps and Launch.
+"""What a job would refuse, found before it is queued: the one look of `plan`, `run`, chains, sweeps and Launch.
 
-Each part runs the job's own code, so that it is refused in the same words: the rows of the data, the rows of the
-target, the suite's own files, what protections read. Nothing is downloaded, and neither torch nor transformers loaded.
+Each part is asked of the job's own code, so that it is refused in the same words: the rows of the data, the rows of the
+target, the suite's own files, what protections read. Nothing is downloaded, and neither torch nor transformers loaded
+here: a model that is no Llama is built by another process (6 s), the first time.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +20,12 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import files
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
-from finetop.core.models import kernels
+from finetop.core.models import kernels, rehearsed
+from finetop.core.models.resolved import Moving
 from finetop.core.plan import inputs, lengths, machine as machines
 from finetop.core.plan.estimate import Known, estimate, find_fix, refusals, shape_of
 from finetop.core.plan.machine import Machine
+from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.plan.result import READ_BY, Problem
 from finetop.core.recipe import home_settings, protections as recipe_protections
 from finetop.core.recipe.load import recipe_to_mapping
@@ -30,6 +34,7 @@ from finetop.core.wording.units import gib_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from finetop.core.models.shape import Shape
     from finetop.core.plan.inputs import ConfigFile
     from finetop.core.plan.lengths import Lengths
     from finetop.core.recipe.schema import Recipe
@@ -153,10 +158,17 @@ def require_target(recipe: Recipe, config_file: ConfigFile | None, home: Home) -
     scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
 
 
-def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measured: Lengths | None) -> None:
+def require_room(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    here: Machine,
+    measured: Lengths | None,
+    shape: Shape | None = None,
+) -> None:
     """Check that a run fits this machine once all its memory is free. Raises Refused with a change that would fit."""
     whole = replace(here, memory=here.total)
-    known = Known(lengths=measured)
+    shape = shape or shape_of(recipe, config)
+    known = Known(lengths=measured, moving=Moving(shape=shape))
     plan = estimate(recipe, config, whole, known)
     if plan.host is not None and plan.host.lacks:
         message = (
@@ -168,7 +180,7 @@ def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measu
         )
     if plan.verdict != "no" or plan.capacity is None:
         return
-    fix = find_fix(recipe, shape_of(recipe, config), whole, known, plan.capacity, plan.gpus)
+    fix = find_fix(recipe, shape, whole, known, plan.capacity, plan.gpus)
     sets = "" if fix is None else " ".join(f"--set {setting}" for setting in fix.sets)
     hint = (
         "Use a smaller model: no known change makes it fit."
@@ -214,10 +226,14 @@ def check_before_queue(recipe: Recipe, looker: RunChecker) -> Ahead:
         return ahead
     problems = list(ahead.problems)
     here = machines.read_machine(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
-    refused = refusals(recipe, shape_of(recipe, config_file.config), here, recipe.budget.gpus or 1)
+    shape = rehearsed.shape_of(recipe, config_file.file, home) or shape_of(recipe, config_file.config)
+    if not (shape.is_known or recipe.model.trust_remote_code):  # built once, and kept
+        with suppress(FinetopError):  # the job says what is wrong with it
+            shape = Rehearsal(recipe, config_file.file, here, home).answer().shape or shape
+    refused = refusals(recipe, shape, here, recipe.budget.gpus or 1)
     problems += [(key, BadInput(message, hint=hint)) for key, message, hint in refused]
     with _collected(problems, ROOM):
-        require_room(recipe, config_file.config, here, ahead.lengths)
+        require_room(recipe, config_file.config, here, ahead.lengths, shape)
         if here.device == "gpu":
             problems += kernel_problems(recipe, config_file.config)
     return replace(ahead, problems=tuple(problems))

@@ -9,7 +9,7 @@ from finetop.core.models.continuous import PAGE, bytes_held, has_flash, pages_ke
 from finetop.core.models.engine import CACHE_PER_TOKEN, at_once, tokens_in_room, writes_with_flash
 
 if TYPE_CHECKING:
-    from finetop.core.plan.shape import Shape
+    from finetop.core.models.shape import Shape
     from finetop.core.recipe.schema import EngineChoice, Recipe
 
 

@@ -14,15 +14,16 @@ import msgspec
 
 from finetop.core.models import cpu_formats, weight_formats
 from finetop.core.models.attention import best_kernel
+from finetop.core.models.resolved import Moving
 from finetop.core.plan import answers, host, memory, schedule
 from finetop.core.plan.changes import Change, changes
 from finetop.core.plan.memory import Workload
 from finetop.core.plan.objective_extras import Extras, extras_of
 from finetop.core.plan.result import Fix, Host, Plan, Sharded, Verdict
 from finetop.core.plan.schedule import PastRun, disk_of, steps_of, time_of
-from finetop.core.plan.shape import Shape, read_shape
+from finetop.core.plan.shape import read_shape
 from finetop.core.plan.trainable import trained
-from finetop.core.plugins import METHODS
+from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe import number_format, protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
@@ -33,6 +34,7 @@ from finetop.core.wording.units import gib_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from finetop.core.models.shape import Shape
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
     from finetop.core.plan.method_options import Trained
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+UNBUILT = Moving()
 TOLD_SHARE = 0.01  # of the trained numbers: a larger 32-bit share of an 8-bit optimizer is noted
 
 
@@ -49,9 +52,8 @@ class Known:
 
     lengths: Lengths | None = None
     past: Sequence[PastRun] = ()
-    teacher: Mapping[str, Any] | None = None
-    trainable: int | None = None  # trained numbers, as counted by the job's own code
-    still_experts: int = 0  # numbers in experts that it does not train
+    teacher: Shape | None = None
+    moving: Moving = UNBUILT  # as the job's own code has built and counted it
     note: str = ""  # on where the model's config comes from
 
 
@@ -69,7 +71,7 @@ def estimate(
     BadInput for a config that is not a model's.
     """
     known = known or Known()
-    shape = shape_of(recipe, config)
+    shape = known.moving.shape or shape_of(recipe, config)
     count = gpus if gpus is not None else (recipe.budget.gpus or 1)
     work = workload(recipe, shape, machine, known, count)
     parts = memory.parts(work)
@@ -140,33 +142,21 @@ def host_of(
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
-    """Return the model's shape; for a new model, in the sizes that the objective sets."""
-    if recipe.objective.name != "pretrain":
-        return read_shape(config)
-    options = recipe.objective.options
-    base_shape = read_shape(config)
-    hidden = getattr(options, "hidden_size", None) or base_shape.hidden
-    heads = getattr(options, "heads", None) or base_shape.heads
-    sizes = {
-        "hidden_size": hidden,
-        "num_hidden_layers": getattr(options, "layers", None) or base_shape.layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": getattr(options, "key_value_heads", None) or heads,
-        "intermediate_size": getattr(options, "intermediate_size", None) or -(-hidden * 8 // 3 // 8) * 8,
-        "vocab_size": base_shape.vocabulary if options.tokenizer == "reuse" else options.vocabulary,
-        "head_dim": hidden // heads,
-    }
-    return read_shape({**config, **sizes})
+    """Guess the model's shape from its config; of a model made anew, in the sizes that the objective says."""
+    base = read_shape(config)
+    objective = OBJECTIVES.load(recipe.objective.name)
+    new = objective.sizes(recipe.objective.options, base.hidden, base.heads, base.vocabulary)
+    return read_shape({**config, **new}) if new else base
 
 
 def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int = 1) -> Workload:
     """Return the numbers of a training step of this recipe on each of `ranks` GPUs of this machine."""
     train, extras = recipe.train, extras_of(recipe.objective.name)
     moving = trained(shape, recipe.method.name, recipe.method.options)
-    if known.trainable is not None:
-        beside = known.trainable if moving.beside else 0
-        wide = min(moving.wide, known.trainable)
-        moving = dataclasses.replace(moving, numbers=known.trainable, beside=beside, wide=wide)
+    if known.moving.trainable is not None:
+        beside = known.moving.trainable if moving.beside else 0
+        wide = min(moving.wide, known.moving.trainable)
+        moving = dataclasses.replace(moving, numbers=known.moving.trainable, beside=beside, wide=wide)
     on_gpu = machine.device == "gpu"
     dtype = dtype_of(recipe, shape, machine)
     size, flash = NUMBER_BYTES[dtype], on_gpu and machine.has_bfloat16
@@ -302,7 +292,7 @@ def teacher_of(recipe: Recipe, shape: Shape, known: Known) -> Shape | None:
     """Return the teacher's shape; assumed to be the model's if nothing is known of it."""
     if not extras_of(recipe.objective.name).teacher:
         return None
-    return read_shape(known.teacher) if known.teacher else shape
+    return known.teacher or shape
 
 
 def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoice) -> float:
@@ -367,7 +357,7 @@ def find_fix(
     recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float, ranks: int = 1
 ) -> Fix | None:
     """Return the cheapest change with which the run fits, or None."""
-    known = dataclasses.replace(known, trainable=None)  # it was counted for this method
+    known = dataclasses.replace(known, moving=UNBUILT)  # it was counted for this method
     for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
         parts = memory.parts(workload(change.recipe, shape, machine, known, ranks))
         need = memory.need(parts, on_gpu=machine.device == "gpu")
@@ -448,9 +438,9 @@ def notes(
             f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
             "train.batch_size takes hardly longer."
         )
-    if known.still_experts and work.trained.beside:
+    if known.moving.experts and work.trained.beside:
         lines.append(
-            f"{recipe.method.name} does not train the experts, {known.still_experts / shape.parameters:.0%} of the "
+            f"{recipe.method.name} does not train the experts, {known.moving.experts / shape.parameters:.0%} of the "
             "weights; lora does, with method.target_parameters (docs/models.md)."
         )
     lines += [compiler.without_triton(machine.lacks)] if machine.lacks else []

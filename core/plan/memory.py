@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from finetop.core.models.shape import Shape
     from finetop.core.plan.method_options import Trained
-    from finetop.core.plan.shape import Shape
 
 # Whole logits in 16 bits: the logits 2, their float32 copy 4, log-softmax 4, its gradient 4.
 LOGIT_BYTES = 14.0

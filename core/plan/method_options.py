@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from finetop.core.plan.shape import Linear, Shape
+    from finetop.core.models.shape import Linear, Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.plan.method_options import Trained, names_of, option_of, targets_of
 
 if TYPE_CHECKING:
-    from finetop.core.plan.shape import Shape
+    from finetop.core.models.shape import Shape
 
 
 def oft(shape: Shape, options: Any) -> Trained:

@@ -19,11 +19,11 @@ from finetop.core.recipe.length import count_steps, steps_between
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from finetop.core.models.shape import Shape
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
     from finetop.core.plan.memory import Workload
     from finetop.core.plan.method_options import Trained
-    from finetop.core.plan.shape import Shape
     from finetop.core.recipe.schema import Recipe
 
 # Share of a device's FLOP/s that training reaches: SmolLM2-135M, full, float32, 131 tokens/s on two cores of

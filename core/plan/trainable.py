@@ -9,15 +9,15 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.models.shape import small
 from finetop.core.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
 from finetop.core.plan.rotations import boft, hra, oft
-from finetop.core.plan.shape import small
 from finetop.core.recipe.master import is_wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from finetop.core.plan.shape import Linear, Shape
+    from finetop.core.models.shape import Linear, Shape
 
 
 def trained(shape: Shape, method: str, options: Any) -> Trained:

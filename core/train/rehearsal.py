@@ -1,11 +1,11 @@
-"""What a training job refuses before it loads any weights, from config.json alone; used by the job and by a plan.
+"""What a training job refuses before it loads any weights, from config.json alone: asked by the job and by a plan.
 
-    python -m finetop.core.train.rehearsal CONFIG DEVICE [HOME] [CARD] < the resolved recipe
+    python -m finetop.core.train.rehearsal CONFIG DEVICE HOME [CARD] < the resolved recipe
 
-CARD is the name of a GPU without bfloat16 that is not visible to this process.
+CARD is the name of a GPU without bfloat16, which this process does not see.
 
-The process serves callers that must not import the training stack: on success it prints the counts of trained weights
-as a line of JSON and exits with 0; else it prints an error's message and hint as JSON and exits with its code.
+The process answers for those that must not import the training stack: exit code 0 and what moves as a line of JSON;
+or the code of an error, and its message and hint as JSON.
 """
 
 from __future__ import annotations
@@ -22,18 +22,30 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import collectives, config_file, cpu_formats, devices, kernels, load
+from finetop.core.models import (
+    collectives,
+    config_file,
+    cpu_formats,
+    devices,
+    kernels,
+    load,
+    rehearsed,
+    shape,
+)
 from finetop.core.models.resolved import Moving, ResolvedModel
 from finetop.core.recipe import number_format
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
 
 if TYPE_CHECKING:
+    from finetop.core.models.shape import Shape
     from finetop.core.recipe.schema import Recipe
 
 
-def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Moving:
-    """Check that a model of this config.json can be trained as the recipe says, and count what would be trained.
+def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str, home: Home | None = None) -> Moving:
+    """See that a model of this config.json can be trained as the recipe says, and count what would move.
+
+    The model's shape is kept in the home, for plans.
 
     Raises BadInput for a number format, an optimizer, a raw option, a model or a method that does not fit, and
     EnvironmentTrouble for kernels that this machine can't build.
@@ -44,12 +56,28 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
         recipe, device, config_file.read(base.path / "config.json")
     ):
         require_kernel()
-    moving = Moving()
-    if not objectives.load(recipe.objective.name).own_model:
+    if objectives.load(recipe.objective.name).own_model:  # it is another than the causal one
+        moving = Moving(shape=_causal_shape(recipe, base))
+    else:
         load.require_text(base.path, f"model.id: {base.id}")
         moving = methods.rehearse(recipe.method.name, recipe.method.options, base)
     protections.require(recipe, base)
+    if home is not None:
+        rehearsed.keep_shape(recipe, base.path / "config.json", home, moving.shape)
     return moving
+
+
+def _causal_shape(recipe: Recipe, base: ResolvedModel) -> Shape | None:
+    """Return the shape of the causal model that an objective's own has the layers of; None where there is none."""
+    import torch
+
+    objective = objectives.load(recipe.objective.name)
+    try:
+        config = objective.resized(recipe.objective.options, load.read_config(base))
+        with torch.device("meta"):
+            return shape.read(load.shape_of(base, config))
+    except (ArithmeticError, AttributeError, ImportError, OSError, RuntimeError, ValueError, FinetopError):
+        return None  # the job says what is wrong with it
 
 
 def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str = "") -> None:
@@ -67,17 +95,17 @@ def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str
         raise BadInput(message, hint=hint)
 
 
-def main(config: str, device: str, home: str = "", old_card: str = "") -> int:
-    """Check a recipe on standard input with a config.json; with a home, measure the CPU too. Return the exit code."""
+def main(config: str, device: str, home: str, old_card: str = "") -> int:
+    """Answer for a recipe on standard input and a config.json; the CPU is measured. Returns the exit code."""
     folder = Path(config).parent
     if Path(config).name == "config.json":
-        return answer(folder, device, home, old_card)
+        return answer(folder, device, Home(Path(home)), old_card)
     with tempfile.TemporaryDirectory() as aside:
         shutil.copyfile(config, Path(aside) / "config.json")
-        return answer(Path(aside), device, home, old_card)
+        return answer(Path(aside), device, Home(Path(home)), old_card)
 
 
-def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
+def answer(folder: Path, device: str, home: Home, old_card: str = "") -> int:
     """Print the result for a recipe on standard input and a model's folder. Return the exit code."""
     from finetop.core.recipe.load import recipe_from_resolved
     from finetop.core.runtime.job_process import SETTINGS
@@ -100,10 +128,10 @@ def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
     try:
         has_bfloat16 = False if old_card else None
         dtype = devices.number_format(recipe.model.dtype, base.path, device, bfloat16_there=has_bfloat16)
-        if home and device == "cpu" and dtype == "bfloat16":
-            cpu_formats.measured(Home(Path(home)))  # saves the measurement for the plan, which has no torch
+        if device == "cpu" and dtype == "bfloat16":
+            cpu_formats.measured(home)  # saves the measurement for the plan, which has no torch
         require_number_format(recipe, dtype, device, old_card)
-        result, code = require(recipe, base, dtype, device), 0
+        result, code = require(recipe, base, dtype, device, home), 0
     except FinetopError as error:
         result, code = {"message": error.message, "hint": error.hint}, error.exit_code
     print(msgspec.json.encode(result).decode(), flush=True)

@@ -138,7 +138,7 @@ def train(
         checkpoint.clear_leftovers(run_folder)
     recipe = parallel.as_before(recipe, point)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
-    rehearsal.require(recipe, base, dtype, device)
+    rehearsal.require(recipe, base, dtype, device, home)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)

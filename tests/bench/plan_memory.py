@@ -26,7 +26,7 @@ import msgspec
 from finetop.core.plan import lengths, machine
 from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.result import Plan
-from finetop.core.plan.shape import read_config
+from finetop.core.plan.shape import read_config, read_shape
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.runtime.home import Home, prepare
@@ -125,7 +125,7 @@ def run(loaded: Loaded, home: Home) -> tuple[float, str]:
 
 def plan(loaded: Loaded, model: Path, home: Home) -> Plan:
     config = read_config(model)
-    known = Known(lengths=lengths.measure(loaded.recipe, model, home), teacher=config)
+    known = Known(lengths=lengths.measure(loaded.recipe, model, home), teacher=read_shape(config))
     return estimate(loaded.recipe, config, machine.read_machine(home.root, measure=False), known)
 
 

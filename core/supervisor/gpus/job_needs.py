@@ -1,7 +1,8 @@
-"""The GPUs a job needs: from its recipe, else estimated by a plan from the model's config.json.
+"""What a job asks of GPUs: what its recipe says, else what a plan from the model's config.json estimates.
 
-Plans are made in a thread, because a model may lie on a file system that hangs. Nothing is loaded or downloaded; a
-model that is not on this machine has no plan, and its job gets a whole GPU.
+Plans are made in a thread of their own, as a model may lie on a file system that hangs. Nothing is loaded or
+downloaded; a model that is not here yet has no plan, and its job gets a GPU alone. So does the first of a model that is
+no Llama, unless a plan was made before: it keeps what the model consists of.
 """
 
 from __future__ import annotations
@@ -100,21 +101,27 @@ def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> float:
-    """Estimate the memory that a job needs on each such GPU, in GiB, with every row at the allowed length.
+def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> float | None:
+    """Estimate the memory that a job needs on each such GPU, in GiB, every row as long as the recipe allows.
 
-    Raises FinetopError for a model whose config.json is not on this machine or can't be read.
+    None for a model that no process here has built, whose config.json alone does not tell.
+    Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
+    from finetop.core.models import rehearsed
+    from finetop.core.models.resolved import Moving
     from finetop.core.plan import answers, inputs
-    from finetop.core.plan.estimate import estimate as plan
+    from finetop.core.plan.estimate import Known, estimate as plan, shape_of
     from finetop.core.plan.machine import Machine
     from finetop.core.recipe.load import recipe_from_resolved
 
     recipe = recipe_from_resolved(resolved)
-    config = inputs.find_config(recipe.model, home).config
+    found = inputs.find_config(recipe.model, home)
     gpus = recipe.budget.gpus or 1 if verb == "train" else 1
     machine = Machine("gpu", card.name, card.total_gib * GIB, has_bfloat16=card.has_bfloat16)
-    estimated = plan(recipe, config, machine, gpus=gpus)
+    shape = rehearsed.shape_of(recipe, found.file, home) or shape_of(recipe, found.config)
+    if not shape.is_known:
+        return None
+    estimated = plan(recipe, found.config, machine, Known(moving=Moving(shape=shape)), gpus=gpus)
     match verb:
         case "check" | "remedy" | "approach" | "measure":
             weights = next((part.bytes for part in estimated.parts if part.name == "weights"), 0.0)

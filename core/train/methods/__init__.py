@@ -57,12 +57,13 @@ def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
     """
     import torch
 
-    from finetop.core.models import load as models
+    from finetop.core.models import load as models, shape as shapes
 
     method = load(name)
     with torch.device("meta"):
         model = models.shape_of(base)
         parameters = sum(weight.numel() for weight in model.parameters())
+        shape = shapes.read(model)
         experts = Counter[str]()
         for path, weight in model.named_parameters():
             if ".experts." in path:
@@ -73,8 +74,8 @@ def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
         )
         try:
             wrapped = method.prepare(model, options, start)
-        except (RuntimeError, OSError):
-            return Moving(parameters)  # it reads weights, which have no values here, or a tokenizer's files
+        except (RuntimeError, OSError):  # it reads weights, which have no values here, or a tokenizer's files
+            return Moving(parameters, shape=shape)
     moving = {path: weight.numel() for path, weight in wrapped.named_parameters() if weight.requires_grad}
     still = sum(count for module, count in experts.items() if not any(module in path for path in moving))
-    return Moving(parameters, sum(moving.values()), still)
+    return Moving(parameters, sum(moving.values()), still, shape)

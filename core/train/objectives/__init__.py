@@ -41,6 +41,10 @@ class Objective(ObjectiveFacts[Options]):
             )
         return tokenizer
 
+    def resized(self, options: Options, config: Any) -> Any:
+        """Return the transformers config of the model that it trains; the base's, unless it makes a new one."""
+        return config
+
     def load_model(
         self,
         options: Options,

@@ -118,6 +118,30 @@ class Pretrain(Objective[Options]):
         except ValueError:
             return None
 
+    def sizes(self, options: Options, hidden: int, heads: int, vocabulary: int) -> dict[str, int]:
+        """Return the sizes of the new model as its config.json has them; the arguments are the base's."""
+        hidden, heads = options.hidden_size or hidden, options.heads or heads
+        new = {
+            "num_hidden_layers": options.layers,
+            "hidden_size": options.hidden_size,
+            "num_attention_heads": options.heads,
+            "num_key_value_heads": options.key_value_heads or heads,
+            "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
+            "head_dim": hidden // heads,
+            "vocab_size": vocabulary if options.tokenizer == "reuse" else options.vocabulary,
+        }
+        return {name: value for name, value in new.items() if value is not None}
+
+    def resized(self, options: Options, config: Any) -> Any:
+        """Return the base's config in the new model's sizes."""
+        new = self.sizes(options, config.hidden_size, config.num_attention_heads, config.vocab_size)
+        for name, value in new.items():
+            if hasattr(config, name) or name == "vocab_size":
+                setattr(config, name, value)
+        if getattr(config, "layer_types", None):
+            config.layer_types = config.layer_types[: config.num_hidden_layers]
+        return config
+
     def load_model(
         self,
         options: Options,
@@ -132,26 +156,11 @@ class Pretrain(Objective[Options]):
 
         from finetop.core.models import load
 
-        config = load.read_config(base)
-        hidden = options.hidden_size or config.hidden_size
-        heads = options.heads or config.num_attention_heads
-        sizes = {
-            "num_hidden_layers": options.layers,
-            "hidden_size": options.hidden_size,
-            "num_attention_heads": options.heads,
-            "num_key_value_heads": options.key_value_heads or heads,
-            "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
-            "head_dim": hidden // heads,
-            "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        }
-        for name, value in sizes.items():
-            if value is not None and (hasattr(config, name) or name == "vocab_size"):
-                setattr(config, name, value)
-        if getattr(config, "layer_types", None):
-            config.layer_types = config.layer_types[: config.num_hidden_layers]
+        config = self.resized(options, load.read_config(base))
+        config.vocab_size = len(tokenizer)
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            if getattr(tokenizer, name) is not None and hasattr(config, name):
+                setattr(config, name, getattr(tokenizer, name))
         try:
             with torch.device("meta" if device == "meta" else "cpu"):
                 model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)

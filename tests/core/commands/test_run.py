@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.main import main
+from finetop.core.models.resolved import Moving
 from finetop.core.plan import ahead, lengths, machine
+from finetop.core.plan.shape import read_shape
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.gpu import Gpu
@@ -181,6 +184,35 @@ def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
     stderr = capsys.readouterr().err
     assert "mine does not fit this machine: it needs" in stderr and "have 1.5 in all" in stderr
     assert "It fits with batches of" in stderr and "--set train.batch_size=" in stderr
+
+
+def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gemma's head is its embedding again, which its config does not say: as a Llama it has 2.5 GiB more in float32."""
+    config = {"model_type": "gemma", "hidden_size": 2048, "num_hidden_layers": 1, "num_attention_heads": 8}
+    config |= {"num_key_value_heads": 1, "intermediate_size": 1024, "vocab_size": 256000, "head_dim": 256}
+    (tmp_path / "gemma").mkdir()
+    (tmp_path / "gemma" / "config.json").write_text(json.dumps(config))
+    built = []
+
+    class Built:
+        def __init__(self, _recipe: Any, file: Path, *_given: Any) -> None:
+            built.append(file)
+
+        def answer(self) -> Moving:
+            tied = {**config, "tie_word_embeddings": True}
+            return Moving(shape=structs.replace(read_shape(tied), is_known=True))
+
+    monkeypatch.setattr(ahead, "Rehearsal", Built)
+    monkeypatch.setattr(ahead.lengths, "measure", lambda *_given, **_named: None)
+    monkeypatch.setattr(machine, "free_memory", lambda: 0.0)
+    recipe = load_recipe(folder.file(model={"id": str(tmp_path / "gemma")}, train={"batch_size": 1})).recipe
+    looker = ahead.RunChecker(Home(tmp_path / "home"))
+    for total, problems, times in ((16, 0, 1), (5, 0, 2), (1, 1, 3)):
+        monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda total=total: total * 2**30)
+        assert len(ahead.check_before_queue(recipe, looker).problems) == problems
+        assert len(built) == times
 
 
 def test_with_force_it_is_queued_and_what_will_happen_is_said(

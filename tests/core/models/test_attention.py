@@ -130,7 +130,7 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
     said: dict[str, Any], words: str, install: Install, capsys: Any
 ) -> None:
     """Flex attention would fail at the first step: a ValueError for dropout, or for narrow heads."""
-    from finetop.core.plan.shape import read_shape
+    from finetop.core.models import shape
 
     install()
     model = made(**said)
@@ -139,22 +139,11 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
     attention.use(model, "auto", "cuda:0", packs=True)
     assert attention.kernel_of(model) == ("sdpa" if words else "flex_attention")
     assert fault in capsys.readouterr().out
-    assert read_shape({**LLAMA, **said}).flex_fault == fault, "a plan and its job must agree"
+    told = shape.read(model)
+    assert told is not None and told.flex_fault == fault, "a plan and its job must agree"
     if words:
         with pytest.raises(BadInput, match=r"model\.attention: flex attention"):
             attention.use(model, "flex", "cuda:0", packs=False)
-
-
-def test_a_plan_knows_which_families_have_flex_attention() -> None:
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
-
-    from finetop.core.plan.families import FAMILIES
-
-    theirs = {
-        name: AutoModelForCausalLM._model_mapping[CONFIG_MAPPING[name]]._supports_flex_attn
-        for name in FAMILIES
-    }
-    assert {name: family.has_flex for name, family in FAMILIES.items()} == theirs
 
 
 def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model: Path) -> None:

@@ -91,12 +91,10 @@ def test_what_transformers_holds_is_counted(
     make: Callable[[], Any], held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its cache, masks and indexes, for the plan: at 4,096 tokens per step masks take more than many models."""
-    import json
-
     from transformers.generation.continuous_batching import input_outputs
 
+    from finetop.core.models import shape as shapes
     from finetop.core.plan import answers
-    from finetop.core.plan.shape import read_shape
     from finetop.core.recipe.load import load_recipe
 
     model, found = make().bfloat16(), []
@@ -114,7 +112,8 @@ def test_what_transformers_holds_is_counted(
     recipe = load_recipe("grpo", sets).recipe
     monkeypatch.setattr(answers, "at_once", lambda device: 64)
     monkeypatch.setattr(answers, "tokens_in_room", lambda token, read: held)
-    shape = read_shape(json.loads(model.config.to_json_string(use_diff=False)))
+    shape = shapes.read(model)
+    assert shape is not None
     planned = answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True, flash=True)
     assert [planned] == found
     monkeypatch.setattr(answers, "writes_with_flash", lambda **_: True)

@@ -15,6 +15,7 @@ from finetop.core.plan.estimate import Known, estimate, refusals, shape_of
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.objective_extras import EXTRAS
 from finetop.core.plan.schedule import PastRun
+from finetop.core.plan.shape import read_shape
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.train import objectives
@@ -292,7 +293,7 @@ def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
     alone = estimate(taught, llama_8b, card, SHORT)
     assert part(alone, "other models") == 2 * alone.parameters
     assert any("the teacher is assumed to be as large" in note for note in alone.notes)
-    known = replace(SHORT, teacher={**llama_8b, "num_hidden_layers": 64})
+    known = replace(SHORT, teacher=read_shape({**llama_8b, "num_hidden_layers": 64}))
     assert part(estimate(taught, llama_8b, card, known), "other models") > 1.8 * 2 * alone.parameters
 
 
@@ -421,8 +422,8 @@ def test_evaluation_teachers_and_references_take_time(llama_8b, card):
     assert often.time.evaluation == pytest.approx(4 * evaluated.time.evaluation, rel=0.1)
     small = {**llama_8b, "num_hidden_layers": 4}
     taught = recipe("distill", "objective.teacher=org/large")
-    by_large = estimate(taught, small, card, Known(lengths=SHORT.lengths, teacher=llama_8b))
-    by_small = estimate(taught, small, card, Known(lengths=SHORT.lengths, teacher=small))
+    by_large = estimate(taught, small, card, Known(lengths=SHORT.lengths, teacher=read_shape(llama_8b)))
+    by_small = estimate(taught, small, card, Known(lengths=SHORT.lengths, teacher=read_shape(small)))
     assert seconds(by_large) - by_large.time.saving > 1.9 * (seconds(by_small) - by_small.time.saving)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from finetop.core.errors import BadInput
+from finetop.core.models import rehearsed
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.home import Home, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +19,57 @@ if TYPE_CHECKING:
     from finetop.core.plan.machine import Machine
 
 
-def test_a_format_that_the_card_has_not_is_refused(tiny_model: Path, card: Machine) -> None:
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    prepare(made)
+    return made
+
+
+def test_a_format_that_the_card_has_not_is_refused(tiny_model: Path, card: Machine, home: Home) -> None:
     t4 = replace(card, name="Tesla T4", has_bfloat16=False)
     recipe = load_recipe("lora", ["model.dtype=bfloat16"]).recipe
     with pytest.raises(BadInput, match=r"model\.dtype is bfloat16, and Tesla T4 can't compute in it"):
-        Rehearsal(recipe, tiny_model / "config.json", t4).answer()
+        Rehearsal(recipe, tiny_model / "config.json", t4, home).answer()
+    assert not (home.models / ".rehearsals.json").exists()  # no refusal is kept
+
+
+def test_an_answer_is_kept_until_something_that_it_depends_on_changes(
+    tiny_model: Path, card: Machine, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*sets: str, config: Path = tiny_model / "config.json", on: Machine = card) -> Rehearsal:
+        made = Rehearsal(load_recipe("lora", sets).recipe, config, on, home)
+        made.stop()
+        return made
+
+    first = Rehearsal(load_recipe("lora", ()).recipe, tiny_model / "config.json", card, home)
+    moving = first.answer()
+    assert moving.trainable
+    again = asked("train.learning_rate=1e-3", "data.max_tokens=64", "name=other")
+    assert (again.process, again.answer()) == (None, moving)
+
+    shape = rehearsed.shape_of(load_recipe("dpo", ()).recipe, tiny_model / "config.json", home)
+    assert shape is not None and shape == moving.shape and shape.parameters == moving.parameters
+
+    larger = tmp_path / "config.json"
+    larger.write_bytes((tiny_model / "config.json").read_bytes() + b" ")
+    assert asked(config=larger).process is not None
+    assert asked("method.rank=3").process is not None
+    assert asked("model.quantize=nf4").process is not None
+    assert asked("train.optimizer=adafactor").process is not None
+    assert asked("model.trust_remote_code=true").process is not None
+    assert asked(on=replace(card, name="T4", has_bfloat16=False)).process is not None
+    monkeypatch.setattr(rehearsed, "versions", lambda _: {"peft": "99"})
+    assert asked().process is not None
+
+
+def test_a_model_that_an_objective_makes_anew_is_known_in_its_sizes(
+    tiny_model: Path, card: Machine, home: Home
+) -> None:
+    recipe = load_recipe("pretrain", ()).recipe
+    moving = Rehearsal(recipe, tiny_model / "config.json", card, home).answer()
+    assert moving.shape is not None and (moving.shape.layers, moving.shape.hidden) == (4, 192)
+    assert moving.shape.vocabulary == recipe.objective.options.vocabulary
+    assert rehearsed.shape_of(recipe, tiny_model / "config.json", home) == moving.shape
+    other = load_recipe("pretrain", ["objective.layers=5"]).recipe
+    assert rehearsed.shape_of(other, tiny_model / "config.json", home) is None

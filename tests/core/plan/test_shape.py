@@ -1,13 +1,14 @@
-"""Parameters counted from config.json equal those of the model that transformers builds, on its meta device."""
+"""What is read of a model that transformers builds on its meta device, and what its config.json alone tells."""
 
 from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.plan.families import FAMILIES
+from finetop.core.models import shape
 from finetop.core.plan.shape import billions, read_config, read_shape
 
 WIDE = {"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 6, "vocab_size": 331}
@@ -51,24 +52,34 @@ CONFIGS = [
     ("olmoe", {**MOE, "num_experts": 4}),
     ("granitemoe", {**MOE, "num_local_experts": 4}),
     ("gpt_oss", {**MOE, "num_local_experts": 4, "head_dim": 24}),
+    ("cohere2", USUAL),
+    ("deepseek_v3", {**MOE, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1}),
+    ("gemma4_text", {**USUAL, "vocab_size_per_layer_input": 331}),
+    ("glm4", {**USUAL, "pad_token_id": 0}),
+    ("lfm2", USUAL),
     ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "state_size": 8}),
     ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "use_bias": True, "use_conv_bias": False}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("family", "settings"), CONFIGS, ids=[f"{name}{i}" for i, (name, _) in enumerate(CONFIGS)]
-)
-def test_the_count_is_that_of_the_real_model(family, settings):
+def made(family, settings):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.for_model(family, **settings)
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    shape = read_shape(json.loads(config.to_json_string(use_diff=True)))
-    assert shape.is_known
-    assert shape.parameters == sum(p.numel() for p in model.parameters())
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **settings))
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"), CONFIGS, ids=[f"{name}{i}" for i, (name, _) in enumerate(CONFIGS)]
+)
+def test_every_number_of_a_model_is_in_a_part(family, settings):
+    import torch
+
+    model = made(family, settings)
+    read = shape.read(model)
+    assert read.is_known
+    assert read.parameters == sum(p.numel() for p in model.parameters())
     head = model.get_output_embeddings()
     real: dict[str, int] = {}
     for path, module in model.named_modules():
@@ -76,29 +87,74 @@ def test_the_count_is_that_of_the_real_model(family, settings):
         if is_linear and module is not head:
             real[path.rsplit(".", 1)[-1]] = real.get(path.rsplit(".", 1)[-1], 0) + module.weight.numel()
     counted: dict[str, int] = {}
-    for linear in shape.linears:
+    for linear in read.linears:
         counted[linear.name] = counted.get(linear.name, 0) + linear.weights
     assert counted == real
 
 
-@pytest.mark.parametrize("with_list", [True, False])
+PARTS = [
+    # hidden, layers, query, key, inner width, gated, norms a layer, in float32, keeps scores, other, scanned
+    ("llama", USUAL, (96, 3, 96, 32, 136, True, 2, True, False, 0, 0)),
+    ("gemma2", {**USUAL, "head_dim": 24}, (96, 3, 144, 48, 136, True, 4, True, True, 0, 0)),
+    ("gpt2", GPT, (96, 3, 96, 96, 384, False, 2, False, False, 0, 0)),
+    ("falcon", WIDE, (96, 3, 96, 16, 384, False, 1, False, False, 0, 0)),
+    ("phi3", {**USUAL, "pad_token_id": 0}, (96, 3, 96, 32, 136, True, 2, True, False, 0, 0)),
+    ("bloom", {"hidden_size": 96, "n_layer": 3, "n_head": 6, "vocab_size": 331},
+     (96, 3, 96, 96, 384, False, 2, False, True, 0, 0)),
+    ("qwen2_moe", {**MOE, "num_experts": 4, "moe_intermediate_size": 40, "shared_expert_intermediate_size": 56},
+     (96, 3, 96, 32, 2 * 40 + 56, True, 2, True, False, 3 * 4 * 96, 0)),
+    ("gpt_oss", {**MOE, "num_local_experts": 4, "head_dim": 24},
+     (96, 3, 144, 48, 2 * 136, True, 2, True, True, 3 * 4 * 97 + 3 * 6, 0)),
+    ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "state_size": 8},
+     (96, 3, 96, 96, 192, True, 1, True, False, 3 * 192 * (4 + 1 + 8 + 1), 192 * 8)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "settings", "parts"), PARTS, ids=[name for name, *_ in PARTS])
+def test_what_a_step_keeps_is_told_by_the_parts(family, settings, parts):
+    read = shape.read(made(family, settings))
+    assert (
+        read.hidden,
+        read.layers,
+        read.query_width,
+        read.key_width,
+        read.mlp_width,
+        read.is_gated,
+        read.norms_per_layer,
+        read.norm_in_float32,
+        read.keeps_scores,
+        read.other,
+        read.scanned,
+    ) == parts
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        USUAL,
+        {**USUAL, "head_dim": 24, "attention_bias": True, "mlp_bias": True},
+        {**USUAL, "tie_word_embeddings": True},
+    ],
+)
+def test_of_a_llama_the_config_alone_tells_as_much(settings):
+    model = made("llama", settings)
+    saved = json.loads(model.config.to_json_string(use_diff=True))
+    assert read_shape(saved) == msgspec.structs.replace(shape.read(model), dtype=read_shape(saved).dtype)
+
+
 @pytest.mark.parametrize(
     "family", ["llama", "mistral", "gemma2", "gemma3_text", "gpt_oss", "olmo3", "exaone4", "qwen3"]
 )
-def test_layers_of_each_kind_of_attention_are_those_that_transformers_counts(family, with_list):
-    from transformers import AutoConfig
+def test_layers_of_each_kind_of_attention_are_those_that_transformers_counts(family):
     from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
 
-    config = AutoConfig.for_model(family, **{**MOE, "num_hidden_layers": 13})
-    saved = json.loads(config.to_json_string(use_diff=True))
-    if not with_list:
-        saved.pop("layer_types", None)  # older files have none
-    counted = read_shape(saved).kinds
-    assert sorted(counted) == sorted(map(len, group_layers_by_attn_type(config).values()))
+    model = made(family, {**MOE, "num_hidden_layers": 13})
+    counted = shape.read(model).kinds
+    assert sorted(counted) == sorted(map(len, group_layers_by_attn_type(model.config).values()))
 
 
-def test_every_family_is_counted_against_the_real_one():
-    assert {name for name, _ in CONFIGS} == set(FAMILIES) - {"ministral"}
+def test_a_model_of_other_parts_is_left_to_its_config():
+    assert shape.read(object()) is None
 
 
 def test_an_unknown_family_is_counted_as_a_llama_and_says_so():

@@ -8,6 +8,7 @@ import json
 import msgspec
 import pytest
 
+from finetop.core.models import shape
 from finetop.core.plan import memory
 from finetop.core.plan.estimate import Known, workload
 from finetop.core.plan.shape import read_config, read_shape
@@ -197,6 +198,7 @@ def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, 
 
     known = AutoConfig.for_model(**config)
     model = AutoModelForCausalLM.from_config(known)
+    built = shape.read(model)
     options = options_of(methods.load(method), settings)
     model = methods.load(method).prepare(model, options, start_for(tmp_path))
     GlobalOptimManager.get_instance().initialize()  # it remembers the models of other tests
@@ -216,8 +218,7 @@ def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, 
 
     method_text = json.dumps({"name": method, **settings})
     recipe = load_recipe("full", (f"method={method_text}", f"train.optimizer={name}")).recipe
-    whole = json.loads(known.to_json_string(use_diff=True))
-    work = workload(recipe, read_shape(whole), card, Known())
+    work = workload(recipe, built, card, Known())
     counted = work.trained.numbers * work.optimizer_bytes
     assert counted == pytest.approx(sum(really), abs=8 * len(optimizer.state))  # partly filled blocks
     assert master.wide_numbers(model) == work.trained.wide

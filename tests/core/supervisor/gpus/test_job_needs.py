@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from waiting import LIMIT_S, wait_until
 
-from finetop.core.recipe.load import resolve_text
+from finetop.core.models import rehearsed
+from finetop.core.plan.shape import read_shape
+from finetop.core.recipe.load import recipe_from_mapping, resolve_text
 from finetop.core.runtime.gpu import Gpu
 from finetop.core.store import jobs
 from finetop.core.supervisor.gpus import job_needs
@@ -73,6 +77,24 @@ def test_else_the_plan_counts(quiet, model):
     assert 40 < need.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens need for the backward pass
     larger = want(quiet, resolved(model, "train: {batch_size: 16}\n"))
     assert larger.gib > need.gib + 5
+
+
+def test_a_model_that_was_built_before_counts_as_it_is(quiet, model):
+    recipe, file = resolved(model), Path(model) / "config.json"
+    guessed = want(quiet, recipe)
+    larger = replace(read_shape(LLAMA), experts=10**9)
+    rehearsed.keep_shape(recipe_from_mapping(recipe, to_train=False), file, quiet.home, larger)
+    assert want(quiet, recipe).gib == pytest.approx(guessed.gib + 1.1 * 2e9 / 2**30, rel=0.01)
+
+
+def test_a_family_that_its_config_alone_does_not_tell_gets_a_gpu_alone_until_it_was_built(quiet, model):
+    file = Path(model) / "config.json"
+    file.write_text(json.dumps({**LLAMA, "model_type": "gemma2"}))
+    recipe = resolved(model)
+    assert want(quiet, recipe).gib is None
+    built = replace(read_shape(LLAMA), family="gemma2")
+    rehearsed.keep_shape(recipe_from_mapping(recipe, to_train=False), file, quiet.home, built)
+    assert want(quiet, recipe).gib > 40
 
 
 def test_the_plan_knows_the_card(quiet, model):
