@@ -120,7 +120,7 @@ def test_the_memory_beside_several_gpus_is_told_and_a_machine_that_lacks_it(plan
     each = next(line for line in out.splitlines() if "weights sharded (fsdp)" in line)
     assert code == 0 and float(line.split()[-1]) == pytest.approx(63, abs=1) and len(line) == len(each)
     small = machine.Machine("gpu", "a GPU", 80 * 2**30, gpus=8, host=16.0 * 2**30)
-    monkeypatch.setattr(plan_command, "look", lambda *_, **__: small)
+    monkeypatch.setattr(plan_command, "read_machine", lambda *_, **__: small)
     code, out, _ = plan(*arguments)
     assert code == 1 and "✓ fits" in out  # each GPU has enough
     assert "✗ does NOT fit: this machine has 16" in out
