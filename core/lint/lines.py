@@ -74,9 +74,8 @@ class Read:
     sha256: str = ""  # of the whole file; empty if it was not read whole
     most: int | None = None  # rows that are checked
     is_cut: bool = False  # there may be more rows
-    starts: list[tuple[int, int, int]] = field(
-        default_factory=list
-    )  # row number, line number, byte offset of each block, in the file or in `kept`
+    # row number, line number, byte of each block, in the file or among those kept
+    starts: list[tuple[int, int, int]] = field(default_factory=list)
     kept: BinaryIO | None = None  # the blocks of a source that is not a plain .jsonl file
 
     def __del__(self) -> None:

@@ -101,8 +101,8 @@ def run(request: LintRequest, home: Home, say: Callable[[str, float, float], Non
     for name in names:  # findings that share a `look` get the same results
         hearers.setdefault(type(rules.load(name)).look, []).append(finders[name])
     counted = _Counted()
-    with open_workers(setup, request.workers, sum(map(lines.size_of, reads))) as looking_hands:
-        for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
+    with open_workers(setup, request.workers, sum(map(lines.size_of, reads))) as looked:
+        for seen in looked(_blocks(reads, home, lens, say)):
             counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
             for name, sights in seen.found.items():
                 for finder in hearers[type(rules.load(name)).look]:

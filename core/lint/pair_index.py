@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from finetop.core.lint.row import Lens
     from finetop.core.lint.second_pass import Whole
 
-CROWD: Final = 20  # rows with the same question: from here on it is an instruction, and answers are compared
+# rows that ask the same: from there on it is an instruction, and their answers are compared
+CROWD: Final = 20
 LABEL: Final = 4  # rows, at least, with the same answer: it is a label
 STEP: Final = 1000  # rows or pairs processed together
 MOST_ROWS: Final = 750_000  # different rows of a side whose words are compared: they take 230 MB

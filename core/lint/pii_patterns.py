@@ -111,9 +111,8 @@ PERSONAL = (
     ),
     Shape("IP address", (".",), re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"), _is_address),
 )
-_HAS_NUMBERS = re.compile(
-    r"\d(?:[ .()/-]{0,3}\d){6}|\d\.\d{1,3}\.\d"
-)  # as IBANs, cards, phones and addresses have
+# as IBANs, cards, phones and addresses have
+_HAS_NUMBERS = re.compile(r"\d(?:[ .()/-]{0,3}\d){6}|\d\.\d{1,3}\.\d")
 
 
 def personal_in(text: str) -> Iterator[Hit]:

@@ -84,10 +84,7 @@ def first_to_do(report: Report) -> list[Finding]:
 def _first(report: Report) -> Iterator[_Part]:
     for number, finding in enumerate(first_to_do(report), start=1):
         head = "first" if number == 1 else ""
-        yield _Part(
-            f"{finding.do} ({counted(finding.count, 'row')})",
-            f"{head:<{LABEL}}{number}  ",
-        )
+        yield _Part(f"{finding.do} ({counted(finding.count, 'row')})", f"{head:<{LABEL}}{number}  ")
 
 
 def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:

@@ -143,9 +143,8 @@ class Meter:
     def _count(self, row: render.Rendered, offsets: list[tuple[int, int]]) -> Counts:
         spans = []
         for start, end in row.learned:
-            first = bisect_right(
-                offsets, start, key=itemgetter(1)
-            )  # the first token that ends after the start
+            # the first token that ends behind the start
+            first = bisect_right(offsets, start, key=itemgetter(1))
             spans.append((first, bisect_left(offsets, end, first, key=itemgetter(0))))
         return self._summed(spans, len(offsets), row.rewritten)
 

@@ -31,9 +31,8 @@ class Setup(msgspec.Struct, frozen=True):
     lens: Lens
     tokenizer: str | None = None
     template: str | None = None
-    recipe: dict[str, Any] | None = (
-        None  # its objective decides what is learned, and its `ask` what goes into prompts
-    )
+    # whose objective says what is learned, and `ask` what is put into prompts
+    recipe: dict[str, Any] | None = None
     home: str = ""
 
 

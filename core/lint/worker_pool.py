@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from functools import partial
 
 import msgspec
 
@@ -23,26 +23,17 @@ AHEAD = 2  # blocks assigned to a worker: one in progress, one waiting
 ALONE_BYTES = 400_000  # smaller data are processed faster here than by workers, which take 0.5 s to start
 
 
-class Workers(Protocol):
-    """Processes blocks."""
-
-    def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
-        """Yield the results of all blocks, in order."""
-        ...
+Workers = Callable[
+    [Iterable[Block]], Iterator[Seen]
+]  # look at all blocks; what was seen comes in their order
 
 
-class InProcess:
-    """Processes blocks in this process."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.looker = BlockRunner(setup)
-
-    def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
-        """Process one block after the other."""
-        for block in blocks:
-            seen = self.looker.look(block)
-            # Results always go through msgpack, so that they are the same with and without workers.
-            yield msgspec.msgpack.decode(msgspec.msgpack.encode(seen), type=Seen)
+def _alone(looker: BlockRunner, blocks: Iterable[Block]) -> Iterator[Seen]:
+    """Look at one block after the other in this process."""
+    for block in blocks:
+        seen = looker.look(block)
+        # Results always go through msgpack, so that they are the same with and without workers.
+        yield msgspec.msgpack.decode(msgspec.msgpack.encode(seen), type=Seen)
 
 
 class _Worker:
@@ -91,36 +82,30 @@ class _Worker:
         self.stdout.close()
 
 
-class WorkerPool:
-    """Processes blocks in several processes."""
-
-    def __init__(self, workers: list[_Worker]) -> None:
-        self.workers = workers
-
-    def looked(self, blocks: Iterable[Block]) -> Iterator[Seen]:
-        """Deal blocks in turn, and yield the results in their order."""
-        pending: deque[_Worker] = deque()
-        for number, block in enumerate(blocks):
-            worker = self.workers[number % len(self.workers)]
-            while worker.waiting >= AHEAD:
-                yield pending.popleft().take()
-            worker.give(block)
-            pending.append(worker)
-        while pending:
+def _dealt(workers: Sequence[_Worker], blocks: Iterable[Block]) -> Iterator[Seen]:
+    """Deal blocks to several processes in turn, and give what was seen in their order."""
+    pending: deque[_Worker] = deque()
+    for number, block in enumerate(blocks):
+        worker = workers[number % len(workers)]
+        while worker.waiting >= AHEAD:
             yield pending.popleft().take()
+        worker.give(block)
+        pending.append(worker)
+    while pending:
+        yield pending.popleft().take()
 
 
 @contextmanager
 def open_workers(setup: Setup, workers: int, size: int) -> Iterator[Workers]:
     """Yield workers if that many bytes of data are worth starting them; they end with the context."""
     if workers < 2 or 0 < size < ALONE_BYTES:
-        yield InProcess(setup)
+        yield partial(_alone, BlockRunner(setup))
         return
     started: list[_Worker] = []
     try:
         for _ in range(workers):
             started.append(_Worker(setup))
-        yield WorkerPool(started)
+        yield partial(_dealt, started)
     finally:
         for worker in started:
             worker.end()

@@ -58,26 +58,23 @@ class EventLog:
     def write(self, event: Event) -> None:
         self._seen(event)
         with self._turn:
-            self._write(event)
-
-    def _write(self, event: Event) -> None:
-        self._number += 1
-        self._encoder.encode_into(Line(self._number, time.time(), event), self._buffer)
-        self._buffer += b"\n"
-        if self._torn:
-            self._buffer[:0] = b"\n"
-        try:
-            if not os.fstat(self._file).st_nlink:  # deleted: nobody would read it
-                os.dup2(fresh := self._open(), self._file, inheritable=False)
-                os.close(fresh)
-            written = os.write(self._file, self._buffer)
-        except OSError:
-            written = 0
-        if written < len(self._buffer):
-            self.lost += 1
-            self._torn = self._torn or written > 0
-        else:
-            self._torn = False
+            self._number += 1
+            self._encoder.encode_into(Line(self._number, time.time(), event), self._buffer)
+            self._buffer += b"\n"
+            if self._torn:
+                self._buffer[:0] = b"\n"
+            try:
+                if not os.fstat(self._file).st_nlink:  # deleted: nobody would read it
+                    os.dup2(fresh := self._open(), self._file, inheritable=False)
+                    os.close(fresh)
+                written = os.write(self._file, self._buffer)
+            except OSError:
+                written = 0
+            if written < len(self._buffer):
+                self.lost += 1
+                self._torn = self._torn or written > 0
+            else:
+                self._torn = False
 
     def write_at_last(self, event: Event, *, patience_s: float = 300.0) -> None:
         """Write a job's final event, waiting for room on a full disk: without it nobody knows how the job ended."""

@@ -192,25 +192,21 @@ def os_error_words(error: OSError, above: Path | None = None) -> str:
 
 def write_whole(file: Path, content: bytes) -> None:
     """Replace a small file atomically, for the owner only. No link is followed. Raises OSError."""
-    with naming(file):
-        _write_whole(file, content)
-
-
-def _write_whole(file: Path, content: bytes) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
-    aside.unlink(missing_ok=True)
-    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        abort_at("file-aside")
-        aside.replace(file)
-        abort_at("file-placed")
-    except BaseException:
+    with naming(file):
         aside.unlink(missing_ok=True)
-        raise
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(content)
+                opened.flush()
+                os.fsync(opened.fileno())
+            abort_at("file-aside")
+            aside.replace(file)
+            abort_at("file-placed")
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 def sync(path: Path) -> None:

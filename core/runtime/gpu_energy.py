@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Energy:
     """Sums what one GPU uses for this job, reading by reading."""
 
-    count_j: Callable[[], float | None]  # joules since the driver started or was reset; None: no counter
+    # joules since the driver began, or was reset; None: it does not count
+    count_j: Callable[[], float | None]
     used_j: float | None = None  # for this job; None: no value yet
     _counted: float | None = None  # at the last reading
     _watts: float | None = None

@@ -77,9 +77,8 @@ def refresh() -> bool:
         if content != _own.content:
             _own.share, _own.content = msgspec.json.decode(content, type=GpuShare), content
     except (OSError, msgspec.DecodeError):
-        return (
-            False  # no file was written: no supervisor, or no GPU of its own; a failing disk changes nothing
-        )
+        # none was written: no supervisor, or no GPU of its own; a disk that fails changes nothing
+        return False
     return limit() != before
 
 

@@ -208,17 +208,18 @@ def prepare(home: Home) -> None:
         for folder in (home.runs, home.scores, home.models):
             folder.mkdir(mode=0o700, exist_ok=True)
             require_own(folder)
-    if (folder := home.database.parent) != home.root:
-        with making("the database's folder", folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            require_own(folder, may_be_link=False)
+    _make_beside(home, "the database's folder", home.database.parent)
     make_room_for_socket(home)
 
 
 def make_room_for_socket(home: Home) -> None:
     """Create the socket's folder if it is not in the home. Raises EnvironmentTrouble."""
-    if (folder := home.socket.parent) != home.root:
-        with making("the socket's folder", folder):
+    _make_beside(home, "the socket's folder", home.socket.parent)
+
+
+def _make_beside(home: Home, what: str, folder: Path) -> None:
+    if folder != home.root:
+        with making(what, folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             require_own(folder, may_be_link=False)  # in /tmp, another user may have put a link there first
 

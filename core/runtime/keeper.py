@@ -34,21 +34,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetop.core.runtime import log_file
+from finetop.core.runtime import log_file, processes
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_work
-from finetop.core.runtime.processes import (
-    boot_id,
-    catches,
-    descendants,
-    die_with,
-    environment_of,
-    kill,
-    memory_limit_kib,
-    oom_kills,
-    send_to,
-    start_time,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +95,7 @@ def start(command: list[str], folder: Path, attempt: int, door: Door | None = No
             stderr=log,
             process_group=0,
             env=job_environment(),
-            preexec_fn=die_with(os.getpid()),
+            preexec_fn=processes.die_with(os.getpid()),
         )
     except OSError as error:
         os.write(log, f"can't start {command[0]}: {error}\n".encode())
@@ -132,7 +120,7 @@ def spare(command: list[str]) -> int:
         stdin=subprocess.PIPE,
         process_group=0,
         env=job_environment(),
-        preexec_fn=die_with(os.getpid()),
+        preexec_fn=processes.die_with(os.getpid()),
     )
     order = wait_for_job(waiting)
     if order is None:
@@ -202,8 +190,8 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
             "attempt": attempt,
             "pid": os.getpid(),
             "job_pid": job.pid,
-            "start": start_time(os.getpid()),
-            "boot": boot_id(),
+            "start": processes.start_time(os.getpid()),
+            "boot": processes.boot_id(),
             "mark": keeper_mark(),
         },
     )
@@ -212,7 +200,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         door.begin(job.pid, watch.ask_to_stop)
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    before, now = watch.oom_kills[0], oom_kills()
+    before, now = watch.oom_kills[0], processes.oom_kills()
     end_all()  # dataloader workers, grandchildren in other sessions: all are ours, as subreaper
     abort_at("keeper-waited")
     facts = {
@@ -223,7 +211,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         "ran_s": round(time.monotonic() - began, 3),  # independent of the wall clock
         "peak_memory_kib": peak_kib,
         "oom_kills": None if before is None or now is None else now - before,
-        "memory_limit_kib": memory_limit_kib(),
+        "memory_limit_kib": processes.memory_limit_kib(),
     }
     if not watch.is_gone:
         write_json(folder / "exit.json", facts if door is None else door.facts(facts))
@@ -240,7 +228,7 @@ class Watch:
         self._kills_at = math.inf  # deadline for srun; what is left then is killed (monotonic)
         facts = job_facts(folder)
         self._ranks, self._nodes = (count_of(facts, key) for key in ("ranks", "nodes"))
-        self.oom_kills = [oom_kills()] * OOM_LOOKS  # oldest first
+        self.oom_kills = [processes.oom_kills()] * OOM_LOOKS  # oldest first
         self._counted_at = time.monotonic()
         self._log, self._limit = str(folder / "log.txt"), log_limit(facts)
         self._opened = retry_file_work(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -267,7 +255,7 @@ class Watch:
         is_flood = self._limit is not None and bound_log(self._log, self._limit)
         if time.monotonic() - self._counted_at >= OOM_LOOK_S:
             self._counted_at = time.monotonic()
-            self.oom_kills = [*self.oom_kills[1:], oom_kills()]
+            self.oom_kills = [*self.oom_kills[1:], processes.oom_kills()]
         signal.setitimer(signal.ITIMER_REAL, HASTE_S if is_flood else LOG_LOOK_S)
 
     def ask_to_stop(self) -> None:
@@ -276,8 +264,8 @@ class Watch:
         Their launchers, torchrun and srun, would fail on it. Until a rank listens, each check repeats the request.
         """
         is_alone = self._ranks == self._nodes == 1
-        targets = [(self._job, start_time(self._job))] if is_alone else ranks_here(self._folder)
-        heard = [send_to(pid, start, signal.SIGTERM) for pid, start in targets]
+        targets = [(self._job, processes.start_time(self._job))] if is_alone else ranks_here(self._folder)
+        heard = [processes.send_to(pid, start, signal.SIGTERM) for pid, start in targets]
         self._is_asking = not any(heard)
 
     def kill(self) -> None:
@@ -286,10 +274,10 @@ class Watch:
             self._kill_all()
         elif self._kills_at == math.inf:
             self._kills_at = time.monotonic() + STEP_KILL_S
-            send_to(self._job, start_time(self._job), signal.SIGTERM)
+            processes.send_to(self._job, processes.start_time(self._job), signal.SIGTERM)
 
     def _kill_all(self) -> None:
-        kill([self._job, *descendants(os.getpid())])
+        processes.kill([self._job, *processes.descendants(os.getpid())])
 
 
 def job_facts(folder: Path) -> dict[str, Any]:
@@ -329,7 +317,7 @@ def bound_log(path: str, limit: int) -> bool:
 
 def keeper_mark() -> str:
     """Return this keeper's unique name on this machine, past and future."""
-    return f"{boot_id()}-{os.getpid()}-{start_time(os.getpid())}"
+    return f"{processes.boot_id()}-{os.getpid()}-{processes.start_time(os.getpid())}"
 
 
 def job_environment() -> dict[str, str]:
@@ -388,7 +376,7 @@ def end_all() -> None:
                 pass
         except ChildProcessError:
             return
-        kill(descendants(os.getpid()))
+        processes.kill(processes.descendants(os.getpid()))
         time.sleep(0.005)
 
 
@@ -397,8 +385,8 @@ def write_stacks(folder: Path) -> None:
 
     The signal would end a process without a handler, so those are left alone.
     """
-    for pid in descendants(os.getpid()):
-        if not catches(pid, signal.SIGUSR2):
+    for pid in processes.descendants(os.getpid()):
+        if not processes.catches(pid, signal.SIGUSR2):
             continue
         rank = rank_of(pid)
         try:
@@ -415,7 +403,7 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
 
     They are children of torchrun, and under srun not our descendants: each records its process in JOB_FOLDER/ranks.
     """
-    own, start_by_pid = boot_id(), {}
+    own, start_by_pid = processes.boot_id(), {}
     for file in (folder / "ranks").glob("*.json"):
         try:
             record = json.loads(read_own(file))
@@ -426,13 +414,13 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
     return [
         process
         for process in start_by_pid.items()
-        if start_time(process[0]) == process[1] and catches(process[0], signal.SIGTERM)
+        if processes.start_time(process[0]) == process[1] and processes.catches(process[0], signal.SIGTERM)
     ]
 
 
 def rank_of(pid: int) -> str:
     """Return a process's rank from its launcher's environment; '' for a single process."""
-    environment = environment_of(pid)
+    environment = processes.environment_of(pid)
     rank = environment.get("RANK", "")
     return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
 

@@ -60,8 +60,9 @@ def read(descriptor: int, offset: int, limit: int) -> Piece:
     """
     size = os.fstat(descriptor).st_size
     start = max(0, size + offset) if offset < 0 else min(offset, size)
-    begin = _data_from(descriptor, start, size)
-    raw = os.pread(descriptor, _data_until(descriptor, begin, min(size, begin + limit)) - begin, begin)
+    begin = _next(os.SEEK_DATA, descriptor, start, size, otherwise=start)
+    end = min(size, begin + limit)
+    raw = os.pread(descriptor, _next(os.SEEK_HOLE, descriptor, begin, end, otherwise=end) - begin, begin)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = decoder.decode(raw)
     held_back = len(decoder.getstate()[0])
@@ -70,24 +71,14 @@ def read(descriptor: int, offset: int, limit: int) -> Piece:
     return Piece(text, begin - start, begin + len(raw) - held_back, size)
 
 
-def _data_from(descriptor: int, offset: int, size: int) -> int:
-    """Return the first position from here on that is not in a hole."""
-    if offset >= size:
-        return size
-    try:
-        return os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError:  # a hole to the end, or a file system without holes
-        return offset
-
-
-def _data_until(descriptor: int, offset: int, end: int) -> int:
-    """Return the start of the next hole, or `end`."""
+def _next(what: int, descriptor: int, offset: int, end: int, *, otherwise: int) -> int:
+    """Return the first place from here on at which data or a hole begins, `end` at the latest."""
     if offset >= end:
         return end
     try:
-        return min(end, os.lseek(descriptor, offset, os.SEEK_HOLE))
-    except OSError:
-        return end
+        return min(end, os.lseek(descriptor, offset, what))
+    except OSError:  # a hole to the end, or a file system without holes
+        return otherwise
 
 
 def words_for(gap: int, reason: str = "not kept: it grew too long") -> str:

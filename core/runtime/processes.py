@@ -63,22 +63,24 @@ def descendants(root: int) -> list[int]:
 
 def status(pid: int) -> dict[str, str]:
     """Read a process's /proc status by field: Threads, VmRSS …; empty if it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except OSError:
-        return {}
+    lines = _read(pid, "status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def _read(pid: int, name: str) -> str:
+    """Read a file of /proc/PID; empty where the process is gone, or does not show it."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def command(pid: int) -> str:
     """Return what a process runs: module or program with arguments, without leading paths."""
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-    except OSError:
-        return ""
+    arguments = _read(pid, "cmdline").split("\0")
     if "-m" in arguments[:4]:
         arguments = arguments[arguments.index("-m") + 1 :]
-    return " ".join(word.rpartition("/")[2] for word in arguments or [""]).strip()[:COMMAND]
+    return " ".join(word.rpartition("/")[2] for word in arguments).strip()[:COMMAND]
 
 
 def catches(pid: int, number: int) -> bool:
@@ -88,11 +90,7 @@ def catches(pid: int, number: int) -> bool:
 
 def environment_of(pid: int) -> dict[str, str]:
     """Return the environment that a process was started with."""
-    try:
-        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
-    except OSError:
-        return {}
-    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    return dict(pair.split("=", 1) for pair in _read(pid, "environ").split("\0") if "=" in pair)
 
 
 def alive(pid: int) -> bool:
@@ -101,10 +99,8 @@ def alive(pid: int) -> bool:
 
 def stat_field(pid: int, index: int) -> str | None:
     """Read a field of /proc/PID/stat after the name: 0 state, 1 parent, 2 group, 19 start time in ticks."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
-    except (OSError, IndexError):
-        return None
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return fields[index] if index < len(fields) else None
 
 
 def start_time(pid: int) -> str | None:
@@ -132,14 +128,8 @@ def kill(pids: list[int]) -> None:
 
 def bytes_moved(pids: Iterable[int]) -> int:
     """Return how many bytes processes have read and written so far, even from memory; inaccessible ones count 0."""
-    total = 0
-    for pid in pids:
-        try:
-            lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
-    return total
+    lines = [line for pid in pids for line in _read(pid, "io").splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
 
 
 def send_to(pid: int, start: str | None, number: int) -> bool:

@@ -20,9 +20,8 @@ def _entropy(text: str) -> float:
 
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 WORDLIKE = 2.9  # mean run length of one kind of character: random text has 2.2, getAccessTokenFromV2 3.3
-UNLIKE_WORDS = (
-    3.8  # is random enough in a text with digits in three places, or after a prefix that services' keys have
-)
+# is as random, of a text with digits in three places, or behind the beginning that keys have
+UNLIKE_WORDS = 3.8
 
 
 def _is_jumbled(text: str, *, is_key: bool = False) -> bool:
@@ -79,34 +78,14 @@ _PLACEHOLDER = re.compile(
 )
 _KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\s*[A-Za-z0-9+/=:, \n\\-]{40}")
 _SAMPLE_PASSWORDS = {
-    "password",
-    "passwd",
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "user",
-    "username",
-    "postgres",
-    "root",
-}
+    "password", "passwd", "pass", "pwd", "secret", "token", "user", "username", "postgres", "root",
+}  # fmt: skip
 
 _IS = r"[\"'`*]{0,3}(?:\s{0,3}(?::=|=>|[:=]{1,3})|\s(?:is|was)\b:?)\s{0,3}[\"'`]?"  # between a name and its value
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _WEAK = (
-    "pass",
-    "pwd",
-    "secret",
-    "admin",
-    "welcome",
-    "letmein",
-    "qwert",
-    "hunter",
-    "test",
-    "user",
-    "env.",
-    "login",
-)
+    "pass", "pwd", "secret", "admin", "welcome", "letmein", "qwert", "hunter", "test", "user", "env.", "login",
+)  # fmt: skip
 # Prefixes of services' keys, and the random characters that follow.
 _SERVICES = {
     "a3-": r"[A-Z0-9]{6}-[A-Z0-9]{5,11}-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}", "AGE-SECRET-KEY-1": r"[A-Z0-9]{58}",
@@ -126,70 +105,48 @@ _SERVICES = {
 }  # fmt: skip
 
 
+def _key(kind: str, pattern: str, *hints: str, needs: str = "") -> Shape:
+    return Shape(kind, hints, re.compile(pattern), _looks_random, needs)
+
+
 def _service_key(beginnings: list[str], needs: str = "") -> Shape:
     any_of = "|".join(re.escape(prefix) + _SERVICES[prefix] for prefix in beginnings)
-    pattern = re.compile(rf"(?<![\w-])({any_of})(?![\w-])")
-    return Shape("a service's key", tuple(beginnings), pattern, _looks_random, needs)
+    return _key("a service's key", rf"(?<![\w-])({any_of})(?![\w-])", *beginnings, needs=needs)
 
 
 PASSWORD = "password that is assigned"
 SECRETS = (
-    Shape(
-        "AWS access key",
-        ("AKIA", "ASIA", "ABIA", "ACCA"),
-        re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)([0-9A-Z]{16})\b"),
-        _looks_random,
-    ),
-    Shape(
+    _key("AWS access key", r"\b(?:AKIA|ASIA|ABIA|ACCA)([0-9A-Z]{16})\b", "AKIA", "ASIA", "ABIA", "ACCA"),
+    _key(
         "GitHub token",
-        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{30,255})\b"),
-        _looks_random,
+        r"\b(gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{30,255})\b",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
     ),
-    Shape(
-        "GitLab token",
-        ("glpat-", "gldt-", "glrt-", "glptt-"),
-        re.compile(r"\b(gl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,})"),
-        _looks_random,
-    ),
-    Shape("Anthropic key", ("sk-ant-",), re.compile(r"\b(sk-ant-[A-Za-z0-9_-]{24,})"), _looks_random),
-    Shape(
-        "OpenAI key",
-        ("sk-",),
-        re.compile(r"\b(sk-(?!ant-)(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,})"),
-        _looks_random,
-    ),
-    Shape("Hugging Face token", ("hf_",), re.compile(r"\b(hf_[A-Za-z0-9]{30,})\b"), _looks_random, "_"),
-    Shape("Slack token", ("xox",), re.compile(r"\b(xox[abeoprs]-[0-9A-Za-z-]{16,})"), _looks_random),
-    Shape(
+    _key("GitLab token", r"\b(gl(?:pat|dt|rt|ptt)-[A-Za-z0-9_-]{20,})", "glpat-", "gldt-", "glrt-", "glptt-"),
+    _key("Anthropic key", r"\b(sk-ant-[A-Za-z0-9_-]{24,})", "sk-ant-"),
+    _key("OpenAI key", r"\b(sk-(?!ant-)(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,})", "sk-"),
+    _key("Hugging Face token", r"\b(hf_[A-Za-z0-9]{30,})\b", "hf_", needs="_"),
+    _key("Slack token", r"\b(xox[abeoprs]-[0-9A-Za-z-]{16,})", "xox"),
+    _key(
         "Slack webhook",
-        ("hooks.slack.com",),
-        re.compile(r"hooks\.slack\.com/services/(T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,})"),
-        _looks_random,
+        r"hooks\.slack\.com/services/(T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{16,})",
+        "hooks.slack.com",
     ),
-    Shape("Google API key", ("AIza",), re.compile(r"\b(AIza[0-9A-Za-z_-]{35})"), _looks_random),
-    Shape(
-        "Stripe key",
-        ("k_live_", "k_prod_"),
-        re.compile(r"\b([sr]k_(?:live|prod)_[0-9A-Za-z]{20,})\b"),
-        _looks_random,
+    _key("Google API key", r"\b(AIza[0-9A-Za-z_-]{35})", "AIza"),
+    _key("Stripe key", r"\b([sr]k_(?:live|prod)_[0-9A-Za-z]{20,})\b", "k_live_", "k_prod_"),
+    _key("SendGrid key", r"\b(SG\.[\w-]{16,32}\.[\w-]{16,64})", "SG."),
+    _key("Twilio key", r"\b(SK[0-9a-f]{32})\b", "SK"),
+    _key("Telegram token", r"(?<!\d)(\d{8,10}:AA[\w-]{33})(?![\w-])", ":AA"),
+    _key(
+        "Discord token", r"\b([MNO][A-Za-z\d_-]{23,25}\.[\w-]{6}\.[\w-]{27,38})(?![\w-])", "iscord", "DISCORD"
     ),
-    Shape("SendGrid key", ("SG.",), re.compile(r"\b(SG\.[\w-]{16,32}\.[\w-]{16,64})"), _looks_random),
-    Shape("Twilio key", ("SK",), re.compile(r"\b(SK[0-9a-f]{32})\b"), _looks_random),
-    Shape("Telegram token", (":AA",), re.compile(r"(?<!\d)(\d{8,10}:AA[\w-]{33})(?![\w-])"), _looks_random),
-    Shape(
-        "Discord token",
-        ("iscord", "DISCORD"),
-        re.compile(r"\b([MNO][A-Za-z\d_-]{23,25}\.[\w-]{6}\.[\w-]{27,38})(?![\w-])"),
-        _looks_random,
-    ),
-    Shape(
-        "Discord webhook",
-        ("/api/webhooks/",),
-        re.compile(r"discord(?:app)?\.com/api/webhooks/(\d{15,20}/[\w-]{60,})"),
-        _looks_random,
-    ),
-    Shape("Mailchimp key", ("-us",), re.compile(r"\b([0-9a-f]{32}-us\d{1,2})\b"), _looks_random),
+    _key("Discord webhook", r"discord(?:app)?\.com/api/webhooks/(\d{15,20}/[\w-]{60,})", "/api/webhooks/"),
+    _key("Mailchimp key", r"\b([0-9a-f]{32}-us\d{1,2})\b", "-us"),
     _service_key([one for one in _SERVICES if "_" in one], needs="_"),
     _service_key([one for one in _SERVICES if "_" not in one]),
     Shape(
@@ -197,8 +154,8 @@ SECRETS = (
         ("wandb", "WANDB"),
         re.compile(r"(?i)wandb[_-]?(?:api[_-]?)?key\W{1,5}([0-9a-f]{40})\b"),
     ),
-    Shape("npm token", ("npm_",), re.compile(r"\b(npm_[A-Za-z0-9]{36})\b"), _looks_random),
-    Shape("PyPI token", ("pypi-",), re.compile(r"\b(pypi-[A-Za-z0-9_-]{50,})"), _looks_random),
+    _key("npm token", r"\b(npm_[A-Za-z0-9]{36})\b", "npm_"),
+    _key("PyPI token", r"\b(pypi-[A-Za-z0-9_-]{50,})", "pypi-"),
     Shape(
         "private key",
         ("PRIVATE KEY-----",),

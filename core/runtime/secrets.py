@@ -18,16 +18,9 @@ SHORTEST = 12  # characters; a shorter value of the environment may occur in a t
 _NAMED = re.compile(r"(?<![a-z])(token|api_?key|secret|password|passwd|credentials?)$", re.IGNORECASE)
 _NO_SECRETS = frozenset({"eos_token", "pad_token", "bos_token", "unk_token", "mask_token", "image_token"})
 # The pattern alone is enough for these, even for a placeholder: a recipe has no reason to contain one.
-_BY_SHAPE = frozenset(
-    {
-        "Hugging Face token",
-        "OpenAI key",
-        "Anthropic key",
-        "GitHub token",
-        "AWS access key",
-        "private key",
-        "password in a URL",
-    }
+_BY_SHAPE = (
+    *("Hugging Face token", "OpenAI key", "Anthropic key", "GitHub token", "AWS access key"),
+    *("private key", "password in a URL"),
 )
 _WORDS = {
     "a service's key": "a service's key",

@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.store import notices
-from finetop.core.store.database import one_value
+from finetop.core.store.database import one_value, read_as
 
 LISTED = 100
 STEP, OVER = 2, 5  # places in a row of the step, and of the step at which the alarm closed
@@ -21,9 +21,8 @@ class AlarmBatch:
     """A batch's alarms of a run, in order; ten thousand of them cost one append."""
 
     rows: list[list[Any]] = field(default_factory=list)  # in the table's columns
-    closings: list[tuple[str | None, int]] = field(
-        default_factory=list
-    )  # closes stored alarms: kind or all, step
+    # of those that are kept: kind or all, step
+    closings: list[tuple[str | None, int]] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)  # kinds in closings since the run last went back
     opened: set[str] = field(default_factory=set)  # kinds of open alarms in `rows`
     heard: list[notices.New] = field(default_factory=list)
@@ -78,11 +77,11 @@ class AlarmBatch:
 
 def of_run(connection: Connection, run_id: int) -> list[data.AlarmRow]:
     """List a run's alarms, newest last; only the newest LISTED."""
-    rows = connection.execute(
-        "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ? ORDER BY time DESC, rowid DESC LIMIT ?",
-        [run_id, LISTED],
-    ).fetchall()
-    return [data.AlarmRow(*row) for row in reversed(rows)]
+    newest = (
+        "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ?"
+        " ORDER BY time DESC, rowid DESC LIMIT ?"
+    )
+    return read_as(connection, data.AlarmRow, newest, [run_id, LISTED])[::-1]
 
 
 def count_of(connection: Connection, run_id: int) -> int:

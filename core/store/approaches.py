@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,8 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.approaches._table import Trained
 from finetop.core.protocol import events
 from finetop.core.store import run_records
-from finetop.core.store.database import one_value
+from finetop.core.store.database import insert, json_text, one_value, read_as
 
-_json = msgspec.json.Encoder()
 _measured = msgspec.json.Decoder(events.ApproachMeasured)
 
 
@@ -40,17 +40,18 @@ class Comparison:
 
 
 def store_measurement(
-    connection: Connection,
-    run_id: int,
-    job_id: int,
-    at: float,
-    measurement: events.ApproachMeasured,
+    connection: Connection, run_id: int, job_id: int, at: float, measurement: events.ApproachMeasured
 ) -> None:
     """Store a run's measurement, replacing an earlier one."""
     connection.execute("DELETE FROM measured WHERE run_id = ?", [run_id])
-    connection.execute(
-        "INSERT INTO measured (run_id, job_id, time, step, result) VALUES (?, ?, ?, ?, ?)",
-        [run_id, job_id, at, measurement.step, _json.encode(measurement).decode()],
+    insert(
+        connection,
+        "measured",
+        run_id=run_id,
+        job_id=job_id,
+        time=at,
+        step=measurement.step,
+        result=json_text(measurement),
     )
 
 
@@ -82,31 +83,20 @@ def comparisons(connection: Connection) -> list[Comparison]:
 def store_comparison(connection: Connection, comparison: Comparison) -> None:
     """Store a comparison, replacing one of the same name."""
     connection.execute("DELETE FROM comparisons WHERE name = ?", [comparison.name])
-    connection.execute(
-        "INSERT INTO comparisons (name, created, subject, metric, left_out) VALUES (?, ?, ?, ?, ?)",
-        [
-            *(comparison.name, comparison.created, comparison.subject, comparison.metric),
-            _json.encode(dict(comparison.left_out)).decode(),
-        ],
-    )
+    row = dataclasses.asdict(comparison)
+    insert(connection, "comparisons", **row | {"left_out": json_text(row["left_out"])})
     run_records.mark_home(connection)
 
 
 def members(connection: Connection, comparison: str) -> list[Member]:
     """List the runs of a comparison by id."""
-    rows = connection.execute(
-        "SELECT run_id, approach, seed, learns_news FROM approaches WHERE comparison = ? ORDER BY run_id",
-        [comparison],
-    ).fetchall()
-    return [Member(*row) for row in rows]
+    query = "SELECT run_id, approach, seed, learns_news FROM approaches WHERE comparison = ? ORDER BY run_id"
+    return read_as(connection, Member, query, [comparison])
 
 
 def add_member(connection: Connection, comparison: str, member: Member, digest: str) -> None:
     """Add a run to a comparison."""
-    connection.execute(
-        "INSERT INTO approaches (run_id, comparison, approach, seed, learns_news, digest) VALUES (?, ?, ?, ?, ?, ?)",
-        [member.run_id, comparison, member.approach, member.seed, member.learns_news, digest],
-    )
+    insert(connection, "approaches", comparison=comparison, digest=digest, **dataclasses.asdict(member))
     run_records.mark_run(connection, member.run_id)
 
 
@@ -139,10 +129,10 @@ def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
     """Return the mean power in watts of each run's GPU while it trained; runs without readings are left out."""
     rows = connection.execute(
         "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
-        " GROUP BY run_id",
+        " AND value IS NOT NULL GROUP BY run_id",
         [run_ids],
     ).fetchall()
-    return {run_id: float(watts) for run_id, watts in rows if watts is not None}
+    return dict(rows)
 
 
 def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:

@@ -15,10 +15,11 @@ from finetop.core.protocol.messages.checks import FlipsAnswer
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
-from finetop.core.store.database import one_row
+from finetop.core.store.database import insert, json_text, one_row, read_as
 from finetop.core.text import quoted
 
-_json = msgspec.json.Encoder()
+# What the scores of an item tell of a Flip.
+SCORED = ("task", "item", "base", "tuned", "base_answer", "tuned_answer", "base_log_prob", "tuned_log_prob")
 
 
 def runs_at_end(recipe: Mapping[str, Any]) -> bool:
@@ -36,21 +37,10 @@ def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: ev
         existing = (run_records.next_number(connection, "checks"),)
     short = brief(existing[0], at, verdict.step, verdict.result)
     connection.execute("DELETE FROM checks WHERE id = ?", [existing[0]])
-    connection.execute(
-        "INSERT INTO checks (id, run_id, step, time, verdict, result, job_id, claim, watch, superseded)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
-        [
-            existing[0],
-            run_id,
-            verdict.step,
-            at,
-            short.verdict,
-            _json.encode(verdict.result).decode(),
-            job_id,
-            short.claim,
-            short.watch,
-        ],
-    )
+    insert(
+        connection, "checks", id=existing[0], run_id=run_id, step=verdict.step, time=at, verdict=short.verdict,
+        result=json_text(verdict.result), job_id=job_id, claim=short.claim, watch=short.watch, superseded=False,
+    )  # fmt: skip
     run_records.mark_run(connection, run_id)
 
 
@@ -73,16 +63,20 @@ def brief_of(connection: Connection, run_id: int) -> str | None:
     ).fetchone()
     if row is None:
         return None
-    return _json.encode(seen_brief(connection, run_id, *row)).decode()
+    return json_text(seen_brief(connection, run_id, *row))
 
 
 def briefs(connection: Connection, run_id: int) -> list[CheckBrief]:
     """Read the briefs of a run's checks, newest first."""
-    rows = connection.execute(
+    return [seen_brief(connection, run_id, *check) for check in _newest_first(connection, run_id)]
+
+
+def _newest_first(connection: Connection, run_id: int) -> list[tuple[Any, ...]]:
+    found: list[tuple[Any, ...]] = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
         [run_id],
     ).fetchall()
-    return [seen_brief(connection, run_id, *row) for row in rows]
+    return found
 
 
 def seen_brief(
@@ -108,13 +102,9 @@ def best_of(connection: Connection, run_id: int) -> Best | None:
 
 def results(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     """Read a run's check results, newest first."""
-    rows = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
-        [run_id],
-    ).fetchall()
     return [
         {"check_id": check_id, "at": at, "step": step, **msgspec.json.decode(result)}
-        for check_id, at, step, result in rows
+        for check_id, at, step, result in _newest_first(connection, run_id)
     ]
 
 
@@ -155,26 +145,16 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
     ).fetchall()
     if task and not rows:
         _require_task(connection, job_id, task)
-    names = (
-        "task",
-        "item",
-        "base",
-        "tuned",
-        "base_answer",
-        "tuned_answer",
-        "base_log_prob",
-        "tuned_log_prob",
-    )
     return FlipsAnswer(
         int(chosen),
-        [Flip(category="", question="", gold="", **dict(zip(names, row, strict=True))) for row in rows],
+        [Flip(category="", question="", gold="", **dict(zip(SCORED, row, strict=True))) for row in rows],
     )
 
 
 def _require_task(connection: Connection, job_id: int, task: str) -> None:
     """Raise NotFound, listing the scored tasks, if a check's job scored no item of this task."""
     query = "SELECT DISTINCT task FROM item_scores WHERE job_id = ? ORDER BY task"
-    tasks = [str(name) for (name,) in connection.execute(query, [job_id]).fetchall()]
+    tasks = read_as(connection, str, query, [job_id])
     if task not in tasks:
         hint = did_you_mean(task, tasks)
         raise NotFound(f"this check has no task {quoted(task)}.", hint=hint or f"It has {', '.join(tasks)}.")
@@ -192,12 +172,8 @@ def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> 
         [run_id, step, step, -1 if best is None else best.step],
     ).fetchone()
     if row is None:
-        steps = [
-            str(s)
-            for (s,) in connection.execute(
-                "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
-            ).fetchall()
-        ]
+        query = "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step"
+        steps = read_as(connection, str, query, [run_id])
         hint = f"It has {', '.join(steps)}." if steps else _without_checkpoint(connection, run_id)
         raise NotFound(
             "this run has no checkpoint" + (f" at step {step}." if step is not None else "."), hint=hint

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.store import runs
 from finetop.core.store.database import one_value
 
 
@@ -71,18 +72,14 @@ def claim_of(
     watch: bool = False,
 ) -> Claim:
     """Return the claim of a check that is queued now. A check that ended without a verdict used no claim."""
-    recipe = msgspec.json.decode(one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id]))
-    is_spent = (recipe.get("check") or {}).get("every") is not None
+    is_spent = (runs.recipe(connection, run_id).get("check") or {}).get("every") is not None
     if is_spent and not watch:
-        watch = _trains(
-            connection, run_id
-        )  # training numbers its own claims: one from outside would get a number twice
+        # it numbers its claims itself: one from outside would get a number twice
+        live = (
+            "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')"
+        )
+        watch = bool(one_value(connection, live, [run_id]))
     return claim_for(_checks_so_far(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
-
-
-def _trains(connection: Connection, run_id: int) -> bool:
-    live = "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')"
-    return bool(one_value(connection, live, [run_id]))
 
 
 def _checks_so_far(connection: Connection, run_id: int) -> list[EarlierCheck]:

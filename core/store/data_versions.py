@@ -16,6 +16,12 @@ from finetop.core.store.database import one_value
 
 _json = msgspec.json.Decoder(Origin)
 
+# What a SourceRow has as it is; then what more is known of it.
+_READ = (
+    'SELECT source, path, part, used_as AS use, rows, content, row_limit AS "limit", share, size, written, revision,'
+    " fingerprint, sha256, job_id, placed, origin, time FROM data_sources WHERE run_id = ? ORDER BY rowid"
+)
+
 # A source is a file or a part of a data set, whole or its first rows; s is another table with the same columns.
 _SAME = "v.path = s.path AND v.part = s.part AND v.row_limit IS NOT DISTINCT FROM s.row_limit"
 
@@ -72,14 +78,12 @@ def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
 
     Each query reads a few rows of one table: 7 ms of CPU with 100,000 runs; one join took 20.
     """
-    read = connection.execute(
-        "SELECT job_id, source, path, part, used_as, rows, content, row_limit, share, size, written, placed, revision,"
-        " fingerprint, sha256, origin, time FROM data_sources WHERE run_id = ? ORDER BY rowid",
-        [run_id],
-    ).fetchall()
-    if not read:
+    rows = connection.execute(_READ, [run_id]).fetchall()
+    if not rows:
         return []
-    newest = {row[4] == "test": row[0] for row in sorted(read, key=itemgetter(0))}
+    columns = [column for column, *_ in connection.description]
+    read = [dict(zip(columns, row, strict=True)) for row in rows]
+    newest = {row["use"] == "test": row["job_id"] for row in sorted(read, key=itemgetter("job_id"))}
     queued = {
         job: connection.execute("SELECT created FROM jobs WHERE id = ?", [job]).fetchone()
         for job in newest.values()
@@ -90,47 +94,32 @@ def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
     ).fetchall():
         learned[source] = fingerprint if source not in learned else ""  # two files with the same name
     return [
-        _source(connection, row[1:], learned, next(iter(queued[row[0]] or ()), None))
-        for row in sorted(read, key=lambda row: row[4] == "test")
-        if row[0] == newest[row[4] == "test"]
+        _source(connection, row, learned, next(iter(queued[row["job_id"]] or ()), None))
+        for row in sorted(read, key=lambda row: row["use"] == "test")
+        if row["job_id"] == newest[row["use"] == "test"]
     ]
 
 
 def _source(
     connection: Connection,
-    row: tuple[Any, ...],
+    row: dict[str, Any],
     learned: Mapping[str, str],
     queued: float | None,
 ) -> SourceRow:
-    source, path, part, use, rows, content, limit, share, size, written, placed, *more = row
-    revision, fingerprint, sha256, origin, time = more
-    number, first_seen = _version(connection, path, part, limit, content) or (0, time)
-    newest = one_value(
-        connection, f"SELECT coalesce(max(number), 0) FROM data_versions {_WHERE}", [path, part, limit]
-    )
-    of, of_number = _origin(connection, origin)
-    return SourceRow(
-        source=source,
-        path=path,
-        part=part,
-        use=use,
-        rows=rows,
-        content=content,
-        limit=limit,
-        share=share,
-        size=size,
-        written=written,
-        revision=revision,
-        fingerprint=fingerprint,
-        number=number,
-        newest=int(newest),
-        first_seen=first_seen,
-        after_queue=queued is not None and max(written or 0.0, placed or 0.0) > queued,
-        learned=learned.get(source, ""),
-        origin=of,
-        origin_number=of_number,
-        sha256=sha256,
-    )
+    path, part, limit = row["path"], row["part"], row["limit"]
+    number, first_seen = _version(connection, path, part, limit, row["content"]) or (0, row["time"])
+    newest = f"SELECT coalesce(max(number), 0) FROM data_versions {_WHERE}"
+    origin, origin_number = _origin(connection, row["origin"])
+    more = {
+        "number": number,
+        "newest": one_value(connection, newest, [path, part, limit]),
+        "first_seen": first_seen,
+        "after_queue": queued is not None and max(row["written"] or 0.0, row["placed"] or 0.0) > queued,
+        "learned": learned.get(row["source"], ""),
+        "origin": origin,
+        "origin_number": origin_number,
+    }
+    return msgspec.convert(row | more, SourceRow)
 
 
 def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, int]:
@@ -155,8 +144,7 @@ def previous_version(connection: Connection, row: SourceRow) -> tuple[int, str, 
     ).fetchone()
     if row_before is None:
         return None
-    names = _names(connection, row_before[1])
-    return int(row_before[0]), str(row_before[1]), names[-1] if names else ""
+    return int(row_before[0]), str(row_before[1]), next(iter(_readers(connection, row_before[1], "name")), "")
 
 
 def number_of(connection: Connection, row: SourceRow, content: str) -> int:
@@ -166,21 +154,17 @@ def number_of(connection: Connection, row: SourceRow, content: str) -> int:
 
 def folders_with(connection: Connection, content: str) -> list[str]:
     """List the folders of runs that read this content, newest first: each holds the hashes of its rows."""
-    rows = connection.execute(
-        "SELECT DISTINCT r.id, r.folder FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
+    return _readers(connection, content, "folder")
+
+
+def _readers(connection: Connection, content: str, column: str) -> list[str]:
+    """Read a column of the runs that read a content, the newest run first."""
+    found = connection.execute(
+        f"SELECT DISTINCT r.id, r.{column} FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
         " ORDER BY r.id DESC LIMIT 20",
         [content],
     ).fetchall()
-    return [folder for _, folder in rows]
-
-
-def _names(connection: Connection, content: str) -> list[str]:
-    rows = connection.execute(
-        "SELECT DISTINCT r.id, r.name FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
-        " ORDER BY r.id",
-        [content],
-    ).fetchall()
-    return [name for _, name in rows]
+    return [value for _, value in found]
 
 
 def listing(

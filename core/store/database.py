@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
+import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import backups
 
-MEMORY_LIMIT = (
-    "64MB"  # with 96, six runs that write without pause brought the supervisor to 210 MB, with 64 to 178
-)
+# with 96 six runs that write without pause brought the supervisor to 210 MB, with 64 to 178
+MEMORY_LIMIT = "64MB"
 REBUILD = "The run folders still hold everything: `finetop rebuild` makes it again from them."
+Read = TypeVar("Read")
+_json = msgspec.json.Encoder()
 
 
 def open_store(path: Path) -> Connection:
@@ -109,10 +111,14 @@ def made_by_newer(path: Path) -> str:
     return f"it has {newer[-1]}" if newer else ""
 
 
+def _done(connection: Connection) -> set[str]:
+    """Name the migrations that a database has."""
+    return set(read_as(connection, str, "SELECT name FROM migrations"))
+
+
 def _unknown(connection: Connection) -> list[str]:
     """List migrations of a database that this finetop does not have."""
-    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
-    return sorted(applied - {name for name, _ in migrations()})
+    return sorted(_done(connection) - {name for name, _ in migrations()})
 
 
 def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
@@ -124,7 +130,7 @@ def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
             f"{path} was made by a newer finetop (it has {newer[-1]}).",
             hint="Install that version, or use another home.",
         )
-    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    applied = _done(connection)
     waiting = [(name, sql) for name, sql in migrations() if name not in applied]
     if waiting and not made_now:
         connection.execute("CHECKPOINT")
@@ -157,11 +163,28 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 def one_row(connection: Connection, sql: str, values: object = None) -> tuple[Any, ...]:
     """Return the only row of a query."""
-    row: tuple[Any, ...] | None = connection.execute(sql, values).fetchone()
-    assert row is not None
+    # to the end: while a row is left to fetch, no appender can be opened (an alarm in the same chunk)
+    row: tuple[Any, ...] = connection.execute(sql, values).fetchall()[0]
     return row
 
 
 def one_value(connection: Connection, sql: str, values: object = None) -> Any:
     """Return the only value of a query."""
     return one_row(connection, sql, values)[0]
+
+
+def read_as(connection: Connection, kind: Callable[..., Read], sql: str, values: object = None) -> list[Read]:
+    """Read the rows of a query, each made into one of a kind."""
+    return [kind(*row) for row in connection.execute(sql, values).fetchall()]
+
+
+def insert(connection: Connection, table: str, /, **row: Any) -> None:
+    """Add a row, given by its columns; the others keep their defaults."""
+    columns = ", ".join(f'"{column}"' for column in row)
+    marks = ", ".join("?" for _ in row)
+    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+
+
+def json_text(value: object) -> str:
+    """Write a value as JSON, as columns hold it."""
+    return _json.encode(value).decode()

@@ -159,18 +159,8 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
             batch.metrics.append((run_id, key, event.step, line.t, value, event.bad.get(key)))
             batch.last[key] = value
     elif isinstance(event, events.Scores):
-        for item in event.items:
-            batch.scores.append(
-                (
-                    run_id,
-                    job_id,
-                    event.model,
-                    event.key,
-                    event.task,
-                    *msgspec.structs.astuple(item),
-                    event.step,
-                )
-            )
+        head = (run_id, job_id, event.model, event.key, event.task)
+        batch.scores += [(*head, *msgspec.structs.astuple(item), event.step) for item in event.items]
     elif isinstance(event, events.Alarm):
         batch.alarms.take(run_id, line.t, event)
     elif isinstance(event, events.Resumed):

@@ -19,8 +19,7 @@ from finetop.core.protocol.messages.triage import (
     LostItems,
     LostItemsAnswer,
 )
-from finetop.core.store import runs, triage
-from finetop.core.store.database import one_value
+from finetop.core.store import checks, triage
 from finetop.core.text import clean_line
 
 Key = tuple[str, str]  # task, item
@@ -29,10 +28,7 @@ MOST_FIRST = 100  # items returned with a cell
 OTHER_RUNS = 1000  # of the same base, the newest, that are searched
 NAMED = 12  # other runs that are named
 
-_FIELDS = (
-    *("task", "item", "base", "tuned", "base_answer", "tuned_answer"),
-    *("base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin"),
-)
+_FIELDS = (*checks.SCORED, "base_margin", "tuned_margin")
 # For an item that was scored again (out of memory, a second attempt) the last score counts. Answers are read only of
 # changed items: carried along, those of 50,000 items do not fit into the store's memory.
 _CHANGED = (
@@ -72,12 +68,11 @@ _COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY
 
 def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
     """Read the details of one task of a run's check, or of the whole. Raises NotFound."""
-    run_id, name = runs.find_run(connection, ask.run)
     task, items = ask.task, max(0, min(ask.items, MOST_FIRST))
-    job_id, step = triage.known_check(connection, run_id, name)
-    outcome = triage.outcome_of(connection, run_id, job_id, step)
+    known = triage.known_check(connection, ask.run)
+    run_id, outcome = known.run_id, known.outcome
     facts = triage.facts_of(outcome, task)
-    lost = [item for item in _changed(connection, outcome, job_id, step, task) if not item.won][:items]
+    lost = [item for item in _changed(connection, known, task) if not item.won][:items]
     floor = outcome.noise_floor
     return CellAnswer(
         facts=facts,
@@ -108,22 +103,20 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
 
 def list_lost(connection: Connection, ask: LostItems) -> LostItemsAnswer:
     """List a page of the items that flipped. Raises NotFound."""
-    run_id, name = runs.find_run(connection, ask.run)
-    job_id, step = triage.known_check(connection, run_id, name)
-    outcome = triage.outcome_of(connection, run_id, job_id, step)
+    query = triage.known_check(connection, ask.run)
+    run_id, outcome = query.run_id, query.outcome
     triage.facts_of(outcome, ask.task)
-    changed = _changed(connection, outcome, job_id, step, ask.task)
+    changed = _changed(connection, query, ask.task)
     matching = [item for item in changed if _is_wanted(item, ask)]
     if ask.runs > 1:
         elsewhere = _elsewhere(connection, run_id, ask.task, matching)
         matching = [
             item for item in matching if 1 + elsewhere[item.task, item.item] >= ask.runs and not item.won
         ]
-    query = "SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?"
     won, start = sum(item.won for item in changed), max(0, ask.offset)
     page = matching[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
     return LostItemsAnswer(
-        check_id=int(one_value(connection, query, [run_id])),
+        check_id=query.id,
         items=_with_history(connection, run_id, ask.task, page),
         matching=len(matching),
         lost=len(changed) - won,
@@ -134,19 +127,17 @@ def list_lost(connection: Connection, ask: LostItems) -> LostItemsAnswer:
 
 def item_detail(connection: Connection, ask: LookAtItem) -> ItemAnswer:
     """Read one item's details. Raises NotFound if it did not change."""
-    (run_id, name), task, item = runs.find_run(connection, ask.run), ask.task, ask.item
-    job_id, step = triage.known_check(connection, run_id, name)
-    outcome = triage.outcome_of(connection, run_id, job_id, step)
+    task, item = ask.task, ask.item
+    known = triage.known_check(connection, ask.run)
+    run_id, outcome = known.run_id, known.outcome
     triage.facts_of(outcome, task)
     changed = [
-        changed_item
-        for changed_item in _changed(connection, outcome, job_id, step, task)
-        if changed_item.item == item
+        changed_item for changed_item in _changed(connection, known, task) if changed_item.item == item
     ]
     if not changed:
         raise NotFound(
-            f"item {clean_line(item, limit=80)!r} of {task} did not change in {name}.",
-            hint=f"See `finetop flips {name} --task {task}`.",
+            f"item {clean_line(item, limit=80)!r} of {task} did not change in {known.run}.",
+            hint=f"See `finetop flips {known.run} --task {task}`.",
         )
     choices = next((flip.choices for flip in outcome.flips if (flip.task, flip.item) == (task, item)), ())
     elsewhere = connection.execute(_ELSEWHERE, [run_id, run_id, task, task, [item]]).fetchall()
@@ -188,15 +179,13 @@ def _is_wanted(item: Flip, ask: LostItems) -> bool:
     )
 
 
-def _changed(
-    connection: Connection, outcome: CheckResult, job_id: int, step: int | None, task: str
-) -> list[Flip]:
+def _changed(connection: Connection, check: triage.Known, task: str) -> list[Flip]:
     """Read the items that flipped in one check, surest losses first, with their texts from the result."""
-    by_key: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
+    kept: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in check.outcome.flips}
     items = []
-    for row in connection.execute(_CHANGED, [job_id, step, task]).fetchall():
+    for row in connection.execute(_CHANGED, [check.job_id, check.step, task]).fetchall():
         values = dict(zip(_FIELDS, row, strict=True))
-        flip = by_key.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
+        flip = kept.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
         items.append(msgspec.structs.replace(flip, choices=(), **values))
     return items
 

@@ -16,11 +16,9 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import check_result as results, events, runs as data
 from finetop.core.store import approaches, checks, data_versions, notices, remedies, runs
-from finetop.core.store.database import transaction
+from finetop.core.store.database import json_text, one_value, transaction
 from finetop.core.store.event_batch import Batch, Place, read
 from finetop.core.wording import verdicts
-
-_json = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +223,7 @@ def _show_in_runs(connection: Connection, with_states: list[tuple[Batch, str | N
         " WHERE runs.id = new.id",
         [
             list(last),
-            [_text(numbers) for numbers in last.values()],
+            [json_text(numbers) for numbers in last.values()],
             list(steps.values()),
             list(states.values()),
         ],
@@ -240,7 +238,7 @@ def _state_of(batch: Batch) -> str | None:
     if not isinstance(state, data.Running):
         return None
     phase = batch.phase
-    return _text(
+    return json_text(
         msgspec.structs.replace(
             state,
             phase=phase.name,
@@ -258,12 +256,12 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
     if batch.started is not None:
         connection.execute(
             "UPDATE jobs SET device = ?, versions = ?, ended_word = NULL WHERE id = ?",
-            [f"{batch.started.device} {batch.started.dtype}", _text(batch.started.versions), job_id],
+            [f"{batch.started.device} {batch.started.dtype}", json_text(batch.started.versions), job_id],
         )
     if batch.planned is not None:
         planned = msgspec.structs.asdict(batch.planned)
         dtype = planned.pop("dtype")  # the rest are numbers
-        connection.execute("UPDATE jobs SET planned = ? WHERE id = ?", [_text(planned), job_id])
+        connection.execute("UPDATE jobs SET planned = ? WHERE id = ?", [json_text(planned), job_id])
         connection.execute("UPDATE runs SET steps = ? WHERE id = ?", [batch.planned.steps, run_id])
         if dtype:  # replaces the dtype that the job assumed before it loaded the model
             connection.execute(
@@ -273,7 +271,7 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
             )
     if batch.first_row is not None:
         connection.execute(
-            "UPDATE runs SET first_row = ? WHERE id = ?", [_text(batch.first_row.pieces), run_id]
+            "UPDATE runs SET first_row = ? WHERE id = ?", [json_text(batch.first_row.pieces), run_id]
         )
     for at, verdict in batch.verdicts:
         if isinstance(verdict, events.Resumed):
@@ -285,25 +283,21 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
     for at, measured in batch.measured:
         approaches.store_measurement(connection, run_id, job_id, at, measured)
     if batch.started is not None or batch.best is not None:
-        best = batch.best and _text(data.Best(batch.best.step, batch.best.text))
+        best = batch.best and json_text(data.Best(batch.best.step, batch.best.text))
         connection.execute(
             "UPDATE runs SET best = ? WHERE id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
             [best, run_id, job_id],
         )
     if batch.best is not None and batch.best.values:  # the run's numbers are those of its best checkpoint
-        last = msgspec.json.decode(
-            connection.execute("SELECT last FROM runs WHERE id = ?", [run_id]).fetchall()[0][0]
-        )
+        last = msgspec.json.decode(one_value(connection, "SELECT last FROM runs WHERE id = ?", [run_id]))
         connection.execute(
-            "UPDATE runs SET last = ? WHERE id = ?", [_text({**last, **batch.best.values}), run_id]
+            "UPDATE runs SET last = ? WHERE id = ?", [json_text({**last, **batch.best.values}), run_id]
         )
     if batch.verdicts or batch.started is not None or batch.best is not None:
         brief = checks.brief_of(connection, run_id)
         connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])
     if batch.ended is not None:
-        connection.execute(
-            "UPDATE jobs SET ended_word = ? WHERE id = ?", [_json.encode(batch.ended).decode(), job_id]
-        )
+        connection.execute("UPDATE jobs SET ended_word = ? WHERE id = ?", [json_text(batch.ended), job_id])
     if batch.verdicts or batch.best is not None or not batch.alarms.is_empty:
         runs.set_rank(connection, run_id)
 
@@ -322,7 +316,3 @@ def _regressed(batch: Batch) -> list[notices.New]:
         for at, step, check in briefs
         if check.verdict == "regressed" and not check.watch
     ]
-
-
-def _text(value: Any) -> str:
-    return _json.encode(value).decode()

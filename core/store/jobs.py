@@ -14,14 +14,13 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
-from finetop.core.store.database import one_row, one_value
+from finetop.core.store.database import insert, json_text, one_row, one_value
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = PRIORITIES["normal"]
 
 _state = msgspec.json.Decoder(data.State)
 _shares = msgspec.json.Decoder(tuple[data.Share, ...])
-_json = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,6 @@ def queued(connection: Connection) -> list[Job]:
     return _jobs(connection, "queued")
 
 
-def count_queued(connection: Connection) -> int:
-    """Return the number of waiting jobs."""
-    return int(one_value(connection, "SELECT count(*) FROM jobs WHERE word = 'queued'"))
-
-
 def live(connection: Connection) -> list[Job]:
     return _jobs(connection, "running")
 
@@ -94,24 +88,11 @@ def add_job(
     """Queue a job. Return its id and its folder, relative to the run folder."""
     job_id = run_records.next_number(connection, "jobs")
     folder = f"jobs/{job_id:04d}-{verb}"
-    connection.execute(
-        "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state, place, held, not_before,"
-        " undo) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)",
-        [
-            job_id,
-            run_id,
-            verb,
-            _json.encode(args).decode(),
-            priority,
-            time.time(),
-            folder,
-            _json.encode(data.Queued(place=0)).decode(),
-            place,
-            held,
-            not_before,
-            None if undo is None else _json.encode(undo).decode(),
-        ],
-    )
+    insert(
+        connection, "jobs", id=job_id, run_id=run_id, verb=verb, args=json_text(args), priority=priority,
+        created=time.time(), folder=folder, word="queued", state=json_text(data.Queued(place=0)), place=place,
+        held=held, not_before=not_before, undo=None if undo is None else json_text(undo),
+    )  # fmt: skip
     run_records.mark_run(connection, run_id)
     return job_id, folder
 
@@ -125,7 +106,7 @@ def show_state(connection: Connection, job_id: int, state: data.State) -> None:
     """Set a state that differs only in what the job's events report, so the run needs no new record."""
     connection.execute(
         "UPDATE jobs SET word = ?, state = ? WHERE id = ?",
-        [data.word(state), _json.encode(state).decode(), job_id],
+        [data.word(state), json_text(state), job_id],
     )
 
 
@@ -148,7 +129,7 @@ def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share
     """Start a new attempt on these GPUs, clearing the outcome of the last one. Return its number."""
     connection.execute(
         "UPDATE jobs SET attempt = attempt + 1, ended_word = NULL, gpus = ?, gpu_fault = '' WHERE id = ?",
-        [_json.encode(gpus).decode(), job_id],
+        [json_text(gpus), job_id],
     )
     run_records.mark_job(connection, job_id)
     return int(one_value(connection, "SELECT attempt FROM jobs WHERE id = ?", [job_id]))
@@ -314,7 +295,8 @@ def counts(connection: Connection) -> tuple[dict[str, int], int]:
     running: Counter[str] = Counter(
         job.verb for job in live_jobs if isinstance(data.visible_state(job.state), data.Running)
     )
-    return dict(running), len(live_jobs) - running.total() + count_queued(connection)
+    waiting = int(one_value(connection, "SELECT count(*) FROM jobs WHERE word = 'queued'"))
+    return dict(running), len(live_jobs) - running.total() + waiting
 
 
 def gpus_in_use(connection: Connection) -> dict[int, str]:

@@ -9,11 +9,11 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.protocol.messages.runs import Across, Curve, CurvesAnswer, StepRow
 from finetop.core.protocol.runs import Queued
 from finetop.core.store import jobs
+from finetop.core.store.database import one_value
 
 WIDEST_CHART = 2000  # columns
-PLACES = (
-    20_000  # points on an axis of tokens or time; 8 curves of 2,000,000 steps, each a point, took over 64 MB
-)
+# of an axis of tokens or time; 8 curves of 2,000,000 steps, each a place, took more than 64 MB
+PLACES = 20_000
 WIDEST = 64  # most steps searched at once, as a multiple of the limit
 # A counter that restarts after a resume continues from its last value.
 _COUNTED = (
@@ -120,12 +120,12 @@ def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> lis
         step_rows += rows[: limit - len(step_rows)]
         after += width
         if not rows:  # nothing nearby: jump to the next step with rows
-            nearest = connection.execute(
-                "SELECT min(step) FROM metrics WHERE run_id = ? AND step > ?", [run_id, after]
-            ).fetchone()
-            if nearest is None or nearest[0] is None:
+            nearest = one_value(
+                connection, "SELECT min(step) FROM metrics WHERE run_id = ? AND step > ?", [run_id, after]
+            )
+            if nearest is None:
                 break
-            after = nearest[0] - 1
+            after = nearest - 1
         elif 4 * len(rows) < width < WIDEST * limit:  # not every step has rows
             width *= 4
     return step_rows
@@ -166,7 +166,8 @@ def _bins(
     Seconds count from the first metric; time between two jobs of a run does not count.
     """
     values: list[object]
-    stretch = 1 + _newest_step(connection, run_id) // PLACES
+    newest = one_value(connection, "SELECT coalesce(max(step), 0) FROM metrics WHERE run_id = ?", [run_id])
+    stretch = 1 + int(newest) // PLACES
     if across == "time":
         starts = _job_starts(connection, run_id)
         part = " + ".join("(time >= ?)::INTEGER" for _ in starts) or "0"
@@ -191,11 +192,6 @@ def _bins(
         max((float(line[3]) for line in bins), default=0.0),
         stretch,
     )
-
-
-def _newest_step(connection: Connection, run_id: int) -> int:
-    newest = connection.execute("SELECT max(step) FROM metrics WHERE run_id = ?", [run_id]).fetchone()
-    return (newest and newest[0]) or 0
 
 
 def _job_starts(connection: Connection, run_id: int) -> list[float]:

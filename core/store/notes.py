@@ -8,9 +8,8 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import run_records
-from finetop.core.store.database import one_value
+from finetop.core.store.database import json_text, one_value
 
-_json = msgspec.json.Encoder()
 _tags = msgspec.json.Decoder(list[str])
 
 
@@ -30,7 +29,7 @@ def read_tags(text: str) -> list[str]:
 
 def set_tags(connection: Connection, run_id: int, tags: Sequence[str]) -> None:
     """Store a run's tags."""
-    connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [_json.encode(tags).decode(), run_id])
+    connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [json_text(tags), run_id])
     run_records.mark_run(connection, run_id)
 
 

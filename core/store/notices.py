@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.notices import Notice, Way
+from finetop.core.store.database import one_value, read_as
 from finetop.core.wording.endings import state_word
 
 if TYPE_CHECKING:
@@ -70,19 +71,17 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
 
 def newest(connection: Connection) -> int:
     """Return the highest id of a notice; 0 before the first."""
-    ((number,),) = connection.execute("SELECT coalesce(max(id), 0) FROM notices").fetchall()
-    return int(number)
+    return int(one_value(connection, "SELECT coalesce(max(id), 0) FROM notices"))
 
 
 def since(connection: Connection, after: int, limit: int) -> list[Notice]:
     """List notices with an id above `after`, newest first."""
-    rows = connection.execute(
+    newer = (
         "SELECT n.id, n.run_id, coalesce(r.name, ''), n.kind, n.step, n.text, n.time FROM notices n"
         " LEFT JOIN runs r ON r.id = n.run_id WHERE (n.run_id = 0 OR r.id IS NOT NULL) AND n.id > ?"
-        " ORDER BY n.id DESC LIMIT ?",
-        [after, limit],
-    ).fetchall()
-    return [Notice(*row) for row in rows]
+        " ORDER BY n.id DESC LIMIT ?"
+    )
+    return read_as(connection, Notice, newer, [after, limit])
 
 
 class Group(NamedTuple):
@@ -150,10 +149,8 @@ def last_made(connection: Connection) -> dict[tuple[int, str], float]:
 
 def made_since(connection: Connection, moment: float) -> list[float]:
     """List when messages were made since a moment, oldest first; a message sent by two ways counts once."""
-    rows = connection.execute(
-        "SELECT any_value(made) FROM messages WHERE made > ? GROUP BY id ORDER BY 1", [moment]
-    ).fetchall()
-    return [made_at for (made_at,) in rows]
+    query = "SELECT any_value(made) FROM messages WHERE made > ? GROUP BY id ORDER BY 1"
+    return read_as(connection, float, query, [moment])
 
 
 def due(connection: Connection, way: str) -> Message | None:
@@ -168,17 +165,12 @@ def due(connection: Connection, way: str) -> Message | None:
 
 def tried(connection: Connection, message: Message, due_at: float) -> None:
     """Count a try before it is made; if the supervisor is killed during it, it is repeated at `due_at`."""
-    connection.execute(
-        "UPDATE messages SET tries = tries + 1, due = ? WHERE id = ? AND way = ?",
-        [due_at, message.id, message.way],
-    )
+    _set(connection, message, "tries = tries + 1, due = ?", due_at)
 
 
 def wait(connection: Connection, message: Message, due_at: float) -> None:
     """Set when an undelivered message is retried."""
-    connection.execute(
-        "UPDATE messages SET due = ? WHERE id = ? AND way = ?", [due_at, message.id, message.way]
-    )
+    _set(connection, message, "due = ?", due_at)
 
 
 def give_up_old(connection: Connection, before: float) -> None:
@@ -190,16 +182,19 @@ def give_up_old(connection: Connection, before: float) -> None:
 
 def settle(connection: Connection, message: Message, outcome: str) -> None:
     """Record that a message was delivered (''), or why it was given up."""
-    connection.execute(
-        "UPDATE messages SET outcome = ? WHERE id = ? AND way = ?", [outcome, message.id, message.way]
-    )
+    _set(connection, message, "outcome = ?", outcome)
+
+
+def _set(connection: Connection, message: Message, what: str, value: float | str) -> None:
+    where = [message.id, message.way]
+    connection.execute(f"UPDATE messages SET {what} WHERE id = ? AND way = ?", [value, *where])
 
 
 def outcomes(connection: Connection) -> list[Way]:
     """Return for each way how many messages wait, were delivered and were given up, and the last error."""
-    rows = connection.execute(
+    by_way = (
         "SELECT way, count(*) FILTER (outcome IS NULL), count(*) FILTER (outcome = ''),"
         " count(*) FILTER (outcome <> ''), coalesce(arg_max(outcome, id) FILTER (outcome <> ''), '')"
         " FROM messages GROUP BY way ORDER BY way"
-    ).fetchall()
-    return [Way(*row) for row in rows]
+    )
+    return read_as(connection, Way, by_way)

@@ -9,6 +9,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import runs as data
 from finetop.core.store import run_records
+from finetop.core.store.database import insert, read_as
 
 # A run waits for parents whose checkpoint is not known yet, until they have finished.
 _WAITS = (
@@ -36,18 +37,15 @@ class Parent:
 def add(connection: Connection, run_id: int, parents: Sequence[Parent]) -> None:
     """Store a run's parents."""
     for parent in parents:
-        connection.execute(
-            "INSERT INTO parents VALUES (?, ?, ?, ?)", [run_id, parent.run_id, parent.setting, parent.step]
-        )
+        row = {"parent_id": parent.run_id, "setting": parent.setting, "step": parent.step}
+        insert(connection, "parents", run_id=run_id, **row)
     run_records.mark_run(connection, run_id)
 
 
 def of_run(connection: Connection, run_id: int) -> list[Parent]:
     """List a run's parents."""
-    rows = connection.execute(
-        "SELECT parent_id, setting, step FROM parents WHERE run_id = ? ORDER BY setting", [run_id]
-    ).fetchall()
-    return [Parent(*row) for row in rows]
+    query = "SELECT parent_id, setting, step FROM parents WHERE run_id = ? ORDER BY setting"
+    return read_as(connection, Parent, query, [run_id])
 
 
 def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
@@ -60,18 +58,15 @@ def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
 
 def relatives(connection: Connection, run_id: int) -> tuple[list[data.Relative], list[data.Relative]]:
     """Return a run's parents and children with their names."""
-    return _named(connection, "run_id", "parent_id", run_id), _named(
-        connection, "parent_id", "run_id", run_id
-    )
 
+    def named(own: str, other: str) -> list[data.Relative]:
+        query = (
+            f"SELECT p.{other}, r.name, p.setting, p.step FROM parents p JOIN runs r ON r.id = p.{other}"
+            f" WHERE p.{own} = ? ORDER BY p.{other}, p.setting"
+        )
+        return read_as(connection, data.Relative, query, [run_id])
 
-def _named(connection: Connection, own: str, other: str, run_id: int) -> list[data.Relative]:
-    rows = connection.execute(
-        f"SELECT p.{other}, r.name, p.setting, p.step FROM parents p JOIN runs r ON r.id = p.{other}"
-        f" WHERE p.{own} = ? ORDER BY p.{other}, p.setting",
-        [run_id],
-    ).fetchall()
-    return [data.Relative(*row) for row in rows]
+    return named("run_id", "parent_id"), named("parent_id", "run_id")
 
 
 def waiting(connection: Connection) -> dict[int, str]:

@@ -49,15 +49,14 @@ def first_place(connection: Connection, priority: int) -> float:
     return float(one_value(connection, before, [priority]))
 
 
-def _put(connection: Connection, job_id: int, priority: int, place: float) -> None:
+def _put(connection: Connection, job_id: int, priority: int, place: float | None) -> None:
     connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", [priority, place, job_id])
     run_records.mark_job(connection, job_id)
 
 
 def set_priority(connection: Connection, job_id: int, priority: int) -> None:
     """Set a waiting job's priority; its place there is by arrival."""
-    connection.execute("UPDATE jobs SET priority = ?, place = NULL WHERE id = ?", [priority, job_id])
-    run_records.mark_job(connection, job_id)
+    _put(connection, job_id, priority, None)
 
 
 def hold(connection: Connection, job_id: int, *, held: bool) -> None:

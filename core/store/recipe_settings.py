@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.protocol.run_columns import word_of
 from finetop.core.protocol.run_filter import is_setting
 from finetop.core.recipe.dotted import flat_settings
+from finetop.core.store.database import read_as
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
 
 LONGEST = 1000  # characters of a value: nobody filters by a whole chat template
 UNSET: tuple[Any, ...] = (None, "", {})  # an empty text counts as unset
-NEWEST = 200  # runs whose settings and metrics are known names
+_NEWEST = "> (SELECT max(id) FROM runs) - 200"  # runs whose settings and metrics are known names
 
 
 def flat(recipe: dict[str, Any]) -> dict[str, float | str]:
@@ -71,25 +72,16 @@ def of_runs(
 
 def known_settings(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Return the settings of the newest runs, and those in `asked` that any run has."""
-    rows = connection.execute(
-        "SELECT DISTINCT key FROM settings WHERE run_id > (SELECT max(id) FROM runs) - ?", [NEWEST]
-    ).fetchall()
-    names = {key for (key,) in rows}
-    for key in set(asked) - names:
-        if connection.execute("SELECT 1 FROM settings WHERE key = ? LIMIT 1", [key]).fetchone():
-            names.add(key)
-    return names
+    names = {*read_as(connection, str, f"SELECT DISTINCT key FROM settings WHERE run_id {_NEWEST}")}
+    has_it = "SELECT 1 FROM settings WHERE key = ? LIMIT 1"
+    return names | {key for key in set(asked) - names if connection.execute(has_it, [key]).fetchone()}
 
 
 def known_metrics(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Return the metrics of the newest runs, and those in `asked` that any run has; always includes loss."""
-    rows = connection.execute(
-        "SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id > (SELECT max(id) FROM runs) - ?",
-        [NEWEST],
-    ).fetchall()
-    names = {"loss", *(key for (key,) in rows)}
-    for key in set(asked) - names:
-        path = f'$."{key}"'
-        if connection.execute("SELECT 1 FROM runs WHERE json_exists(last, ?) LIMIT 1", [path]).fetchone():
-            names.add(key)
-    return names
+    newest = f"SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id {_NEWEST}"
+    names = {"loss", *read_as(connection, str, newest)}
+    has_it = "SELECT 1 FROM runs WHERE json_exists(last, ?) LIMIT 1"
+    return names | {
+        key for key in set(asked) - names if connection.execute(has_it, [f'$."{key}"']).fetchone()
+    }

@@ -13,11 +13,11 @@ from finetop.core.protocol import events
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
+from finetop.core.store.database import insert, json_text, read_as
 
 NOW = "now"  # the candidate that is the checkpoint itself
 FOR_PRICE = 30  # of other runs' remedies, for the price estimate
 
-_json = msgspec.json.Encoder()
 _row = msgspec.json.Decoder(RemedyRow)
 
 
@@ -29,31 +29,27 @@ def store_result(
     event: events.RemedyTried | events.RemedyConfirmed,
 ) -> None:
     """Store a candidate's result or confirmation, replacing an earlier one."""
+    before = of_run(connection, run_id, event.step).get(event.name)
     if isinstance(event, events.RemedyTried):
-        row: RemedyRow | None = _tried(at, event)
-    else:
-        row = of_run(connection, run_id, event.step).get(event.name)
-        row = row and _confirmed(row, event)
-    if row is None:
+        row = _tried(at, event)
+        if before is not None:
+            # On a retry most scores come from the cache: keep the measured scoring time.
+            row = msgspec.structs.replace(row, seconds=max(row.seconds, before.seconds))
+    elif before is None:
         return  # a confirmation of a candidate that was never tried
-    if isinstance(event, events.RemedyTried) and (
-        before := of_run(connection, run_id, event.step).get(event.name)
-    ):
-        # On a retry most scores come from the cache: keep the measured scoring time.
-        row = msgspec.structs.replace(row, seconds=max(row.seconds, before.seconds))
+    else:
+        row = _confirmed(before, event)
     connection.execute(
         "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, event.step, event.name]
     )
-    low, high = row.decided or (None, None)
-    connection.execute(
-        "INSERT INTO remedies (run_id, step, name, job_id, time, verdict, gain, lost, low, high, confirmation, row)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            *(run_id, event.step, event.name, job_id, row.at, row.verdict, row.gain),
-            *(None if points is None else points / 100 for points in (row.drop, low, high)),
-            *(row.confirmation, _json.encode(row).decode()),
-        ],
+    lost, low, high = (
+        None if points is None else points / 100 for points in (row.drop, *(row.decided or (None, None)))
     )
+    insert(
+        connection, "remedies", run_id=run_id, step=event.step, name=event.name, job_id=job_id, time=row.at,
+        verdict=row.verdict, gain=row.gain, lost=lost, low=low, high=high, confirmation=row.confirmation,
+        row=json_text(row),
+    )  # fmt: skip
 
 
 def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRow]:
@@ -66,12 +62,11 @@ def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRo
 
 def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
     """Read the latest results of other runs of the same base model."""
-    rows = connection.execute(
-        "SELECT remedies.row FROM remedies JOIN runs ON runs.id = remedies.run_id WHERE runs.id <> ?"
-        " AND runs.model = (SELECT model FROM runs WHERE id = ?) ORDER BY remedies.time DESC LIMIT ?",
-        [run_id, run_id, FOR_PRICE],
-    ).fetchall()
-    return [_row.decode(text) for (text,) in rows]
+    query = (
+        "SELECT remedies.row FROM remedies JOIN runs ON runs.id = remedies.run_id WHERE runs.id <> $1"
+        " AND runs.model = (SELECT model FROM runs WHERE id = $1) ORDER BY remedies.time DESC LIMIT $2"
+    )
+    return read_as(connection, _row.decode, query, [run_id, FOR_PRICE])
 
 
 def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
@@ -110,9 +105,9 @@ def _tried(at: float, event: events.RemedyTried) -> RemedyRow:
     facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
     facts |= {
         "at": at,
-        "drop": _points(event.drop),
-        "interval": _interval(event.interval),
-        "decided": _interval(event.decided),
+        "drop": points(event.drop),
+        "interval": interval(event.interval),
+        "decided": interval(event.decided),
     }
     return RemedyRow(**facts)
 
@@ -122,18 +117,18 @@ def _confirmed(row: RemedyRow, event: events.RemedyConfirmed) -> RemedyRow:
         row,
         confirmation=event.verdict,
         fresh_reason=event.reason,
-        fresh_drop=_points(event.drop),
-        fresh_interval=_interval(event.interval),
-        fresh_decided=_interval(event.decided),
+        fresh_drop=points(event.drop),
+        fresh_interval=interval(event.interval),
+        fresh_decided=interval(event.decided),
         fresh_used=event.items_used,
         fresh_total=event.items_total,
         alpha=event.alpha,
     )
 
 
-def _points(share: float | None) -> float | None:
+def points(share: float | None) -> float | None:
     return None if share is None else 100 * share
 
 
-def _interval(shares: tuple[float, float] | None) -> tuple[float, float] | None:
+def interval(shares: tuple[float, float] | None) -> tuple[float, float] | None:
     return None if shares is None else (100 * shares[0], 100 * shares[1])

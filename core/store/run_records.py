@@ -34,22 +34,10 @@ FROM_EVENTS = frozenset(
     }
 )
 DERIVED = {
-    "runs": frozenset(
-        {"rank", "ended", "step", "steps", "last", "brief", "first_row", "best", "triage", "points_lost"}
-    ),
-    "jobs": frozenset(
-        {
-            "word",
-            "bytes_read",
-            "last_n",
-            "last_event",
-            "bad_lines",
-            "bad_line",
-            "skipping",
-            "device",
-            "versions",
-            "planned",
-        }
+    "runs": ("rank", "ended", "step", "steps", "last", "brief", "first_row", "best", "triage", "points_lost"),
+    "jobs": (
+        *("word", "bytes_read", "last_n", "last_event", "bad_lines", "bad_line", "skipping"),
+        *("device", "versions", "planned"),
     ),
 }
 # About the database file, not about runs; only this database needs to send its pending notices.
@@ -174,8 +162,7 @@ def record_of(connection: Connection, run_id: int, schema: Schema) -> dict[str, 
 
 def _rows(connection: Connection, schema: Schema, table: str, key: str, value: int) -> list[dict[str, Any]]:
     """Read the rows of a run without the columns that come from events."""
-    left_out = DERIVED.get(table, frozenset())
-    columns = [column for column in schema[table] if column not in left_out]
+    columns = [column for column in schema[table] if column not in DERIVED.get(table, ())]
     column_list = ", ".join(f'"{column}"' for column in columns)
     rows = connection.execute(
         f"SELECT {column_list} FROM {table} WHERE {key} = ? ORDER BY ALL", [value]
@@ -226,32 +213,25 @@ def _tables(connection: Connection, schema: Schema) -> dict[str, list[dict[str, 
 
 def number_of(connection: Connection) -> int:
     """Return how often records were written."""
-    row = connection.execute("SELECT max(number) FROM recorded").fetchone()
-    return int(row[0]) if row is not None and row[0] is not None else 0
+    return int(one_value(connection, "SELECT coalesce(max(number), 0) FROM recorded"))
 
 
-class _StoreNumber(msgspec.Struct):
-    number: Large
-
-
-class _Format(msgspec.Struct):
-    format: Large = 0
+def _told(file: Path, key: str) -> int:
+    try:
+        record = msgspec.json.decode(read_own(file), type=dict[str, msgspec.Raw])
+        return int(msgspec.json.decode(record.get(key, b"0"), type=Large))
+    except (OSError, ValueError, RecursionError):
+        return 0
 
 
 def format_of(file: Path) -> int:
     """Return the format named in a record; 0 if it can't be read."""
-    try:
-        return msgspec.json.decode(read_own(file), type=_Format).format
-    except (OSError, ValueError, RecursionError):
-        return 0
+    return _told(file, "format")
 
 
 def stored_number(root: Path) -> int:
     """Return how often records were written according to store.json; 0 if it can't be read."""
-    try:
-        return msgspec.json.decode(read_own(root / STORE), type=_StoreNumber).number
-    except (OSError, ValueError, RecursionError):
-        return 0
+    return _told(root / STORE, "number")
 
 
 def require_in_step(connection: Connection, root: Path) -> None:

@@ -25,12 +25,11 @@ from finetop.core.store import (
     run_records,
     triage_states,
 )
-from finetop.core.store.database import one_row, one_value
+from finetop.core.store.database import insert, json_text, one_row, one_value, read_as
 from finetop.core.text import quoted
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
-json_text = msgspec.json.Encoder()
 
 NEEDS_YOU, RUNNING, QUEUED, DONE = range(4)
 
@@ -44,6 +43,12 @@ JSON = {name: of for name, of in _OWN.items() if of not in (int, float, str)}
 _READ: dict[str, Callable[[str], Any]] = {name: msgspec.json.Decoder(of).decode for name, of in JSON.items()}
 _READ["tags"] = notes.read_tags
 _COLUMNS = f"{', '.join(_OWN)}, last, brief, rank, json_extract_string(recipe, '$.train.resumable')"
+_CHECKPOINTS = "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step"
+_SAMPLES = "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step"
+_DATA = (
+    "SELECT source, rows, kept, dropped, truncated, longest_tokens, answer_tokens, used"
+    " FROM data_reports WHERE run_id = ?"
+)
 
 
 def add_run(
@@ -55,34 +60,19 @@ def add_run(
     recipe: dict[str, Any],
     source: str,
 ) -> None:
-    state = json_text.encode(data.Queued(place=0)).decode()
-    connection.execute(
-        "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            run_id,
-            name,
-            recipe["model"]["id"],
-            recipe["method"]["name"],
-            recipe["objective"]["name"],
-            time.time(),
-            folder,
-            json_text.encode(recipe).decode(),
-            source,
-            state,
-            QUEUED,
-        ],
-    )
+    insert(
+        connection, "runs", id=run_id, name=name, model=recipe["model"]["id"], method=recipe["method"]["name"],
+        objective=recipe["objective"]["name"], created=time.time(), folder=folder, recipe=json_text(recipe),
+        source=source, state=json_text(data.Queued(place=0)), rank=QUEUED,
+    )  # fmt: skip
     recipe_settings.store_settings(connection, run_id, recipe)
     run_records.mark_run(connection, run_id)
 
 
 def words_of(connection: Connection, numbers: Sequence[int]) -> list[str]:
     """Return the state words of runs."""
-    lines = connection.execute(
-        "SELECT state FROM runs WHERE list_contains(?, id)", [list(numbers)]
-    ).fetchall()
-    return [str(msgspec.json.decode(state)["type"]) for (state,) in lines]
+    query = "SELECT state->>'type' FROM runs WHERE list_contains(?, id)"
+    return read_as(connection, str, query, [list(numbers)])
 
 
 def next_run_id(connection: Connection) -> int:
@@ -91,13 +81,8 @@ def next_run_id(connection: Connection) -> int:
 
 def free_name(connection: Connection, wanted: str) -> str:
     """Return the requested name, with -2, -3 … appended if it is taken."""
-    taken_names = {
-        n
-        for (n,) in connection.execute(
-            "SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]
-        ).fetchall()
-    }
-    return first_free(wanted, taken_names.__contains__)
+    taken_names = read_as(connection, str, "SELECT name FROM runs WHERE starts_with(name, ?)", [wanted])
+    return first_free(wanted, set(taken_names).__contains__)
 
 
 def first_free(wanted: str, is_taken: Callable[[str], bool]) -> str:
@@ -133,9 +118,7 @@ def find_run(connection: Connection, run: str) -> tuple[int, str]:
     if match is None and run.isdecimal() and len(run) < 9:
         match = connection.execute("SELECT id, name FROM runs WHERE id = ?", [int(run)]).fetchone()
     if match is None:
-        names = [
-            n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()
-        ]
+        names = read_as(connection, str, "SELECT name FROM runs ORDER BY id DESC LIMIT 1000")
         name = near(run[:80], names)
         raise NotFound(
             f"there is no run {quoted(run)}.", hint=f"Did you mean {name}?" if name else "See `finetop ls`."
@@ -152,9 +135,7 @@ def set_state(connection: Connection, run_id: int, state: data.State) -> None:
 def show_state(connection: Connection, run_id: int, state: data.State) -> None:
     """Set a state that differs only in what the job's events report, so the run needs no new record."""
     ended = None if isinstance(state, data.Queued | data.Running) else state.ended
-    connection.execute(
-        "UPDATE runs SET state = ?, ended = ? WHERE id = ?", [json_text.encode(state).decode(), ended, run_id]
-    )
+    connection.execute("UPDATE runs SET state = ?, ended = ? WHERE id = ?", [json_text(state), ended, run_id])
     set_rank(connection, run_id)
 
 
@@ -232,7 +213,7 @@ def go_back(connection: Connection, run_id: int, step: int) -> None:
     ).fetchall()
     connection.execute(
         "UPDATE runs SET step = ?, last = ? WHERE id = ?",
-        [step, json_text.encode(dict(last)).decode(), run_id],
+        [step, json_text(dict(last)), run_id],
     )
     set_rank(connection, run_id)
 
@@ -241,7 +222,7 @@ def set_recipe(connection: Connection, run_id: int, recipe: dict[str, Any], mode
     """Set a run's recipe; `model` is the model shown in lists."""
     connection.execute(
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
-        [json_text.encode(recipe).decode(), model, run_id],
+        [json_text(recipe), model, run_id],
     )
     recipe_settings.store_settings(connection, run_id, recipe)
     run_records.mark_run(connection, run_id)
@@ -365,28 +346,9 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         recipe=msgspec.json.decode(recipe_text),
         recipe_source=source,
         jobs=own_jobs,
-        checkpoints=[
-            data.CheckpointRow(*fields)
-            for fields in connection.execute(
-                "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step",
-                [run_id],
-            ).fetchall()
-        ],
-        samples=[
-            data.SampleRow(*fields)
-            for fields in connection.execute(
-                "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step",
-                [run_id],
-            ).fetchall()
-        ],
-        data=[
-            data.DataRow(*fields)
-            for fields in connection.execute(
-                "SELECT source, rows, kept, dropped, truncated, longest_tokens, answer_tokens, used"
-                " FROM data_reports WHERE run_id = ?",
-                [run_id],
-            ).fetchall()
-        ],
+        checkpoints=read_as(connection, data.CheckpointRow, _CHECKPOINTS, [run_id]),
+        samples=read_as(connection, data.SampleRow, _SAMPLES, [run_id]),
+        data=read_as(connection, data.DataRow, _DATA, [run_id]),
         first_row=msgspec.json.decode(first_row) if first_row else [],
         alarms=alarms.of_run(connection, run_id),
         alarms_total=alarms.count_of(connection, run_id),

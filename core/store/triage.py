@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -29,7 +30,7 @@ from finetop.core.protocol.messages.triage import (
 )
 from finetop.core.protocol.runs import CheckBrief
 from finetop.core.store import checks, jobs, runs, triage_states
-from finetop.core.store.database import one_row, one_value
+from finetop.core.store.database import one_row, one_value, read_as
 from finetop.core.text import clean_line
 
 PAGE_LIMIT = 500
@@ -49,6 +50,8 @@ _SAID: dict[StandingState, str] = {
     "accepted": "is accepted: {reason}",
     "fixed": "is fixed by {fixed_by}",
 }
+
+_PAST: dict[StandingState, str] = {"looking": "looked at", "accepted": "accepted", "fixed": "fixed"}
 
 
 @cache
@@ -99,10 +102,8 @@ def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
 
 
 def _unchecked(connection: Connection) -> list[str]:
-    rows = connection.execute(
-        f"SELECT name FROM runs WHERE {_is_unchecked()} ORDER BY id DESC LIMIT {NAMED}"
-    ).fetchall()
-    return [name for (name,) in rows]
+    query = f"SELECT name FROM runs WHERE {_is_unchecked()} ORDER BY id DESC LIMIT {NAMED}"
+    return read_as(connection, str, query)
 
 
 def _newest_check(connection: Connection) -> tuple[str, float]:
@@ -153,33 +154,36 @@ def _drop(drop: float, mark: str) -> float | None:
     return None if mark == "unmeasurable" else round(drop, 2)
 
 
-def known_check(connection: Connection, run_id: int, name: str) -> tuple[int, int | None]:
-    """Return (job, step) of the check that represents a run. Raises NotFound if it has none."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The check that a run is known by."""
+
+    run_id: int
+    run: str
+    id: int
+    job_id: int
+    step: int | None
+    outcome: CheckResult
+
+
+def known_check(connection: Connection, run: str) -> Known:
+    """Read the check that a run is known by. Raises NotFound where it has none."""
+    run_id, name = runs.find_run(connection, run)
     row = connection.execute(
-        "SELECT c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
+        "SELECT c.id, c.job_id, c.step, c.result FROM runs r JOIN checks c ON c.run_id = r.id"
         " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id = ?",
         [run_id],
     ).fetchone()
     if row is None:
         raise NotFound(f"{name} has no check yet.", hint=f"Check it: finetop check {name}.")
-    return int(row[0]), row[1]
-
-
-def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | None) -> CheckResult:
-    """Read the full result of one check."""
-    result = one_value(
-        connection,
-        "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
-        [run_id, job_id, step],
-    )
-    return read(msgspec.json.decode(result))
+    check_id, job_id, step, result = row
+    return Known(run_id, name, check_id, job_id, step, read(msgspec.json.decode(result)))
 
 
 def run_detail(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
     """Read one run with one row per task. Raises NotFound without a check."""
-    run_id, name = runs.find_run(connection, ask.run)
-    job_id, step = known_check(connection, run_id, name)
-    outcome = outcome_of(connection, run_id, job_id, step)
+    known = known_check(connection, ask.run)
+    run_id, outcome = known.run_id, known.outcome
     lines = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
     rows, columns = _rows(connection, lines)
     facts = [facts_of(outcome, ""), *(facts_of(outcome, task.task) for task in worst_first(outcome))]
@@ -189,7 +193,8 @@ def run_detail(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
         facts,
         curve_of(connection, run_id, ""),
         unchecked_steps(connection, run_id),
-        _item_s(outcome),
+        # its loading and all else shared out
+        outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None,
         _newest(connection, run_id),
     )
 
@@ -199,11 +204,6 @@ def _newest(connection: Connection, run_id: int) -> int | None:
         return checks.newest_checkpoint(connection, run_id, None)[0]
     except NotFound:
         return None
-
-
-def _item_s(outcome: CheckResult) -> float | None:
-    """Return a check's seconds per item, overhead included; None if unknown."""
-    return outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None
 
 
 def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
@@ -273,12 +273,11 @@ def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]
 
 def unchecked_steps(connection: Connection, run_id: int) -> list[int]:
     """List the steps of checkpoints that were never checked."""
-    rows = connection.execute(
-        "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND step NOT IN"
-        " (SELECT step FROM checks WHERE run_id = ? AND NOT superseded AND step IS NOT NULL) ORDER BY step",
-        [run_id, run_id],
-    ).fetchall()
-    return [step for (step,) in rows]
+    query = (
+        "SELECT DISTINCT step FROM checkpoints WHERE run_id = $1 AND step NOT IN"
+        " (SELECT step FROM checks WHERE run_id = $1 AND NOT superseded AND step IS NOT NULL) ORDER BY step"
+    )
+    return read_as(connection, int, query, [run_id])
 
 
 def set_standing(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
@@ -287,13 +286,13 @@ def set_standing(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
     Raises NotFound for a run without a check or an unknown task or run, BadInput for invalid texts, Refused if nothing
     was lost, or if the run named as the fix has regressed itself.
     """
-    run_id, name = runs.find_run(connection, ask.run)
-    outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
+    known = known_check(connection, ask.run)
+    run_id, name, outcome = known.run_id, known.run, known.outcome
     facts, standing = facts_of(outcome, ask.task), ask.standing
     subject = f"{ask.task} of {name}" if ask.task else name
     _require_words(standing)
     if standing.state != "new" and not _has_lost(outcome, facts):
-        raise Refused(f"{subject} has not regressed: there is nothing to be {_past(standing.state)}.")
+        raise Refused(f"{subject} has not regressed: there is nothing to be {_PAST[standing.state]}.")
     fixed_by = _fix(connection, run_id, name, standing.fixed_by) if standing.state == "fixed" else ""
     before = triage_states.of_run(connection, run_id).get(ask.task, Standing())
     stored = msgspec.structs.replace(
@@ -314,10 +313,6 @@ def set_standing(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
         by=standing.by or "somebody", reason=standing.reason, fixed_by=fixed_by
     )
     return SetStandingAnswer(f"{subject} {outcome_text}", before)
-
-
-def _past(state: StandingState) -> str:
-    return "looked at" if state == "looking" else state
 
 
 def _require_words(standing: Standing) -> None:

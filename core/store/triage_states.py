@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol.messages.triage import Standing, StandingState
 from finetop.core.store import run_records
-from finetop.core.store.database import one_value
+from finetop.core.store.database import insert, one_value
 
 NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}
+_STANDING = (
+    "state",
+    "who",
+    "time",
+    "reason",
+    "note",
+    "fixed_by",
+    "points_lost",
+)  # columns, as Standing has them
 
 
 def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
     """Read the triage states of these runs' regressions: run id -> task ("" for the whole) -> standing."""
     rows = connection.execute(
-        "SELECT run_id, task, state, who, time, reason, note, fixed_by, points_lost FROM triage"
+        f"SELECT run_id, task, {', '.join(_STANDING)} FROM triage"
         " WHERE run_id IN (SELECT unnest(?::INTEGER[]))",
         [list(run_ids)],
     ).fetchall()
@@ -37,21 +47,8 @@ def store_state(connection: Connection, run_id: int, task: str, standing: Standi
     """Store the triage state of a regression, replacing an earlier one; a plain "new" needs no row."""
     connection.execute("DELETE FROM triage WHERE run_id = ? AND task = ?", [run_id, task])
     if standing.state != "new" or standing.note:
-        connection.execute(
-            "INSERT INTO triage (run_id, task, state, who, time, reason, note, fixed_by, points_lost)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                run_id,
-                task,
-                standing.state,
-                standing.by,
-                standing.at,
-                standing.reason,
-                standing.note,
-                standing.fixed_by,
-                standing.drop,
-            ],
-        )
+        row = dict(zip(_STANDING, msgspec.structs.astuple(standing), strict=True))
+        insert(connection, "triage", run_id=run_id, task=task, **row)
     run_records.mark_run(connection, run_id)
 
 

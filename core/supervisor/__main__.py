@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import gc
 import os
+import shutil
 import signal
 import sys
 import time
@@ -183,20 +184,16 @@ def set_trouble(supervisor: Supervisor, trouble: str) -> None:
 def trouble(supervisor: Supervisor) -> str:
     """Return what is wrong with the supervisor or its machine although the beat succeeded, or ''."""
     newer = next(iter(supervisor.newer.values()), "")
+    # before the store finds out: jobs that can't log have nothing for it to take in
+    is_full = shutil.disk_usage(supervisor.home.root).free < FULL_BYTES
     return (
-        disk_trouble(supervisor.home)
+        (DISK_FULL if is_full else "")
         or supervisor.room.words
         or newer
         or pool.trouble(supervisor)
         or supervisor.launcher.trouble()
         or supervisor.settings_fault
     )
-
-
-def disk_trouble(home: Home) -> str:
-    """Return a message if the disk is full. The store may not notice: jobs that can't log give it nothing to write."""
-    facts = os.statvfs(home.root)
-    return DISK_FULL if facts.f_bavail * facts.f_frsize < FULL_BYTES else ""
 
 
 if __name__ == "__main__":

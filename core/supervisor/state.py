@@ -51,11 +51,11 @@ class Pool:
     history: dict[str, deque[Sample]] = field(default_factory=dict)
     planner: Planner | None = None
     wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
-    lost_at: dict[int, float] = field(default_factory=dict)  # live job -> when its GPU was lost (monotonic)
+    # live job -> since when its GPU is lost (monotonic)
+    lost_at: dict[int, float] = field(default_factory=dict)
     decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
-    told: dict[tuple[int, int], GpuShare] = field(
-        default_factory=dict
-    )  # (live job, attempt) -> last share written for it
+    # (live job, attempt) -> what it has heard
+    told: dict[tuple[int, int], GpuShare] = field(default_factory=dict)
     told_of: tuple[object, ...] = ()  # inputs of these shares, once all are written
     decided: tuple[object, ...] = ()  # inputs of the decision, if it stands until they change
 
@@ -120,9 +120,8 @@ class Teller:
     seen: int = -1  # revision at which notices were last gathered
     newest: int = 0  # id of the newest notice
     gather_at: float = 0.0  # when the next waiting ones may be sent
-    looked: dict[str, int] = field(
-        default_factory=dict
-    )  # way -> newest notice when its messages were last read
+    # way -> the newest notice when messages were last looked for
+    looked: dict[str, int] = field(default_factory=dict)
     send_at: dict[str, float] = field(default_factory=dict)  # way -> when its next message is due
     on_their_way: dict[str, OnItsWay] = field(default_factory=dict)  # by way: one at a time
 
@@ -159,13 +158,11 @@ class Supervisor:
     waiting: dict[int, str] = field(default_factory=dict)  # runs that wait for another's end, with the reason
     is_held: bool = False  # the whole queue
     quiet_until: float | None = None  # end of the current quiet hours
-    why: dict[int, str] = field(
-        default_factory=dict
-    )  # why jobs wait by the queue's rules (supervisor/queue/ready.py)
+    # why jobs wait by the queue's rules (supervisor/queue/ready.py)
+    why: dict[int, str] = field(default_factory=dict)
     unplaced: dict[int, str] = field(default_factory=dict)  # why ready jobs have no place to run
-    newer: dict[int, str] = field(
-        default_factory=dict
-    )  # jobs whose events only a newer finetop reads, with a message
+    # jobs whose events only a newer finetop reads: in words
+    newer: dict[int, str] = field(default_factory=dict)
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were ingested
     behind: list[int] = field(default_factory=list)  # jobs with more events than a beat reads, next first
     places: dict[int, Place] = field(default_factory=dict)  # of live jobs on the cluster
@@ -175,12 +172,10 @@ class Supervisor:
     settings_fault: str = ""
     vitals: dict[int, Vital] = field(default_factory=dict)  # of each live job
     vitals_at: float = field(default_factory=time.monotonic)  # when they were last updated
-    killing: dict[tuple[int, int], float] = field(
-        default_factory=dict
-    )  # (job, attempt) -> since when it must end
-    missed: dict[tuple[int, int], float] = field(
-        default_factory=dict
-    )  # (job, attempt) -> when it was first missed (monotonic)
+    # (job, attempt) -> since when it is to end
+    killing: dict[tuple[int, int], float] = field(default_factory=dict)
+    # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
+    missed: dict[tuple[int, int], float] = field(default_factory=dict)
     asked_at: float = field(default_factory=time.monotonic)  # last request of any client
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # when free memory was last read

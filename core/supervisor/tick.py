@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -54,7 +54,8 @@ async def beat(supervisor: Supervisor) -> None:
     waiting.apply_quiet_hours(supervisor, now)
     began = time.monotonic()
     try:
-        looks = await _look(supervisor)
+        attempts = [supervisor.attempt(job) for job in supervisor.live]
+        looks = await aside(partial(supervisor.launcher.list, attempts)) if attempts else {}
     except OSError:  # the failed look proves nothing about missing jobs: restart their grace period
         supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
         raise
@@ -87,12 +88,6 @@ def read(supervisor: Supervisor) -> None:
         supervisor.seen = supervisor.revision
         supervisor.live = jobs.live(supervisor.connection)
         waiting.read(supervisor)
-
-
-async def _look(supervisor: Supervisor) -> dict[int, Look]:
-    """Look at all live jobs. Raises OSError."""
-    attempts = [supervisor.attempt(job) for job in supervisor.live]
-    return await aside(partial(supervisor.launcher.list, attempts)) if attempts else {}
 
 
 async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
@@ -193,9 +188,8 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
 async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) -> bool:
     """Detect and record how a live job ended, if it did. `took_s` is how long the look took."""
     if status.is_alive:
-        supervisor.missed.pop(
-            (job.id, job.attempt), None
-        )  # if it disappears now, its grace period starts over
+        # if it goes now, what it leaves gets its time anew
+        supervisor.missed.pop((job.id, job.attempt), None)
         return False
     folder, facts, size, rebooted = supervisor.home.root / job.folder, status.exit, status.size, False
     if facts is None:
@@ -300,9 +294,8 @@ def look_at_disk(supervisor: Supervisor) -> None:
     if now - room.looked_at >= NEED_S:
         room.looked_at = now
         room.need = jobs.next_checkpoints(supervisor.connection) if supervisor.live else 0.0
-    facts = os.statvfs(supervisor.home.root)
-    free = facts.f_bavail * facts.f_frsize
-    change = room.space.change(free, facts.f_blocks * facts.f_frsize, room.need)
+    total, _, free = shutil.disk_usage(supervisor.home.root)
+    change = room.space.change(free, total, room.need)
     if change is None:
         return
     text = change_text(change, free, room.need)

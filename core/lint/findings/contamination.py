@@ -21,23 +21,9 @@ from finetop.core.recipe.schema import General
 from finetop.core.runtime.files import given_path
 
 QUESTIONS = (
-    "question",
-    "prompt",
-    "goal",
-    "query",
-    "question_stem",
-    "problem",
-    "sentence_good",
-    "good",
-    "context",
-    "ctx",
-    "sentence",
-    "instruction",
-    "passage",
-    "text",
-    "page",
-    "input",
-)
+    "question", "prompt", "goal", "query", "question_stem", "problem", "sentence_good", "good",
+    "context", "ctx", "sentence", "instruction", "passage", "text", "page", "input",
+)  # fmt: skip
 LISTS = ("turns", "messages", "conversations")
 Item = tuple[str, str, str]  # benchmark, item, question
 
@@ -84,7 +70,8 @@ def read(whole: Whole) -> Iterator[Item]:
         yield from _of_file(
             file, file.stem if file.stem not in ("open", "test", "train") else file.parent.name
         )
-    suite = find_suite(_suite(whole), whole.home)
+    general = ((whole.asked.recipe or {}).get("check") or {}).get("general") or {}
+    suite = find_suite(str(general.get("suite") or General().suite), whole.home)
     for task in suite.tasks:
         if task.data is not None:
             yield from _of_file(Path(task.data), task.name)
@@ -94,11 +81,6 @@ def read(whole: Whole) -> Iterator[Item]:
             f"not searched for items of {', '.join(others)} of the suite {suite.name}, which the harness reads: a "
             "check searches for them; to do it here, give their files with --against"
         )
-
-
-def _suite(whole: Whole) -> str:
-    check = (whole.asked.recipe or {}).get("check") or {}
-    return str((check.get("general") or {}).get("suite") or General().suite)
 
 
 def _of_file(file: Path, name: str) -> Iterator[Item]:

@@ -187,7 +187,8 @@ class _Ends(Finder):
             kinds: Tally(rule, lens) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
         }
         self.counts: Counter[str] = Counter()
-        self.parts: dict[str, list[tuple[int, str, str]]] = {}  # by last word: row, text, kind of ending
+        # by last word: row, the text, how else it ends
+        self.parts: dict[str, list[tuple[int, str, str]]] = {}
 
     def take(self, at: int, seen: Sequence[str]) -> None:
         kind, shown, part = seen

@@ -44,9 +44,8 @@ class Damaged(Rule):
                     sights.append(Sight("read in the wrong encoding", excerpt(text, hit[0], hit[1]), "mend"))
                 elif (at := text.find("\ufffd")) >= 0:
                     sights.append(Sight("characters that were lost (�)", excerpt(text, at)))
-            is_wrong = (
-                bool(sights) and sights[-1].action == "mend"
-            )  # its bytes are control characters themselves
+            # whose bytes are control characters by themselves
+            is_wrong = bool(sights) and sights[-1].action == "mend"
             if not is_wrong and not text.isprintable() and (control := _CONTROL.search(text)):
                 shown = f"U+{ord(control[0]):04X} in: {excerpt(text, *control.span())}"
                 sights.append(Sight("control characters", shown))

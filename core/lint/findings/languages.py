@@ -16,13 +16,8 @@ _TRANSLATES = (
     "translat", "language", "english", "hindi", "french", "german", "spanish", "chinese", "italian", "portuguese",
     "russian", "japanese", "korean", "arabic", "dutch", "polish", "turkish", "übersetz", "traduc", "traduis", "翻译",
 )  # fmt: skip
-_TRANSLATE = (
-    "translate ",
-    "übersetz",
-    "traduc",
-    "traduis",
-    "翻译",
-)  # a request to answer in another language
+# what is asked in one language, and answered in another
+_TRANSLATE = ("translate ", "übersetz", "traduc", "traduis", "翻译")
 
 
 class _Languages(Finder):
@@ -36,15 +31,16 @@ class _Languages(Finder):
         self.crossings: Counter[str] = Counter()
 
     def take(self, at: int, seen: list[str]) -> None:
-        answer, asked = seen
-        self.counts[answer or asked] += 1  # an answer of a few words counts in its question's language
+        answer, question = seen
+        # an answer of a few words counts in its question's language
+        self.counts[answer or question] += 1
         if not answer:
             return
         kept = self.rows.setdefault(answer, array("Q"))
         if len(kept) < PLACES:
             kept.append(at)
-        if asked and asked != answer:
-            self.crossings[f"{name_of(asked)} answered in {name_of(answer)}"] += 1
+        if question and question != answer:
+            self.crossings[f"{name_of(question)} answered in {name_of(answer)}"] += 1
             if len(self.crossed) < PLACES:
                 self.crossed.append(at)
 

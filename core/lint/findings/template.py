@@ -12,28 +12,12 @@ _NAMES = (
     "im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end_of_turn"
     "|start_of_turn|system|user|assistant|end|eos|bos|pad|fim_prefix|fim_suffix|fim_middle|python_tag|turn_start|turn_end"
 )
-_WORDS = "im_start|im_end|eot_id|start_header_id|end_header_id|endoftext"  # never written for anything else
+# that nobody writes for anything else
+_WORDS = "im_start|im_end|eot_id|start_header_id|end_header_id|endoftext"
 _HINTS = (
-    "<|",
-    "im_start",
-    "im_end",
-    "eot_id",
-    "_header_id",
-    "endoftext",
-    "INST",
-    "SYS",
-    "_of_turn",
-    "<s>",
-    "</s>",
-    "###",
-    "<unk>",
-    "<pad>",
-    "<eos>",
-    "<bos>",
-    "[PAD]",
-    "[EOS]",
-    "[BOS]",
-)
+    "<|", "im_start", "im_end", "eot_id", "_header_id", "endoftext", "INST", "SYS", "_of_turn",
+    "<s>", "</s>", "###", "<unk>", "<pad>", "<eos>", "<bos>", "[PAD]", "[EOS]", "[BOS]",
+)  # fmt: skip
 _MARK = re.compile(
     rf"(?P<token><\|(?:{_NAMES})\|>|<(?:start|end)_of_turn>|</?s>|<(?:unk|pad|eos|bos)>|\[(?:PAD|EOS|BOS)\])"
     r"|(?P<inst>\[/?INST\]|<</?SYS>>)"

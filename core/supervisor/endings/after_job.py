@@ -89,7 +89,9 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
         return None
     retry: dict[str, Any] = {"number": attempt.number, "of": attempt.of, "said": state.cause}
     if state.kind == "disk_full":
-        retry["room"] = max(LEAST_ROOM, 2 * _largest_checkpoint(supervisor.connection, job.run_id))
+        query = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
+        largest = int(one_value(supervisor.connection, query, [job.run_id]))
+        retry["room"] = max(LEAST_ROOM, 2 * largest)
     return Again({**args, "retry": retry}, held, time.time() + attempt.wait_s)
 
 
@@ -106,11 +108,6 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
     if onward is None:
         return None
     return resume_point.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
-
-
-def _largest_checkpoint(connection: Connection, run_id: int) -> int:
-    largest = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
-    return int(one_value(connection, largest, [run_id]))
 
 
 def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:

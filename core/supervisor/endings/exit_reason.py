@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import failures, log_file, ranks, stack_dumps
-from finetop.core.runtime.files import end_of, open_regular
-from finetop.core.store.event_batch import LINE_BYTES
+from finetop.core.runtime.files import end_of
 from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
 
@@ -260,33 +259,3 @@ def _crash(lines: list[str]) -> list[str]:
     dump = lines[begins[-1] :]
     current = next((place for place, line in enumerate(dump) if line.startswith("Current thread")), 1)
     return [dump[0], *dump[current:]]
-
-
-@dataclass
-class SinceStart:
-    """What a job's events show since its last start."""
-
-    attempt: int = 0
-    has_phase: bool = False
-
-    @classmethod
-    def read(cls, file: Path) -> SinceStart:
-        """Read the events; unreadable ones are skipped."""
-        since_start = cls()
-        try:
-            opened = open_regular(file)
-        except OSError:
-            return since_start
-        with opened:
-            while line := opened.readline(LINE_BYTES):  # a longer line is read in pieces, which are skipped
-                if b'"started"' not in line and b'"phase"' not in line:
-                    continue
-                try:
-                    event = events.decode(line).e
-                except events.Unreadable:
-                    continue
-                if isinstance(event, events.Started):
-                    since_start = cls(event.attempt)
-                elif isinstance(event, events.Phase):
-                    since_start.has_phase = True
-        return since_start

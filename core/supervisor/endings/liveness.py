@@ -84,9 +84,8 @@ async def update_all(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
 
 async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, passed: float) -> None:
     """Update the state of a silent job from what its processes use."""
-    if (
-        vital.stopped_s and not usage.is_stopped
-    ):  # it goes on, and its next step may take minutes: start a new silence
+    # it goes on, and its next step may take minutes: a silence of its own
+    if vital.stopped_s and not usage.is_stopped:
         vital.silent_s, vital.asked_at = 0.0, None
         vital.uses.clear()
     vital.stopped_s = vital.stopped_s + passed if usage.is_stopped else 0.0
@@ -103,9 +102,8 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     verdict = classify(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=limits.after_s)
     frames, late = state.frames, None
     if verdict == "hung":
-        if (
-            ranks_here * nodes > 1 and not job.asked
-        ):  # when a job is being ended, the state of its remaining ranks proves nothing
+        # one that is being ended: what is left of its ranks tells nothing
+        if ranks_here * nodes > 1 and not job.asked:
             late = await aside(partial(ranks.late, folder, ranks_here * nodes))
         frames = await _stacks_of(supervisor, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=verdict, usual_s=usual, evidence=evidence, frames=frames)

@@ -63,9 +63,8 @@ class Planner:
             try:
                 self.found[job] = estimate(self.home, verb, recipe, card)
             except FinetopError:
-                self.found[job] = (
-                    None  # the model is missing or its config can't be read: the job will report that
-                )
+                # the model is not here, or its config can't be read: the job will say so
+                self.found[job] = None
             except Exception:  # a bug: the job must run all the same
                 traceback.print_exc(file=sys.stderr)
                 self.found[job] = None

@@ -56,13 +56,6 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why a job can't be placed now."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Decision:
     """Which jobs start now and on which GPUs, why the others wait, and which GPUs are reserved."""
 
@@ -94,11 +87,11 @@ def decide(
                 reasons[job.job] = cpu_reason(rules, has_gpus=bool(cards or unfit))
             continue
         placement = place(job.want, cards, held, rules, kept=kept, unfit=unfit)
-        if not isinstance(placement, Reason):
+        if not isinstance(placement, str):
             starts[job.job] = placement
             held += placement
             continue
-        reasons[job.job] = placement.text
+        reasons[job.job] = placement
         if not kept:
             kept = {card.uuid: job.name for card in to_keep(job.want, cards, held, rules)}
     return Decision(starts, reasons, kept)
@@ -112,7 +105,7 @@ def place(
     *,
     kept: Mapping[str, str] | None = None,
     unfit: int = 0,
-) -> Placement | Reason:
+) -> Placement | str:
     """Choose GPUs for a job, or return why none fit now. `kept` maps reserved GPUs to their run.
 
     Idle GPUs come before shared ones, unused before used by others, then the smallest that is large enough.
@@ -121,7 +114,7 @@ def place(
     wanted, able = fitting(want, cards)
     free = [c for c in able if c.uuid not in kept and missing_gib(wanted, c, shares_on(c, held), rules) == 0]
     if len(free) < want.gpus:
-        return Reason(wait_reason(want, cards, held, rules, free, kept, unfit))
+        return wait_reason(want, cards, held, rules, free, kept, unfit)
     free.sort(key=lambda c: (len(shares_on(c, held)), c.others_gib > IDLE_GIB, c.total_gib, c.index))
     return tuple(
         Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free[: want.gpus]

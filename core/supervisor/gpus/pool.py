@@ -46,7 +46,11 @@ def update(supervisor: Supervisor) -> None:
         functions = nvml.load()
         if functions is None:
             return
-        pool.watch = Watch(functions, supervisor.launcher, known_of(supervisor.live))
+        # what live jobs have must have been there
+        known = [
+            Gpu(attempt.index, attempt.uuid, attempt.name) for job in supervisor.live for attempt in job.gpus
+        ]
+        pool.watch = Watch(functions, supervisor.launcher, known)
     live = tuple(supervisor.attempt(job) for job in supervisor.live)
     if {attempt.job for attempt in pool.watch.live} - {attempt.job for attempt in live}:
         pool.stale_until = now
@@ -55,11 +59,6 @@ def update(supervisor: Supervisor) -> None:
     reading = pool.watch.last
     if reading is not None and reading is not pool.look:
         take_in(supervisor, reading)
-
-
-def known_of(live: Sequence[Job]) -> list[Gpu]:
-    """List the GPUs that live jobs have: they must have existed."""
-    return [Gpu(share.index, share.uuid, share.name) for job in live for share in job.gpus]
 
 
 def take_in(supervisor: Supervisor, reading: Look) -> None:

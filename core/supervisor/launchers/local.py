@@ -248,9 +248,8 @@ def usage_of(keeper: int, job: int, all_processes: dict[int, processes.Process])
     """Return what the processes below a keeper use; `all_processes` are all processes."""
     tree, main = processes.below(keeper, all_processes), all_processes.get(job)
     state = "" if main is None else main.state
-    waits = [
-        process.state for process in tree if job in (process.pid, process.parent)
-    ]  # ranks are below torchrun
+    # ranks are below torchrun
+    waits = [process.state for process in tree if job in (process.pid, process.parent)]
     return Usage(
         sum(process.cpu_s for process in tree),
         processes.bytes_moved(process.pid for process in tree),

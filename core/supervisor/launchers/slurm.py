@@ -7,6 +7,7 @@ job is declared dead.
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ class SlurmLauncher:
         if not claim(attempt.folder, attempt.number):
             return False
         (attempt.folder / "asked.json").unlink(missing_ok=True)
-        record = Record(attempt.number, slurm_record.new_mark())
+        record = Record(attempt.number, secrets.token_hex(8))  # a mark that no other submission has
         slurm_record.write(attempt.folder, record)
         abort_at("slurm-claimed")
         self._of_here.discard(_key(attempt))
@@ -97,7 +98,9 @@ class SlurmLauncher:
         exit, size = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
         self._sizes[key] = size
         if exit is not None and not exit.goes_on:
-            return Look(_with_cause(exit), False, size, Place())
+            if exit.why:  # the cluster made it
+                exit = replace(exit, cause=cause_of("", exit.why, has_begun=True))
+            return Look(exit, False, size, Place())
         if is_held(attempt.folder / "lock"):
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", "" if listed is None else listed.nodes))
@@ -125,9 +128,8 @@ class SlurmLauncher:
         state = listed.state if listed is not None else queue.state_of(record.id)
         if state is None:
             return alive
-        write_whole(
-            attempt.folder / "looked", b""
-        )  # changing the folder makes the node's last writes visible
+        # a change of the folder: what a node wrote last is seen now
+        write_whole(attempt.folder / "looked", b"")
         has_begun = record_of(attempt.folder, attempt.number) is not None
         wish = slurm_record.latest_request(attempt.folder, attempt.number).what
         reason = "" if listed is None else listed.reason
@@ -137,7 +139,8 @@ class SlurmLauncher:
             reason in ("", "None") or not words.plainly(reason)
         )
         if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
-            return Look(None, False, size, Place())  # Slurm lost it or could not start it: submit it again
+            # Slurm has lost it, or could not start it: it goes in once more
+            return Look(None, False, size, Place())
         return self._over(attempt, record, state, reason) or alive
 
     def _stuck(self, attempt: Attempt, record: Record) -> Look:
@@ -285,19 +288,8 @@ def _key(attempt: Attempt) -> Key:
     return attempt.job, attempt.number
 
 
-def _with_cause(exit: Exit) -> Exit:
-    """Add to an exit record why the cluster ended the job, if it did."""
-    return replace(exit, cause=cause_of("", exit.why, has_begun=True)) if exit.why else exit
-
-
-NEVER_BEGAN = (
-    "",
-    "COMPLETED",
-    "FAILED",
-    "NODE_FAIL",
-    "BOOT_FAIL",
-    "PREEMPTED",
-)  # Slurm's states of a job that it lost
+# what Slurm says where it lost one
+NEVER_BEGAN = ("", "COMPLETED", "FAILED", "NODE_FAIL", "BOOT_FAIL", "PREEMPTED")
 LIMIT = "Raise slurm.time in settings.yaml, or save more often: train.save_every."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def options_of(group: Group) -> list[str]:
     names = [f"{slurm_record.MARK} {first.attempt.folder.parents[1].name} attempt {first.attempt.number}"]
     if count > 1:
         names = [f"{slurm_record.MARK} sweep {first.batch.array}"]
+    at_once = "" if first.batch.at_once is None else f"%{first.batch.at_once}"
     output = "/dev/null" if count > 1 else str(first.attempt.folder / "slurm.txt").replace("%", "%%")
     return [
         f"--job-name={first.batch.array if count > 1 else first.batch.name}",
@@ -58,7 +59,7 @@ def options_of(group: Group) -> list[str]:
         f"--output={output}", "--open-mode=append", "--input=none", "--requeue",
         f"--signal=B:TERM@{warning_s(first.batch.options)}",
         "--chdir=/", "--ntasks-per-node=1",
-        *(array_of(group) if count > 1 else ()),
+        *((f"--array=0-{count - 1}{at_once}",) if count > 1 else ()),
         *first.batch.options,
     ]  # fmt: skip
 
@@ -82,11 +83,6 @@ def seconds_of(limit: str) -> float:
     return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
-def array_of(group: Group) -> Iterator[str]:
-    at_once = group.orders[0].batch.at_once
-    yield f"--array=0-{len(group.orders) - 1}{'' if at_once is None else f'%{at_once}'}"
-
-
 def command_of(folder: Path) -> list[str]:
     """Return the keeper's command; on several nodes torchrun on each, under one srun. The shell expands `$`."""
     nodes, count = local.nodes_of(folder), local.ranks_of(folder)
@@ -106,14 +102,7 @@ def script_of(orders: Sequence[Order]) -> str:
     lines = ["#!/bin/sh", 'case "${SLURM_ARRAY_TASK_ID:-0}" in']
     for at, order in enumerate(orders):
         folder = order.attempt.folder
-        own = [
-            sys.executable,
-            "-m",
-            NODE,
-            str(folder),
-            str(order.attempt.number),
-            *command_of(folder),
-        ]
+        own = [sys.executable, "-m", NODE, str(folder), str(order.attempt.number), *command_of(folder)]
         output = f" >>{shlex.quote(str(folder / 'slurm.txt'))} 2>&1" if len(orders) > 1 else ""
         quoted = (f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in own)
         lines.append(f"{at}) exec {' '.join(quoted)}{output};;")

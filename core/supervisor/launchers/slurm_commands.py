@@ -6,11 +6,13 @@ Calls may take as long as the limit, so they are made in a thread. Without a con
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 LIMIT_S = 30.0
+MOST_HOSTS = 10_000  # of one text
 # Parts of a client's message when it never reached the controller or lost its answer.
 UNREACHABLE = (
     "Unable to contact", "Socket timed out", "Connection refused", "Zero Bytes were transmitted",
@@ -164,3 +166,30 @@ def ended(job: str) -> str:
         return ""  # this cluster has no accounting
     lines = answer.split("\n")
     return lines[0].split(" ")[0].strip() if lines else ""
+
+
+def hosts(text: str) -> list[str]:
+    """List the hosts of Slurm's short form: n[1-3,7] is n1, n2, n3 and n7."""
+    found: list[str] = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        found += _expanded(part)
+    return found[:MOST_HOSTS]
+
+
+def _expanded(part: str) -> Iterator[str]:
+    before, bracket, rest = part.partition("[")
+    if not bracket:
+        yield part
+        return
+    inside, _, after = rest.partition("]")
+    for piece in inside.split(","):
+        first, dash, last = piece.partition("-")
+        if not dash or not (first.isdecimal() and last.isdecimal()):
+            numbers = [piece]
+        else:
+            numbers = [
+                f"{n:0{len(first)}d}" for n in range(int(first), min(int(last), int(first) + MOST_HOSTS) + 1)
+            ]
+        for number in numbers:
+            for ending in _expanded(after) if after else ("",):
+                yield f"{before}{number}{ending}"

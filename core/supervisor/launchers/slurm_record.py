@@ -6,9 +6,8 @@ comment, so a job whose answer was lost is found again.
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +17,7 @@ from finetop.core.supervisor.launchers.launcher import Usage
 USAGE = "usage.json"  # a job's usage, written on its node
 MARK = "finetop"  # prefix of each comment
 Wish = Literal["", "stop", "kill", "stacks"]
+Kind = TypeVar("Kind")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -42,11 +42,6 @@ class Door(msgspec.Struct, frozen=True):
     attempt: int
     what: Wish
     number: int = 0
-
-
-def new_mark() -> str:
-    """Return a mark that no other submission has."""
-    return secrets.token_hex(8)
 
 
 def read(folder: Path, attempt: int) -> Record | None:
@@ -75,11 +70,10 @@ def write_request(folder: Path, attempt: int, wish: Wish) -> None:
 
 def usage(folder: Path) -> Usage | None:
     """Read a job's usage as last written on its node. Raises OSError."""
-    last_usage: Usage | None = _read(folder / USAGE, Usage)
-    return last_usage
+    return _read(folder / USAGE, Usage)
 
 
-def _read(file: Path, kind: Any) -> Any:
+def _read(file: Path, kind: type[Kind]) -> Kind | None:
     try:
         with open_regular(file) as opened:
             return msgspec.json.decode(opened.read(1 << 16), type=kind)

@@ -34,9 +34,8 @@ def main() -> int:
         return run(list(order["command"]), str(order["body"]), limit_s)
     from finetop.core.supervisor.notify.webhook import post
 
-    signal.setitimer(
-        signal.ITIMER_REAL, limit_s
-    )  # by default ends the process wherever it hangs, even in a resolver
+    # its default ends the process, wherever it hangs: in a resolver
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
     error = post(str(order["address"]), str(order["body"]), limit_s, proxy=order["proxy"] is True)
     print(error or "taken")
     return 1 if error else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,6 @@ from finetop.core.wording.queue import QUEUE_HELD
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
@@ -61,7 +59,7 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
     if reason := placement.why_not_yet(supervisor, job):
         return reason
     room = int(retry.get("room", 0))
-    if room > free_bytes(supervisor.home.root):
+    if room > shutil.disk_usage(supervisor.home.root).free:
         return f"the disk is full: waits for {gib_of(room)} GiB of room"
     return ""
 
@@ -78,11 +76,6 @@ def why_stopped(supervisor: Supervisor, now: float) -> str:
     if supervisor.quiet_until is not None:
         return f"quiet until {day_clock(supervisor.quiet_until, now)}"
     return ""
-
-
-def free_bytes(folder: Path) -> int:
-    facts = os.statvfs(folder)
-    return facts.f_bavail * facts.f_frsize
 
 
 def why(supervisor: Supervisor) -> dict[int, str]:

@@ -23,9 +23,8 @@ from finetop.core.supervisor.state import Supervisor
 from finetop.core.wording.queue import ON_CPU
 
 REMEMBERED = 60  # newest ended jobs that durations are learned from
-MOST = (
-    20  # jobs that get a start time: each end means deciding anew for all, 20 of them on 8 GPUs take ~10 ms
-)
+# jobs that are told a time: each end asks anew for all who wait, 20 of them on 8 GPUs take some 10 ms
+MOST = 20
 # What a run's duration depends on, besides model, method and data: runs of a sweep over other settings take as long.
 LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")
 

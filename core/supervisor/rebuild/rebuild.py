@@ -19,19 +19,17 @@ import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.protocol import runs as data
-from finetop.core.runtime.files import os_error_words, read_own
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime.files import open_regular, os_error_words, read_own
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
-from finetop.core.store.database import made_by_newer, one_value, open_store, transaction
-from finetop.core.supervisor.endings.exit_reason import SinceStart
+from finetop.core.store.database import insert, json_text, made_by_newer, one_value, open_store, transaction
+from finetop.core.store.event_batch import LINE_BYTES
 from finetop.core.supervisor.rebuild.record import LARGEST, Record, kept_row, read_record
 from finetop.core.text import clean_line, plain
 
 LOCK_WAIT_S = 15.0  # a supervisor that is ending takes a moment
-_json = msgspec.json.Encoder()
-
 
 # Errors that an unforeseen value may raise; a full disk or lack of memory raises none of these.
 DAMAGE = (
@@ -70,7 +68,7 @@ def main() -> int:
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(_json.encode(rebuilt).decode())
+    print(json_text(rebuilt))
     return 0
 
 
@@ -108,9 +106,8 @@ def rebuild(home: Home) -> Rebuilt:
                 else:
                     rebuilt.runs += 1
             rebuilt.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
-            connection.execute(
-                "UPDATE recorded SET number = ?", [run_records.stored_number(home.root)]
-            )  # the new database is complete
+            # nothing is missing now
+            connection.execute("UPDATE recorded SET number = ?", [run_records.stored_number(home.root)])
             connection.execute("CHECKPOINT")
         finally:
             connection.close()
@@ -180,7 +177,7 @@ def add_run(connection: Connection, home: Home, folder: Path) -> int:
         _insert(connection, "runs", _run_row(record, folder, home), "run.json: store.run")
         recipe_settings.store_settings(connection, record.id, record.recipe)
         for i, job in enumerate(store.jobs):
-            row = {**job, "state": _text(job["state"]), "word": job["state"]["type"]}
+            row = {**job, "state": json_text(job["state"]), "word": job["state"]["type"]}
             _insert(connection, "jobs", row, f"run.json: store.jobs[{i}]")
         for table in run_records.kept_tables(run_records.schema_of(connection)):
             for i, row in enumerate(store.tables.get(table, ())):
@@ -222,8 +219,8 @@ def _run_row(record: Record, folder: Path, home: Home) -> dict[str, Any]:
     return {
         **row,
         "folder": str(folder.relative_to(home.root)),
-        "recipe": _text(record.recipe),
-        "state": _text(row["state"]),
+        "recipe": json_text(record.recipe),
+        "state": json_text(row["state"]),
         "rank": runs.DONE,
     }
 
@@ -231,11 +228,8 @@ def _run_row(record: Record, folder: Path, home: Home) -> dict[str, Any]:
 def _insert(connection: Connection, table: str, row: dict[str, Any], place: str) -> None:
     """Insert a row of plain values. Raises BadInput naming a value that the table can't hold."""
     values = kept_row(connection, table, row, place)
-    if not values:
-        return
-    names = ", ".join(f'"{column}"' for column in values)
-    marks = ", ".join("?" for _ in values)
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(values.values()))
+    if values:
+        insert(connection, table, **values)
 
 
 def _finish(connection: Connection, record: Record, folder: Path) -> None:
@@ -268,11 +262,33 @@ def _finish(connection: Connection, record: Record, folder: Path) -> None:
 
 def _settle_live(connection: Connection, job: dict[str, Any], state: data.Running, folder: Path) -> None:
     """Restore a running job's state: phase and ending reported by an earlier attempt don't count."""
-    since = SinceStart.read(folder / job["folder"] / "events.jsonl")
-    if since.attempt != job.get("attempt", 0) or not since.has_phase:
+    attempt, has_phase = _newest_start(folder / job["folder"] / "events.jsonl")
+    is_newest = attempt == job.get("attempt", 0)
+    if not (is_newest and has_phase):
         jobs.show_state(connection, job["id"], state)
-    if since.attempt != job.get("attempt", 0):
+    if not is_newest:
         connection.execute("UPDATE jobs SET ended_word = NULL WHERE id = ?", [job["id"]])
+
+
+def _newest_start(file: Path) -> tuple[int, bool]:
+    """Read a job's last start and whether it told a phase since; events that can't be read say nothing."""
+    attempt, has_phase = 0, False
+    try:
+        opened = open_regular(file)
+    except OSError:
+        return attempt, has_phase
+    with opened:
+        while line := opened.readline(LINE_BYTES):  # a longer line is read in pieces, which are skipped
+            if b'"started"' not in line and b'"phase"' not in line:
+                continue
+            try:
+                event = events.decode(line).e
+            except events.Unreadable:
+                continue
+            if isinstance(event, events.Started):
+                attempt, has_phase = event.attempt, False
+            has_phase = has_phase or isinstance(event, events.Phase)
+    return attempt, has_phase
 
 
 def _state_of(connection: Connection, record: Record) -> data.State:
@@ -318,10 +334,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, FinetopError):
         return clean_line(str(error))
     return clean_line(f"it can't be used ({type(error).__name__}: {str(error).partition(chr(10))[0]}).")
-
-
-def _text(value: Any) -> str:
-    return _json.encode(value).decode()
 
 
 if __name__ == "__main__":

@@ -24,9 +24,8 @@ from finetop.core.store import run_records, runs
 from finetop.core.text import quoted
 
 LARGEST = 10**9
-Number = Annotated[
-    int, Meta(ge=1, le=LARGEST)
-]  # id of a run, a job or a check, small enough that the next one fits its column too
+# of a run, a job, a check: the next one fits into its column too
+Number = Annotated[int, Meta(ge=1, le=LARGEST)]
 
 
 class _Named(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from duckdb import DuckDBPyConnection as Connection
@@ -35,8 +36,7 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
         raise BadInput("the comparison has no runs.", hint="See finetop approaches --help.")
     check_name(ask.name, "name")
     for run in ask.runs:
-        verb = "train" if approaches.load(run.approach).trains else "approach"
-        orders.require_run(supervisor, run.name, run.recipe, ask.source, verb=verb)
+        orders.require_run(supervisor, _order(ask, run))
     name = _free_name(connection, ask)
     queued: list[QueuedApproach] = []
     with orders.all_or_nothing(supervisor) as folders:
@@ -87,32 +87,21 @@ def _add_run(
     connection = supervisor.connection
     was_there = run_id is not None
     if run_id is None:
-        trains = approaches.load(wanted.approach).trains
-        name = runs.free_name(connection, wanted.name)
-        args = {} if trains else {"approach": wanted.approach, "learns_news": False}
-        verb = "train" if trains else "approach"
-        run_id = orders.make_run(
-            supervisor,
-            folders,
-            name,
-            wanted.recipe,
-            ask.source,
-            verb=verb,
-            args=args,
-            priority=ask.priority,
-            held=ask.held,
-        )
-    store.add_member(
-        connection,
-        comparison,
-        store.Member(run_id, wanted.approach, wanted.seed, wanted.learns_news),
-        wanted.digest,
-    )
+        run_id, _ = orders.make_run(supervisor, folders, _order(ask, wanted))
+    member = store.Member(run_id, wanted.approach, wanted.seed, wanted.learns_news)
+    store.add_member(connection, comparison, member, wanted.digest)
     _tag(connection, run_id, comparison, on=True)
     row = runs.row(connection, run_id)
     if was_there and isinstance(row.state, data.Finished):
         _measure(connection, run_id)
     return QueuedApproach(run_id, row.name, wanted.approach, was_there)
+
+
+def _order(ask: SubmitApproaches, one: ApproachRun) -> orders.Order:
+    order = orders.Order(one.name, one.recipe, ask.source, ask.priority, ask.held)
+    if approaches.load(one.approach).trains:
+        return order
+    return replace(order, verb="approach", args={"approach": one.approach, "learns_news": False})
 
 
 def _measure(connection: Connection, run_id: int) -> None:

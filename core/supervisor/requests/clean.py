@@ -16,7 +16,7 @@ from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
 from finetop.core.runtime.files import read_own
 from finetop.core.store import checks, jobs, run_records
-from finetop.core.store.database import transaction
+from finetop.core.store.database import insert, read_as, transaction
 from finetop.core.supervisor.requests import trash
 
 if TYPE_CHECKING:
@@ -37,11 +37,9 @@ NAME = r"[A-Za-z0-9._-]+\.jsonl"
 class Saved:
     """A checkpoint on disk, of a run that has ended."""
 
-    run_id: int
     run: str
     ended: float
     step: int
-    place: Path
     path: str  # relative to the home
     size_bytes: int
     must_stay: bool  # the run's newest or best, or the start of another run
@@ -130,11 +128,9 @@ def _of_run(
     by_loss = sorted((step for step in steps if step in losses), key=lambda step: (losses[step], -step))
     return [
         Saved(
-            run_id,
             name,
             ended,
             step,
-            place,
             str(place.relative_to(home.root)),
             sum(trash.sizes_below(place)),
             must_stay=rank == 0 or step in needed or -1 in needed or (best is not None and best.step == step),
@@ -213,11 +209,11 @@ def _selected(connection: Connection, home: Home, days: float | None) -> Iterato
 
 def _named(connection: Connection, home: Home) -> set[str]:
     """Return the names of all row files that appear in a run's recipe, in its jobs' args or in the trash."""
-    rows = connection.execute(
+    query = (
         f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
         f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
-    ).fetchall()
-    named = {name for (name,) in rows}
+    )
+    named = set(read_as(connection, str, query))
     for folder in home.trash.glob("*/") if home.trash.is_dir() else ():
         for file in (*folder.glob("*.json"), *folder.glob("*.yaml"), *folder.glob("jobs/*/job.json")):
             try:
@@ -264,7 +260,7 @@ def _forget(connection: Connection, home: Home, place: Path) -> None:
             values,
         ).fetchall()
         for row in rows:
-            connection.execute("INSERT INTO cleaned VALUES (?, ?, ?, ?)", row)
+            insert(connection, "cleaned", **dict(zip(("run_id", "job_id", "step", "time"), row, strict=True)))
             connection.execute(
                 "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?", row
             )

@@ -5,41 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from inspect import isawaitable
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from finetop.core.protocol.messages.trash import Clean, EmptyTrash
 from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.requests import (
-    approaches,
-    bisect,
-    checks,
-    clean,
-    data_versions,
-    machine,
-    notes,
-    queue,
-    remedies,
-    resume,
-    retry,
-    runs,
-    session,
-    stop_pause_kill,
-    submit,
-    sweeps,
-    trash,
-    triage,
-)
+from finetop.core.supervisor.requests import trash
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
-_MODULES = (
-    *(approaches, bisect, checks, clean, data_versions, machine, notes, queue, remedies, resume),
-    *(retry, runs, session, stop_pause_kill, submit, sweeps, trash, triage),
-)
+_NAMES = sorted(file.name for file in iter_modules([str(Path(__file__).parent)]))
+_MODULES = [import_module(f"{__package__}.{name}") for name in _NAMES if name != "dispatch"]
 ANSWERS: Mapping[type[Ask], Callable[[Supervisor, Any], Any]] = {
-    request: answer for module in _MODULES for request, answer in module.ANSWERS.items()
+    request: answer for module in _MODULES for request, answer in vars(module).get("ANSWERS", {}).items()
 }
 
 

@@ -36,7 +36,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import monitor, pool
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.launchers import hostlist
+from finetop.core.supervisor.launchers import slurm_commands
 from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
@@ -91,7 +91,7 @@ def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[NodeRow]:
         return []
     on: dict[str, list[str]] = {}
     for job, place in supervisor.places.items():
-        for name in hostlist.names(place.nodes) if job in live else ():
+        for name in slurm_commands.hosts(place.nodes) if job in live else ():
             on.setdefault(name, []).append(live[job].run_name)
     return [
         msgspec.structs.replace(node, jobs=sorted(on.get(node.name, ())))

@@ -204,10 +204,4 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     return name, waiting
 
 
-ANSWERS = {
-    Queue: listing,
-    Move: move,
-    Hold: hold,
-    Release: release,
-    Prioritise: prioritise,
-}
+ANSWERS = {Queue: listing, Move: move, Hold: hold, Release: release, Prioritise: prioritise}

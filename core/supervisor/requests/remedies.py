@@ -136,7 +136,6 @@ def _now(
     if tried.NOW in by_name or check is None or check["step"] != step:
         return by_name.get(tried.NOW)
     read = outcome(check)
-    decided = read.deciding_interval
     return data.RemedyRow(
         name=tried.NOW,
         remedy=tried.NOW,
@@ -145,9 +144,9 @@ def _now(
         verdict=read.verdict,
         reason=read.reason,
         target={metric: score.tuned for metric, score in read.target.items()},
-        drop=None if read.drop is None else 100 * read.drop,
-        interval=None if read.interval is None else (100 * read.interval[0], 100 * read.interval[1]),
-        decided=None if decided is None else (100 * decided[0], 100 * decided[1]),
+        drop=tried.points(read.drop),
+        interval=tried.interval(read.interval),
+        decided=tried.interval(read.deciding_interval),
         items_used=read.items_used,
         items_total=read.items_total,
         worst=[data.TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(read)],

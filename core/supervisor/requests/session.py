@@ -127,10 +127,4 @@ async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
     return SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
 
-ANSWERS = {
-    Hello: hello,
-    Changes: changes,
-    Notices: list_notices,
-    SendTest: send_test,
-    Shutdown: shutdown,
-}
+ANSWERS = {Hello: hello, Changes: changes, Notices: list_notices, SendTest: send_test, Shutdown: shutdown}

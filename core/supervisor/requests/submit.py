@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,7 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     Raises BadInput for an invalid name or an unreadable suite, NotFound for a missing one, EnvironmentTrouble if the
     folder can't be made.
     """
-    run_id, name = _add_run(
-        supervisor, ask.name, ask.recipe, ask.source, priority=ask.priority, held=ask.held
-    )
+    run_id, name = _add_run(supervisor, Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held))
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
 
@@ -64,25 +63,18 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
         raise NotFound(f"there is no stage {ask.first!r}.", hint=did_you_mean(ask.first, names))
     start = names.index(ask.first) if ask.first else 0
     for stage in ask.stages[start:]:
-        require_run(supervisor, f"{ask.name}.{stage.name}", stage.recipe, ask.source)
+        require_run(supervisor, Order(f"{ask.name}.{stage.name}", stage.recipe, ask.source))
     whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
     numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
     queued: list[tuple[int, str]] = []
     with all_or_nothing(supervisor) as folders:
         for stage in ask.stages[start:]:
-            name = runs.free_name(connection, f"{whole}.{stage.name}")
-            recipe = on_runs(stage, numbers)
             begins = not any(reference.kind == "stage" for reference in references(stage.recipe).values())
-            numbers[stage.name] = make_run(
-                supervisor,
-                folders,
-                name,
-                recipe,
-                ask.source,
-                priority=ask.priority,
-                held=ask.held and (begins or stage is ask.stages[start]),
-            )
-            queued.append((numbers[stage.name], name))
+            held = ask.held and (begins or stage is ask.stages[start])
+            recipe = on_runs(stage, numbers)
+            order = Order(f"{whole}.{stage.name}", recipe, ask.source, ask.priority, held)
+            queued.append(make_run(supervisor, folders, order))
+            numbers[stage.name] = queued[-1][0]
     supervisor.touch()
     places, _ = jobs.places(connection)
     return SubmitChainAnswer(
@@ -163,9 +155,8 @@ def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
             if _is_the_same(ask, recipe, args):
                 return ImportAnswer(run_id, name, True)
     args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
-    run_id, name = _add_run(
-        supervisor, ask.name, ask.recipe, ask.source, verb="import", args=args, priority=jobs.CHECK_PRIORITY
-    )
+    order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="import", args=args)
+    run_id, name = _add_run(supervisor, order)
     return ImportAnswer(run_id, name, False)
 
 
@@ -179,45 +170,36 @@ def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> b
     )
 
 
-def _add_run(
-    supervisor: Supervisor,
-    wanted_name: str,
-    recipe: dict[str, Any],
-    source: str,
-    *,
-    verb: str = "train",
-    args: dict[str, Any] | None = None,
-    priority: int,
-    held: bool = False,
-) -> tuple[int, str]:
+@dataclass(frozen=True)
+class Order:
+    """A run that is to be made, by a job of this verb; its name is free yet, or gets a number behind it."""
+
+    name: str
+    recipe: dict[str, Any]
+    source: str
+    priority: int = jobs.TRAIN_PRIORITY
+    held: bool = False
+    verb: str = "train"
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
     """Make a run: its folder with the recipe, its rows, and the job that makes it. Return id and name."""
-    require_run(supervisor, wanted_name, recipe, source, verb=verb, args=args)
-    name = runs.free_name(supervisor.connection, wanted_name)
+    require_run(supervisor, order)
     with all_or_nothing(supervisor) as folders:
-        run_id = make_run(
-            supervisor, folders, name, recipe, source, verb=verb, args=args, priority=priority, held=held
-        )
+        number_and_name = make_run(supervisor, folders, order)
     supervisor.touch()
-    return run_id, name
+    return number_and_name
 
 
-def require_run(
-    supervisor: Supervisor,
-    name: str,
-    recipe: dict[str, Any],
-    source: str,
-    *,
-    verb: str = "train",
-    args: dict[str, Any] | None = None,
-) -> None:
+def require_run(supervisor: Supervisor, order: Order) -> None:
     """Validate a run now instead of after hours of training. Raises BadInput, NotFound."""
-    check_name(name, "name")
-    secrets.require_none(source, "the recipe")
-    secrets.require_none(msgspec.json.encode([recipe, args]).decode(), "the recipe")
-    secrets.require_no_setting(
-        options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
-    )
-    read = recipe_from_mapping(recipe, to_train=verb == "train")
+    check_name(order.name, "name")
+    secrets.require_none(order.source, "the recipe")
+    secrets.require_none(msgspec.json.encode([order.recipe, order.args]).decode(), "the recipe")
+    options = order.recipe.get("trainer_args")
+    secrets.require_no_setting(options if isinstance(options, dict) else {}, "trainer_args")
+    read = recipe_from_mapping(order.recipe, to_train=order.verb == "train")
     placement.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
@@ -244,28 +226,21 @@ def all_or_nothing(supervisor: Supervisor) -> Iterator[list[Path]]:
         raise
 
 
-def make_run(
-    supervisor: Supervisor,
-    folders: list[Path],
-    name: str,
-    recipe: dict[str, Any],
-    source: str,
-    *,
-    verb: str = "train",
-    args: dict[str, Any] | None = None,
-    priority: int,
-    held: bool = False,
-) -> int:
-    """Make one run's folder and rows inside `all_or_nothing`. Return its id. Raises OSError and as `resolve`."""
+def make_run(supervisor: Supervisor, folders: list[Path], order: Order) -> tuple[int, str]:
+    """Make one run's folder and rows inside of `all_or_nothing`. Returns its number and name.
+
+    Raises OSError and as `resolve`.
+    """
     connection = supervisor.connection
-    recipe, parents = ancestry.resolve(connection, recipe)
+    name = runs.free_name(connection, order.name)
+    recipe, parents = ancestry.resolve(connection, order.recipe)
     run_id = runs.next_run_id(connection)
     folder = supervisor.home.run_folder(run_id, name)
     folders.append(folder)
     folder.mkdir(mode=0o700, parents=True)
     abort_at("run-folder-made")
     with naming(folder / "recipe.yaml"):
-        (folder / "recipe.yaml").write_text(source, encoding="utf-8")
+        (folder / "recipe.yaml").write_text(order.source, encoding="utf-8")
     abort_at("recipe-written")
     facts = {
         "format": run_records.FORMAT,
@@ -277,16 +252,13 @@ def make_run(
     with naming(folder / "run.json"):  # the store's decisions are added by run_records
         (folder / "run.json").write_bytes(msgspec.json.encode(facts))
     relative = str(folder.relative_to(supervisor.home.root))
-    runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
+    runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=order.source)
     runs.set_recipe(connection, run_id, recipe, ancestry.model_name(connection, recipe))
     store_parents.add(connection, run_id, parents)
-    jobs.add_job(connection, run_id=run_id, verb=verb, args=args or {}, priority=priority, held=held)
-    return run_id
+    jobs.add_job(
+        connection, run_id=run_id, verb=order.verb, args=order.args, priority=order.priority, held=order.held
+    )
+    return run_id, name
 
 
-ANSWERS = {
-    Submit: submit,
-    SubmitChain: chain,
-    Export: export,
-    Import: import_model,
-}
+ANSWERS = {Submit: submit, SubmitChain: chain, Export: export, Import: import_model}

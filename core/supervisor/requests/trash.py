@@ -33,7 +33,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import os_error_words, read_own, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.store import parents, run_records, runs
-from finetop.core.store.database import transaction
+from finetop.core.store.database import read_as, transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.rebuild.record import read_record
 from finetop.core.supervisor.save_records import record
@@ -155,18 +155,22 @@ def _write_records(supervisor: Supervisor) -> None:
 
 
 def _move_to_trash(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
-    try:
+    with _moving(f"move {folder.name} to the trash"):
         if folder.is_dir():
             write_whole(folder / REMOVED, msgspec.json.encode({"at": time.time()}))
         with transaction(connection):
             run_records.remove_run(connection, run_id)
         if folder.is_dir():
             _move(folder, home.trash / folder.name)
+
+
+@contextlib.contextmanager
+def _moving(what: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise EnvironmentTrouble(
-            f"can't move {folder.name} to the trash: {error.strerror}.",
-            hint="Check the disk and its permissions.",
-        ) from error
+        hint = "Check the disk and its permissions."
+        raise EnvironmentTrouble(f"can't {what}: {error.strerror}.", hint=hint) from error
 
 
 def _move(folder: Path, target: Path) -> None:
@@ -222,14 +226,9 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     folder = home.runs / trashed_run.folder
     if folder.exists():
         raise Refused(f"{folder} already exists.", hint="Move it out of the way first.")
-    try:
+    with _moving(f"bring {trashed_run.name} back"):
         write_whole(place / REMOVED, msgspec.json.encode({"at": trashed_run.at, "back": True}))
         place.rename(folder)
-    except OSError as error:
-        raise EnvironmentTrouble(
-            f"can't bring {trashed_run.name} back: {error.strerror}.",
-            hint="Check the disk and its permissions.",
-        ) from error
     abort_at("folder-moved")
     try:
         rebuild.add_run(connection, home, folder)
@@ -300,7 +299,7 @@ def finish_moves(connection: Connection, home: Home) -> None:
                 with transaction(connection):
                     run_records.remove_run(connection, number)
             _move(mark.parent, home.trash / mark.parent.name)
-    stored_folders = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
+    stored_folders = set(read_as(connection, str, "SELECT folder FROM runs"))
     for folder in rebuild.run_folders(home):
         if f"runs/{folder.name}" not in stored_folders and rebuild.was_never_queued(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -321,9 +320,4 @@ async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer
     return answer
 
 
-ANSWERS = {
-    Remove: remove_and_record,
-    Trash: trash,
-    Restore: restore,
-    EmptyTrash: empty,
-}
+ANSWERS = {Remove: remove_and_record, Trash: trash, Restore: restore, EmptyTrash: empty}

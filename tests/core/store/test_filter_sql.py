@@ -8,8 +8,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.filter_match import group_place, holds, place
 from finetop.core.protocol.run_filter import Filter, Sort, Term, format_filter
 from finetop.core.store import recipe_settings, run_list, runs
-from finetop.core.store.database import open_store, transaction
-from finetop.core.store.runs import json_text
+from finetop.core.store.database import json_text, open_store, transaction
 from finetop.core.wording.run_groups import group_heading
 
 NOW = 1_000_000.0
@@ -103,8 +102,8 @@ def fill(connection, found):
         )  # fmt: skip
         connection.execute(
             "UPDATE runs SET created = ?, step = ?, tags = ?, note = ?, last = ?, brief = ? WHERE id = ?",
-            [run_row["created"], run_row["step"], json_text.encode(run_row["tags"]).decode(), run_row["note"],
-             json_text.encode(run_row["last"]).decode(), json_text.encode(check).decode() if check else None, run_id],
+            [run_row["created"], run_row["step"], json_text(run_row["tags"]), run_row["note"],
+             json_text(run_row["last"]), json_text(check) if check else None, run_id],
         )  # fmt: skip
         if run_row["alarm"] is not None:
             connection.execute(

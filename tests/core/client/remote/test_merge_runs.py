@@ -38,8 +38,7 @@ from finetop.core.protocol.messages.trash import Remove, Restore
 from finetop.core.protocol.run_filter import Sort, read_sort
 from finetop.core.protocol.runs import Failed, Finished, Queued, Running
 from finetop.core.store import run_list, runs
-from finetop.core.store.database import open_store, transaction
-from finetop.core.store.runs import json_text
+from finetop.core.store.database import json_text, open_store, transaction
 
 LABELS = ["lab", "box", "here"]
 
@@ -256,7 +255,7 @@ class Stored:
                 recipe["train"] = {"seed": seed}
                 name = f"{method}-{number:03d}"
                 runs.add_run(self._connection, run_id=number, name=name, folder="f", recipe=recipe, source="")
-                state = json_text.encode(Finished(NOW - 9, NOW - number)).decode()
+                state = json_text(Finished(NOW - 9, NOW - number))
                 self._connection.execute(
                     "UPDATE runs SET last = ?, state = ?, ended = ?, rank = 3 WHERE id = ?",
                     [f'{{"loss":{loss}}}', state, NOW - number, number],

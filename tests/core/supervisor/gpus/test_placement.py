@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu
-from finetop.core.supervisor.gpus.placement import IDLE_GIB, Reason, Rules, Waiting, Want, decide, place
+from finetop.core.supervisor.gpus.placement import IDLE_GIB, Rules, Waiting, Want, decide, place
 
 RULES = Rules(share=True, reserve_gib=1.0)
 ALONE = Rules(share=False)
@@ -22,7 +22,7 @@ def share(index=0, gib=None):
 
 
 def indices(found):
-    return [entry.index for entry in found] if isinstance(found, tuple) else found.text
+    return [entry.index for entry in found] if isinstance(found, tuple) else found
 
 
 TWO = (card(0), card(1))
@@ -90,12 +90,10 @@ def test_what_is_placed_says_what_it_has_and_what_others_had():
 
 
 def test_gpus_out_of_service_are_told_of():
-    assert (
-        place(Want(2), (card(),), (), RULES, unfit=1).text == "wants 2 GPUs, 1 works and 1 is out of service"
-    )
-    assert place(Want(1), (), (), RULES, unfit=2).text == "wants 1 GPU, 0 works and 2 are out of service"
+    assert place(Want(2), (card(),), (), RULES, unfit=1) == "wants 2 GPUs, 1 works and 1 is out of service"
+    assert place(Want(1), (), (), RULES, unfit=2) == "wants 1 GPU, 0 works and 2 are out of service"
     placement = place(Want(1, 100), (card(),), (), RULES, unfit=1)
-    assert placement.text == "wants 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
+    assert placement == "wants 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
 
 
 def jobs(*wants):
@@ -214,7 +212,7 @@ def test_memory_is_never_promised_twice_and_everybody_is_answered(cards, wanted,
 @given(machines(), wants, rules, st.lists(st.tuples(wants, st.integers(1, 4)), min_size=1, max_size=6))
 def test_a_big_job_is_not_starved_by_an_endless_stream_of_small_ones(cards, big, rules, stream):
     """Small jobs arrive behind it in every round, ending a few rounds later: it starts once all older ones end."""
-    if isinstance(place(big, cards, (), rules), Reason) or not big.gpus:
+    if isinstance(place(big, cards, (), rules), str) or not big.gpus:
         return  # it can never start here, or needs no GPU
     longest = max(rounds for _, rounds in stream)
     live, number = {}, 100

@@ -7,7 +7,7 @@ import pytest
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.home_settings import Settings, Slurm
-from finetop.core.supervisor.launchers import hostlist, slurm_commands
+from finetop.core.supervisor.launchers import slurm_commands
 from finetop.core.supervisor.launchers.launcher import Look, Place
 from finetop.core.supervisor.queue import placement
 
@@ -67,7 +67,7 @@ def test_a_look_that_is_of_this_machine_has_no_place(quiet):
     ],
 )
 def test_a_list_of_hosts_is_read(text, names):
-    assert hostlist.names(text) == names
+    assert slurm_commands.hosts(text) == names
 
 
 def test_nodes_are_read_once_each_with_their_gpus(monkeypatch):
