@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str, home: Home | None = None) -> Moving:
-    """See that a model of this config.json can be trained as the recipe says, and count what would move.
+    """Require that a model of this config.json can be trained as the recipe says; return what would move.
 
     The model's shape is kept in the home, for plans.
 
