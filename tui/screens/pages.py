@@ -126,7 +126,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         self._rows: tuple[KeyRow, ...] = ()
 
     def on_mount(self) -> None:
-        self.show_title(f"Keys of {self._of}", "lower case looks, capitals act on a run")
+        self.show_title(f"Keys of {self._of}", "lower case shows, capitals act on a run")
         self.bottom.offer([], (SEARCH, MATCH, BACK))
 
     def on_resize(self) -> None:
