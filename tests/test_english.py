@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # A docstring says what comes back or what happens: "Return …", "Queue …".
-STARTS = re.compile(r"(?:Say|Tell|Have|Hear|See that|Know|Take care)\b")
+STARTS = re.compile(r"(?:Say|Tell|Gives?|Have|Hear|See that|Know|Take care)\b(?! up)")
 # In docstrings and comments, each with what to write.
 PHRASES = {
     r"how manieth": "number",

@@ -144,6 +144,17 @@ def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
 
 # What a plug-in may have is a default of its kind's class: nobody asks one by getattr or hasattr whether it is there.
 PLUGINS = {"methods", "objectives", "protections", "alarms", "rewards", "weight_formats"}
+PLUGINS |= {
+    "findings",
+    "select",
+    "remedies",
+    "approaches",
+    "formats",
+    "files",
+    "FORMATS",
+    "REMEDIES",
+    "APPROACHES",
+}
 PLUGINS |= {"METHODS", "OBJECTIVES", "PROTECTIONS", "ALARMS", "REWARD_RULES", "WEIGHT_FORMATS", "KIND"}
 
 

@@ -1,4 +1,4 @@
-"""Gives rows the keys that training reads: by the recipe's `columns` and `labels`, or by a guess for users to paste."""
+"""Renames the keys of rows to those that training reads: by `columns` and `labels`, or by a guess for users to paste."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
 
 
 def put(file: Path, place: Path) -> None:
-    """Give a file its final name. Unlike a rename, raises FileExistsError if the name is taken by now."""
+    """Rename a file to its final name. Unlike os.rename, raises FileExistsError if the name is taken by now."""
     try:
         os.link(file, place)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Gives blocks of rows to worker processes in turn, and returns their results in the order of the blocks."""
+"""Deals blocks of rows to worker processes in turn, and returns their results in the order of the blocks."""
 
 from __future__ import annotations
 

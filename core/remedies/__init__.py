@@ -72,11 +72,6 @@ KIND: PluginKind[Remedy] = plugins.REMEDIES.of(Remedy)
 names, load = KIND.names, KIND.load
 
 
-def needs_training(name: str) -> bool:
-    """Return True if a remedy retrains."""
-    return isinstance(load(name), Retraining)
-
-
 def most_candidates() -> int:
     """Return the most candidates that any run can have, however many of them are tried, in however many jobs."""
     return sum(load(name).most for name in names())

@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
-    """Give the file its name, if it is free. Raises BadInput."""
+    """Rename the file to its final name, if that is free. Raises BadInput."""
     if not may_be_there and os.path.lexists(target):
         raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
     aside.replace(target)

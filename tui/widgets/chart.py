@@ -251,7 +251,7 @@ def _draw_ends(
 
 
 def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:
-    """Give each label a row of its own, in order, each near the one it wants."""
+    """Place each label on a row of its own, in order, each near the one it wants."""
     placed: list[int] = []
     for row in rows:
         placed.append(max(row, placed[-1] + 1 if placed else 0))

@@ -213,7 +213,7 @@ class LocalLauncher:
         return Warm(True, self._warm_failures, pid)
 
     def _hand_over(self, attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
-        """Give a job to the waiting process; return None if there is none or its environment differs.
+        """Hand a job to the waiting process; return None if there is none or its environment differs.
 
         Lock and attempt are as for a new keeper, which starts a process of its own if the waiting one has just died.
         What was written to the pipe is read even if the supervisor dies now.

@@ -27,7 +27,7 @@ def test_each_says_what_it_does():
     for name in remedies.names():
         remedy = remedies.load(name)
         assert remedy.about and "\n" not in remedy.about and len(remedy.about) < 100
-        assert remedies.needs_training(name) or (remedy.most > 0 and remedy.cost)
+        assert isinstance(remedy, remedies.Retraining) or (remedy.most > 0 and remedy.cost)
     with pytest.raises(NotFound, match="Did you mean interpolate"):
         remedies.load("interpolat")
 
