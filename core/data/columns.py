@@ -1,4 +1,4 @@
-"""Renames the keys of rows to those that training reads: by `columns` and `labels`, or by a guess for users to paste."""
+"""Renames keys of rows to those that training reads: by `columns` and `labels`, or by a guess for users to paste."""
 
 from __future__ import annotations
 
