@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
+from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, Configured, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
@@ -129,16 +129,16 @@ def recipe_from_resolved(mapping: Mapping[str, Any], place: str = "the recipe") 
     try:
         method, objective = _choice(mapping["method"], METHODS), _choice(mapping["objective"], OBJECTIVES)
         return msgspec.convert({**mapping, "method": method, "objective": objective}, Recipe)
-    except (msgspec.ValidationError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
+    except (msgspec.ValidationError, KeyError, RecursionError, TypeError, ValueError):
         return recipe_from_mapping(mapping, place, to_train=False)
 
 
-def _choice(section: Mapping[str, Any], kind: PluginKind[Any]) -> dict[str, Any]:
+def _choice(section: Mapping[str, Any], kind: PluginKind[Configured[Any]]) -> dict[str, Any]:
     """Return a method or an objective as the schema has it; options of one that is none of ours stay plain."""
     options = dict(section)
     name = options.pop("name")
     try:
-        return {"name": name, "options": msgspec.convert(options, kind.load(name).Options)}
+        return {"name": name, "options": msgspec.convert(options, kind.load(name).options)}
     except NotFound:
         return {"name": name, "options": options}
 
