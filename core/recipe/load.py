@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
-from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, Configured, PluginKind
+from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
@@ -25,6 +25,8 @@ from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from finetop.core.plugins import MethodFacts, ObjectiveFacts
 
 STAGES = "stages"  # the key of a chain: core/recipe/stages.py
 MAX_EXTENDS = 8
@@ -133,7 +135,9 @@ def recipe_from_resolved(mapping: Mapping[str, Any], place: str = "the recipe") 
         return recipe_from_mapping(mapping, place, to_train=False)
 
 
-def _choice(section: Mapping[str, Any], kind: PluginKind[Configured[Any]]) -> dict[str, Any]:
+def _choice(
+    section: Mapping[str, Any], kind: PluginKind[MethodFacts[Any]] | PluginKind[ObjectiveFacts[Any]]
+) -> dict[str, Any]:
     """Return a method or an objective as the schema has it; options of one that is none of ours stay plain."""
     options = dict(section)
     name = options.pop("name")
