@@ -178,6 +178,7 @@ OBJECTIVES: PluginKind[ObjectiveFacts[Any]] = PluginKind(
 PROTECTIONS: PluginKind[Configured[Any]] = PluginKind("protection", "finetop.core.train.protections", "_")
 ALARMS: PluginKind[Configured[Any]] = PluginKind("alarm", "finetop.core.train.alarms", "_")
 REWARD_RULES: PluginKind[Plugin] = PluginKind("rule", "finetop.core.train.rewards", "_")
+METRIC_SOURCES: PluginKind[Plugin] = PluginKind("source of metrics", "finetop.core.external.sources", "_")
 REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.remedies")
 APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.approaches")
 

@@ -27,6 +27,8 @@ USAGE = "usage: python -m finetop.core.run_job JOB_FOLDER | --warm FILE"
 MODULES: dict[Verb, str] = {
     "train": "finetop.core.train.job",
     "check": "finetop.core.check.job",
+    "command": "finetop.core.external.job",
+    "watch": "finetop.core.external.watch",
     "import": "finetop.core.models.imports.job",
     "export": "finetop.core.models.export.job",
     "remedy": "finetop.core.remedies._job",

@@ -83,10 +83,12 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 
 
 # approach: a run without weight changes, which is its own measurement; measure: the measurement of a trained run
-Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure"]
+# command: another training program; watch: one that somebody else started
+Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch"]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
-MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
+COMMAND, WATCHED = "command", "watched"  # objective of a run that another program trains: started by us, or not
+MAKES_A_RUN = ("train", "import", "approach", "command", "watch")  # verbs of the job whose state is its run's
 
 Ended = Finished | Stopped | Failed | Lost
 State = Queued | Running | Ended
@@ -119,6 +121,9 @@ def ran_s(state: State) -> float | None:
 def word(state: State) -> str:
     """Return a state's word: 'queued', 'running', 'finished', 'stopped', 'failed' or 'lost'."""
     return str(type(state).__struct_config__.tag)
+
+
+_MAKERS: dict[str, Verb] = {IMPORTED: "import", COMMAND: "command", WATCHED: "watch"}  # by objective
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -305,7 +310,7 @@ class RunRow(msgspec.Struct, frozen=True):
         """The verb of the job that makes it, whose state is its own."""
         if self.method == NO_WEIGHT:
             return "approach"
-        return "import" if self.objective == IMPORTED else "train"
+        return _MAKERS.get(self.objective, "train")
 
     @property
     def main_metric(self) -> Literal["reward", "loss"]:

@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
-from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES, has_base, is_checkable
+from finetop.core.plugins import (
+    APPROACHES,
+    FORMATS,
+    METHODS,
+    METRIC_SOURCES,
+    OBJECTIVES,
+    has_base,
+    is_checkable,
+)
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
+from finetop.core.recipe.command import UNKNOWN
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.protections import Problem
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe, Source
 
 
+GPUS = "CUDA_VISIBLE_DEVICES"
 # At most 96 characters, no .. or -- in it, no - or . at an end of a part.
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))(?=.{1,96}$)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 
@@ -47,6 +57,7 @@ def cross_problems(
             if to_train
             else ()
         ),
+        _command,
         _model,
         _train,
         _stop_early,
@@ -112,10 +123,32 @@ def _raw(recipe: Recipe) -> Iterator[Problem]:
     return raw_options.problems(recipe.trainer_args, OBJECTIVES.load(recipe.objective.name).own)
 
 
+def _command(recipe: Recipe) -> Iterator[Problem]:
+    """Require a command that can be started, and that nothing else of the recipe trains."""
+    command = recipe.command
+    if command is None:
+        return
+    if not command.run and command.shell is None:
+        yield "command.run", "command.run is empty.", "Write command: [python, train.py]."
+    if recipe.objective.name in OBJECTIVES.names():
+        message = f"objective is {recipe.objective.name}, but this recipe's command trains."
+        yield "objective", message, "Leave objective and extends out, or command."
+    if GPUS in command.env:
+        message = f"command.env.{GPUS}: finetop gives the command its GPUs."
+        yield f"command.env.{GPUS}", message, "Leave it out, and set budget.gpus."
+    for text in command.metrics:
+        name = text.partition(":")[0]
+        if name not in (known := ("auto", "none", *METRIC_SOURCES.names())):
+            hint = did_you_mean(name[:60], known)
+            yield "command.metrics", f"command.metrics: there is no source {quoted(name)}.", hint
+    if recipe.check.every is not None:
+        yield "check.every", "check.every: a command is checked at its end alone.", "Set check.every to null."
+
+
 def _model(recipe: Recipe) -> Iterator[Problem]:
     """Refuse a model that is no folder, no run, and no valid hub id."""
     name = recipe.model.id
-    if Path(name).is_absolute() or is_reference(name) or _HUB_ID.fullmatch(name):
+    if Path(name).is_absolute() or is_reference(name) or _HUB_ID.fullmatch(name) or name == UNKNOWN:
         return
     hint = "Give a hub id such as org/name, or a model's folder: ./folder or /folder."
     message = f"model.id: no folder {quoted(name)}, and it is not a valid hub id."

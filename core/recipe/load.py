@@ -13,7 +13,8 @@ import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.plugins import ALARMS, METHODS, OBJECTIVES, PROTECTIONS, PluginKind
-from finetop.core.recipe import protections as recipe_protections
+from finetop.core.protocol.runs import COMMAND
+from finetop.core.recipe import command as commands, protections as recipe_protections
 from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
 from finetop.core.recipe.schema import VERSION, Recipe
@@ -249,7 +250,7 @@ def _raise_first(problems: list[RecipeError], command: str = "") -> None:
 def file_problems(loaded: Loaded, check_path: FileCheck) -> Iterator[RecipeError]:
     """Yield what is wrong with the files that a recipe names, or that it names no data."""
     recipe = loaded.recipe
-    if not recipe.data.train:
+    if not recipe.data.train and recipe.command is None:
         hint = "Set it in the recipe, or with --set 'data.train=[{path: train.jsonl}]'."
         yield RecipeError(
             "data.train is not set: there are no rows to train on.",
@@ -275,6 +276,8 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool | None]]:
             yield _rows(f"{key}.path", source.path)
         elif source.id is not None and Path(source.id).is_absolute():
             yield f"{key}.id", source.id, True
+    if recipe.command is not None:
+        yield "command.workdir", recipe.command.workdir, True
     if recipe.check.target is not None:
         yield _rows("check.target.path", recipe.check.target.path)
     if recipe.model.chat_template is not None:
@@ -322,9 +325,32 @@ def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
 
 
 def expand_short_forms(recipe: Node) -> Node:
-    """Return a recipe's tree with every protection and alarm as a mapping; null stands for the default."""
+    """Return a recipe's tree with every protection and alarm as a mapping; null stands for the default.
+
+    A command that is a list becomes a mapping, and brings what its run has in place of a method and an objective.
+    """
+    recipe = _with_command(recipe)
     shorts = {name: recipe_protections.load(name).short for name in PROTECTIONS.names()}
     return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))
+
+
+def _with_command(recipe: Node) -> Node:
+    command = recipe.settings.get("command")
+    if command is None or command.value is None or isinstance(command.value, str):
+        return recipe
+    settings = {"run": command} if isinstance(command.value, list) else command.settings
+    folder = Node(".", command.origin, command.line)
+    kind = command.with_value({"name": command.with_value(COMMAND)})
+    unknown = command.with_value({"id": command.with_value(commands.UNKNOWN)})
+    return recipe.with_value(
+        {
+            "method": kind,
+            "objective": kind,
+            "model": unknown,
+            **recipe.settings,
+            "command": command.with_value({"workdir": folder, **settings}),
+        }
+    )
 
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:

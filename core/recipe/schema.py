@@ -28,6 +28,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 EngineChoice = Literal["auto", "exact", "continuous", "vllm"]
 Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]
+Argument = Annotated[str, Meta(max_length=100_000)]
 LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
 
@@ -550,6 +551,45 @@ class Budget(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class Command(Section, frozen=True, kw_only=True):
+    """Another training program, started as it is; `command: [python, train.py]` is short for `run`."""
+
+    run: Annotated[
+        tuple[Argument, ...], described("The program and its arguments; no shell reads them.")
+    ] = ()
+    shell: Annotated[LongText | None, described("A line for /bin/sh instead."), instead_of("run")] = None
+    workdir: Annotated[
+        PathText, a_file("Folder to start it in; left out: the recipe's folder.")
+    ] = "."
+    env: Annotated[
+        dict[str, Argument], merged("Environment variables, over those of the machine's supervisor.")
+    ] = {}
+    values: Annotated[
+        dict[str, str | float | int | bool],
+        merged("Values of the placeholders {name} in run, shell, env and output: what a sweep varies."),
+    ] = {}
+    output: Annotated[
+        PathText | None,
+        described("Folder that it writes its model to, from workdir; null: its own --output_dir."),
+    ] = None
+    metrics: Annotated[
+        tuple[Text, ...],
+        described("Where its numbers come from: auto, none, or KIND or KIND:PATH (finetop methods metrics)."),
+    ] = ("auto",)
+    stop_signal: Annotated[
+        Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"],
+        described("Signal that asks it to stop."),
+    ] = "SIGTERM"
+    grace_s: Annotated[
+        Annotated[float, Meta(ge=0, le=86_400)],
+        described("Seconds that it gets to end after the signal; then it is killed."),
+    ] = 60.0
+    resume_command: Annotated[
+        tuple[Argument, ...],
+        described("What is started instead to go on after a pause, a resume or a retry; empty: it can't be paused."),
+    ] = ()
+
+
 def _of_folder(name: str, plugins: PluginKind[Configured[Any]], about: str) -> type[msgspec.Struct]:
     """Return a section class with a setting for each plugin: its Options."""
     return msgspec.defstruct(
@@ -594,6 +634,9 @@ class Recipe(Section, frozen=True, kw_only=True):
     model: Model = Model()
     method: Method
     objective: Objective
+    command: Annotated[
+        Command | None, Meta(description="Another program that trains, instead of finetop's own trainers.")
+    ] = None
     data: Data = Data()
     ask: Ask = Ask()
     train: Train = Train()

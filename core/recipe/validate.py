@@ -35,6 +35,8 @@ def read_recipe(
     `to_train` is False for a recipe that only says what to check and how. Places are by dotted key
     (`data.train[0].path` -> `faq.yaml:7`), for the settings that were written.
     """
+    command = root.settings.get("command")
+    to_train = to_train and (command is None or command.value is None)
     reader = _Reader(to_train)
     recipe = reader.read(root, Recipe, "")
     problems = list(reader.problems)

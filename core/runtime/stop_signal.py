@@ -25,6 +25,7 @@ class Stop:
 
     reason: str = ""
     is_asked: bool = False  # by a signal
+    answer: str = "asked to stop: a checkpoint follows at the end of this step"  # in the log, while it trains
     is_training: bool = False
     is_checking: bool = False  # training pauses for a check, which is interrupted at once
     # the work is already interrupted: a second signal must not interrupt the final event
@@ -47,7 +48,7 @@ def listen(is_wish: Callable[[], bool] = lambda: True, *, is_alone: bool = True)
         if not stop.is_training or (stop.is_checking and is_alone):
             stop.is_raised = True
             raise StopAsked
-        print("asked to stop: a checkpoint follows at the end of this step", flush=True)
+        print(stop.answer, flush=True)
 
     signal.signal(signal.SIGTERM, on_signal)
     return stop

@@ -25,8 +25,9 @@ class Alarms:
         self.watches: dict[str, Watch] = {}
 
     def begin(self, steps: int) -> None:
-        objective = objectives.load(self.recipe.objective.name)
-        run = alarms.Run(steps, objective.loss_falls, self.recipe.drift.limit)
+        name = self.recipe.objective.name  # one that is none of ours: another program's
+        loss_falls = name not in objectives.names() or objectives.load(name).loss_falls
+        run = alarms.Run(steps, loss_falls, self.recipe.drift.limit)
         self.watches = alarms.watches(self.recipe, run)
 
     def look(self, step: int, values: Mapping[str, float]) -> None:

@@ -1,0 +1,144 @@
+"""The job of a command: another training program, started without a shell, its output in the job's log.
+
+It has the log as its own output, so a step of it costs nothing more. Meanwhile this process reads its numbers, once a
+second, and asks it to stop when the job is asked to. What the program leaves running ends with the job (keeper.py).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.external.numbers import Numbers, wanted
+from finetop.core.external.sources import Places
+from finetop.core.protocol.events import Ended, Phase
+from finetop.core.recipe import command as commands
+from finetop.core.runtime import failures, processes
+from finetop.core.runtime.files import end_of
+from finetop.core.train.alarm_callback import Alarms
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Command
+
+PACKAGES = ("finetop",)
+IF_STOPPED = "asked to stop before the command began"
+LOOK_S = 1.0  # between two reads of its numbers
+WAIT_S = 0.2
+TAIL_BYTES = 16 << 10  # of the log, to find out why it failed
+GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def work(job: Job) -> Ended:
+    """Run the command to its end. Raises BadInput if it can't be started."""
+    recipe = job.recipe()
+    command = recipe.command
+    assert command is not None
+    gpus = os.environ.get(GPUS, "")
+    job.started(f"GPU {gpus}" if gpus else "cpu", "", PACKAGES)
+    output = commands.output_of(command)
+    log = job.folder / "log.txt"
+    places = Places(
+        folders=tuple(dict.fromkeys(p for p in (output, job.folder, Path(command.workdir)) if p is not None)),
+        log=log,
+        since=time.time() - 1.0,
+        log_begins=log.stat().st_size if log.exists() else 0,
+    )
+    alarms = Alarms(recipe, job.events)
+    alarms.begin(0)
+    goes_on = bool(job.args.get("goes_on"))
+    numbers = Numbers(wanted(command.metrics), places, job.events, alarms, goes_on=goes_on)
+    job.stop.is_training = True  # a stop request is passed on, not raised
+    job.stop.answer = f"asked to stop: the command gets {command.stop_signal}, and {command.grace_s:g} s to end"
+    job.events.write(Phase("training"))
+    child = start(command, job.folder, resumed=goes_on)
+    end = follow(child, command, job, numbers, recipe.budget.hours)
+    numbers.look(is_last=True)
+    if numbers.read:
+        print(f"finetop: read its numbers from {', '.join(sorted(numbers.read))}", flush=True)
+    return end
+
+
+def start(command: Command, job_folder: Path, *, resumed: bool) -> subprocess.Popen[bytes]:
+    """Start the command in a process group of its own. Raises BadInput that says why it can't be."""
+    words = commands.argv(command, resumed=resumed)
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",  # what it prints is read while it runs
+        "FINETOP_METRICS": str(job_folder / "metrics.jsonl"),  # where finetop.log writes to
+        **commands.environment(command),
+    }
+    try:
+        return subprocess.Popen(
+            words,
+            cwd=command.workdir,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=processes.die_with(os.getpid()),
+        )
+    except OSError as error:
+        missing = command.workdir if not Path(command.workdir).is_dir() else words[0]
+        raise BadInput(
+            f"command: can't start {missing}: {error.strerror or error}.",
+            hint="Check the program's name, its PATH (command.env) and command.workdir.",
+        ) from error
+
+
+def follow(
+    child: subprocess.Popen[bytes], command: Command, job: Job, numbers: Numbers, hours: float | None
+) -> Ended:
+    """Wait for the command, reading its numbers, and return how it ended."""
+    began = looked = time.monotonic()
+    asked_at: float | None = None
+    killed = False
+    while True:
+        try:
+            code = child.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+            if hours is not None and now - began >= hours * 3600 and not job.stop.reason:
+                job.stop.reason = f"budget.hours ({hours:g}) is used up"
+            if job.stop.reason and asked_at is None:
+                asked_at = now
+                signal_group(child, signal.Signals[command.stop_signal])
+            if asked_at is not None and now - asked_at >= command.grace_s and not killed:
+                killed = True
+                print(f"finetop: it has not ended after {command.grace_s:g} s, and is killed", flush=True)
+                processes.kill([child.pid, *processes.descendants(child.pid)])
+            if now - looked >= LOOK_S:
+                looked = now
+                numbers.look()
+            continue
+        break
+    if job.stop.reason:
+        return Ended("stopped", job.stop.reason, kind="asked" if job.stop.is_asked else "")
+    return ending(code, job.folder / "log.txt")
+
+
+def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the command and all of its process group, as Ctrl-C would."""
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return  # it has ended
+
+
+def ending(code: int, log: Path) -> Ended:
+    """Return how a command ended by itself: why it failed is in its last lines, if they say."""
+    if code == 0:
+        return Ended("finished")
+    sys.stdout.flush()
+    lines = [line for line in end_of(log, TAIL_BYTES).decode("utf-8", "replace").splitlines() if line.strip()]
+    cause, exit_code = failures.of_lines(lines), code if code > 0 else 1
+    if cause is not None:
+        return Ended("failed", cause.cause, cause.hint, exit_code, cause.kind)
+    how = f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+    last = lines[-1].strip()[: failures.LONGEST] if lines else "It printed nothing."
+    return Ended("failed", f"the command {how}", last, exit_code, "killed" if code < 0 else "code")

@@ -1,0 +1,70 @@
+"""What a training program prints or writes its numbers to: a file each, found by listing this folder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from finetop.core.plugins import METRIC_SOURCES, Plugin, PluginKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+class Point(NamedTuple):
+    """Values at a step, named as the program names them; `at`: seconds since 1970, 0 if it does not say."""
+
+    step: int
+    values: dict[str, float]
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where to look: the folders that the program works in and writes to, and its output."""
+
+    folders: tuple[Path, ...]  # the first is its output, if that is known
+    log: Path | None = None  # what it prints; None if another program started it
+    since: float = 0.0  # files that were last written before this are of an earlier run (seconds since 1970)
+    log_begins: int = 0  # bytes of the log that are of an earlier attempt
+
+
+@dataclass
+class Reader:
+    """Reads one file of a source as it grows.
+
+    `total` and `epochs` are the planned steps and epochs, once the file tells; 0 until then. `restarted` is set by
+    `read` if the file began anew since the last read, which the caller clears.
+    """
+
+    path: Path
+    total: int = field(default=0, init=False)
+    epochs: float = field(default=0.0, init=False)
+    restarted: bool = field(default=False, init=False)
+
+    def read(self) -> Sequence[Point]:
+        """Return what is new since the last call, in the file's order; a half-written end waits for the next call.
+
+        Never raises for what a file holds: what can't be read is skipped. Raises OSError.
+        """
+        raise NotImplementedError
+
+
+class Source(Plugin):
+    """A kind of file. Where several have the same metric, the one with the highest rank is believed."""
+
+    rank: int
+
+    @abstractmethod
+    def find(self, places: Places) -> Iterator[Path]:
+        """Yield the files of this kind that are there now. Called every few seconds: it walks no tree deeply."""
+
+    @abstractmethod
+    def open(self, path: Path, places: Places) -> Reader:
+        """Return a reader of a file, from its beginning (of a log: from where this attempt began)."""
+
+
+KIND: PluginKind[Source] = METRIC_SOURCES.of(Source)
+names, load = KIND.names, KIND.load

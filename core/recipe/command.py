@@ -1,0 +1,49 @@
+"""A recipe's command as it is started: its placeholders filled in, its folders resolved."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from finetop.core.recipe.schema import Command
+
+UNKNOWN = "?"  # the base model, until an adapter names it
+_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+# Options by which programs name the folder that they write their model to.
+_OUTPUT = re.compile(r"-*(?:training_args\.|train\.)?output[_-]dir(?:=(?P<value>.+))?")
+
+
+def filled(text: str, values: Mapping[str, object]) -> str:
+    """Replace `{name}` by the value of that name; other braces stay."""
+    return _PLACE.sub(lambda match: str(values.get(match[1], match[0])), text)
+
+
+def argv(command: Command, *, resumed: bool = False) -> list[str]:
+    """Return what is started: the program and its arguments; a shell alone if the recipe asks for one."""
+    if resumed and command.resume_command:
+        words: Sequence[str] = command.resume_command
+    else:
+        words = command.run if command.shell is None else ("/bin/sh", "-c", command.shell)
+    return [filled(word, command.values) for word in words]
+
+
+def environment(command: Command) -> dict[str, str]:
+    return {key: filled(value, command.values) for key, value in command.env.items()}
+
+
+def output_of(command: Command) -> Path | None:
+    """Return the folder that it writes its model to: as the recipe says, else as its own --output_dir says."""
+    text = command.output or output_in(argv(command))
+    return None if not text else Path(command.workdir) / filled(text, command.values)
+
+
+def output_in(words: Sequence[str]) -> str:
+    """Return the folder that a command's own options name as its output; '' if none does."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if match := _OUTPUT.fullmatch(word):
+            return match["value"] or following
+    return ""
