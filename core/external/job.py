@@ -21,6 +21,7 @@ from finetop.core.protocol.events import Ended, Phase
 from finetop.core.recipe import command as commands
 from finetop.core.runtime import failures, processes
 from finetop.core.runtime.files import end_of
+from finetop.core.runtime.job_process import attempt_of
 from finetop.core.train.alarm_callback import Alarms
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def work(job: Job) -> Ended:
     )
     alarms = Alarms(recipe, job.events)
     alarms.begin(0)
-    goes_on = bool(job.args.get("goes_on"))
+    goes_on = bool(job.args.get("again")) or attempt_of(job.folder) > 1
     numbers = Numbers(wanted(command.metrics), places, job.events, alarms, goes_on=goes_on)
     job.stop.is_training = True  # a stop request is passed on, not raised
-    job.stop.answer = f"asked to stop: the command gets {command.stop_signal}, and {command.grace_s:g} s to end"
+    job.stop.answer = (
+        f"asked to stop: the command gets {command.stop_signal}, and {command.grace_s:g} s to end"
+    )
     job.events.write(Phase("training"))
     child = start(command, job.folder, resumed=goes_on)
     end = follow(child, command, job, numbers, recipe.budget.hours)

@@ -34,7 +34,12 @@ LARGEST_STEP = 2**31 - 1
 _TRAIN = re.compile(r"(?:train|training)[/_](?!runtime\b|samples_per|steps_per)")
 _EVAL = re.compile(r"(?:eval|val|validation|test)[/_]")
 # Other trainers' names of what every run has.
-OTHERS = {"lr": "learning_rate", "train_loss": "loss", "grad_norm/global": "grad_norm", "num_input_tokens_seen": "tokens"}
+OTHERS = {
+    "lr": "learning_rate",
+    "train_loss": "loss",
+    "grad_norm/global": "grad_norm",
+    "num_input_tokens_seen": "tokens",
+}
 
 
 def name_of(key: str) -> str:
@@ -91,10 +96,14 @@ class Numbers:
         self._open: dict[Path, _Open] = {}
         self._owned: dict[str, _Owned] = {}
         self._looked_at = -LOOK_S
-        self._goes_on = goes_on  # an earlier attempt has reported steps; the first of this one discards later ones
+        self._goes_on = (
+            goes_on  # an earlier attempt has reported steps; the first of this one discards later ones
+        )
         self._dropped: set[str] = set()
         self._total = 0
-        self._first: tuple[int, float] | None = None  # step and time (monotonic) from which the pace is measured
+        self._first: tuple[int, float] | None = (
+            None  # step and time (monotonic) from which the pace is measured
+        )
         self._shown = -PHASE_S
         self._stepped: tuple[int, float] | None = None  # the last step of the loss, and its time
         self.step = 0
@@ -116,7 +125,9 @@ class Numbers:
             source = sources.load(name)
             for file in self._files(source, path):
                 if file not in self._open:
-                    self._open[file] = _Open(name, source.rank + (10 if path else 0), source.open(file, self._places))
+                    self._open[file] = _Open(
+                        name, source.rank + (10 if path else 0), source.open(file, self._places)
+                    )
 
     def _files(self, source: sources.Source, path: str) -> Iterator[Path]:
         try:
@@ -127,7 +138,9 @@ class Numbers:
             if named.is_file():
                 yield named
             else:
-                yield from source.find(sources.Places((named,), self._places.log, 0.0, self._places.log_begins))
+                yield from source.find(
+                    sources.Places((named,), self._places.log, 0.0, self._places.log_begins)
+                )
         except OSError:
             return  # a folder that comes or goes: the next search
 
@@ -180,7 +193,9 @@ class Numbers:
         if owned is None:
             if len(self._owned) >= MOST_KEYS:
                 if not self._dropped:
-                    print(f"finetop: only {MOST_KEYS} metrics are kept; {name} and others are not", flush=True)
+                    print(
+                        f"finetop: only {MOST_KEYS} metrics are kept; {name} and others are not", flush=True
+                    )
                 self._dropped.add(name)
                 return False
             self._owned[name] = _Owned(file, point.step, point.at)
@@ -204,7 +219,10 @@ class Numbers:
 
     def _go_back(self, step: int) -> None:
         """Discard what was reported from a step on: the program began anew there."""
-        print(f"finetop: the program goes on from step {step}; what it reported of later steps is dropped", flush=True)
+        print(
+            f"finetop: the program goes on from step {step}; what it reported of later steps is dropped",
+            flush=True,
+        )
         self._events.write(Resumed(max(0, step - 1)))
         self._owned = {name: owned for name, owned in self._owned.items() if owned.step < step}
         self._alarms.begin(self._total)

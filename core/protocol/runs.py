@@ -87,7 +87,14 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure", "command", "watch"]
 NO_WEIGHT = "none"  # method and objective of a run without weight changes
 IMPORTED = "imported"  # objective of a run that was trained elsewhere
-COMMAND, WATCHED = "command", "watched"  # objective of a run that another program trains: started by us, or not
+COMMAND, WATCHED = (
+    "command",
+    "watched",
+)  # objective of a run that another program trains: started by us, or not
+TRAINS = ("train", "command")  # verbs that take the GPUs of the recipe's budget
+OF_OTHERS = ("command", "watch")  # verbs of another program's training
+READS = ("import", "watch")  # verbs that only read files, on this machine
+RESUMES = (*TRAINS, "watch")  # verbs that report steps, and may go back to an earlier one
 MAKES_A_RUN = ("train", "import", "approach", "command", "watch")  # verbs of the job whose state is its run's
 
 Ended = Finished | Stopped | Failed | Lost

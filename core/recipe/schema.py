@@ -558,9 +558,7 @@ class Command(Section, frozen=True, kw_only=True):
         tuple[Argument, ...], described("The program and its arguments; no shell reads them.")
     ] = ()
     shell: Annotated[LongText | None, described("A line for /bin/sh instead."), instead_of("run")] = None
-    workdir: Annotated[
-        PathText, a_file("Folder to start it in; left out: the recipe's folder.")
-    ] = "."
+    workdir: Annotated[PathText, a_file("Folder to start it in; left out: the recipe's folder.")] = "."
     env: Annotated[
         dict[str, Argument], merged("Environment variables, over those of the machine's supervisor.")
     ] = {}
@@ -586,7 +584,9 @@ class Command(Section, frozen=True, kw_only=True):
     ] = 60.0
     resume_command: Annotated[
         tuple[Argument, ...],
-        described("What is started instead to go on after a pause, a resume or a retry; empty: it can't be paused."),
+        described(
+            "What is started instead to go on after a pause, a resume or a retry; empty: it can't be paused."
+        ),
     ] = ()
 
 

@@ -178,7 +178,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         signal.SIGTERM, door.on_term if door is not None else lambda number, frame: watch.ask_to_stop()
     )
     signal.signal(signal.SIGUSR1, lambda number, frame: watch.kill())
-    signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
+    signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder, job.pid))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
@@ -380,13 +380,15 @@ def end_all() -> None:
         time.sleep(0.005)
 
 
-def write_stacks(folder: Path) -> None:
+def write_stacks(folder: Path, job: int) -> None:
     """Make each descendant that can (job_process.py) write its stacks to the log, one after the other.
 
-    The signal would end a process without a handler, so those are left alone.
+    The signal would end a process without a handler, so those are left alone; and another program's handler may do
+    anything, so of a command only our own process is asked.
     """
+    is_foreign = job_facts(folder).get("verb") == "command"
     for pid in processes.descendants(os.getpid()):
-        if not processes.catches(pid, signal.SIGUSR2):
+        if not processes.catches(pid, signal.SIGUSR2) or (is_foreign and pid != job):
             continue
         rank = rank_of(pid)
         try:

@@ -147,7 +147,7 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     if line.n > batch.last_n + LARGEST_GAP:
         batch.leave_out(at, f"its number {line.n} is far ahead of the last, {batch.last_n}")
         return
-    if isinstance(line.e, events.Resumed) and batch.place.verb != "train":
+    if isinstance(line.e, events.Resumed) and batch.place.verb not in data.RESUMES:
         batch.leave_out(at, f"a job with verb {batch.place.verb} can't resume from a step")
         return
     batch.last_n = line.n

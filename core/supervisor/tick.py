@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.external.adoption import adoption
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import gpu_share, ranks
 from finetop.core.runtime.crash_points import abort_at
@@ -224,7 +225,11 @@ async def _ended(supervisor: Supervisor, job: Job, status: Look, took_s: float) 
         facts = Exit(last_event.exit_code, None, told_at, 0, cause=cause)
     state = exit_reason.ending(job, facts, last_event, log, rank_ends, rebooted=facts is None and rebooted)
     state = neighbours.with_neighbours(supervisor, job, pool.ending_of(job, state))
-    after_job.settle(supervisor, job, state, onward)
+    made = None
+    if isinstance(state, data.Finished) and job.verb in data.OF_OTHERS:
+        recipe = runs.recipe(supervisor.connection, job.run_id)
+        made = await aside(partial(adoption, recipe))
+    after_job.settle(supervisor, job, state, onward, made)
     return True
 
 

@@ -13,6 +13,8 @@ from finetop.core.wording.durations import long_span
 
 NAMES: Mapping[Verb, str] = {
     "train": "training",
+    "command": "command",
+    "watch": "watch",
     "check": "check",
     "remedy": "remedies",
     "export": "export",

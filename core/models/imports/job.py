@@ -40,6 +40,7 @@ def work(job: Job) -> Ended:
         job.recipe(),
         job.absolute("path"),
         copy=job.args.get("copy") is True,
+        with_history=job.args.get("history") is not False,
         run_folder=job.run_folder,
         home=job.home,
         events=job.events,
@@ -55,8 +56,19 @@ class ChosenCheckpoints:
     best: int | None  # the step of the folder's own model, if it is not the newest
 
 
-def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Home, events: EventLog) -> None:
+def adopt(
+    recipe: Recipe,
+    path: Path,
+    *,
+    copy: bool,
+    run_folder: Path,
+    home: Home,
+    events: EventLog,
+    with_history: bool = True,
+) -> None:
     """Make a folder's models the checkpoints of a run, and its trainer's log the run's metrics.
+
+    Without history the run has its metrics already.
 
     Raises BadInput for a folder, weights or base that can't be used, EnvironmentTrouble if the base can't be reached or
     the disk is full. No event of the run is written before everything is checked.
@@ -66,7 +78,7 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
     base = find_base(recipe, home, events)
     events.write(Phase("reading the weights"))
     counts = [require_fit(model, base.path) for model in (*model_folder.checkpoints, *_own(model_folder))]
-    history = read_history(model_folder.state)
+    history = read_history(model_folder.state if with_history else None)
     chosen = choose(model_folder, home)
     events.write(Phase("copying" if copy else "linking"))
     clear_leftovers(run_folder)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection as Connection
 
+    from finetop.core.external.adoption import Adoption
     from finetop.core.recipe.home_settings import Settings
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
@@ -50,8 +51,17 @@ def onward(root: Path, job: Job) -> Onward | None:
         return None
 
 
-def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> None:
-    """Record how a job ended and what follows from it; `onward` is where its training could resume."""
+def settle(
+    supervisor: Supervisor,
+    job: Job,
+    state: data.State,
+    onward: Onward | None,
+    made: Adoption | None = None,
+) -> None:
+    """Record how a job ended and what follows from it.
+
+    `onward` is where its training could resume, `made` what another program's output becomes.
+    """
     connection = supervisor.connection
     abort_at("end-noticed")
     with transaction(connection):
@@ -60,12 +70,25 @@ def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
         if again is not None:
             _queue_on(connection, job, state, again)
         else:
-            if job.verb in data.MAKES_A_RUN:
-                _end_run(connection, job, _last_try(job, state))
-            notices.add_ending(connection, job.id, _last_try(job, state))
+            if isinstance(state, data.Finished) and made is not None and not made.why_not:
+                _import(connection, job, made)
+            else:
+                if isinstance(state, data.Finished) and made is not None:
+                    state = msgspec.structs.replace(state, cause=made.why_not)
+                    jobs.set_state(connection, job.id, state)
+                if job.verb in data.MAKES_A_RUN:
+                    _end_run(connection, job, _last_try(job, state))
+                notices.add_ending(connection, job.id, _last_try(job, state))
             bisect.queue_next(connection, job, state)
     supervisor.touch()
     abort_at("end-settled")
+
+
+def _import(connection: Connection, job: Job, made: Adoption) -> None:
+    """Queue the import of a command's output as its run's checkpoints; the check follows that."""
+    runs.set_recipe(connection, job.run_id, made.recipe, made.recipe["model"]["id"])
+    runs.queue_again(connection, job.run_id)
+    jobs.add_job(connection, run_id=job.run_id, verb="import", args=made.args, priority=jobs.CHECK_PRIORITY)
 
 
 def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> Again | None:
@@ -103,6 +126,8 @@ def attempt_number(job: Job) -> int:
 def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
     """Return the next job's args: training resumes from `onward`, other jobs repeat. None if it can't resume."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
+    if job.verb == "command":
+        return {**own, "again": True}
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own
     if onward is None:
@@ -180,8 +205,8 @@ def _queue_requested(connection: Connection, job: Job) -> None:
 
     That is the check of its recipe, and its target measurement if it is one of several approaches.
     """
-    if job.verb == "approach":
-        return  # an approach measured itself and changed no weights
+    if job.verb == "approach" or job.verb in data.OF_OTHERS:
+        return  # a command left no model; an approach measured itself and changed no weights
     if checks.runs_at_end(runs.recipe(connection, job.run_id)):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         jobs.add_job(

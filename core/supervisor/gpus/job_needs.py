@@ -18,6 +18,7 @@ from typing import Any
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol import runs as data
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.references import references
 from finetop.core.runtime.gpu import GIB, Gpu
@@ -72,15 +73,15 @@ class Planner:
 
 def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Want | None:
     """Return what a job needs on a machine with such GPUs, or None while that is being estimated."""
-    if job.verb == "import":
-        return Want(gpus=0)  # it only reads files
+    if job.verb in data.READS:
+        return Want(gpus=0)
     recipe = runs.recipe(connection, job.run_id)
     budget = recipe.get("budget") or {}
     gpus = 1 if budget.get("gpus") is None else int(budget["gpus"])
-    if job.verb != "train":
+    if job.verb not in data.TRAINS:
         gpus = min(gpus, 1)
     memory_gib = budget.get("memory_gib")
-    if gpus == 0 or (job.verb == "train" and memory_gib is not None):
+    if gpus == 0 or job.verb == "command" or (job.verb == "train" and memory_gib is not None):
         return Want(gpus, None if memory_gib is None else float(memory_gib))
     if not planner.ask(job, on_base(connection, recipe), card):
         return None

@@ -131,7 +131,8 @@ def ending_of(job: Job, state: data.State) -> data.State:
 
 def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Placement]]:
     """Choose which ready jobs start now and on which GPUs; keep why the others don't."""
-    pool, ready = supervisor.pool, ready[:AHEAD]
+    pool, watches = supervisor.pool, [job for job in ready if job.verb == "watch"]
+    ready = [job for job in ready if job.verb != "watch"][:AHEAD]
     plans = len(pool.planner.found) if pool.planner is not None else 0
     made_of = (
         supervisor.revision,
@@ -142,7 +143,7 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
         [job.id for job in ready],
     )
     if made_of == pool.decided:
-        return []
+        return [(job, ()) for job in watches]
     pool.decision = decision_of(supervisor, ready)
     pool.wants = {job.id: pool.wants[job.id] for job in ready if job.id in pool.wants}
     is_open = bool(pool.decision.starts) or len(pool.decision.reasons) < len(ready)
@@ -151,18 +152,20 @@ def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Plac
     if unplaced != supervisor.unplaced:
         supervisor.unplaced = unplaced
         supervisor.touch()
-    return [(job, pool.decision.starts[job.id]) for job in ready if job.id in pool.decision.starts]
+    starts = [(job, pool.decision.starts[job.id]) for job in ready if job.id in pool.decision.starts]
+    return [*((job, ()) for job in watches), *starts]
 
 
 def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     """Decide from the latest reading, shares and settings."""
     pool, rules = supervisor.pool, rules_of(supervisor)
+    here = [job for job in supervisor.here() if job.verb != "watch"]  # a watch takes no place
     ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
         waiting = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready]
-        return decide(waiting, (), (), rules, cpu_live=len(supervisor.here()))
+        return decide(waiting, (), (), rules, cpu_live=len(here))
     if trouble := stuck_reason(pool) or pool.seen.trouble:
-        return decide_without_gpus(supervisor, ready, rules, f"waits: {trouble}")
+        return decide_without_gpus(supervisor, ready, here, rules, f"waits: {trouble}")
     if pool.look is None or pool.look.began <= pool.stale_until:
         before = {job.id: supervisor.unplaced.get(job.id, "") for job in ready}
         return Decision({}, before, pool.decision.kept)  # a fresh reading is due in a moment
@@ -182,17 +185,19 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         with_usage(held, pool.uses),
         rules,
         unfit=sum(1 for gpu in ours if gpu.fault),
-        cpu_live=sum(1 for job in supervisor.here() if job.id not in on_gpus),
+        cpu_live=sum(1 for job in here if job.id not in on_gpus),
     )
 
 
-def decide_without_gpus(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, reason: str) -> Decision:
+def decide_without_gpus(
+    supervisor: Supervisor, ready: Sequence[Job], here: Sequence[Job], rules: Rules, reason: str
+) -> Decision:
     """Start only jobs that need no GPU while the GPUs can't be read."""
     wants = [(job, job_want(supervisor, job, NONE)) for job in ready]
     without = [
         Waiting(job.id, job.run_name, want) for job, want in wants if want is not None and not want.gpus
     ]
-    busy = sum(1 for job in supervisor.here() if not job.gpus)
+    busy = sum(1 for job in here if not job.gpus)
     decision = decide(without, (), (), rules, unfit=1, cpu_live=busy)
     gpu_jobs = {job.id: reason for job, want in wants if want is None or want.gpus}
     return Decision(decision.starts, {**decision.reasons, **gpu_jobs}, {})

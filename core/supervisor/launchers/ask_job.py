@@ -28,6 +28,8 @@ def ask(connection: Connection, job: Job, wish: Wish) -> None:
 
 def goes_on_later(connection: Connection, job: Job) -> bool:
     """Return True if a job that is stopped now can resume where it was."""
+    if job.verb == "command":
+        return bool(runs.recipe(connection, job.run_id)["command"]["resume_command"])
     if job.verb == "train":
         return bool(runs.recipe(connection, job.run_id).get("train", {}).get("resumable", True))
     return job.verb in CAN_PAUSE

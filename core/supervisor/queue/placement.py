@@ -27,8 +27,8 @@ def split_by_place(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[J
 
 
 def runs_on_cluster(supervisor: Supervisor, job: Job) -> bool:
-    """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job is not an import."""
-    return supervisor.settings.slurm is not None and job.verb != "import"
+    """Return True if a job runs on the cluster: `slurm` is in settings.yaml and the job does more than read files."""
+    return supervisor.settings.slurm is not None and job.verb not in data.READS
 
 
 def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
@@ -59,10 +59,10 @@ def batch_of(supervisor: Supervisor, job: Job) -> Batch | None:
         for tag in notes.tags_of(supervisor.connection, job.run_id)
         if tag.startswith(tags.SWEEP)
     ]
-    is_first = job.verb == "train" and "retry" not in job.args and "resume" not in job.args
+    is_first = job.verb in data.TRAINS and "retry" not in job.args and "resume" not in job.args
     return Batch(
         name=f"{job.run_name}-{job.verb}",
-        options=options(slurm, budget, has_gpus=has_gpus(supervisor), is_training=job.verb == "train"),
+        options=options(slurm, budget, has_gpus=has_gpus(supervisor), is_training=job.verb in data.TRAINS),
         array=of_sweep[0] if of_sweep and is_first else "",
         at_once=slurm.at_once,
     )

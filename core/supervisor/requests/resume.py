@@ -38,6 +38,8 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     detail = runs.detail(connection, run_id)
     if (waiting := released(supervisor, run_id, name, ask)) is not None:
         return waiting
+    if detail.row.made_by in data.OF_OTHERS:
+        return run_again(supervisor, detail, ask)
     require_ended(detail, name)
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
@@ -60,6 +62,32 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
         )
     supervisor.touch()
     return ResumeAnswer(name, step, remarks, jobs.place_of(connection, run_id))
+
+
+def run_again(supervisor: Supervisor, detail: data.RunDetail, ask: Resume) -> ResumeAnswer:
+    """Queue another program's command again, by its resume_command. Raises Refused, BadInput."""
+    connection, row = supervisor.connection, detail.row
+    command = detail.recipe.get("command") or {}
+    accepts.free(row)
+    if not command.get("resume_command"):
+        hint = "Set command.resume_command, what the program is started with to go on; or run it anew."
+        raise Refused(f"{row.name} is another program's run, and how it goes on is not known.", hint=hint)
+    if ask.step is not None or ask.recipe is not None:
+        hint = "Leave the step and --set out: what it goes on from is the program's own affair."
+        raise Refused(f"{row.name} is another program's run.", hint=hint)
+    undo = runs.snapshot(connection, row.id, row.state)
+    with transaction(connection):
+        runs.queue_again(connection, row.id)
+        jobs.add_job(
+            connection,
+            run_id=row.id,
+            verb="command",
+            args={"again": True},
+            priority=jobs.TRAIN_PRIORITY,
+            undo=undo,
+        )
+    supervisor.touch()
+    return ResumeAnswer(row.name, row.step, [], jobs.place_of(connection, row.id))
 
 
 def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> ResumeAnswer | None:

@@ -32,6 +32,8 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
         resumed = resume.resume(supervisor, Resume(ask.run))
         return RetryAnswer(name, job.verb, resumed.step, resumed.place)
     args = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
+    if job.verb == "command":
+        args["again"] = True
     with transaction(connection):
         undo = None
         if job.verb in data.MAKES_A_RUN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,8 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     Raises BadInput for an invalid name or an unreadable suite, NotFound for a missing one, EnvironmentTrouble if the
     folder can't be made.
     """
-    run_id, name = _add_run(supervisor, Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held))
+    order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held, verb=maker_of(ask.recipe))
+    run_id, name = _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
 
@@ -192,6 +193,11 @@ def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
     return number_and_name
 
 
+def maker_of(recipe: Mapping[str, Any]) -> str:
+    """Return the verb of the job that makes the run of a recipe."""
+    return "train" if recipe.get("command") is None else "command"
+
+
 def require_run(supervisor: Supervisor, order: Order) -> None:
     """Validate a run now instead of after hours of training. Raises BadInput, NotFound."""
     check_name(order.name, "name")
@@ -199,6 +205,9 @@ def require_run(supervisor: Supervisor, order: Order) -> None:
     secrets.require_none(msgspec.json.encode([order.recipe, order.args]).decode(), "the recipe")
     options = order.recipe.get("trainer_args")
     secrets.require_no_setting(options if isinstance(options, dict) else {}, "trainer_args")
+    command = order.recipe.get("command")
+    env = command.get("env") if isinstance(command, dict) else None
+    secrets.require_no_setting(env if isinstance(env, dict) else {}, "command.env")
     read = recipe_from_mapping(order.recipe, to_train=order.verb == "train")
     placement.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
     if read.check.general is not None:

@@ -1,0 +1,61 @@
+"""Numbers in JSON objects and Python dicts, as trainers log them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STEPS = (
+    *("step", "global_step", "current_steps", "_step", "iteration", "iter"),
+    *("trainer/global_step", "steps", "num_updates"),
+)
+TOTALS = ("total_steps", "max_steps", "total_iterations")
+TIMES = ("_timestamp", "timestamp", "time", "t")
+NOT_METRICS = frozenset((*STEPS, *TOTALS, *TIMES, "percentage", "epochs", "num_train_epochs"))
+
+
+def number(value: Any) -> float | None:
+    """Return a number, of a text too ('1.5e-3', 'nan'); None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value) if len(value) <= 40 and "_" not in value else None
+        except ValueError:
+            return None
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def flat(values: Mapping[str, Any], above: str = "", depth: int = 3) -> dict[str, float]:
+    """Return the numbers of a mapping by their path: {"loss": {"dpo": 1}} -> {"loss/dpo": 1.0}."""
+    result: dict[str, float] = {}
+    for key, value in values.items():
+        name = f"{above}/{key}" if above else str(key)
+        if isinstance(value, dict) and depth:
+            result.update(flat(value, name, depth - 1))
+        elif (value := number(value)) is not None:
+            result[name] = value
+    return result
+
+
+def first(values: Mapping[str, float], names: tuple[str, ...]) -> float | None:
+    """Return the first of these that is there and finite."""
+    return next((values[name] for name in names if math.isfinite(values.get(name, math.nan))), None)
+
+
+def step_of(values: Mapping[str, float]) -> int | None:
+    step = first(values, STEPS)
+    return None if step is None or step < 0 else int(step)
+
+
+def metrics_of(values: Mapping[str, float]) -> dict[str, float]:
+    """Return what is left without the step, the time and the plan."""
+    return {key: value for key, value in values.items() if key not in NOT_METRICS}

@@ -1,0 +1,60 @@
+"""Files of one JSON object a line: finetop.log's, LLaMA-Factory's trainer_log.jsonl, metrics.jsonl of others."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from finetop.core.external.sources import Places, Point, Reader, Source
+from finetop.core.external.sources._json_lines import TIMES, TOTALS, first, flat, metrics_of, step_of
+from finetop.core.external.sources._tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAMES = ("metrics.jsonl", "trainer_log.jsonl", "train_log.jsonl", "log.jsonl", "training_log.jsonl")
+EARLIEST = 1e9  # seconds since 1970; a smaller time counts from the run's start
+
+
+class Lines(Reader):
+    """One such file. A line without a step counts as the next one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._tail, self._step = Tail(path), 0
+
+    def read(self) -> list[Point]:
+        points = []
+        for line in self._tail.lines():
+            try:
+                raw = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if not isinstance(raw, dict):
+                continue
+            values = flat(raw)
+            step = step_of(values)
+            self._step = self._step + 1 if step is None else step
+            self.total = int(first(values, TOTALS) or self.total)
+            at = first(values, TIMES) or 0.0
+            points.append(Point(self._step, metrics_of(values), at if at > EARLIEST else 0.0))
+        self.restarted, self._tail.restarted = self.restarted or self._tail.restarted, False
+        return points
+
+
+class LinesSource(Source):
+    about = "files of one JSON object a line, and finetop.log"
+    rank = 6
+
+    def find(self, places: Places) -> Iterator[Path]:
+        for folder in places.folders:
+            for file in (folder / name for name in NAMES) if folder.is_dir() else (folder,):
+                if file.is_file() and file.stat().st_mtime >= places.since:
+                    yield file
+
+    def open(self, path: Path, places: Places) -> Lines:
+        return Lines(path)
+
+
+PLUGIN = LinesSource()

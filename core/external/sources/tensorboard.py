@@ -1,0 +1,120 @@
+"""TensorBoard event files: scalars alone, read without TensorBoard, which would bring 60 MB.
+
+Records are framed as in TensorFlow's TFRecord (length, its CRC, bytes, their CRC); the bytes are an Event of
+event.proto: wall_time (1), step (2), summary (5) with values (1) of a tag (1) and a simple_value (2) or a tensor (8).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from finetop.core.external.sources import Places, Point, Reader, Source
+from finetop.core.external.sources._protobuf import Broken, fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATTERN = "events.out.tfevents.*"
+DEPTHS = (
+    "",
+    "runs/",
+    "runs/*/",
+    "logs/",
+    "*/",
+    "*/*/",
+)  # below the folders of a run; the Trainer's is runs/DATE_HOST/
+MOST_BYTES = 8 << 20  # of one read
+HEAD, FOOT = 12, 4  # bytes: length and its CRC; CRC of the record
+LONGEST = 64 << 20  # bytes of a record: pictures are in here too
+WALL_TIME, STEP, SUMMARY, VALUE, TAG, SIMPLE, TENSOR = 1, 2, 5, 1, 1, 2, 8
+DTYPE, FLOAT_VALUES, CONTENT = 1, 5, 4  # of a tensor; shape is 2
+FLOAT = 1
+
+
+class Events(Reader):
+    """One event file. A record that is cut waits for its rest; one that can't be read is left out."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._offset = 0
+
+    def read(self) -> list[Point]:
+        points: list[Point] = []
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read(MOST_BYTES)
+            at = 0
+            while at + HEAD <= len(data):
+                (length,) = struct.unpack_from("<Q", data, at)
+                if length > LONGEST:
+                    self._offset = 1 << 62  # the file is damaged: no length after this can be trusted
+                    return points
+                end = at + HEAD + length + FOOT
+                if end > len(data):
+                    if length > MOST_BYTES - HEAD - FOOT and at == 0:
+                        self._offset += end  # a picture larger than a read
+                        return points
+                    break
+                if (point := _point(data[at + HEAD : end - FOOT])) is not None:
+                    points.append(point)
+                at = end
+        self._offset += at
+        return points
+
+
+def _point(record: bytes) -> Point | None:
+    try:
+        event = dict(fields(record))
+        values = dict(_values(event.get(SUMMARY, b"")))
+        at = event.get(WALL_TIME, 0)
+        wall_time = struct.unpack("<d", struct.pack("<Q", at))[0] if isinstance(at, int) else 0.0
+        step = event.get(STEP, 0)
+    except (Broken, ValueError, struct.error):
+        return None
+    if not values or not isinstance(step, int):
+        return None
+    return Point(step, values, float(wall_time))
+
+
+def _values(summary: int | bytes) -> Iterator[tuple[str, float]]:
+    for number, value in fields(summary):
+        if number != VALUE:
+            continue
+        parts = dict(fields(value))
+        tag, simple, tensor = parts.get(TAG, b""), parts.get(SIMPLE), parts.get(TENSOR)
+        if not isinstance(tag, bytes) or not tag:
+            continue
+        if isinstance(simple, int):
+            yield tag.decode("utf-8", "replace"), struct.unpack("<f", struct.pack("<I", simple))[0]
+        elif isinstance(tensor, bytes) and (scalar := _scalar(tensor)) is not None:
+            yield tag.decode("utf-8", "replace"), scalar
+
+
+def _scalar(tensor: bytes) -> float | None:
+    """Return the value of a tensor with one float32; None for any other."""
+    parts = dict(fields(tensor))
+    content = parts.get(CONTENT) or parts.get(FLOAT_VALUES)
+    if parts.get(DTYPE) != FLOAT:
+        return None
+    if isinstance(content, int):
+        content = struct.pack("<I", content)
+    return struct.unpack("<f", content)[0] if isinstance(content, bytes) and len(content) == 4 else None
+
+
+class TensorBoard(Source):
+    about = "TensorBoard event files"
+    rank = 4
+
+    def find(self, places: Places) -> Iterator[Path]:
+        for folder in places.folders:
+            for file in (file for depth in DEPTHS for file in folder.glob(depth + PATTERN)):
+                if file.is_file() and file.stat().st_mtime >= places.since:
+                    yield file
+
+    def open(self, path: Path, places: Places) -> Events:
+        return Events(path)
+
+
+PLUGIN = TensorBoard()

@@ -1,0 +1,124 @@
+"""Weights & Biases' own file of a run, offline or not: wandb/run-*/run-ID.wandb.
+
+A LevelDB log (blocks of 32 KiB; records in pieces with a CRC, a length and a type) of protobuf Records, of which
+history (2) has items (1) with a key (1) or nested keys (2) and a value as JSON (16), and a step (2) with a number (1):
+wandb_internal.proto of wandb 0.31.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from finetop.core.external.sources import Places, Point, Reader, Source
+from finetop.core.external.sources._json_lines import TIMES, first, flat, metrics_of, step_of
+from finetop.core.external.sources._protobuf import Broken, fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATTERNS = ("wandb/*run-*/run-*.wandb", "*/wandb/*run-*/run-*.wandb")
+BLOCK, HEADER, MAGIC = 1 << 15, 7, b":W&B"
+WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+HISTORY, ITEM, STEP, NUMBER, KEY, NESTED, JSON = 2, 1, 2, 1, 1, 2, 16
+MOST_BYTES = 8 << 20  # of one read
+
+
+class Run(Reader):
+    """One run's file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._offset = 0
+        self._pieces = b""  # of a record that is not complete
+
+    def read(self) -> list[Point]:
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read(MOST_BYTES)
+        if self._offset == 0:
+            if len(data) < HEADER or not data.startswith(MAGIC):
+                return []
+            self._offset, data = HEADER, data[HEADER:]
+        points = []
+        for record in self._records(data):
+            if (point := _point(record)) is not None:
+                points.append(point)
+        return points
+
+    def _records(self, data: bytes) -> Iterator[bytes]:
+        """Yield the whole records of some bytes from the offset on; what is cut waits for the next read."""
+        at = 0
+        while True:
+            left = BLOCK - (self._offset + at) % BLOCK
+            if left < HEADER:
+                at += left  # the rest of a block is padding
+                continue
+            if at + HEADER > len(data):
+                break
+            length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+            if at + HEADER + length > len(data):
+                break
+            piece = data[at + HEADER : at + HEADER + length]
+            at += HEADER + length
+            if kind in (WHOLE, FIRST):
+                self._pieces = b""
+            self._pieces += piece
+            if kind in (WHOLE, LAST):
+                yield self._pieces
+                self._pieces = b""
+            elif kind not in (FIRST, MIDDLE):
+                self._pieces = b""  # zeros, or damaged
+                at += left - HEADER - length
+        self._offset += min(at, len(data))
+
+
+def _point(record: bytes) -> Point | None:
+    values: dict[str, object] = {}
+    step = None
+    try:
+        for number, history in fields(record):
+            if number != HISTORY:
+                continue
+            for part, value in fields(history):
+                if part == ITEM:
+                    values.update(_item(value))
+                elif part == STEP:
+                    step = dict(fields(value)).get(NUMBER, 0)
+    except (Broken, ValueError, RecursionError):
+        return None
+    numbers = flat(values)
+    own = step_of({key: value for key, value in numbers.items() if key != "_step"})
+    step = own if own is not None else step if isinstance(step, int) else step_of(numbers)
+    wanted = {key: value for key, value in metrics_of(numbers).items() if not key.startswith("_")}
+    return Point(step, wanted, first(numbers, TIMES) or 0.0) if wanted and step is not None else None
+
+
+def _item(item: int | bytes) -> dict[str, object]:
+    keys: list[str] = []
+    value: object = None
+    for number, part in fields(item):
+        if isinstance(part, bytes):
+            if number in (KEY, NESTED):
+                keys.append(part.decode("utf-8", "replace"))
+            elif number == JSON:
+                value = json.loads(part)
+    return {"/".join(key for key in keys if key): value} if keys else {}
+
+
+class Wandb(Source):
+    about = "Weights & Biases' file of the run, offline too"
+    rank = 4
+
+    def find(self, places: Places) -> Iterator[Path]:
+        for folder in places.folders:
+            for file in (file for pattern in PATTERNS for file in folder.glob(pattern)):
+                if file.is_file() and not file.parent.is_symlink() and file.stat().st_mtime >= places.since:
+                    yield file
+
+    def open(self, path: Path, places: Places) -> Run:
+        return Run(path)
+
+
+PLUGIN = Wandb()
