@@ -23,6 +23,7 @@ class Command:
     run_several: Callable[[Namespace, Sequence[Home]], int] | None = None  # on several machines at once
     # All is done through a supervisor, so that `--on HOST` may take it to another machine: the home's paths are there.
     is_remote: bool = True
+    takes_command: bool = False  # another program's words may follow `--`, as args.command
 
 
 @dataclass

@@ -128,7 +128,12 @@ def dispatch(arguments: list[str], open_app: OpenApp | None) -> int:
         raise BadInput(f"there is no command {verb[:60]!r}.", hint=_meant(verb[:60]))
     command = load(verb)
     parser = parser_of(verb)
-    args = parser.parse_args(rest[1:])
+    own, theirs = rest[1:], []
+    if command.takes_command and "--" in own:
+        place = own.index("--")
+        own, theirs = own[:place], own[place + 1 :]
+    args = parser.parse_args(own)
+    args.command = theirs
     args.open_app = open_app
     where.home = where.home if args.home is None else args.home
     where.on += args.on

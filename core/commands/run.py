@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -17,6 +19,7 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.external.recipe import CommandRequest, command_recipe, with_environment
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
@@ -29,9 +32,10 @@ from finetop.core.protocol.messages.submit import Stage, Submit, SubmitChain, Su
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.find import by_name
-from finetop.core.recipe.load import load_recipe, recipe_to_mapping
+from finetop.core.recipe.load import Loaded, load_recipe, recipe_to_mapping
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.stages import Chain, load_chain
+from finetop.core.recipe.sweeps import Axis
 from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -40,7 +44,13 @@ SECONDS = 1.2  # for reading rows, of the 2 s that the checks before queueing ma
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    options.path(parser, "recipe", "RECIPE", "a built-in recipe's name, or a .yaml file")
+    options.path(
+        parser,
+        "recipe",
+        "RECIPE",
+        "a built-in recipe's name, or a .yaml file; instead of it any program: -- COMMAND …",
+        nargs="?",
+    )
     options.settings(
         parser, "change one setting: train.learning_rate=1e-4; for one stage of a chain: sft.train.epochs=1"
     )
@@ -61,6 +71,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="start a chain at this stage, from the runs of its earlier stages",
     )
+    of_command = parser.add_argument_group("of another program's training (finetop run … -- COMMAND)")
+    options.path(
+        of_command, "--output", "DIR", "folder that it writes its model to (default: its own --output_dir)"
+    )
+    options.path(of_command, "--base", "ID|FOLDER", "the model that it tunes (default: the adapter's own)")
+    options.repeated(
+        of_command,
+        "--metrics",
+        "KIND[:PATH]",
+        "where its numbers come from: finetop methods metrics (default: auto)",
+    )
+    of_command.add_argument(
+        "--resume-command",
+        default="",
+        metavar="WORDS",
+        help="what is started to go on after a pause or a failure, quoted as in a shell",
+    )
     options.queueing(parser)
     options.flag(parser, "--force", "queue it even if the job is known to fail, and print why")
     options.wait(parser)
@@ -69,21 +96,60 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     priority = priority_of(args.priority)
     sets = [*args.set, *options.name_set(args)]
+    if args.command:
+        return run_command(args, home, sets, priority)
+    require_recipe(args)
     chain = load_chain(args.recipe, sets)
     if args.sweep or args.seeds is not None:
         if chain is not None:
             raise BadInput(
                 f"{args.recipe} has stages, and a chain can't be swept.", hint="Sweep one of its stages."
             )
-        return run_sweep(args, home, sets, priority)
+        return run_sweep(args, home, sets, priority, lambda sets: load_recipe(args.recipe, sets))
     if chain is not None:
         return run_chain(args, home, chain, priority)
     if args.first:
         raise BadInput(f"--from {args.first}: {args.recipe} has no stages.", hint="Leave --from out.")
-    loaded = load_recipe(args.recipe, sets)
+    return run_one(args, home, load_recipe(args.recipe, sets), priority)
+
+
+def require_recipe(args: argparse.Namespace) -> None:
+    """Require a recipe, and none of the options of a command. Raises BadInput."""
+    if not args.recipe:
+        raise BadInput("a recipe is missing.", hint="Try finetop run lora, or finetop run -- COMMAND.")
+    given = [name for name in ("output", "base", "metrics", "resume_command") if getattr(args, name)]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise BadInput(f"{option} is for a command: finetop run … -- COMMAND.", hint=f"Leave {option} out.")
+
+
+def run_command(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
+    """Queue another program's training, or a sweep of it. Raises BadInput."""
+    if args.recipe or args.first:
+        raise BadInput("a recipe and a command are given.", hint="Leave one out.")
+    words = tuple(args.command)
+    request = CommandRequest(
+        words,
+        Path.cwd(),
+        output=args.output or "",
+        base=args.base or "",
+        metrics=tuple(args.metrics),
+        resume=tuple(shlex.split(args.resume_command)),
+    )
+    if args.sweep or args.seeds is not None:
+        return run_sweep(args, home, sets, priority, lambda sets: command_recipe(request, sets))
+    return run_one(args, home, command_recipe(request, sets), priority)
+
+
+def run_one(args: argparse.Namespace, home: Home, loaded: Loaded, priority: int) -> int:
+    """Queue one run; with --wait, follow it to its end."""
     resolved = require_files(loaded, home)
-    require_names(loaded.recipe, home)
-    forced = require_sound([loaded.recipe], home, force=args.force)
+    if loaded.recipe.command is not None:
+        resolved = resolved if home.link is not None else with_environment(resolved)
+        forced = []
+    else:
+        require_names(loaded.recipe, home)
+        forced = require_sound([loaded.recipe], home, force=args.force)
     queued = queue(home, Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority), forced)
     if not args.wait:
         if args.json:
@@ -176,19 +242,30 @@ def warn_if_stopped(client: Client) -> None:
         )
 
 
-def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
+def run_sweep(
+    args: argparse.Namespace,
+    home: Home,
+    sets: Sequence[str],
+    priority: int,
+    load: Callable[[Sequence[str]], Loaded],
+) -> int:
     """Queue the runs of a sweep, named after the recipe or by --name."""
     axes = [sweeps.axis_of(text) for text in args.sweep]
     axes += [] if args.seeds is None else [sweeps.seeds_of(args.seeds)]
     if args.wait:
         raise BadInput("--wait follows one run, not a sweep.", hint="Leave it out; see finetop sweep.")
-    base = load_recipe(args.recipe, sets)
-    name = base.recipe.name
-    points = sweeps.points(
-        name, axes, lambda pairs: load_recipe(args.recipe, [*sets, *sweeps.as_sets(pairs)])
+    base = load(sets)
+    name, is_command = base.recipe.name, base.recipe.command is not None
+    if is_command:  # {lr} in the command is lr on the command line
+        axes = [axis if "." in axis.key else Axis(f"command.values.{axis.key}", axis.values) for axis in axes]
+    points = sweeps.points(name, axes, lambda pairs: load([*sets, *sweeps.as_sets(pairs)]))
+    resolved = [require_files(point.loaded, home) for point in points]
+    if is_command and home.link is None:
+        resolved = [with_environment(recipe) for recipe in resolved]
+    runs = [SweepRun(point.name, recipe) for point, recipe in zip(points, resolved, strict=True)]
+    forced = (
+        [] if is_command else require_sound([point.loaded.recipe for point in points], home, force=args.force)
     )
-    runs = [SweepRun(point.name, require_files(point.loaded, home)) for point in points]
-    forced = require_sound([point.loaded.recipe for point in points], home, force=args.force)
     queued = queue(home, SubmitSweep(name, runs, base.text, args.hold, priority), forced)
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
@@ -246,4 +323,10 @@ def is_stuck(home: Home, name: str) -> bool:
     return not isinstance(ask_once(home, GetRun(name)).row.state, data.Finished)
 
 
-PLUGIN = Command("queue a run of a recipe, or the runs of a chain", "run", run, arguments)
+PLUGIN = Command(
+    "queue a run of a recipe or of any training program, or the runs of a chain",
+    "run",
+    run,
+    arguments,
+    takes_command=True,
+)

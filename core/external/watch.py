@@ -1,4 +1,7 @@
-"""The job of a watched run: another program, started without finetop, is read until it ends, and never signalled."""
+"""The job of a watched run: another program, started without finetop, is read until it ends, and never signalled.
+
+A watch that starts again reads everything anew, so that nothing is lost or doubled.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,49 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.errors import BadInput
+from finetop.core.external.job import LOOK_S, PACKAGES
 from finetop.core.external.numbers import Numbers, wanted
 from finetop.core.external.sources import Places
 from finetop.core.protocol.events import Ended, Phase
+from finetop.core.recipe.command import output_of
 from finetop.core.runtime import processes
+from finetop.core.runtime.job_process import attempt_of
 from finetop.core.train.alarm_callback import Alarms
 
 if TYPE_CHECKING:
     from finetop.core.recipe.job import Job
 
-PACKAGES = ("finetop",)
 IF_STOPPED = "no longer watched; the program itself was not touched"
-LOOK_S = 1.0
 QUIET_S = 600.0  # without a process to wait for: so long without new numbers means that it has ended
+
+
+def work(job: Job) -> Ended:
+    """Read the program's numbers until its process is gone, or nothing new has come for `QUIET_S`."""
+    recipe = job.recipe()
+    command = recipe.command
+    assert command is not None
+    pid, start = int(job.args.get("pid") or 0), job.args.get("start")
+    job.started(f"process {pid}" if pid else "a folder", "", PACKAGES)
+    log = Path(job.args["log"]) if job.args.get("log") else None
+    folders = dict.fromkeys(path for path in (output_of(command), Path(command.workdir)) if path is not None)
+    alarms = Alarms(recipe, job.events)
+    alarms.begin(0)
+    numbers = Numbers(
+        wanted(command.metrics),
+        Places(tuple(folders), log),
+        job.events,
+        alarms,
+        goes_on=attempt_of(job.folder) > 1 or bool(job.args.get("again")),
+    )
+    job.events.write(Phase("training"))
+    news_at, step = time.monotonic(), -1
+    while True:
+        is_gone = pid > 0 and processes.start_time(pid) != start
+        numbers.look(is_last=is_gone)
+        if numbers.step != step:
+            news_at, step = time.monotonic(), numbers.step
+        if is_gone:
+            return Ended("finished")
+        if not pid and time.monotonic() - news_at >= QUIET_S:
+            return Ended("finished", f"nothing new was written for {QUIET_S / 60:.0f} minutes")
+        time.sleep(LOOK_S)

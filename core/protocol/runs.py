@@ -130,7 +130,17 @@ def word(state: State) -> str:
     return str(type(state).__struct_config__.tag)
 
 
-_MAKERS: dict[str, Verb] = {IMPORTED: "import", COMMAND: "command", WATCHED: "watch"}  # by objective
+_MAKERS: dict[str, Verb] = {
+    IMPORTED: "import",
+    NO_WEIGHT: "approach",
+    COMMAND: "command",
+    WATCHED: "watch",
+}  # by objective
+
+
+def maker_of(objective: str) -> Verb:
+    """Return the verb of the job that makes a run of this objective."""
+    return _MAKERS.get(objective, "train")
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -317,7 +327,7 @@ class RunRow(msgspec.Struct, frozen=True):
         """The verb of the job that makes it, whose state is its own."""
         if self.method == NO_WEIGHT:
             return "approach"
-        return _MAKERS.get(self.objective, "train")
+        return maker_of(self.objective)
 
     @property
     def main_metric(self) -> Literal["reward", "loss"]:

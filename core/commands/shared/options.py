@@ -48,12 +48,12 @@ def flag(parser: argparse._ActionsContainer, name: str, about: str) -> None:
     parser.add_argument(name, action="store_true", help=about)
 
 
-def repeated(parser: argparse.ArgumentParser, name: str, value: str, about: str, **more: Any) -> None:
+def repeated(parser: argparse._ActionsContainer, name: str, value: str, about: str, **more: Any) -> None:
     """Add an option that may come again."""
     parser.add_argument(name, action="append", default=[], metavar=value, help=about, **more)
 
 
-def path(parser: argparse.ArgumentParser, name: str, value: str, about: str, **more: Any) -> None:
+def path(parser: argparse._ActionsContainer, name: str, value: str, about: str, **more: Any) -> None:
     """Add a path, or a name that may be one: see `a_path`."""
     parser.add_argument(name, type=a_path, metavar=value, help=about, **more)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
-from finetop.core.protocol import accepts
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.submit import (
     Export,
     ExportAnswer,
@@ -48,7 +48,7 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     Raises BadInput for an invalid name or an unreadable suite, NotFound for a missing one, EnvironmentTrouble if the
     folder can't be made.
     """
-    order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held, verb=maker_of(ask.recipe))
+    order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held)
     run_id, name = _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
@@ -156,7 +156,7 @@ def import_model(supervisor: Supervisor, ask: Import) -> ImportAnswer:
             if _is_the_same(ask, recipe, args):
                 return ImportAnswer(run_id, name, True)
     args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
-    order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, verb="import", args=args)
+    order = Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, imports=True, args=args)
     run_id, name = _add_run(supervisor, order)
     return ImportAnswer(run_id, name, False)
 
@@ -173,15 +173,20 @@ def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> b
 
 @dataclass(frozen=True)
 class Order:
-    """A run that is to be made, by a job of this verb; its name is free yet, or gets a number behind it."""
+    """A run that is to be made; its name is free yet, or gets a number behind it."""
 
     name: str
     recipe: dict[str, Any]
     source: str
     priority: int = jobs.TRAIN_PRIORITY
     held: bool = False
-    verb: str = "train"
+    imports: bool = False
     args: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def verb(self) -> data.Verb:
+        """The verb of the job that makes the run."""
+        return "import" if self.imports else data.maker_of(self.recipe["objective"]["name"])
 
 
 def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
@@ -191,11 +196,6 @@ def _add_run(supervisor: Supervisor, order: Order) -> tuple[int, str]:
         number_and_name = make_run(supervisor, folders, order)
     supervisor.touch()
     return number_and_name
-
-
-def maker_of(recipe: Mapping[str, Any]) -> str:
-    """Return the verb of the job that makes the run of a recipe."""
-    return "train" if recipe.get("command") is None else "command"
 
 
 def require_run(supervisor: Supervisor, order: Order) -> None:
