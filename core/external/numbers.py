@@ -100,7 +100,7 @@ class Numbers:
             goes_on  # an earlier attempt has reported steps; the first of this one discards later ones
         )
         self._dropped: set[str] = set()
-        self._total = 0
+        self._total, self._planned_by = 0, 0  # planned steps, and the rank of the source that says so
         self._first: tuple[int, float] | None = (
             None  # step and time (monotonic) from which the pace is measured
         )
@@ -158,7 +158,8 @@ class Numbers:
                 return
             points = []
         points, file.waits = [*file.waits, *points], []
-        if file.reader.total != self._total and file.reader.total:
+        if file.reader.total and file.reader.total != self._total and file.rank >= self._planned_by:
+            self._planned_by = file.rank
             self._plan(file.reader)
         for point in points:
             self._take(file, point, now)

@@ -221,8 +221,8 @@ def go_back(connection: Connection, run_id: int, step: int) -> None:
 def set_recipe(connection: Connection, run_id: int, recipe: dict[str, Any], model: str) -> None:
     """Set a run's recipe; `model` is the model shown in lists."""
     connection.execute(
-        "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
-        [json_text(recipe), model, run_id],
+        "UPDATE runs SET recipe = ?, model = ?, method = ? WHERE id = ?",
+        [json_text(recipe), model, recipe["method"]["name"], run_id],
     )
     recipe_settings.store_settings(connection, run_id, recipe)
     run_records.mark_run(connection, run_id)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf)"
-_BAR = re.compile(r"\|\s*(\d+)/(\d+)\s*\[")  # tqdm's: ` 50%|█████     | 5/10 [00:01<00:01`
+# tqdm's ` 50%|█████     | 5/10 [00:01<00:01`; one with a name before it (Map:) is of something else
+_BAR = re.compile(r"^\s*\d+%\|[^|]*\|\s*(\d+)/(\d+)\s*\[")
 _DICT = re.compile(r"\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _PAIR = re.compile(rf"(?<![\w/.])([A-Za-z_][\w/.-]{{0,60}}?)\s*[=:]\s*({_NUMBER})(?![\w.])", re.IGNORECASE)
 _SPACED = re.compile(
@@ -48,7 +49,7 @@ class Printed(Reader):
         for line in self._tail.lines():
             if len(line) > LONGEST:
                 continue
-            for bar in _BAR.finditer(line):
+            if bar := _BAR.match(line):
                 self._bar, self.total = int(bar[1]), int(bar[2])
             values = _values(line)
             if not values or SUMMARY in values:
