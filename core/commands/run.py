@@ -71,17 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="start a chain at this stage, from the runs of its earlier stages",
     )
-    of_command = parser.add_argument_group("of another program's training (finetop run … -- COMMAND)")
-    options.path(
-        of_command, "--output", "DIR", "folder that it writes its model to (default: its own --output_dir)"
-    )
-    options.path(of_command, "--base", "ID|FOLDER", "the model that it tunes (default: the adapter's own)")
-    options.repeated(
-        of_command,
-        "--metrics",
-        "KIND[:PATH]",
-        "where its numbers come from: finetop methods metrics (default: auto)",
-    )
+    of_command = options.of_command(parser)
     of_command.add_argument(
         "--resume-command",
         default="",

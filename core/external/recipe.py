@@ -46,6 +46,7 @@ class CommandRequest:
     metrics: tuple[str, ...] = ()
     resume: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    objective: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)  # more sections
 
 
@@ -63,6 +64,8 @@ def command_recipe(request: CommandRequest, sets: Sequence[str] = ()) -> Loaded:
         "name": request.name or name_of(request.words),
         "command": command,
     }
+    if request.objective:
+        sections["objective"] = sections["method"] = {"name": request.objective}
     if request.base:
         sections["model"] = {"id": request.base}
     if request.data:

@@ -19,6 +19,7 @@ from finetop.core.plugins import (
     has_base,
     is_checkable,
 )
+from finetop.core.protocol.runs import COMMAND
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.command import UNKNOWN
@@ -128,7 +129,7 @@ def _command(recipe: Recipe) -> Iterator[Problem]:
     command = recipe.command
     if command is None:
         return
-    if not command.run and command.shell is None:
+    if not command.run and command.shell is None and recipe.objective.name == COMMAND:
         yield "command.run", "command.run is empty.", "Write command: [python, train.py]."
     if recipe.objective.name in OBJECTIVES.names():
         message = f"objective is {recipe.objective.name}, but this recipe's command trains."

@@ -70,6 +70,15 @@ def name_set(args: argparse.Namespace) -> list[str]:
     return [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
 
 
+def of_command(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options of another program's training, as a group of their own, which is returned."""
+    group = parser.add_argument_group("of another program's training")
+    path(group, "--output", "DIR", "folder that it writes its model to (default: its own --output_dir)")
+    path(group, "--base", "ID|FOLDER", "the model that it tunes (default: the one that its adapter names)")
+    repeated(group, "--metrics", "KIND[:PATH]", "where its numbers come from; repeatable (default: auto)")
+    return group
+
+
 def queueing(parser: argparse.ArgumentParser) -> None:
     """Add --hold and --priority."""
     flag(parser, "--hold", "hold it until `finetop queue release`")

@@ -29,6 +29,19 @@ class Submit(Order[SubmitAnswer], tag="submit", frozen=True):
     priority: Priority = PRIORITIES["normal"]
 
 
+class Watch(Order[SubmitAnswer], tag="watch", frozen=True):
+    """Watch a program that was started without finetop, as a run. `recipe`, `source` and `name` as in Submit."""
+
+    makes_home: ClassVar[bool] = True
+
+    recipe: dict[str, Any]
+    source: str
+    name: str
+    pid: Whole = 0  # 0: no process is known; the watch ends when nothing new is written
+    start: str = ""  # when that process started
+    log: str = ""  # the file that it prints to
+
+
 class Stage(msgspec.Struct, frozen=True):
     """One run of a chain. Its recipe may name another stage as a model: `stage:NAME`."""
 

@@ -26,6 +26,7 @@ from finetop.core.protocol.messages.submit import (
     SubmitAnswer,
     SubmitChain,
     SubmitChainAnswer,
+    Watch,
 )
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping
@@ -51,6 +52,15 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     order = Order(ask.name, ask.recipe, ask.source, ask.priority, ask.held)
     run_id, name = _add_run(supervisor, order)
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
+
+
+def watch(supervisor: Supervisor, ask: Watch) -> SubmitAnswer:
+    """Make a run of a program that was started without finetop; it is watched at once. Raises as `submit`."""
+    args = {"pid": ask.pid, "start": ask.start, "log": ask.log}
+    run_id, name = _add_run(
+        supervisor, Order(ask.name, ask.recipe, ask.source, jobs.CHECK_PRIORITY, args=args)
+    )
+    return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), held=False)
 
 
 def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
@@ -270,4 +280,4 @@ def make_run(supervisor: Supervisor, folders: list[Path], order: Order) -> tuple
     return run_id, name
 
 
-ANSWERS = {Submit: submit, SubmitChain: chain, Export: export, Import: import_model}
+ANSWERS = {Submit: submit, Watch: watch, SubmitChain: chain, Export: export, Import: import_model}

@@ -1,0 +1,57 @@
+"""`finetop watch FOLDER|PID`: watch a training that was started without finetop, then check what it made."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from finetop.core.client.connection import ask_once
+from finetop.core.commands import Command
+from finetop.core.commands.run import follow_run
+from finetop.core.commands.shared import options
+from finetop.core.commands.shared.output import print_json
+from finetop.core.external.program import program_of
+from finetop.core.external.recipe import CommandRequest, command_recipe
+from finetop.core.protocol.messages.submit import Watch
+from finetop.core.protocol.runs import WATCHED
+from finetop.core.runtime.home import Home
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    options.path(parser, "target", "FOLDER|PID", "the folder that it writes to, or its process id")
+    options.settings(parser, "change one setting: check.general.suite=quick, check.at_end=false")
+    options.name(parser, "name of the run")
+    options.of_command(parser)
+    options.wait(parser)
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    program = program_of(args.target, Path.cwd())
+    request = CommandRequest(
+        program.words,
+        program.workdir,
+        output=args.output or program.output,
+        base=args.base or "",
+        metrics=tuple(args.metrics),
+        objective=WATCHED,
+    )
+    loaded = command_recipe(request, [*args.set, *options.name_set(args)])
+    name = loaded.recipe.name
+    queued = ask_once(
+        home, Watch(loaded.resolved, loaded.text, name, program.pid, program.start, program.log)
+    )
+    if args.wait:
+        return follow_run(args, home, queued.name)
+    if args.json:
+        print_json({"run": queued.name, "run_id": queued.run_id, "pid": program.pid, "log": program.log})
+        return 0
+    until = (
+        f"until process {program.pid} ends" if program.pid else "until nothing new has come for 10 minutes"
+    )
+    print(f"{queued.name} is watched {until}. Follow it: finetop tail {queued.name}")
+    return 0
+
+
+PLUGIN = Command(
+    "watch a training that was started without finetop, then check it", "run", run, arguments, is_remote=False
+)

@@ -1,0 +1,94 @@
+"""A training program that runs already: by its process, or by the folder that it writes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from finetop.core.errors import BadInput, NotFound
+from finetop.core.recipe.command import output_in
+from finetop.core.runtime import processes
+from finetop.core.text import plain
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is known of it. `pid` is 0 if no process was found; paths are absolute, empty if unknown."""
+
+    pid: int
+    start: str  # when the process started, which tells it from a later one of the same number
+    words: tuple[str, ...]
+    workdir: Path
+    output: str
+    log: str  # the file that it prints to
+
+
+def program_of(target: str, cwd: Path) -> Program:
+    """Find a program by its process id or by a folder. Raises BadInput, NotFound."""
+    if target.isdecimal():
+        return of_process(int(target))
+    folder = (cwd / Path(target).expanduser()).resolve()
+    if not folder.is_dir():
+        raise BadInput(
+            f"there is no folder {plain(str(folder))}, and it is no process id.",
+            hint="Give the folder that the program writes to, or its process id.",
+        )
+    pid = writer_of(folder)
+    if pid is None:
+        return Program(0, "", (), folder, str(folder), "")
+    found = of_process(pid)
+    return Program(pid, found.start, found.words, found.workdir, str(folder), found.log)
+
+
+def of_process(pid: int) -> Program:
+    """Read what a process was started with. Raises NotFound for one that is not there, or another user's."""
+    try:
+        process = psutil.Process(pid)
+        words, workdir = tuple(process.cmdline()), Path(process.cwd())
+    except psutil.AccessDenied as error:
+        raise NotFound(
+            f"process {pid} belongs to another user.", hint="Only one's own is watched."
+        ) from error
+    except psutil.Error as error:
+        raise NotFound(f"there is no process {pid}.", hint="See `ps -ef`.") from error
+    output = output_in(words)
+    log = Path(f"/proc/{pid}/fd/1")
+    return Program(
+        pid,
+        processes.start_time(pid) or "",
+        words,
+        workdir,
+        str(workdir / output) if output else "",
+        str(log.resolve()) if log.is_file() else "",  # not a pipe, nor a terminal
+    )
+
+
+def writer_of(folder: Path) -> int | None:
+    """Return the process of this user that has files of a folder open or names it; of several, their ancestor."""
+    own, mine = psutil.Process(), {}
+    family = {own.pid, *(parent.pid for parent in own.parents())}
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in family and process.uids() == own.uids() and _has(process, folder):
+                mine[process.pid] = process
+        except psutil.Error:
+            continue
+    return next((pid for pid, process in sorted(mine.items()) if not _above(process) & mine.keys()), None)
+
+
+def _has(process: psutil.Process, folder: Path) -> bool:
+    workdir = Path(process.cwd())
+    words = process.cmdline()
+    named = output_in(words)
+    if named and (workdir / named).resolve() == folder:
+        return True
+    return any(folder in Path(file.path).parents for file in process.open_files())
+
+
+def _above(process: psutil.Process) -> set[int]:
+    try:
+        return {parent.pid for parent in process.parents()}
+    except psutil.Error:
+        return set()
