@@ -179,6 +179,7 @@ PROTECTIONS: PluginKind[Configured[Any]] = PluginKind("protection", "finetop.cor
 ALARMS: PluginKind[Configured[Any]] = PluginKind("alarm", "finetop.core.train.alarms", "_")
 REWARD_RULES: PluginKind[Plugin] = PluginKind("rule", "finetop.core.train.rewards", "_")
 METRIC_SOURCES: PluginKind[Plugin] = PluginKind("source of metrics", "finetop.core.external.sources", "_")
+TRAINERS: PluginKind[Plugin] = PluginKind("trainer", "finetop.core.external.trainers")
 REMEDIES: PluginKind[RemedyFacts] = PluginKind("remedy", "finetop.core.remedies")
 APPROACHES: PluginKind[Plugin] = PluginKind("approach", "finetop.core.approaches")
 

@@ -19,7 +19,9 @@ from finetop.core.commands.shared import options
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.external import trainers
 from finetop.core.external.recipe import CommandRequest, command_recipe, with_environment
+from finetop.core.external.trainers import Known
 from finetop.core.plan import ahead, inputs
 from finetop.core.plan.machine import read_machine
 from finetop.core.plan.rehearsal import Rehearsal
@@ -73,6 +75,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_command = options.of_command(parser)
     of_command.add_argument(
+        "--with",
+        dest="trainer",
+        default="",
+        metavar="TRAINER",
+        help="RECIPE is the configuration of another trainer: axolotl, llamafactory, torchtune, trl, trl:dpo",
+    )
+    of_command.add_argument(
         "--resume-command",
         default="",
         metavar="WORDS",
@@ -86,7 +95,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     priority = priority_of(args.priority)
     sets = [*args.set, *options.name_set(args)]
-    if args.command:
+    if args.command or args.trainer:
         return run_command(args, home, sets, priority)
     require_recipe(args)
     chain = load_chain(args.recipe, sets)
@@ -115,16 +124,20 @@ def require_recipe(args: argparse.Namespace) -> None:
 
 def run_command(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
     """Queue another program's training, or a sweep of it. Raises BadInput."""
-    if args.recipe or args.first:
-        raise BadInput("a recipe and a command are given.", hint="Leave one out.")
-    words = tuple(args.command)
+    if args.first or bool(args.recipe) != bool(args.trainer) or bool(args.command) == bool(args.trainer):
+        hint = "Give one of: a recipe; -- and a command; --with TRAINER and its configuration."
+        raise BadInput("it is not clear what to run.", hint=hint)
+    known = Known(tuple(args.command))
+    if args.trainer:
+        known = trainers.known(args.trainer, args.recipe, Path.cwd())
     request = CommandRequest(
-        words,
+        known.words,
         Path.cwd(),
-        output=args.output or "",
-        base=args.base or "",
+        output=args.output or known.output,
+        base=args.base or known.base,
         metrics=tuple(args.metrics),
-        resume=tuple(shlex.split(args.resume_command)),
+        resume=tuple(shlex.split(args.resume_command)) or known.resume,
+        data=known.data,
     )
     if args.sweep or args.seeds is not None:
         return run_sweep(args, home, sets, priority, lambda sets: command_recipe(request, sets))

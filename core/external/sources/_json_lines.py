@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 STEPS = (
-    *("step", "global_step", "current_steps", "_step", "iteration", "iter"),
+    *("train/global_step", "step", "global_step", "current_steps", "_step", "iteration", "iter"),
     *("trainer/global_step", "steps", "num_updates"),
 )
 TOTALS = ("total_steps", "max_steps", "total_iterations")

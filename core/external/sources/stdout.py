@@ -110,9 +110,13 @@ class Stdout(Source):
     def find(self, places: Places) -> Iterator[Path]:
         if places.log is not None and places.log.is_file():
             yield places.log
+        for folder in places.folders:
+            for file in (*folder.glob("log_*.txt"), *folder.glob("logs/log_*.txt")):  # torchtune's
+                if file.stat().st_mtime >= places.since:
+                    yield file
 
     def open(self, path: Path, places: Places) -> Printed:
-        return Printed(path, places.log_begins)
+        return Printed(path, places.log_begins if path == places.log else 0)
 
 
 PLUGIN = Stdout()

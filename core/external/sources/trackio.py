@@ -21,11 +21,11 @@ QUERY = "SELECT id, run_name, step, metrics FROM metrics WHERE id > ? ORDER BY i
 
 
 class Project(Reader):
-    """The newest run of one project: rows that are there when it is first read, and older than the run, are passed by."""
+    """The first run of one project that has rows since then."""
 
     def __init__(self, path: Path, since: float) -> None:
         super().__init__(path)
-        self._since, self._last = since, 0
+        self._since, self._last, self._run = since, 0, ""
 
     def read(self) -> list[Point]:
         """Return new rows. A database that is locked or damaged has none for now."""
@@ -37,8 +37,11 @@ class Project(Reader):
         except sqlite3.Error:
             return []
         points = []
-        for number, _, step, text in rows:
+        for number, run, step, text in rows:
             self._last = number
+            self._run = self._run or run
+            if run != self._run:
+                continue  # another run of the project, at the same time
             try:
                 values = flat(json.loads(text))
             except (ValueError, TypeError, RecursionError):
