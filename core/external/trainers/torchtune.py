@@ -11,7 +11,7 @@ from finetop.core.external.trainers import Known, Trainer, is_here, text
 if TYPE_CHECKING:
     from pathlib import Path
 
-_RUN = re.compile(r"tune run (?:--nproc_per_node (\d+) )?(\w+) --config")
+_RUN = re.compile(r"tune run ((?:--\w+ \S+ )*)(\w+) --config")
 _PLACE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -26,7 +26,7 @@ class Torchtune(Trainer):
                 f"{path.name} does not say which recipe it is for.",
                 hint="Name it: --with torchtune:lora_finetune_single_device.",
             )
-        ranks = ("--nproc_per_node", match[1]) if match and match[1] and not kind else ()
+        ranks = tuple(match[1].split()) if match and not kind else ()
         words = ("tune", "run", *ranks, recipe, "--config", str(path))
         checkpointer, data = section(config, "checkpointer"), section(config, "dataset")
         folder = filled(text(config, "output_dir") or text(checkpointer, "output_dir"), config)

@@ -9,6 +9,8 @@ from finetop.core.external.trainers import Known, Trainer, is_here, text
 if TYPE_CHECKING:
     from pathlib import Path
 
+OUTPUT = "trainer_output"  # its default
+
 
 class Trl(Trainer):
     about = "TRL: trl sft --config CONFIG; trl:dpo for trl dpo"
@@ -21,7 +23,7 @@ class Trl(Trainer):
         files = [entry.get("data_files") for entry in entries]
         return Known(
             words=words,
-            output=text(config, "output_dir"),
+            output=text(config, "output_dir") or OUTPUT,
             base=text(config, "model_name_or_path"),
             data=tuple(name for name in (*named, *files) if isinstance(name, str) and is_here(name, cwd)),
             resume=(*words, "--resume_from_checkpoint", "true"),
