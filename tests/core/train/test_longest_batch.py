@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
 import msgspec
 import numpy
 import pytest
+import tiny_run
 import torch
+from tiny_run import of, write_rows
 
 from finetop.core.protocol import events
-from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
-from finetop.core.train import longest_batch, train as training
+from finetop.core.train import longest_batch
 from finetop.core.train.objectives import sft
 from finetop.core.train.resume import resume
 
@@ -42,51 +42,29 @@ WRITES = {
 }
 
 
-def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", train=None, **method):
-    file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    whole = {
-        "recipe": 1,
-        "name": "tiny",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
+def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", **method):
+    own = {
         "method": {"name": "lora", **method},
         "objective": WRITES.get(objective, {"name": objective}),
-        "data": {"train": [{"path": str(file)}], "max_tokens": 64, "on_long": "truncate"},
-        "train": {
-            "epochs": None,
-            "max_steps": 2,
-            "batch_size": 4,
-            "grad_accumulation": 2,
-            "learning_rate": 0.01,
-            "save_every": 1000,
-            "try_worst_batch": tries,
-            **(train or {}),
-        },
-        "samples": {"count": 0},
-        "check": {"at_end": False, "general": None},
-        "drift": {"every": None},
+        "data": {"on_long": "truncate"},
+        "train": {"max_steps": 2, "grad_accumulation": 2, "learning_rate": 0.01, "try_worst_batch": tries},
     }
-    return resolve_text(json.dumps(whole)).recipe
+    return tiny_run.recipe_of(tiny_model, write_rows(tmp_path / "rows.jsonl", rows), own)
 
 
 def train(tmp_path, name, recipe) -> list[Any]:
     home = Home(tmp_path / "home")
-    run = home.root / "runs" / name
-    run.mkdir(parents=True)
-    log = event_log.EventLog(run / "events.jsonl")
-    ended = training.train(recipe, run, home, "cpu", log, stop_signal.Stop())
+    ended, happened = tiny_run.train(recipe, home.root / "runs" / name, home)
     assert ended.status == "finished"
-    return [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+    return happened
 
 
 def measured(happened) -> list[tuple[int, dict[str, float]]]:
     """Return all numbers of a run except time and memory."""
-    told = []
-    for event in happened:
-        if isinstance(event, events.Metrics):
-            kept = {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")}
-            told.append((event.step, kept))
-    return told
+    return [
+        (event.step, {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")})
+        for event in of(events.Metrics, happened)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -174,16 +152,8 @@ def prepared(tmp_path, tiny_model, monkeypatch, **settings):
     monkeypatch.setattr("finetop.core.train.ppo.loop.PolicyTrainer.train", begin)
     recipe = recipe_of(tmp_path, tiny_model, tries=True, **settings)
     run = tmp_path / "home" / "runs" / "0001-tiny"
-    run.mkdir(parents=True)
     with pytest.raises(stop_signal.StopAsked):
-        training.train(
-            recipe,
-            run,
-            Home(tmp_path / "home"),
-            "cpu",
-            event_log.EventLog(run / "e.jsonl"),
-            stop_signal.Stop(),
-        )
+        tiny_run.train(recipe, run, Home(tmp_path / "home"))
     return seen["trainer"], recipe
 
 

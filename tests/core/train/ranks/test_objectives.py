@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from rank_jobs import curve, make_job, make_run, of, read_events, run_all
+from rank_jobs import make_job, make_run, run_all
+from tiny_run import curve, of, read_events
 
 from finetop.core.protocol import events
 
