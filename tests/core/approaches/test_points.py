@@ -69,16 +69,13 @@ def test_a_full_recipes_rate_is_brought_to_an_adapters():
     assert points["kb-lora-s5"].recipe["method"]["name"] == "lora"
 
 
-@pytest.mark.parametrize(
-    ("sets", "asked", "said"),
-    [
-        (["check.target=null"], {}, "check.target is not set"),
-        (["approaches.metric=exact_match"], {}, "approaches.metric: exact_match"),
-        ([], {"only": ["lorra"]}, "no approach 'lorra'. Did you mean lora"),
-        (["approaches.settings={full: {train.epoch: 1}}"], {"only": ["full"]}, "approach full: .*epoch"),
-        (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach is available"),
-    ],
-)
+@pytest.mark.parametrize(("sets", "asked", "said"), [
+    (["check.target=null"], {}, "check.target is not set"),
+    (["approaches.metric=exact_match"], {}, "approaches.metric: exact_match"),
+    ([], {"only": ["lorra"]}, "no approach 'lorra'. Did you mean lora"),
+    (["approaches.settings={full: {train.epoch: 1}}"], {"only": ["full"]}, "approach full: .*epoch"),
+    (["data.train=[]", "ask.documents=[]"], {"only": ["full", "retrieval"]}, "no approach is available"),
+])  # fmt: skip
 def test_a_recipe_that_cant_be_compared_says_why(sets, asked, said):
     with pytest.raises(FinetopError, match=said):
         made(sets=sets, **asked)

@@ -31,17 +31,14 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     return pretend
 
 
-@pytest.mark.parametrize(
-    ("facts", "device", "packs", "kernel"),
-    [
-        ({"flash": True}, "cuda:0", True, "flash_attention_2"),
-        ({}, "cuda:0", True, "flex_attention"),
-        ({"lacks": "Triton"}, "cuda:0", True, "sdpa"),
-        ({"lacks": "a C compiler"}, "cuda:0", True, "sdpa"),
-        ({"flash": True}, "cuda:0", False, "sdpa"),
-        ({"flash": True}, "cpu", True, "sdpa"),
-    ],
-)
+@pytest.mark.parametrize(("facts", "device", "packs", "kernel"), [
+    ({"flash": True}, "cuda:0", True, "flash_attention_2"),
+    ({}, "cuda:0", True, "flex_attention"),
+    ({"lacks": "Triton"}, "cuda:0", True, "sdpa"),
+    ({"lacks": "a C compiler"}, "cuda:0", True, "sdpa"),
+    ({"flash": True}, "cuda:0", False, "sdpa"),
+    ({"flash": True}, "cpu", True, "sdpa"),
+])  # fmt: skip
 def test_auto_takes_the_best_that_is_installed(
     facts: dict[str, Any], device: str, packs: bool, kernel: str, install: Install, capsys: Any
 ) -> None:
@@ -95,14 +92,9 @@ def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(
 
 
 LLAMA = {
-    "model_type": "llama",
-    "hidden_size": 64,
-    "intermediate_size": 64,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "vocab_size": 32,
-}
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 32,
+}  # fmt: skip
 
 
 def made(**said: Any) -> Any:
@@ -113,19 +105,14 @@ def made(**said: Any) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
 
 
-@pytest.mark.parametrize(
-    ("said", "words"),
-    [
-        ({}, ""),
-        ({"attention_dropout": 0.1}, "this model trains with attention dropout 0.1"),
-        ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
-        ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
-        (
-            {"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
-            "attention dropout 0.2",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("said", "words"), [
+    ({}, ""),
+    ({"attention_dropout": 0.1}, "this model trains with attention dropout 0.1"),
+    ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
+    ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
+    ({"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
+     "attention dropout 0.2"),
+])  # fmt: skip
 def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
     said: dict[str, Any], words: str, install: Install, capsys: Any
 ) -> None:

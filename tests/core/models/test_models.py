@@ -180,15 +180,10 @@ def test_a_revision_of_a_folder_is_refused(copy, home, events):
         resolved_in(copy, home, events, revision="main")
 
 
-@pytest.mark.parametrize(
-    ("wanted", "saved", "chosen"),
-    [
-        ("float32", "bfloat16", "float32"),
-        ("auto", "float16", "bfloat16"),
-        ("saved", "float16", "float16"),
-        ("saved", None, "float32"),
-    ],
-)
+@pytest.mark.parametrize(("wanted", "saved", "chosen"), [
+    ("float32", "bfloat16", "float32"), ("auto", "float16", "bfloat16"), ("saved", "float16", "float16"),
+    ("saved", None, "float32"),
+])  # fmt: skip
 def test_the_number_format(copy, wanted, saved, chosen):
     pytest.importorskip("torch")
     (copy / "config.json").write_text(json.dumps({"dtype": saved}))
@@ -259,14 +254,11 @@ def hub_error(kind):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        ("RepositoryNotFoundError", r"the hub has no model 'org/name'\. Check the spelling"),
-        ("GatedRepoError", "available only after you accept its terms"),
-        ("RevisionNotFoundError", "has no revision 'v9'"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "says"), [
+    ("RepositoryNotFoundError", r"the hub has no model 'org/name'\. Check the spelling"),
+    ("GatedRepoError", "available only after you accept its terms"),
+    ("RevisionNotFoundError", "has no revision 'v9'"),
+])  # fmt: skip
 def test_what_the_hub_refuses_is_bad_input(monkeypatch, kind, says):
     monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
     monkeypatch.setattr(FakeApi, "answer", hub_error(kind))

@@ -75,15 +75,12 @@ def test_an_adapter_is_merged_once_and_a_whole_model_is_taken_as_it_is(home, tin
     assert whole.path == home.runs / "0008-a" / "checkpoints" / "step-000005"
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "says"),
-    [
-        ("run:9", NotFound, "model.id: there is no run '9'"),
-        ("run:7@3", NotFound, "model.id: run:7@3 has no checkpoint at step 3. It has none yet."),
-        ("run:", BadInput, "model.id: 'run:' names no run"),
-        ("run:a@b", BadInput, "model.id: 'run:a@b' names no run"),
-    ],
-)
+@pytest.mark.parametrize(("text", "kind", "says"), [
+    ("run:9", NotFound, "model.id: there is no run '9'"),
+    ("run:7@3", NotFound, "model.id: run:7@3 has no checkpoint at step 3. It has none yet."),
+    ("run:", BadInput, "model.id: 'run:' names no run"),
+    ("run:a@b", BadInput, "model.id: 'run:a@b' names no run"),
+])  # fmt: skip
 def test_what_is_not_there_is_said(home, events, text, kind, says):
     (home.runs / "0007-x").mkdir(parents=True)
     with pytest.raises(kind) as caught:

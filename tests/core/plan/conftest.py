@@ -12,17 +12,10 @@ from finetop.core.plan.machine import Machine
 @pytest.fixture
 def llama_8b() -> dict[str, Any]:
     return {
-        "model_type": "llama",
-        "hidden_size": 4096,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "intermediate_size": 14336,
-        "vocab_size": 128256,
-        "tie_word_embeddings": False,
-        "max_position_embeddings": 8192,
-        "torch_dtype": "bfloat16",
-    }
+        "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256,
+        "tie_word_embeddings": False, "max_position_embeddings": 8192, "torch_dtype": "bfloat16",
+    }  # fmt: skip
 
 
 @pytest.fixture

@@ -42,18 +42,9 @@ LLAMA3 = (
 )
 TEMPLATES = {"chatml": CHATML, "llama3": LLAMA3, "none": None}
 WORDS = (
-    "shop",
-    "opens",
-    "at nine",
-    "and",
-    "closes at",
-    "six",
-    "mend radios,",
-    "lamps",
-    "behind old mill.",
-    "Ähre",
-    "1234",
-)
+    "shop", "opens", "at nine", "and", "closes at", "six", "mend radios,", "lamps", "behind old mill.",
+    "Ähre", "1234",
+)  # fmt: skip
 REWARD = {"rules": [{"rule": "length", "value": [1, 9]}]}
 CALL = {"function": {"name": "look_up", "arguments": {"what": "hours"}}}
 TOOLS = [
@@ -97,18 +88,14 @@ def text(drawn: random.Random) -> dict[str, Any]:
 
 def pair(drawn: random.Random) -> dict[str, Any]:
     return {
-        "prompt": random_text(drawn, 9),
-        "chosen": random_text(drawn, 20),
-        "rejected": random_text(drawn, 40),
-    }
+        "prompt": random_text(drawn, 9), "chosen": random_text(drawn, 20), "rejected": random_text(drawn, 40),
+    }  # fmt: skip
 
 
 def labelled(drawn: random.Random) -> dict[str, Any]:
     return {
-        "prompt": random_text(drawn, 9),
-        "completion": random_text(drawn, 20),
-        "label": drawn.random() < 0.5,
-    }
+        "prompt": random_text(drawn, 9), "completion": random_text(drawn, 20), "label": drawn.random() < 0.5,
+    }  # fmt: skip
 
 
 def random_conversation(drawn: random.Random) -> dict[str, Any]:
@@ -119,12 +106,9 @@ def case(objective: str, *rows: Any, data: Any = None, train: Any = None, **more
     """Describe a recipe: an objective, the kinds of rows of its sources, and other sections."""
     options = more.pop("options", {})
     return {
-        "objective": {"name": objective, **options},
-        "rows": rows,
-        "data": data or {},
-        "train": train or {},
+        "objective": {"name": objective, **options}, "rows": rows, "data": data or {}, "train": train or {},
         **more,
-    }
+    }  # fmt: skip
 
 
 DROP, CUT = {"on_long": "drop", "max_tokens": 250}, {"on_long": "truncate", "max_tokens": 250}
@@ -155,9 +139,7 @@ CASES = {
     "cpt": case("continued-pretraining", text),
     "cpt-unpacked": case("continued-pretraining", text, options={"packing": False}, data={"max_tokens": 64}),
     "cpt-short": case("continued-pretraining", text, options={"end_of_text": False}, data={"max_tokens": 50}),
-    "pretrain": case(
-        "pretrain", text, data={"max_tokens": 64}, train={"epochs": 2}, options={"vocabulary": 320}
-    ),
+    "pretrain": case("pretrain", text, data={"max_tokens": 64}, train={"epochs": 2}, options={"vocabulary": 320}),
     "pretrain-chats": case("pretrain", chat, options={"vocabulary": 330, "packing": False}),
     "pretrain-reuse": case("pretrain", text, options={"tokenizer": "reuse"}, data={"max_tokens": 64}),
     "reward": case("reward", pair),
@@ -170,7 +152,7 @@ CASES = {
     "ppo": case("ppo", random_conversation, options={"reward": REWARD, "max_new_tokens": 8, "passes": 2}),
     "rloo": case("rloo", random_conversation, options=WRITE),
     "grpo": case("grpo", chat, random_conversation, options={**WRITE, "passes": 2}, data=CUT),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -311,13 +293,11 @@ def unanswered(_: random.Random) -> dict[str, Any]:
 REFUSED = {
     "too long": case("sft", long_chat, data={"max_tokens": 100}),
     "nothing left": case("sft", chat, plain, data={"max_tokens": 8, "on_long": "drop"}),
-    "nothing to evaluate on": case(
-        "sft", plain, own_eval=long_chat, data={"max_tokens": 180, "on_long": "drop"}
-    ),
+    "nothing to evaluate on": case("sft", plain, own_eval=long_chat, data={"max_tokens": 180, "on_long": "drop"}),
     "other rows": case("dpo", chat),
     "a row's key": case("kto", random_conversation),
     "no answer": case("grpo", plain, unanswered, options={**WRITE, "reward": EXACT}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -189,16 +189,13 @@ def test_a_family_that_overflows_in_float16_is_warned_of(llama_8b, t4, family):
     assert any(f"{family} is known to overflow in float16" in note for note in plan.notes)
 
 
-@pytest.mark.parametrize(
-    ("name", "sets", "key", "says"),
-    [
-        ("lora", ("model.dtype=bfloat16",), "model.dtype", "Tesla T4 can't compute in it"),
-        ("lora", ("model.attention=flash_attention_2",), "model.attention", "does not support Tesla T4"),
-        ("full", ("train.master=stochastic",), "train.master", "stochastic rounding works with bfloat16"),
-        ("full", ("train.master=nearest",), "train.master", "nearest rounding works with bfloat16"),
-        ("full", ("budget.gpus=2",), "train.parallel", "fsdp does not train in float16"),
-    ],
-)
+@pytest.mark.parametrize(("name", "sets", "key", "says"), [
+    ("lora", ("model.dtype=bfloat16",), "model.dtype", "Tesla T4 can't compute in it"),
+    ("lora", ("model.attention=flash_attention_2",), "model.attention", "does not support Tesla T4"),
+    ("full", ("train.master=stochastic",), "train.master", "stochastic rounding works with bfloat16"),
+    ("full", ("train.master=nearest",), "train.master", "nearest rounding works with bfloat16"),
+    ("full", ("budget.gpus=2",), "train.parallel", "fsdp does not train in float16"),
+])  # fmt: skip
 def test_what_a_card_without_bfloat16_can_not_train_is_refused(llama_8b, t4, name, sets, key, says):
     wanted = recipe(name, *sets)
     ranks = wanted.budget.gpus or 1
@@ -247,11 +244,8 @@ def test_8b_on_8_gpus_holds_what_others_have_measured(llama_8b, card):
 
 
 SIZES_70B = {
-    "hidden_size": 8192,
-    "num_hidden_layers": 80,
-    "num_attention_heads": 64,
-    "intermediate_size": 28672,
-}
+    "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "intermediate_size": 28672,
+}  # fmt: skip
 SHORT_ROW = ("method.rank=16", "train.batch_size=1", "data.max_tokens=512")
 
 
@@ -385,16 +379,13 @@ def test_a_mask_is_counted_where_there_is_one(llama_8b, card):
     )
 
 
-@pytest.mark.parametrize(
-    ("speeds", "total", "sets", "dtype", "says"),
-    [
-        (Speeds(343, 177), 1e12, (), "float32", "float32 is used in place of bfloat16"),
-        (Speeds(232, 767), 1e12, (), "bfloat16", "float32 232: bfloat16 is used"),
-        (Speeds(343, 177), 16e9, (), "bfloat16", "float32 weights would take"),
-        (Speeds(343, 177), 1e12, ("train.master=stochastic",), "bfloat16", "train.master"),
-        (None, 1e12, (), "bfloat16", "the first run measures"),
-    ],
-)
+@pytest.mark.parametrize(("speeds", "total", "sets", "dtype", "says"), [
+    (Speeds(343, 177), 1e12, (), "float32", "float32 is used in place of bfloat16"),
+    (Speeds(232, 767), 1e12, (), "bfloat16", "float32 232: bfloat16 is used"),
+    (Speeds(343, 177), 16e9, (), "bfloat16", "float32 weights would take"),
+    (Speeds(343, 177), 1e12, ("train.master=stochastic",), "bfloat16", "train.master"),
+    (None, 1e12, (), "bfloat16", "the first run measures"),
+])  # fmt: skip
 def test_a_cpu_with_the_format_takes_what_was_measured_to_be_faster(
     llama_8b, cores, speeds, total, sets, dtype, says
 ):
@@ -429,11 +420,8 @@ def test_evaluation_teachers_and_references_take_time(llama_8b, card):
 
 def test_a_new_model_with_the_old_tokenizer_has_its_words(llama_8b, cores):
     sets = (
-        "objective.layers=2",
-        "objective.hidden_size=96",
-        "objective.heads=6",
-        "objective.key_value_heads=6",
-    )
+        "objective.layers=2", "objective.hidden_size=96", "objective.heads=6", "objective.key_value_heads=6",
+    )  # fmt: skip
     sizes = {
         name: estimate(
             recipe("pretrain", f"objective.tokenizer={name}", *sets), llama_8b, cores, SHORT

@@ -6,17 +6,13 @@ import json
 import random
 
 import pytest
+from tiny_run import chat, write_rows
 
 from finetop.core.data import sampled
 from finetop.core.errors import BadInput
 from finetop.core.plan import lengths
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
-
-TURNS = [
-    {"role": "user", "content": "What opens at nine?"},
-    {"role": "assistant", "content": "The shop. " * 3},
-]
 
 
 def recipe_of(objective="sft", protect=None, objective_options=None, **data):
@@ -33,8 +29,7 @@ def recipe_of(objective="sft", protect=None, objective_options=None, **data):
 
 
 def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"path": str(path)}
+    return {"path": str(write_rows(path, rows))}
 
 
 def measure_lengths(recipe, tmp_path, model=None, **more):
@@ -44,7 +39,7 @@ def measure_lengths(recipe, tmp_path, model=None, **more):
 
 
 def test_characters_stand_for_tokens_where_there_is_no_tokenizer(tmp_path):
-    source = write(tmp_path / "a.jsonl", [{"messages": TURNS}] * 20)
+    source = write(tmp_path / "a.jsonl", [chat("What opens at nine?", "The shop. " * 3)] * 20)
     measured = measure_lengths(recipe_of(train=[source], eval={"share": 0.1}), tmp_path)
     each = -(-len("### Question\nWhat opens at nine?\n\n### Answer\n" + "The shop. " * 3 + "\n") // 4)
     assert (measured.rows, measured.eval_rows, measured.longest) == (18, 2, each)
@@ -102,10 +97,10 @@ def in_haste(monkeypatch):
     monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
 
 
-def random_rows(seed, most=30):
+def random_rows(seed, most=30, count=2000):
     drawn = random.Random(seed)
     return [
-        {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(5000)
+        {"prompt": f"Why {row}?", "completion": "so it is " * drawn.randint(1, most)} for row in range(count)
     ]
 
 
@@ -121,7 +116,7 @@ def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model
     part = measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0)
     assert whole.sampled is None
     assert part.sampled is not None and part.sampled.read == lengths.BLOCK
-    assert part.sampled.of == 4500
+    assert part.sampled.of == 1800
     for edges, real in ((part.sampled.rows, whole.rows), (part.sampled.tokens, whole.tokens)):
         assert edges[0] <= real <= edges[1] and edges[0] < edges[1]
     assert part.row == whole.row  # the first, whatever else was read
@@ -136,8 +131,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, m
     monkeypatch.setattr(lengths, "BLOCK", 100)
     held = 0
     for seed in range(seeds):
-        source = write(tmp_path / "a.jsonl", random_rows(seed))
-        recipe = recipe_of(train=[source])
+        recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(seed, count=1000))])
         whole, part = (measure_lengths(recipe, tmp_path, seconds=seconds) for seconds in (1e9, 0.0))
         assert part.sampled is not None
         held += part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
@@ -145,19 +139,19 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, m
 
 
 def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
-    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1)[:990])], max_tokens=500)
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", random_rows(1, count=990))], max_tokens=500)
     assert measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
 
 
 def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 10_000)
     monkeypatch.setattr(sampled, "PLACE_BYTES", 1_000)
-    rows = random_rows(2, most=5)[:2500] + random_rows(3, most=40)[2500:]  # longer towards the end
+    rows = random_rows(2, most=5, count=1500) + random_rows(3, most=40, count=1500)  # longer towards the end
     recipe = recipe_of(train=[write(tmp_path / "a.jsonl", rows)])
     part = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     monkeypatch.setattr(sampled, "WHOLE_BYTES", 1e9)
     whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
-    assert part.sampled is not None and part.sampled.read < 2000
+    assert part.sampled is not None and part.sampled.read < 1500
     assert part.sampled.rows[0] <= whole.rows <= part.sampled.rows[1]
     assert part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
     assert part.row == whole.row and whole.sampled is None

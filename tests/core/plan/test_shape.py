@@ -128,14 +128,10 @@ def test_what_a_step_keeps_is_told_by_the_parts(family, settings, parts):
     ) == parts
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        USUAL,
-        {**USUAL, "head_dim": 24, "attention_bias": True, "mlp_bias": True},
-        {**USUAL, "tie_word_embeddings": True},
-    ],
-)
+@pytest.mark.parametrize("settings", [
+    USUAL, {**USUAL, "head_dim": 24, "attention_bias": True, "mlp_bias": True},
+    {**USUAL, "tie_word_embeddings": True},
+])  # fmt: skip
 def test_of_a_llama_the_config_alone_tells_as_much(settings):
     model = made("llama", settings)
     saved = json.loads(model.config.to_json_string(use_diff=True))

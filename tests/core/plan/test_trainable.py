@@ -21,13 +21,9 @@ from finetop.core.train.trainer_args import OPTIMIZERS
 
 # Settings that fit a model 64 wide; the rest keep their defaults.
 FITTING = {
-    "boft": {"block_size": 4},
-    "corda": {"rank": 4},
-    "oft": {"block_size": 16},
-    "shira": {"rank": 4},
-    "freeze": {"layers": 1},
-    "prefix-tuning": {"tokens": 6},
-}
+    "boft": {"block_size": 4}, "corda": {"rank": 4}, "oft": {"block_size": 16}, "shira": {"rank": 4},
+    "freeze": {"layers": 1}, "prefix-tuning": {"tokens": 6},
+}  # fmt: skip
 MORE = [
     ("lora", {"rank": 3, "target_modules": ["q_proj", "down_proj"]}),
     ("lora", {"rank": 3, "modules_to_save": ["up_proj"], "target_modules": ["q_proj"]}),
@@ -117,20 +113,17 @@ def test_settings_are_counted_too(name, settings, tiny_model):
     assert counted.numbers == really_trained(prepared(name, options, tiny_model))
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"),
-    [
-        ("lora", {"r": 2}),
-        ("vera", {}),
-        ("hra", {"r": 4}),
-        ("ia3", {"feedforward_modules": []}),
-        ("oft", {}),
-        ("loha", {"r": 3}),
-        ("lokr", {"r": 8}),
-        ("lokr", {"r": 2}),
-        ("lokr", {"r": 2, "decompose_both": True, "decompose_factor": 4}),
-    ],
-)
+@pytest.mark.parametrize(("kind", "settings"), [
+    ("lora", {"r": 2}),
+    ("vera", {}),
+    ("hra", {"r": 4}),
+    ("ia3", {"feedforward_modules": []}),
+    ("oft", {}),
+    ("loha", {"r": 3}),
+    ("lokr", {"r": 8}),
+    ("lokr", {"r": 2}),
+    ("lokr", {"r": 2, "decompose_both": True, "decompose_factor": 4}),
+])  # fmt: skip
 def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
     named = {"type": kind, "options": settings, "target_modules": ["q_proj", "v_proj"]}
     options = options_of(methods.load("peft"), named)
@@ -241,13 +234,7 @@ def test_the_trainer_chooses_by_what_the_optimizer_really_holds(llama_8b):
 
 
 GEMMA_2_9B = {
-    "model_type": "gemma2",
-    "hidden_size": 3584,
-    "num_hidden_layers": 42,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 256,
-    "intermediate_size": 14336,
-    "vocab_size": 256000,
+    "model_type": "gemma2", "hidden_size": 3584, "num_hidden_layers": 42, "num_attention_heads": 16,
+    "num_key_value_heads": 8, "head_dim": 256, "intermediate_size": 14336, "vocab_size": 256000,
     "tie_word_embeddings": True,
-}
+}  # fmt: skip

@@ -48,16 +48,13 @@ def test_what_is_possible_goes_by_the_model():
     assert can(subject(is_adapter=True, merges=False)) == set()
 
 
-@pytest.mark.parametrize(
-    ("name", "adapter", "scales", "merges"),
-    [
-        ("lora", True, True, True),
-        ("dora", True, False, True),
-        ("full", False, False, True),
-        ("prompt-tuning", True, False, False),
-        ("pissa", True, True, True),
-    ],
-)
+@pytest.mark.parametrize(("name", "adapter", "scales", "merges"), [
+    ("lora", True, True, True),
+    ("dora", True, False, True),
+    ("full", False, False, True),
+    ("prompt-tuning", True, False, False),
+    ("pissa", True, True, True),
+])  # fmt: skip
 def test_the_method_says_what_can_be_done(name, adapter, scales, merges):
     recipe = load_recipe(name, ["data.train=[{path: builtin:demo/general.jsonl}]"]).resolved
     subject_found = remedies.subject_of(recipe, 20, "adapter" if adapter else "full", [30, 20, 10, 10])

@@ -118,11 +118,9 @@ def spec_of(home, tiny_model, names):
         "method": {"name": "full"},
         "objective": {"name": "sft"},
         "data": {"train": [{"path": str(home.root / "rows.jsonl")}]},
-        "check": {
-            "general": {"suite": "tiny", "margin": 10.0},
-            "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"},
-        },
-    }
+        "check": {"general": {"suite": "tiny", "margin": 10.0},
+                  "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"}},
+    }  # fmt: skip
     all_candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidates = [
         {**msgspec.to_builtins(candidate), "checkpoint": f"checkpoints/step-{candidate.step:06d}"}

@@ -80,13 +80,10 @@ def do(monkeypatch, capsys):
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.parametrize(
-    ("section", "says"),
-    [
-        ({"train": {"epochs": None}}, "the length of training is not set"),
-        ({"method": {"name": "lorra"}}, "method.name: there is no method 'lorra'. Did you mean lora?"),
-    ],
-)
+@pytest.mark.parametrize(("section", "says"), [
+    ({"train": {"epochs": None}}, "the length of training is not set"),
+    ({"method": {"name": "lorra"}}, "method.name: there is no method 'lorra'. Did you mean lora?"),
+])  # fmt: skip
 def test_a_job_json_that_was_changed_is_told_by_the_rule_that_it_breaks(
     tmp_path, tiny_model, do, section, says
 ):

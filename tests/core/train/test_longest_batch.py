@@ -67,18 +67,14 @@ def measured(happened) -> list[tuple[int, dict[str, float]]]:
     ]
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"method": {"name": "full"}},
-        {"method": {"name": "lora", "dropout": 0.2}},
-        {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
-        {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
-        {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
-        {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
-    ],
-    ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"],
-)
+@pytest.mark.parametrize("settings", [
+    {"method": {"name": "full"}},
+    {"method": {"name": "lora", "dropout": 0.2}},
+    {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
+    {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
+    {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
+    {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
+], ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"])  # fmt: skip
 def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, tmp_path):
     method = settings.pop("method")
     runs = {}

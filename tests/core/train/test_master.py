@@ -23,18 +23,15 @@ def train_with(**settings: Any) -> Any:
     return msgspec.structs.replace(resolve_text(RECIPE).recipe.train, **settings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "memory", "held"),
-    [
-        ({}, 24 * GB, "float32"),
-        ({}, None, "float32"),
-        ({}, 20 * GB, "stochastic"),
-        ({"optimizer": "adafactor"}, 12 * GB, "float32"),
-        ({"optimizer": "adafactor"}, 9 * GB, "nearest"),
-        ({"master": "float32"}, 1 * GB, "float32"),
-        ({"master": "nearest"}, 24 * GB, "nearest"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "memory", "held"), [
+    ({}, 24 * GB, "float32"),
+    ({}, None, "float32"),
+    ({}, 20 * GB, "stochastic"),
+    ({"optimizer": "adafactor"}, 12 * GB, "float32"),
+    ({"optimizer": "adafactor"}, 9 * GB, "nearest"),
+    ({"master": "float32"}, 1 * GB, "float32"),
+    ({"master": "nearest"}, 24 * GB, "nearest"),
+])  # fmt: skip
 def test_float32_is_held_where_it_fits(settings: dict[str, Any], memory: float | None, held: str) -> None:
     """For a billion trained numbers."""
     assert held_in(train_with(**settings), 2.0, 1e9, 0.0, memory) == held
@@ -149,13 +146,10 @@ def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_ch
     assert master.hold(model, lora, "bfloat16", "cpu") is None
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"master": "stochastic", "optimizer": "sgd"}, "works only with optimizer adamw, not sgd"),
-        ({"master": "stochastic"}, "rounds bfloat16 weights, not float16"),
-    ],
-)
+@pytest.mark.parametrize(("settings", "says"), [
+    ({"master": "stochastic", "optimizer": "sgd"}, "works only with optimizer adamw, not sgd"),
+    ({"master": "stochastic"}, "rounds bfloat16 weights, not float16"),
+])  # fmt: skip
 def test_what_can_t_be_rounded_by_chance_is_refused(settings: dict[str, Any], says: str) -> None:
     dtype = "bfloat16" if "optimizer" in settings else "float16"
     with pytest.raises(BadInput, match=says):

@@ -59,14 +59,10 @@ def library(request: pytest.FixtureRequest) -> Path:
 
 def environment(library: Path, card: str = "") -> dict[str, str]:
     return {
-        **os.environ,
-        "FINETOP_PRETENDED_CARD": card,
-        pretended_guard.LIBRARY: str(library),
-        "CUDA_VISIBLE_DEVICES": "GPU-0",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": str(RIG),
+        **os.environ, "FINETOP_PRETENDED_CARD": card, pretended_guard.LIBRARY: str(library),
+        "CUDA_VISIBLE_DEVICES": "GPU-0", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(RIG),
         "PYTHONWARNINGS": "ignore",
-    }
+    }  # fmt: skip
 
 
 def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> dict[str, dict[str, Any]]:

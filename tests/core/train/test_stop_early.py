@@ -15,23 +15,16 @@ def watch(values, *, patience=3, min_delta=0.0, metric="eval_loss", lower=True):
     return stop_early.Watch(metric, lower, True, wanted, values=dict(values))
 
 
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({}, ""),
-        ({30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25}, ""),
-        (
-            {30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25, 120: 1.24},
-            "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations",
-        ),
-        ({10: 1.0, 20: 1.1, 30: 1.1, 40: 0.9}, ""),
-        ({10: nan, 20: nan, 30: nan}, "stopped early at step 30: eval_loss was not finite in 3 evaluations"),
-        (
-            {10: 1.0, 20: nan, 30: -inf, 40: 1.0},
-            "stopped early at step 40: eval_loss did not improve on 1 (step 10) in 3 evaluations",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("values", "said"), [
+    ({}, ""),
+    ({30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25}, ""),
+    ({30: 1.5, 60: 1.4, 90: 1.23, 100: 1.3, 110: 1.25, 120: 1.24},
+     "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations"),
+    ({10: 1.0, 20: 1.1, 30: 1.1, 40: 0.9}, ""),
+    ({10: nan, 20: nan, 30: nan}, "stopped early at step 30: eval_loss was not finite in 3 evaluations"),
+    ({10: 1.0, 20: nan, 30: -inf, 40: 1.0},
+     "stopped early at step 40: eval_loss did not improve on 1 (step 10) in 3 evaluations"),
+])  # fmt: skip
 def test_patience_counts_evaluations_without_an_improvement(values, said):
     assert stop_early.end_of(watch(values)) == said
 

@@ -59,15 +59,11 @@ def wanted_of(tmp_path, recipe, folder, dtype="auto"):
     return export.ExportRequest(recipe, "tiny", 7, folder, tmp_path / "out", dtype, "cpu")
 
 
-@pytest.mark.parametrize(
-    ("sections", "dtype"),
-    [
-        ({}, "float32"),
-        ({"method": {"name": "full"}}, "auto"),
-        ({"model": {"dtype": "float32", "quantize": "nf4"}}, "bfloat16"),
-    ],
-    ids=["lora", "full", "lora on nf4"],
-)
+@pytest.mark.parametrize(("sections", "dtype"), [
+    ({}, "float32"),
+    ({"method": {"name": "full"}}, "auto"),
+    ({"model": {"dtype": "float32", "quantize": "nf4"}}, "bfloat16"),
+], ids=["lora", "full", "lora on nf4"])  # fmt: skip
 def test_what_is_written_says_what_the_checkpoint_says(
     tmp_path, tiny_model, home, events, capsys, sections, dtype
 ):
@@ -177,10 +173,8 @@ def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
     readme = (wanted.to / "README.md").read_text()
     code = readme[readme.index("from peft") : readme.rindex("```")]
     said = {
-        "PeftModel": PeftModel,
-        "AutoModelForCausalLM": AutoModelForCausalLM,
-        "AutoTokenizer": AutoTokenizer,
-    }
+        "PeftModel": PeftModel, "AutoModelForCausalLM": AutoModelForCausalLM, "AutoTokenizer": AutoTokenizer,
+    }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         exec(code.replace("this/folder", str(wanted.to)), said)

@@ -55,15 +55,12 @@ def test_a_base_with_fewer_layers_is_refused(adapter: Path, full: Path) -> None:
         require_fit(own(adapter), full)
 
 
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"hidden_size": 128}, "has hidden_size 64, but the base .* has 128"),
-        ({"num_hidden_layers": 4}, "has num_hidden_layers 2"),
-        ({"model_type": "gpt2"}, "has model_type llama"),
-        ({"vocab_size": 10**6}, "a vocabulary of .*, but the base .* has 1,000,000"),
-    ],
-)
+@pytest.mark.parametrize(("changed", "says"), [
+    ({"hidden_size": 128}, "has hidden_size 64, but the base .* has 128"),
+    ({"num_hidden_layers": 4}, "has num_hidden_layers 2"),
+    ({"model_type": "gpt2"}, "has model_type llama"),
+    ({"vocab_size": 10**6}, "a vocabulary of .*, but the base .* has 1,000,000"),
+])  # fmt: skip
 def test_a_full_model_of_another_make_is_refused(
     full: Path, tiny_model: Path, tmp_path: Path, changed: dict[str, Any], says: str
 ) -> None:

@@ -86,18 +86,15 @@ def no_type(folder: Path) -> None:
     change(folder / "adapter_config.json", peft_type=None)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (pickled_adapter, r"has its weights as adapter_model.bin: a pickle.* call save_pretrained"),
-        (no_weights, r"has no adapter_model.safetensors beside its adapter_config.json"),
-        (no_config, r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
-        (broken_config, r"adapter_config.json can't be read"),
-        (classifies, r"task_type is 'SEQ_CLS'. Only causal language models"),
-        (prompts, r"'CPT' needs more input than text"),
-        (no_type, r"peft_type is null"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "says"), [
+    (pickled_adapter, r"has its weights as adapter_model.bin: a pickle.* call save_pretrained"),
+    (no_weights, r"has no adapter_model.safetensors beside its adapter_config.json"),
+    (no_config, r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
+    (broken_config, r"adapter_config.json can't be read"),
+    (classifies, r"task_type is 'SEQ_CLS'. Only causal language models"),
+    (prompts, r"'CPT' needs more input than text"),
+    (no_type, r"peft_type is null"),
+])  # fmt: skip
 def test_what_can_not_be_checked_is_refused(adapter: Path, spoil: Callable[[Path], None], says: str) -> None:
     spoil(adapter)
     with pytest.raises(BadInput) as told:

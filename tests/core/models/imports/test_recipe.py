@@ -82,22 +82,15 @@ def test_rows_suite_and_check(adapter: Path, tmp_path: Path) -> None:
     assert recipe["check"]["at_end"] is True
 
 
-@pytest.mark.parametrize(
-    ("values", "wanted", "says"),
-    [
-        (
-            {"base_model_name_or_path": "/gone/base"},
-            {},
-            "was tuned from /gone/base, and that folder is not here",
-        ),
-        ({"base_model_name_or_path": "a/b/c"}, {}, "was tuned from a/b/c, and that folder is not here"),
-        ({"base_model_name_or_path": None}, {}, "names no base model. Add --base"),
-        ({}, {"base": "./gone"}, "--base: no folder"),
-        ({}, {"base": "adapter"}, "--base: .*adapter holds no config.json"),
-        ({}, {"data": ("gone.jsonl",)}, "--data: there is no file .*gone.jsonl"),
-        ({}, {"name": "../x"}, "cannot be a name"),
-    ],
-)
+@pytest.mark.parametrize(("values", "wanted", "says"), [
+    ({"base_model_name_or_path": "/gone/base"}, {}, "was tuned from /gone/base, and that folder is not here"),
+    ({"base_model_name_or_path": "a/b/c"}, {}, "was tuned from a/b/c, and that folder is not here"),
+    ({"base_model_name_or_path": None}, {}, "names no base model. Add --base"),
+    ({}, {"base": "./gone"}, "--base: no folder"),
+    ({}, {"base": "adapter"}, "--base: .*adapter holds no config.json"),
+    ({}, {"data": ("gone.jsonl",)}, "--data: there is no file .*gone.jsonl"),
+    ({}, {"name": "../x"}, "cannot be a name"),
+])  # fmt: skip
 def test_what_can_not_be_adopted_is_said(
     adapter: Path, values: dict[str, Any], wanted: dict[str, Any], says: str
 ) -> None:

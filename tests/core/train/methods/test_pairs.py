@@ -43,11 +43,8 @@ def test_pairs_that_go_together(text: str) -> None:
 MISFITS: list[tuple[str, dict[str, Any], str]] = [
     ("lora", {"target_modules": ("q_porj",)}, r"target_modules: .* no module 'q_porj'\. Did you mean q_proj"),
     ("dora", {"modules_to_save": ("lm_haed",)}, r"modules_to_save: .*'lm_haed'\. Did you mean lm_head"),
-    (
-        "lora",
-        {"target_modules": ("q_proj", "lm_head")},
-        r"lm_head is the output layer.* into method\.modules_to_save",
-    ),
+    ("lora", {"target_modules": ("q_proj", "lm_head")},
+     r"lm_head is the output layer.* into method\.modules_to_save"),
     ("oft", {"block_size": 24}, r"24 does not divide the 64 inputs of .*Set one of 2, 4, 8, 16, 32, 64\."),
     ("boft", {"block_size": 48}, r"block_size: 48 does not divide the 64 inputs"),
     ("boft", {"factors": 2}, r"factors: 2 need PEFT's CUDA extension"),
@@ -62,12 +59,9 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
     ("peft", {"type": "p-tuning"}, r"is a method of its own\. Set method\.name to p-tuning"),
     ("peft", {"type": "lokr", "options": {"rnk": 4}}, r"method\.options\.rnk is not an option of lokr\."),
     ("peft", {"type": "lokr", "options": {"task_type": "X"}}, r"task_type: it is set elsewhere"),
-    (
-        "peft",
-        {"type": "lora", "options": {"init_lora_weights": "pissa"}},
-        r"changes the base's weights\. Set method",
-    ),
-]
+    ("peft", {"type": "lora", "options": {"init_lora_weights": "pissa"}},
+     r"changes the base's weights\. Set method"),
+]  # fmt: skip
 
 
 def base_of(folder: Path) -> ResolvedModel:

@@ -21,18 +21,10 @@ from finetop.core.train.methods._start import Start
 MODELS = {**architectures.MODELS, "t5": architectures.ENCODER_DECODER}
 # A sample with successes, each kind of refusal, and methods that begin at the weights.
 SAMPLE = [
-    ("llama", "lora"),
-    ("t5", "full"),
-    ("mamba", "full"),
-    ("mamba", "lora"),
-    ("gpt2", "olora"),
-    ("gpt2", "osf"),
-    ("falcon", "prefix-tuning"),
-    ("mixtral", "pissa"),
-    ("mixtral", "lora"),
-    ("phi3", "ia3"),
+    ("llama", "lora"), ("t5", "full"), ("mamba", "full"), ("mamba", "lora"), ("gpt2", "olora"),
+    ("gpt2", "osf"), ("falcon", "prefix-tuning"), ("mixtral", "pissa"), ("mixtral", "lora"), ("phi3", "ia3"),
     ("llama", "shira"),
-]
+]  # fmt: skip
 ALL = [(model, method) for model in MODELS for method in methods.names()]
 
 

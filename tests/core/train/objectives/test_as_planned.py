@@ -36,28 +36,16 @@ PAID = {"reward": {"rules": [{"rule": "length", "value": [1, 4]}]}, "generations
 RUNS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "sft": (CHATS, {"data": {"max_tokens": 80, "on_long": "drop"}}),
     "packed": (CHATS, {"objective": {"name": "sft", "packing": True}, "data": {"max_tokens": 128}}),
-    "replay": (
-        CHATS,
-        {"data": {"max_tokens": 128}, "protect": {"replay": {"from_base": 4, "max_new_tokens": 6}}},
-    ),
-    "pretrain": (
-        TEXTS,
-        {
-            "objective": {
-                "name": "pretrain",
-                "layers": 1,
-                "hidden_size": 12,
-                "heads": 2,
-                "key_value_heads": 1,
-                "vocabulary": 310,
-            },
-            "method": {"name": "full"},
-        },
-    ),
+    "replay": (CHATS,
+               {"data": {"max_tokens": 128}, "protect": {"replay": {"from_base": 4, "max_new_tokens": 6}}}),
+    "pretrain": (TEXTS,
+                 {"objective": {"name": "pretrain", "layers": 1, "hidden_size": 12, "heads": 2,
+                                "key_value_heads": 1, "vocabulary": 310},
+                  "method": {"name": "full"}}),
     "dpo": (PAIRS, {"objective": {"name": "dpo"}, "data": {"max_tokens": 128}}),
     "kto": (PAIRS, {"objective": {"name": "kto"}, "data": {"max_tokens": 128}}),
     "grpo": (PROMPTS, {"objective": {"name": "grpo", **PAID}, "samples": {"count": 0}}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RUNS)

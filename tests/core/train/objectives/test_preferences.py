@@ -88,15 +88,12 @@ def test_conversations_are_no_pairs(train: Any) -> None:
         train([{"prompt": "a", "completion": "b"}], objective={"name": "dpo"})
 
 
-@pytest.mark.parametrize(
-    ("written", "says"),
-    [
-        ("objective: {name: kto}\ntrain: {batch_size: 1}", "train.batch_size is 1; kto compares answers"),
-        ("objective: {name: dpo, loss_weights: [1, 2]}", "objective.loss_weights: 2 weights for 1 losses."),
-        ("objective: {name: dpo, loss: exo_pair}", "exo_pair is not defined without label_smoothing"),
-        ("objective: {name: distill}", "objective.teacher: no teacher is named."),
-    ],
-)
+@pytest.mark.parametrize(("written", "says"), [
+    ("objective: {name: kto}\ntrain: {batch_size: 1}", "train.batch_size is 1; kto compares answers"),
+    ("objective: {name: dpo, loss_weights: [1, 2]}", "objective.loss_weights: 2 weights for 1 losses."),
+    ("objective: {name: dpo, loss: exo_pair}", "exo_pair is not defined without label_smoothing"),
+    ("objective: {name: distill}", "objective.teacher: no teacher is named."),
+])  # fmt: skip
 def test_what_can_not_be_is_refused_before_anything_is_loaded(written: str, says: str) -> None:
     with pytest.raises(RecipeError) as caught:
         resolve_text(f"recipe: 1\nname: x\nmethod: {{name: lora}}\n{written}\n")

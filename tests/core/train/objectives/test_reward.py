@@ -121,25 +121,16 @@ def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[s
         train(rows, **REWARD)
 
 
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"check": {}}, r"check\.general: reward produces no model to compare with its base"),
-        (
-            {"check": {"general": None, "target": {"path": "x.jsonl"}}},
-            r"check\.target: a reward model generates no",
-        ),
-        ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
-    ],
-)
+@pytest.mark.parametrize(("sections", "said"), [
+    ({"check": {}}, r"check\.general: reward produces no model to compare with its base"),
+    ({"check": {"general": None, "target": {"path": "x.jsonl"}}},
+     r"check\.target: a reward model generates no"),
+    ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
+])  # fmt: skip
 def test_what_a_reward_model_cannot_do_is_refused(sections: dict[str, Any], said: str) -> None:
     recipe = {
-        "recipe": 1,
-        "name": "r",
-        "objective": {"name": "reward"},
-        "check": {"general": None},
-        **sections,
-    }
+        "recipe": 1, "name": "r", "objective": {"name": "reward"}, "check": {"general": None}, **sections,
+    }  # fmt: skip
     with pytest.raises(RecipeError, match=said):
         resolve_text(json.dumps(recipe))
 

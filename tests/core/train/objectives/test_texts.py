@@ -45,13 +45,9 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options = {
-        "name": "pretrain",
-        "layers": 1,
-        "hidden_size": 32,
-        "heads": 4,
-        "key_value_heads": 2,
+        "name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 4, "key_value_heads": 2,
         "vocabulary": 320,
-    }
+    }  # fmt: skip
     run = train(texts, objective=options, method={"name": "full"}, train={"max_steps": 20})
     loss = run.curve("loss")
     assert loss[-1] < 0.8 * loss[0]
@@ -63,20 +59,13 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
     assert tokenizer.decode(tokenizer("We mend clocks.").input_ids) == "We mend clocks."
 
 
-@pytest.mark.parametrize(
-    ("written", "says"),
-    [
-        (
-            "method: {name: lora}",
-            "method.name: pretrain trains all weights from scratch, but lora trains only some. Set method.name",
-        ),
-        ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
-        (
-            "check: {general: {suite: quick}}",
-            "check.general: pretrain produces no model to compare with its base.",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("written", "says"), [
+    ("method: {name: lora}",
+     "method.name: pretrain trains all weights from scratch, but lora trains only some. Set method.name"),
+    ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
+    ("check: {general: {suite: quick}}",
+     "check.general: pretrain produces no model to compare with its base."),
+])  # fmt: skip
 def test_what_can_not_be_is_refused_before_anything_is_loaded(written: str, says: str) -> None:
     sections = {
         "method": "method: {name: full}",

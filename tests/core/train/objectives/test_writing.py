@@ -21,10 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 BANDIT: dict[str, Any] = {"reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}, "max_new_tokens": 1}
 PROMPTS = [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(24)]
 PLAIN: dict[str, Any] = {
-    "method": {"name": "full"},
-    "data": {"eval": {"share": 0.0}},
-    "samples": {"count": 0},
-}
+    "method": {"name": "full"}, "data": {"eval": {"share": 0.0}}, "samples": {"count": 0},
+}  # fmt: skip
 
 
 def paying_share(folder: Path) -> float:
@@ -175,32 +173,19 @@ def recipe(**sections: Any) -> str:
     return json.dumps({**made, **sections})
 
 
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing defines the reward"),
-        ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not work with ppo"),
-        ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
-        (
-            {
-                "objective": {"name": "grpo", "generations": 8, **BANDIT},
-                "train": {"batch_size": 4, "grad_accumulation": 3},
-            },
-            r"8 answers to a prompt do not divide the 12 rows of a step .* set train\.grad_accumulation to 2\.",
-        ),
-        (
-            {
-                "objective": {"name": "rloo", "generations": 3, **BANDIT},
-                "train": {"batch_size": 2, "grad_accumulation": 1},
-            },
-            r"3 answers to a prompt do not divide the 2 rows of a step .* set train\.grad_accumulation to 3\.",
-        ),
-        (
-            {"objective": {"name": "grpo", "reward": {"rules": [{"rule": "numbr_match"}]}}},
-            r"objective\.reward\.rules\[0\]\.rule: there is no rule 'numbr_match'.*number_match",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("sections", "said"), [
+    ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing defines the reward"),
+    ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not work with ppo"),
+    ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
+    ({"objective": {"name": "grpo", "generations": 8, **BANDIT},
+      "train": {"batch_size": 4, "grad_accumulation": 3}},
+     r"8 answers to a prompt do not divide the 12 rows of a step .* set train\.grad_accumulation to 2\."),
+    ({"objective": {"name": "rloo", "generations": 3, **BANDIT},
+      "train": {"batch_size": 2, "grad_accumulation": 1}},
+     r"3 answers to a prompt do not divide the 2 rows of a step .* set train\.grad_accumulation to 3\."),
+    ({"objective": {"name": "grpo", "reward": {"rules": [{"rule": "numbr_match"}]}}},
+     r"objective\.reward\.rules\[0\]\.rule: there is no rule 'numbr_match'.*number_match"),
+])  # fmt: skip
 def test_what_cannot_be_is_refused_before_anything_is_loaded(sections: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         resolve_text(recipe(**sections))

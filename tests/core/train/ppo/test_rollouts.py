@@ -15,13 +15,9 @@ from finetop.core.train.ppo.policy import Reader, log_probabilities
 
 def drawn(policy: Any, prompts: list[Any], tokenizer: Any, **changed: Any) -> list[list[int]]:
     settings: dict[str, Any] = {
-        "ends": end_tokens(policy, tokenizer),
-        "padding": tokenizer.pad_token_id,
-        "longest": 6,
-        "temperature": 1.0,
-        "together": 4,
-        "seed": 1,
-    }
+        "ends": end_tokens(policy, tokenizer), "padding": tokenizer.pad_token_id, "longest": 6,
+        "temperature": 1.0, "together": 4, "seed": 1,
+    }  # fmt: skip
     return rollouts.draw(policy, [one.prompt_ids for one in prompts], **{**settings, **changed})
 
 

@@ -50,13 +50,10 @@ def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
     assert moved and all(is_moved == ("layers.0." in name) for name, is_moved in moved.items())
 
 
-@pytest.mark.parametrize(
-    ("layers", "method", "says"),
-    [
-        ([2], "full", "protect.freeze_layers: there is no layer 2; the model has 2."),
-        ([0, 1], "lora", "protect.freeze_layers: nothing is left to train."),
-    ],
-)
+@pytest.mark.parametrize(("layers", "method", "says"), [
+    ([2], "full", "protect.freeze_layers: there is no layer 2; the model has 2."),
+    ([0, 1], "lora", "protect.freeze_layers: nothing is left to train."),
+])  # fmt: skip
 def test_what_does_not_fit_is_refused(
     train: Callable[..., Any], layers: list[int], method: str, says: str
 ) -> None:

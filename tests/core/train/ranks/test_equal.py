@@ -85,17 +85,13 @@ def test_every_event_is_told_once(jobs, name):
 RECEIVED = {
     "full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
     "freeze": {"method": {"name": "freeze", "layers": 1}},
-    "adapter": {
-        "method": {"name": "lora", "rank": 4, "dropout": 0.3},
-        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
-    },
+    "adapter": {"method": {"name": "lora", "rank": 4, "dropout": 0.3},
+                "train": {"learning_rate": 0.01, "parallel": "fsdp"}},
     "reward": {"method": {"name": "full"}, "objective": {"name": "reward"}, **UNCHECKED},
-    "new": {
-        "method": {"name": "full"},
-        "objective": {"name": "pretrain", "layers": 2, "hidden_size": 32, "heads": 4, "vocabulary": 300},
-        **UNCHECKED,
-    },
-}
+    "new": {"method": {"name": "full"},
+            "objective": {"name": "pretrain", "layers": 2, "hidden_size": 32, "heads": 4, "vocabulary": 300},
+            **UNCHECKED},
+}  # fmt: skip
 
 
 def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(tmp_path, tiny_model, monkeypatch):
@@ -242,16 +238,9 @@ def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path,
 def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model):
     """All ranks stop at the same step, also after a resume: one that went on would hang the others."""
     patient = {
-        "max_steps": 30,
-        "learning_rate": 0.5,
-        "schedule": "constant",
-        "warmup_steps": 0,
-        "eval_every": 1,
-        "save_every": 100,
-        "keep_checkpoints": 1,
-        "keep": "best",
-        "stop_early": {"patience": 2},
-    }
+        "max_steps": 30, "learning_rate": 0.5, "schedule": "constant", "warmup_steps": 0, "eval_every": 1,
+        "save_every": 100, "keep_checkpoints": 1, "keep": "best", "stop_early": {"patience": 2},
+    }  # fmt: skip
     off = {"samples": {"count": 0}, "drift": {"every": None}}
     run = make_run(tmp_path / "home", tiny_model, "early", **off, train=patient)
     first = make_job(run, 2)

@@ -8,8 +8,10 @@ import shutil
 from typing import Any
 
 import pytest
+import tiny_run
 import torch
 from method_bench import OPTIONS
+from tiny_run import IN_SUITE, chat, recipe_text, write_rows, write_suite
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, cpu_formats, devices
@@ -17,82 +19,47 @@ from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
-from finetop.core.runtime.stop_signal import Stop
-from finetop.core.train import callbacks, methods, train as training
+from finetop.core.train import callbacks, methods
 from finetop.core.train.resume import resume, state_files
 from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
 from finetop.core.train.resume.resume_point import ResumePoint
 
-TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+OWN = {
+    "method": {"name": "lora", "rank": 4, "dropout": 0.2},
+    "train": {"epochs": 2.0, "batch_size": 2, "grad_accumulation": 2, "learning_rate": 0.01, "save_every": 2,
+              "eval_every": 3, "keep_checkpoints": None},
+}  # fmt: skip
 
 
 class Run:
     """A run in its own home, whose jobs run in this process."""
 
-    def __init__(self, tmp_path, tiny_model, count=16, **sections):
+    def __init__(self, tmp_path, tiny_model, **sections):
         self.home = Home(tmp_path / "home")
         self.folder = tmp_path / "home" / "runs" / "0001-tiny"
         self.data = tmp_path / "faq.jsonl"
-        self.write_rows(count)
-        suites = self.home.root / "suites"
-        suites.mkdir(parents=True)
-        (suites / "general.txt").write_text(TEXT)
-        (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
-        task = "{name: t, data: items.jsonl, chance: 0.0}"
-        (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
-        self.settings: dict[str, Any] = {
-            "recipe": 1,
-            "name": "tiny",
-            "model": {"id": str(tiny_model), "dtype": "float32"},
-            "method": {"name": "lora", "rank": 4, "dropout": 0.2},
-            "objective": {"name": "sft"},
-            "data": {"train": [{"path": str(self.data)}], "max_tokens": 64},
-            "train": {
-                "epochs": 2.0,
-                "batch_size": 2,
-                "grad_accumulation": 2,
-                "learning_rate": 0.01,
-                "save_every": 2,
-                "eval_every": 3,
-                "keep_checkpoints": None,
-            },
-            "samples": {"count": 0},
-            "check": {"at_end": False, "general": {"suite": "tiny"}},
-            "drift": {"every": None},
-        }
-        for name, section in sections.items():
-            own = {} if name == "method" else self.settings[name]
-            self.settings[name] = {**own, **section}
+        rows = [
+            chat(f"What is {n}?" + " Say it." * (n % 5), f"It is {n * n}." + " Yes." * (n % 3))
+            for n in range(1, 17)
+        ]
+        write_rows(self.data, rows)
+        write_suite(self.home.root)
+        self.settings: dict[str, Any] = json.loads(
+            recipe_text(tiny_model, self.data, IN_SUITE, OWN, sections)
+        )
         self.jobs = 0
 
-    def write_rows(self, count, word="It is"):
-        rows = [
-            {"messages": [
-                {"role": "user", "content": f"What is {n}?" + " Say it." * (n % 5)},
-                {"role": "assistant", "content": f"{word} {n * n}." + " Yes." * (n % 3)},
-            ]}
-            for n in range(1, count + 1)
-        ]  # fmt: skip
-        self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def job(self, step=None, anyway=False, stop=None, **train):
+    def job(self, step=None, **train):
         """Train from the beginning, or resume from a step. Return how it ended, and its events."""
         settings = {**self.settings, "train": {**self.settings["train"], **train}}
         recipe = resolve_text(json.dumps(settings)).recipe
         self.jobs += 1
         folder = self.folder / "jobs" / f"{self.jobs:04d}-train"
-        folder.mkdir(parents=True)
-        log = event_log.EventLog(folder / "events.jsonl")
         point = None
         if step is not None:
             where = checkpoint.folder_of(self.folder, step)
-            point = ResumePoint(step, where, folder, anyway, read_earlier_jobs(self.folder, folder))
-        try:
-            ended = training.train(recipe, self.folder, self.home, "cpu", log, stop or Stop(), point)
-        finally:
-            log.close()
-        lines = (folder / "events.jsonl").read_bytes().splitlines()
-        return ended, [events.decode(line).e for line in lines]
+            point = ResumePoint(step, where, folder, earlier=read_earlier_jobs(self.folder, folder))
+        return tiny_run.train(recipe, folder, self.home, self.folder, point=point)
 
     def held(self, step):
         """Return what the model held at a step, if that differs from what is saved; empty for whole models."""
@@ -290,17 +257,9 @@ def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, 
 
 
 PATIENT = {
-    "epochs": None,
-    "max_steps": 40,
-    "save_every": 5,
-    "eval_every": 2,
-    "keep_checkpoints": 1,
-    "keep": "best",
-    "stop_early": {"patience": 3},
-    "learning_rate": 0.5,
-    "schedule": "constant",
-    "warmup_steps": 0,
-}
+    "epochs": None, "max_steps": 40, "save_every": 5, "eval_every": 2, "keep_checkpoints": 1, "keep": "best",
+    "stop_early": {"patience": 3}, "learning_rate": 0.5, "schedule": "constant", "warmup_steps": 0,
+}  # fmt: skip
 
 
 def losses(happened):

@@ -57,22 +57,15 @@ def test_rules_are_the_files_and_those_of_suites() -> None:
         rewards.load("exact_mach")
 
 
-@pytest.mark.parametrize(
-    ("reward", "key", "said"),
-    [
-        (Reward(), "objective.reward", "nothing defines the reward"),
-        (Reward(rules=(Rule(rule="lenght"),)), "objective.reward.rules[0].rule", "there is no rule 'lenght'"),
-        (
-            Reward(rules=(Rule(rule="length", value=[9, 2]),)),
-            "objective.reward.rules[0].value",
-            "is '[9, 2]'",
-        ),
-        (Reward(rules=(Rule(rule="regex"),)), "objective.reward.rules[0].value", "is missing"),
-        (Reward(rules=(Rule(rule="regex", value="("),)), "objective.reward.rules[0].value", "is '('"),
-        (Reward(rules=(Rule(rule="json_valid", weight=0.0),)), "objective.reward.rules[0].weight", "is 0"),
-        (Reward(model="./x", weight=0.0), "objective.reward.weight", "is 0"),
-    ],
-)
+@pytest.mark.parametrize(("reward", "key", "said"), [
+    (Reward(), "objective.reward", "nothing defines the reward"),
+    (Reward(rules=(Rule(rule="lenght"),)), "objective.reward.rules[0].rule", "there is no rule 'lenght'"),
+    (Reward(rules=(Rule(rule="length", value=[9, 2]),)), "objective.reward.rules[0].value", "is '[9, 2]'"),
+    (Reward(rules=(Rule(rule="regex"),)), "objective.reward.rules[0].value", "is missing"),
+    (Reward(rules=(Rule(rule="regex", value="("),)), "objective.reward.rules[0].value", "is '('"),
+    (Reward(rules=(Rule(rule="json_valid", weight=0.0),)), "objective.reward.rules[0].weight", "is 0"),
+    (Reward(model="./x", weight=0.0), "objective.reward.weight", "is 0"),
+])  # fmt: skip
 def test_rewards_that_cannot_be_are_refused(reward: Reward, key: str, said: str) -> None:
     ((found_key, message, hint),) = rewards.problems(reward)
     assert found_key == key and message.startswith(key) and said in message and hint
