@@ -259,8 +259,21 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
     )
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
-@pytest.mark.parametrize("name", CASES)
+# Those whose rows differ by template; the other pairs are for the slow tests.
+RENDERED = {"sft", "sft-plain", "sft-all", "sft-tools", "sft-long-cut", "sft-packed", "sft-two"}
+RENDERED |= {"reward", "dpo-cut", "kto", "kto-pairs", "distill", "ppo", "rloo", "grpo"}
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        pytest.param(
+            name, template, marks=() if template == "chatml" or name in RENDERED else pytest.mark.slow
+        )
+        for name in CASES
+        for template in TEMPLATES
+    ],
+)
 def test_a_plan_is_what_the_job_makes(
     name: str, template: str, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

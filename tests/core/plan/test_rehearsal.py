@@ -9,9 +9,11 @@ import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models import rehearsed
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan.rehearsal import Rehearsal
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home, prepare
+from finetop.core.train import rehearsal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,11 +65,10 @@ def test_an_answer_is_kept_until_something_that_it_depends_on_changes(
     assert asked().process is not None
 
 
-def test_a_model_that_an_objective_makes_anew_is_known_in_its_sizes(
-    tiny_model: Path, card: Machine, home: Home
-) -> None:
+def test_a_model_that_an_objective_makes_anew_is_known_in_its_sizes(tiny_model: Path, home: Home) -> None:
     recipe = load_recipe("pretrain", ()).recipe
-    moving = Rehearsal(recipe, tiny_model / "config.json", card, home).answer()
+    base = ResolvedModel("tiny", tiny_model, None, None, "", "")
+    moving = rehearsal.require(recipe, base, "bfloat16", "cuda", home)  # as the process does
     assert moving.shape is not None and (moving.shape.layers, moving.shape.hidden) == (4, 192)
     assert moving.shape.vocabulary == recipe.objective.options.vocabulary
     assert rehearsed.shape_of(recipe, tiny_model / "config.json", home) == moving.shape

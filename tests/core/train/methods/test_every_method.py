@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ from finetop.core.train import methods
 from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
-
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
@@ -22,19 +22,24 @@ pytestmark = pytest.mark.filterwarnings(
 TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
 PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).quantized]
 
-# those that PEFT gets wrong in bfloat16 (see load.answer_in_kind) always, the others with the slow tests
-IN_FEWER_BITS = [
-    pytest.param(
-        name,
-        kind,
-        marks=() if name in ("ia3", "shira") or (name, kind) == ("adalora", "int8") else pytest.mark.slow,
-    )
-    for name, kind in PAIRS
-    if kind != "none"
-]
+
+def in_time(pairs: list[tuple[str, str]], is_quick: Callable[[str, str], bool]) -> list[Any]:
+    """Leave pairs to the slow tests that others stand for."""
+    return [pytest.param(*pair, marks=() if is_quick(*pair) else pytest.mark.slow) for pair in pairs]
 
 
-@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def is_odd(name: str, kind: str) -> bool:
+    """Return whether PEFT gets it wrong in bfloat16 (see load.answer_in_kind)."""
+    return name in ("ia3", "shira") or (name, kind) == ("adalora", "int8")
+
+
+# 8 bits are loaded and kept as 4 are: methods that share PEFT's layers for both are tested on 4
+ON_8_BITS = ("lora", "ia3", "shira", "adalora", "boft", "prefix-tuning")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), in_time(PAIRS, lambda name, kind: kind != "int8" or name in ON_8_BITS)
+)
 def test_it_learns_keeps_the_base_and_comes_back(
     name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
 ) -> None:
@@ -58,7 +63,7 @@ def test_it_learns_keeps_the_base_and_comes_back(
         assert torch.allclose(logits(again.merge_and_unload()), tuned, atol=2e-5)
 
 
-@pytest.mark.parametrize(("name", "kind"), IN_FEWER_BITS)
+@pytest.mark.parametrize(("name", "kind"), in_time([pair for pair in PAIRS if pair[1] != "none"], is_odd))
 def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(
     name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
 ) -> None:
