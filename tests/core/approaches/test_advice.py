@@ -17,16 +17,11 @@ def price(median, of="GPU", half=0.1, others=0.0):
 def row(name, mean, gap=None, *, trains=False, half=0.05, **facts):
     facts = {**(FAIR if trains else {}), **facts}
     return ApproachRow(
-        name=name,
-        about="",
-        trains=trains,
-        state="measured",
+        name=name, about="", trains=trains, state="measured",
         target=Score(mean, mean - half, mean + half, 50, facts.pop("seeds", 1), facts.pop("spread", None)),
-        gap=None if gap is None else Gap(gap, gap - half, gap + half, 50),
-        is_best=gap is None,
-        retained=facts.pop("retained", Retained(0.0, [], same_weights=True)),
-        **facts,
-    )
+        gap=None if gap is None else Gap(gap, gap - half, gap + half, 50), is_best=gap is None,
+        retained=facts.pop("retained", Retained(0.0, [], same_weights=True)), **facts,
+    )  # fmt: skip
 
 
 def news(how, before, after, seconds):
@@ -44,15 +39,9 @@ def texts(rows, metric="token_f1"):
 
 RETRIEVAL = row("retrieval", 0.8, query=price(2.0), setup_s=1.0, news=news("index", 0.1, 0.8, 0.5))
 LORA = row(
-    "lora",
-    0.4,
-    -0.4,
-    trains=True,
-    query=price(0.5),
-    setup_s=301.0,
-    gpu_s=300.0,
+    "lora", 0.4, -0.4, trains=True, query=price(0.5), setup_s=301.0, gpu_s=300.0,
     news=news("train", 0.1, 0.15, 310.0),
-)
+)  # fmt: skip
 
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():

@@ -14,7 +14,6 @@ from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Install = Callable[..., None]
 
@@ -39,9 +38,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     ({"flash": True}, "cuda:0", False, "sdpa"),
     ({"flash": True}, "cpu", True, "sdpa"),
 ])  # fmt: skip
-def test_auto_takes_the_best_that_is_installed(
-    facts: dict[str, Any], device: str, packs: bool, kernel: str, install: Install, capsys: Any
-) -> None:
+def test_auto_takes_the_best_that_is_installed(facts, device, packs, kernel, install, capsys):
     install(**facts)
     assert attention.kernel_for("auto", device, packs=packs) == kernel
     is_told = packs and device != "cpu" and kernel != "flash_attention_2"
@@ -51,16 +48,14 @@ def test_auto_takes_the_best_that_is_installed(
     assert facts.get("lacks", "") in said
 
 
-def test_a_card_without_bfloat16_gets_no_flash_attention(
-    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_a_card_without_bfloat16_gets_no_flash_attention(install, monkeypatch, capsys):
     install(flash=True)
     monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)
     assert attention.kernel_for("auto", "cuda:0", packs=True) == "flex_attention"
     assert "flash-attn does not run on this card" in capsys.readouterr().out
 
 
-def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_refused_in_words(install, monkeypatch):
     install(lacks="a C compiler")
     with pytest.raises(EnvironmentTrouble, match="flex needs a GPU, and this runs on cpu"):
         attention.kernel_for("flex", "cpu", packs=True)
@@ -73,9 +68,7 @@ def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: py
         kernels.require("liger", "cuda:0")
 
 
-def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(monkeypatch):
     """A model to be sharded is read into the machine's memory."""
     fused: list[object] = []
     liger = ModuleType("liger_kernel.transformers")
@@ -113,9 +106,7 @@ def made(**said: Any) -> Any:
     ({"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2},
      "attention dropout 0.2"),
 ])  # fmt: skip
-def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
-    said: dict[str, Any], words: str, install: Install, capsys: Any
-) -> None:
+def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(said, words, install, capsys):
     """Flex attention would fail at the first step: a ValueError for dropout, or for narrow heads."""
     from finetop.core.models import shape
 
@@ -133,7 +124,7 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
             attention.use(model, "flex", "cuda:0", packs=False)
 
 
-def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model: Path) -> None:
+def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model):
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
@@ -147,7 +138,7 @@ def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(t
     assert attention.kernel_of(model) == "flex_attention"
 
 
-def test_a_model_without_sdpa_is_looked_at_in_plain_attention() -> None:
+def test_a_model_without_sdpa_is_looked_at_in_plain_attention():
     model = made(model_type="gemma2", head_dim=16)
     model.set_attn_implementation("flex_attention")
     with attention.beside_training(model):
@@ -205,9 +196,7 @@ def paid_answers(model: Any, tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("look", [drift, answers, continuous_answers, surprise, paid_answers])
-def test_nothing_but_training_computes_flex_attention(
-    look: Callable[[Any, Any], None], tiny_model: Path
-) -> None:
+def test_nothing_but_training_computes_flex_attention(look, tiny_model):
     """It compiles for minutes, again for other lengths, and takes no masks of ours."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -223,7 +212,7 @@ def test_nothing_but_training_computes_flex_attention(
 
 @pytest.mark.gpu(needs="kernels", packages=("triton",))
 @pytest.mark.filterwarnings("ignore")  # torch's, about how transformers makes the mask
-def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
+def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model):
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -63,9 +63,7 @@ def write(file: Path) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_weights_are_those_that_transformers_reads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_weights_are_those_that_transformers_reads(tmp_path, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     gguf = write(tmp_path / "model.gguf")

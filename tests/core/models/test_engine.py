@@ -64,7 +64,7 @@ def greedy(**more: Any) -> Any:
 
 @pytest.mark.parametrize("make", [llama, windowed, adapted])
 @pytest.mark.parametrize("held", [10_000, 100])
-def test_answers_are_those_of_the_exact_engine(make: Callable[[], Any], held: int) -> None:
+def test_answers_are_those_of_the_exact_engine(make, held):
     model = loud(make).train()
     asked = [continuous.GenerationRequest(one, 10) for one in prompts()]
     written = continuous.write(model, asked, greedy(), held=held, at_once=64)
@@ -83,9 +83,7 @@ def mixed() -> Any:
 
 @pytest.mark.parametrize("make", [llama, windowed, mixed])
 @pytest.mark.parametrize("held", [10_000, 100])
-def test_what_transformers_holds_is_counted(
-    make: Callable[[], Any], held: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_transformers_holds_is_counted(make, held, monkeypatch):
     """Its cache, masks and indexes, for the plan: at 4,096 tokens per step masks take more than many models."""
     from transformers.generation.continuous_batching import input_outputs
 
@@ -116,7 +114,7 @@ def test_what_transformers_holds_is_counted(
     assert answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True, flash=True) < planned
 
 
-def test_an_answer_ends_where_it_is_said_to() -> None:
+def test_an_answer_ends_where_it_is_said_to():
     model, asked = loud(llama).eval(), prompts()
     whole = engine.write(model, asked, greedy(), "exact")
     stops = [continuous.GenerationRequest(one, 10, lambda tokens: len(tokens) == 4) for one in asked]
@@ -126,7 +124,7 @@ def test_an_answer_ends_where_it_is_said_to() -> None:
     assert written == [one[: at + 1] for at, one in enumerate(whole)]
 
 
-def test_the_trial_of_the_longest_answers_has_no_end() -> None:
+def test_the_trial_of_the_longest_answers_has_no_end():
     model = loud(llama).eval()
     ends = {engine.write(model, prompts(), greedy(), "exact")[0][0]}
     config = GenerationConfig(do_sample=False, max_new_tokens=6, eos_token_id=[*ends], min_new_tokens=6)
@@ -134,7 +132,7 @@ def test_the_trial_of_the_longest_answers_has_no_end() -> None:
     assert config.min_new_tokens == 6 and config.eos_token_id == [*ends]
 
 
-def test_the_same_seed_draws_the_same_and_uses_up_one_number() -> None:
+def test_the_same_seed_draws_the_same_and_uses_up_one_number():
     model = loud(llama).eval()
     config = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, max_new_tokens=8, eos_token_id=ENDS)
 
@@ -148,7 +146,7 @@ def test_the_same_seed_draws_the_same_and_uses_up_one_number() -> None:
     assert drawn(5)[0] != drawn(6)[0]
 
 
-def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch):
     model = loud(llama).train()
 
     def full(*_: Any, **__: Any) -> Any:
@@ -160,7 +158,7 @@ def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch: pyte
     assert model.training and model.config._attn_implementation == "sdpa"
 
 
-def test_the_cache_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_holds_no_more_than_it_may(monkeypatch):
     model, made = loud(llama).eval(), []
     begin = type(model).init_continuous_batching
 
@@ -178,7 +176,7 @@ def test_the_cache_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) ->
     assert every < made[2] <= every + 60 + 7 * page
 
 
-def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_writes_is_chosen_by_device_and_model(monkeypatch):
     from transformers import DeepseekV3Config, LlamaConfig, MambaConfig
 
     config = LlamaConfig()
@@ -237,9 +235,7 @@ class SideStream:
         pass
 
 
-def test_it_computes_on_the_stream_that_weights_were_written_on(
-    made: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_computes_on_the_stream_that_weights_were_written_on(made, monkeypatch):
     from contextlib import nullcontext
 
     from transformers.generation.continuous_batching import continuous_api, model_runner, offloading_manager
@@ -253,9 +249,7 @@ def test_it_computes_on_the_stream_that_weights_were_written_on(
     assert set(streams) == {None}
 
 
-def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
-    made: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(made, monkeypatch):
     """On a GPU, emptying the cache at each training step returned all memory, which was then allocated again."""
     swept = []
     monkeypatch.setattr(torch.cpu, "empty_cache", lambda: swept.append("memory"), raising=False)
@@ -273,7 +267,7 @@ def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
     assert swept == []
 
 
-def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
+def test_a_gpu_that_lacks_memory_is_told_of_by_torch():
     """transformers compares an estimate with the driver's free memory, and raises MemoryError as for the host's."""
     from transformers.generation.continuous_batching import cache
 
@@ -289,9 +283,7 @@ def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
 
 
 @pytest.mark.gpu(needs="kernels")
-def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(monkeypatch):
     """The stream is held up, then weights change in place: answers must be those of the new weights."""
     model = loud(llama).to("cuda:0").eval()
     asked = [continuous.GenerationRequest(one, 10) for one in prompts()]

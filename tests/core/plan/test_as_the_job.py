@@ -234,13 +234,9 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
     tokenizer = objective.make_tokenizer(recipe.objective.options, base, rows)
     options, most = recipe.objective.options, recipe.data.max_tokens
     examples = training_set.build(
-        rows,
-        recipe.data,
-        lambda some: objective.examples(some, options, tokenizer, most),
-        seed,
-        tokenizer,
+        rows, recipe.data, lambda some: objective.examples(some, options, tokenizer, most), seed, tokenizer,
         log,
-    )
+    )  # fmt: skip
     log.close()
     number = len(examples.train)
     packs = bool(getattr(options, "packing", False))
@@ -274,9 +270,7 @@ RENDERED |= {"reward", "dpo-cut", "kto", "kto-pairs", "distill", "ppo", "rloo", 
         for template in TEMPLATES
     ],
 )
-def test_a_plan_is_what_the_job_makes(
-    name: str, template: str, models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_plan_is_what_the_job_makes(name, template, models, tmp_path, capsys):
     model = models[template]
     recipe = recipe_of(CASES[name], tmp_path, model)
     real = prepared(recipe, model, tmp_path)
@@ -314,7 +308,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_plan_refuses_with_the_job_s_words(name: str, models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_plan_refuses_with_the_job_s_words(name, models, tmp_path):
     recipe = recipe_of(REFUSED[name], tmp_path, models["chatml"])
     with pytest.raises(BadInput) as of_job:
         prepared(recipe, models["chatml"], tmp_path)
@@ -323,9 +317,7 @@ def test_a_plan_refuses_with_the_job_s_words(name: str, models: dict[str, Path],
     assert (str(of_plan.value), type(of_plan.value)) == (str(of_job.value), type(of_job.value))
 
 
-def test_a_row_that_the_template_refuses_is_named_as_by_the_job(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_row_that_the_template_refuses_is_named_as_by_the_job(models, tmp_path):
     model = Path(shutil.copytree(models["llama3"], tmp_path / "model"))
     template = "{% if messages|length > 5 %}{{ raise_exception('too many turns') }}{% endif %}" + LLAMA3
     (model / "chat_template.jinja").write_text(template)
@@ -337,9 +329,7 @@ def test_a_row_that_the_template_refuses_is_named_as_by_the_job(
     assert str(of_plan.value) == str(of_job.value)
 
 
-def test_rows_were_dropped_cut_repeated_and_packed_in_these_recipes(
-    models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_rows_were_dropped_cut_repeated_and_packed_in_these_recipes(models, tmp_path):
     """The recipes above would prove little if nothing happened to their rows."""
     seen = {}
     for name in ("sft-long-dropped", "sft-long-cut", "sft-share-of-few", "sft-packed-shares"):

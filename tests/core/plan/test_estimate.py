@@ -301,11 +301,8 @@ def test_protections_are_counted(llama_8b, card):
 
 def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
     paid = recipe(
-        "ppo",
-        "data.max_tokens=384",
-        "objective.max_new_tokens=128",
-        "train.batch_size=4",
-    )
+        "ppo", "data.max_tokens=384", "objective.max_new_tokens=128", "train.batch_size=4",
+    )  # fmt: skip
     plan = estimate(paid, llama_8b, card, SHORT)
     logits = next(part.bytes for part in plan.parts if part.name == "logits")
     assert logits == paid.train.batch_size * 128 * 128256 * 14

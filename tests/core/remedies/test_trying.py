@@ -214,15 +214,9 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
     wanted = export.ExportRequest(
-        recipe,
-        "run",
-        20,
-        checkpoint,
-        tmp_path / "out",
-        "auto",
-        "cpu",
+        recipe, "run", 20, checkpoint, tmp_path / "out", "auto", "cpu",
         export.Remedied(candidate, tried.weights),
-    )
+    )  # fmt: skip
     log = event_log.EventLog(tmp_path / "export.jsonl")
     agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(one.holds for one in agreements)

@@ -144,7 +144,7 @@ def verdicts(happened: list[Any]) -> dict[int, tuple[str, int]]:
     return {v.step: (v.result["verdict"], v.result["claim"]) for v in of(events.Verdict, happened)}
 
 
-def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train: Any, recipe_of: Any) -> None:
+def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train, recipe_of):
     _, plain, _ = train(recipe_of(check={"every": None}))
     _, checked, run = train(recipe_of())
     for key in ("loss", "grad_norm", "eval_loss"):
@@ -170,8 +170,8 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(train: Any, recip
 
 @pytest.mark.parametrize(("method", "told_of_base"), [("lora", "measuring base"), ("full", "scoring base")])
 def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
-    train: Any, recipe_of: Any, home: Home, method: str, told_of_base: str
-) -> None:
+    train, recipe_of, home, method, told_of_base
+):
     suite = home.root / "suites"
     (suite / "tiny.yaml").write_text(SUITE.replace("items.jsonl", "many.jsonl"))
     rows = [
@@ -202,7 +202,7 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
     assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
 
 
-def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: Path) -> None:
+def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -221,9 +221,7 @@ def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: 
     ("method", "dtype"),
     [("lora", "bfloat16"), ("full", "float32")],  # the trainer wraps bfloat16 for autocast
 )
-def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
-    train: Any, recipe_of: Any, home: Home, method: str, dtype: str
-) -> None:
+def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(train, recipe_of, home, method, dtype):
     recipe = recipe_of(
         model={"dtype": dtype},
         method={"name": method},
@@ -248,7 +246,7 @@ def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
     assert all(memory[item] == pytest.approx(disk[item], abs=1e-6) for item in memory)
 
 
-def test_flag_is_an_alarm_and_training_goes_on(train: Any, recipe_of: Any) -> None:
+def test_flag_is_an_alarm_and_training_goes_on(train, recipe_of):
     ended, happened, _ = train(recipe_of(**DESTRUCTIVE, check={"every": 1}))
     assert ended == events.Ended("finished")
     assert verdicts(happened) == {1: ("ok", 1), 2: ("regressed", 2), 3: ("regressed", 3)}
@@ -258,7 +256,7 @@ def test_flag_is_an_alarm_and_training_goes_on(train: Any, recipe_of: Any) -> No
     assert not of(events.Best, happened)
 
 
-def test_stop_ends_training_with_that_checkpoint(train: Any, recipe_of: Any) -> None:
+def test_stop_ends_training_with_that_checkpoint(train, recipe_of):
     recipe = recipe_of(**DESTRUCTIVE, check={"every": 1, "on_fail": "stop"})
     ended, happened, run = train(recipe)
     assert ended.status == "stopped"
@@ -269,9 +267,7 @@ def test_stop_ends_training_with_that_checkpoint(train: Any, recipe_of: Any) -> 
     assert [alarm.step for alarm in of(events.Alarm, happened)] == [2]
 
 
-def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(
-    train: Any, recipe_of: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(train, recipe_of, capsys):
     recipe = recipe_of(**DESTRUCTIVE, check={"every": 1, "on_fail": "keep-best", "at_end": True})
     ended, happened, run = train(recipe)
     assert ended == events.Ended("finished")
@@ -286,7 +282,7 @@ def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(
     assert "checks during training: 3, " in capsys.readouterr().out
 
 
-def test_keep_best_says_that_nothing_is_ok(train: Any, recipe_of: Any) -> None:
+def test_keep_best_says_that_nothing_is_ok(train, recipe_of):
     recipe = recipe_of(**DESTRUCTIVE, check={"every": 2, "on_fail": "keep-best", "at_end": True})
     _, happened, _ = train(recipe)
     assert sorted(verdicts(happened)) == [2, 3], "the last one may be the best: it is checked too"
@@ -295,9 +291,7 @@ def test_keep_best_says_that_nothing_is_ok(train: Any, recipe_of: Any) -> None:
     assert not of(events.Best, happened)
 
 
-def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
-    train: Any, recipe_of: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(train, recipe_of, monkeypatch):
     real, seen = scoring_passes.score_batch, []
 
     def killed_on_the_way(prepared: Any, scored_model: Any, batch: Any) -> Any:
@@ -316,8 +310,8 @@ def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
 
 
 def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(
-    train: Any, recipe_of: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    train, recipe_of, monkeypatch
+):
     real, used = scoring_passes.score_batch, []
 
     def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
@@ -338,7 +332,7 @@ def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weight
     assert {alarm.step for alarm in of(events.Alarm, happened)} == {3, 6}
 
 
-def test_the_model_is_put_back_as_it_was() -> None:
+def test_the_model_is_put_back_as_it_was():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5), torch.nn.Linear(2, 2))
     plain = check_callback.own_forwards(model)
     model.train()
@@ -375,7 +369,7 @@ def way_with(
     return way
 
 
-def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_path: Path) -> None:
+def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_path):
     said = {2: "ok", 4: "ok", 6: "regressed", 8: "ok", 10: "no_verdict"}
     nan = float("nan")
     assert check_callback.best_step(way_with(said, {2: 1.5, 4: 1.2, 6: 0.1, 8: 1.3})) == 4
@@ -393,7 +387,7 @@ def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_pa
     assert [folder.name for folder in checkpoint.complete(tmp_path)] == ["step-000004", "step-000010"]
 
 
-def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept() -> None:
+def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept():
     due = [step for step in range(1, 9) if check_callback.is_due(way_with({}, {}, on_fail="flag"), step, 8)]
     assert due == [2, 4, 6]
     way = way_with({}, {}, on_fail="flag", at_end=False)
@@ -404,9 +398,7 @@ def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept()
     assert [step for step in range(1, 19) if check_callback.is_due(quarter, step, 18)] == [4, 8, 12, 16]
 
 
-def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(
-    train: Any, recipe_of: Any, home: Home
-) -> None:
+def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(train, recipe_of, home):
     """The first step has rate 0, the next ones destroy the model: nats/token only rise."""
     sections = {**DESTRUCTIVE, "train": {**DESTRUCTIVE["train"], "max_steps": 9}}
     sections["train"] |= {"keep": "best", "stop_early": {"metric": "target", "patience": 2}}
@@ -426,9 +418,7 @@ def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(
     assert [folder.name for folder in checkpoint.complete(run)] == ["step-000001", "step-000003"]
 
 
-def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
-    train: Any, recipe_of: Any, home: Home
-) -> None:
+def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(train, recipe_of, home):
     target = {"path": str(home.root.parent / "gone.jsonl")}
     recipe = recipe_of(check={"every": 3, "target": target})
     ended, happened, _ = train(recipe)
@@ -447,7 +437,7 @@ def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
         train(watched)
 
 
-def test_the_target_of_a_new_model_is_measured_at_evaluations(train: Any, recipe_of: Any, home: Home) -> None:
+def test_the_target_of_a_new_model_is_measured_at_evaluations(train, recipe_of, home):
     """It has no base to compare with."""
     texts = home.root.parent / "texts.jsonl"
     write_rows(texts, [{"text": f"The shop opens at {n}. " * 3} for n in range(24)])
@@ -475,9 +465,7 @@ def test_the_target_of_a_new_model_is_measured_at_evaluations(train: Any, recipe
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")
 
 
-def test_without_a_suite_the_target_is_measured_before_and_after_training(
-    train: Any, recipe_of: Any, home: Home
-) -> None:
+def test_without_a_suite_the_target_is_measured_before_and_after_training(train, recipe_of, home):
     """No check at the end would measure it."""
     off = {
         "every": None,

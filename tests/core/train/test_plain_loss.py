@@ -51,9 +51,7 @@ def taken(device: str, folder: Path) -> list[Any]:
 
 
 @pytest.mark.usefixtures("with_triton")
-def test_what_can_not_be_built_is_computed_in_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_can_not_be_built_is_computed_in_torch(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     (alarm,) = taken("cuda:0", tmp_path)
     assert (alarm.kind, alarm.step) == ("compiler", 0)
@@ -68,7 +66,7 @@ def test_what_can_not_be_built_is_computed_in_torch(
 
 
 @pytest.mark.usefixtures("with_triton")
-def test_a_machine_that_can_build_takes_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_can_build_takes_the_kernels(tmp_path, monkeypatch):
     for device, lacks in (("cuda:0", ""), ("cpu", "a C compiler")):
         monkeypatch.setattr(compiler, "triton_lacks", lambda lacks=lacks: lacks)
         assert taken(device, tmp_path) == []
@@ -78,18 +76,14 @@ def test_a_machine_that_can_build_takes_the_kernels(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("with_triton")
 @pytest.mark.parametrize("missing", ["trl", "datasets"])
-def test_without_trl_there_is_no_loss_of_its_own_to_change(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_trl_there_is_no_loss_of_its_own_to_change(missing, tmp_path, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     monkeypatch.setattr(plain_loss, "find_spec", lambda name: None if name == missing else name)
     assert taken("cuda:0", tmp_path) == []
     assert chunked_logprob._use_triton(CUDA)
 
 
-def test_what_is_nothing_without_a_compiler_is_refused(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_nothing_without_a_compiler_is_refused(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "Python.h of Python 3.12")
     monkeypatch.setattr(kernels, "find_spec", lambda _: True)
     with pytest.raises(
@@ -116,8 +110,8 @@ def test_what_is_nothing_without_a_compiler_is_refused(
 
 
 def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tiny_model, tmp_path, monkeypatch
+):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 9, encoding="utf-8")
     text = (
@@ -132,7 +126,7 @@ def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
         assert [key for key, _ in found.problems] == wanted
 
 
-def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
     monkeypatch.setattr(attention, "_has", lambda _: False)
     text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft, packing: true}\n"
@@ -148,9 +142,7 @@ def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model: Path, monkeypatch: pyt
 
 
 @pytest.mark.gpu(needs="kernels")
-def test_a_gpu_gives_the_same_loss_with_triton_and_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_gives_the_same_loss_with_triton_and_without(tmp_path, monkeypatch):
     tiles, fold = [], chunked_logprob._forward_tile
     monkeypatch.setattr(chunked_logprob, "_forward_tile", lambda *a, **n: tiles.append(1) or fold(*a, **n))
     monkeypatch.setattr(chunked_logprob, "_TRITON_AVAILABLE", not compiler.triton_lacks())

@@ -93,9 +93,7 @@ def require_sound(outcome: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_every_method_objective_and_protection_trains_resumes_and_is_checked(
-    library: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_every_method_objective_and_protection_trains_resumes_and_is_checked(library, tiny_model, tmp_path):
     outcomes = run(library, tiny_model, tmp_path / "home")
     assert len(outcomes) > 40
     for outcome in outcomes.values():
@@ -105,7 +103,7 @@ def test_every_method_objective_and_protection_trains_resumes_and_is_checked(
 
 
 @pytest.mark.slow  # half a minute of compiling and of imports
-def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_few_runs_mix_no_devices(library, tiny_model, tmp_path):
     outcomes = run(library, tiny_model, tmp_path / "home", *FEW)
     assert set(outcomes) == set(FEW)
     for outcome in outcomes.values():
@@ -113,9 +111,7 @@ def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
-    library: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(library, tiny_model, tmp_path):
     home = tmp_path / "home"
     outcomes = run(library, tiny_model, home, *ON_A_T4, card="t4")
     assert set(outcomes) == set(ON_A_T4)
@@ -138,7 +134,7 @@ def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
 
 
 @pytest.mark.slow
-def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_path: Path) -> None:
+def test_the_report_of_a_gpu_measures_all_that_is_installed(library, tmp_path):
     page = tmp_path / "report.md"
     done = subprocess.run(
         [sys.executable, str(REPORT), "--pretended", "--seconds", "3600", "--to", str(page)],
@@ -173,9 +169,7 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("card", ["", "t4"])
-def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
-    library: Path, tmp_path: Path, card: str
-) -> None:
+def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(library, tmp_path, card):
     """A T4 has no bfloat16: they use the card's own format."""
     root = REPORT.parents[2]
     files = [str(root / "tests" / "core" / name) for name in GPU_FILES]
@@ -195,7 +189,7 @@ def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
 
 
 @pytest.mark.slow
-def test_tests_marked_gpu_run_on_it_and_can_fail(tmp_path: Path) -> None:
+def test_tests_marked_gpu_run_on_it_and_can_fail(tmp_path):
     """Tests that need only a device pass, those that need more skip with a reason, and those that mix devices fail."""
     text = """
 import pytest, torch

@@ -36,19 +36,17 @@ def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
     return [event for event in told if isinstance(event, events.Alarm)]
 
 
-def test_nothing_is_asked_for_a_suite_with_rows_of_its_own(tmp_path: Path) -> None:
+def test_nothing_is_asked_for_a_suite_with_rows_of_its_own(tmp_path):
     assert look(tmp_path, recipe("quick")) is None
 
 
-def test_an_unknown_suite_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+def test_an_unknown_suite_ends_the_run_before_it_begins(tmp_path):
     with pytest.raises(NotFound, match="there is no suite 'quik'"):
         look(tmp_path, recipe("quik"))
 
 
 @pytest.mark.slow
-def test_data_out_of_reach_is_an_alarm_that_names_the_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_out_of_reach_is_an_alarm_that_names_the_task(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     (tmp_path / "suites").mkdir()

@@ -54,19 +54,11 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
         torch.manual_seed(1)
         loaded, tokenizer = load.load_model(base, torch.float32, "cpu")
         return Setup(
-            recipe=recipe,
-            base=base,
-            tokenizer=tokenizer,
-            model=trainer_setup.prepare(recipe, base, tokenizer, loaded, ROWS, home),
-            dtype="float32",
-            device="cpu",
-            run_folder=tmp_path / "run",
-            home=home,
-            events=events,
-            train=ROWS,
-            eval=[],
+            recipe=recipe, base=base, tokenizer=tokenizer,
+            model=trainer_setup.prepare(recipe, base, tokenizer, loaded, ROWS, home), dtype="float32",
+            device="cpu", run_folder=tmp_path / "run", home=home, events=events, train=ROWS, eval=[],
             arguments=trainer_args.common(recipe, "float32", "cpu", tmp_path / "out"),
-        )
+        )  # fmt: skip
 
     yield made
     events.close()
@@ -94,7 +86,7 @@ def losses(trainer: Any) -> list[float]:
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begin: Begin) -> None:
+def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begin):
     plain = trained(begin({"name": "lora", "rank": 4}, "nf4"), 3)
     moved = {name: w for name, w in plain.model.named_parameters() if "lora_B" in name}
     assert len(moved) == 14
@@ -104,7 +96,7 @@ def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begi
     assert losses(plain)[-1] < losses(plain)[0]
 
 
-def test_the_second_matrix_of_lora_plus_learns_faster(begin: Begin) -> None:
+def test_the_second_matrix_of_lora_plus_learns_faster(begin):
     trainer = trained(
         begin({"name": "lora-plus", "rank": 4, "ratio": 4}, schedule="constant", warmup_steps=0), 2
     )
@@ -116,9 +108,7 @@ def test_the_second_matrix_of_lora_plus_learns_faster(begin: Begin) -> None:
     assert losses(trainer)[-1] < losses(trainer)[0]
 
 
-def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
-    begin: Begin, tmp_path: Path
-) -> None:
+def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(begin, tmp_path):
     from transformers import TrainerCallback
 
     options = {"name": "adalora", "rank": 2, "first_rank": 4, "wait": 0.1, "settle": 0.4}
@@ -146,16 +136,14 @@ def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
 
 
 @pytest.mark.parametrize(("steps", "settle"), [(1, 0.0), (2, 0.9)])
-def test_ranks_of_adalora_are_taken_away_in_the_first_step_where_there_are_no_others(
-    begin: Begin, steps: int, settle: float
-) -> None:
+def test_ranks_of_adalora_are_taken_away_in_the_first_step_where_there_are_no_others(begin, steps, settle):
     options = {"name": "adalora", "rank": 2, "first_rank": 4, "wait": 0.0, "settle": settle}
     trainer = trained(begin(options, epochs=None, max_steps=steps), steps)
     ranks = [sum(alive) for alive in trainer.model.peft_config["default"].rank_pattern.values()]
     assert len(ranks) == 14 and sum(ranks) <= 2 * 14
 
 
-def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_path: Path) -> None:
+def test_a_head_that_is_trained_whole_moves_and_comes_back(begin, tmp_path):
     setup = begin({"name": "lora", "rank": 2, "modules_to_save": ["lm_head"]})
     before = setup.model.get_output_embeddings().weight.detach().clone()
     trainer = trained(setup, 2)
@@ -167,14 +155,12 @@ def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["prompt-tuning", "prefix-tuning"])
-def test_learned_tokens_learn_in_the_trainer(begin: Begin, name: str) -> None:
+def test_learned_tokens_learn_in_the_trainer(begin, name):
     trainer = trained(begin({"name": name, "tokens": 4}, learning_rate=0.05, schedule="constant"), 4)
     assert losses(trainer)[-1] < losses(trainer)[0]
 
 
-def test_a_trainer_on_a_gpu_is_built_after_its_losses_are_chosen(
-    begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trainer_on_a_gpu_is_built_after_its_losses_are_chosen(begin, monkeypatch):
     class Built(Exception):
         pass
 

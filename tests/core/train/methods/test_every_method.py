@@ -13,7 +13,6 @@ from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
@@ -40,9 +39,7 @@ ON_8_BITS = ("lora", "ia3", "shira", "adalora", "boft", "prefix-tuning")
 @pytest.mark.parametrize(
     ("name", "kind"), in_time(PAIRS, lambda name, kind: kind != "int8" or name in ON_8_BITS)
 )
-def test_it_learns_keeps_the_base_and_comes_back(
-    name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
-) -> None:
+def test_it_learns_keeps_the_base_and_comes_back(name, kind, benches, tmp_path):
     bench = benches[kind]
     base = bench.logits
     model = bench.prepare(name, **OPTIONS.get(name, {}))
@@ -64,9 +61,7 @@ def test_it_learns_keeps_the_base_and_comes_back(
 
 
 @pytest.mark.parametrize(("name", "kind"), in_time([pair for pair in PAIRS if pair[1] != "none"], is_odd))
-def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(
-    name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
-) -> None:
+def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(name, kind, benches, tmp_path):
     bench = Bench(benches[kind].base, torch.bfloat16)
     model = bench.prepare(name, **OPTIONS.get(name, {}))
     losses = train(model)
@@ -76,7 +71,7 @@ def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_what_it_says_of_itself(name: str) -> None:
+def test_what_it_says_of_itself(name):
     method = methods.load(name)
     assert set(method.quantized) <= set(_start.ALL_FORMATS) and method.quantized
     assert set(method.quantized) == set(_start.ALL_FORMATS) or method.not_quantized

@@ -22,14 +22,9 @@ TOKENS = torch.tensor([[1, 2, 3, 4]])
 def model() -> PreTrainedModel:
     torch.manual_seed(0)
     shape = LlamaConfig(
-        vocab_size=32,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        tie_word_embeddings=True,
-    )
+        vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
     return LlamaForCausalLM(shape).eval()
 
 

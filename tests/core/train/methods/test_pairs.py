@@ -28,7 +28,7 @@ FINE = [
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_pairs_of_a_recipe(text: str) -> None:
+def test_pairs_of_a_recipe(text):
     (problem,) = find_problems(f"recipe: 1\nname: pair\n{text}\n")
     assert REFUSED[text] in problem.message
     assert problem.hint
@@ -36,7 +36,7 @@ def test_pairs_of_a_recipe(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", FINE)
-def test_pairs_that_go_together(text: str) -> None:
+def test_pairs_that_go_together(text):
     assert find_problems(f"recipe: 1\nname: pair\n{text}\n") == []
 
 
@@ -69,13 +69,11 @@ def base_of(folder: Path) -> ResolvedModel:
 
 
 @pytest.mark.parametrize(("name", "options", "says"), MISFITS)
-def test_options_that_do_not_fit_the_base(
-    name: str, options: dict[str, Any], says: str, tiny_model: Path
-) -> None:
+def test_options_that_do_not_fit_the_base(name, options, says, tiny_model):
     with pytest.raises(BadInput, match=says):
         methods.rehearse(name, methods.load(name).options(**options), base_of(tiny_model))
 
 
-def test_a_rank_that_is_wide_enough_fits(tiny_model: Path) -> None:
+def test_a_rank_that_is_wide_enough_fits(tiny_model):
     methods.rehearse("pissa", methods.load("pissa").options(rank=32), base_of(tiny_model))
     methods.rehearse("peft", methods.load("peft").options(type="loha", options={"r": 4}), base_of(tiny_model))

@@ -30,9 +30,7 @@ def loaded(folder: Path, home: Path) -> Any:
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_reward_model_learns_comes_back_and_pays(
-    train: Any, pairs: list[dict[str, str]], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, method, monkeypatch):
     from finetop.core.data.formats import Message
     from finetop.core.models import checkpoint
     from finetop.core.models.reward_model import RewardModel
@@ -91,9 +89,7 @@ def classifier(tiny_model: Path, folder: Path, labels: int) -> Path:
     return folder
 
 
-def test_models_that_cannot_judge_are_refused(
-    train: Any, pairs: list[dict[str, str]], tiny_model: Path, tmp_path: Path
-) -> None:
+def test_models_that_cannot_judge_are_refused(train, pairs, tiny_model, tmp_path):
     (tmp_path / "home").mkdir()
     two = classifier(tiny_model, tmp_path / "two", 2)
     with pytest.raises(BadInput, match="is a classifier with 2 labels, but a reward is one number"):
@@ -115,7 +111,7 @@ def test_models_that_cannot_judge_are_refused(
         loaded(one, tmp_path / "home")
 
 
-def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[str, str]]) -> None:
+def test_rows_without_a_chosen_answer_are_refused(train, pairs):
     rows: list[dict[str, Any]] = [*pairs[:3], {"prompt": "Where?", "rejected": "No."}]
     with pytest.raises(BadInput, match=r"tiny\.jsonl:4: chosen is missing"):
         train(rows, **REWARD)
@@ -127,7 +123,7 @@ def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[s
      r"check\.target: a reward model generates no"),
     ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
 ])  # fmt: skip
-def test_what_a_reward_model_cannot_do_is_refused(sections: dict[str, Any], said: str) -> None:
+def test_what_a_reward_model_cannot_do_is_refused(sections, said):
     recipe = {
         "recipe": 1, "name": "r", "objective": {"name": "reward"}, "check": {"general": None}, **sections,
     }  # fmt: skip
@@ -136,7 +132,7 @@ def test_what_a_reward_model_cannot_do_is_refused(sections: dict[str, Any], said
 
 
 @pytest.mark.parametrize("method", ["dora", "lora-plus", "freeze", "ia3", "layernorm", "pissa", "vera"])
-def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> None:
+def test_other_methods_train_the_score_too(tiny_model, method):
     from transformers import AutoModelForSequenceClassification
 
     from finetop.core.train import methods

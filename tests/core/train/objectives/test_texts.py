@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from finetop.core.errors import RecipeError
@@ -13,7 +11,7 @@ from finetop.core.recipe.load import resolve_text
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def test_continued_pretraining_learns_every_token(train: Any, texts: list[dict[str, str]]) -> None:
+def test_continued_pretraining_learns_every_token(train, texts):
     run = train(texts, objective={"name": "continued-pretraining"}, data={"eval": {"share": 0.2}})
     assert run.ended == events.Ended("finished")
     loss = run.curve("loss")
@@ -24,7 +22,7 @@ def test_continued_pretraining_learns_every_token(train: Any, texts: list[dict[s
     assert run.curve("eval_loss")[-1] < loss[0]
 
 
-def test_pieces_hold_the_whole_text(tiny_model: Any) -> None:
+def test_pieces_hold_the_whole_text(tiny_model):
     from transformers import AutoTokenizer
 
     from finetop.core.data import text_chunks as texts
@@ -39,9 +37,7 @@ def test_pieces_hold_the_whole_text(tiny_model: Any) -> None:
     assert tokenizer.decode(joined) == long + tokenizer.eos_token
 
 
-def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
-    train: Any, texts: list[dict[str, str]]
-) -> None:
+def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(train, texts):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options = {
@@ -66,7 +62,7 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
     ("check: {general: {suite: quick}}",
      "check.general: pretrain produces no model to compare with its base."),
 ])  # fmt: skip
-def test_what_can_not_be_is_refused_before_anything_is_loaded(written: str, says: str) -> None:
+def test_what_can_not_be_is_refused_before_anything_is_loaded(written, says):
     sections = {
         "method": "method: {name: full}",
         "objective": "objective: {name: pretrain}",

@@ -49,7 +49,7 @@ def paying_share(folder: Path) -> float:
     return statistics.mean(shares)
 
 
-def test_ppo_reaches_the_best_policy_there_is(train: Any, tiny_model: Path) -> None:
+def test_ppo_reaches_the_best_policy_there_is(train, tiny_model):
     """The optimum with a cost of beta per nat is p(a) ~ p0(a) exp(r(a) / beta): Ziegler et al. 2019, section 2.1.
 
     The share of rewarded tokens is then p0 e^(1/beta) / (p0 e^(1/beta) + 1 - p0).
@@ -71,7 +71,7 @@ def test_ppo_reaches_the_best_policy_there_is(train: Any, tiny_model: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_groups_learn_what_pays(train: Any, name: str) -> None:
+def test_groups_learn_what_pays(train, name):
     run = train(
         PROMPTS,
         objective={"name": name, "kl_coefficient": 0.0, "generations": 8, **BANDIT},
@@ -84,15 +84,12 @@ def test_groups_learn_what_pays(train: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_an_evaluation_of_one_row_is_told_without_a_spread(train: Any, name: str) -> None:
+def test_an_evaluation_of_one_row_is_told_without_a_spread(train, name):
     """The spread of one answer's reward is undefined, for which TRL logs None."""
     run = train(
-        PROMPTS[:5],
-        objective={"name": name, "generations": 2, **BANDIT},
-        train={"batch_size": 2, "max_steps": 1},
-        data={"eval": {"share": 0.2}},
-        samples={"count": 0},
-    )
+        PROMPTS[:5], objective={"name": name, "generations": 2, **BANDIT},
+        train={"batch_size": 2, "max_steps": 1}, data={"eval": {"share": 0.2}}, samples={"count": 0},
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     (evaluation,) = (event.values for event in run.of(events.Metrics) if "eval_loss" in event.values)
     assert evaluation["eval_reward"] == -evaluation["eval_loss"]
@@ -100,24 +97,17 @@ def test_an_evaluation_of_one_row_is_told_without_a_spread(train: Any, name: str
 
 
 @pytest.mark.parametrize(("name", "method"), [("ppo", "lora"), ("rloo", "pissa"), ("grpo", "lora")])
-def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: str, method: str) -> None:
+def test_an_adapter_learns_beside_its_reference_and_is_saved(train, name, method):
     more = {} if name == "ppo" else {"generations": 2}
     reward = {
         "rules": [{"rule": "has_answer", "weight": 2.0}, {"rule": "length", "value": [1, 3], "weight": -1.0}]
     }
     run = train(
-        PROMPTS,
-        objective={"name": name, "reward": reward, "max_new_tokens": 3, **more},
-        train={
-            "max_steps": 3,
-            "eval_every": 2,
-            "grad_accumulation": 2,
-            "batch_size": 3,
-            "learning_rate": 0.003,
-        },
-        samples={"count": 1, "max_new_tokens": 2},
-        method={"name": method},
-    )
+        PROMPTS, objective={"name": name, "reward": reward, "max_new_tokens": 3, **more},
+        train={"max_steps": 3, "eval_every": 2, "grad_accumulation": 2, "batch_size": 3,
+               "learning_rate": 0.003},
+        samples={"count": 1, "max_new_tokens": 2}, method={"name": method},
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(run.curve("loss")) == len(run.curve("tokens_per_s")) == 3
     assert run.curve("reward") == pytest.approx(
@@ -132,9 +122,7 @@ def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: s
 
 
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
-def test_trl_reads_the_prompt_as_it_was_rendered(
-    train: Any, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_trl_reads_the_prompt_as_it_was_rendered(train, monkeypatch, name):
     """With full weights the reference is also the model as it began."""
     from finetop.core.train import trainer_setup
 
@@ -186,12 +174,12 @@ def recipe(**sections: Any) -> str:
     ({"objective": {"name": "grpo", "reward": {"rules": [{"rule": "numbr_match"}]}}},
      r"objective\.reward\.rules\[0\]\.rule: there is no rule 'numbr_match'.*number_match"),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_before_anything_is_loaded(sections: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_is_refused_before_anything_is_loaded(sections, said):
     with pytest.raises(RecipeError, match=said):
         resolve_text(recipe(**sections))
 
 
-def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
+def test_rows_and_steps_that_do_not_fit_are_refused(train):
     rule = {"reward": {"rules": [{"rule": "exact_match"}]}}
     with pytest.raises(
         BadInput, match=r"tiny\.jsonl:2: answer is missing, and the rule exact_match compares"
@@ -212,28 +200,19 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param("rloo", marks=pytest.mark.slow), "grpo"])
-def test_another_engine_writes_and_what_trains_stays_in_float32(
-    train: Any, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_another_engine_writes_and_what_trains_stays_in_float32(train, monkeypatch, name):
     """TRL's own continuous batching rounds the trained weights to 16 bits, and leaves them so."""
     from safetensors.torch import load_file
 
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as on a GPU, under autocast
     monkeypatch.setattr(cpu_formats, "measured", lambda _: cpu_formats.Speeds(1, 2))
     run = train(
-        PROMPTS,
-        model={"engine": "continuous", "dtype": "bfloat16"},
-        method={"name": "full"},
+        PROMPTS, model={"engine": "continuous", "dtype": "bfloat16"}, method={"name": "full"},
         objective={"name": name, "generations": 4, "reward": BANDIT["reward"], "max_new_tokens": 3},
-        train={
-            "batch_size": 4,
-            "grad_accumulation": 2,
-            "max_steps": 2,
-            "learning_rate": 1e-4,
-            "master": "float32",
-        },
+        train={"batch_size": 4, "grad_accumulation": 2, "max_steps": 2, "learning_rate": 1e-4,
+               "master": "float32"},
         samples={"count": 1, "max_new_tokens": 2},
-    )
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(run.curve("reward")) == 2 and all(0 < n <= 3 for n in run.curve("response_tokens"))
     assert run.of(events.Sample)
@@ -245,22 +224,17 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # vLLM's own
 @pytest.mark.parametrize(("name", "method"), [("grpo", "lora"), ("rloo", "full")])
-def test_vllm_writes_by_the_weights_of_each_step(
-    train: Any, untied_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
-) -> None:
+def test_vllm_writes_by_the_weights_of_each_step(train, untied_model, monkeypatch, name, method):
     """One letter is rewarded, and vLLM's answers get rewarded more and more: so it uses the trained weights."""
     handed: list[int] = []
     hand_over = vllm.hand_over
     monkeypatch.setattr(vllm, "hand_over", lambda *given: (handed.append(1), hand_over(*given)))
     run = train(
-        PROMPTS,
-        model={"id": str(untied_model), "engine": "vllm", "dtype": "bfloat16"},
-        method={"name": method},
-        objective={"name": name, "generations": 4, "kl_coefficient": 0.0, **BANDIT},
+        PROMPTS, model={"id": str(untied_model), "engine": "vllm", "dtype": "bfloat16"},
+        method={"name": method}, objective={"name": name, "generations": 4, "kl_coefficient": 0.0, **BANDIT},
         train={"batch_size": 8, "max_steps": 12, "learning_rate": 1e-2, "master": "float32"},
-        data={"eval": {"share": 0.0}},
-        samples={"count": 0},
-    )
+        data={"eval": {"share": 0.0}}, samples={"count": 0},
+    )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(handed) == 12
     rewards = run.curve("reward")

@@ -18,25 +18,10 @@ from finetop.core.train.trainers.reward_sum import RewardSum
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SETTINGS = Options(
-    max_new_tokens=3,
-    temperature=0.9,
-    minibatches=2,
-    passes=2,
-    clip=0.2,
-    value_clip=0.2,
-    value_weight=0.5,
-    value_learning_rate=0.01,
-    entropy_weight=0.01,
-    gamma=1.0,
-    gae_lambda=0.9,
-    whiten=True,
-    kl_coefficient=0.2,
-    kl_target=0.01,
-    kl_horizon=20,
-    normalize="running",
-    reward_limit=2.0,
-    no_end_penalty=0.1,
-)
+    max_new_tokens=3, temperature=0.9, minibatches=2, passes=2, clip=0.2, value_clip=0.2, value_weight=0.5,
+    value_learning_rate=0.01, entropy_weight=0.01, gamma=1.0, gae_lambda=0.9, whiten=True, kl_coefficient=0.2,
+    kl_target=0.01, kl_horizon=20, normalize="running", reward_limit=2.0, no_end_penalty=0.1,
+)  # fmt: skip
 PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
 
 
@@ -78,32 +63,15 @@ def make(
     from transformers import TrainingArguments
 
     arguments = TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=2,
-        per_device_eval_batch_size=3,
-        gradient_accumulation_steps=2,
-        max_steps=steps,
-        learning_rate=0.003,
-        lr_scheduler_type="linear",
-        warmup_steps=2,
-        use_cpu=True,
-        report_to="none",
-        disable_tqdm=True,
-        seed=5,
-        fp16=half,
-    )
+        output_dir=str(folder), per_device_train_batch_size=2, per_device_eval_batch_size=3,
+        gradient_accumulation_steps=2, max_steps=steps, learning_rate=0.003, lr_scheduler_type="linear",
+        warmup_steps=2, use_cpu=True, report_to="none", disable_tqdm=True, seed=5, fp16=half,
+    )  # fmt: skip
     is_adapter = hasattr(policy, "peft_config")
     trainer = PolicyTrainer(
-        policy,
-        arguments,
-        msgspec.structs.replace(SETTINGS, **changed),
-        tokenizer,
-        prompts * 3,
-        prompts,
-        PAYER,
-        [heard.callback],
-        adapter_keeps_base=is_adapter,
-    )
+        policy, arguments, msgspec.structs.replace(SETTINGS, **changed), tokenizer, prompts * 3, prompts,
+        PAYER, [heard.callback], adapter_keeps_base=is_adapter,
+    )  # fmt: skip
     heard.trainer = trainer
     return trainer
 
@@ -120,8 +88,8 @@ def with_adapter(policy: Any) -> Any:
 @pytest.mark.parametrize("adapter", [True, False])
 @pytest.mark.parametrize("separate", [True, False])
 def test_the_first_step_sees_the_policy_that_wrote_the_answers(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, separate: bool
-) -> None:
+    policy, tokenizer, prompts, tmp_path, adapter, separate
+):
     model = with_adapter(policy) if adapter else policy
     heard = Heard(stop_after=3)
     trainer = make(model, tokenizer, prompts, tmp_path, heard, value="separate" if separate else "head")
@@ -143,9 +111,7 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
     assert torch.allclose(again * batch.mask, batch.logprobs, atol=1e-5)  # the reference has not moved
 
 
-def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
+def test_a_network_of_its_own_for_values_leaves_the_policy_alone(policy, tokenizer, prompts, tmp_path):
     def gradients(separate: bool) -> float:
         trainer = make(
             policy, tokenizer, prompts, tmp_path, Heard(), value="separate" if separate else "head"
@@ -164,9 +130,7 @@ def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
     assert gradients(separate=False) > 0.0
 
 
-def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
+def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(policy, tokenizer, prompts, tmp_path):
     model, norms = with_adapter(policy), {}
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for half in (False, True):
@@ -182,8 +146,8 @@ def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(
 
 
 def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
+    policy, tokenizer, prompts, tmp_path
+):
     model, heard = with_adapter(policy), Heard(stop_after=2)
     trainer = make(model, tokenizer, prompts, tmp_path, heard, half=True)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**80)
@@ -199,8 +163,8 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
     ("adapter", "at", "half"), [(True, 4, False), (False, 6, False), (True, 4, True)]
 )  # between two rollouts, and within one
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, at: int, half: bool
-) -> None:
+    policy, tokenizer, prompts, tmp_path, adapter, at, half
+):
     import copy
 
     model = with_adapter(policy) if adapter else policy
@@ -241,14 +205,14 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
         assert resumed.schedules[0].last_epoch == trainer.schedules[0].last_epoch < 10
 
 
-def test_state_is_no_pickle(policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path) -> None:
+def test_state_is_no_pickle(policy, tokenizer, prompts, tmp_path):
     heard = Heard(stop_after=1, folder=tmp_path / "state", save_at=1)
     make(policy, tokenizer, prompts, tmp_path, heard).train()
     assert {path.suffix for path in (tmp_path / "state").iterdir()} == {".json", ".safetensors"}
     assert state_files.load(tmp_path / "state")["step"] == 1
 
 
-def test_every_prompt_comes_once_in_an_epoch() -> None:
+def test_every_prompt_comes_once_in_an_epoch():
     rows = [str(number) for number in range(6)]
     taken = [one for drawn in (0, 8, 16) for one in chance.next_rows(rows, 5, drawn, 8)]
     epochs = [taken[at : at + 6] for at in range(0, 24, 6)]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import pytest
 import torch
 
 from finetop.core.errors import BadInput
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
-
-def test_bits_of_frozen_layers_stay(train: Callable[..., Any], tiny_model: Path) -> None:
+def test_bits_of_frozen_layers_stay(train, tiny_model):
     from safetensors.torch import load_file
 
     base = load_file(tiny_model / "model.safetensors")
@@ -24,9 +18,7 @@ def test_bits_of_frozen_layers_stay(train: Callable[..., Any], tiny_model: Path)
     assert "weights are frozen" in run.log
 
 
-def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
-    train: Callable[..., Any], home: Any
-) -> None:
+def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(train, home):
     import json
 
     from safetensors.torch import load_file
@@ -39,12 +31,9 @@ def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
         )
     )
     run = train(
-        {"freeze_layers": [1]},
-        method={"name": "lora", "rank": 2},
-        objective={"name": "dpo"},
-        data={"train": [{"path": str(pairs)}]},
-        train={"max_steps": 2, "grad_accumulation": 1},
-    )
+        {"freeze_layers": [1]}, method={"name": "lora", "rank": 2}, objective={"name": "dpo"},
+        data={"train": [{"path": str(pairs)}]}, train={"max_steps": 2, "grad_accumulation": 1},
+    )  # fmt: skip
     saved = load_file(max(run.folder.glob("checkpoints/step-*")) / "adapter_model.safetensors")
     moved = {name: bool(weight.any()) for name, weight in saved.items() if "lora_B" in name}
     assert moved and all(is_moved == ("layers.0." in name) for name, is_moved in moved.items())
@@ -54,9 +43,7 @@ def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
     ([2], "full", "protect.freeze_layers: there is no layer 2; the model has 2."),
     ([0, 1], "lora", "protect.freeze_layers: nothing is left to train."),
 ])  # fmt: skip
-def test_what_does_not_fit_is_refused(
-    train: Callable[..., Any], layers: list[int], method: str, says: str
-) -> None:
+def test_what_does_not_fit_is_refused(train, layers, method, says):
     with pytest.raises(BadInput) as caught:
         train({"freeze_layers": layers}, method={"name": method})
     assert caught.value.message == says

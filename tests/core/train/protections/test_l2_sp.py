@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -12,7 +12,6 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train.protections import l2_sp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -23,7 +22,7 @@ def bench(tiny_model: Path) -> Bench:
     return Bench(ResolvedModel("tiny", tiny_model, None, None, "made here", "0" * 64))
 
 
-def test_whole_weights() -> None:
+def test_whole_weights():
     torch.manual_seed(1)
     weights = [torch.randn(5, 4, requires_grad=True), torch.randn(3, requires_grad=True)]
     starts = [torch.randn(5, 4), torch.randn(3)]
@@ -37,7 +36,7 @@ def test_whole_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["lora", "rslora", "pissa"])
-def test_of_lora_it_is_the_distance_of_the_models_own_weights(name: str, bench: Bench) -> None:
+def test_of_lora_it_is_the_distance_of_the_models_own_weights(name, bench):
     model = bench.prepare(name, rank=4)
     moving = [weight for weight in model.parameters() if weight.requires_grad]
     torch.manual_seed(2)
@@ -61,14 +60,12 @@ def test_of_lora_it_is_the_distance_of_the_models_own_weights(name: str, bench: 
     ) == pytest.approx(away.item(), rel=1e-3)
 
 
-def test_other_adapters_are_held_by_their_own_weights(bench: Bench) -> None:
+def test_other_adapters_are_held_by_their_own_weights(bench):
     for name, options in (("dora", {"rank": 4}), ("ia3", {}), ("adalora", {})):
         assert not list(l2_sp.pairs_of(bench.prepare(name, **options)))
 
 
-def test_in_a_run_weights_stay_nearer_to_where_they_began(
-    train: Callable[..., Any], tiny_model: Path
-) -> None:
+def test_in_a_run_weights_stay_nearer_to_where_they_began(train, tiny_model):
     from safetensors.torch import load_file
 
     base = load_file(tiny_model / "model.safetensors")

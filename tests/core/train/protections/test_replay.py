@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from finetop.core.data.examples import IGNORED
 from finetop.core.train.protections import replay
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 SHORT = {"train": {"max_steps": 1, "grad_accumulation": 1}}
 
@@ -22,7 +18,7 @@ def planned(run: Any) -> int:
     return int(event.rows)
 
 
-def test_rows_of_a_file_get_their_share(train: Callable[..., Any], home: Any) -> None:
+def test_rows_of_a_file_get_their_share(train, home):
     file = home.root.parent / "general.jsonl"
     file.write_text(
         "".join(json.dumps({"prompt": f"Say {n}.", "completion": f"{n}."}) + "\n" for n in range(20))
@@ -35,9 +31,7 @@ def test_rows_of_a_file_get_their_share(train: Callable[..., Any], home: Any) ->
 
 
 @pytest.mark.parametrize("prompts", [True, False])
-def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(
-    train: Callable[..., Any], home: Any, prompts: bool
-) -> None:
+def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(train, home, prompts):
     options: dict[str, Any] = {"from_base": 6, "share": 0.2, "max_new_tokens": 5}
     if prompts:
         file = home.root.parent / "prompts.jsonl"
@@ -62,9 +56,7 @@ def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(
     }
 
 
-def test_a_file_that_is_there_is_read_and_not_written_anew(
-    recipe_of: Callable[..., Any], home: Any, tmp_path: Path
-) -> None:
+def test_a_file_that_is_there_is_read_and_not_written_anew(recipe_of, home, tmp_path):
     from finetop.core.recipe.protections import chosen
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train import objectives
@@ -83,7 +75,7 @@ def test_a_file_that_is_there_is_read_and_not_written_anew(
     assert replay.PLUGIN.rows(chosen(recipe)["replay"], base, given * 3) == given * 6
 
 
-def test_plain_texts_begin_with_nothing(train: Callable[..., Any], home: Any) -> None:
+def test_plain_texts_begin_with_nothing(train, home):
     file = home.root.parent / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": f"The shop number {n} is open."}) + "\n" for n in range(8)))
     run = train(
@@ -95,5 +87,5 @@ def test_plain_texts_begin_with_nothing(train: Callable[..., Any], home: Any) ->
     assert all(IGNORED not in example.labels for example in replay.read(run.folder / replay.FILE))
 
 
-def test_no_more_rows_are_written_than_the_share_asks_for() -> None:
+def test_no_more_rows_are_written_than_the_share_asks_for():
     assert [replay.needed(0.2, rows) for rows in (0, 12, 24, 1000)] == [1, 3, 6, 250]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.train.protections import _text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-def test_windows_are_of_what_nobody_measures(
-    tiny_model: Any, home: Any, recipe_of: Callable[..., Any]
-) -> None:
+def test_windows_are_of_what_nobody_measures(tiny_model, home, recipe_of):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
@@ -27,7 +22,7 @@ def test_windows_are_of_what_nobody_measures(
     assert few == [found[at * left // 4] for at in range(4)]
 
 
-def test_text_of_a_file(tiny_model: Any, home: Any, recipe_of: Callable[..., Any]) -> None:
+def test_text_of_a_file(tiny_model, home, recipe_of):
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)

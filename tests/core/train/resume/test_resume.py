@@ -153,13 +153,10 @@ PAIRS += [("lora", "nf4"), ("lora", "int8")]
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_every_method_goes_on_to_the_bit(tmp_path, tiny_model, name, kind):
     run = Run(
-        tmp_path,
-        tiny_model,
-        method={"name": name, **OPTIONS.get(name, {})},
-        model={"quantize": kind},
+        tmp_path, tiny_model, method={"name": name, **OPTIONS.get(name, {})}, model={"quantize": kind},
         data={"eval": {"share": 0.0}},
         train={"epochs": None, "max_steps": 4, "learning_rate": 0.01, "eval_every": 1000},
-    )
+    )  # fmt: skip
     before = numbers(run.job()[1])
     wanted, held = run.weights(4), run.held(4)
     random.seed(99)
@@ -335,19 +332,11 @@ def test_a_reward_that_does_not_rise_ends_a_run(tmp_path, tiny_model, name):
     reward = {"rules": [{"rule": "min_words", "value": 3}]}
     groups = {"generations": 2} if name == "grpo" else {}
     run = Run(
-        tmp_path,
-        tiny_model,
-        method={"name": "lora", "rank": 4},
+        tmp_path, tiny_model, method={"name": "lora", "rank": 4},
         objective={"name": name, "max_new_tokens": 1, "reward": reward, **groups},
-        train={
-            "epochs": None,
-            "max_steps": 20,
-            "save_every": 100,
-            "eval_every": 1,
-            "keep": "best",
-            "stop_early": {"metric": "reward", "patience": 2},
-        },
-    )
+        train={"epochs": None, "max_steps": 20, "save_every": 100, "eval_every": 1, "keep": "best",
+               "stop_early": {"metric": "reward", "patience": 2}},
+    )  # fmt: skip
     run.data.write_text('{"prompt": "What is 10?"}\n' * 16)
     ended, happened = run.job()
     words = "stopped early at step 3: eval_reward did not improve on 0 (step 1) in 2 evaluations"
