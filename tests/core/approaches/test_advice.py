@@ -138,25 +138,16 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
     assert said(rows_seen=2000, losses=(1.0, 2.0))["style and format"].startswith("Not proven")
 
 
-@pytest.mark.parametrize(
-    ("facts", "why"),
-    [
-        # 8 steps of 2 rows, of 70: distinct rows that were read
-        (
-            {"rows_seen": 16, "rows_given": 70, "epochs_seen": 0.2286},
-            "lora saw 16 of 70 rows, 0.23 epochs: train it longer before you decide",
-        ),
-        (
-            {"rows_seen": 400, "rows_given": 900, "epochs_seen": 0.44},
-            "lora saw 400 of 900 rows, 0.44 epochs: train it longer",
-        ),
-        (
-            {"losses": (3.0, 1.0), "loss_midway": 2.0},
-            "lora saw 900 of 900 rows, 3 epochs and its loss was still falling: train it longer",
-        ),
-        ({"rows_seen": None, "epochs_seen": None}, "how much lora read is not known"),
-    ],
-)
+@pytest.mark.parametrize(("facts", "why"), [
+    # 8 steps of 2 rows, of 70: distinct rows that were read
+    ({"rows_seen": 16, "rows_given": 70, "epochs_seen": 0.2286},
+     "lora saw 16 of 70 rows, 0.23 epochs: train it longer before you decide"),
+    ({"rows_seen": 400, "rows_given": 900, "epochs_seen": 0.44},
+     "lora saw 400 of 900 rows, 0.44 epochs: train it longer"),
+    ({"losses": (3.0, 1.0), "loss_midway": 2.0},
+     "lora saw 900 of 900 rows, 3 epochs and its loss was still falling: train it longer"),
+    ({"rows_seen": None, "epochs_seen": None}, "how much lora read is not known"),
+])  # fmt: skip
 def test_nothing_speaks_against_training_that_had_no_fair_chance(facts, why):
     unfair = row("lora", 0.1, -0.8, trains=True, **facts)
     full, trained = row("full", 0.2, -0.7, trains=True), row("lora", 0.9, trains=True, **facts)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, devices, kernels
+from finetop.core.models import attention, devices, engine as engines, kernels, shape
 from finetop.core.runtime import compiler
+from finetop.core.train import drift_probe
+from finetop.core.train.protections import _text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Install = Callable[..., None]
+Install = Callable[..., None]
 
 
 @pytest.fixture
@@ -92,8 +94,6 @@ LLAMA = {
 
 def made(**said: Any) -> Any:
     """Build a model of a config.json."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     config = {**LLAMA, **said}
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
 
@@ -108,8 +108,6 @@ def made(**said: Any) -> Any:
 ])  # fmt: skip
 def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(said, words, install, capsys):
     """Flex attention would fail at the first step: a ValueError for dropout, or for narrow heads."""
-    from finetop.core.models import shape
-
     install()
     model = made(**said)
     fault = attention.flex_fault_of(model)
@@ -125,8 +123,6 @@ def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(said, word
 
 
 def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model):
-    from transformers import AutoModelForCausalLM
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     attention.use(model, "eager", "cpu", packs=False)
     assert attention.kernel_of(model) == "eager"
@@ -150,18 +146,12 @@ TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clo
 
 
 def drift(model: Any, tokenizer: Any) -> None:
-    from finetop.core.train import drift_probe
-
     start = drift_probe.start(model, tokenizer, TEXT, "cpu")
     assert start is not None
     assert drift_probe.measure(model, start)["drift"] == 0.0
 
 
 def answers(model: Any, tokenizer: Any, engine: Any = "exact") -> None:
-    from transformers import GenerationConfig
-
-    from finetop.core.models import engine as engines
-
     config = GenerationConfig(do_sample=False, max_new_tokens=3, eos_token_id=[-1], pad_token_id=0)
     assert [len(one) for one in engines.write(model, [[1, 8, 9], [1, 7]], config, engine)] == [3, 3]
 
@@ -171,8 +161,6 @@ def continuous_answers(model: Any, tokenizer: Any) -> None:
 
 
 def surprise(model: Any, tokenizer: Any) -> None:
-    from finetop.core.train.protections import _text
-
     class Nobody:
         def write(self, event: Any) -> None:
             pass
@@ -198,8 +186,6 @@ def paid_answers(model: Any, tokenizer: Any) -> None:
 @pytest.mark.parametrize("look", [drift, answers, continuous_answers, surprise, paid_answers])
 def test_nothing_but_training_computes_flex_attention(look, tiny_model):
     """It compiles for minutes, again for other lengths, and takes no masks of ours."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model).train()
     model.set_attn_implementation("flex_attention")
     seen = set()
@@ -213,9 +199,6 @@ def test_nothing_but_training_computes_flex_attention(look, tiny_model):
 @pytest.mark.gpu(needs="kernels", packages=("triton",))
 @pytest.mark.filterwarnings("ignore")  # torch's, about how transformers makes the mask
 def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model):
-    import torch
-    from transformers import AutoModelForCausalLM
-
     if lacks := compiler.triton_lacks():
         pytest.skip(f"this machine lacks {lacks}")
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to("cuda:0").train()

@@ -10,7 +10,6 @@ import pytest
 from finetop.core.models import checkpoint
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.protocol.events import Checkpoint, decode
-from finetop.core.runtime.event_log import EventLog
 
 BASE = ResolvedModel("base", Path("base"), None, None, "local folder", "ab" * 32)
 
@@ -31,13 +30,6 @@ class FakeModel:
 class FakeTokenizer:
     def save_pretrained(self, folder: Path) -> None:
         (folder / "tokenizer.json").write_text("{}")
-
-
-@pytest.fixture
-def events(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    yield log
-    log.close()
 
 
 def write(tmp_path, events, step, model=None):

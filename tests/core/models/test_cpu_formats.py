@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,17 +11,10 @@ from finetop.core.errors import BadInput
 from finetop.core.models import cpu_formats, devices
 from finetop.core.models.cpu_formats import Speeds
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 
 SLOW_16, FAST_16 = Speeds(343, 177), Speeds(232, 767)  # of two CPUs with bfloat16 instructions
 GIB = 2**30
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
-    prepare(made)
-    return made
 
 
 @pytest.fixture
@@ -43,27 +35,17 @@ def recipe(**train: Any) -> Any:
     return recipe_from_mapping({"recipe": 1, "name": "cpu", "train": train})
 
 
-@pytest.mark.parametrize(
-    ("wanted", "speeds", "gib", "only_16_bit", "chosen", "says"),
-    [
-        ("bfloat16", SLOW_16, 1, False, "float32", "177 GFLOP per CPU second, float32 343: float32 is used"),
-        (
-            "bfloat16",
-            FAST_16,
-            1,
-            False,
-            "bfloat16",
-            "767 GFLOP per CPU second, float32 232: bfloat16 is used",
-        ),
-        ("bfloat16", Speeds(100, 109), 1, False, "float32", "float32 is used"),  # no clear gain
-        ("bfloat16", Speeds(100, 111), 1, False, "bfloat16", "bfloat16 is used"),
-        ("bfloat16", SLOW_16, 9, False, "bfloat16", "float32 weights would take 9.0 of 16.0 GiB"),
-        ("bfloat16", SLOW_16, 1, True, "bfloat16", "as train.master asks for"),
-        ("bfloat16", None, 1, False, "bfloat16", ""),
-        ("float32", FAST_16, 1, False, "float32", ""),
-        ("float16", FAST_16, 1, False, "float16", ""),
-    ],
-)
+@pytest.mark.parametrize(("wanted", "speeds", "gib", "only_16_bit", "chosen", "says"), [
+    ("bfloat16", SLOW_16, 1, False, "float32", "177 GFLOP per CPU second, float32 343: float32 is used"),
+    ("bfloat16", FAST_16, 1, False, "bfloat16", "767 GFLOP per CPU second, float32 232: bfloat16 is used"),
+    ("bfloat16", Speeds(100, 109), 1, False, "float32", "float32 is used"),  # no clear gain
+    ("bfloat16", Speeds(100, 111), 1, False, "bfloat16", "bfloat16 is used"),
+    ("bfloat16", SLOW_16, 9, False, "bfloat16", "float32 weights would take 9.0 of 16.0 GiB"),
+    ("bfloat16", SLOW_16, 1, True, "bfloat16", "as train.master asks for"),
+    ("bfloat16", None, 1, False, "bfloat16", ""),
+    ("float32", FAST_16, 1, False, "float32", ""),
+    ("float16", FAST_16, 1, False, "float16", ""),
+])  # fmt: skip
 def test_the_faster_format_is_taken_where_its_weights_fit(wanted, speeds, gib, only_16_bit, chosen, says):
     found, why = cpu_formats.train_in(wanted, speeds, gib * GIB / 4, 16 * GIB, only_16_bit=only_16_bit)
     assert found == chosen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy
 import pytest
@@ -10,9 +10,6 @@ import torch
 
 from finetop.core.models import demo_model
 from finetop.core.runtime.event_log import EventLog
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WIDTH, INNER, HEADS, GROUPS, LAYERS = 128, 64, 4, 2, 2
 WORDS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abcdefgh", "ab"]

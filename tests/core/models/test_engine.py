@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from peft import LoraConfig, get_peft_model
+from transformers import (
+    DeepseekV3Config,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MistralConfig,
+    MistralForCausalLM,
+)
+from transformers.generation.continuous_batching import (
+    cache,
+    continuous_api,
+    input_outputs,
+    model_runner,
+    offloading_manager,
+)
 
 from finetop.core.errors import BadInput
-from finetop.core.models import continuous, devices, engine
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from finetop.core.models import continuous, devices, engine, shape as shapes
+from finetop.core.plan import answers
+from finetop.core.recipe.load import load_recipe
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -26,20 +45,14 @@ ENDS = [2, 3]
 
 
 def llama() -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     return LlamaForCausalLM(LlamaConfig(**SIZES))
 
 
 def windowed() -> Any:
-    from transformers import MistralConfig, MistralForCausalLM
-
     return MistralForCausalLM(MistralConfig(**SIZES, sliding_window=16))
 
 
 def adapted() -> Any:
-    from peft import LoraConfig, get_peft_model
-
     return get_peft_model(llama(), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
 
 
@@ -74,8 +87,6 @@ def test_answers_are_those_of_the_exact_engine(make, held):
 
 
 def mixed() -> Any:
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-
     kinds = ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"]
     sizes = {**SIZES, "num_hidden_layers": 4, "head_dim": 8, "sliding_window": 16, "layer_types": kinds}
     return Gemma3ForCausalLM(Gemma3TextConfig(**sizes))
@@ -85,12 +96,6 @@ def mixed() -> Any:
 @pytest.mark.parametrize("held", [10_000, 100])
 def test_what_transformers_holds_is_counted(make, held, monkeypatch):
     """Its cache, masks and indexes, for the plan: at 4,096 tokens per step masks take more than many models."""
-    from transformers.generation.continuous_batching import input_outputs
-
-    from finetop.core.models import shape as shapes
-    from finetop.core.plan import answers
-    from finetop.core.recipe.load import load_recipe
-
     model, found = make().bfloat16(), []
     original = input_outputs.ContinuousBatchingIOs._setup_static_tensors
 
@@ -177,8 +182,6 @@ def test_the_cache_holds_no_more_than_it_may(monkeypatch):
 
 
 def test_what_writes_is_chosen_by_device_and_model(monkeypatch):
-    from transformers import DeepseekV3Config, LlamaConfig, MambaConfig
-
     config = LlamaConfig()
     assert engine.engine_for("auto", "cuda:0", "bfloat16", config) == "exact"  # flash-attn is not installed
     assert engine.engine_for("continuous", "cpu", "bfloat16", config) == "continuous"
@@ -207,8 +210,6 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch):
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the list of transformers classes that continuous batching builds, each with its own stream as on a GPU."""
-    from transformers.generation.continuous_batching import continuous_api, input_outputs
-
     found: list[Any] = []
     begin, begin_ios = (
         continuous_api.ContinuousBatchProcessor.__init__,
@@ -236,10 +237,6 @@ class SideStream:
 
 
 def test_it_computes_on_the_stream_that_weights_were_written_on(made, monkeypatch):
-    from contextlib import nullcontext
-
-    from transformers.generation.continuous_batching import continuous_api, model_runner, offloading_manager
-
     streams = []
     for module in (continuous_api, model_runner, offloading_manager):
         monkeypatch.setattr(module, "stream_context", lambda stream: streams.append(stream) or nullcontext())
@@ -269,8 +266,6 @@ def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(made, mo
 
 def test_a_gpu_that_lacks_memory_is_told_of_by_torch():
     """transformers compares an estimate with the driver's free memory, and raises MemoryError as for the host's."""
-    from transformers.generation.continuous_batching import cache
-
     manager = loud(llama).init_continuous_batching(greedy())
     look = cache.get_device_and_memory_breakdown
     with continuous._ours(manager, torch.device("cuda", 1)):

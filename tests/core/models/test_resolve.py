@@ -11,22 +11,6 @@ from finetop.core.errors import BadInput, NotFound
 from finetop.core.models import checkpoint, load, resolve
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.schema import Model
-from finetop.core.runtime.event_log import EventLog
-from finetop.core.runtime.home import Home
-
-
-@pytest.fixture
-def home(tmp_path):
-    made = Home(tmp_path / "home")
-    made.models.mkdir(parents=True)
-    return made
-
-
-@pytest.fixture
-def events(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    yield log
-    log.close()
 
 
 def make_run(home, tiny_model, events, name, method, steps):

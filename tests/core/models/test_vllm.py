@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import method_bench
 import pytest
@@ -20,9 +21,6 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models import engine, vllm
 from finetop.core.runtime import compiler
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetop.core.plan.machine import Machine
+from finetop.core.runtime.home import Home, prepare
 
 
 @pytest.fixture
@@ -28,3 +30,10 @@ def card() -> Machine:
 def cores() -> Machine:
     """Return a CPU without 16-bit arithmetic."""
     return Machine("cpu", "2 CPU cores", 16 * 2**30, has_bfloat16=False, flops=150e9, free_disk=100e9)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    prepare(made)
+    return made

@@ -116,18 +116,15 @@ def test_a_method_that_turns_whole_matrices_takes_as_long_for_fewer_rows(llama_8
     assert warned == [True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("sets", "rows", "steps"),
-    [
-        ((), 1, 2),
-        ((), 16, 2),
-        ((), 17, 4),
-        (("train.epochs=0.3",), 1001, 19),
-        (("train.batch_size=3",), 1001, 168),
-        (("train.max_steps=7",), 1001, 7),
-        (("train.max_steps=700",), 17, 700),  # as in every trainer: may exceed what the epochs give
-    ],
-)
+@pytest.mark.parametrize(("sets", "rows", "steps"), [
+    ((), 1, 2),
+    ((), 16, 2),
+    ((), 17, 4),
+    (("train.epochs=0.3",), 1001, 19),
+    (("train.batch_size=3",), 1001, 168),
+    (("train.max_steps=7",), 1001, 7),
+    (("train.max_steps=700",), 17, 700),  # as in every trainer: may exceed what the epochs give
+])  # fmt: skip
 def test_max_steps_decides_else_the_epochs(rows, sets, steps):
     assert count_steps(recipe("lora", *sets).train, rows) == steps
 

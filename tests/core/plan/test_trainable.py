@@ -151,12 +151,9 @@ def test_a_method_without_a_formula_says_so():
 LLAMA = {
     "model_type": "llama",
     "hidden_size": 96,  # keys of 32 x 96 are small for 8 bits, the other matrices are not
-    "intermediate_size": 160,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
+    "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 6, "num_key_value_heads": 2,
     "vocab_size": 331,
-}
+}  # fmt: skip
 GPT2 = {"model_type": "gpt2", "n_embd": 96, "n_layer": 2, "n_head": 6, "n_positions": 77, "vocab_size": 331}
 WHOLE = ["embed_tokens", "lm_head"]
 HELD_IN_8_BITS = [

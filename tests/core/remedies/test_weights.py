@@ -7,12 +7,13 @@ import shutil
 
 import pytest
 import torch
+from method_bench import Bench, base_of, disturb
 from safetensors.torch import load_file, save_file
 
 from finetop.core import remedies
 from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.models import load, resolve, resolved
+from finetop.core.models import load, resolve
 from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
@@ -26,34 +27,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 IDS = torch.arange(6, 30)[None]
 
 
-def base_of(folder):
-    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
-
-
 def tuned_model(tiny_model, folder, method, **options):
-    """Return a checkpoint of a method with perturbed weights, and its recipe."""
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
-    recipe = resolve_text(
-        json.dumps(
-            {
-                "recipe": 1,
-                "name": "t",
-                "model": {"id": str(tiny_model)},
-                "method": {"name": method, **options},
-            }
-        )
-    ).recipe
-    model, tokenizer = load.load_model(base_of(tiny_model), torch.float32, "cpu")
-    model = methods.load(method).prepare(model, recipe.method.options, _start.Start())
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.requires_grad:
-                weight.add_(0.05 * torch.randn_like(weight))
+    """Save a checkpoint of a method with disturbed weights; return its folder."""
+    model = Bench(base_of(tiny_model)).prepare(method, **options)
+    disturb(model)
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    load.load_tokenizer(base_of(tiny_model)).save_pretrained(folder)
     return folder
 
 
@@ -102,14 +81,7 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
     if prefix:
         whole = load.load_model(base_of(tiny_model), torch.float32, "cpu")
         monkeypatch.setattr(load, "load_model", lambda *_: whole)
-    model, _ = (
-        load_checkpoint(base_of(folder), folder, torch.float32, "cpu")
-        if not prefix
-        else (
-            wanted,
-            None,
-        )
-    )
+    model = wanted if prefix else load_checkpoint(base_of(folder), folder, torch.float32, "cpu")[0]
     new_model = changed(model, base_of(base), lambda name, before, after: before)
     for name, weight in new_model.named_parameters():
         assert torch.equal(weight, weights[name]), name

@@ -6,14 +6,18 @@ import json
 import os
 import random
 import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy
 import pytest
 import tiny_run
 import torch
+from peft import LoraConfig, get_peft_model
 from tiny_run import chat, curve, of, read_events, write_rows, write_suite
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.check import run_check as check_job, scoring_passes
 from finetop.core.errors import BadInput
@@ -24,10 +28,6 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import check_callback
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 # PEFT uses an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -59,8 +59,6 @@ DESTRUCTIVE = {
 @pytest.fixture(scope="module")
 def items(tiny_model: Path) -> list[dict[str, Any]]:
     """Return questions whose gold answer is the untuned model's own: it is right on all of them."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     rows = []
@@ -203,9 +201,6 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
 
 
 def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     assert not check_callback.has_its_base(plain)
     config = LoraConfig(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 from trl.kernels import ChunkedLogProbFunction
 from trl.trainer import utils
 
@@ -70,8 +71,6 @@ def test_a_head_that_is_trained_goes_the_other_way():
 
 def test_trl_has_the_parts_that_it_stands_for(installed, tiny_model):
     """A whole model through TRL's head, with padding and a prompt without labels: the loss is the cross-entropy."""
-    from transformers import AutoModelForCausalLM
-
     model = AutoModelForCausalLM.from_pretrained(tiny_model)
     ids = torch.randint(6, 200, (2, 12), generator=torch.Generator().manual_seed(0))
     labels = ids.clone()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from torch import nn
 
 from finetop.core.train import cpu_lora
@@ -109,8 +110,6 @@ def test_who_waits_for_a_layer_is_called(monkeypatch):
 
 
 def test_an_adapter_is_saved_and_merged_as_peft_s(tmp_path):
-    from safetensors.torch import load_file
-
     plain, ours = model(), model()
     cpu_lora.install(ours)
     for name, made in (("plain", plain), ("ours", ours)):

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
+from safetensors.numpy import load_file
 from tiny_run import IN_SUITE, chat, curve, of, read_events, recipe_text, write_rows, write_suite
 from waiting import TORCH_LIMIT_S, wait_until
 
@@ -134,8 +135,6 @@ def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
 
 @pytest.mark.filterwarnings("ignore")  # a job's process is quiet, as the test above checks
 def test_full_tuning_saves_a_model_that_loads_and_differs_from_the_base(tmp_path, tiny_model, do):
-    from safetensors.numpy import load_file
-
     full = {"method": {"name": "full"}, "objective": {"name": "sft", "packing": True}, **UNWATCHED}
     job = make_job(tmp_path, tiny_model, **full, train={"epochs": None, "max_steps": 3})
     code, _, happened = do(job)

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from finetop.core.errors import BadInput
 from finetop.core.recipe.load import resolve_text
@@ -123,9 +125,6 @@ def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(monkey
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_check(tiny_model):
     """As heads and norms, which PEFT leaves in the base's format: a scaler rejects float16 gradients."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float16)
     model = get_peft_model(base, LoraConfig(target_modules=["q_proj"], modules_to_save=["norm"]))
     moving = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from method_bench import base_of
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, kernels
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan import ahead, machine
 from finetop.core.plan.estimate import estimate
 from finetop.core.plan.machine import Machine
@@ -21,9 +22,6 @@ from finetop.core.runtime import compiler
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.train import plain_loss, rehearsal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 chunked_logprob = pytest.importorskip("trl.kernels.chunked_logprob")
 utils = pytest.importorskip("trl.trainer.utils")
@@ -98,7 +96,7 @@ def test_what_is_nothing_without_a_compiler_is_refused(tiny_model, monkeypatch):
     assert why.message == "train.compile needs Python.h of Python 3.12, which this machine lacks."
     assert why.hint.endswith("Or set train.compile to false.")
     assert other.message.startswith("model.attention: flex needs Python.h of Python 3.12")
-    base = ResolvedModel("tiny", tiny_model, None, None, "", "")
+    base = base_of(tiny_model)
     with pytest.raises(EnvironmentTrouble, match=r"train\.compile needs Python\.h"):
         rehearsal.require(recipe, base, "bfloat16", "cuda:0")  # as a job and a plan do
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "")

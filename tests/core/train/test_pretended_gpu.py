@@ -24,15 +24,10 @@ RIG = Path(pretended_guard.__file__).parent
 FEW = ("method lora",)
 # The runs of the built-in recipes, on a card without bfloat16.
 ON_A_T4 = (
-    "method lora",
-    "method full",
+    "method lora", "method full",
     "method layernorm",  # its norms are trained beside a float16 base
-    "objective dpo",
-    "objective grpo",
-    "objective reward",
-    "objective ppo",
-    "packing",
-)
+    "objective dpo", "objective grpo", "objective reward", "objective ppo", "packing",
+)  # fmt: skip
 NO_KERNELS = (
     "nf4",
     "int8",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from waiting import LIMIT_S
@@ -10,14 +10,10 @@ from waiting import LIMIT_S
 from finetop.core.errors import NotFound
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.train import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.recipe.schema import Recipe
 
 
 def recipe(suite: str, more: str = "") -> Recipe:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,11 +19,7 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods, objectives, plain_loss, trainer_args, trainer_setup
 from finetop.core.train.trainer_setup import Setup
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    Begin = Callable[..., Setup]
+Begin = Callable[..., Setup]
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"

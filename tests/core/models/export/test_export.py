@@ -8,28 +8,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from method_bench import disturb
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import checkpoint, load, merge, resolve, save
 from finetop.core.models.export import adapter, agreement, export
 from finetop.core.recipe.load import resolve_text
-from finetop.core.runtime.event_log import EventLog
-from finetop.core.runtime.home import Home
-
-
-@pytest.fixture
-def home(tmp_path):
-    made = Home(tmp_path / "home")
-    made.models.mkdir(parents=True)
-    return made
-
-
-@pytest.fixture
-def events(tmp_path):
-    log = EventLog(tmp_path / "events.jsonl")
-    yield log
-    log.close()
+from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 
 def recipe_of(tiny_model, **sections):
@@ -41,17 +31,10 @@ def recipe_of(tiny_model, **sections):
 
 def make_checkpoint(tmp_path, recipe, home, events):
     """Write a checkpoint of the recipe's method with disturbed weights, at a step of a run."""
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
     base = resolve.resolve_model(recipe.model, home, events)
     model, tokenizer = load.load_model(base, torch.float32, "cpu")
     model = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.requires_grad:
-                weight.add_(0.05 * torch.randn_like(weight))
+    disturb(model)
     return checkpoint.write(model, tokenizer, base, tmp_path / "run", 7, events)
 
 
@@ -131,8 +114,6 @@ def test_numbers_that_are_none_do_not_agree():
 @pytest.mark.parametrize("method", ["lora", "dora"])
 def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tmp_path, tiny_model, home, events, method):
     """Written one at a time, and bit-identical: float32 on a CPU."""
-    from safetensors.torch import load_file
-
     model = {"id": str(tiny_model), "dtype": "float32", "quantize": "nf4"}
     recipe = recipe_of(tiny_model, method={"name": method}, model=model)
     folder = make_checkpoint(tmp_path, recipe, home, events)
@@ -154,9 +135,6 @@ def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tmp_path, tiny_
 def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
     tmp_path, tiny_model, home, events, capsys, method
 ):
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     recipe = recipe_of(tiny_model, method={"name": method})
     folder = make_checkpoint(tmp_path, recipe, home, events)
     (folder / checkpoint.STATE).mkdir()
@@ -187,8 +165,6 @@ def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
 def test_an_adapter_that_is_damaged_on_the_way_is_told_and_kept(
     tmp_path, tiny_model, home, events, monkeypatch
 ):
-    from safetensors.torch import load_file, save_file
-
     def damage(source, target, **options):
         shutil_copytree(source, target, **options)
         file = target / "adapter_model.safetensors"

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from finetop.core.runtime.home import Home, prepare
-
 
 @pytest.fixture(scope="session")
 def trainer_output(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -62,10 +60,3 @@ def adapter(trainer_output: Path, tmp_path: Path) -> Path:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copyfile(trainer_output / name, folder / name)
     return folder
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "home")
-    prepare(made)
-    return made

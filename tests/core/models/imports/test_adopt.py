@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -15,11 +16,7 @@ from finetop.core.models.imports.recipe import ImportRequest, adopted
 from finetop.core.protocol import events
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 from finetop.core.runtime import event_log
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 
 def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list[Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -13,9 +14,6 @@ from finetop.core.errors import BadInput
 from finetop.core.models.imports.compatibility import Base, misfit, require_fit
 from finetop.core.models.imports.inspect import inspect_folder
 from finetop.core.models.safetensors_header import Shape
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def own(folder: Path) -> Any:
@@ -78,20 +76,17 @@ TURNED = Base({"h.0.attn": Shape("F32", (4, 8))}, is_turned=True, is_packed=Fals
 
 
 @pytest.mark.parametrize("base", [LINEAR, TURNED])
-@pytest.mark.parametrize(
-    ("name", "size", "is_wrong"),
-    [
-        ("h.0.attn.lora_A.weight", (2, 4), False),
-        ("h.0.attn.lora_A.weight", (2, 8), True),
-        ("h.0.attn.lora_B.weight", (8, 2), False),
-        ("h.0.attn.lora_B.weight", (4, 2), True),
-        ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without its wrapper's name
-        ("transformer.h.1.attn.lora_A.weight", (2, 4), True),
-        ("h.0.attn.lora_magnitude_vector", (8,), False),
-        ("h.0.attn.ia3_l", (8, 1), False),
-        ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without its own weights
-    ],
-)
+@pytest.mark.parametrize(("name", "size", "is_wrong"), [
+    ("h.0.attn.lora_A.weight", (2, 4), False),
+    ("h.0.attn.lora_A.weight", (2, 8), True),
+    ("h.0.attn.lora_B.weight", (8, 2), False),
+    ("h.0.attn.lora_B.weight", (4, 2), True),
+    ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without its wrapper's name
+    ("transformer.h.1.attn.lora_A.weight", (2, 4), True),
+    ("h.0.attn.lora_magnitude_vector", (8,), False),
+    ("h.0.attn.ia3_l", (8, 1), False),
+    ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without its own weights
+])  # fmt: skip
 def test_names_and_shapes(base, name, size, is_wrong):
     assert bool(misfit(base, name, Shape("F32", size))) is is_wrong
 

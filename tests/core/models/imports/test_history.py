@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.job import History, read_history
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_real_trainers_log(trainer_output: Path) -> None:

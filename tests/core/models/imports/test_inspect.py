@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import FolderModel, inspect_folder, read_adapter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 
 def change(file: Path, **values: Any) -> None:

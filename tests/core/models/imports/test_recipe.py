@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.models.imports.recipe import Adopted, ImportRequest, adopted, name_of
 from finetop.core.recipe.load import recipe_from_mapping
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def change(folder: Path, **values: Any) -> None:

@@ -71,13 +71,10 @@ def test_a_loss_that_diverges_stays_told():
     assert told[0] < 520
 
 
-@pytest.mark.parametrize(
-    ("sigma", "risen"),
-    [
-        (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
-        (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # rises within 92 steps
-    ],
-)
+@pytest.mark.parametrize(("sigma", "risen"), [
+    (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
+    (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # rises within 92 steps
+])  # fmt: skip
 def test_a_rise_in_much_noise_is_told_and_a_climb_does_not_hide_itself(sigma, risen):
     (told,) = feed("spike", noisy(lambda step: falling(step) * risen(step), sigma))
     assert 1000 < told[0] < 1055
@@ -259,15 +256,12 @@ def test_a_run_that_diverges_in_its_first_steps_is_told_of_at_once():
     assert told == (6, False, said)
 
 
-@pytest.mark.parametrize(
-    ("losses", "norms"),
-    [
-        ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # diverges from the second step
-        ([0.69, 0.7, 14.0, 30.0, 41.0], [2.0, 2.0, 9.0, 9.0, 9.0]),  # pairs, by the loss alone
-        ([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 40.0, 90.0, 60.0]),  # a loss that is bounded
-        ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a squared loss
-    ],
-)
+@pytest.mark.parametrize(("losses", "norms"), [
+    ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # diverges from the second step
+    ([0.69, 0.7, 14.0, 30.0, 41.0], [2.0, 2.0, 9.0, 9.0, 9.0]),  # pairs, by the loss alone
+    ([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 40.0, 90.0, 60.0]),  # a loss that is bounded
+    ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a squared loss
+])  # fmt: skip
 def test_either_sign_alone_is_enough_after_three_steps(losses, norms):
     (told,) = feed("divergence", steps(losses, norms))
     assert not told[1]
@@ -287,27 +281,15 @@ def test_a_run_that_diverges_no_longer_is_over():
     assert [(step, over) for step, over, _ in feed("divergence", rows)] == [(4, False), (9, True)]
 
 
-@pytest.mark.parametrize(
-    ("losses", "norms"),
-    [
-        ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # the first gradients are large, and fall
-        ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
-        (
-            [0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0],
-            [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0],
-        ),  # begins like its teacher
-        ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows first
-        (
-            [1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5,
-            [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5,
-        ),  # wild batches
-        (
-            [0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6,
-            [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6,
-        ),  # one pair per step
-        ([math.nan] * 40, [math.inf] * 40),  # the nan alarm covers this
-    ],
-)
+@pytest.mark.parametrize(("losses", "norms"), [
+    ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # the first gradients are large, and fall
+    ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
+    ([0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0], [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0]),  # begins like its teacher
+    ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows first
+    ([1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5, [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5),  # wild batches
+    ([0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6, [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6),  # one pair per step
+    ([math.nan] * 40, [math.inf] * 40),  # the nan alarm covers this
+])  # fmt: skip
 def test_what_is_large_or_begins_near_nothing_is_no_divergence(losses, norms):
     assert feed("divergence", steps(losses, norms)) == []
 

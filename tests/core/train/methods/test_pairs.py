@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from method_bench import base_of
 
 from finetop.core.errors import BadInput
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.load import find_problems
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REFUSED = {
     "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not work with nf4 weights: quantized",
@@ -62,10 +59,6 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
     ("peft", {"type": "lora", "options": {"init_lora_weights": "pissa"}},
      r"changes the base's weights\. Set method"),
 ]  # fmt: skip
-
-
-def base_of(folder: Path) -> ResolvedModel:
-    return ResolvedModel("tiny", folder, None, None, "local folder", "")
 
 
 @pytest.mark.parametrize(("name", "options", "says"), MISFITS)

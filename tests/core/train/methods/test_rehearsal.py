@@ -69,14 +69,11 @@ def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path
     agree(model, method, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("model", "options", "reaches"),
-    [
-        ("mixtral", {}, True),  # PEFT knows its experts' names before they were fused
-        ("qwen2_moe", {}, False),
-        ("qwen2_moe", {"target_parameters": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")}, True),
-    ],
-)
+@pytest.mark.parametrize(("model", "options", "reaches"), [
+    ("mixtral", {}, True),  # PEFT knows its experts' names before they were fused
+    ("qwen2_moe", {}, False),
+    ("qwen2_moe", {"target_parameters": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")}, True),
+])  # fmt: skip
 def test_experts_that_nothing_reaches_are_counted(model, options, reaches, tmp_path):
     AutoConfig.for_model(model, **MODELS[model]).save_pretrained(tmp_path)
     base = ResolvedModel(model, tmp_path, None, None, "", "")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
+from finetop.core.data.formats import Message
+from finetop.core.data.render import answer_ids, prompt_ids
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
@@ -59,11 +62,6 @@ def test_orpo_learns_without_a_reference(train, pairs):
 
 
 def test_the_prompt_ends_where_both_answers_begin(tiny_model):
-    from transformers import AutoTokenizer
-
-    from finetop.core.data.formats import Message
-    from finetop.core.data.render import answer_ids, prompt_ids
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     asked = (Message("user", "Where?"),)
     prompt, answers = answer_ids(asked, ("In the mill.", "In the shop."), tokenizer, "a:1")

@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from finetop.core.data.formats import Message
 from finetop.core.errors import BadInput, RecipeError
+from finetop.core.models import checkpoint
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.reward_model import RewardModel
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
+from finetop.core.train import methods
+from finetop.core.train.methods import _start
+from finetop.core.train.trainers import reward_sum
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 REWARD = {"objective": {"name": "reward"}, "train": {"max_steps": 6}, "data": {"eval": {"share": 0.2}}}
 
 
 def loaded(folder: Path, home: Path) -> Any:
-    from finetop.core.train.trainers import reward_sum
-
     log = event_log.EventLog(home / "loading.jsonl")
     try:
         return reward_sum.load_reward(str(folder), "float32", "cpu", 3, Home(home), log)
@@ -31,10 +36,6 @@ def loaded(folder: Path, home: Path) -> Any:
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, method, monkeypatch):
-    from finetop.core.data.formats import Message
-    from finetop.core.models import checkpoint
-    from finetop.core.models.reward_model import RewardModel
-
     kept: list[Any] = []
     write = checkpoint.write
 
@@ -81,8 +82,6 @@ def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, metho
 
 
 def classifier(tiny_model: Path, folder: Path, labels: int) -> Path:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     made = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=labels)
     made.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
@@ -133,11 +132,6 @@ def test_what_a_reward_model_cannot_do_is_refused(sections, said):
 
 @pytest.mark.parametrize("method", ["dora", "lora-plus", "freeze", "ia3", "layernorm", "pissa", "vera"])
 def test_other_methods_train_the_score_too(tiny_model, method):
-    from transformers import AutoModelForSequenceClassification
-
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
     made = methods.load(method)
     prepared = made.prepare(model, made.options(), _start.Start(base_path=tiny_model))

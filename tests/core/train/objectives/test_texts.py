@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from finetop.core.data import text_chunks as texts
+from finetop.core.data.formats import Text
+from finetop.core.data.sources import Row
 from finetop.core.errors import RecipeError
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
@@ -23,12 +27,6 @@ def test_continued_pretraining_learns_every_token(train, texts):
 
 
 def test_pieces_hold_the_whole_text(tiny_model):
-    from transformers import AutoTokenizer
-
-    from finetop.core.data import text_chunks as texts
-    from finetop.core.data.formats import Text
-    from finetop.core.data.sources import Row
-
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     long = "We mend radios, lamps and clocks. " * 9
     (pieces,) = texts.examples([Row("a:1", Text(long))], tokenizer, 16, end_of_text=True)
@@ -38,8 +36,6 @@ def test_pieces_hold_the_whole_text(tiny_model):
 
 
 def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(train, texts):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     options = {
         "name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 4, "key_value_heads": 2,
         "vocabulary": 320,

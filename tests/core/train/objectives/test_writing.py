@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.models import cpu_formats, devices, vllm
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.train import rewards, trainer_setup
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 # An answer is one token, with reward 1 if it begins with a letter up to m.
@@ -27,11 +31,6 @@ PLAIN: dict[str, Any] = {
 
 def paying_share(folder: Path) -> float:
     """Return the exact probability, over all prompts, that a model generates a rewarded token."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from finetop.core.train import rewards
-
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     rule = rewards.load("regex")
     pays = [
@@ -124,7 +123,6 @@ def test_an_adapter_learns_beside_its_reference_and_is_saved(train, name, method
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
 def test_trl_reads_the_prompt_as_it_was_rendered(train, monkeypatch, name):
     """With full weights the reference is also the model as it began."""
-    from finetop.core.train import trainer_setup
 
     made: list[Any] = []
     build = trainer_setup.make_trainer
@@ -149,8 +147,6 @@ def test_trl_reads_the_prompt_as_it_was_rendered(train, monkeypatch, name):
     for ids, mask in zip(seen[0]["prompt_ids"], seen[0]["prompt_mask"], strict=True):
         assert tuple(ids[mask.bool()].tolist()) in rendered
     assert trainer.ref_model is not None
-    from safetensors.torch import load_file
-
     start = load_file(setup.base.path / "model.safetensors")
     reference = dict(trainer.ref_model.named_parameters())
     assert all((reference[key] == start[key]).all() for key in reference)
@@ -202,8 +198,6 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train):
 @pytest.mark.parametrize("name", [pytest.param("rloo", marks=pytest.mark.slow), "grpo"])
 def test_another_engine_writes_and_what_trains_stays_in_float32(train, monkeypatch, name):
     """TRL's own continuous batching rounds the trained weights to 16 bits, and leaves them so."""
-    from safetensors.torch import load_file
-
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as on a GPU, under autocast
     monkeypatch.setattr(cpu_formats, "measured", lambda _: cpu_formats.Speeds(1, 2))
     run = train(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
+from transformers import TrainerCallback, TrainingArguments
 
-from finetop.core.train import rewards
+from finetop.core.train import methods, rewards
+from finetop.core.train.methods import _start
 from finetop.core.train.ppo import chance
 from finetop.core.train.ppo.loop import PolicyTrainer
 from finetop.core.train.ppo.options import Options
@@ -29,8 +32,6 @@ class Heard:
     """A callback that keeps what is logged, and requests a stop or an evaluation."""
 
     def __init__(self, stop_after: int = 0, folder: Path | None = None, save_at: int = 0) -> None:
-        from transformers import TrainerCallback
-
         heard = self
         self.logs: list[dict[str, float]] = []
         self.trainer: Any = None
@@ -60,8 +61,6 @@ def make(
     half: bool = False,
     **changed: Any,
 ) -> PolicyTrainer:
-    from transformers import TrainingArguments
-
     arguments = TrainingArguments(
         output_dir=str(folder), per_device_train_batch_size=2, per_device_eval_batch_size=3,
         gradient_accumulation_steps=2, max_steps=steps, learning_rate=0.003, lr_scheduler_type="linear",
@@ -77,9 +76,6 @@ def make(
 
 
 def with_adapter(policy: Any) -> Any:
-    from finetop.core.train import methods
-    from finetop.core.train.methods import _start
-
     torch.manual_seed(1)
     lora = methods.load("lora")
     return lora.prepare(policy, lora.options(rank=4), _start.Start())
@@ -165,8 +161,6 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
     policy, tokenizer, prompts, tmp_path, adapter, at, half
 ):
-    import copy
-
     model = with_adapter(policy) if adapter else policy
     fresh = copy.deepcopy(model)
     whole = Heard(folder=tmp_path / "state", save_at=at)

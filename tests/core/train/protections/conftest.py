@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_run
@@ -15,10 +17,6 @@ from finetop.core.protocol import events
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 from finetop.core.runtime.home import Home
 from finetop.core.train.resume.resume_point import ResumePoint
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 OWN = {
     "method": {"name": "full"},

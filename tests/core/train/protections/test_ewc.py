@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from finetop.core.train.protections import ewc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_the_pull_is_the_formulas_gradient() -> None:
@@ -24,8 +23,6 @@ def test_the_pull_is_the_formulas_gradient() -> None:
 
 
 def test_drawn_labels_estimate_the_fisher_information() -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from finetop.core.errors import BadInput
 
 
 def test_bits_of_frozen_layers_stay(train, tiny_model):
-    from safetensors.torch import load_file
-
     base = load_file(tiny_model / "model.safetensors")
     run = train({"freeze_layers": {"layers": [0], "embeddings": True}}, train={"weight_decay": 0.1})
     same = {name: torch.equal(weight, base[name]) for name, weight in run.weights().items()}
@@ -19,10 +20,6 @@ def test_bits_of_frozen_layers_stay(train, tiny_model):
 
 
 def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(train, home):
-    import json
-
-    from safetensors.torch import load_file
-
     pairs = home.root.parent / "pairs.jsonl"
     pairs.write_text(
         "".join(

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import torch
-from method_bench import Bench
+from method_bench import Bench, base_of, disturb
+from safetensors.torch import load_file
 
-from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train.protections import l2_sp
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")
 def bench(tiny_model: Path) -> Bench:
-    return Bench(ResolvedModel("tiny", tiny_model, None, None, "made here", "0" * 64))
+    return Bench(base_of(tiny_model))
 
 
 def test_whole_weights():
@@ -39,10 +36,7 @@ def test_whole_weights():
 def test_of_lora_it_is_the_distance_of_the_models_own_weights(name, bench):
     model = bench.prepare(name, rank=4)
     moving = [weight for weight in model.parameters() if weight.requires_grad]
-    torch.manual_seed(2)
-    with torch.no_grad():
-        for weight in moving:
-            weight.add_(0.1 * torch.randn_like(weight))
+    disturb(model, 0.1)
     pairs = list(l2_sp.pairs_of(model))
     assert len(pairs) == 14  # two layers with seven each
     away = sum(((pair.scale * pair.second.weight @ pair.first.weight) ** 2).sum() for pair in pairs)
@@ -66,8 +60,6 @@ def test_other_adapters_are_held_by_their_own_weights(bench):
 
 
 def test_in_a_run_weights_stay_nearer_to_where_they_began(train, tiny_model):
-    from safetensors.torch import load_file
-
     base = load_file(tiny_model / "model.safetensors")
     free, held = train(), train({"l2_sp": 3.0})
     distance = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -13,9 +14,6 @@ from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import protections
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NAMES = ("ewc", "freeze_layers", "kl_to_base", "l2_sp", "loss_adaptive_lr", "mask_surprising", "replay")
 OFF = {

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from finetop.core.data.examples import IGNORED
+from finetop.core.recipe.protections import chosen
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.train import objectives
 from finetop.core.train.protections import replay
+from finetop.core.train.protections._step import Base
 
 SHORT = {"train": {"max_steps": 1, "grad_accumulation": 1}}
 
@@ -57,15 +62,9 @@ def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(train, home, 
 
 
 def test_a_file_that_is_there_is_read_and_not_written_anew(recipe_of, home, tmp_path):
-    from finetop.core.recipe.protections import chosen
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.train import objectives
-    from finetop.core.train.protections._step import Base
 
     recipe = recipe_of({"replay": {"from_base": 2, "share": 0.5}})
     row = replay.Written("ab", [7, 8, 9], 1)
-    import msgspec
-
     (tmp_path / replay.FILE).write_bytes(msgspec.json.encode(row) + b"\n")
     no_model: Any = None  # the model is not used
     base = Base(recipe, no_model, no_model, objectives.load("sft"), tmp_path, home, EventLog(tmp_path / "e"))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from finetop.core.errors import BadInput
 from finetop.core.train.protections import _text
 
 
 def test_windows_are_of_what_nobody_measures(tiny_model, home, recipe_of):
-    from transformers import AutoTokenizer
-
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     whole = tokenizer((home.root / "suites" / "general.txt").read_text()).input_ids
     left = (len(whole) - _text.MEASURED) // 32
@@ -23,8 +22,6 @@ def test_windows_are_of_what_nobody_measures(tiny_model, home, recipe_of):
 
 
 def test_text_of_a_file(tiny_model, home, recipe_of):
-    from transformers import AutoTokenizer
-
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     file = home.root / "own.txt"
     file.write_text("The shop opens at nine. " * 20)

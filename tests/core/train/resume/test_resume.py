@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 import torch
 from method_bench import OPTIONS
+from safetensors.torch import load_file
 from tiny_run import IN_SUITE, chat, recipe_text, write_rows, write_suite
 
 from finetop.core.errors import BadInput
@@ -66,8 +67,6 @@ class Run:
         return state_files.load(checkpoint.folder_of(self.folder, step) / resume.STATE)["weights"] or {}
 
     def weights(self, step):
-        from safetensors.torch import load_file
-
         folder = checkpoint.folder_of(self.folder, step)
         return load_file(next(folder.glob("*model.safetensors")))
 
@@ -102,22 +101,12 @@ def numbers(happened):
     return kept
 
 
-@pytest.mark.parametrize(
-    ("sections", "step"),
-    [
-        ({}, 6),  # in the second epoch, whose order must not depend on dropout in the first
-        (
-            {
-                "method": {"name": "full"},
-                "objective": {"neftune_alpha": 5.0},
-                "train": {"optimizer": "adafactor"},
-            },
-            4,
-        ),
-        ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
-    ],
-    ids=["lora", "full", "adalora"],
-)
+@pytest.mark.parametrize(("sections", "step"), [
+    ({}, 6),  # in the second epoch, whose order must not depend on dropout in the first
+    ({"method": {"name": "full"}, "objective": {"neftune_alpha": 5.0}, "train": {"optimizer": "adafactor"}},
+     4),
+    ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
+], ids=["lora", "full", "adalora"])  # fmt: skip
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model, sections, step):
     run = Run(tmp_path, tiny_model, **sections)
     ended, whole = run.job()
