@@ -67,10 +67,8 @@ def test_prices_are_of_the_questions_that_all_were_priced_on():
         "token_f1", {},
     )  # fmt: skip
     price = {row.name: row.query for row in table}
-    assert (price["prompt"].low, price["prompt"].median, price["prompt"].high) == pytest.approx(
-        (2.0, 2.05, 2.1)
-    )
-    looked_up = price["retrieval"]
+    plain, looked_up = price["prompt"], price["retrieval"]
+    assert (plain.low, plain.median, plain.high) == pytest.approx((2.0, 2.05, 2.1))
     assert (looked_up.low, looked_up.median, looked_up.high) == (2.0, 3.0, 6.0)
     assert (looked_up.queries, looked_up.rounds, looked_up.others, looked_up.of) == (2, 6, 0.5, "CPU")
 

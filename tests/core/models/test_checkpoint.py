@@ -65,10 +65,8 @@ def test_the_newest_are_kept(tmp_path, events):
     for step in (5, 10, 15, 20):
         write(tmp_path, events, step)
         checkpoint.prune(tmp_path, 2)
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000015",
-        "step-000020",
-    ]
+    left = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert left == ["step-000015", "step-000020"]
     checkpoint.prune(tmp_path, None)
     assert len(checkpoint.complete(tmp_path)) == 2
 

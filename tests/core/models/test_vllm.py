@@ -79,9 +79,8 @@ def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(bench, untied_
 
     model = bench.load()
     model.renamed = torch.nn.Linear(2, 2)
-    with pytest.raises(
-        FinetopError, match=r"vllm can't take the weights .*: renamed\.weight is not in its files"
-    ):
+    says = r"vllm can't take the weights .*: renamed\.weight is not in its files"
+    with pytest.raises(FinetopError, match=says):
         vllm.hand_over(Opened(), model, untied_model)
     adapted = bench.prepare("lora")
     layer = adapted.get_base_model().model.layers[0].self_attn.q_proj

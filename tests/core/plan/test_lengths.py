@@ -64,9 +64,8 @@ def test_too_many_long_rows_are_refused_where_tokens_are_counted(tmp_path, tiny_
     with pytest.raises(BadInput, match=r"^a\.jsonl: 9 of 9 rows are longer than data\.max_tokens \(32\)"):
         measure_lengths(recipe, tmp_path, tiny_model)
     rest = write(tmp_path / "b.jsonl", [{"prompt": "a", "completion": "b"}])
-    assert (
-        measure_lengths(recipe_of(train=[source, rest], max_tokens=32), tmp_path).too_long == 9
-    )  # from characters alone
+    unsure = measure_lengths(recipe_of(train=[source, rest], max_tokens=32), tmp_path)
+    assert unsure.too_long == 9  # from characters alone
 
 
 def test_what_is_not_a_file_here_is_left_out_and_said(tmp_path):
@@ -85,9 +84,8 @@ def test_a_row_of_no_known_shape_names_its_place(tmp_path):
 
 def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
     source = write(tmp_path / "a.jsonl", [{"prompt": "q", "completion": "c"}] * 40)
-    measured = measure_lengths(
-        recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}}), tmp_path, tiny_model
-    )
+    recipe = recipe_of(train=[source], protect={"replay": {"from_base": 5, "share": 0.2}})
+    measured = measure_lengths(recipe, tmp_path, tiny_model)
     assert (measured.rows, measured.written) == (50, 10)  # a share of all, however often each is used
 
 
@@ -106,12 +104,8 @@ def random_rows(seed, most=30, count=2000):
 
 @pytest.mark.usefixtures("in_haste")
 def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model):
-    recipe = recipe_of(
-        train=[write(tmp_path / "a.jsonl", random_rows(1))],
-        eval={"share": 0.1},
-        max_tokens=100,
-        on_long="drop",
-    )
+    source = write(tmp_path / "a.jsonl", random_rows(1))
+    recipe = recipe_of(train=[source], eval={"share": 0.1}, max_tokens=100, on_long="drop")
     whole = measure_lengths(recipe, tmp_path, tiny_model, seconds=1e9)
     part = measure_lengths(recipe, tmp_path, tiny_model, seconds=0.0)
     assert whole.sampled is None
@@ -183,8 +177,7 @@ def test_too_few_prompts_for_a_step_are_refused(tmp_path, tiny_model):
 
 def test_a_rule_that_compares_with_an_answer_refuses_rows_without_one(tmp_path, tiny_model):
     source = write(tmp_path / "a.jsonl", [{"prompt": "q"}] * 20)
-    recipe = recipe_of(
-        "grpo", objective_options={"reward": {"rules": [{"rule": "exact_match"}]}}, train=[source]
-    )
+    reward = {"reward": {"rules": [{"rule": "exact_match"}]}}
+    recipe = recipe_of("grpo", objective_options=reward, train=[source])
     with pytest.raises(BadInput, match=r"a\.jsonl:1: answer is missing, and the rule exact_match compares"):
         measure_lengths(recipe, tmp_path, tiny_model)

@@ -61,11 +61,7 @@ def prepared(name, options, folder):
 
 
 def really_trained(model):
-    return sum(
-        weight.numel()
-        for weight in {id(weight): weight for weight in model.parameters()}.values()
-        if weight.requires_grad
-    )
+    return sum(weight.numel() for weight in set(model.parameters()) if weight.requires_grad)
 
 
 def really_held(model):
@@ -92,18 +88,15 @@ def test_every_method_is_counted_as_it_trains(name, tiny_model):
     shape, options = read_shape(read_config(tiny_model)), options_of(methods.load(name), {})
     assert trained(shape, name, options).is_known
     if name == "loftq":
-        counted = trained(read_shape(read_config(tiny_model)), "loftq", options_of(methods.load(name), {}))
-        lora = trained(read_shape(read_config(tiny_model)), "lora", options_of(methods.load("lora"), {}))
-        assert counted.numbers == lora.numbers  # it needs quantised weights to start from
+        lora = trained(shape, "lora", options_of(methods.load("lora"), {}))
+        assert trained(shape, name, options).numbers == lora.numbers  # it starts from quantised weights
         return
     options = options_of(methods.load(name), FITTING.get(name, {}))
-    counted = trained(read_shape(read_config(tiny_model)), name, options)
+    counted = trained(shape, name, options)
     assert counted.is_known
     model = prepared(name, options, tiny_model)
     assert counted.numbers == really_trained(model)
-    assert counted_bytes(read_shape(read_config(tiny_model)), counted) == pytest.approx(
-        really_held(model), rel=0.005
-    )
+    assert counted_bytes(shape, counted) == pytest.approx(really_held(model), rel=0.005)
 
 
 @pytest.mark.parametrize(("name", "settings"), MORE, ids=[f"{name}{i}" for i, (name, _) in enumerate(MORE)])
@@ -141,11 +134,7 @@ def test_widths_are_split_as_peft_splits_them():
 
 
 def test_a_method_without_a_formula_says_so():
-    config = json.loads(
-        '{"model_type": "llama", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,'
-        ' "vocab_size": 9}'
-    )
-    assert not trained(read_shape(config), "not-yet", None).is_known
+    assert not trained(read_shape(LLAMA), "not-yet", None).is_known
 
 
 LLAMA = {

@@ -163,9 +163,9 @@ def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, t
     # again: all scores are cached, nothing is loaded for them, and the events are the same
     loads.clear()
     again = run_job(home, spec)
-    assert [replace_seconds(event) for event in of(told.RemedyTried, again)] == [
-        replace_seconds(event) for event in tried.values()
-    ]
+    assert list(map(replace_seconds, of(told.RemedyTried, again))) == list(
+        map(replace_seconds, tried.values())
+    )
     assert of(told.RemedyConfirmed, again) == ends
     assert loads == ["step-000020"], "for the one that failed"
 
@@ -193,9 +193,8 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     log = event_log.EventLog(tmp_path / "export.jsonl")
     agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(one.holds for one in agreements)
-    base, tuned, out = (
-        load_file(f / "model.safetensors") for f in (tiny_model, checkpoint, tmp_path / "out")
-    )
+    folders = (tiny_model, checkpoint, tmp_path / "out")
+    base, tuned, out = (load_file(folder / "model.safetensors") for folder in folders)
     for name, weight in out.items():
         assert torch.equal(weight, torch.lerp(base[name], tuned[name], 0.25)), name
     facts = json.loads((tmp_path / "out" / "finetop.json").read_text())

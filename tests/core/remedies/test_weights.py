@@ -38,9 +38,8 @@ def tuned_model(tiny_model, folder, method, **options):
 
 def made(name, tiny_model, folder, dtype=torch.float32):
     """Build one candidate of a checkpoint."""
-    candidates = remedies.candidates(
-        remedies.Subject(20, (folder / "adapter_config.json").is_file(), True, True, "none", ())
-    )
+    is_adapter = (folder / "adapter_config.json").is_file()
+    candidates = remedies.candidates(remedies.Subject(20, is_adapter, True, True, "none", ()))
     candidate = next(entry for entry in candidates if entry.name == name)
     change = remedies.load(candidate.remedy).change(candidate, base_of(tiny_model), folder)
     model, _ = load_checkpoint(base_of(tiny_model), folder, dtype, "cpu")
@@ -187,17 +186,15 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
         "method": {"name": "lora"},
     }
     recipe = resolve_text(json.dumps({"recipe": 1, "name": "t", **settings})).recipe
-    (candidate,) = remedies.chosen(
-        remedies.candidates(remedies.Subject(7, True, True, True, quantize, ())), ["interpolate-0.25"]
-    )
+    candidates = remedies.candidates(remedies.Subject(7, True, True, True, quantize, ()))
+    (candidate,) = remedies.chosen(candidates, ["interpolate-0.25"])
     base = resolve.resolve_model(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
     model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
     remedied = export.Remedied(candidate, fingerprint(made_once))
     wanted = export.ExportRequest(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
-    agreements = export.export(
-        wanted, general_text(wanted.recipe, home), home, EventLog(tmp_path / "events.jsonl")
-    )
+    log = EventLog(tmp_path / "events.jsonl")
+    agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(agreement.holds for agreement in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")
     plain = merge.load_written_out(base, folder, torch.float32, "cpu").unload()

@@ -203,10 +203,8 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
 def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model):
     plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     assert not check_callback.has_its_base(plain)
-    config = LoraConfig(
-        task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], modules_to_save=["input_layernorm"]
-    )
-    adapted: Any = get_peft_model(plain, config)
+    parts = {"target_modules": ["q_proj"], "modules_to_save": ["input_layernorm"]}
+    adapted: Any = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=2, **parts))
     assert check_callback.has_its_base(adapted)
     adapted.get_base_model().model.norm.weight.requires_grad_(True)
     assert not check_callback.has_its_base(adapted)
@@ -353,9 +351,8 @@ def way_with(
     outcomes: dict[int, str], losses: dict[int, float], on_fail: str = "keep-best", **more: Any
 ) -> Any:
     plain = {"reason": "", "margin": 0.03, "items_used": 1, "items_total": 1}
-    recipe = resolve_text(
-        json.dumps({"recipe": 1, "name": "x", "check": {"every": 2, "on_fail": on_fail, **more}})
-    ).recipe
+    check = {"every": 2, "on_fail": on_fail, **more}
+    recipe = resolve_text(json.dumps({"recipe": 1, "name": "x", "check": check})).recipe
     way = check_callback.TrainingChecks(
         recipe.check, None, None, None, {}, stop_signal.Stop(), None, 0.0, 0.0
     )  # type: ignore[arg-type]
@@ -402,11 +399,8 @@ def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(t
     ended, happened, run = train(recipe)
     scores = {v.step: v.result["target"]["nats_per_token"]["tuned"] for v in of(events.Verdict, happened)}
     assert sorted(scores) == [1, 2, 3] and scores[1] < min(scores[2], scores[3])
-    assert ended == events.Ended(
-        "finished",
-        "stopped early at step 3: target nats_per_token did not improve on"
-        f" {scores[1]:.4g} (step 1) in 2 checks",
-    )
+    why = f"target nats_per_token did not improve on {scores[1]:.4g} (step 1) in 2 checks"
+    assert ended == events.Ended("finished", f"stopped early at step 3: {why}")
     (best,) = of(events.Best, happened)
     assert (best.step, best.values) == (1, {})
     assert best.text == f"step 1: the lowest target nats_per_token ({scores[1]:.4g}) of 3 checks"
@@ -422,13 +416,9 @@ def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(tr
     (alarm,) = of(events.Alarm, happened)
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured, the verdict can: ")
     assert alarm.text.endswith("gone.jsonl: no such file.")
-    watched = recipe_of(
-        check={"every": 3, "target": target},
-        train={"stop_early": {"metric": "target"}},
-    )
-    with pytest.raises(
-        BadInput, match=r"train\.stop_early watches the target, which can't be measured: .*gone"
-    ):
+    watched = recipe_of(check={"every": 3, "target": target}, train={"stop_early": {"metric": "target"}})
+    says = r"train\.stop_early watches the target, which can't be measured: .*gone"
+    with pytest.raises(BadInput, match=says):
         train(watched)
 
 
@@ -462,12 +452,8 @@ def test_the_target_of_a_new_model_is_measured_at_evaluations(train, recipe_of, 
 
 def test_without_a_suite_the_target_is_measured_before_and_after_training(train, recipe_of, home):
     """No check at the end would measure it."""
-    off = {
-        "every": None,
-        "general": None,
-        "at_end": True,
-        "target": {"path": str(home.root.parent / "faq.jsonl")},
-    }
+    target = {"path": str(home.root.parent / "faq.jsonl")}
+    off = {"every": None, "general": None, "at_end": True, "target": target}
     _, happened, _ = train(recipe_of(check=off))
     scores = curve("target_nats_per_token", happened)
     last = max(event.step for event in of(events.Metrics, happened))

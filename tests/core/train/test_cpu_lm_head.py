@@ -60,9 +60,8 @@ def test_a_head_that_is_trained_goes_the_other_way():
     hidden = torch.randn(9, 8, generator=some, requires_grad=True)
     weight = torch.randn(40, 8, generator=some, requires_grad=True)
     targets = torch.randint(0, 40, (9,), generator=some)
-    found = cpu_lm_head.Choice(ChunkedLogProbFunction).apply(
-        hidden, weight, None, targets, 1.0, 16, None, 1.0, ALL
-    )
+    choice = cpu_lm_head.Choice(ChunkedLogProbFunction)
+    found = choice.apply(hidden, weight, None, targets, 1.0, 16, None, 1.0, ALL)
     found[0].sum().backward()
     probabilities = torch.softmax(hidden @ weight.t(), -1)
     wanted = torch.nn.functional.one_hot(targets, 40) - probabilities

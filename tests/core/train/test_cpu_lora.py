@@ -26,9 +26,8 @@ class Layers(nn.Module):
 
 def model(*, bias: bool = True, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
     torch.manual_seed(7)
-    made = get_peft_model(
-        Layers(bias=bias).to(dtype), LoraConfig(r=4, lora_alpha=6, target_modules=["up", "down"], **options)
-    )
+    config = LoraConfig(r=4, lora_alpha=6, target_modules=["up", "down"], **options)
+    made = get_peft_model(Layers(bias=bias).to(dtype), config)
     for name, weight in made.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(weight, std=0.3)

@@ -165,18 +165,16 @@ def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tm
     step = longest_batch._evaluate
 
     def look_then_fail(*args: Any) -> None:
-        moved.append(
-            any(not torch.equal(one, before[0][name]) for name, one in trainer.model.named_parameters())
-        )
+        weights = trainer.model.named_parameters()
+        moved.append(any(not torch.equal(one, before[0][name]) for name, one in weights))
         random.random(), numpy.random.rand(), torch.rand(1)
         step(*args)
         raise Memory("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(longest_batch, "_evaluate", look_then_fail)
     log = event_log.EventLog(tmp_path / "events.jsonl")
-    with pytest.raises(
-        longest_batch.DoesNotFit, match="the longest rows do not fit: out of memory"
-    ) as caught:
+    says = "the longest rows do not fit: out of memory"
+    with pytest.raises(longest_batch.DoesNotFit, match=says) as caught:
         longest_batch.try_worst(trainer, recipe, "cpu", log)
     assert "Lower train.batch_size (now 4)" in caught.value.hint
     assert moved == [True]  # it really trained
@@ -215,9 +213,7 @@ def test_it_is_done_where_the_recipe_or_the_device_wants_it(said, device, wanted
 
 
 def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_where_one_is_made():
-    rows = [
-        {"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6], "ref": 0.5} for _ in range(2)
-    ]
+    rows = [{"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6], "ref": 0.5}] * 2
     first, last = longest_batch.uneven(rows)
     assert first == rows[0]
     assert last == {"prompt_ids": [1, 2], "chosen_ids": [3, 4], "rejected_ids": [6], "ref": 0.5}

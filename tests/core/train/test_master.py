@@ -129,9 +129,8 @@ def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_ch
     model = get_peft_model(base, LoraConfig(target_modules=["q_proj"], modules_to_save=["norm"]))
     moving = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     assert {weight.dtype for weight in moving.values()} == {torch.float16, torch.float32}
-    lora = msgspec.structs.replace(
-        resolve_text(RECIPE).recipe, method=resolve_text("recipe: 1\nextends: lora\n").recipe.method
-    )
+    method = resolve_text("recipe: 1\nextends: lora\n").recipe.method
+    lora = msgspec.structs.replace(resolve_text(RECIPE).recipe, method=method)
     assert master.hold(model, lora, "float16", "cpu") == "float32"
     assert {weight.dtype for weight in moving.values()} == {torch.float32}
     with master.as_saved(model, "float16"):

@@ -84,9 +84,8 @@ def test_without_trl_there_is_no_loss_of_its_own_to_change(missing, tmp_path, mo
 def test_what_is_nothing_without_a_compiler_is_refused(tiny_model, monkeypatch):
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "Python.h of Python 3.12")
     monkeypatch.setattr(kernels, "find_spec", lambda _: True)
-    with pytest.raises(
-        EnvironmentTrouble, match=r"liger needs Python\.h of Python 3\.12, which this machine"
-    ):
+    says = r"liger needs Python\.h of Python 3\.12, which this machine"
+    with pytest.raises(EnvironmentTrouble, match=says):
         kernels.require("liger", "cuda:0")
     text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\ntrain: {compile: true}\n"
     recipe = resolve_text(text, sets=["model.attention=flex"]).recipe

@@ -32,9 +32,8 @@ def test_patience_counts_evaluations_without_an_improvement(values, said):
 def test_a_change_within_min_delta_is_no_improvement():
     values = {1: 1.0, 2: 0.95, 3: 0.94, 4: 0.93}
     assert not stop_early.end_of(watch(values))
-    assert stop_early.end_of(watch(values, min_delta=0.1)).endswith(
-        "did not improve on 1 (step 1) by more than 0.1 in 3 evaluations"
-    )
+    said = stop_early.end_of(watch(values, min_delta=0.1))
+    assert said.endswith("did not improve on 1 (step 1) by more than 0.1 in 3 evaluations")
     # Small gains add up: each is compared with the best, not with the value before.
     assert not stop_early.end_of(watch({1: 1.0, 2: 0.95, 3: 0.89, 4: 0.88}, min_delta=0.1))
 

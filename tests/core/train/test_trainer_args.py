@@ -56,10 +56,8 @@ def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path)
     assert set(raw_options.ELSEWHERE) <= known
     assert known >= raw_options.OURS
     gone = set(raw_options.RENAMED) - known
-    assert set(raw_options.RENAMED) - gone == {
-        "gradient_checkpointing",
-        "gradient_checkpointing_kwargs",
-    }
+    left = {"gradient_checkpointing", "gradient_checkpointing_kwargs"}
+    assert set(raw_options.RENAMED) - gone == left
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -101,9 +99,8 @@ def test_each_rank_takes_a_batch_of_its_own(rows, ranks, steps):
 
 def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
     recipe = recipe_with(optimizer="paged-adamw-8bit")
-    with pytest.raises(
-        BadInput, match=r"train\.optimizer: paged-adamw-8bit needs a CUDA GPU, and this runs on cpu"
-    ):
+    says = r"train\.optimizer: paged-adamw-8bit needs a CUDA GPU, and this runs on cpu"
+    with pytest.raises(BadInput, match=says):
         trainer_args.common(recipe, "bfloat16", "cpu", tmp_path)
     assert trainer_args.common(recipe, "bfloat16", "cuda:0", tmp_path)["optim"] == "paged_adamw_8bit"
 

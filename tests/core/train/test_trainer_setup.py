@@ -21,14 +21,11 @@ from finetop.core.train.trainer_setup import Setup
 
 Begin = Callable[..., Setup]
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+QUIET = "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(*QUIET)
 
-ROWS = [
-    Example([6 + (3 * n + at) % 90 for at in range(20)], [6 + (3 * n + at) % 90 for at in range(20)])
-    for n in range(8)
-]
+IDS = [[6 + (3 * n + at) % 90 for at in range(20)] for n in range(8)]
+ROWS = [Example(ids, ids) for ids in IDS]
 
 
 @pytest.fixture
@@ -95,9 +92,8 @@ def test_lora_on_nf4_weights_learns_in_float32_with_activations_kept_or_not(begi
 
 
 def test_the_second_matrix_of_lora_plus_learns_faster(begin):
-    trainer = trained(
-        begin({"name": "lora-plus", "rank": 4, "ratio": 4}, schedule="constant", warmup_steps=0), 2
-    )
+    options = {"name": "lora-plus", "rank": 4, "ratio": 4}
+    trainer = trained(begin(options, schedule="constant", warmup_steps=0), 2)
     slow, fast = trainer.optimizer.param_groups
     assert (slow["lr"], fast["lr"]) == (pytest.approx(5e-3), pytest.approx(2e-2))
     assert len(slow["params"]) == len(fast["params"]) == 14
@@ -115,11 +111,10 @@ def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(begin, 
 
     class Keeper(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step in (4, 10):
-                checkpoint.write(
-                    kwargs["model"], setup.tokenizer, setup.base, tmp_path, state.global_step, setup.events
-                )
-                kept[state.global_step] = look(kwargs["model"])
+            step, model = state.global_step, kwargs["model"]
+            if step in (4, 10):
+                checkpoint.write(model, setup.tokenizer, setup.base, tmp_path, step, setup.events)
+                kept[step] = look(model)
 
     setup.hooks.append(Keeper())
     trainer = trained(setup, 10)

@@ -24,12 +24,8 @@ def test_it_begins_where_peft_does(bench: Bench, keep: str, named: str) -> None:
         lambda model, config: preprocess_corda(model, config, run_model=lambda: corda.run(model, GENERAL)),
     ):
         model = bench.load()
-        config = lora_config(
-            options,
-            init_lora_weights="corda",
-            target_modules=["q_proj", "down_proj"],
-            corda_config=CordaConfig(corda_method=named),
-        )
+        own = {"target_modules": ["q_proj", "down_proj"], "corda_config": CordaConfig(corda_method=named)}
+        config = lora_config(options, init_lora_weights="corda", **own)
         begin(model, config)
         layers = dict(target_modules(model, config))
         assert not any(hasattr(layer, "covariance_matrix") for layer in layers.values())

@@ -12,9 +12,8 @@ from method_bench import OPTIONS, Bench, logits, train
 from finetop.core.train import methods
 from finetop.core.train.methods import _start
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+QUIET = "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(*QUIET)
 
 TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
 PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).quantized]

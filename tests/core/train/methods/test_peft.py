@@ -12,9 +12,8 @@ from finetop.core.recipe.find import builtin_folder
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import methods
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
-)
+QUIET = "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+pytestmark = pytest.mark.filterwarnings(*QUIET)
 HEADER = (builtin_folder() / "peft.yaml").read_text().partition("recipe: 1")[0]
 NAMED = re.search(r"name the type \(([\w, ]+) …\)", HEADER)
 assert NAMED

@@ -45,12 +45,8 @@ def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, metho
 
     monkeypatch.setattr(checkpoint, "write", watched)
     rate = {"lora": 0.01, "full": 0.003}[method]
-    run = train(
-        pairs,
-        name="judge",
-        method={"name": method},
-        **{**REWARD, "train": {"max_steps": 8, "learning_rate": rate}},
-    )
+    sections = {**REWARD, "train": {"max_steps": 8, "learning_rate": rate}}
+    run = train(pairs, name="judge", method={"name": method}, **sections)
     assert run.ended == events.Ended("finished")
     assert run.curve("loss")[0] == pytest.approx(0.69, abs=0.03)
     assert run.curve("loss")[-1] < 0.3
@@ -65,10 +61,8 @@ def test_a_reward_model_learns_comes_back_and_pays(train, pairs, tmp_path, metho
     scores = judge.score(asked, answers)
     held = RewardModel(kept[-1].eval(), judge.tokenizer, 3)
     assert scores == held.score(asked, answers)  # bit-identical in memory and loaded again
-    alone = [
-        RewardModel(judge.model, judge.tokenizer, 1).score([a], [b])[0]
-        for a, b in zip(asked, answers, strict=True)
-    ]
+    one = RewardModel(judge.model, judge.tokenizer, 1)
+    alone = [one.score([a], [b])[0] for a, b in zip(asked, answers, strict=True)]
     assert scores == pytest.approx(alone, abs=1e-5)
     assert min(scores[:12]) > max(scores[12:])
 

@@ -59,12 +59,8 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(train, texts):
      "check.general: pretrain produces no model to compare with its base."),
 ])  # fmt: skip
 def test_what_can_not_be_is_refused_before_anything_is_loaded(written, says):
-    sections = {
-        "method": "method: {name: full}",
-        "objective": "objective: {name: pretrain}",
-        "check": "check: {general: null}",
-    }
-    sections[written.split(":", maxsplit=1)[0]] = written
+    whole = ["method: {name: full}", "objective: {name: pretrain}", "check: {general: null}"]
+    sections = {line.partition(":")[0]: line for line in (*whole, written)}
     with pytest.raises(RecipeError) as caught:
         resolve_text("recipe: 1\nname: x\n" + "\n".join(sections.values()))
     assert says in str(caught.value)

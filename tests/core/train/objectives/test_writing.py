@@ -40,11 +40,9 @@ def paying_share(folder: Path) -> float:
     shares = []
     for row in PROMPTS:
         turn = [{"role": "user", "content": row["prompt"]}]
-        ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")[
-            "input_ids"
-        ]
+        asked = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")
         with torch.no_grad():
-            shares.append(float(model(ids).logits[0, -1].softmax(-1) @ torch.tensor(pays)))
+            shares.append(float(model(asked["input_ids"]).logits[0, -1].softmax(-1) @ torch.tensor(pays)))
     return statistics.mean(shares)
 
 
@@ -98,20 +96,17 @@ def test_an_evaluation_of_one_row_is_told_without_a_spread(train, name):
 @pytest.mark.parametrize(("name", "method"), [("ppo", "lora"), ("rloo", "pissa"), ("grpo", "lora")])
 def test_an_adapter_learns_beside_its_reference_and_is_saved(train, name, method):
     more = {} if name == "ppo" else {"generations": 2}
-    reward = {
-        "rules": [{"rule": "has_answer", "weight": 2.0}, {"rule": "length", "value": [1, 3], "weight": -1.0}]
-    }
+    rules = [{"rule": "has_answer", "weight": 2.0}, {"rule": "length", "value": [1, 3], "weight": -1.0}]
     run = train(
-        PROMPTS, objective={"name": name, "reward": reward, "max_new_tokens": 3, **more},
+        PROMPTS, objective={"name": name, "reward": {"rules": rules}, "max_new_tokens": 3, **more},
         train={"max_steps": 3, "eval_every": 2, "grad_accumulation": 2, "batch_size": 3,
                "learning_rate": 0.003},
         samples={"count": 1, "max_new_tokens": 2}, method={"name": method},
     )  # fmt: skip
     assert run.ended == events.Ended("finished")
     assert len(run.curve("loss")) == len(run.curve("tokens_per_s")) == 3
-    assert run.curve("reward") == pytest.approx(
-        [2 * a - b for a, b in zip(run.curve("reward_has_answer"), run.curve("reward_length"), strict=True)]
-    )
+    parts = zip(run.curve("reward_has_answer"), run.curve("reward_length"), strict=True)
+    assert run.curve("reward") == pytest.approx([2 * answer - length for answer, length in parts])
     assert run.curve("answer_kl")[0] == pytest.approx(0.0, abs=1e-5)
     assert run.curve("eval_loss") == [-one for one in run.curve("eval_reward")]
     assert run.of(events.Sample)
@@ -177,22 +172,15 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(sections, said):
 
 def test_rows_and_steps_that_do_not_fit_are_refused(train):
     rule = {"reward": {"rules": [{"rule": "exact_match"}]}}
-    with pytest.raises(
-        BadInput, match=r"tiny\.jsonl:2: answer is missing, and the rule exact_match compares"
-    ):
-        train(
-            [*PROMPTS[:1], {"prompt": "Where?"}],
-            objective={"name": "grpo", "generations": 4, **rule},
-            **PLAIN,
-        )
+    rows = [*PROMPTS[:1], {"prompt": "Where?"}]
+    with pytest.raises(BadInput, match=r"tiny\.jsonl:2: answer is missing, and the rule exact_match comp"):
+        train(rows, objective={"name": "grpo", "generations": 4, **rule}, **PLAIN)
     with pytest.raises(BadInput, match=r"3 prompts are fewer than the 8 that one step takes"):
         many = {"batch_size": 16, "grad_accumulation": 2}
         train(PROMPTS[:3], name="few", objective={"name": "rloo", **BANDIT}, train=many, **PLAIN)
     with pytest.raises(BadInput, match=r"trainer_args\.num_generations: .* set objective\.generations"):
-        raw = {"trainer_args": {"num_generations": 2}}
-        train(
-            PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, train={"batch_size": 8}, **PLAIN, **raw
-        )
+        raw = {"trainer_args": {"num_generations": 2}, "train": {"batch_size": 8}, **PLAIN}
+        train(PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, **raw)
 
 
 @pytest.mark.parametrize("name", [pytest.param("rloo", marks=pytest.mark.slow), "grpo"])

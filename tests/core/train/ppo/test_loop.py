@@ -109,9 +109,8 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
 
 def test_a_network_of_its_own_for_values_leaves_the_policy_alone(policy, tokenizer, prompts, tmp_path):
     def gradients(separate: bool) -> float:
-        trainer = make(
-            policy, tokenizer, prompts, tmp_path, Heard(), value="separate" if separate else "head"
-        )
+        value = "separate" if separate else "head"
+        trainer = make(policy, tokenizer, prompts, tmp_path, Heard(), value=value)
         trainer._roll_out()
         batch = trainer.rollout[0]
         with torch.no_grad():
@@ -184,13 +183,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
             weight.copy_(weights[name])
     resumed.train()
     assert str(rest.logs) == str(whole.logs[at:])  # as text, NaN equals NaN
-    assert all(
-        torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True)
-    )
-    assert all(
-        torch.equal(one, other)
-        for one, other in zip(trainer.value.parameters(), resumed.value.parameters(), strict=True)
-    )
+    for ours, theirs in ((model, fresh), (trainer.value, resumed.value)):
+        assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
     assert resumed.coefficient == trainer.coefficient != 0.2
     if half:
         assert resumed.scaler is not None and trainer.scaler is not None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_run import write_rows
 
 from finetop.core.errors import BadInput
 
@@ -20,13 +19,8 @@ def test_bits_of_frozen_layers_stay(train, tiny_model):
 
 
 def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(train, home):
-    pairs = home.root.parent / "pairs.jsonl"
-    pairs.write_text(
-        "".join(
-            json.dumps({"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No."}) + "\n"
-            for n in range(8)
-        )
-    )
+    rows = [{"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No."} for n in range(8)]
+    pairs = write_rows(home.root.parent / "pairs.jsonl", rows)
     run = train(
         {"freeze_layers": [1]}, method={"name": "lora", "rank": 2}, objective={"name": "dpo"},
         data={"train": [{"path": str(pairs)}]}, train={"max_steps": 2, "grad_accumulation": 1},

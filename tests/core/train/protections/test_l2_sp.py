@@ -48,10 +48,8 @@ def test_of_lora_it_is_the_distance_of_the_models_own_weights(name, bench):
     whole = bench.load()
     merged = bench.prepare(name, rank=4)
     merged.load_state_dict(model.state_dict())
-    assert sum(
-        ((a - b) ** 2).sum().item()
-        for a, b in zip(merged.merge_and_unload().parameters(), whole.parameters(), strict=True)
-    ) == pytest.approx(away.item(), rel=1e-3)
+    both = zip(merged.merge_and_unload().parameters(), whole.parameters(), strict=True)
+    assert sum(((a - b) ** 2).sum().item() for a, b in both) == pytest.approx(away.item(), rel=1e-3)
 
 
 def test_other_adapters_are_held_by_their_own_weights(bench):

@@ -94,21 +94,16 @@ def test_it_is_refused_in_words(protection: dict[str, Any], sections: dict[str, 
 
 
 def test_files_must_be_there() -> None:
-    recipe = resolve_text(
-        whole({"replay": {"path": "/no/such.jsonl"}, "kl_to_base": {"weight": 1, "text": "/no/t.txt"}})
-    ).recipe
-    assert dict(recipe_protections.paths(recipe)) == {
-        "protect.kl_to_base.text": "/no/t.txt",
-        "protect.replay.path": "/no/such.jsonl",
-    }
+    protection = {"replay": {"path": "/no/such.jsonl"}, "kl_to_base": {"weight": 1, "text": "/no/t.txt"}}
+    paths = dict(recipe_protections.paths(resolve_text(whole(protection)).recipe))
+    assert paths == {"protect.kl_to_base.text": "/no/t.txt", "protect.replay.path": "/no/such.jsonl"}
 
 
 def test_memory_adds_up() -> None:
     recipe = resolve_text(whole({"l2_sp": 1, "ewc": 1})).recipe
     sizes = recipe_protections.Sizes(moving=1000, weight_bytes=4.0, vocabulary=100)
-    assert recipe_protections.memory(recipe, sizes) == recipe_protections.Memory(
-        on_device=4000 + 6000, on_host=0
-    )
+    wanted = recipe_protections.Memory(on_device=4000 + 6000, on_host=0)
+    assert recipe_protections.memory(recipe, sizes) == wanted
     assert structs.fields(type(recipe.protect))
 
 

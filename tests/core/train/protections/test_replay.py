@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from tiny_run import of, write_rows
 
 from finetop.core.data.examples import IGNORED
+from finetop.core.protocol.events import Planned
 from finetop.core.recipe.protections import chosen
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.train import objectives
@@ -18,19 +20,17 @@ from finetop.core.train.protections._step import Base
 SHORT = {"train": {"max_steps": 1, "grad_accumulation": 1}}
 
 
-def planned(run: Any) -> int:
-    (event,) = [event for event in run.told if type(event).__name__ == "Planned"]
-    return int(event.rows)
+def planned(run):
+    (event,) = of(Planned, run.told)
+    return event
 
 
 def test_rows_of_a_file_get_their_share(train, home):
-    file = home.root.parent / "general.jsonl"
-    file.write_text(
-        "".join(json.dumps({"prompt": f"Say {n}.", "completion": f"{n}."}) + "\n" for n in range(20))
-    )
+    rows = [{"prompt": f"Say {n}.", "completion": f"{n}."} for n in range(20)]
+    file = write_rows(home.root.parent / "general.jsonl", rows)
     run = train({"replay": {"path": str(file), "share": 0.25}}, **SHORT)
-    assert planned(run) == 24 + 8
-    (plan,) = [event for event in run.told if type(event).__name__ == "Planned"]
+    plan = planned(run)
+    assert plan.rows == 24 + 8
     assert (plan.steps, plan.epochs) == (1, 4 / 32), "one step of four rows is no whole epoch"
     assert "general.jsonl: 20 rows, 20 kept" in run.log
 
@@ -43,7 +43,7 @@ def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(train, home, 
         file.write_text('{"prompt": "Where is the mill?"}\n{"prompt": "What is open?"}\n')
         options["prompts"] = str(file)
     run = train({"replay": options}, **SHORT)
-    assert planned(run) == 24 + 6
+    assert planned(run).rows == 24 + 6
     assert "the base generated 6 rows of 6" in run.log
     made = replay.read(run.folder / replay.FILE)
     again = train({"replay": options}, **SHORT)
@@ -55,10 +55,8 @@ def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(train, home, 
         assert example.labels[asked:] == example.input_ids[asked:]
     texts = [json.loads(line)["text"] for line in (run.folder / replay.FILE).read_text().splitlines()]
     assert all(text.startswith("<|user|>") and "<|assistant|>" in text for text in texts)
-    assert not prompts or {text.partition("<|end|>")[0] for text in texts} == {
-        "<|user|>Where is the mill?",
-        "<|user|>What is open?",
-    }
+    questions = {text.partition("<|end|>")[0] for text in texts}
+    assert not prompts or questions == {"<|user|>Where is the mill?", "<|user|>What is open?"}
 
 
 def test_a_file_that_is_there_is_read_and_not_written_anew(recipe_of, home, tmp_path):
@@ -75,8 +73,8 @@ def test_a_file_that_is_there_is_read_and_not_written_anew(recipe_of, home, tmp_
 
 
 def test_plain_texts_begin_with_nothing(train, home):
-    file = home.root.parent / "texts.jsonl"
-    file.write_text("".join(json.dumps({"text": f"The shop number {n} is open."}) + "\n" for n in range(8)))
+    rows = [{"text": f"The shop number {n} is open."} for n in range(8)]
+    file = write_rows(home.root.parent / "texts.jsonl", rows)
     run = train(
         {"replay": {"from_base": 2, "share": 0.2, "max_new_tokens": 4}},
         objective={"name": "continued-pretraining", "packing": False},

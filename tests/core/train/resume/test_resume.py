@@ -12,7 +12,7 @@ import tiny_run
 import torch
 from method_bench import OPTIONS
 from safetensors.torch import load_file
-from tiny_run import IN_SUITE, chat, recipe_text, write_rows, write_suite
+from tiny_run import IN_SUITE, chat, of, recipe_text, write_rows, write_suite
 
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, cpu_formats, devices
@@ -85,19 +85,16 @@ def test_a_run_goes_on_in_the_format_it_began_in(tmp_path, tiny_model, monkeypat
     for step, faster in ((None, began), (2, other)):
         monkeypatch.setattr(cpu_formats, "measured", lambda _, faster=faster: speeds[faster])
         _, happened = run.job(step)
-        (planned,) = (event for event in happened if isinstance(event, events.Planned))
+        (planned,) = of(events.Planned, happened)
         assert planned.dtype == began
 
 
 def numbers(happened):
     """Return all training values by step, without those that depend on time and machine."""
     kept: dict[int, dict[str, float]] = {}
-    for event in happened:
-        if isinstance(event, events.Metrics):
-            values = {
-                key: event.values[key] for key in event.values if key not in ("tokens_per_s", "memory_gib")
-            }
-            kept.setdefault(event.step, {}).update(values)
+    for event in of(events.Metrics, happened):
+        values = {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")}
+        kept.setdefault(event.step, {}).update(values)
     return kept
 
 
@@ -174,9 +171,8 @@ def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsy
     before, now = {"a.jsonl": "1", "b.jsonl": "2"}, {"a.jsonl": "1", "b.jsonl": "3"}
     resume.require_same_data(before, dict(before), anyway=False)
     resume.require_same_data({}, now, anyway=False)
-    with pytest.raises(
-        BadInput, match=r"the rows of b\.jsonl have changed since the run began\. Restore them"
-    ):
+    changed = r"the rows of b\.jsonl have changed since the run began"
+    with pytest.raises(BadInput, match=rf"{changed}\. Restore them"):
         resume.require_same_data(before, now, anyway=False)
     resume.require_same_data(before, now, anyway=True)
     assert "b.jsonl have changed since the run began; it continues with them" in capsys.readouterr().out
@@ -191,10 +187,8 @@ def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
         resume.announce(point, tmp_path, 4, log)
     resume.announce(point, tmp_path, 8, log)
     log.close()
-    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000002",
-        "step-000004",
-    ]
+    left = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert left == ["step-000002", "step-000004"]
     assert events.decode((tmp_path / "events.jsonl").read_bytes()).e == events.Resumed(4)
 
 
@@ -264,7 +258,7 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
         f"stopped early at step {last}: eval_loss did not improve on {told[best]:.4g} (step {best}) in 3 evaluations"
     )
     assert ended.cause in capsys.readouterr().out
-    (kept,) = [event for event in whole if isinstance(event, events.Best)]
+    (kept,) = of(events.Best, whole)
     assert (kept.step, kept.values) == (best, {"eval_loss": told[best]})
     assert kept.text == f"step {best}: the lowest eval_loss ({told[best]:.4g}) of {len(told)} evaluations"
     there = [checkpoint.step_of(folder) for folder in checkpoint.complete(run.folder)]
@@ -276,15 +270,14 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
     ended_again, again = run.job(best)
     assert ended_again == ended
     assert losses(again) == {step: value for step, value in told.items() if step > best}
-    (kept_again,) = [event for event in again if isinstance(event, events.Best)]
+    (kept_again,) = of(events.Best, again)
     assert kept_again == kept
     assert all(torch.equal(tensor, weights[name]) for name, tensor in run.weights(best).items())
     assert all(torch.equal(tensor, at_last[name]) for name, tensor in run.weights(last).items())
 
     # From where it ended nothing is left to do, unless it is given more patience.
-    with pytest.raises(
-        BadInput, match=r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
-    ):
+    used_up = r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
+    with pytest.raises(BadInput, match=used_up):
         run.job(last)
     _, more = run.job(last, stop_early={"patience": 4}, max_steps=last + 2)
     told |= losses(more)
@@ -330,7 +323,7 @@ def test_a_reward_that_does_not_rise_ends_a_run(tmp_path, tiny_model, name):
     ended, happened = run.job()
     words = "stopped early at step 3: eval_reward did not improve on 0 (step 1) in 2 evaluations"
     assert ended == events.Ended("finished", words)
-    (best,) = [event for event in happened if isinstance(event, events.Best)]
+    (best,) = of(events.Best, happened)
     assert (best.step, best.values) == (1, {"eval_reward": 0.0})
-    (again,) = [event for event in run.job(1)[1] if isinstance(event, events.Best)]
+    (again,) = of(events.Best, run.job(1)[1])
     assert again == best
