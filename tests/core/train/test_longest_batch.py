@@ -226,7 +226,7 @@ def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_whe
 def searches(monkeypatch, tiny_model, tmp_path):
     """Train two steps; return whether copies of the model would search for weights without a gradient."""
 
-    def found(prepare=lambda model: None, *, tries=True, trainer_args=None, **method):
+    def found(prepare, *, tries=True, trainer_args=None, **method):
         seen = []
         load, go = sft.PLUGIN.load_model, resume.train
 
@@ -250,6 +250,10 @@ def searches(monkeypatch, tiny_model, tmp_path):
     return found
 
 
+def as_it_is(model):
+    pass
+
+
 def with_a_layer_that_nothing_calls(model):
     model.model.layers[0].mlp.spare = torch.nn.Linear(64, 64)
 
@@ -263,25 +267,17 @@ def with_layers_that_drop_out(model):
     model.config.layerdrop = 0.1
 
 
-@pytest.mark.parametrize("method", [{"name": "lora"}, {"name": "full"}])
-def test_copies_do_not_search_for_weights_without_a_gradient_where_all_had_one(searches, method):
-    assert searches(**method) is False
-
-
-def test_copies_do_not_search_where_experts_stay_as_they_are(searches):
-    assert searches(with_experts, name="lora", target_modules=["q_proj", "v_proj"]) is False
-
-
-@pytest.mark.parametrize(
-    "prepare", [with_a_layer_that_nothing_calls, with_experts, with_layers_that_drop_out]
-)
-def test_copies_search_where_a_step_may_leave_weights_out(searches, prepare):
-    assert searches(prepare, name="full") is True
-
-
-def test_copies_search_where_no_step_was_tried(searches):
-    assert searches(tries=False) is True
-
-
-def test_copies_search_where_the_recipe_says_so(searches):
-    assert searches(trainer_args={"ddp_find_unused_parameters": True}) is True
+@pytest.mark.parametrize(("prepare", "settings", "wanted"), [
+    (as_it_is, {"name": "lora"}, False),  # all weights had a gradient
+    (as_it_is, {"name": "full"}, False),
+    (with_experts, {"name": "lora", "target_modules": ["q_proj", "v_proj"]}, False),  # experts that do not move
+    (with_a_layer_that_nothing_calls, {"name": "full"}, True),
+    (with_experts, {"name": "full"}, True),
+    (with_layers_that_drop_out, {"name": "full"}, True),
+    (as_it_is, {"tries": False}, True),
+    (as_it_is, {"trainer_args": {"ddp_find_unused_parameters": True}}, True),
+])  # fmt: skip
+def test_copies_search_for_weights_without_a_gradient_where_a_step_may_leave_some_out(
+    searches, prepare, settings, wanted
+):
+    assert searches(prepare, **settings) is wanted

@@ -114,19 +114,13 @@ def test_a_loss_that_falls_again_is_over():
     assert [over for _, over, _ in told] == [False, True]
 
 
-@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
-def test_a_loss_that_falls_slowly_is_no_plateau(sigma):
-    rows = noisy(lambda step: 2.0 - 0.4 * step / STEPS, sigma)
-    assert feed("plateau", with_rate(rows, warm_cosine)) == []
-
-
-def test_the_tail_of_a_schedule_is_no_plateau():
-    rows = noisy(lambda step: max(1.0, 2.0 - step / 1500), 0.03)
-    assert feed("plateau", with_rate(rows, lambda at: 1.0 if at < 0.5 else 0.1)) == []
-
-
-def test_too_much_noise_to_tell_is_no_plateau():
-    assert feed("plateau", with_rate(noisy(lambda _: 1.3, 0.5), warm_cosine)) == []
+@pytest.mark.parametrize(("level", "sigma", "rate"), [
+    *((lambda step: 2.0 - 0.4 * step / STEPS, sigma, warm_cosine) for sigma in (0.02, 0.1, 0.5)),
+    (lambda step: max(1.0, 2.0 - step / 1500), 0.03, lambda at: 1.0 if at < 0.5 else 0.1),
+    (lambda _: 1.3, 0.5, warm_cosine),
+], ids=["slow", "slow in noise", "slow in much noise", "the tail of a schedule", "too much noise to tell"])  # fmt: skip
+def test_what_is_no_plateau(level, sigma, rate):
+    assert feed("plateau", with_rate(noisy(level, sigma), rate)) == []
 
 
 @pytest.mark.parametrize("left", [0.0, 1e-5])
@@ -138,11 +132,8 @@ def test_a_dead_gradient_is_told_after_so_many_steps_and_over_when_it_is_back(le
     assert told[0][2].startswith("no gradient for 20 steps: grad_norm ")
 
 
-def test_a_gradient_that_is_nothing_from_the_start_is_told():
+def test_a_gradient_that_is_nothing_from_the_start_is_told_and_one_that_is_now_and_then_is_not():
     assert [step for step, _, _ in feed("dead_gradient", [{"grad_norm": 0.0}] * 50)] == [20]
-
-
-def test_steps_without_a_gradient_now_and_then_are_not():
     draw = random.Random(2)
     rows = [{"grad_norm": 0.0 if draw.random() < 0.4 else draw.expovariate(1.0)} for _ in range(STEPS)]
     assert feed("dead_gradient", rows) == []
@@ -165,18 +156,13 @@ def test_a_slow_down_is_told_when_it_lasts_and_over_when_it_ends():
     assert told[0][2].endswith(", 1.00 s before")
 
 
-def test_a_slow_down_of_a_minute_and_single_slow_steps_are_not_told():
+def test_a_slow_down_of_a_minute_single_slow_steps_and_longer_answers_are_not_told():
     assert feed("slow_down", steps_of([1.0] * 200 + [3.0] * 60 + [1.0] * 200)) == []
     assert feed("slow_down", steps_of([60.0 if step % 9 == 0 else 1.0 for step in range(STEPS)])) == []
-
-
-def test_longer_answers_are_no_slow_down():
-    rows, total = [], 0.0
-    for step in range(1, 1000):
-        made = 1000.0 * (4 if step > 500 else 1)
-        total += made
-        rows.append({"step_s": made / 1000, "tokens": total})
-    assert feed("slow_down", rows) == []
+    longer = [
+        {**row, "step_s": 4.0, "tokens": 5e5 + 4000.0 * at} for at, row in enumerate(steps_of([1.0] * 499), 1)
+    ]
+    assert feed("slow_down", steps_of([1.0] * 500) + longer) == []
 
 
 def test_drift_is_told_over_its_limit_and_over_well_below():
@@ -196,12 +182,9 @@ def test_a_disk_that_fills_is_told_before_it_is_full_and_over_when_there_is_room
     assert told[0][2] == "disk almost full: 4.9 GiB free"
 
 
-def test_what_the_next_checkpoint_takes_must_be_free():
+def test_what_the_next_checkpoint_takes_must_be_free_and_no_twentieth_of_a_large_disk():
     told = feed("disk", [room(40, need=30), room(29, need=30)])
     assert told == [(2, False, "disk almost full: 29 GiB free, the next save needs 30")]
-
-
-def test_a_large_disk_needs_no_twentieth_of_it():
     assert feed("disk", [room(11, disk=8000.0)]) == []
 
 

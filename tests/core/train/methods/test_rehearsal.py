@@ -28,7 +28,12 @@ SAMPLE = [
 ALL = [(model, method) for model in MODELS for method in methods.names()]
 
 
-def agree(model: str, method: str, tmp_path: Any) -> None:
+@pytest.mark.filterwarnings("ignore")  # the libraries', about settings that do not matter here
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [pytest.param(*pair, marks=() if pair in SAMPLE else pytest.mark.slow) for pair in ALL],
+)
+def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
     config = AutoConfig.for_model(model, **MODELS[model])
     config.save_pretrained(tmp_path)
     base = ResolvedModel(model, tmp_path, None, None, "", "")
@@ -54,19 +59,6 @@ def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
     ids = torch.tensor([[2, 3, 4, 5, 6, 7]])
     wrapped.train()(input_ids=ids, labels=ids).loss.backward()
     return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)
-
-
-@pytest.mark.filterwarnings("ignore")  # the libraries', about settings that do not matter here
-@pytest.mark.parametrize(("model", "method"), SAMPLE)
-def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
-    agree(model, method, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("model", "method"), [pair for pair in ALL if pair not in SAMPLE])
-def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path):
-    agree(model, method, tmp_path)
 
 
 @pytest.mark.parametrize(("model", "options", "reaches"), [
