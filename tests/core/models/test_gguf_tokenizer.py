@@ -9,6 +9,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import gguf_file
 import numpy
 import pytest
 import regex
@@ -16,7 +17,7 @@ import regex
 from finetop.core.errors import BadInput
 from finetop.core.models import demo_model, gguf_tokenizer
 from finetop.core.runtime.event_log import EventLog
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 CONTRACTIONS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -108,28 +109,10 @@ def expected(
 
 def write(file: Path, name: str | None) -> Path:
     """Write a GGUF file of a tiny Llama's shape with this vocabulary; its weights are never read."""
-    from gguf import GGUFWriter
-
-    writer = GGUFWriter(file, "llama")
-    writer.add_block_count(1)
-    writer.add_context_length(64)
-    writer.add_embedding_length(8)
-    writer.add_feed_forward_length(8)
-    writer.add_head_count(1)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    if name is not None:
-        writer.add_tokenizer_pre(name)
-    writer.add_token_list(vocabulary())
-    writer.add_token_types([1] * (len(vocabulary()) - 1) + [3])
-    writer.add_token_merges(MERGES)
-    writer.add_eos_token_id(len(vocabulary()) - 1)
-    writer.add_add_bos_token(False)
-    writer.add_tensor("token_embd.weight", numpy.zeros((len(vocabulary()), 8), dtype=numpy.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    words = vocabulary()
+    writer = gguf_file.begin(file, words, MERGES, name, special=[len(words) - 1])
+    writer.add_tensor("token_embd.weight", numpy.zeros((len(words), 8), dtype=numpy.float32))
+    gguf_file.finish(writer)
     return file
 
 
@@ -157,10 +140,7 @@ def test_an_unknown_rule_is_refused(name: str | None, tmp_path: Path) -> None:
     assert "smollm" in caught.value.hint
 
 
-def test_a_copy_that_took_digits_together_stays_and_says_so(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    prepare(home)
-    events = EventLog(tmp_path / "events.jsonl")
+def test_a_copy_that_took_digits_together_stays_and_says_so(home: Home, events: EventLog) -> None:
     folder = home.models / demo_model.ALIAS
     folder.mkdir()
     for rules, is_said in ((["ByteLevel"], True), (["Digits", "ByteLevel"], False)):
@@ -169,7 +149,6 @@ def test_a_copy_that_took_digits_together_stays_and_says_so(tmp_path: Path) -> N
         path, _, source = demo_model.find(None, home, events)
         assert path == folder
         assert (f"to convert it again, remove {folder}" in source) == is_said
-    events.close()
 
 
 @pytest.mark.model

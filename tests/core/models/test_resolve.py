@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from tiny_run import recipe_text
 
 from finetop.core.errors import BadInput, NotFound
 from finetop.core.models import checkpoint, load, resolve
@@ -17,13 +18,7 @@ def make_run(home, tiny_model, events, name, method, steps):
     from finetop.core.train import methods
     from finetop.core.train.methods import _start
 
-    settings = {
-        "recipe": 1,
-        "name": "x",
-        "model": {"id": str(tiny_model), "dtype": "float32"},
-        "method": {"name": method},
-    }
-    loaded = resolve_text(json.dumps({**settings, "objective": {"name": "sft"}}))
+    loaded = resolve_text(recipe_text(tiny_model, home.root / "rows.jsonl", {"method": {"name": method}}))
     folder = home.runs / name
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"recipe": loaded.resolved}))

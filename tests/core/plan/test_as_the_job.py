@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tiny_run import of, read_events, write_rows
 
 from finetop.core.data import training_set
 from finetop.core.data.examples import through_model
@@ -20,7 +21,7 @@ from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.plan import lengths, schedule
-from finetop.core.protocol.events import DataRead, FirstRow, decode
+from finetop.core.protocol.events import DataRead, FirstRow
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import resolve_text
@@ -181,9 +182,7 @@ def recipe_of(described: dict[str, Any], folder: Path, model: Path) -> Any:
     }
 
     def write(name: str, kind: Any, count: int) -> str:
-        file = folder / name
-        file.write_text("".join(json.dumps(kind(drawn)) + "\n" for _ in range(count)))
-        return str(file)
+        return str(write_rows(folder / name, (kind(drawn) for _ in range(count))))
 
     data = described["data"]
     shares, roles, take = data.pop("shares", None), data.pop("roles", None), data.pop("take", None)
@@ -244,14 +243,14 @@ def prepared(recipe: Any, model: Path, folder: Path) -> SimpleNamespace:
         ids = [example.columns()["input_ids"] for example in examples.train]
         number = len(pack_dataset(Dataset.from_dict({"input_ids": ids, "labels": ids}), most, "bfd"))
     copies = objective.copies(options)
-    happened = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    happened = read_events(folder)
     return SimpleNamespace(
         train=examples.train,
         eval=examples.eval,
         sequences=number if packs else None,
         steps=count_steps(recipe.train, number * copies),
-        reports=tuple(event for event in happened if isinstance(event, DataRead)),
-        row=next(tuple(event.pieces) for event in happened if isinstance(event, FirstRow)),
+        reports=tuple(of(DataRead, happened)),
+        row=tuple(of(FirstRow, happened)[0].pieces),
     )
 
 

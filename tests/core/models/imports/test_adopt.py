@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
+from tiny_run import of, read_events
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models.imports.job import adopt
@@ -25,15 +26,11 @@ def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list
     recipe = adopted(ImportRequest(path=str(folder), cwd=folder.parent, **wanted)).recipe.recipe
     recipe = recipe_from_mapping(recipe_to_mapping(recipe), to_train=False)
     adopt(recipe, folder, copy=copy, run_folder=run_of(home), home=home, events=event_log.EventLog(log))
-    return [events.decode(line).e for line in log.read_bytes().splitlines()]
+    return read_events(home.root)
 
 
 def run_of(home: Home) -> Path:
     return home.run_folder(1, "out")
-
-
-def of(kind: type, found: list[Any]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
 
 
 def change_weights(folder: Path, name: str = "adapter_model.safetensors") -> None:
@@ -44,10 +41,8 @@ def change_weights(folder: Path, name: str = "adapter_model.safetensors") -> Non
 def test_a_trainers_output_is_linked_with_its_curves(home, out):
     found = told(home, out)
     saved = of(events.Checkpoint, found)
-    assert [(one.step, one.path, one.kind) for one in saved] == [
-        (2, "checkpoints/step-000002", "adapter"),
-        (4, "checkpoints/step-000004", "adapter"),
-    ]
+    places = [(step, f"checkpoints/step-{step:06d}", "adapter") for step in (2, 4)]
+    assert [(one.step, one.path, one.kind) for one in saved] == places
     assert (run_of(home) / saved[1].path).readlink() == out / "checkpoint-4"
     assert saved[0].size_bytes > 1000
     losses = {event.step: event.values["loss"] for event in of(events.Metrics, found)}
@@ -101,8 +96,7 @@ def test_nothing_is_told_of_what_does_not_fit(home, out, full):
     save_file(kept, full / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadInput, match="is not an adapter for"):
         told(home, out, base=str(full))
-    lines = (home.root / "events.jsonl").read_bytes().splitlines()
-    assert {type(events.decode(line).e) for line in lines} == {events.Phase}
+    assert {type(event) for event in read_events(home.root)} == {events.Phase}
     assert not run_of(home).exists()
 
 

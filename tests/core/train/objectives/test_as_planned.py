@@ -63,8 +63,6 @@ def test_a_run_has_the_rows_and_steps_of_its_plan(name: str, train: Train, tiny_
         (*_, last) = run.curve("tokens")
         assert steps.tokens == pytest.approx(last, rel=0.05)
     assert max(event.step for event in run.of(events.Metrics)) == steps.steps
-    if name not in (
-        "replay",
-        "dpo",
-    ):  # the plan can't know lengths that the base will generate; for pairs the run reports the longer half
+    # the plan can't know lengths that the base will generate; for pairs the run reports the longer half
+    if name not in ("replay", "dpo"):
         assert planned.tokens == told.tokens_per_epoch
