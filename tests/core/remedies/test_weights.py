@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 import torch
 from method_bench import Bench, base_of, disturb
 from safetensors.torch import load_file, save_file
+from tiny_run import recipe_of
 
 from finetop.core import remedies
 from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.models import load, resolve
+from finetop.core.models import load, merge, resolve
+from finetop.core.models.export import export
 from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.recipe.load import resolve_text
 from finetop.core.remedies._weights import Unchanged, changed
 from finetop.core.remedies.interpolate import has_scale
 from finetop.core.remedies.intruders import without_intruders
 from finetop.core.remedies.prune import drawn, largest
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
@@ -118,10 +120,7 @@ def test_any_other_adapter_is_merged_first(tiny_model, tmp_path, method, options
 def test_intruders_are_found_and_taken_out():
     torch.manual_seed(0)
     before = torch.randn(48, 32) @ torch.diag(torch.linspace(1, 0.1, 32))
-    left = torch.randn(48)
-    left = left / left.norm()
-    right = torch.randn(32)
-    right = right / right.norm()
+    left, right = (side / side.norm() for side in (torch.randn(48), torch.randn(32)))
     after = before + 60 * left[:, None] * right
     new_weights, count = without_intruders(before, after, 10, 0.5, 0.0)
     assert count == 1
@@ -143,9 +142,8 @@ def test_embeddings_are_no_matrices_of_a_layer(tiny_model, tmp_path):
     model, change = made("intruders", tiny_model, folder)
     after = load_file(folder / "model.safetensors")
     assert torch.equal(model.get_input_embeddings().weight, after["model.embed_tokens.weight"])
-    assert not torch.equal(
-        model.model.layers[0].mlp.up_proj.weight, after["model.layers.0.mlp.up_proj.weight"]
-    )
+    moved = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(model.get_parameter(moved), after[moved])
     assert "of 14 changed matrices" in change.told[0]
 
 
@@ -173,19 +171,10 @@ def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(tiny_model, tmp_path, quantize):
-    from finetop.core.models import merge
-    from finetop.core.models.export import export
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-
     folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
     home = Home(tmp_path / "home")
     home.models.mkdir(parents=True)
-    settings = {
-        "model": {"id": str(tiny_model), "dtype": "float32", "quantize": quantize},
-        "method": {"name": "lora"},
-    }
-    recipe = resolve_text(json.dumps({"recipe": 1, "name": "t", **settings})).recipe
+    recipe = recipe_of(tiny_model, tmp_path / "rows.jsonl", {"model": {"quantize": quantize}})
     candidates = remedies.candidates(remedies.Subject(7, True, True, True, quantize, ()))
     (candidate,) = remedies.chosen(candidates, ["interpolate-0.25"])
     base = resolve.resolve_model(recipe.model, home, EventLog(tmp_path / "events.jsonl"))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fake_nvml import UUIDS, Cards, FakeNvml
+from tiny_run import read_events
 
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log, gpu_share, gpus
@@ -21,8 +22,7 @@ def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_p
         meter.shown = -math.inf  # a second has passed
         meter.on_prediction_step(None, None, None, eval_dataloader=range(7))
     meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is reported
-    told = [events.decode(line).e for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]
-    assert told == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
+    assert read_events(tmp_path) == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
 
 
 def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):

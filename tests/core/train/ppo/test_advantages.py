@@ -70,11 +70,9 @@ def test_the_coefficient_stays_without_a_target():
     assert advantages.next_coefficient(0.05, 99.0, None, 100, 100) == 0.05
 
 
-@pytest.mark.parametrize(
-    ("kl", "factor"), [(6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (5.4, 0.99), (0.0, 0.98), (-3.0, 0.98)]
-)
-def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizon(kl, factor):
-    assert advantages.next_coefficient(0.2, kl, 6.0, 1000, 100) == pytest.approx(0.2 * factor)
+def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizon():
+    for kl, factor in ((6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (5.4, 0.99), (0.0, 0.98), (-3.0, 0.98)):
+        assert advantages.next_coefficient(0.2, kl, 6.0, 1000, 100) == pytest.approx(0.2 * factor), kl
 
 
 def test_the_coefficient_finds_a_coefficient_that_keeps_the_target():

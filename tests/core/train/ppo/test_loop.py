@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,29 +51,22 @@ class Heard:
         self.callback = Callback()
 
 
-def make(
-    policy: Any,
-    tokenizer: Any,
-    prompts: list[Any],
-    folder: Path,
-    heard: Heard,
-    steps: int = 10,
-    *,
-    half: bool = False,
-    **changed: Any,
-) -> PolicyTrainer:
-    arguments = TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=2, per_device_eval_batch_size=3,
-        gradient_accumulation_steps=2, max_steps=steps, learning_rate=0.003, lr_scheduler_type="linear",
-        warmup_steps=2, use_cpu=True, report_to="none", disable_tqdm=True, seed=5, fp16=half,
-    )  # fmt: skip
-    is_adapter = hasattr(policy, "peft_config")
-    trainer = PolicyTrainer(
-        policy, arguments, msgspec.structs.replace(SETTINGS, **changed), tokenizer, prompts * 3, prompts,
-        PAYER, [heard.callback], adapter_keeps_base=is_adapter,
-    )  # fmt: skip
-    heard.trainer = trainer
-    return trainer
+@pytest.fixture
+def make(tokenizer: Any, prompts: list[Any], tmp_path: Path) -> Callable[..., PolicyTrainer]:
+    """Return a function that makes the trainer of a policy, of 10 steps."""
+
+    def made(policy: Any, heard: Heard, *, half: bool = False, **changed: Any) -> PolicyTrainer:
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path), per_device_train_batch_size=2, per_device_eval_batch_size=3,
+            gradient_accumulation_steps=2, max_steps=10, learning_rate=0.003, lr_scheduler_type="linear",
+            warmup_steps=2, use_cpu=True, report_to="none", disable_tqdm=True, seed=5, fp16=half,
+        )  # fmt: skip
+        options, keeps = msgspec.structs.replace(SETTINGS, **changed), hasattr(policy, "peft_config")
+        given = (policy, arguments, options, tokenizer, prompts * 3, prompts, PAYER, [heard.callback])
+        heard.trainer = PolicyTrainer(*given, adapter_keeps_base=keeps)
+        return heard.trainer
+
+    return made
 
 
 def with_adapter(policy: Any) -> Any:
@@ -83,12 +77,10 @@ def with_adapter(policy: Any) -> Any:
 
 @pytest.mark.parametrize("adapter", [True, False])
 @pytest.mark.parametrize("separate", [True, False])
-def test_the_first_step_sees_the_policy_that_wrote_the_answers(
-    policy, tokenizer, prompts, tmp_path, adapter, separate
-):
+def test_the_first_step_sees_the_policy_that_wrote_the_answers(make, policy, adapter, separate):
     model = with_adapter(policy) if adapter else policy
     heard = Heard(stop_after=3)
-    trainer = make(model, tokenizer, prompts, tmp_path, heard, value="separate" if separate else "head")
+    trainer = make(model, heard, value="separate" if separate else "head")
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     trainer.train()
     first, second, third = heard.logs
@@ -107,10 +99,10 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
     assert torch.allclose(again * batch.mask, batch.logprobs, atol=1e-5)  # the reference has not moved
 
 
-def test_a_network_of_its_own_for_values_leaves_the_policy_alone(policy, tokenizer, prompts, tmp_path):
+def test_a_network_of_its_own_for_values_leaves_the_policy_alone(make, policy):
     def gradients(separate: bool) -> float:
         value = "separate" if separate else "head"
-        trainer = make(policy, tokenizer, prompts, tmp_path, Heard(), value=value)
+        trainer = make(policy, Heard(), value=value)
         trainer._roll_out()
         batch = trainer.rollout[0]
         with torch.no_grad():
@@ -125,12 +117,12 @@ def test_a_network_of_its_own_for_values_leaves_the_policy_alone(policy, tokeniz
     assert gradients(separate=False) > 0.0
 
 
-def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(policy, tokenizer, prompts, tmp_path):
+def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(make, policy):
     model, norms = with_adapter(policy), {}
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     for half in (False, True):
         heard = Heard(stop_after=2)
-        trainer = make(model, tokenizer, prompts, tmp_path, heard, half=half)
+        trainer = make(model, heard, half=half)
         if half:
             trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
         trainer.train()
@@ -140,11 +132,9 @@ def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(policy, tokeni
     assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
 
 
-def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
-    policy, tokenizer, prompts, tmp_path
-):
+def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(make, policy):
     model, heard = with_adapter(policy), Heard(stop_after=2)
-    trainer = make(model, tokenizer, prompts, tmp_path, heard, half=True)
+    trainer = make(model, heard, half=True)
     trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**80)
     before = [weight.detach().clone() for weight in model.parameters()]
     trainer.train()
@@ -157,13 +147,11 @@ def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
 @pytest.mark.parametrize(
     ("adapter", "at", "half"), [(True, 4, False), (False, 6, False), (True, 4, True)]
 )  # between two rollouts, and within one
-def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
-    policy, tokenizer, prompts, tmp_path, adapter, at, half
-):
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(make, policy, tmp_path, adapter, at, half):
     model = with_adapter(policy) if adapter else policy
     fresh = copy.deepcopy(model)
     whole = Heard(folder=tmp_path / "state", save_at=at)
-    trainer = make(model, tokenizer, prompts, tmp_path, whole, half=half)
+    trainer = make(model, whole, half=half)
     weights: dict[str, Any] = {}
     keep = trainer.save_state
 
@@ -176,7 +164,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
     assert len(whole.logs) == 11 and whole.logs[-1]["eval_loss"] == -whole.logs[-1]["eval_reward"]
 
     rest = Heard()
-    resumed = make(fresh, tokenizer, prompts, tmp_path, rest, half=half)
+    resumed = make(fresh, rest, half=half)
     resumed.load_state(tmp_path / "state")
     with torch.no_grad():
         for name, weight in fresh.named_parameters():
@@ -193,9 +181,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
         assert resumed.schedules[0].last_epoch == trainer.schedules[0].last_epoch < 10
 
 
-def test_state_is_no_pickle(policy, tokenizer, prompts, tmp_path):
+def test_state_is_no_pickle(make, policy, tmp_path):
     heard = Heard(stop_after=1, folder=tmp_path / "state", save_at=1)
-    make(policy, tokenizer, prompts, tmp_path, heard).train()
+    make(policy, heard).train()
     assert {path.suffix for path in (tmp_path / "state").iterdir()} == {".json", ".safetensors"}
     assert state_files.load(tmp_path / "state")["step"] == 1
 
