@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from method_bench import base_of
+from tiny_run import read_events
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, kernels
 from finetop.core.plan import ahead, machine
 from finetop.core.plan.estimate import estimate
 from finetop.core.plan.machine import Machine
-from finetop.core.protocol.events import decode
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import compiler
 from finetop.core.runtime.event_log import EventLog
@@ -45,7 +45,7 @@ def with_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 def taken(device: str, folder: Path) -> list[Any]:
     with closing(EventLog(folder / "events.jsonl")) as events:
         plain_loss.take_if_needed(device, events)
-    return [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    return read_events(folder)
 
 
 @pytest.mark.usefixtures("with_triton")

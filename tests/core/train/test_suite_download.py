@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny_run import of, read_events
 from waiting import LIMIT_S
 
 from finetop.core.errors import NotFound
@@ -28,8 +29,7 @@ def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
         return None
     looking.join(LIMIT_S)
     assert not looking.is_alive(), "it still looks"
-    told = [events.decode(line).e for line in log.read_bytes().splitlines()]
-    return [event for event in told if isinstance(event, events.Alarm)]
+    return of(events.Alarm, read_events(tmp_path))
 
 
 def test_nothing_is_asked_for_a_suite_with_rows_of_its_own(tmp_path):
