@@ -18,7 +18,8 @@ def make_run(home, tiny_model, events, name, method, steps):
     from finetop.core.train import methods
     from finetop.core.train.methods import _start
 
-    loaded = resolve_text(recipe_text(tiny_model, home.root / "rows.jsonl", {"method": {"name": method}}))
+    own = {"method": {"name": method}, "train": {"max_steps": 1}}
+    loaded = resolve_text(recipe_text(tiny_model, home.root / "rows.jsonl", own))
     folder = home.runs / name
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"recipe": loaded.resolved}))

@@ -174,7 +174,8 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
     home = Home(tmp_path / "home")
     home.models.mkdir(parents=True)
-    recipe = recipe_of(tiny_model, tmp_path / "rows.jsonl", {"model": {"quantize": quantize}})
+    own = {"model": {"quantize": quantize}, "train": {"max_steps": 1}}
+    recipe = recipe_of(tiny_model, tmp_path / "rows.jsonl", own)
     candidates = remedies.candidates(remedies.Subject(7, True, True, True, quantize, ()))
     (candidate,) = remedies.chosen(candidates, ["interpolate-0.25"])
     base = resolve.resolve_model(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
