@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rank_jobs import make_run, of, read_events
+from rank_jobs import make_run
+from tiny_run import of, read_events
 from waiting import TORCH_LIMIT_S, times, wait_until
 
 from finetop.core.models import checkpoint

@@ -78,6 +78,19 @@ class Bench:
         return load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
 
 
+def base_of(folder: Path) -> ResolvedModel:
+    return ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+
+
+def disturb(model: Any, size: float = 0.05, seed: int = 1) -> None:
+    """Move all trained weights at random."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(size * torch.randn_like(weight))
+
+
 def logits(model: Any) -> Tensor:
     """Return the logits of the tokens in evaluation mode; learned tokens before them are left out."""
     was_training = model.training
