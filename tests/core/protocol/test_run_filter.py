@@ -115,10 +115,7 @@ def test_the_line_of_the_readme():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (
-            "mehtod:lora",
-            "mehtod:lora: no field 'mehtod', and a metric takes a number. Did you mean method?",
-        ),
+        ("mehtod:lora", "mehtod:lora: no field 'mehtod', and a metric takes a number. Did you mean method?"),
         ("a state:runing", "state:runing: no state 'runing'. Did you mean running?"),
         (
             "verdict:bad",

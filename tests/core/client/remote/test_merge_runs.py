@@ -200,12 +200,7 @@ async def test_tags_notes_and_the_trash_of_several_machines():
 
 async def test_without_a_machine_nothing_is_asked():
     fleet, fakes = fleet_of(1, 1)
-    for ask in (
-        Submit({}, "", "new"),
-        Stop("run-0001"),
-        Shutdown(),
-        Sql("SELECT 1"),
-    ):
+    for ask in (Submit({}, "", "new"), Stop("run-0001"), Shutdown(), Sql("SELECT 1")):
         with pytest.raises(BadInput, match="on which machine"):
             await fleet.ask(ask)
     assert fakes[0].asked == fakes[1].asked == []

@@ -158,10 +158,7 @@ def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
     ("command", "says"),
     [
         ("no-such-program-here", "lab: its shell does not find finetop. Install it there"),
-        (
-            "sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --",
-            "too old for this one",
-        ),
+        ("sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --", "too old for this one"),
         ("sh -c 'echo finetop: the disk is gone. >&2; exit 4' --", "lab: the disk is gone"),
     ],
 )

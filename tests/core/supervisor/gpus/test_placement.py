@@ -153,10 +153,7 @@ def test_a_cpu_job_beside_gpus_says_what_it_waits_for():
 
 sizes = st.sampled_from([4.0, 8.0, 24.0, 79.5, 80.0, 100.0])
 wants = st.builds(
-    Want,
-    gpus=st.integers(0, 3),
-    gib=st.none() | sizes | st.floats(0.1, 100),
-    is_estimate=st.booleans(),
+    Want, gpus=st.integers(0, 3), gib=st.none() | sizes | st.floats(0.1, 100), is_estimate=st.booleans()
 )
 rules = st.builds(
     Rules, share=st.booleans(), reserve_gib=st.sampled_from([0.0, 1.0, 5.0]), cpu_jobs=st.integers(1, 3)

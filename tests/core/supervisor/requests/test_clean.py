@@ -78,8 +78,7 @@ def test_what_another_run_begins_from_stays_and_so_does_all_of_a_run_that_lives(
 def test_only_what_was_shown_goes(quiet):
     quiet.run("one", (1, 2, 3))
     clean.clean(
-        quiet.supervisor,
-        Clean({**ALL, "last": 1}, ["runs/0001-one/checkpoints/step-000001", "../../etc"]),
+        quiet.supervisor, Clean({**ALL, "last": 1}, ["runs/0001-one/checkpoints/step-000001", "../../etc"])
     )
     assert steps_of(quiet, "one") == [2, 3]
 
@@ -170,11 +169,7 @@ def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
     assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@2", "one@1"]
     (quiet.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: 4}\n")
     assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@1"]
-    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == [
-        "one@3",
-        "one@2",
-        "one@1",
-    ]
+    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == ["one@3", "one@2", "one@1"]
 
 
 @pytest.mark.parametrize(

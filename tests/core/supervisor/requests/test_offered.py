@@ -14,9 +14,10 @@ from finetop.core.protocol.accepts import RequestName, accepts
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.remedies import Remedies, Remedy
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Resume
 from finetop.core.protocol.messages.triage import LookEarlier
+from finetop.core.store import runs
 from finetop.core.supervisor.requests import dispatch
 from finetop.core.wording.next_step import Order, advised
 
@@ -51,13 +52,11 @@ WANTED: dict[str, Order] = {
 }
 
 
-def ask(still: Still, request: Any) -> Any:
-    return asyncio.run(dispatch.answer(still.supervisor, request))
-
-
 def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused(quiet: Still) -> None:
     results: dict[str, Order] = {}
     differ = []
+    names = make_all(quiet)
+    rows = {row.name: row for row in ask(quiet, Runs(limit=200)).rows}
 
     def expect(name: str, asked: Any, *, accepted: bool, may_be_done: bool = False) -> None:
         try:
@@ -66,13 +65,13 @@ def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused
             differ.extend([f"{name}: {error}"] if accepted else [])
         else:
             differ.extend([] if accepted or may_be_done else [f"{name}: {asked} is done"])
+            rows[name] = runs.row(quiet.supervisor.connection, rows[name].id)  # it may take less now
 
-    for name in make_all(quiet):
-        row = ask(quiet, GetRun(name)).row
-        if order := advised(row):
+    for name in names:
+        if order := advised(rows[name]):
             results[name] = order
-        assert bool(order) == bool(next_command(row)), name
-        expect(name, Remedies(name), accepted=accepts(row, "remedies"))
+        assert bool(order) == bool(next_command(rows[name])), name
+        expect(name, Remedies(name), accepted=accepts(rows[name], "remedies"))
         if order:
             expect(name, ORDERS[order](name), accepted=True)
         asked: list[tuple[RequestName, Any]] = [
@@ -81,7 +80,10 @@ def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused
             ("remedy", Remedy(name)),
         ]
         for what, request in reversed(asked) if name.startswith("re") else asked:
-            row = ask(quiet, GetRun(name)).row
-            expect(name, request, accepted=accepts(row, what), may_be_done=what == "bisect")
+            expect(name, request, accepted=accepts(rows[name], what), may_be_done=what == "bisect")
     assert results == WANTED
     assert differ == []
+
+
+def ask(still: Still, request: Any) -> Any:
+    return asyncio.run(dispatch.answer(still.supervisor, request))

@@ -128,11 +128,7 @@ def test_order_and_holds_outlive_the_supervisor(queued):
         (lambda s: move(s, "a", "before", "a"), BadInput, "a can't be moved before itself"),
         (lambda s: move(s, "a", "before", "done"), Refused, "done is not waiting"),
         (lambda s: hold(s, "done"), Refused, "is not waiting"),
-        (
-            lambda s: stop_pause_kill.pause(s.supervisor, Pause("done")),
-            Refused,
-            "there is nothing to pause",
-        ),
+        (lambda s: stop_pause_kill.pause(s.supervisor, Pause("done")), Refused, "there is nothing to pause"),
     ],
 )
 def test_what_can_not_be_is_refused_in_words(queued, ask, error, says):
