@@ -8,9 +8,8 @@ from finetop.core.protocol.tags import Noted, read_noted
 
 
 def test_a_line_puts_on_takes_off_and_notes():
-    assert read_noted('+keep -draft seed:1 "say \\"hi\\""') == Noted(
-        ("keep", "seed:1"), ("draft",), 'say "hi"'
-    )
+    noted = Noted(("keep", "seed:1"), ("draft",), 'say "hi"')
+    assert read_noted('+keep -draft seed:1 "say \\"hi\\""') == noted
     assert read_noted('""') == Noted(note="")
     assert read_noted("") == Noted()
 

@@ -1,7 +1,5 @@
 """AMD's GPUs, tested on a stand-in for its management library."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

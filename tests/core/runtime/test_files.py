@@ -1,6 +1,4 @@
-"""OSErrors in words: the place and the reason, even if the error names no file."""
-
-from __future__ import annotations
+"""Work on files: errors in words with their place and reason; what passes by itself is retried."""
 
 import errno
 import os
@@ -8,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.runtime.files import naming, os_error_words, write_whole
+from finetop.core.runtime.files import PASSING_ERRORS, naming, os_error_words, retry_file_work, write_whole
 
 
 def full() -> OSError:
@@ -43,3 +41,27 @@ def test_a_small_file_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: py
         write_whole(tmp_path / "app.json", b"{}")
     assert error.value.filename == str(tmp_path / "app.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_passes_is_waited_for():
+    refusals = [OSError(number, "refused") for number in PASSING_ERRORS]
+
+    def work():
+        if refusals:
+            raise refusals.pop()
+        return 7
+
+    assert retry_file_work(work) == 7
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.ELOOP])
+def test_what_does_not_pass_by_itself_is_raised_at_once(number):
+    tries = []
+
+    def work():
+        tries.append(1)
+        raise OSError(number, "refused")
+
+    with pytest.raises(OSError, match="refused"):
+        retry_file_work(work)
+    assert len(tries) == 1

@@ -1,7 +1,5 @@
 """What a job's process learns of its neighbours, and which limit it applies."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

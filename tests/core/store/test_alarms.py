@@ -1,7 +1,5 @@
 """Alarms in the store: raised, closed, gone back behind; the same whether their lines come at once or in pieces."""
 
-from __future__ import annotations
-
 import pytest
 import store_rows
 

@@ -1,7 +1,5 @@
 """Comparisons of approaches in the store: what a run learned from, and how its loss developed."""
 
-from __future__ import annotations
-
 from finetop.core.store import approaches
 
 

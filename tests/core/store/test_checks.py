@@ -1,7 +1,5 @@
 """Checks in the store: several of one job, ingested twice, and the one that represents a run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from store_rows import add, take_in, write
@@ -30,14 +28,8 @@ def test_two_checks_of_one_job_keep_their_own_flips(connection, tmp_path) -> Non
     run, job = add(connection)
     first_check = (scores("tuned", 10, a=0.0, b=1.0, c=0.0), verdict(10))
     second_check = (scores("tuned", 20, a=1.0, b=0.0, c=1.0), verdict(20, "regressed"))
-    take_in(
-        connection,
-        job,
-        tmp_path / "e",
-        scores("base", None, a=1.0, b=1.0, c=0.0),
-        *first_check,
-        *second_check,
-    )
+    base = scores("base", None, a=1.0, b=1.0, c=0.0)
+    take_in(connection, job, tmp_path / "e", base, *first_check, *second_check)
     first, second = sorted(check["check_id"] for check in checks.results(connection, run))
     assert [flip.item for flip in checks.flips(connection, run, first, "").flips] == ["a"]
     newest = checks.flips(connection, run, None, "")
@@ -56,11 +48,9 @@ def test_a_second_attempt_replaces_what_the_first_said(connection, tmp_path) -> 
     assert connection.execute("SELECT count(*) FROM checks").fetchone() == (3,)
     first = next(check["check_id"] for check in checks.results(connection, run) if check["step"] == 10)
     assert checks.flips(connection, run, first, "").flips == []
-
-
-def test_the_same_events_in_two_files_worth_of_bytes_make_one_check(connection, tmp_path) -> None:
+    # the same events in two files' worth of bytes make one check
     run, job = add(connection)
-    path = write(tmp_path / "e", verdict(10), verdict(20))
+    path = write(tmp_path / "twice", verdict(10), verdict(20))
     path.write_bytes(path.read_bytes() * 2)
     take_in(connection, job, path)
     assert [check["step"] for check in checks.results(connection, run)] == [20, 10]

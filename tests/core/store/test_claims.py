@@ -1,7 +1,5 @@
 """Which check has which claim: alphas over checkpoints, repeated checks, checks without a claim."""
 
-from __future__ import annotations
-
 import pytest
 from store_rows import add_run, write
 

@@ -182,10 +182,8 @@ def test_which_term_hides_all(connection):
     fill(connection, [])
     add(connection, "a")
     add(connection, "b")
-    assert [row.name for row in asked(connection, "sort:loss").rows] == [
-        "b",
-        "a",
-    ]  # before any has told its loss
+    sorted_rows = asked(connection, "sort:loss").rows  # before any has told its loss
+    assert [row.name for row in sorted_rows] == ["b", "a"]
     page = asked(connection, "method:lora name:zzz -name:a")
     assert (page.matching, page.total) == (0, 2)
     assert page.without == [("method:lora", 0), ("name:zzz", 1), ("-name:a", 0)]

@@ -30,9 +30,7 @@ def told(connection, job):
 
 
 @pytest.mark.parametrize("how", ["cut to nothing", "cut to its half", "deleted", "replaced"])
-def test_events_that_are_cut_or_deleted_under_a_job_are_told_and_what_comes_is_taken_in(
-    connection, tmp_path, how
-):
+def test_events_that_are_cut_or_deleted_are_told_and_what_comes_is_taken_in(connection, tmp_path, how):
     run, job = add(connection, "one")
     file = tmp_path / "events.jsonl"
     log = event_log.EventLog(file)
@@ -103,14 +101,15 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
     assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
 
 
-def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["_write", "_move_on"])
+def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch, step):
     job_ids = [add(connection, name)[1] for name in ("one", "two")]
     files = {job: write(tmp_path / str(job), events.metrics(1, {"loss": 1.0})) for job in job_ids}
 
     def no_room(*_):
         raise duckdb.IOException("No space left on device")
 
-    monkeypatch.setattr(ingest, "_move_on", no_room)
+    monkeypatch.setattr(ingest, step, no_room)
     with pytest.raises(duckdb.IOException):
         ingest.take_in_all(connection, files)
     monkeypatch.undo()

@@ -1,7 +1,5 @@
 """The queue's order: by priority, then place, then arrival; with any number of moves by the user."""
 
-from __future__ import annotations
-
 import random
 
 from store_rows import add_run

@@ -1,7 +1,5 @@
 """A run that went back to a checkpoint has one curve in the store, and its claims stay used."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 
@@ -24,12 +22,8 @@ def verdict(step: int, claim: int) -> events.Verdict:
 def told(first: int, last: int, loss: float) -> list[events.Event]:
     event_list: list[events.Event] = [events.metrics(step, {"loss": loss}) for step in range(first, last + 1)]
     event_list += [events.Checkpoint(step, f"checkpoints/step-{step}", 1, "full") for step in (first, last)]
-    rest = [
-        events.Sample(last, 0, "p", "t"),
-        events.Alarm("nan", last, "a"),
-        events.metrics(last, {"x": 1.0}),
-    ]
-    return [*event_list, *rest]
+    rest = [events.Sample(last, 0, "p", "t"), events.Alarm("nan", last, "a")]
+    return [*event_list, *rest, events.metrics(last, {"x": 1.0})]
 
 
 @pytest.mark.parametrize("in_one_file", [True, False])

@@ -1,7 +1,5 @@
 """Triage in the store: its order, the states of regressions, what survives, and the lost items."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
@@ -9,15 +7,7 @@ import triage_store as made
 from triage_store import add_run, take_in, told_of
 
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.protocol.messages.triage import (
-    LookAtCell,
-    LookAtItem,
-    LostItems,
-    SetStanding,
-    Standing,
-    Triage,
-    TriageRun,
-)
+from finetop.core.protocol.messages import triage as messages
 from finetop.core.store import flipped_items, run_records, runs, triage, triage_states
 
 
@@ -28,12 +18,12 @@ def checked(connection, folder, name: str, **lost: int) -> tuple[int, int]:
 
 
 def page(connection, text: str = "", offset: int = 0, limit: int = 9):
-    return triage.page(connection, Triage(text, offset, limit), 1)
+    return triage.page(connection, messages.Triage(text, offset, limit), 1)
 
 
 def say(connection, run: str, state, task: str = "", **more: str):
-    standing = Standing(state, by="ana", **more)
-    return triage.set_standing(connection, SetStanding(run, task, standing))
+    standing = messages.Standing(state, by="ana", **more)
+    return triage.set_standing(connection, messages.SetStanding(run, task, standing))
 
 
 def test_new_ones_come_first_and_the_worst_of_them_on_top(connection, tmp_path) -> None:
@@ -64,7 +54,7 @@ def test_an_accepted_regression_needs_nobody_until_it_is_new_again(connection, t
     assert (row.needs_you, row.check.accepted) == (False, "ana")
     assert runs.detail(connection, run).checks[0].accepted == "ana"
     assert page(connection).rows[0].standings[""].drop == 45.0
-    undone = triage.set_standing(connection, SetStanding("bad", "", answer.before))
+    undone = triage.set_standing(connection, messages.SetStanding("bad", "", answer.before))
     assert (undone.before.state, undone.before.reason) == ("accepted", "only the voice counts")
     seen = page(connection).rows[0].standings[""]
     assert (seen.state, seen.by, seen.at) == ("looking", "ana", answer.before.at)
@@ -87,21 +77,10 @@ def test_what_people_said_survives_another_check_and_stands_in_the_run_s_folder(
     assert "points_lost" not in record["store"]["run"]
 
 
-def test_a_fix_is_a_run_that_did_not_regress(connection, tmp_path) -> None:
-    run, _ = checked(connection, tmp_path, "bad", arith=9)
-    checked(connection, tmp_path, "bad-too", arith=8)
-    checked(connection, tmp_path, "good", arith=0)
-    for fix, error in (("bad-too", Refused), ("bad", Refused), ("none", NotFound), ("", BadInput)):
-        with pytest.raises(error):
-            say(connection, "bad", "fixed", fixed_by=fix)
-    say(connection, "bad", "fixed", fixed_by="3")
-    row = runs.row(connection, run)
-    assert (row.check.fixed_by, row.needs_you) == ("good", False)
-
-
 def test_what_can_not_be_said_is_refused_and_nothing_is_kept(connection, tmp_path) -> None:
-    checked(connection, tmp_path, "bad", arith=9, arc=0)
+    number, _ = checked(connection, tmp_path, "bad", arith=9, arc=0)
     checked(connection, tmp_path, "good", arith=0)
+    checked(connection, tmp_path, "bad-too", arith=8)
     add_run(connection, "unchecked")
     for error, words, run, state, more in (
         (BadInput, "needs a reason", "bad", "accepted", {"reason": " "}),
@@ -110,10 +89,18 @@ def test_what_can_not_be_said_is_refused_and_nothing_is_kept(connection, tmp_pat
         (Refused, "arc of bad has not regressed", "bad", "accepted", {"task": "arc", "reason": "x"}),
         (NotFound, "Did you mean arith", "bad", "accepted", {"task": "arit", "reason": "x"}),
         (NotFound, "finetop check unchecked", "unchecked", "looking", {}),
+        # a fix is a run that did not regress
+        (Refused, "", "bad", "fixed", {"fixed_by": "bad-too"}),
+        (Refused, "", "bad", "fixed", {"fixed_by": "bad"}),
+        (NotFound, "", "bad", "fixed", {"fixed_by": "none"}),
+        (BadInput, "", "bad", "fixed", {"fixed_by": ""}),
     ):
         with pytest.raises(error, match=words):
             say(connection, run, state, **more)
     assert page(connection).rows[0].standings == {}
+    say(connection, "bad", "fixed", fixed_by="2")
+    row = runs.row(connection, number)
+    assert (row.check.fixed_by, row.needs_you) == ("good", False)
 
 
 def test_a_cell_says_since_which_step_and_which_items_first(connection, tmp_path) -> None:
@@ -124,7 +111,7 @@ def test_a_cell_says_since_which_step_and_which_items_first(connection, tmp_path
     take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
     _, far_job = add_run(connection, "far", model="another-base")
     take_in(connection, far_job, tmp_path, *told_of({"arith": (9, 0)}, 1200))
-    cell = flipped_items.cell(connection, LookAtCell("bad", "arith", 4))
+    cell = flipped_items.cell(connection, messages.LookAtCell("bad", "arith", 4))
     assert [(point.step, point.mark) for point in cell.curve] == [
         (None, "kept"), (300, "kept"), (600, "open"), (1200, "lost"),
     ]  # fmt: skip
@@ -133,14 +120,14 @@ def test_a_cell_says_since_which_step_and_which_items_first(connection, tmp_path
     ]  # fmt: skip
     assert (cell.facts.lost, cell.facts.won, cell.floor_flips) == (6, 1, 1)
     assert [(kind.kind, kind.lost) for kind in cell.kinds] == [("carry", 3), ("two digits", 3)]
-    whole = flipped_items.item_detail(connection, LookAtItem("bad", "arith", "arith-001"))
+    whole = flipped_items.item_detail(connection, messages.LookAtItem("bad", "arith", "arith-001"))
     assert whole.steps == [(None, False), (300, False), (600, True), (1200, True)]
     assert (whole.also, whole.methods) == (["other"], [("lora", 1, 1)])
     assert whole.choices == ["10", "Ahoy", "12"]
     assert whole.of_kind.lost == 3
     assert runs.row(connection, other).check is not None
     with pytest.raises(NotFound, match="did not change"):
-        flipped_items.item_detail(connection, LookAtItem("bad", "arith", "arith-012"))
+        flipped_items.item_detail(connection, messages.LookAtItem("bad", "arith", "arith-012"))
 
 
 def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(connection, tmp_path) -> None:
@@ -150,7 +137,10 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(connection, tm
     take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
 
     def names(**asked: object) -> list[str]:
-        return [item.item for item in flipped_items.list_lost(connection, LostItems("bad", **asked)).items]
+        return [
+            item.item
+            for item in flipped_items.list_lost(connection, messages.LostItems("bad", **asked)).items
+        ]
 
     assert names(task="arc") == ["arc-000", "arc-001"]
     assert names(task="arith", only="won") == ["arith-019"]
@@ -160,25 +150,23 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(connection, tm
     assert names(margin=1.5) == []
     assert len(names(margin=1.3)) == 9
     assert names(task="arith", offset=5, limit=1) == ["arith-005"]
-    answer = flipped_items.list_lost(connection, LostItems("bad", "arith", kind="carry", limit=1))
+    answer = flipped_items.list_lost(connection, messages.LostItems("bad", "arith", kind="carry", limit=1))
     assert (answer.matching, answer.lost, answer.won) == (4, 6, 1)
 
 
-def test_a_run_turned_has_the_whole_first_and_then_the_worst(connection, tmp_path) -> None:
+def test_a_run_turned_has_the_whole_first_and_finished_runs_without_a_check_are_named(
+    connection, tmp_path
+) -> None:
     checked(connection, tmp_path, "bad", arc=1, arith=9, piqa=0)
-    answer = triage.run_detail(connection, TriageRun("bad"))
+    answer = triage.run_detail(connection, messages.TriageRun("bad"))
     assert [task.task for task in answer.tasks] == ["", "arith", "arc", "piqa"]
     assert answer.columns == ["arith", "arc", "piqa"]
     assert answer.tasks[1].low < 45.0
-
-
-def test_finished_runs_without_a_check_are_named(connection, tmp_path) -> None:
-    checked(connection, tmp_path, "well", arith=0)
     for name in ("kept", "lost-all"):
         add_run(connection, name)
     connection.execute("INSERT INTO checkpoints VALUES (2, 2, 1200, 'checkpoints/a', 1, 'adapter', 0)")
-    answer = page(connection)
-    assert (answer.unchecked, answer.unchecked_total, answer.newest) == (["kept"], 1, "well")
+    table = page(connection)
+    assert (table.unchecked, table.unchecked_total, table.newest) == (["kept"], 1, "bad")
 
 
 def test_a_table_of_a_thousand_runs_opens_at_once(connection, tmp_path) -> None:

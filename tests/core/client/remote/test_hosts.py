@@ -29,24 +29,27 @@ def test_what_ssh_takes_is_a_place_with_a_short_label(word, label):
 @pytest.mark.parametrize(
     "word",
     [
-        "-oProxyCommand=touch /tmp/finetop-should-not-be",
-        "-lab",
-        "ana@-lab",
-        "-ana@lab",
-        "lab;id",
-        "$(id)",
-        "`id`",
-        "lab lab",
-        "lab\nlab",
-        "lab|id",
-        "lab'",
-        "",
-        "a" * 300,
-        "lab\x1b]0;x\x07",
-        "l\u202eab",
-        "läb",
-        "ana@lab/../x",
-        "%h",
+        *(
+            "-oProxyCommand=touch /tmp/finetop-should-not-be",
+            "-lab",
+            "ana@-lab",
+            "-ana@lab",
+            "lab;id",
+            "$(id)",
+        ),
+        *(
+            "`id`",
+            "lab lab",
+            "lab\nlab",
+            "lab|id",
+            "lab'",
+            "",
+            "a" * 300,
+            "lab\x1b]0;x\x07",
+            "l\u202eab",
+            "läb",
+        ),
+        *("ana@lab/../x", "%h"),
     ],
 )
 def test_what_ssh_could_take_for_something_else_is_refused_in_one_clean_line(word):
@@ -66,11 +69,7 @@ def test_labels_are_unique_and_a_place_is_there_once():
 def test_options_hold_for_all_and_usual_places_have_their_own():
     usual = {"lab": Place("lab", "ana@gpu-box-3", "~/venv/bin/finetop", "/scratch/ana")}
     (place,) = read_places(["lab"], usual)
-    assert (place.destination, place.command, place.home) == (
-        "ana@gpu-box-3",
-        "~/venv/bin/finetop",
-        "/scratch/ana",
-    )
+    assert place == usual["lab"]
     (place,) = read_places(["lab"], usual, command="conda run finetop", home="/other")
     assert (place.command, place.home) == ("conda run finetop", "/other")
 
@@ -79,10 +78,8 @@ def test_hosts_yaml_names_the_usual_ones(tmp_path):
     file = tmp_path / "hosts.yaml"
     assert usual_places(file) == {}
     file.write_text("lab: {ssh: ana@gpu-box-3, home: /scratch}\nbox:\n")
-    assert usual_places(file) == {
-        "lab": Place("lab", "ana@gpu-box-3", home="/scratch"),
-        "box": Place("box", "box"),
-    }
+    lab, box = Place("lab", "ana@gpu-box-3", home="/scratch"), Place("box", "box")
+    assert usual_places(file) == {"lab": lab, "box": box}
 
 
 @pytest.mark.parametrize(

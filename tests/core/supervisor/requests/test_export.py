@@ -1,7 +1,5 @@
 """Requested exports: of the whole model or of the adapter alone, and refusals of both."""
 
-from __future__ import annotations
-
 import pytest
 
 from finetop.core.errors import BadInput

@@ -1,7 +1,5 @@
 """Every suggested next step of a run, in each possible state, is a request that the supervisor accepts."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 
@@ -28,28 +26,15 @@ ORDERS: dict[Order, Any] = {
     "check again": Check,
     "remedies": Remedy,  # the command tries them; the app's key shows them first
 }
-WANTED: dict[str, Order] = {
-    "held": "resume",
-    "paused": "resume",
-    "check-held": "resume",
-    "stopped": "check",
-    "stopped-unsaved": "retry",
-    "killed": "check",
-    "killed-unsaved": "retry",
-    "lost": "retry",
-    "lost-unsaved": "retry",
-    "unchecked": "check",
-    "check-failed": "check",
-    "target-failed": "check again",
-    "imported": "check",
-    "regressed": "remedies",
-    "regressed-killed": "remedies",
-    "remedies-few-tried": "remedies",
-    "remedies-half-tried": "remedies",
-    "remedies-failed": "remedies",
-    "remedies-none-fine": "remedies",
-    "remedies-found": "remedies",
+STEPS: dict[Order, str] = {
+    "resume": "held paused check-held",
+    "check": "stopped killed unchecked check-failed imported",
+    "retry": "stopped-unsaved killed-unsaved lost lost-unsaved",
+    "check again": "target-failed",
+    "remedies": "regressed regressed-killed remedies-few-tried remedies-half-tried remedies-failed"
+    " remedies-none-fine remedies-found",
 }
+WANTED = {name: step for step, names in STEPS.items() for name in names.split()}
 
 
 def test_what_is_advised_of_each_state_is_done_and_the_rule_says_what_is_refused(quiet: Still) -> None:
