@@ -31,12 +31,8 @@ def test_a_patch_makes_any_answer_of_any_other(old, new):
     result = patched(old, through_json(difference(old, new)))
     assert same(sorted_keys(result), sorted_keys(new))
     assert msgspec.json.encode(old) == before, "the old one has changed"
-
-
-@given(answer=answers)
-def test_what_is_the_same_needs_no_patch(answer):
-    assert difference(answer, through_json(answer)) is None
-    assert patched(answer, None) == answer
+    assert difference(new, through_json(new)) is None, "what is the same needs no patch"
+    assert patched(new, None) == new
 
 
 def sorted_keys(value):

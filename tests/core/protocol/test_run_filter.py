@@ -87,9 +87,8 @@ def test_the_line_of_the_readme():
     assert parse('note=""').terms[0].value == ""
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+def test_a_fault_names_the_term_what_is_wrong_and_what_to_write():
+    for text, said in (
         ("mehtod:lora", "mehtod:lora: no field 'mehtod', and a metric takes a number. Did you mean method?"),
         ("a state:runing", "state:runing: no state 'runing'. Did you mean running?"),
         (
@@ -113,17 +112,14 @@ def test_the_line_of_the_readme():
         ("http://x", "no field 'http', and a metric takes a number. To find the text itself: \"http://x\"."),
         ("x" * 3000, "more than 2,000 characters"),
         ("a " * 60, "more than 50 terms"),
-    ],
-)
-def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
-    with pytest.raises(BadInput) as raised:
-        parse(text)
-    assert said in str(raised.value)
+    ):
+        with pytest.raises(BadInput) as raised:
+            parse(text)
+        assert said in str(raised.value), text
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
+def test_the_title_of_a_column_names_its_field():
+    for typed, meant in (
         ("run:support", "name:support"),
         ("tags:x", "tag:x"),
         ("tok/s>100", "tokens_per_s>100"),
@@ -133,10 +129,8 @@ def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
         ("verdict:REGR.", "verdict:regressed"),
         ("sort:-tok/s", "sort:-tokens_per_s"),
         ("group:tags", "group:tag"),
-    ],
-)
-def test_the_title_of_a_column_names_its_field(typed, meant):
-    assert parse(typed) == parse(meant)
+    ):
+        assert parse(typed) == parse(meant), typed
 
 
 def test_unknown_metrics_and_settings_are_named_with_the_nearest():

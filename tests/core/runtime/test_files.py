@@ -20,14 +20,10 @@ def test_an_error_of_a_write_names_the_file(tmp_path: Path) -> None:
     assert os_error_words(error.value, tmp_path) == "runs/events.jsonl: no space left on device"
     assert os_error_words(error.value) == f"{file}: no space left on device"
 
-
-def test_an_error_that_names_a_file_keeps_it(tmp_path: Path) -> None:
     with pytest.raises(OSError) as error, naming(tmp_path / "other"):
         (tmp_path / "nowhere").read_text()
-    assert os_error_words(error.value, tmp_path) == "nowhere: no such file or directory"
-
-
-def test_an_error_without_a_file_or_a_reason_never_says_none() -> None:
+    assert os_error_words(error.value, tmp_path) == "nowhere: no such file or directory"  # it names its own
+    # without a file or a reason it never says None
     assert os_error_words(full()) == "no space left on device"
     assert os_error_words(OSError()) == "the system refused"
 
@@ -43,25 +39,17 @@ def test_a_small_file_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
+def _raise(error):
+    raise error
+
+
 def test_what_passes_is_waited_for():
     refusals = [OSError(number, "refused") for number in PASSING_ERRORS]
-
-    def work():
-        if refusals:
-            raise refusals.pop()
-        return 7
-
-    assert retry_file_work(work) == 7
+    assert retry_file_work(lambda: _raise(refusals.pop()) if refusals else 7) == 7
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.ELOOP])
-def test_what_does_not_pass_by_itself_is_raised_at_once(number):
-    tries = []
-
-    def work():
-        tries.append(1)
-        raise OSError(number, "refused")
-
-    with pytest.raises(OSError, match="refused"):
-        retry_file_work(work)
-    assert len(tries) == 1
+def test_what_does_not_pass_by_itself_is_raised_at_once():
+    for number in (errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.ELOOP):
+        refusals = [OSError(number, "refused")]  # a second try would find none
+        with pytest.raises(OSError, match="refused"):
+            retry_file_work(lambda refusals=refusals: _raise(refusals.pop()))

@@ -68,21 +68,14 @@ def test_ranks_share_the_cores_of_the_node_that_they_are_started_on(count, envir
     assert done.stdout.strip() == str(threads)
 
 
-@pytest.mark.parametrize(
-    ("environment", "rank"),
-    [
-        ({}, Rank()),
-        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, Rank(1, 2, 1)),
-        ({"RANK": "one", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, Rank()),
-    ],
-)
-def test_the_launcher_says_which_rank_a_process_is(environment, rank):
-    assert ranks.own(environment) == rank
+def test_the_launcher_says_which_rank_a_process_is():
+    said = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    found = [ranks.own(environment) for environment in ({}, said, {**said, "RANK": "one"})]
+    assert found == [Rank(), Rank(1, 2, 1), Rank()]
 
 
-@pytest.mark.parametrize(
-    ("verb", "gpus", "asked", "said", "count"),
-    [
+def test_only_training_runs_in_several():
+    for verb, gpus, asked, said, count in (
         ("train", 4, 4, "", 4),
         ("train", 0, None, "", 1),
         ("train", 0, None, "2", 2),
@@ -90,10 +83,9 @@ def test_the_launcher_says_which_rank_a_process_is(environment, rank):
         ("train", 0, 3, "2", 3),  # no NVML that could list GPUs
         ("train", 1, None, "2", 1),
         ("check", 1, 4, "2", 1),
-    ],
-)
-def test_only_training_runs_in_several(verb, gpus, asked, said, count):
-    assert ranks.count_of(verb, gpus, asked, environment={ranks.CPU_RANKS: said}) == count
+    ):
+        environment = {ranks.CPU_RANKS: said}
+        assert ranks.count_of(verb, gpus, asked, environment=environment) == count, (verb, gpus, asked, said)
 
 
 def test_a_rank_that_is_gone_without_a_word_is_dead(tmp_path):

@@ -31,6 +31,7 @@ def test_the_rank_that_the_others_wait_for_is_told_from_them():
         " from <module> (ana/train.py:30)",
         "rank 1: in load_rows (ana/train.py:17), from <module> (ana/train.py:29)",
     ]
+    assert stack_dumps.describe(stack_dumps.read('File "x", line 3 in f\nloss 1.2')) == []
 
 
 def test_a_rank_that_imports_what_meets_and_ranks_that_all_wait_are_shown_and_none_is_blamed():
@@ -58,7 +59,3 @@ def test_the_main_thread_of_a_real_dump_counts_and_what_was_printed_between_does
         stacks = stack_dumps.read(log.read())
     assert [stack.pid for stack in stacks] == [7]
     assert stacks[0].frames[0].function.startswith("test_the_main_thread_of_a_real_dump")
-
-
-def test_a_log_without_stacks_has_none():
-    assert stack_dumps.describe(stack_dumps.read('File "x", line 3 in f\nloss 1.2')) == []

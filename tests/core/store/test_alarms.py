@@ -93,8 +93,7 @@ def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_pat
 
 def test_what_is_read_again_is_not_told_again(connection, tmp_path):
     assert ingest.take_in(connection, 1, store_rows.write(tmp_path / "e", alarm("spike", 5)), tells=False)
-    assert rows(connection) == [("spike", 5, None)]
-    assert notices.untold(connection) == []
+    assert (rows(connection), notices.untold(connection)) == ([("spike", 5, None)], [])
 
 
 def test_told_notices_go_but_for_the_newest(connection):

@@ -25,16 +25,6 @@ def write(tmp_path, *told):
     return store_rows.write(tmp_path / "events.jsonl", *told)
 
 
-def test_opening_twice_changes_nothing_and_all_migrations_are_named(tmp_path):
-    path = tmp_path / "finetop.duckdb"
-    open_store(path).close()
-    again = open_store(path)
-    names = again.execute("SELECT name FROM migrations").fetchall()
-    assert names == [(name,) for name, _ in migrations()]
-    again.close()
-    assert list(tmp_path.glob("*.before-*")) == []
-
-
 def test_each_field_of_a_row_is_read_from_its_column_or_made_of_others(connection):
     columns = set(run_records.schema_of(connection)["runs"])
     assert set(runs._OWN) <= columns and not columns & set(runs._MADE)
@@ -44,6 +34,11 @@ def test_each_field_of_a_row_is_read_from_its_column_or_made_of_others(connectio
 def test_an_older_database_is_backed_up_and_migrated_and_a_newer_one_refused(tmp_path, monkeypatch):
     path = tmp_path / "finetop.duckdb"
     open_store(path).close()
+    again = open_store(path)  # which changes nothing
+    names = again.execute("SELECT name FROM migrations").fetchall()
+    assert names == [(name,) for name, _ in migrations()]
+    again.close()
+    assert list(tmp_path.glob("*.before-*")) == []
     newer = [*migrations(), ("9999_more.sql", "CREATE TABLE more (a INTEGER)")]
     with monkeypatch.context() as patch:
         patch.setattr("finetop.core.store.database.migrations", lambda: newer)
@@ -193,9 +188,9 @@ def test_migrations_are_read_where_the_locale_is_not_utf_8():
     assert process.returncode == 0, process.stderr
 
 
-@pytest.mark.parametrize(
-    ("said", "is_newer"),
-    [
+def test_a_file_of_a_newer_duckdb_is_told_from_a_damaged_one(tmp_path, monkeypatch):
+    open_store(tmp_path / "finetop.duckdb").close()
+    for said, is_newer in (
         (
             "IO Error: Trying to read a database file with storage version number 9999, but we can only read storage"
             " versions between 64 and 68.",
@@ -203,12 +198,10 @@ def test_migrations_are_read_where_the_locale_is_not_utf_8():
         ),
         ("IO Error: file was written with … Try opening the file with a newer version of DuckDB.", True),
         ("IO Error: Could not read enough bytes", False),
-    ],
-)
-def test_a_file_of_a_newer_duckdb_is_told_from_a_damaged_one(tmp_path, monkeypatch, said, is_newer):
-    def refuse(*_, **__):
-        raise duckdb.IOException(said)
+    ):
 
-    open_store(tmp_path / "finetop.duckdb").close()
-    monkeypatch.setattr(duckdb, "connect", refuse)
-    assert made_by_newer(tmp_path / "finetop.duckdb") == (said if is_newer else "")
+        def refuse(*_, said=said, **__):
+            raise duckdb.IOException(said)
+
+        monkeypatch.setattr(duckdb, "connect", refuse)
+        assert made_by_newer(tmp_path / "finetop.duckdb") == (said if is_newer else "")

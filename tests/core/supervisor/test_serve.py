@@ -32,12 +32,10 @@ def rig(tmp_path_factory):
     made.stop_all()
 
 
-def test_the_socket_is_for_the_owner_alone(rig):
+def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
+    # the socket is for the owner alone
     assert stat.S_IMODE(rig.home.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(rig.home.root.stat().st_mode) == 0o700
-
-
-def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
     with (
         Client(rig.home, start=False) as one,
         Client(rig.home, start=False) as two,

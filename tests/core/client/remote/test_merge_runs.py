@@ -233,16 +233,6 @@ class Stored:
         self._connection.close()
 
 
-@pytest.fixture
-def two(tmp_path):
-    of_lab = [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(110)]
-    lab = Stored(tmp_path / "lab", of_lab)
-    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(60)])
-    yield Fleet({"lab": lab, "box": box}), lab, box
-    lab.close()
-    box.close()
-
-
 async def whole_of(fleet, line):
     rows, groups, offset = [], {}, 0
     while True:
@@ -254,8 +244,11 @@ async def whole_of(fleet, line):
             return rows, groups
 
 
-async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_one(two):
-    fleet, _, _ = two
+async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_one(tmp_path):
+    of_lab = [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(110)]
+    lab = Stored(tmp_path / "lab", of_lab)
+    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(60)])
+    fleet = Fleet({"lab": lab, "box": box})
     rows, _ = await whole_of(fleet, "sort:-loss")
     losses = [row.metrics["loss"] for row in rows]
     assert losses == sorted(losses, reverse=True)
@@ -269,10 +262,7 @@ async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_on
         assert (group.runs, group.measured) == (len(own), len(own))
         assert group.mean == pytest.approx(statistics.mean(own))
         assert group.spread == pytest.approx(statistics.stdev(own))
-
-
-async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_refused(two):
-    fleet, lab, box = two
+    # what only one machine has is found there, and what none has is refused
     lab._connection.execute("UPDATE runs SET last = '{\"kl\":1.0}' WHERE id < 4")
     page = await fleet.ask(Runs("kl<2"))
     assert {row.host for row in page.rows} == {"lab"}
@@ -287,6 +277,8 @@ async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_ref
     losses = [row.metrics["loss"] for row in page.rows]
     assert losses == sorted(losses, reverse=True)
     assert {row.host for row in page.rows} == {"box"}
+    lab.close()
+    box.close()
 
 
 async def test_a_machine_is_a_word_and_a_field_of_the_filter_though_it_does_not_know_its_name():

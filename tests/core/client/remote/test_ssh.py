@@ -38,9 +38,7 @@ def test_paths_are_written_as_ssh_takes_them():
     assert ssh.forwarded("/a:b%h\\c") == "/a\\:b%%h\\\\c"
     with pytest.raises(BadInput):
         ssh.forwarded("/a/${HOME}")
-
-
-def test_last_words_are_clean_and_one_line():
+    # last words are clean and one line
     text = "Warning: Permanently added 'lab' to the list.\n\x1b]0;evil\x07Bad \u202ethings\x00.\r\n\n"
     assert ssh.last_words(text) == "Bad <202E>things"
     assert ssh.last_words("") == ""

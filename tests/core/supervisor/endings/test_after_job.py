@@ -87,21 +87,18 @@ def life(quiet):
     return Life(quiet)
 
 
-@pytest.mark.parametrize(
-    ("kind", "waits"),
-    [
+def test_each_kind_of_failure_has_its_tries_and_waits():
+    for kind, waits in (
         *((kind, [60, 120]) for kind in ("killed", "crashed", "vanished", "environment", "disk_full")),
         *((kind, [300, 600]) for kind in ("out_of_memory", "gpu_taken")),
         ("restarted", [0, 0, 0]),
         *((kind, []) for kind in ("", "bad_input", "bad_data", "nan", "code", "gpu_out_of_memory")),
-    ],
-)
-def test_each_kind_of_failure_has_its_tries_and_waits(kind, waits):
-    found = []
-    while (following := after_job.next_try(Settings(), kind, len(found) + 1, has_moved=False)) is not None:
-        found.append(following.wait_s)
-        assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
-    assert found == waits
+    ):
+        found = []
+        while following := after_job.next_try(Settings(), kind, len(found) + 1, has_moved=False):
+            found.append(following.wait_s)
+            assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
+        assert found == waits, kind
 
 
 def test_what_is_left_to_a_person_is_what_retry_is_about():

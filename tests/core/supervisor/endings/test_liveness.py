@@ -20,9 +20,8 @@ from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 
 
-@pytest.mark.parametrize(
-    ("usual", "silent_s", "stopped_s", "is_idle", "pulse"),
-    [
+def test_what_a_silence_means():
+    for usual, silent_s, stopped_s, is_idle, word in (
         (3.0, 100, 0, True, ""),
         (3.0, 240, 0, False, "silent"),
         (3.0, 599, 0, True, "silent"),
@@ -37,10 +36,9 @@ from finetop.core.wording.durations import long_span
         (None, 601, 0, True, "hung"),
         (3.0, 20, 6, True, "stopped"),
         (300.0, 9000, 6, True, "stopped"),
-    ],
-)
-def test_what_a_silence_means(usual, silent_s, stopped_s, is_idle, pulse):
-    assert classify(usual, silent_s, stopped_s, is_idle=is_idle, after_s=600.0) == pulse
+    ):
+        found = classify(usual, silent_s, stopped_s, is_idle=is_idle, after_s=600.0)
+        assert found == word, (usual, silent_s)
 
 
 def test_the_usual_step_is_told_by_the_runs_own_clock():
@@ -51,21 +49,15 @@ def test_the_usual_step_is_told_by_the_runs_own_clock():
     assert usual_s(data.Running(0.0, "scoring the base", done=1, total=9, left_s=300.0)) is None
 
 
-@pytest.mark.parametrize(
-    ("cpu_s", "moved", "waits", "words"),
-    [
+def test_what_processes_do_meanwhile():
+    for cpu_s, moved, waits, words in (
         (0.2, 1000, False, liveness.IDLE),
         (59.0, 0, False, "its processes use 98 % of a core"),
         (0.0, 60 << 20, False, "its processes use 0 % of a core"),  # but they read a file of many gigabytes
         (0.0, 0, True, "its process waits for a disk or a device that does not answer"),
-    ],
-)
-def test_what_processes_do_meanwhile(cpu_s, moved, waits, words):
-    uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.0 + cpu_s, 500 + moved)])
-    assert evidence_of(uses, waits=waits) == words
-
-
-def test_a_gpu_that_works_is_no_idleness():
+    ):
+        uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.0 + cpu_s, 500 + moved)])
+        assert evidence_of(uses, waits=waits) == words
     uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.1, 500)])
     assert evidence_of(uses, waits=False, gpu=0.4) == liveness.IDLE
     busy = "its processes use 0 % of a core, its GPU is 100 % busy"

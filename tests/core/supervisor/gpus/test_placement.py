@@ -123,20 +123,17 @@ def test_who_waits_for_other_people_or_can_never_start_here_keeps_nothing():
     assert len(decision.reasons) == 2
 
 
-@pytest.mark.parametrize(
-    ("cpu_jobs", "live", "started", "words"),
-    [
+def test_without_gpus_so_many_jobs_run_as_is_set():
+    for cpu_jobs, live, started, words in (
         (1, 0, [1], {2: "", 3: ""}),
         (2, 0, [1, 2], {3: "waits for one of 2 jobs to end"}),
         (2, 2, [], None),
         (1, 1, [], None),
-    ],
-)
-def test_without_gpus_so_many_jobs_run_as_is_set(cpu_jobs, live, started, words):
-    decision = decide(jobs(*[Want(gpus=0)] * 3), (), (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
-    assert list(decision.starts) == started
-    if words is not None:
-        assert decision.reasons == words
+    ):
+        decision = decide(jobs(*[Want(gpus=0)] * 3), (), (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
+        assert list(decision.starts) == started
+        if words is not None:
+            assert decision.reasons == words
 
 
 def test_a_cpu_job_beside_gpus_says_what_it_waits_for():

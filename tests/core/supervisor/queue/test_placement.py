@@ -39,15 +39,13 @@ def test_more_nodes_than_jobs_can_have_are_refused_in_words(quiet):
     placement.require_nodes(quiet.supervisor, {"nodes": 2})
 
 
-def test_who_waits_there_is_seen_as_queued_and_runs_from_when_it_does():
+def test_who_waits_there_is_seen_as_queued_and_runs_from_when_it_does(quiet):
     state = data.Running(since=1.0, waits="waits for: Priority")
     assert data.visible_state(state) == data.Queued(place=0, because="waits for: Priority")
     asked = data.Running(since=1.0, waits="waits for: Priority", asked="stop")
     assert data.visible_state(asked) is asked
     assert data.visible_state(data.Running(since=1.0)) == data.Running(since=1.0)
-
-
-def test_a_look_that_is_of_this_machine_has_no_place(quiet):
+    # a look at this machine has no place
     looks = {1: Look(None, True, 0), 2: Look(None, True, 0, Place("", "n1"))}
     placement.update_places(quiet.supervisor, looks)
     assert quiet.supervisor.places == {2: Place("", "n1")}

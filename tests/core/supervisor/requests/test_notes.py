@@ -38,7 +38,7 @@ def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
 
 def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
     supervisor, connection = quiet.supervisor, quiet.supervisor.connection
-    failed, _ = quiet.queue("failed"), quiet.queue("waits")
+    failed, _ = quiet.queue("a"), quiet.queue("waits")
     with transaction(connection):
         runs.set_state(connection, failed, Failed(1.0, "out of memory"))
 
@@ -46,26 +46,18 @@ def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
         page = run_list.page(connection, filter="", sort="needs_you", offset=0, limit=9, revision=0, now=2.0)
         return [(row.name, row.needs_you) for row in page.rows]
 
-    assert listed() == [("failed", True), ("waits", False)]
-    notes.tag(supervisor, Tag("failed", ["seen"]))
-    assert listed() == [("waits", False), ("failed", False)]
-    notes.tag(supervisor, Tag("failed", [], ["seen"]))
-    assert listed() == [("failed", True), ("waits", False)]
-    notes.tag(supervisor, Tag("failed", ["seen", "keep"]))
+    assert listed() == [("a", True), ("waits", False)]
+    notes.tag(supervisor, Tag("a", ["seen"]))
+    assert listed() == [("waits", False), ("a", False)]
+    assert taken_anew(quiet, "SELECT rank, tags FROM runs") == [[(runs.DONE, '["seen"]')]]
+    notes.tag(supervisor, Tag("a", [], ["seen"]))
+    assert listed() == [("a", True), ("waits", False)]
+    notes.tag(supervisor, Tag("a", ["seen", "keep"]))
     with transaction(connection):
         runs.queue_again(connection, failed)
         runs.set_state(connection, failed, Lost(3.0, "the machine restarted"))
-    assert listed() == [("failed", True), ("waits", False)]
+    assert listed() == [("a", True), ("waits", False)]
     assert runs.row(connection, failed).tags == ["keep"]
-
-
-def test_a_failure_that_was_seen_is_so_after_a_rebuild(quiet):
-    supervisor, connection = quiet.supervisor, quiet.supervisor.connection
-    run_id = quiet.queue("a")
-    with transaction(connection):
-        runs.set_state(connection, run_id, Failed(1.0, "out of memory"))
-    notes.tag(supervisor, Tag("a", ["seen"]))
-    assert taken_anew(quiet, "SELECT rank, tags FROM runs") == [[(runs.DONE, '["seen"]')]]
 
 
 def test_what_is_no_tag_and_too_much_is_refused(quiet):
