@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_torch_takes_no_triton_for_its_products_where_none_can_be_built(monkeypa
         job_process.set_environment()
         assert os.environ.get("TORCH_DISABLE_NATIVE_JIT") == switch
         assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-    torch = pytest.importorskip("torch")
-    file = Path(torch.__file__).parent / "_native/common_utils.py"
-    assert not file.exists() or 'getenv("TORCH_DISABLE_NATIVE_JIT"' in file.read_text(encoding="utf-8")
+    # torch reads the switch; Triton's own messages are not documented
+    if torch := find_spec("torch"):
+        file = Path(torch.origin).parent / "_native/common_utils.py"
+        assert not file.exists() or 'getenv("TORCH_DISABLE_NATIVE_JIT"' in file.read_text(encoding="utf-8")

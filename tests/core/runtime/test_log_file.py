@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import tempfile
 
 import pytest
 from hypothesis import given, strategies as st
@@ -75,15 +76,12 @@ def test_the_end_is_read_by_its_distance_from_the_end(log):
 
 
 @given(text=st.text(max_size=60), limit=st.integers(4, 12))
-def test_no_character_is_cut_between_two_pieces(tmp_path_factory, text, limit):
+def test_no_character_is_cut_between_two_pieces(text, limit):
     text = text.encode("utf-8", "replace").decode()
-    file = tmp_path_factory.mktemp("log") / "log.txt"
-    file.write_bytes(text.encode())
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        assert "".join(piece.text for piece in whole(descriptor, limit)) == text
-    finally:
-        os.close(descriptor)
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        assert "".join(piece.text for piece in whole(file.fileno(), limit)) == text
 
 
 def test_parts_of_any_size_find_each_line_once(log):
