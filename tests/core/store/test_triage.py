@@ -90,10 +90,10 @@ def test_what_can_not_be_said_is_refused_and_nothing_is_kept(connection, tmp_pat
         (NotFound, "Did you mean arith", "bad", "accepted", {"task": "arit", "reason": "x"}),
         (NotFound, "finetop check unchecked", "unchecked", "looking", {}),
         # a fix is a run that did not regress
-        (Refused, "", "bad", "fixed", {"fixed_by": "bad-too"}),
-        (Refused, "", "bad", "fixed", {"fixed_by": "bad"}),
-        (NotFound, "", "bad", "fixed", {"fixed_by": "none"}),
-        (BadInput, "", "bad", "fixed", {"fixed_by": ""}),
+        (Refused, None, "bad", "fixed", {"fixed_by": "bad-too"}),
+        (Refused, None, "bad", "fixed", {"fixed_by": "bad"}),
+        (NotFound, None, "bad", "fixed", {"fixed_by": "none"}),
+        (BadInput, None, "bad", "fixed", {"fixed_by": ""}),
     ):
         with pytest.raises(error, match=words):
             say(connection, run, state, **more)
