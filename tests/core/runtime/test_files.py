@@ -19,7 +19,6 @@ def test_an_error_of_a_write_names_the_file(tmp_path: Path) -> None:
         raise full()
     assert os_error_words(error.value, tmp_path) == "runs/events.jsonl: no space left on device"
     assert os_error_words(error.value) == f"{file}: no space left on device"
-
     with pytest.raises(OSError) as error, naming(tmp_path / "other"):
         (tmp_path / "nowhere").read_text()
     assert os_error_words(error.value, tmp_path) == "nowhere: no such file or directory"  # it names its own
