@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+import store_rows
+
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import Finished
-from finetop.core.runtime import event_log
-from finetop.core.store import ingest, jobs, runs
+from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 
 if TYPE_CHECKING:
@@ -142,12 +143,7 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
     """Write these events for a job, and ingest them."""
-    log = event_log.EventLog(folder / f"{job}.jsonl")
-    for event in told:
-        log.write(event)
-    log.close()
-    while ingest.take_in(connection, job, folder / f"{job}.jsonl"):
-        pass
+    store_rows.take_in(connection, job, folder / f"{job}.jsonl", *told)
 
 
 def add_many(connection: duckdb.DuckDBPyConnection, folder: Path, count: int) -> None:

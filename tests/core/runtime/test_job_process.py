@@ -1,7 +1,5 @@
 """A job's process among ranks: how it ends when another rank stops and leaves it alone."""
 
-from __future__ import annotations
-
 import signal
 
 import msgspec
