@@ -45,16 +45,10 @@ def test_reports_is_no_verb() -> None:
 def test_ok_regressed_and_no_verdict_have_their_codes_and_words(finetop: Finetop, tmp_path: Path) -> None:
     code, out, _ = finetop("diff", "a", "a")
     assert code == 0
-    assert out.splitlines()[:2] == [
-        "a -> a",
-        "OK  nothing lost (limit 3.0), all 200 items scored",
-    ]
+    assert out.splitlines()[:2] == ["a -> a", "OK  nothing lost (limit 3.0), all 200 items scored"]
     assert out.splitlines()[-1].split() == ["arc", "acc", "none", "200", "0", "0", "0", "0", "0"]
     code, out, _ = finetop("diff", "a", "b")
-    assert (code, out.splitlines()[1]) == (
-        1,
-        "REGRESSED  10.0 points lost (limit 3.0), all 200 items scored",
-    )
+    assert (code, out.splitlines()[1]) == (1, "REGRESSED  10.0 points lost (limit 3.0), all 200 items scored")
     code, out, _ = finetop("diff", "a", "c")
     assert (code, "NO VERDICT  160 of 200 items joined (80 %), under 90 %" in out) == (3, True)
     assert out.splitlines()[-1].split() == ["arc", "acc", "none", "160", "40", "0", "0", "0", "0"]

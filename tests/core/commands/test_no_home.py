@@ -116,17 +116,7 @@ def test_a_verb_makes_no_home_and_leaves_no_process(folder, capsys, verb, words)
 
 
 ALIKE = [
-    *(
-        ["ls"],
-        ["ls", "--json"],
-        ["queue"],
-        ["gpus"],
-        ["triage"],
-        ["data"],
-        ["sweep"],
-        ["trash"],
-        ["alarms"],
-    ),
+    *(["ls"], ["ls", "--json"], ["queue"], ["gpus"], ["triage"], ["data"], ["sweep"], ["trash"], ["alarms"]),
     *(
         ["sql", "SELECT count(*) FROM runs"],
         ["show", "x"],

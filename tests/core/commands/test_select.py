@@ -74,11 +74,7 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
         (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "Save a hub data set to a file first"),
         (("rows.jsonl", "--rows", "1", "--by", "best", "--to", "x.jsonl"), 2, "there is no selector 'best'."),
-        (
-            ("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"),
-            2,
-            "already exists and is not overwritten.",
-        ),
+        (("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"), 2, "already exists and is not overwritten."),
         (("rows.jsonl", "--rows", "1", "--to", "no/x.jsonl"), 2, "no folder"),
         (("bad.jsonl", "--rows", "1", "--to", "x.jsonl"), 2, "bad.jsonl:2: is not JSON"),
         (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),

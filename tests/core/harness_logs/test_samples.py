@@ -124,10 +124,7 @@ def test_broken_lines_are_counted_and_passed_over(tmp_path: Path) -> None:
     file.write_bytes(b"".join(lines))
     log = read_log(file).tasks["t"]
     assert [sample.doc_id for sample in log.filters["none"].values()] == ["0", "4"]
-    assert faults(log) == {
-        samples.BROKEN: (3, f"{file.name}:2"),
-        samples.NO_HASHES: (1, f"{file.name}:4"),
-    }
+    assert faults(log) == {samples.BROKEN: (3, f"{file.name}:2"), samples.NO_HASHES: (1, f"{file.name}:4")}
 
 
 def test_bytes_that_are_no_text_are_one_broken_line(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ REGRESSED: dict[str, Any] = {
             "tuned": 0.0,
             "base_answer": "5",
             "tuned_answer": "@team <img src=x>",
-        },
+        }
     ],
 }
 

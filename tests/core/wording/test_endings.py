@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 from finetop.core.protocol.runs import CheckpointRow, Finished, Queued, RunDetail, Running, RunRow, Stopped
-from finetop.core.wording.endings import (
-    kill_confirmation,
-    state_word,
-    stop_confirmation,
-    trash_confirmation,
-)
+from finetop.core.wording.endings import kill_confirmation, state_word, stop_confirmation, trash_confirmation
 
 
 def detail(state: Any, step: int = 820, saved: tuple[int, ...] = (), **more: Any) -> RunDetail:

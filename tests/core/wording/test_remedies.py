@@ -89,11 +89,7 @@ def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
         "tenth keeps only 10% of the gain",
     )
     better = row("half", 0.6)
-    assert steps([tenth, better], "tenth") == (
-        "confirm",
-        "half",
-        "keeps 60% of the gain, not confirmed yet",
-    )
+    assert steps([tenth, better], "tenth") == ("confirm", "half", "keeps 60% of the gain, not confirmed yet")
     refuted = row("half", 0.6, confirmation="regressed")
     assert steps([tenth, refuted], "tenth")[0] == "retrain"
     assert steps([row("all", verdict="regressed")])[:2] == ("retrain", "lower-rate")

@@ -166,13 +166,7 @@ def test_report_shows_all_that_stands_beside() -> None:
         **checked({"arith": 60}),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9, "rows": 40}},
         "drift": {"base": 2.0, "tuned": 2.5, "tokens": 1530, "kl": 0.25},
-        "noise_floor": {
-            "items": 48,
-            "flips": 1,
-            "engine": "continuous",
-            "answers": 20,
-            "answers_flipped": 2,
-        },
+        "noise_floor": {"items": 48, "flips": 1, "engine": "continuous", "answers": 20, "answers_flipped": 2},
         "contamination": {"items": 2, "by_task": {"arith": 2}},
         "notes": ["a note\x1b[31m"],
     }

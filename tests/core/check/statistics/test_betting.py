@@ -206,8 +206,7 @@ def simulate(
 
 
 @pytest.mark.parametrize(
-    ("lost", "won"),
-    [(20, 20), (28, 12), (26, 9), (28, 9), (17, 0), (18, 0), (19, 0), (60, 0)],
+    ("lost", "won"), [(20, 20), (28, 12), (26, 9), (28, 9), (17, 0), (18, 0), (19, 0), (60, 0)]
 )
 def test_wrong_verdicts_stay_below_alpha(lost: int, won: int) -> None:
     items, streams, alpha = 600, 400, 0.05

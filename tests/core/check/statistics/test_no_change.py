@@ -68,12 +68,7 @@ def test_one_task_of_single_items_is_the_exact_mcnemar_test(lost: int, won: int)
 
 
 @pytest.mark.parametrize(
-    "tasks",
-    [
-        [flips(6, 1), flips(2, 3)],
-        [flips(8, 0), flips(0, 4)],
-        [flips(6, 0), flips(1, 2), flips(1, 2)],
-    ],
+    "tasks", [[flips(6, 1), flips(2, 3)], [flips(8, 0), flips(0, 4)], [flips(6, 0), flips(1, 2), flips(1, 2)]]
 )
 def test_a_lost_task_counts_as_well(tasks: list[TaskChanges]) -> None:
     alpha = 0.4  # at a small alpha no task with so few flips is ever lost
