@@ -38,6 +38,15 @@ IN_SLURM = "settings: 1\nslurm: {partition: main}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
 
+def write_recipe(folder: Path, name: str, text: str = "", **plan: Any) -> Path:
+    """Write RECIPE with its rows under another name, with more text and what a fake job of it does; return its file."""
+    (folder / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    about = f"about: {json.dumps(json.dumps(plan))}\n" if plan else ""
+    file = folder / f"{name}.yaml"
+    file.write_text(RECIPE.replace("name: fake", f"name: {name}") + about + text)
+    return file
+
+
 @dataclass
 class Rig:
     """Starts, kills and queries one supervisor."""

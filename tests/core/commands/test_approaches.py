@@ -1,10 +1,9 @@
 """`approaches` as typed: what is queued, left out and reused, and the table as a person reads it."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
+from rig import write_recipe
 
 from finetop.core.commands.approaches import print_answer
 from finetop.core.protocol.messages.approaches import (
@@ -18,19 +17,12 @@ from finetop.core.protocol.messages.approaches import (
     Score,
 )
 
-RECIPE = """recipe: 1
-extends: lora
-name: tone
-data: {train: [{path: rows.jsonl}]}
-check: {target: {path: rows.jsonl, metric: token_f1}, at_end: false, general: null}
-"""
-
 
 @pytest.fixture
 def recipe(tmp_path):
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
-    file = tmp_path / "tone.yaml"
-    file.write_text(RECIPE)
+    file = write_recipe(tmp_path, "tone")
+    check = "{target: {path: rows.jsonl, metric: token_f1}, at_end: false, general: null}"
+    file.write_text(file.read_text().replace("{at_end: false}", check))
     return str(file)
 
 

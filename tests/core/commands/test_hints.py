@@ -1,10 +1,7 @@
 """Every command named in a message or a hint can be typed: the verb exists, and accepts those arguments."""
 
-from __future__ import annotations
-
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +14,10 @@ NAMED = re.compile(r"`finetop ([^`]+)`|\bfinetop ((?:[a-z]+)(?: [^.;,:()`|]*\S)?
 VALUES = {"N": "3", "GIB": "8", "KEY=V,V": "train.seed=1,2", "step": "3"}
 
 
-def texts(path: Path) -> Iterator[tuple[int, str]]:
+def texts(path):
     """Yield the texts of a module that people may read, with `x` for filled-in values; without docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inner: set[int] = set()
+    inner = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             inner.add(id(node.value))
@@ -34,7 +31,7 @@ def texts(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def commands() -> list[tuple[str, str]]:
+def commands():
     """Return the commands named after "finetop": the place, and their words."""
     found_commands = []
     for path in sorted(CORE.rglob("*.py")):
@@ -47,7 +44,7 @@ def commands() -> list[tuple[str, str]]:
     return found_commands
 
 
-def ways_to_type(arguments: str) -> Iterator[list[str]]:
+def ways_to_type(arguments):
     """Yield the possible commands, longest first: outside of backticks the sentence continues after the command."""
     typed = [re.sub(r"^['\"(]|[.,:;)'\"]+$", "", word) for word in arguments.split()]
     typed = [VALUES.get(word, word) for word in typed if word]
@@ -56,7 +53,7 @@ def ways_to_type(arguments: str) -> Iterator[list[str]]:
         yield typed[:end]
 
 
-def test_each_command_that_is_named_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_that_is_named_can_be_typed(capsys):
     named = commands()
     assert len(named) > 150
     wrong = []
@@ -79,7 +76,7 @@ def test_each_command_that_is_named_can_be_typed(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("words", ["export x --adaptr", "sql --nothing here", "queue x --up --n 3"])
-def test_a_command_that_can_not_be_typed_would_be_found(words: str) -> None:
+def test_a_command_that_can_not_be_typed_would_be_found(words):
     for verb, *rest in ways_to_type(words):
         with pytest.raises(BadInput):
             parser_of(verb).parse_args(rest)

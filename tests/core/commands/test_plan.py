@@ -1,7 +1,5 @@
 """`finetop plan`: its output, its exit codes, and that it loads nothing heavy and starts nothing."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +27,7 @@ CHOICE = {"question": "Two and two?", "choices": ["four", "five"], "answer": 0}
 class Folder:
     """A folder with a recipe for the tiny model, whose sections and files a test changes."""
 
-    def __init__(self, root: Path, model: Path) -> None:
+    def __init__(self, root, model):
         self.root = root
         self.write("rows.jsonl", [PLAIN] * 20)
         self.recipe: dict[str, Any] = {
@@ -41,14 +40,14 @@ class Folder:
             "check": {"at_end": True, "general": None},
         }
 
-    def at(self, name: str) -> str:
+    def at(self, name):
         return str(self.root / name)
 
-    def write(self, name: str, rows: list[Any]) -> str:
+    def write(self, name, rows):
         (self.root / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
         return self.at(name)
 
-    def file(self, **sections: Any) -> str:
+    def file(self, **sections):
         whole = {
             name: {**self.recipe.get(name, {}), **section} if isinstance(section, dict) else section
             for name, section in {**self.recipe, **sections}.items()
@@ -58,65 +57,65 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def folder(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(machine, "gpus", lambda: ())
     return Folder(tmp_path, tiny_model)
 
 
-def a_long_row(folder: Folder) -> dict[str, Any]:
+def a_long_row(folder):
     folder.write("rows.jsonl", [PLAIN] * 5 + [{"prompt": "Why?", "completion": "so " * 500}] * 5)
     return {}
 
 
-def a_bad_row(folder: Folder) -> dict[str, Any]:
+def a_bad_row(folder):
     folder.write("rows.jsonl", [PLAIN] * 5 + [{"prompt": "Why?", "completion": 5}])
     return {}
 
 
-def other_columns(folder: Folder) -> dict[str, Any]:
+def other_columns(folder):
     folder.write("rows.jsonl", [{"first": "a", "second": "b"}] * 5)
     return {}
 
 
-def a_bad_eval_row(folder: Folder) -> dict[str, Any]:
+def a_bad_eval_row(folder):
     path = folder.write("eval.jsonl", [PLAIN, {"prompt": "Why?"}])
     return {"data": {"eval": [{"path": path}]}}
 
 
-def a_bad_replay_row(folder: Folder) -> dict[str, Any]:
+def a_bad_replay_row(folder):
     path = folder.write("replay.jsonl", [{"chosen": "a"}])
     return {"protect": {"replay": {"path": path}}}
 
 
-def a_bad_prompt_of_replay(folder: Folder) -> dict[str, Any]:
+def a_bad_prompt_of_replay(folder):
     path = folder.write("prompts.jsonl", [{"text": "a"}])
     return {"protect": {"replay": {"from_base": 5, "prompts": path}}}
 
 
-def a_bad_suite_row(folder: Folder) -> dict[str, Any]:
+def a_bad_suite_row(folder):
     folder.write("items.jsonl", [CHOICE] * 3 + [{**CHOICE, "answer": 7}])
     suite = {"suite": 1, "name": "own", "tasks": [{"data": "items.jsonl"}]}
     (folder.root / "own.yaml").write_text(json.dumps(suite))
     return {"check": {"general": {"suite": folder.at("own.yaml")}}}
 
 
-def no_file_of_the_suite(folder: Folder) -> dict[str, Any]:
+def no_file_of_the_suite(folder):
     suite = {"suite": 1, "name": "own", "tasks": [{"data": "gone.jsonl"}]}
     (folder.root / "own.yaml").write_text(json.dumps(suite))
     return {"check": {"general": {"suite": folder.at("own.yaml")}}}
 
 
-def no_such_suite(folder: Folder) -> dict[str, Any]:
+def no_such_suite(folder):
     return {"check": {"general": {"suite": "quik"}}}
 
 
-def a_bad_target_row(folder: Folder) -> dict[str, Any]:
+def a_bad_target_row(folder):
     path = folder.write("test.jsonl", [PLAIN, {"prompt": "Why?", "completion": ""}])
     return {"check": {"target": {"path": path}}}
 
 
-def no_answer_for_a_reward(folder: Folder) -> dict[str, Any]:
+def no_answer_for_a_reward(folder):
     folder.write("rows.jsonl", [{"prompt": "Two and two?"}] * 20)
     return {
         "objective": {"name": "grpo", "reward": {"rules": [{"rule": "exact_match"}]}},
@@ -124,7 +123,7 @@ def no_answer_for_a_reward(folder: Folder) -> dict[str, Any]:
     }
 
 
-def an_unknown_split(folder: Folder) -> dict[str, Any]:
+def an_unknown_split(folder):
     import datasets
 
     rows = datasets.Dataset.from_list([PLAIN] * 5)
@@ -133,7 +132,7 @@ def an_unknown_split(folder: Folder) -> dict[str, Any]:
     return {"data": {"train": [{"id": folder.at("set"), "split": "tests"}]}}
 
 
-def a_template_that_refuses(folder: Folder) -> dict[str, Any]:
+def a_template_that_refuses(folder):
     (folder.root / "odd.jinja").write_text("{{ raise_exception('never') }}")
     return {"model": {"chat_template": folder.at("odd.jinja")}}
 
@@ -157,9 +156,7 @@ REFUSED = {
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
-def test_it_refuses_what_the_job_would(
-    spoil: Any, folder: Folder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_refuses_what_the_job_would(spoil, folder, capsys):
     if spoil is a_long_row:
         folder.recipe["data"]["eval"] = {"share": 0.1}
     path = folder.file(**spoil(folder))
@@ -174,9 +171,7 @@ def test_it_refuses_what_the_job_would(
     assert not (folder.root / "home").exists()  # no supervisor was asked to queue it
 
 
-def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(folder, monkeypatch, capsys):
     monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda: 1.5 * 2**30)
     monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # a queued job waits for free memory
     path = folder.file(train={"batch_size": 65536, "grad_accumulation": 1})
@@ -186,9 +181,7 @@ def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
     assert "It fits with batches of" in stderr and "--set train.batch_size=" in stderr
 
 
-def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(folder, tmp_path, monkeypatch):
     """Gemma's head is its embedding again, which its config does not say: as a Llama it has 2.5 GiB more in float32."""
     config = {"model_type": "gemma", "hidden_size": 2048, "num_hidden_layers": 1, "num_attention_heads": 8}
     config |= {"num_key_value_heads": 1, "intermediate_size": 1024, "vocab_size": 256000, "head_dim": 256}
@@ -197,10 +190,10 @@ def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
     built = []
 
     class Built:
-        def __init__(self, _recipe: Any, file: Path, *_given: Any) -> None:
+        def __init__(self, _recipe, file, *_given):
             built.append(file)
 
-        def answer(self) -> Moving:
+        def answer(self):
             tied = {**config, "tie_word_embeddings": True}
             return Moving(shape=structs.replace(read_shape(tied), is_known=True))
 
@@ -215,9 +208,7 @@ def test_a_model_that_is_no_llama_is_built_before_its_size_is_judged(
         assert len(built) == times
 
 
-def test_with_force_it_is_queued_and_what_will_happen_is_said(
-    rig: Any, folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_force_it_is_queued_and_what_will_happen_is_said(rig, folder, monkeypatch, capsys):
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
     path = folder.file(**a_bad_row(folder))
     assert main(["run", path, "--force", "--hold", "--json"]) == 0
@@ -226,9 +217,7 @@ def test_with_force_it_is_queued_and_what_will_happen_is_said(
     assert "queued anyway; the job will fail with: rows.jsonl:6: completion is a number" in captured.err
 
 
-def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(
-    rig: Any, folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(rig, folder, monkeypatch, capsys):
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
     looks = []
     measure = lengths.measure
@@ -256,7 +245,7 @@ def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(
         assert len(client.ask(Runs()).rows) == 3
 
 
-def test_it_looks_without_the_training_stack(folder: Folder) -> None:
+def test_it_looks_without_the_training_stack(folder):
     code = (
         "import sys\nfrom finetop.core.commands.main import main\n"
         f"assert main(['run', {folder.file(**a_bad_row(folder))!r}]) == 2\n"
@@ -267,7 +256,7 @@ def test_it_looks_without_the_training_stack(folder: Folder) -> None:
 
 
 @pytest.fixture
-def on_a_t4(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def on_a_t4(folder, monkeypatch):
     card = Gpu(0, "GPU-0", "Tesla T4", total_gib=15.0, capability=(7, 5))
     monkeypatch.setattr(machine, "gpus", lambda: (card,))
     return folder
@@ -286,20 +275,18 @@ def on_a_t4(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
         ),
     ],
 )
-def test_what_a_t4_can_t_compute_is_refused_before_it_is_queued(
-    on_a_t4: Folder, sections: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_t4_can_t_compute_is_refused_before_it_is_queued(on_a_t4, sections, said, capsys):
     assert main(["run", on_a_t4.file(**sections)]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_a_default_recipe_is_not_refused_for_a_t4(on_a_t4: Folder, method: str) -> None:
+def test_a_default_recipe_is_not_refused_for_a_t4(on_a_t4, method):
     recipe = load_recipe(on_a_t4.file(method={"name": method})).recipe
     assert ahead.check_before_queue(recipe, ahead.RunChecker(Home(on_a_t4.root / "home"))).problems == ()
 
 
-def test_what_is_read_names_all_that_a_look_depends_on(folder: Folder) -> None:
+def test_what_is_read_names_all_that_a_look_depends_on(folder):
     first_recipe, other = (
         load_recipe(folder.file(), [setting]).recipe for setting in ("train.seed=1", "train.seed=2")
     )

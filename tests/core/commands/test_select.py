@@ -1,7 +1,5 @@
 """`finetop select` as typed: rows verbatim and in order, a manifest, reproducible, and one line for each refusal."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

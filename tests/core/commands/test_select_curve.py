@@ -1,14 +1,12 @@
 """`finetop select RECIPE --curve` as typed: the runs it queues, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
 
 from finetop.core.commands import select as commands
 from finetop.core.errors import BadInput
-from finetop.core.protocol.messages.runs import GetRun, Sweeps, SweepsAnswer
+from finetop.core.protocol.messages.runs import GetRun, Sweeps
 from finetop.core.runtime.home import Home
 from finetop.core.select import _curve as curve
 
@@ -54,7 +52,7 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     code, out, err = finetop(*arguments, "--hold")
     assert (code, err) == (0, ""), err
     assert out == "6 runs in the sweep tone, 18 steps each. Results: finetop select --show tone\n"
-    reply: SweepsAnswer = rig.ask(Sweeps("tone"))
+    reply = rig.ask(Sweeps("tone"))
     assert reply.keys == ["select.by", "rows"]
     assert [tuple(run.values.values()) for run in reply.runs] == [
         ("random,no-near-duplicates", "10", "1"), ("random,no-near-duplicates", "10", "2"),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from rig import Rig
+from rig import Rig, write_recipe
 from waiting import wait_until
 
 from finetop.core.commands.main import main
@@ -31,14 +31,7 @@ def finetop(hosts, capfd):
 
 @pytest.fixture
 def recipe(tmp_path):
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
-    path = tmp_path / "mine.yaml"
-    plan = json.dumps(json.dumps({"steps": 6}))
-    path.write_text(
-        "recipe: 1\nextends: lora\nname: mine\ncheck: {at_end: false}\n"
-        f"about: {plan}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
-    )
-    return path
+    return write_recipe(tmp_path, "mine", steps=6)
 
 
 def test_the_same_commands_tell_the_same_of_a_run_elsewhere(finetop, hosts, recipe):
